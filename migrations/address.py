@@ -1,0 +1,16 @@
+"""Which database to migrate: the caller's, or for the `alembic` command `DATABASE_URL`."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alembic.config import Config
+from sqlalchemy import make_url
+
+
+@contextmanager
+def database_url(config: Config) -> Iterator[str]:
+    url = config.attributes.get("url") or os.environ.get("DATABASE_URL")
+    if not url:
+        raise SystemExit("Set DATABASE_URL, or use `bookstore migrate`.")
+    yield make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)

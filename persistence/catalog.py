@@ -1,0 +1,244 @@
+"""Books, authors and genres: looked up by key, added and changed."""
+
+import datetime as dt
+import decimal
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    String,
+    Uuid,
+    any_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from persistence import models
+from persistence.database import Reading, Transaction
+from persistence.query import Query
+
+
+@dataclass(slots=True)
+class Book:
+    id: uuid.UUID
+    slug: str
+    title: str
+    subtitle: str | None
+    isbn: str | None
+    description: str | None
+    cover_url: str | None
+    genre_id: uuid.UUID | None
+    format: str | None
+    publisher: str | None
+    published_on: dt.date | None
+    page_count: int | None
+    language: str | None
+    price: decimal.Decimal
+    stock_quantity: int
+    added_at: dt.datetime
+    updated_at: dt.datetime
+
+
+@dataclass(slots=True)
+class Author:
+    id: uuid.UUID
+    slug: str
+    name: str
+
+
+@dataclass(slots=True)
+class Genre:
+    id: uuid.UUID
+    slug: str
+    name: str
+
+
+BOOK = tuple(getattr(models.Book, name) for name in Book.__slots__)
+AUTHOR = tuple(getattr(models.Author, name) for name in Author.__slots__)
+GENRE = tuple(getattr(models.Genre, name) for name in Genre.__slots__)
+
+_ids = bindparam("ids", type_=ARRAY(Uuid()))
+_id = bindparam("id", type_=Uuid())
+_text = bindparam("text", type_=String())
+
+
+def _books(*conditions: ColumnElement[bool]) -> Query[Book]:
+    return Query(select(*BOOK).where(*conditions), Book)
+
+
+_BOOKS_BY_ID = _books(models.Book.id == any_(_ids))
+_BOOK_BY_ID = _books(models.Book.id == _id)
+_BOOK_BY_SLUG = _books(models.Book.slug == _text)
+_BOOK_BY_ISBN = _books(models.Book.isbn == _text)
+_AUTHORS_BY_ID = Query(select(*AUTHOR).where(models.Author.id == any_(_ids)), Author)
+_AUTHOR_BY_SLUG = Query(select(*AUTHOR).where(models.Author.slug == _text), Author)
+_AUTHORS_BY_BOOK: Query[tuple[uuid.UUID, Author]] = Query(
+    select(models.BookAuthor.book_id, *AUTHOR)
+    .join(models.Author, models.Author.id == models.BookAuthor.author_id)
+    .where(models.BookAuthor.book_id == any_(_ids))
+    .order_by(models.BookAuthor.book_id, models.BookAuthor.position),
+    lambda book_id, *author: (book_id, Author(*author)),
+)
+_GENRES = Query(select(*GENRE).order_by(func.fold(models.Genre.name).collate("C"), models.Genre.id), Genre)
+_GENRES_BY_ID = Query(select(*GENRE).where(models.Genre.id == any_(_ids)), Genre)
+_GENRE_BY_SLUG = Query(select(*GENRE).where(models.Genre.slug == _text), Genre)
+_GENRE_BY_NAME = Query(select(*GENRE).where(func.lower(models.Genre.name) == func.lower(_text)), Genre)
+
+
+# ── Reads ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def list_books_by_id(db: Reading | Transaction, ids: Iterable[uuid.UUID]) -> list[Book]:
+    """In no particular order; those that are not there are left out."""
+    return await db.all(_BOOKS_BY_ID, ids=list(ids))
+
+
+async def find_book(db: Reading | Transaction, book_id: uuid.UUID) -> Book | None:
+    return await db.first(_BOOK_BY_ID, id=book_id)
+
+
+async def find_book_by_slug(reading: Reading, slug: str) -> Book | None:
+    return await reading.first(_BOOK_BY_SLUG, text=slug)
+
+
+async def find_book_by_isbn(db: Reading | Transaction, isbn: str) -> Book | None:
+    return await db.first(_BOOK_BY_ISBN, text=isbn)
+
+
+async def list_authors_by_id(reading: Reading, ids: Iterable[uuid.UUID]) -> list[Author]:
+    return await reading.all(_AUTHORS_BY_ID, ids=list(ids))
+
+
+async def find_author_by_slug(reading: Reading, slug: str) -> Author | None:
+    return await reading.first(_AUTHOR_BY_SLUG, text=slug)
+
+
+async def list_authors_by_book(reading: Reading, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, Author]]:
+    """The authors of several books, each book's in the order of its title page."""
+    return await reading.all(_AUTHORS_BY_BOOK, ids=list(book_ids))
+
+
+async def list_genres(reading: Reading) -> list[Genre]:
+    return await reading.all(_GENRES)
+
+
+async def list_genres_by_id(db: Reading | Transaction, ids: Iterable[uuid.UUID]) -> list[Genre]:
+    return await db.all(_GENRES_BY_ID, ids=list(ids))
+
+
+async def find_genre_by_slug(reading: Reading, slug: str) -> Genre | None:
+    return await reading.first(_GENRE_BY_SLUG, text=slug)
+
+
+async def find_genre_by_name(tx: Transaction, name: str) -> Genre | None:
+    """Letter case aside."""
+    return await tx.first(_GENRE_BY_NAME, text=name)
+
+
+# ── Books ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def add_book(tx: Transaction, details: dict[str, Any]) -> uuid.UUID | None:
+    """`None` when another book has the ISBN or the slug."""
+    statement = upsert(models.Book).values(**details).on_conflict_do_nothing().returning(models.Book.id)
+    return await tx.scalar(statement)
+
+
+async def set_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]) -> None:
+    await tx.run(update(models.Book).where(models.Book.id == book_id).values(**details, updated_at=func.now()))
+
+
+async def remove_book(tx: Transaction, book_id: uuid.UUID) -> bool:
+    """Takes its cart lines with it; order lines and stock movements stay, without it."""
+    return await tx.run(delete(models.Book).where(models.Book.id == book_id)) == 1
+
+
+async def lock_book(tx: Transaction, book_id: uuid.UUID) -> Book | None:
+    return await tx.first(_LOCKED_BOOK, id=book_id)
+
+
+async def lock_books(tx: Transaction, book_ids: Iterable[uuid.UUID]) -> list[Book]:
+    """Locks in ascending id order, so that two who want the same books never wait for each other in a ring."""
+    return await tx.all(_LOCKED_BOOKS, ids=list(book_ids))
+
+
+def _locking(query: Select[Any]) -> Query[Book]:
+    # FOR NO KEY UPDATE: a cart line that refers to the book need not wait for a sale of it
+    return Query(query.order_by(models.Book.id).with_for_update(key_share=True), Book)
+
+
+_LOCKED_BOOK = _locking(select(*BOOK).where(models.Book.id == _id))
+_LOCKED_BOOKS = _locking(select(*BOOK).where(models.Book.id == any_(_ids)))
+
+
+async def list_taken_slugs(tx: Transaction, table: type[models.Book | models.Author | models.Genre], slugs: Sequence[str]) -> set[str]:
+    """Which of these slugs are in use."""
+    return set(await tx.scalars(select(table.slug).where(table.slug == any_(bindparam("slugs", type_=ARRAY(String())))), {"slugs": list(slugs)}))
+
+
+# ── Authors ───────────────────────────────────────────────────────────────────────────────
+
+
+async def find_authors_by_name(tx: Transaction, names: Iterable[str]) -> dict[str, uuid.UUID]:
+    """Ids by lower-case name."""
+    wanted = func.unnest(bindparam("names", type_=ARRAY(String()))).table_valued("name")
+    statement = select(func.lower(wanted.c.name), models.Author.id).join(
+        models.Author, func.lower(models.Author.name) == func.lower(wanted.c.name)
+    )
+    pairs: Query[tuple[str, uuid.UUID]] = Query(statement, lambda name, id_: (name, id_))
+    return dict(await tx.all(pairs, names=list(names)))
+
+
+async def add_author(tx: Transaction, name: str, slug: str) -> None:
+    """Does nothing where the name or the slug is taken."""
+    await tx.run(upsert(models.Author).values(name=name, slug=slug).on_conflict_do_nothing())
+
+
+async def set_authors(tx: Transaction, book_id: uuid.UUID, author_ids: Sequence[uuid.UUID]) -> None:
+    await tx.run(delete(models.BookAuthor).where(models.BookAuthor.book_id == book_id))
+    if author_ids:
+        rows = [{"book_id": book_id, "position": i, "author_id": author_id} for i, author_id in enumerate(author_ids)]
+        await tx.run(insert(models.BookAuthor), rows)
+
+
+# ── Genres ────────────────────────────────────────────────────────────────────────────────
+
+
+async def add_genre(tx: Transaction, name: str, slug: str) -> uuid.UUID | None:
+    """`None` when the name or the slug is taken."""
+    statement = upsert(models.Genre).values(name=name, slug=slug).on_conflict_do_nothing().returning(models.Genre.id)
+    return await tx.scalar(statement)
+
+
+async def lock_genre(tx: Transaction, genre_id: uuid.UUID) -> Genre | None:
+    """No book can be put on the shelf while it is locked."""
+    return await tx.first(Query(select(*GENRE).where(models.Genre.id == _id).with_for_update(), Genre), id=genre_id)
+
+
+async def lock_genre_names(tx: Transaction) -> None:
+    """Whoever renames a genre looks for another of that name first; nobody may add one in between."""
+    await tx.run(text("LOCK TABLE genres IN SHARE ROW EXCLUSIVE MODE"))
+
+
+async def set_genre_name(tx: Transaction, genre_id: uuid.UUID, name: str) -> None:
+    await tx.run(update(models.Genre).where(models.Genre.id == genre_id).values(name=name))
+
+
+async def has_books(tx: Transaction, genre_id: uuid.UUID) -> bool:
+    return bool(await tx.scalar(select(exists().where(models.Book.genre_id == genre_id))))
+
+
+async def remove_genre(tx: Transaction, genre_id: uuid.UUID) -> None:
+    await tx.run(delete(models.Genre).where(models.Genre.id == genre_id))

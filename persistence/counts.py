@@ -1,0 +1,28 @@
+"""Counts that may be a second old: each process counts the same thing once a second at most."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+
+FRESH_FOR = 1.0  # seconds
+CAPACITY = 1_000
+
+
+class RecentCounts:
+    """Callers who ask while a count is under way wait for that one."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._counts: OrderedDict[Hashable, tuple[float, asyncio.Future[int]]] = OrderedDict()
+
+    async def get(self, key: Hashable, count: Callable[[], Awaitable[int]]) -> int:
+        now = self._clock()
+        started, future = self._counts.get(key, (float("-inf"), None))
+        if future is None or now - started >= FRESH_FOR or (future.done() and (future.cancelled() or future.exception())):
+            future = asyncio.ensure_future(count())
+            self._counts[key] = (now, future)
+            self._counts.move_to_end(key)
+            if len(self._counts) > CAPACITY:
+                self._counts.popitem(last=False)
+        return await asyncio.shield(future)  # one caller who leaves does not take the count from the others

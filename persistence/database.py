@@ -1,0 +1,178 @@
+"""The two ways to PostgreSQL: `Reading`, a fast lane that cannot write, and `Transaction`, the only thing that can."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+import asyncpg
+from sqlalchemy import Executable, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from persistence.faults import Conflict, Unavailable, fault_of
+from persistence.query import Query
+
+T = TypeVar("T")
+
+SESSION_SETTINGS = {
+    "application_name": "bookstore",
+    "timezone": "UTC",
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "15s",
+}
+CONNECT_TIMEOUT = 3  # seconds
+COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How many connections a process keeps for writes, and as many again for reads."""
+
+    size: int = 5
+    max_overflow: int = 10
+    recycle_seconds: int = 1800
+    timeout_seconds: float = 2.0
+
+
+class Transaction:
+    """Everything done through it is committed together, or not at all."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def all(self, query: Query[T], **parameters: Any) -> list[T]:
+        result = await self._connection.execute(query.statement, parameters)
+        return [query.row(*row) for row in result]
+
+    async def first(self, query: Query[T], **parameters: Any) -> T | None:
+        result = await self._connection.execute(query.statement, parameters)
+        row = result.first()
+        return None if row is None else query.row(*row)
+
+    async def scalar(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Any:
+        """The first column of the first row, or `None`."""
+        return await self._connection.scalar(statement, parameters)
+
+    async def scalars(self, statement: Executable, parameters: dict[str, Any] | None = None) -> list[Any]:
+        """The first column of every row."""
+        return list((await self._connection.execute(statement, parameters)).scalars())
+
+    async def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await self._connection.execute(statement, parameters)]
+
+    async def run(self, statement: Executable, parameters: dict[str, Any] | list[dict[str, Any]] | None = None) -> int:
+        """Runs a statement whose answer does not matter; tells how many rows it touched."""
+        return (await self._connection.execute(statement, parameters)).rowcount
+
+
+class Reading:
+    """Prepared statements on read-only connections, each borrowed for one statement."""
+
+    __slots__ = ("_pool", "_timeout")
+
+    def __init__(self, pool: asyncpg.Pool, timeout: float) -> None:
+        self._pool = pool
+        self._timeout = timeout
+
+    async def all(self, query: Query[T], **parameters: Any) -> list[T]:
+        row = query.row
+        return [row(*record) for record in await self._fetch(query.sql, query.bind(parameters))]
+
+    async def first(self, query: Query[T], **parameters: Any) -> T | None:
+        records = await self._fetch(query.sql, query.bind(parameters))
+        return query.row(*records[0]) if records else None
+
+    async def _fetch(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
+        try:
+            async with self._pool.acquire(timeout=self._timeout) as connection:
+                try:
+                    return await connection.fetch(sql, *arguments)
+                except asyncpg.InvalidCachedStatementError:  # a migration changed the table; asyncpg has dropped the plan
+                    return await connection.fetch(sql, *arguments)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            raise fault_of(error) from error
+
+
+class _ReadConnection(asyncpg.Connection):
+    """A read leaves nothing behind in its session, so giving the connection back costs no round trip."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Database:
+    """PostgreSQL as the shop knows it. Open it with `async with`."""
+
+    def __init__(self, url: str, pool: PoolSettings | None = None) -> None:
+        self._url = make_url(url).set(drivername="postgresql+asyncpg")
+        self._settings = pool or PoolSettings()
+        self._engine = create_async_engine(
+            self._url,
+            pool_size=self._settings.size,
+            max_overflow=self._settings.max_overflow,
+            pool_recycle=self._settings.recycle_seconds,
+            pool_timeout=self._settings.timeout_seconds,
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": CONNECT_TIMEOUT,
+                "command_timeout": COMMAND_TIMEOUT,
+                "server_settings": SESSION_SETTINGS,
+            },
+        )
+        self._reading: Reading | None = None
+        self._read_pool: asyncpg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        self._read_pool = asyncpg.create_pool(
+            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+            min_size=0,
+            max_size=self._settings.size + self._settings.max_overflow,
+            max_inactive_connection_lifetime=self._settings.recycle_seconds,
+            connection_class=_ReadConnection,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=COMMAND_TIMEOUT,
+            statement_cache_size=500,
+            server_settings={**SESSION_SETTINGS, "default_transaction_read_only": "on"},
+        )
+        await self._read_pool
+        self._reading = Reading(self._read_pool, self._settings.timeout_seconds)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._read_pool is not None:
+            await self._read_pool.close()
+        await self._engine.dispose()
+
+    @property
+    def reading(self) -> Reading:
+        if self._reading is None:
+            raise RuntimeError("Database is not open: use `async with database`.")
+        return self._reading
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Returning commits, raising rolls back.
+
+        Raises `Conflict` where the whole unit of work may be tried again, `Unavailable` where PostgreSQL
+        is away, overloaded, or somebody holds a lock for too long.
+        """
+        try:
+            async with self._engine.connect() as connection:
+                try:
+                    yield Transaction(connection)
+                except DBAPIError as error:
+                    if error.connection_invalidated:
+                        raise Conflict from error
+                    raise
+                await connection.commit()
+        except DBAPIError as error:
+            raise fault_of(error.orig and error.orig.__cause__) from error
+        except (asyncpg.PostgresError, OSError, TimeoutError) as error:  # no connection could be made
+            raise fault_of(error) from error
+        except PoolTimeout as error:
+            raise Unavailable from error

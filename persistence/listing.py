@@ -1,0 +1,311 @@
+"""Lists of books and authors: search, filters and sorts. One statement for each shape of list, compiled once."""
+
+import datetime as dt
+import decimal
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    Double,
+    Numeric,
+    Select,
+    String,
+    Uuid,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from persistence.catalog import AUTHOR, BOOK, Author, Book
+from persistence.database import Reading
+from persistence.models import Author as authors
+from persistence.models import Book as books
+from persistence.models import BookAuthor as book_authors
+from persistence.models import Genre as genres
+from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
+from persistence.query import Query
+
+RANKED_LIMIT = 10_000
+"""Relevance ranks this many matches, the newest, and the list ends there."""
+GUESSED_LIMIT = 1_000
+"""Of books found by a misspelt word, this many are looked at."""
+GUESSED_WORDS = 4
+
+
+class BookSort(StrEnum):
+    RELEVANCE = "RELEVANCE"
+    NEWEST = "NEWEST"
+    TITLE_ASC = "TITLE_ASC"
+    TITLE_DESC = "TITLE_DESC"
+    PRICE_ASC = "PRICE_ASC"
+    PRICE_DESC = "PRICE_DESC"
+    PUBLISHED_ASC = "PUBLISHED_ASC"
+    PUBLISHED_DESC = "PUBLISHED_DESC"
+
+
+class Match(StrEnum):
+    """How a search looks for its words."""
+
+    WORDS = "WORDS"
+    SPELLING = "SPELLING"
+
+
+@dataclass(frozen=True, slots=True)
+class BookList:
+    """Which books, in which order. What is `None` does not narrow."""
+
+    sort: BookSort = BookSort.NEWEST
+    search: str | None = None
+    match: Match = Match.WORDS
+    isbn: str | None = None
+    genre_slugs: tuple[str, ...] | None = None
+    author: str | None = None
+    formats: tuple[str, ...] | None = None
+    price_min: decimal.Decimal | None = None
+    price_max: decimal.Decimal | None = None
+    in_stock: bool | None = None
+    genre_id: uuid.UUID | None = None
+    author_id: uuid.UUID | None = None
+
+    @property
+    def narrowed(self) -> bool:
+        return any(self.shape[2:])
+
+    @property
+    def misspelt(self) -> list[str]:
+        """The words to look for among misspelt ones; short ones have too few trigrams to tell."""
+        return [word for word in (self.search or "").split() if len(word) > 2][:GUESSED_WORDS]
+
+    @property
+    def shape(self) -> "ListShape":
+        words = len(self.misspelt) if self.match is Match.SPELLING else 0
+        return ListShape(
+            self.sort,
+            words,
+            self.search is not None,
+            self.isbn is not None,
+            self.genre_slugs is not None,
+            self.author is not None,
+            self.formats is not None,
+            self.price_min is not None,
+            self.price_max is not None,
+            self.in_stock,
+            self.genre_id is not None,
+            self.author_id is not None,
+        )
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "search": self.search,
+            "isbn": self.isbn,
+            "genre_slugs": self.genre_slugs,
+            "author": self.author,
+            "formats": self.formats,
+            "price_min": self.price_min,
+            "price_max": self.price_max,
+            "genre_id": self.genre_id,
+            "author_id": self.author_id,
+            **{f"word_{i}": word for i, word in enumerate(self.misspelt)},
+        }
+
+
+class ListShape(NamedTuple):
+    """All of a list that its SQL depends on."""
+
+    sort: BookSort
+    misspelt_words: int
+    search: bool
+    isbn: bool
+    genre_slugs: bool
+    author: bool
+    formats: bool
+    price_min: bool
+    price_max: bool
+    in_stock: bool | None
+    genre_id: bool
+    author_id: bool
+
+    @property
+    def ranked(self) -> bool:
+        return self.sort is BookSort.RELEVANCE and self.search
+
+
+FOREVER = literal_column("'infinity'::date", Date())
+NEVER = literal_column("'-infinity'::date", Date())
+
+SORTS: dict[BookSort, Sort] = {
+    BookSort.NEWEST: Sort(books.added_at.expression, descending=True),
+    BookSort.TITLE_ASC: Sort(books.sort_title.expression, descending=False),
+    BookSort.TITLE_DESC: Sort(books.sort_title.expression, descending=True),
+    BookSort.PRICE_ASC: Sort(books.price.expression, descending=False),
+    BookSort.PRICE_DESC: Sort(books.price.expression, descending=True),
+    BookSort.PUBLISHED_ASC: Sort(func.coalesce(books.published_on, FOREVER), descending=False),
+    BookSort.PUBLISHED_DESC: Sort(func.coalesce(books.published_on, NEVER), descending=True),
+}
+
+KEY_TYPES: dict[BookSort, type] = {
+    BookSort.RELEVANCE: float,
+    BookSort.NEWEST: dt.datetime,
+    BookSort.TITLE_ASC: str,
+    BookSort.TITLE_DESC: str,
+    BookSort.PRICE_ASC: decimal.Decimal,
+    BookSort.PRICE_DESC: decimal.Decimal,
+    BookSort.PUBLISHED_ASC: dt.date,
+    BookSort.PUBLISHED_DESC: dt.date,
+}
+"""What a position in a list of this order is told by."""
+
+
+def _bound(name: str, type_: Any) -> ColumnElement[Any]:
+    return bindparam(name, type_=type_)
+
+
+def _containing(name: str) -> ColumnElement[str]:
+    """A LIKE pattern for the folded text anywhere; its own wildcards are taken literally."""
+    pattern: ColumnElement[str] = func.fold(_bound(name, String()))
+    for character in ("\\", "%", "_"):
+        pattern = func.replace(pattern, literal_column(f"'{character}'"), literal_column(f"'\\{character}'"))
+    return literal_column("'%'").concat(pattern).concat(literal_column("'%'"))
+
+
+def _matching(suffix: str = ":*", operator: str = " & ") -> ColumnElement[Any]:
+    return func.search_query(_bound("search", String()), literal_column(f"'{operator}'"), literal_column(f"'{suffix}'"))
+
+
+def _misspelt(count: int) -> list[ColumnElement[Any]]:
+    return [func.fold(_bound(f"word_{i}", String())) for i in range(count)]
+
+
+def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if shape.misspelt_words:
+        wanted += [word.bool_op("<%")(books.spelling) for word in _misspelt(shape.misspelt_words)]
+    elif shape.search:
+        wanted.append(books.search.bool_op("@@")(_matching()))
+    if shape.isbn:
+        wanted.append(books.isbn == _bound("isbn", String()))
+    if shape.genre_slugs:
+        shelves = select(genres.id).where(genres.slug == any_(_bound("genre_slugs", ARRAY(String()))))
+        wanted.append(books.genre_id == any_(func.array(shelves.scalar_subquery())))
+    if shape.author:
+        wanted.append(books.author_key.like(_containing("author")))
+    if shape.formats:
+        wanted.append(books.format == any_(_bound("formats", ARRAY(String()))))
+    if shape.price_min:
+        wanted.append(books.price >= _bound("price_min", Numeric()))
+    if shape.price_max:
+        wanted.append(books.price <= _bound("price_max", Numeric()))
+    if shape.in_stock is not None:
+        wanted.append(books.stock_quantity > 0 if shape.in_stock else books.stock_quantity == 0)
+    if shape.genre_id:
+        wanted.append(books.genre_id == _bound("genre_id", Uuid()))
+    if shape.author_id:
+        written = select(book_authors.book_id).where(book_authors.author_id == _bound("author_id", Uuid()))
+        wanted.append(books.id.in_(written))
+    return wanted
+
+
+def _relevance(shape: ListShape, matches: Any) -> ColumnElement[float]:
+    if shape.misspelt_words:
+        likeness: ColumnElement[float] = literal(0.0, Double())
+        for word in _misspelt(shape.misspelt_words):
+            likeness = likeness + func.word_similarity(word, matches.c.spelling)
+        return cast(likeness, Double())
+    # whole words count ten times what beginnings do; ts_rank never passes 1
+    whole, begun = (select(_matching(suffix, " | ")).scalar_subquery() for suffix in ("", ":*"))
+    return cast(10 * func.ts_rank(matches.c.search, whole) + func.ts_rank(matches.c.search, begun), Double())
+
+
+def _ranked(shape: ListShape, page: PageShape) -> Select[Any]:
+    limit = GUESSED_LIMIT if shape.misspelt_words else RANKED_LIMIT
+    matches = (
+        select(books.id, books.search, books.spelling)
+        .where(*_conditions(shape))
+        .order_by(books.added_at.desc(), books.id.desc())
+        .limit(literal_column(str(limit)))
+        .cte("matches")
+    )
+    ranked = select(matches.c.id, _relevance(shape, matches).label("rank")).cte("ranked")
+    wanted = paged(select(ranked.c.rank, ranked.c.id), Sort(ranked.c.rank, descending=True), ranked.c.id, page).cte("wanted")
+    order = (wanted.c.rank, wanted.c.id) if page.backward else (wanted.c.rank.desc(), wanted.c.id.desc())
+    return select(wanted.c.rank, wanted.c.id, *BOOK).join(books, books.id == wanted.c.id).order_by(*order)
+
+
+@lru_cache(maxsize=1000)
+def _page_query(shape: ListShape, page: PageShape) -> Query[tuple[Position, Book]]:
+    if shape.ranked:
+        return Query(_ranked(shape, page), keyed(Book))
+    sort = SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
+    statement = select(sort.key, books.id, *BOOK).where(*_conditions(shape))
+    return Query(paged(statement, sort, books.id.expression, page), keyed(Book))
+
+
+@lru_cache(maxsize=1000)
+def _count_query(shape: ListShape, narrowed: bool) -> Query[int]:
+    if not narrowed:
+        return Query(select(func.count()).select_from(books), int)
+    limit = GUESSED_LIMIT if shape.misspelt_words else COUNT_LIMIT
+    some = select(literal_column("1")).select_from(books).where(*_conditions(shape)).limit(literal_column(str(limit)))
+    return Query(select(func.count()).select_from(some.subquery()), int)
+
+
+_ANY_MATCH: Query[bool] = Query(
+    select(select(books.id).where(books.search.bool_op("@@")(_matching())).limit(literal_column("1")).exists()), bool
+)
+
+
+async def list_books(reading: Reading, wanted: BookList, page: Page) -> Slice[Book]:
+    return await take(reading, _page_query(wanted.shape, page.shape), page, **wanted.parameters)
+
+
+async def count_books(reading: Reading, wanted: BookList) -> int:
+    """Exact for the whole catalogue, and up to `COUNT_LIMIT` for a part of it."""
+    return await reading.first(_count_query(wanted.shape, wanted.narrowed), **wanted.parameters) or 0
+
+
+async def any_book_has(reading: Reading, search: str) -> bool:
+    """Whether the words of a search lead anywhere in the catalogue."""
+    return bool(await reading.first(_ANY_MATCH, search=search))
+
+
+# ── Authors ───────────────────────────────────────────────────────────────────────────────
+
+_BY_NAME = Sort(authors.sort_name.expression, descending=False)
+
+
+@lru_cache(maxsize=100)
+def _authors_query(page: PageShape, search: bool) -> Query[tuple[Position, Author]]:
+    statement = select(_BY_NAME.key, authors.id, *AUTHOR)
+    if search:
+        statement = statement.where(authors.search.bool_op("@@")(_matching()))
+    return Query(paged(statement, _BY_NAME, authors.id.expression, page), keyed(Author))
+
+
+_ALL_AUTHORS = Query(select(func.count()).select_from(authors), int)
+_FOUND_AUTHORS = Query(
+    select(func.count()).select_from(
+        select(authors.id).where(authors.search.bool_op("@@")(_matching())).limit(literal_column(str(COUNT_LIMIT))).subquery()
+    ),
+    int,
+)
+
+
+async def list_authors(reading: Reading, search: str | None, page: Page) -> Slice[Author]:
+    return await take(reading, _authors_query(page.shape, search is not None), page, search=search)
+
+
+async def count_authors(reading: Reading, search: str | None) -> int:
+    if search is None:
+        return await reading.first(_ALL_AUTHORS) or 0
+    return await reading.first(_FOUND_AUTHORS, search=search) or 0

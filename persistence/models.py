@@ -1,0 +1,319 @@
+"""The tables: the ER diagram as code. Constraints are the safety net below the shop's rules."""
+
+import datetime as dt
+import decimal
+import uuid
+from typing import Annotated, ClassVar
+
+import uuid_utils.compat
+from sqlalchemy import (
+    CHAR,
+    CheckConstraint,
+    Computed,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from persistence.text import folded, search_vector
+
+new_id = uuid_utils.compat.uuid7
+"""UUIDv7: keys in the order of creation, made here because PostgreSQL makes them only from version 18."""
+
+Key = Annotated[uuid.UUID, mapped_column(primary_key=True, default=new_id)]
+Price = Annotated[decimal.Decimal, mapped_column(Numeric(10, 2))]
+Total = Annotated[decimal.Decimal, mapped_column(Numeric(12, 2))]
+Now = Annotated[dt.datetime, mapped_column(server_default=func.now())]
+
+
+class Table(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {str: Text, dt.datetime: DateTime(timezone=True), bytes: LargeBinary}
+
+
+# ── Catalogue ─────────────────────────────────────────────────────────────────────────────
+
+
+class Genre(Table):
+    __tablename__ = "genres"
+
+    id: Mapped[Key]
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+
+    __table_args__ = (Index("uq_genres_name", text("lower(name)"), unique=True),)
+
+
+class Author(Table):
+    __tablename__ = "authors"
+
+    id: Mapped[Key]
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(folded("name"), persisted=True))
+    search: Mapped[str] = mapped_column(TSVECTOR, Computed(search_vector(A="name"), persisted=True))
+
+    __table_args__ = (
+        Index("uq_authors_name", text("lower(name)"), unique=True),
+        Index("ix_authors_sort_name_id", "sort_name", "id"),
+        Index("ix_authors_search", "search", postgresql_using="gin"),
+    )
+
+
+class Book(Table):
+    __tablename__ = "books"
+
+    id: Mapped[Key]
+    slug: Mapped[str] = mapped_column(unique=True)
+    title: Mapped[str]
+    subtitle: Mapped[str | None]
+    isbn: Mapped[str | None] = mapped_column(CHAR(13), unique=True)
+    description: Mapped[str | None]
+    cover_url: Mapped[str | None]
+    genre_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Genre.id, ondelete="RESTRICT"))
+    format: Mapped[str | None]
+    publisher: Mapped[str | None]
+    published_on: Mapped[dt.date | None]
+    page_count: Mapped[int | None]
+    language: Mapped[str | None]
+    price: Mapped[Price]
+    stock_quantity: Mapped[int] = mapped_column(server_default="0")
+    added_at: Mapped[Now]
+    updated_at: Mapped[Now]
+    author_names: Mapped[str] = mapped_column(
+        server_default="", comment="Kept here, one a line, because a generated column reads its own row only."
+    )
+    sort_title: Mapped[str] = mapped_column(Text(collation="C"), Computed(folded("title"), persisted=True))
+    author_key: Mapped[str] = mapped_column(Computed(folded("author_names", 5000), persisted=True))
+    spelling: Mapped[str] = mapped_column(Computed(folded("title || ' ' || author_names", 5000), persisted=True))
+    search: Mapped[str] = mapped_column(TSVECTOR, Computed(search_vector(A="title", B="author_names"), persisted=True))
+
+    __table_args__ = (
+        CheckConstraint("price > 0", name="price"),
+        CheckConstraint("stock_quantity BETWEEN 0 AND 1000000", name="stock_quantity"),
+        CheckConstraint("page_count BETWEEN 1 AND 100000", name="page_count"),
+        CheckConstraint("isbn ~ '^[0-9]{13}$'", name="isbn"),
+        CheckConstraint("format IN ('HARDCOVER', 'PAPERBACK', 'BOX_SET', 'AUDIOBOOK')", name="format"),
+        Index("ix_books_added_at_id", "added_at", "id"),
+        Index("ix_books_sort_title_id", "sort_title", "id"),
+        Index("ix_books_price_id", "price", "id"),
+        Index("ix_books_published_first", text("coalesce(published_on, 'infinity'::date)"), "id"),
+        Index("ix_books_published_last", text("coalesce(published_on, '-infinity'::date)"), "id"),
+        Index("ix_books_genre_id_added_at_id", "genre_id", "added_at", "id"),
+        Index("ix_books_search", "search", postgresql_using="gin"),
+        Index("ix_books_author_key", "author_key", postgresql_using="gin", postgresql_ops={"author_key": "gin_trgm_ops"}),
+        Index("ix_books_spelling", "spelling", postgresql_using="gin", postgresql_ops={"spelling": "gin_trgm_ops"}),
+        {"postgresql_with": {"fillfactor": 80}},  # a sale rewrites the row without touching an index
+    )
+
+
+class BookAuthor(Table):
+    __tablename__ = "book_authors"
+
+    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, comment="The order of the title page, from 0.")
+    author_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Author.id, ondelete="RESTRICT"))
+
+    __table_args__ = (
+        UniqueConstraint("book_id", "author_id"),
+        Index("ix_book_authors_author_id_book_id", "author_id", "book_id"),
+    )
+
+
+# ── Accounts ──────────────────────────────────────────────────────────────────────────────
+
+
+class User(Table):
+    __tablename__ = "users"
+
+    id: Mapped[Key]
+    email: Mapped[str] = mapped_column(unique=True)
+    display_name: Mapped[str]
+    password_hash: Mapped[str | None]
+    role: Mapped[str] = mapped_column(server_default="USER")
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    created_at: Mapped[Now]
+
+    __table_args__ = (
+        CheckConstraint("email = lower(email)", name="email"),
+        CheckConstraint("role IN ('USER', 'ADMIN')", name="role"),
+    )
+
+
+class Session(Table):
+    """One sign-in on one device: the family of refresh tokens that descend from it."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[Key]
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    user_agent: Mapped[str | None]
+    created_at: Mapped[Now]
+    last_used_at: Mapped[Now]
+    expires_at: Mapped[dt.datetime]
+    revoked_at: Mapped[dt.datetime | None]
+
+
+class RefreshToken(Table):
+    __tablename__ = "refresh_tokens"
+
+    id: Mapped[Key]
+    session_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Session.id, ondelete="CASCADE"), index=True)
+    parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("refresh_tokens.id", ondelete="CASCADE"), unique=True)
+    hash: Mapped[bytes] = mapped_column(unique=True, comment="SHA-256 of the token, which is kept nowhere.")
+    created_at: Mapped[Now]
+    expires_at: Mapped[dt.datetime]
+    used_at: Mapped[dt.datetime | None]
+
+    __table_args__ = (CheckConstraint("octet_length(hash) = 32", name="hash"),)
+
+
+# ── Cart ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Cart(Table):
+    """Made with the account, so that there is always a row to lock."""
+
+    __tablename__ = "carts"
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
+
+
+class CartItem(Table):
+    __tablename__ = "cart_items"
+
+    id: Mapped[Key]
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Cart.user_id, ondelete="CASCADE"))
+    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), index=True)
+    quantity: Mapped[int]
+    added_at: Mapped[Now]
+
+    __table_args__ = (
+        UniqueConstraint("user_id", "book_id"),
+        CheckConstraint("quantity BETWEEN 1 AND 999", name="quantity"),
+    )
+
+
+# ── Orders ────────────────────────────────────────────────────────────────────────────────
+
+
+class Order(Table):
+    __tablename__ = "orders"
+
+    id: Mapped[Key]
+    number: Mapped[str] = mapped_column(unique=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="RESTRICT"))
+    status: Mapped[str] = mapped_column(server_default="PENDING")
+    total: Mapped[Total]
+    total_quantity: Mapped[int]
+    currency: Mapped[str] = mapped_column(CHAR(3))
+    idempotency_key: Mapped[str]
+    input_digest: Mapped[bytes] = mapped_column(comment="SHA-256 of the input, to tell a retry from another purchase.")
+    payment_token: Mapped[str | None]
+    decline_reason: Mapped[str | None]
+    tracking_url: Mapped[str | None]
+    placed_at: Mapped[Now]
+    shipped_at: Mapped[dt.datetime | None]
+    cancelled_at: Mapped[dt.datetime | None]
+    swept_at: Mapped[dt.datetime | None] = mapped_column(comment="When a sweeper last took it up.")
+    refund_due_at: Mapped[dt.datetime | None] = mapped_column(comment="When to try the refund; null when none is owed.")
+    refund_attempts: Mapped[int] = mapped_column(server_default="0")
+    refunded_at: Mapped[dt.datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("user_id", "idempotency_key"),
+        CheckConstraint("status IN ('PENDING', 'CONFIRMED', 'PAYMENT_FAILED', 'SHIPPED', 'CANCELLED')", name="status"),
+        CheckConstraint("total > 0 AND total_quantity > 0", name="total"),
+        CheckConstraint("(status = 'SHIPPED') = (shipped_at IS NOT NULL)", name="shipped"),
+        CheckConstraint("(status = 'CANCELLED') = (cancelled_at IS NOT NULL)", name="cancelled"),
+        Index("ix_orders_user_id_placed_at_id", "user_id", "placed_at", "id"),
+        Index("ix_orders_pending", "placed_at", postgresql_where=text("status = 'PENDING'")),
+        Index("ix_orders_refund_due_at", "refund_due_at", postgresql_where=text("refund_due_at IS NOT NULL")),
+    )
+
+
+class OrderItem(Table):
+    """Title and price are those of the day; the book may leave the catalogue."""
+
+    __tablename__ = "order_items"
+
+    order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Order.id, ondelete="CASCADE"))
+    id: Mapped[Key]
+    book_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Book.id, ondelete="SET NULL"), index=True)
+    title: Mapped[str]
+    quantity: Mapped[int]
+    unit_price: Mapped[Price]
+
+    __table_args__ = (
+        UniqueConstraint("order_id", "book_id"),
+        CheckConstraint("quantity BETWEEN 1 AND 999", name="quantity"),
+    )
+
+
+class OrderAddress(Table):
+    """Where a parcel goes. An order without one is picked up."""
+
+    __tablename__ = "order_addresses"
+
+    order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Order.id, ondelete="CASCADE"), primary_key=True)
+    recipient: Mapped[str]
+    line1: Mapped[str]
+    line2: Mapped[str | None]
+    city: Mapped[str]
+    region: Mapped[str | None]
+    postal_code: Mapped[str | None]
+    country: Mapped[str] = mapped_column(CHAR(2))
+    phone: Mapped[str | None]
+
+
+class StockMovement(Table):
+    """The ledger: the sum of a book's movements is its stock."""
+
+    __tablename__ = "stock_movements"
+
+    id: Mapped[Key]
+    book_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Book.id, ondelete="SET NULL"), index=True)
+    title: Mapped[str]
+    change: Mapped[int]
+    reason: Mapped[str]
+    order_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Order.id, ondelete="RESTRICT"), index=True)
+    created_at: Mapped[Now]
+
+    __table_args__ = (
+        CheckConstraint("change <> 0", name="change"),
+        CheckConstraint("reason IN ('NEW_BOOK', 'IMPORT', 'STOCKTAKE', 'DELIVERY', 'SALE', 'PAYMENT_FAILED', 'CANCELLATION')", name="reason"),
+        CheckConstraint("(reason IN ('SALE', 'PAYMENT_FAILED', 'CANCELLATION')) = (order_id IS NOT NULL)", name="order"),
+    )
+
+
+class MockPayment(Table):
+    """What the built-in mock provider remembers, as a real one would on its own machines."""
+
+    __tablename__ = "mock_payments"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[str]
+    amount: Mapped[decimal.Decimal | None] = mapped_column(Numeric(12, 2))
+    currency: Mapped[str | None] = mapped_column(CHAR(3))
+    reason: Mapped[str | None]
+    created_at: Mapped[Now]
+    refunded_at: Mapped[dt.datetime | None]
+
+    __table_args__ = (CheckConstraint("status IN ('APPROVED', 'DECLINED', 'VOIDED')", name="status"),)

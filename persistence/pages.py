@@ -1,0 +1,111 @@
+"""Pages of a list by keyset: page 50,000 costs what page 1 does."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam, tuple_
+
+from persistence.database import Reading
+from persistence.query import Query
+
+T = TypeVar("T")
+
+COUNT_LIMIT = 10_000
+"""A narrowed list is counted up to here."""
+
+
+class Position(NamedTuple):
+    """Where an item stands: the value it is sorted by, then its id."""
+
+    key: Any
+    id: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What to take. `backward` takes from the end; `offset` skips, and never comes with a position."""
+
+    size: int = 20
+    backward: bool = False
+    after: Position | None = None
+    before: Position | None = None
+    offset: int = 0
+
+    @property
+    def shape(self) -> "PageShape":
+        return PageShape(self.backward, self.after is not None, self.before is not None, self.offset > 0)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        after, before = self.after or (None, None), self.before or (None, None)
+        return {
+            "limit": self.size + 1,  # one more tells whether there is more
+            "offset": self.offset,
+            "after_key": after[0],
+            "after_id": after[1],
+            "before_key": before[0],
+            "before_id": before[1],
+        }
+
+
+class PageShape(NamedTuple):
+    """All of a page that its SQL depends on."""
+
+    backward: bool
+    after: bool
+    before: bool
+    offset: bool
+
+
+class Sort(NamedTuple):
+    """The order of a list: a key that is never NULL, and its direction; ids break ties the same way."""
+
+    key: ColumnElement[Any]
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    """A page that was taken: each item with its place in the list."""
+
+    items: list[tuple[Position, T]]
+    has_next: bool
+    has_previous: bool
+
+
+def paged(select: Select[Any], sort: Sort, id_column: ColumnElement[uuid.UUID], shape: PageShape) -> Select[Any]:
+    """Cuts a page out of a list. Its parameters are those of `Page.parameters`."""
+    key = sort.key
+    place = tuple_(key, id_column)
+
+    def bound(name: str) -> Any:
+        return tuple_(bindparam(f"{name}_key", type_=key.type), bindparam(f"{name}_id", type_=Uuid()))
+
+    if shape.after:
+        select = select.where(place < bound("after") if sort.descending else place > bound("after"))
+    if shape.before:
+        select = select.where(place > bound("before") if sort.descending else place < bound("before"))
+    if sort.descending is shape.backward:
+        select = select.order_by(key.asc(), id_column.asc())
+    else:
+        select = select.order_by(key.desc(), id_column.desc())
+    if shape.offset:
+        select = select.offset(bindparam("offset", type_=Integer()))
+    return select.limit(bindparam("limit", type_=Integer()))
+
+
+def keyed(row: Callable[..., T]) -> Callable[..., tuple[Position, T]]:
+    """For rows whose first two columns are the sort key and the id, and whose others make the item."""
+    return lambda key, id_, *columns: (Position(key, id_), row(*columns))
+
+
+async def take(reading: Reading, query: Query[tuple[Position, T]], page: Page, **parameters: Any) -> Slice[T]:
+    items = await reading.all(query, **page.parameters, **parameters)
+    more = len(items) > page.size
+    items = items[: page.size]
+    if page.backward:
+        items.reverse()
+        return Slice(items, has_next=page.before is not None, has_previous=more)
+    return Slice(items, has_next=more, has_previous=page.after is not None or page.offset > 0)

@@ -1,0 +1,30 @@
+"""A statement compiled once, and the small object that each of its rows becomes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+
+T = TypeVar("T")
+
+_DIALECT = asyncpg_dialect()
+
+
+class Query(Generic[T]):
+    """A SELECT with named parameters. `row` is called with the columns of each row, in their order."""
+
+    __slots__ = ("_fixed", "_names", "row", "sql", "statement")
+
+    def __init__(self, statement: Select[Any], row: Callable[..., T]) -> None:
+        self.statement = statement
+        self.row = row
+        compiled = statement.compile(dialect=_DIALECT)
+        self.sql = str(compiled)
+        self._names: Sequence[str] = compiled.positiontup or ()  # type: ignore[attr-defined]  # of its SQLCompiler
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
+
+    def bind(self, parameters: dict[str, Any]) -> list[Any]:
+        """The arguments in the order of the SQL text. A missing one is a programming error: KeyError."""
+        fixed = self._fixed
+        return [parameters[name] if name in parameters else fixed[name] for name in self._names]

@@ -1,0 +1,68 @@
+"""Stock, and the ledger that explains it. Nothing else changes either."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, Integer, Uuid, bindparam, column, func, insert, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from persistence import models
+from persistence.database import Reading, Transaction
+from persistence.query import Query
+
+
+class Reason(StrEnum):
+    NEW_BOOK = "NEW_BOOK"
+    IMPORT = "IMPORT"
+    STOCKTAKE = "STOCKTAKE"
+    DELIVERY = "DELIVERY"
+    SALE = "SALE"
+    PAYMENT_FAILED = "PAYMENT_FAILED"
+    CANCELLATION = "CANCELLATION"
+
+
+_changes = func.unnest(
+    bindparam("book_ids", type_=ARRAY(Uuid())), bindparam("changes", type_=ARRAY(Integer()))
+).table_valued(column("book_id", Uuid()), column("change", Integer()))
+_MOVE = (
+    update(models.Book)
+    .where(models.Book.id == _changes.c.book_id, _changes.c.change != 0)
+    .values(stock_quantity=models.Book.stock_quantity + _changes.c.change)
+    .returning(models.Book.id, models.Book.title, _changes.c.change)
+)
+
+
+async def change_stock(
+    tx: Transaction, changes: Mapping[uuid.UUID, int], reason: Reason, order_id: uuid.UUID | None = None
+) -> None:
+    """Adds to the stock of each book, or takes away, and writes the ledger. The caller holds their locks."""
+    moved = await tx.rows(_MOVE, {"book_ids": list(changes), "changes": list(changes.values())})
+    await record_movements(tx, [(book_id, title, change) for book_id, title, change in moved], reason, order_id)
+
+
+async def record_movements(
+    tx: Transaction, movements: Sequence[tuple[uuid.UUID, str, int]], reason: Reason, order_id: uuid.UUID | None = None
+) -> None:
+    """Writes the ledger for stock that came with a new book: (book, title, copies)."""
+    rows = [
+        {"book_id": book_id, "title": title, "change": change, "reason": reason, "order_id": order_id}
+        for book_id, title, change in movements
+        if change != 0
+    ]
+    if rows:
+        await tx.run(insert(models.StockMovement), rows)
+
+
+_DISCREPANCIES: Query[tuple[uuid.UUID, int, int]] = Query(
+    select(models.Book.id, models.Book.stock_quantity, func.coalesce(func.sum(models.StockMovement.change), 0).cast(BigInteger))
+    .outerjoin(models.StockMovement, models.StockMovement.book_id == models.Book.id)
+    .group_by(models.Book.id)
+    .having(models.Book.stock_quantity != func.coalesce(func.sum(models.StockMovement.change), 0)),
+    lambda book_id, stock, sum_: (book_id, stock, sum_),
+)
+
+
+async def list_discrepancies(reading: Reading) -> list[tuple[uuid.UUID, int, int]]:
+    """Books whose stock is not the sum of their movements: (book, stock, sum). Always empty, or something is broken."""
+    return await reading.all(_DISCREPANCIES)

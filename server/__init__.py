@@ -1,0 +1,1 @@
+"""How it runs: settings, the HTTP application, the command line, the embedded PostgreSQL."""

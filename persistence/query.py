@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
 T = TypeVar("T")
 
-_DIALECT = asyncpg_dialect()
+_DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
 class Query(Generic[T]):
@@ -16,12 +16,12 @@ class Query(Generic[T]):
 
     __slots__ = ("_fixed", "_names", "row", "sql", "statement")
 
-    def __init__(self, statement: Select[Any], row: Callable[..., T]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]], row: Callable[..., T]) -> None:
         self.statement = statement
         self.row = row
         compiled = statement.compile(dialect=_DIALECT)
         self.sql = str(compiled)
-        self._names: Sequence[str] = compiled.positiontup or ()  # type: ignore[attr-defined]  # of its SQLCompiler
+        self._names: Sequence[str] = compiled.positiontup or ()
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
 
     def bind(self, parameters: dict[str, Any]) -> list[Any]:

@@ -1,0 +1,189 @@
+"""Every refusal: what a user can do something about, with what they need to do it."""
+
+import decimal
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from persistence.accounts import User
+from persistence.catalog import Book, Genre
+from persistence.orders import Order
+
+
+class Rule(StrEnum):
+    """A rule that a field of an input can break."""
+
+    REQUIRED = "REQUIRED"
+    TOO_SHORT = "TOO_SHORT"
+    TOO_LONG = "TOO_LONG"
+    TOO_SMALL = "TOO_SMALL"
+    TOO_LARGE = "TOO_LARGE"
+    MALFORMED = "MALFORMED"
+    NOT_ALLOWED = "NOT_ALLOWED"
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What is wrong with one field of an input."""
+
+    path: tuple[str, ...]
+    rule: Rule
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A book of which fewer copies are left than were asked for."""
+
+    book: Book
+    requested: int
+    available: int
+
+
+class Refusal(Exception):
+    """The shop says no, for a reason that `code` names."""
+
+    code: ClassVar[str]
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidInput(Refusal):
+    code = "INVALID_INPUT"
+
+    def __init__(self, issues: list[Issue]) -> None:
+        super().__init__(issues[0].message)
+        self.issues = issues
+
+
+class NotFound(Refusal):
+    """`kind` and `key` name what is not there, or not for this caller."""
+
+    code = "NOT_FOUND"
+
+    def __init__(self, kind: str, key: uuid.UUID) -> None:
+        super().__init__(f"This {kind.lower()} does not exist.")
+        self.kind = kind
+        self.key = key
+
+
+class EmailTaken(Refusal):
+    code = "AUTH_EMAIL_TAKEN"
+
+    def __init__(self) -> None:
+        super().__init__("An account with this email exists. Log in, or reset the password.")
+
+
+class InvalidCredentials(Refusal):
+    code = "AUTH_INVALID_CREDENTIALS"
+
+    def __init__(self, message: str = "The email or the password is wrong.") -> None:
+        super().__init__(message)
+
+
+class AccountDeactivated(Refusal):
+    code = "AUTH_ACCOUNT_DEACTIVATED"
+
+    def __init__(self) -> None:
+        super().__init__("This account has been deactivated. Ask the store to let you in again.")
+
+
+class InvalidToken(Refusal):
+    code = "AUTH_TOKEN_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("This session is over. Log in again.")
+
+
+class InsufficientStock(Refusal):
+    code = "ORDER_INSUFFICIENT_STOCK"
+
+    def __init__(self, shortages: list[Shortage]) -> None:
+        first = shortages[0]
+        left = {0: "no copies are", 1: "one copy is"}.get(first.available, f"{first.available} copies are")
+        super().__init__(f"Of “{first.book.title}” {left} left.")
+        self.shortages = shortages
+
+
+class CartEmpty(Refusal):
+    code = "ORDER_CART_EMPTY"
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing in the cart to check out.")
+
+
+class PriceChanged(Refusal):
+    code = "ORDER_PRICE_CHANGED"
+
+    def __init__(self, expected_total: decimal.Decimal, user_id: uuid.UUID) -> None:
+        super().__init__("Prices have changed since the cart was shown. Look at the new total and try again.")
+        self.expected_total = expected_total
+        self.user_id = user_id
+
+
+class PaymentFailed(Refusal):
+    code = "ORDER_PAYMENT_FAILED"
+
+    def __init__(self, order: Order) -> None:
+        reason = f" {order.decline_reason}" if order.decline_reason else ""
+        super().__init__(f"The payment was declined.{reason} The books are back in the cart.")
+        self.order = order
+
+
+class OrderNotCancellable(Refusal):
+    code = "ORDER_NOT_CANCELLABLE"
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(f"Order {order.number} can no longer be cancelled.")
+        self.order = order
+
+
+class OrderNotShippable(Refusal):
+    code = "ORDER_NOT_SHIPPABLE"
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(f"Order {order.number} is not one that can be sent.")
+        self.order = order
+
+
+class IsbnTaken(Refusal):
+    code = "BOOK_ISBN_TAKEN"
+
+    def __init__(self, book: Book) -> None:
+        super().__init__(f"“{book.title}” has this ISBN.")
+        self.book = book
+
+
+class GenreNameTaken(Refusal):
+    code = "GENRE_NAME_TAKEN"
+
+    def __init__(self, genre: Genre) -> None:
+        super().__init__(f"There is a genre “{genre.name}” already.")
+        self.genre = genre
+
+
+class GenreNotEmpty(Refusal):
+    code = "GENRE_NOT_EMPTY"
+
+    def __init__(self, genre: Genre) -> None:
+        super().__init__(f"Books are still in “{genre.name}”. Move them first.")
+        self.genre = genre
+
+
+class ProtectedAccount(Refusal):
+    code = "ADMIN_PROTECTED_ACCOUNT"
+
+    def __init__(self, user: User) -> None:
+        super().__init__("Administrators' accounts cannot be deactivated.")
+        self.user = user
+
+
+class Busy(Exception):
+    """The shop cannot answer just now. Nothing was decided; try again in `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"Try again in {retry_after} seconds.")
+        self.retry_after = retry_after

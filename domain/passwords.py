@@ -1,0 +1,90 @@
+"""Passwords: argon2id off the event loop, on a pool so small that a flood of logins cannot take the memory."""
+
+import asyncio
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from domain.errors import Busy, Rule
+from domain.validation import Checker, Path
+
+T = TypeVar("T")
+
+MAX_LENGTH = 128
+THREADS = 2
+MAX_WAITING = 30
+STORE_WORDS = ("bookstore", "bookshop", "books", "library", "reader", "reading")
+
+
+class Passwords:
+    """Hashes with argon2-cffi's defaults (RFC 9106, low memory): 64 MiB, three passes, four lanes."""
+
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2")
+        self._under_way = 0
+        self._nobodys = self._hasher.hash("nobody's password")
+
+    async def hash(self, password: str) -> str:
+        return await self._run(lambda: self._hasher.hash(_bytes(password)))
+
+    async def verify(self, password: str, hash_: str | None) -> bool:
+        """Takes as long for an account without a password, or no account at all, as for a wrong password."""
+        return await self._run(lambda: self._matches(password, hash_ or self._nobodys)) and hash_ is not None
+
+    def is_outdated(self, hash_: str) -> bool:
+        """Whether it was made with weaker parameters than today's."""
+        return self._hasher.check_needs_rehash(hash_)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _matches(self, password: str, hash_: str) -> bool:
+        try:
+            return self._hasher.verify(hash_, _bytes(password))
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._under_way >= THREADS + MAX_WAITING:
+            raise Busy(retry_after=2)
+        self._under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._under_way -= 1
+
+
+def check_password(checker: Checker, path: Path, password: str, shortest: int, *personal: str) -> None:
+    """Any characters, counted by code point, no composition rules; only what everybody guesses is refused."""
+    if len(password) < shortest:
+        checker.refuse(path, Rule.TOO_SHORT, f"The password must have at least {shortest} characters.")
+    elif len(password) > MAX_LENGTH:
+        checker.refuse(path, Rule.TOO_LONG, f"The password must have at most {MAX_LENGTH} characters.")
+    elif _is_guessable(password, personal):
+        checker.refuse(path, Rule.NOT_ALLOWED, "This password is among the first that anyone would try. Choose another.")
+
+
+def _is_guessable(password: str, personal: tuple[str, ...]) -> bool:
+    lower = password.lower()
+    bare = lower.rstrip("0123456789!?.*#$")
+    words = {*STORE_WORDS, *(part for text in personal for part in (text.lower(), text.lower().partition("@")[0]))}
+    return lower in common_passwords() or len(set(lower)) < 3 or lower in words or bare in words
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """The thirty thousand most used ones, from zxcvbn's list."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415  # five megabytes that most commands do not need
+
+    return frozenset(FREQUENCY_LISTS["passwords"])
+
+
+def _bytes(password: str) -> bytes:
+    # NFC, so that the same keys typed on another machine give the same bytes
+    return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")

@@ -1,0 +1,34 @@
+"""The shop: what its domain functions are handed to work with."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+from domain.passwords import Passwords
+from domain.payments import Payments
+from domain.tokens import Tokens
+from persistence.counts import RecentCounts
+from persistence.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a shopkeeper may decide differently."""
+
+    currency: str = "EUR"
+    low_stock_threshold: int = 5
+    password_min_length: int = 8
+    access_token_lifetime: dt.timedelta = dt.timedelta(minutes=15)
+    refresh_token_lifetime: dt.timedelta = dt.timedelta(days=7)
+    session_lifetime: dt.timedelta = dt.timedelta(days=30)
+    refresh_grace: dt.timedelta = dt.timedelta(0)
+    sweep_after: dt.timedelta = dt.timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    database: Database
+    payments: Payments
+    passwords: Passwords
+    tokens: Tokens
+    policy: Policy = Policy()
+    counts: RecentCounts = field(default_factory=RecentCounts)

@@ -1,0 +1,84 @@
+"""The sweeper: heals checkouts that died half-way, and gives back money that is owed."""
+
+import asyncio
+import datetime as dt
+
+import structlog
+
+from domain.orders import settle
+from domain.payments import Declined
+from domain.shop import Shop
+from persistence import orders
+from persistence.faults import Unavailable
+from persistence.orders import Order
+
+log = structlog.get_logger()
+
+EVERY = 5.0  # seconds between rounds
+ASK_TIMEOUT = 30  # seconds
+LEASE = dt.timedelta(minutes=1)  # how long an order is left to the sweeper that took it up
+FIRST_REFUND_DELAY = dt.timedelta(seconds=10)
+LONGEST_REFUND_DELAY = dt.timedelta(hours=6)
+NO_ANSWER = "No answer came from the payment provider."
+
+
+async def sweep_for_ever(shop: Shop, every: float = EVERY) -> None:
+    """Runs in each server process; whichever comes first takes an order up."""
+    while True:
+        try:
+            await sweep(shop)
+        except Unavailable:
+            log.warning("sweep_postponed")
+        except Exception:  # the next round must come, whatever happened in this one
+            log.exception("sweep_failed")
+        await asyncio.sleep(every)
+
+
+async def sweep(shop: Shop) -> int:
+    """Settles every order left PENDING too long and pays every refund that is due; how many it touched."""
+    touched = 0
+    while (order := await _next_pending(shop)) is not None:
+        touched += 1
+        await _settle_pending(shop, order)
+    while (order := await _next_refund(shop)) is not None:
+        touched += 1
+        await _refund(shop, order)
+    return touched
+
+
+async def _next_pending(shop: Shop) -> Order | None:
+    async with shop.database.transaction() as tx:
+        lease = min(LEASE, shop.policy.sweep_after)
+        return await orders.take_up_pending(tx, older_than=shop.policy.sweep_after, lease=lease)
+
+
+async def _settle_pending(shop: Shop, order: Order) -> None:
+    try:
+        async with asyncio.timeout(ASK_TIMEOUT):
+            outcome = await shop.payments.find(str(order.id))
+            if outcome is None:
+                # A charge may still be on its way. Voided, the key can never be charged; and if it was charged
+                # in this very moment, that is given back.
+                await shop.payments.refund(str(order.id))
+    except (TimeoutError, OSError, Unavailable):
+        log.warning("payment_unknown", order=order.number)
+        return
+    settled = await settle(shop, order.id, outcome or Declined(NO_ANSWER))
+    log.info("order_swept", order=order.number, status=settled.status)
+
+
+async def _next_refund(shop: Shop) -> Order | None:
+    async with shop.database.transaction() as tx:
+        return await orders.take_up_refund(tx, FIRST_REFUND_DELAY, LONGEST_REFUND_DELAY)
+
+
+async def _refund(shop: Shop, order: Order) -> None:
+    try:
+        async with asyncio.timeout(ASK_TIMEOUT):
+            await shop.payments.refund(str(order.id))
+    except (TimeoutError, OSError, Unavailable):
+        log.warning("refund_postponed", order=order.number)
+        return
+    async with shop.database.transaction() as tx:
+        await orders.set_order(tx, order.id, refunded_at=dt.datetime.now(dt.UTC), refund_due_at=None)
+    log.info("refunded", order=order.number)

@@ -1,0 +1,74 @@
+"""What a request carries: who asks, what has been loaded for it, and the shop it asks."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import strawberry
+
+from domain.shop import Shop
+from domain.tokens import BadAccessToken, ExpiredAccessToken
+from graph.faults import Deactivated, TokenExpired, Unauthenticated
+from graph.loaders import Loaders
+from persistence import accounts
+from persistence.accounts import Viewer
+from persistence.database import Reading
+
+
+@dataclass(slots=True)
+class Context:
+    shop: Shop
+    request_id: str
+    access_token: str | None = None
+    user_agent: str | None = None
+    _loaders: Loaders | None = None
+    _viewer: asyncio.Task[Viewer | None] | None = field(default=None, repr=False)
+
+    @property
+    def reading(self) -> Reading:
+        return self.shop.database.reading
+
+    @property
+    def loaders(self) -> Loaders:
+        if self._loaders is None:
+            self._loaders = Loaders(self.reading)
+        return self._loaders
+
+    def forget(self) -> None:
+        """Whatever was loaded may be about to change."""
+        self._loaders = None
+
+    async def viewer(self) -> Viewer | None:
+        """`None` for a visitor.
+
+        Raises `TokenExpired`, `Deactivated` or `Unauthenticated` for a token that is no good: that is never silently a
+        visitor. Read from the database once in a request.
+        """
+        if self.access_token is None:
+            return None
+        if self._viewer is None:
+            self._viewer = asyncio.ensure_future(self._recognise(self.access_token))
+        return await asyncio.shield(self._viewer)
+
+    async def signed_in(self) -> Viewer:
+        """Raises `Unauthenticated` for a visitor, too."""
+        viewer = await self.viewer()
+        if viewer is None:
+            raise Unauthenticated
+        return viewer
+
+    async def _recognise(self, access_token: str) -> Viewer | None:
+        try:
+            session_id = self.shop.tokens.session_of(access_token)
+        except ExpiredAccessToken as error:
+            raise TokenExpired from error
+        except BadAccessToken as error:
+            raise Unauthenticated("The access token is not valid. Sign in again.") from error
+        viewer = await accounts.find_viewer(self.reading, session_id)
+        if viewer is not None and not viewer.user.is_active:
+            raise Deactivated
+        if viewer is None or not viewer.session_alive:
+            raise Unauthenticated("This session is over. Sign in again.")
+        return viewer
+
+
+Info = strawberry.Info[Context, None]

@@ -1,0 +1,296 @@
+"""How each refusal looks: one type for each, which reads the exception that it tells of."""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+import strawberry
+
+from domain import errors
+from domain.errors import Issue, Refusal, Rule, Shortage
+from graph.context import Info
+from graph.fields import column, described, field, shape, vocabulary
+from graph.ids import global_id
+from graph.money import Money
+from graph.refusals import PROBLEMS
+from persistence import catalog as rows
+from persistence.accounts import User as UserRow
+from persistence.cart import Cart as CartRow
+from persistence.orders import Order as OrderRow
+
+T = TypeVar("T")
+
+Book = Annotated["Book", strawberry.lazy("graph.catalog")]
+Genre = Annotated["Genre", strawberry.lazy("graph.catalog")]
+User = Annotated["User", strawberry.lazy("graph.accounts")]
+Cart = Annotated["Cart", strawberry.lazy("graph.cart")]
+Order = Annotated["Order", strawberry.lazy("graph.orders")]
+
+
+CODES = {
+    "INVALID_INPUT": "Result: some of the input is not acceptable.",
+    "NOT_FOUND": "Result: the input names something that does not exist, or not for this caller.",
+    "AUTH_EMAIL_TAKEN": "Result: an account with this email exists.",
+    "AUTH_INVALID_CREDENTIALS": (
+        "Result: the email and password do not match an account, or the current password is wrong."
+    ),
+    "AUTH_TOKEN_INVALID": "Result: the token or code is unknown, spent or too old.",
+    "ORDER_INSUFFICIENT_STOCK": "Result: fewer copies are left than were asked for.",
+    "ORDER_CART_EMPTY": "Result: there is nothing in the cart to check out.",
+    "ORDER_PRICE_CHANGED": "Result: the total is no longer the one the customer agreed to.",
+    "ORDER_PAYMENT_FAILED": "Result: the payment was declined.",
+    "ORDER_NOT_CANCELLABLE": "Result: the order is past the point where it could be cancelled.",
+    "ORDER_NOT_SHIPPABLE": "Result: the order is not one that can be sent.",
+    "BOOK_ISBN_TAKEN": "Result: another book has this ISBN.",
+    "GENRE_NAME_TAKEN": "Result: another genre has this name.",
+    "GENRE_NOT_EMPTY": "Result: books are still in the genre.",
+    "ADMIN_PROTECTED_ACCOUNT": "Result: administrators' accounts cannot be deactivated.",
+    "AUTH_ACCOUNT_DEACTIVATED": "Result or top-level: the account has been deactivated.",
+    "UNAUTHENTICATED": "Top-level: the field needs a signed-in caller, or the access token is not valid.",
+    "AUTH_TOKEN_EXPIRED": "Top-level: the access token is past its time; refresh the session and try again.",
+    "FORBIDDEN": "Top-level: the caller is signed in but may not do this.",
+    "RATE_LIMITED": "Top-level: too many requests; `extensions.retryAfter` holds the seconds to wait.",
+    "BAD_USER_INPUT": "Top-level: an argument makes no sense, such as a malformed ID or a page size over the limit.",
+    "BAD_REQUEST": (
+        "Top-level: the HTTP request is not one that this endpoint takes: its method, media type, size or shape."
+    ),
+    "TIMEOUT": "Top-level: the answer took longer than the server allows; ask for less, or try again.",
+    "GRAPHQL_PARSE_FAILED": "Top-level: the document is not GraphQL.",
+    "GRAPHQL_VALIDATION_FAILED": "Top-level: the document does not fit this schema.",
+    "QUERY_TOO_COMPLEX": "Top-level: the document asks for too much at once.",
+    "PERSISTED_QUERY_NOT_FOUND": "Top-level: the server takes stored documents only and does not know this one.",
+    "SERVICE_UNAVAILABLE": (
+        "Top-level: the shop cannot answer just now; `extensions.retryAfter` holds the seconds to wait."
+    ),
+    "INTERNAL_SERVER_ERROR": (
+        "Top-level: the server is at fault; `extensions.requestId` finds the cause in its log."
+    ),
+}
+ErrorCode = vocabulary(
+    Enum("ErrorCode", {name: name for name in CODES}),  # type: ignore[arg-type]  # mypy wants literal names
+    "Every way a request can fail. Codes come in two places: in the `code` of a `UserError`, and in `extensions.code` of "
+    "a top-level error. Codes may be added; treat one you do not know as `INTERNAL_SERVER_ERROR`.",
+    **CODES,
+)
+
+InputRule = vocabulary(
+    Rule,
+    "A rule that a field of an input can break.",
+    REQUIRED="It must be given and not be blank.",
+    TOO_SHORT="It must be longer, or a list must have more.",
+    TOO_LONG="It must be shorter, or a list must have less.",
+    TOO_SMALL="It must be a larger number or a later date.",
+    TOO_LARGE="It must be a smaller number or an earlier date.",
+    MALFORMED="It must have the form of what it stands for, such as an email address or an ISBN.",
+    NOT_ALLOWED="It must not be what was given, for a reason that the message tells.",
+    name="InputRule",
+)
+
+
+@strawberry.interface(
+    description="A problem the user can do something about, given as the result of a mutation. The type tells what went "
+    "wrong and carries what is needed to put it right."
+)
+class UserError:
+    refusal: strawberry.Private[Refusal]
+
+    @field(ErrorCode)
+    def code(self: "UserError") -> str:
+        """The problem, for programs: to branch on, to translate, to count."""
+        return self.refusal.code
+
+    @field()
+    def message(self: "UserError") -> str:
+        """The problem in a sentence fit to show to the user, in English."""
+        return self.refusal.message
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(column,))
+def problem(refusal: type[Refusal]) -> Callable[[type[T]], type[T]]:
+    """The type that tells of this refusal."""
+
+    def declare(cls: type[T]) -> type[T]:
+        PROBLEMS[refusal] = declared = strawberry.type(cls, description=described(cls))
+        return declared
+
+    return declare
+
+
+@shape(of=Issue)
+class InputIssue:
+    """What is wrong with one field of an input."""
+
+    path: list[str] = column('The way to the field inside `input`, such as `["shippingAddress", "city"]`.')
+    rule: Rule = column("The rule it breaks.", InputRule)
+    message: str = column("The issue in a sentence, in English.")
+
+
+@shape(of=Shortage)
+class StockShortage:
+    """A book of which fewer copies are left than were asked for."""
+
+    book: rows.Book = column("The book.", Book)
+    requested: int = column("The number of copies asked for, with those already in the cart.")
+    available: int = column("The number of copies left, perhaps none.")
+
+
+@problem(errors.InvalidInput)
+class InvalidInput(UserError):
+    """Some of the input is not acceptable."""
+
+    refusal: strawberry.Private[errors.InvalidInput]
+
+    @field(list[InputIssue])
+    def issues(self: "InvalidInput") -> list[Issue]:
+        """All issues, to show next to the form's fields."""
+        return self.refusal.issues
+
+
+@problem(errors.NotFound)
+class NotFound(UserError):
+    """What the input names does not exist, or not for this caller."""
+
+    refusal: strawberry.Private[errors.NotFound]
+
+    @field()
+    def id(self: "NotFound") -> strawberry.ID:
+        """The ID that led nowhere."""
+        return global_id(self.refusal.kind, self.refusal.key)
+
+
+@problem(errors.EmailTaken)
+class EmailTaken(UserError):
+    """An account with this email exists: offer to log in or to reset the password."""
+
+
+@problem(errors.InvalidCredentials)
+class InvalidCredentials(UserError):
+    """The credentials are wrong. Whether the email or the password is not told."""
+
+
+@problem(errors.AccountDeactivated)
+class AccountDeactivated(UserError):
+    """The credentials are right but the account has been deactivated."""
+
+
+@problem(errors.InvalidToken)
+class InvalidToken(UserError):
+    """The token or code is unknown, spent or too old: begin again."""
+
+
+@problem(errors.InsufficientStock)
+class InsufficientStock(UserError):
+    """Fewer copies are left than were asked for. Nothing has changed."""
+
+    refusal: strawberry.Private[errors.InsufficientStock]
+
+    @field(list[StockShortage])
+    def shortages(self: "InsufficientStock") -> list[Shortage]:
+        """Every book that is short."""
+        return self.refusal.shortages
+
+
+@problem(errors.CartEmpty)
+class CartEmpty(UserError):
+    """There is nothing in the cart to check out."""
+
+
+@problem(errors.PriceChanged)
+class PriceChanged(UserError):
+    """The total is not the one the customer was shown. Nothing was bought: show the cart again."""
+
+    refusal: strawberry.Private[errors.PriceChanged]
+
+    @field()
+    def expected_total(self: "PriceChanged", info: Info) -> Money:
+        """The total the customer was shown."""
+        return Money(amount=self.refusal.expected_total, currency=info.context.shop.policy.currency)
+
+    @field(Cart)
+    def cart(self: "PriceChanged") -> CartRow:
+        """The cart at today's prices."""
+        return CartRow(self.refusal.user_id)
+
+
+@problem(errors.PaymentFailed)
+class PaymentFailed(UserError):
+    """The payment was declined. The books are back in the cart: offer another way to pay, with a new key."""
+
+    refusal: strawberry.Private[errors.PaymentFailed]
+
+    @field(Order)
+    def order(self: "PaymentFailed") -> OrderRow:
+        """The record of the attempt, with the status `PAYMENT_FAILED`."""
+        return self.refusal.order
+
+
+@problem(errors.OrderNotCancellable)
+class OrderNotCancellable(UserError):
+    """The order is past the point where it could be cancelled."""
+
+    refusal: strawberry.Private[errors.OrderNotCancellable]
+
+    @field(Order)
+    def order(self: "OrderNotCancellable") -> OrderRow:
+        """The order, with the status that stands in the way."""
+        return self.refusal.order
+
+
+@problem(errors.OrderNotShippable)
+class OrderNotShippable(UserError):
+    """The order is not one that can be sent."""
+
+    refusal: strawberry.Private[errors.OrderNotShippable]
+
+    @field(Order)
+    def order(self: "OrderNotShippable") -> OrderRow:
+        """The order, with the status that stands in the way."""
+        return self.refusal.order
+
+
+@problem(errors.IsbnTaken)
+class IsbnTaken(UserError):
+    """Another book has this ISBN."""
+
+    refusal: strawberry.Private[errors.IsbnTaken]
+
+    @field(Book)
+    def book(self: "IsbnTaken") -> rows.Book:
+        """That book."""
+        return self.refusal.book
+
+
+@problem(errors.GenreNameTaken)
+class GenreNameTaken(UserError):
+    """Another genre has this name, letter case aside."""
+
+    refusal: strawberry.Private[errors.GenreNameTaken]
+
+    @field(Genre)
+    def genre(self: "GenreNameTaken") -> rows.Genre:
+        """That genre."""
+        return self.refusal.genre
+
+
+@problem(errors.GenreNotEmpty)
+class GenreNotEmpty(UserError):
+    """Books are still in the genre: move them first."""
+
+    refusal: strawberry.Private[errors.GenreNotEmpty]
+
+    @field(Genre)
+    def genre(self: "GenreNotEmpty") -> rows.Genre:
+        """The genre, with its books."""
+        return self.refusal.genre
+
+
+@problem(errors.ProtectedAccount)
+class ProtectedAccount(UserError):
+    """Administrators' accounts cannot be deactivated."""
+
+    refusal: strawberry.Private[errors.ProtectedAccount]
+
+    @field(User)
+    def user(self: "ProtectedAccount") -> UserRow:
+        """The administrator."""
+        return self.refusal.user

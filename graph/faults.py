@@ -1,0 +1,87 @@
+"""Wrong calls and faults: what ends as a top-level error, with a code that programs can branch on."""
+
+from typing import Any
+
+import structlog
+from graphql import GraphQLError, GraphQLSyntaxError
+
+from domain.errors import Busy
+from persistence.faults import Unavailable
+
+log = structlog.get_logger()
+
+
+class WrongCall(Exception):
+    """The caller has to ask differently. Each subclass has a code of `ErrorCode`."""
+
+    code: str
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadUserInput(WrongCall):
+    code = "BAD_USER_INPUT"
+
+
+class Unauthenticated(WrongCall):
+    code = "UNAUTHENTICATED"
+
+    def __init__(self, message: str = "Sign in first, and send the access token as `Authorization: Bearer …`.") -> None:
+        super().__init__(message)
+
+
+class TokenExpired(WrongCall):
+    code = "AUTH_TOKEN_EXPIRED"
+
+    def __init__(self) -> None:
+        super().__init__("The access token is past its time. Refresh the session and try again.")
+
+
+class Deactivated(WrongCall):
+    code = "AUTH_ACCOUNT_DEACTIVATED"
+
+    def __init__(self) -> None:
+        super().__init__("This account has been deactivated.")
+
+
+class Forbidden(WrongCall):
+    code = "FORBIDDEN"
+
+    def __init__(self, message: str = "Only administrators may do this.") -> None:
+        super().__init__(message)
+
+
+def formatted(error: GraphQLError, request_id: str) -> dict[str, Any]:
+    """The error as clients see it. What is not their doing is logged and hidden behind the request's id."""
+    shown: dict[str, Any] = {"message": error.message}
+    if error.locations:
+        shown["locations"] = [location.formatted for location in error.locations]
+    if error.path is not None:
+        shown["path"] = error.path
+    cause = _cause(error)
+    if isinstance(cause, WrongCall):
+        shown |= {"message": cause.message, "extensions": {"code": cause.code}}
+    elif isinstance(cause, (Busy, Unavailable)):
+        message = "The shop cannot answer just now. Try again in a moment."
+        shown |= {"message": message, "extensions": {"code": "SERVICE_UNAVAILABLE", "retryAfter": cause.retry_after}}
+        log.warning("unavailable", path=error.path, cause=repr(cause.__cause__ or cause))
+    elif cause is None and error.extensions and "code" in error.extensions:
+        shown["extensions"] = {"code": error.extensions["code"]}
+    elif isinstance(error, GraphQLSyntaxError):
+        shown["extensions"] = {"code": "GRAPHQL_PARSE_FAILED"}
+    elif cause is None:  # raised by graphql-core itself, over a variable or an argument
+        shown["extensions"] = {"code": "BAD_USER_INPUT"}
+    else:
+        log.error("fault", path=error.path, exc_info=cause)
+        message = "Something went wrong on our side. Tell us the request's id if it goes on."
+        shown |= {"message": message, "extensions": {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id}}
+    return shown
+
+
+def _cause(error: GraphQLError) -> BaseException | None:
+    cause: BaseException | None = error.original_error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause

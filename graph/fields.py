@@ -1,0 +1,104 @@
+"""The one way to declare types, fields, queries and mutations.
+
+Docstrings are the descriptions in the contract. Every query and mutation names its gate: there is no default.
+"""
+
+import inspect
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeVar, dataclass_transform
+
+import strawberry
+from strawberry.extensions import FieldExtension
+from strawberry.types.enum import StrawberryEnumDefinition
+from strawberry.types.field import StrawberryField
+
+from graph.refusals import Refusals
+from graph.gates import Gate, RequiresAuth
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
+Resolver = Callable[..., Any]
+
+
+def column(description: str, graphql_type: Any = None) -> Any:
+    """An attribute of the row, as it is."""
+    return strawberry.field(description=description, graphql_type=graphql_type)
+
+
+def field(graphql_type: Any = None, *, gate: Gate | None = None) -> Callable[[Resolver], Any]:
+    """A field that takes work. `graphql_type` names its type where the resolver gives rows back."""
+
+    def declare(resolver: Resolver) -> Any:
+        return _field(resolver, graphql_type, [gate] if gate else [], gate)
+
+    return declare
+
+
+def query(gate: Gate, graphql_type: Any = None) -> Callable[[Resolver], StrawberryField]:
+    """A field of `Query`."""
+    return lambda resolver: _field(resolver, graphql_type, [gate], gate)
+
+
+def mutation(gate: Gate) -> Callable[[Resolver], StrawberryField]:
+    """A field of `Mutation`: refusals become members of its union, and what was loaded before it is forgotten."""
+    return lambda resolver: _field(resolver, None, [gate, FreshLoaders(), Refusals()], gate)
+
+
+def _field(resolver: Resolver, graphql_type: Any, extensions: list[FieldExtension], gate: Gate | None) -> StrawberryField:
+    declared: StrawberryField = strawberry.field(
+        resolver,
+        description=described(resolver),
+        graphql_type=graphql_type,
+        extensions=extensions,
+        directives=[RequiresAuth(**gate.printed)] if gate and gate.printed is not None else [],
+    )
+    return declared
+
+
+class FreshLoaders(FieldExtension):
+    async def resolve_async(self, next_: Resolver, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
+        info.context.forget()
+        return await next_(source, info, **arguments)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(column,))
+def shape(*, of: type | None = None, name: str | None = None) -> Callable[[type[T]], type[T]]:
+    """An object type, described by its docstring; `of` is the class of the rows that stand for it."""
+
+    def declare(cls: type[T]) -> type[T]:
+        if of is not None:
+            cls.is_type_of = classmethod(lambda _, row, __: isinstance(row, of))  # type: ignore[attr-defined]  # read by Strawberry
+        return strawberry.type(cls, name=name, description=described(cls))
+
+    return declare
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(column,))
+def input_shape(*, one_of: bool = False) -> Callable[[type[T]], type[T]]:
+    def declare(cls: type[T]) -> type[T]:
+        return strawberry.input(cls, one_of=one_of, description=described(cls))
+
+    return declare
+
+
+def vocabulary(enum: type[E], description: str, *, name: str | None = None, **values: str) -> type[E]:
+    """An enum of the domain as part of the contract, with a sentence for each of its values."""
+    declared = strawberry.enum(enum, name=name, description=description)
+    definition: StrawberryEnumDefinition = declared.__strawberry_definition__  # type: ignore[attr-defined]  # put there above
+    for value in definition.values:
+        value.description = values.pop(value.name)
+    if values:
+        raise TypeError(f"{enum.__name__} has no {', '.join(values)}")
+    return declared
+
+
+def outcomes(name: str, mutation_name: str) -> Any:
+    return strawberry.union(name, description=f"How `{mutation_name}` can end.")
+
+
+def described(documented: Any) -> str:
+    text = inspect.getdoc(documented)
+    if not text:
+        raise TypeError(f"{documented.__qualname__} has no docstring, so the contract would not describe it")
+    return text

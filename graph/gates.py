@@ -1,0 +1,72 @@
+"""Who may call a field. Whose things they see is not decided here but in the SQL."""
+
+from enum import Enum
+from typing import Any
+
+import strawberry
+from strawberry.extensions import FieldExtension
+from strawberry.schema_directive import Location
+
+from graph.faults import Forbidden
+
+
+@strawberry.enum(description="What an account may do.")
+class UserRole(Enum):
+    USER = strawberry.enum_value("USER", description="Shop and review.")
+    ADMIN = strawberry.enum_value("ADMIN", description="Run the store.")
+
+
+@strawberry.schema_directive(
+    locations=[Location.FIELD_DEFINITION],
+    name="requiresAuth",
+    description=(
+        "The field, or the whole mutation, needs a signed-in caller. With `role: ADMIN` the caller must also be an "
+        "administrator. Without the right to it the field is `null` and the response carries a top-level error whose "
+        "`extensions.code` is `UNAUTHENTICATED`, `AUTH_TOKEN_EXPIRED`, `AUTH_ACCOUNT_DEACTIVATED` or `FORBIDDEN`."
+    ),
+)
+class RequiresAuth:
+    role: UserRole = strawberry.directive_field(name="role", default=strawberry.UNSET)
+
+
+class Gate(FieldExtension):
+    """Asked before the resolver. `printed` are the arguments of `@requiresAuth`, or `None` where it is not needed."""
+
+    printed: dict[str, Any] | None
+
+    async def admit(self, info: strawberry.Info) -> None:
+        """Raises what the caller is told instead of an answer."""
+        raise NotImplementedError
+
+    async def resolve_async(self, next_: Any, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
+        await self.admit(info)
+        answer = next_(source, info, **arguments)
+        return await answer if hasattr(answer, "__await__") else answer
+
+
+class _Public(Gate):
+    printed = None
+
+    async def admit(self, info: strawberry.Info) -> None:
+        return None
+
+
+class _SignedIn(Gate):
+    printed: dict[str, Any] | None = {}  # noqa: RUF012  # read only
+
+    async def admit(self, info: strawberry.Info) -> None:
+        await info.context.signed_in()
+
+
+class _Administrator(Gate):
+    printed: dict[str, Any] | None = {"role": UserRole.ADMIN}  # noqa: RUF012  # read only
+
+    async def admit(self, info: strawberry.Info) -> None:
+        viewer = await info.context.signed_in()
+        if viewer.user.role != UserRole.ADMIN.value:
+            raise Forbidden
+
+
+public = _Public()
+signed_in = _SignedIn()
+administrator = _Administrator()

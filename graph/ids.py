@@ -1,0 +1,49 @@
+"""Global IDs: type and key in URL-safe base64 without padding. Opaque to clients, readable to whoever runs the shop."""
+
+import binascii
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from typing import Any
+
+import strawberry
+
+from graph.faults import BadUserInput
+
+LENGTH = 200
+
+
+def global_id(kind: str, key: uuid.UUID) -> strawberry.ID:
+    return strawberry.ID(urlsafe_b64encode(f"{kind}:{key.hex}".encode()).rstrip(b"=").decode())
+
+
+def parse_id(text: str) -> tuple[str, uuid.UUID]:
+    """Raises `BadUserInput` for what this server has never given out."""
+    try:
+        if len(text) > LENGTH:
+            raise ValueError
+        decoded = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode("ascii")
+        kind, _, key = decoded.partition(":")
+        found = kind, uuid.UUID(hex=key)
+    except (ValueError, binascii.Error) as error:
+        raise BadUserInput(f"{text[:LENGTH]!r} is not an ID.") from error
+    if global_id(*found) != text:
+        raise BadUserInput(f"{text[:LENGTH]!r} is not an ID.")
+    return found
+
+
+def key_of(kind: str, text: str) -> uuid.UUID:
+    """The key in an ID that has to be of this type. Raises `BadUserInput`."""
+    found, key = parse_id(text)
+    if found != kind:
+        raise BadUserInput(f"{text!r} is the ID of a {found}, not of a {kind}.")
+    return key
+
+
+def own_id(kind: str, attribute: str = "id") -> Callable[[Any], strawberry.ID]:
+    """A resolver for the ID of a row."""
+
+    def resolve(self: Any) -> strawberry.ID:
+        return global_id(kind, getattr(self, attribute))
+
+    return resolve

@@ -1,0 +1,84 @@
+"""One DataLoader per batch question: what many fields ask for at once costs one statement."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Hashable
+from functools import cached_property
+from typing import TypeVar
+
+from aiodataloader import DataLoader
+
+from persistence import accounts, cart, catalog, orders
+from persistence.accounts import User
+from persistence.cart import CartItem
+from persistence.catalog import Author, Book, Genre
+from persistence.database import Reading
+from persistence.orders import Address, OrderItem
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+BATCH = 1_000
+
+
+class Loaders:
+    """Lives as long as a request, or until a mutation changes what it has seen."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    @cached_property
+    def book(self) -> DataLoader[uuid.UUID, Book | None]:
+        return self._one(catalog.list_books_by_id)
+
+    @cached_property
+    def genre(self) -> DataLoader[uuid.UUID, Genre | None]:
+        return self._one(catalog.list_genres_by_id)
+
+    @cached_property
+    def author(self) -> DataLoader[uuid.UUID, Author | None]:
+        return self._one(catalog.list_authors_by_id)
+
+    @cached_property
+    def user(self) -> DataLoader[uuid.UUID, User | None]:
+        return self._one(accounts.list_users_by_id)
+
+    @cached_property
+    def authors_of_book(self) -> DataLoader[uuid.UUID, list[Author]]:
+        return self._many(catalog.list_authors_by_book)
+
+    @cached_property
+    def items_of_cart(self) -> DataLoader[uuid.UUID, list[CartItem]]:
+        async def list_items(reading: Reading, ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, CartItem]]:
+            return [(item.user_id, item) for item in await cart.list_cart_items(reading, ids)]
+
+        return self._many(list_items)
+
+    @cached_property
+    def items_of_order(self) -> DataLoader[uuid.UUID, list[OrderItem]]:
+        async def list_items(reading: Reading, ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, OrderItem]]:
+            return [(item.order_id, item) for item in await orders.list_order_items(reading, ids)]
+
+        return self._many(list_items)
+
+    @cached_property
+    def address_of_order(self) -> DataLoader[uuid.UUID, list[Address]]:
+        return self._many(orders.list_addresses)
+
+    def _one(self, question: Callable[[Reading, list[uuid.UUID]], Awaitable[list[V]]]) -> DataLoader[uuid.UUID, V | None]:
+        async def load(ids: list[uuid.UUID]) -> list[V | None]:
+            found = {row.id: row for row in await question(self._reading, ids)}  # type: ignore[attr-defined]  # rows with a key
+            return [found.get(id_) for id_ in ids]
+
+        return DataLoader(load, max_batch_size=BATCH)
+
+    def _many(
+        self, question: Callable[[Reading, list[uuid.UUID]], Awaitable[list[tuple[uuid.UUID, V]]]]
+    ) -> DataLoader[uuid.UUID, list[V]]:
+        async def load(ids: list[uuid.UUID]) -> list[list[V]]:
+            found: defaultdict[uuid.UUID, list[V]] = defaultdict(list)
+            for id_, row in await question(self._reading, ids):
+                found[id_].append(row)
+            return [found[id_] for id_ in ids]
+
+        return DataLoader(load, max_batch_size=BATCH)

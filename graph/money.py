@@ -1,0 +1,13 @@
+"""Amounts of money, in the shop's one currency."""
+
+from decimal import Decimal
+
+from graph.fields import column, shape
+
+
+@shape()
+class Money:
+    """An amount of money."""
+
+    amount: Decimal = column("The amount in the currency's main unit, with two decimals.")
+    currency: str = column("The ISO 4217 code of the currency, such as `EUR`.")

@@ -1,0 +1,59 @@
+"""`node` and `nodes`: any object by its global ID, under its own type's access rule."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import strawberry
+
+from graph.context import Info
+from graph.faults import BadUserInput
+from graph.fields import query
+from graph.gates import public
+from graph.ids import parse_id
+from graph.pagination import argument
+
+MOST_NODES = 100
+
+Finder = Callable[[Info, uuid.UUID], Awaitable[Any]]
+FINDERS: dict[str, Finder] = {}
+
+
+@strawberry.interface(description="An object that can be refetched by its ID alone.")
+class Node:
+    id: strawberry.ID = strawberry.field(
+        description="The object's global ID: opaque, unique across all types, and safe to use as a cache key."
+    )
+
+
+def refetched(kind: str) -> Callable[[Finder], Finder]:
+    """Declares how a type is found by its key; it gives `None` for what the caller may not see."""
+
+    def declare(finder: Finder) -> Finder:
+        FINDERS[kind] = finder
+        return finder
+
+    return declare
+
+
+async def _find(info: Info, id_: str) -> Any:
+    kind, key = parse_id(id_)
+    return await FINDERS[kind](info, key) if kind in FINDERS else None
+
+
+@query(public, Node | None)
+async def node(info: Info, id: Annotated[strawberry.ID, argument("The ID of the object.")]) -> Any:
+    """Refetches any object by its global ID. `null` when there is no such object or the caller may not see it."""
+    return await _find(info, id)
+
+
+@query(public, list[Node | None])
+async def nodes(info: Info, ids: Annotated[list[strawberry.ID], argument("The IDs of the objects, 100 at most.")]) -> list[Any]:
+    """Refetches several objects at once, in the order of `ids`.
+
+    `null` stands in the place of each one that is missing or out of the caller's sight.
+    """
+    if len(ids) > MOST_NODES:
+        raise BadUserInput(f"`ids` must hold {MOST_NODES} IDs at most.")
+    return list(await asyncio.gather(*(_find(info, id_) for id_ in ids)))

@@ -1,0 +1,190 @@
+"""Connections and cursors, after the Relay specification."""
+
+import binascii
+import datetime as dt
+import hashlib
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, Generic, TypeVar
+
+import orjson
+import strawberry
+from strawberry import UNSET
+
+from domain.validation import is_clean
+from graph.faults import BadUserInput
+from graph.fields import column, field, shape
+from graph.scalars import parse_date, parse_datetime, parse_decimal
+from persistence.pages import Page, Position, Slice
+
+T = TypeVar("T")
+
+DEFAULT_SIZE = 20
+LARGEST = 100
+LARGEST_OFFSET = 10_000
+CURSOR_LENGTH = 4_000
+
+
+def argument(description: str) -> Any:
+    return strawberry.argument(description=description)
+
+
+First = Annotated[
+    int | None, argument("How many items to take, from the start. 20 when no size is given, 100 at most.")
+]
+After = Annotated[str | None, argument("Take items after this cursor.")]
+Last = Annotated[int | None, argument("How many items to take, from the end.")]
+Before = Annotated[str | None, argument("Take items before this cursor.")]
+Offset = Annotated[
+    int | None, argument("Skips this many items before `first`, for numbered pages. Not to be mixed with cursors.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ListKind:
+    """A list in one order: what it is called, and what a position in it is told by."""
+
+    name: str
+    key_type: type
+
+    @property
+    def fingerprint(self) -> str:
+        """Keeps the cursors of one list out of another."""
+        return urlsafe_b64encode(hashlib.sha256(self.name.encode()).digest()[:6]).decode()
+
+    def cursor(self, position: Position) -> str:
+        told = orjson.dumps([self.fingerprint, _told(position.key), position.id.hex])
+        return urlsafe_b64encode(told).rstrip(b"=").decode()
+
+    def position(self, cursor: str) -> Position:
+        """Raises `BadUserInput` for what is no cursor of this list."""
+        try:
+            if len(cursor) > CURSOR_LENGTH:
+                raise ValueError
+            told = orjson.loads(urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
+            fingerprint, key, id_ = told
+            if fingerprint != self.fingerprint:
+                raise ValueError
+            return Position(_understood(self.key_type, key), uuid.UUID(hex=id_))
+        except (ValueError, TypeError, AttributeError, binascii.Error, BadUserInput) as error:
+            raise BadUserInput("This is no cursor of this list in this order.") from error
+
+
+def _told(key: Any) -> Any:
+    if isinstance(key, (dt.datetime, dt.date)):
+        return key.isoformat()
+    return str(key) if isinstance(key, Decimal) else key
+
+
+def _understood(key_type: type, told: Any) -> Any:
+    if key_type is dt.datetime:
+        return parse_datetime(told)
+    if key_type is dt.date:
+        return parse_date(told)
+    if key_type is Decimal:
+        return parse_decimal(told)
+    if type(told) is not key_type or (key_type is str and not is_clean(told, lines=True)):
+        raise ValueError
+    return told
+
+
+def page_of(
+    kind: ListKind,
+    first: int | None = UNSET,
+    after: str | None = UNSET,
+    last: int | None = UNSET,
+    before: str | None = UNSET,
+    offset: int | None = UNSET,
+) -> Page:
+    """What the arguments ask for. Raises `BadUserInput` for what makes no sense."""
+    given = {"first": first, "last": last, "offset": offset}
+    sizes = {name: value for name, value in given.items() if value is not UNSET and value is not None}
+    for name in sizes.keys() & {"first", "last"}:
+        if not 0 <= sizes[name] <= LARGEST:
+            raise BadUserInput(f"`{name}` must be from 0 to {LARGEST}.")
+    if "first" in sizes and "last" in sizes:
+        raise BadUserInput("Give `first` or `last`, not both.")
+    if not 0 <= sizes.get("offset", 0) <= LARGEST_OFFSET:
+        raise BadUserInput(f"`offset` must be from 0 to {LARGEST_OFFSET:,}. To go deeper, follow cursors.")
+    if "offset" in sizes and (after or before or "last" in sizes):
+        raise BadUserInput("`offset` goes with `first` alone, not with cursors or `last`.")
+    return Page(
+        size=sizes.get("last", sizes.get("first", DEFAULT_SIZE)),
+        backward="last" in sizes,
+        after=kind.position(after) if after or after == "" else None,
+        before=kind.position(before) if before or before == "" else None,
+        offset=sizes.get("offset", 0),
+    )
+
+
+@shape()
+class PageInfo:
+    """Where a page stands in its list."""
+
+    has_next_page: bool = column("Whether there is more after this page.")
+    has_previous_page: bool = column("Whether there is more before this page.")
+    start_cursor: str | None = column("The cursor of the first item, to pass as `before`.")
+    end_cursor: str | None = column("The cursor of the last item, to pass as `after`.")
+
+
+@dataclass(slots=True)
+class Edge(Generic[T]):
+    cursor: str
+    node: T
+
+
+@dataclass(slots=True)
+class Connection(Generic[T]):
+    """A page that was taken from a list. The list is counted only when somebody asks."""
+
+    kind: ListKind
+    slice: Slice[T]
+    count: Callable[[], Awaitable[int]]
+
+
+def connection_type(item: str, module: str, items: str, *, name: str | None = None) -> Any:
+    """The connection of a type, and its edge."""
+    name = name or item
+    item_type = Annotated[item, strawberry.lazy(module)]
+
+    class EdgeType:
+        cursor: str = column(f"Where the {name.lower()} stands in the list.")
+        node: Any = column(f"The {name.lower()} itself.", graphql_type=item_type)
+
+    EdgeType.__name__ = f"{name}Edge"
+    EdgeType.__doc__ = f"One of the {items} in a list."
+    edge = shape()(EdgeType)
+
+    class ConnectionType:
+        @field(list[edge])  # type: ignore[valid-type]  # made at run time
+        def edges(self: Connection[Any]) -> list[Edge[Any]]:
+            """The items with their cursors."""
+            return [Edge(self.kind.cursor(position), row) for position, row in self.slice.items]
+
+        @field(list[item_type])  # type: ignore[valid-type]  # made at run time
+        def nodes(self: Connection[Any]) -> list[Any]:
+            """The items alone."""
+            return [row for _, row in self.slice.items]
+
+        @field()
+        def page_info(self: Connection[Any]) -> PageInfo:
+            """Where the page stands."""
+            positions = [position for position, _ in self.slice.items]
+            return PageInfo(
+                has_next_page=self.slice.has_next,
+                has_previous_page=self.slice.has_previous,
+                start_cursor=self.kind.cursor(positions[0]) if positions else None,
+                end_cursor=self.kind.cursor(positions[-1]) if positions else None,
+            )
+
+        @field()
+        async def total_count(self: Connection[Any]) -> int:
+            """How many items the whole list has."""
+            return await self.count()
+
+    ConnectionType.__name__ = f"{name}Connection"
+    ConnectionType.__doc__ = f"A page of {items}."
+    return shape()(ConnectionType)

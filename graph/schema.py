@@ -1,0 +1,73 @@
+"""The schema: every query and mutation, in the order of the contract."""
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+from strawberry.tools import create_type
+
+from graph import accounts, cart, catalog, nodes, orders, stockroom
+from graph.gates import UserRole
+from graph.scalars import SCALARS
+
+Query = create_type(
+    "Query",
+    [
+        nodes.node,
+        nodes.nodes,
+        catalog.books,
+        catalog.book,
+        catalog.genres,
+        catalog.genre,
+        catalog.authors,
+        catalog.author,
+        accounts.me,
+        orders.order,
+    ],
+    description="What a visitor, a customer and an administrator can read.",
+)
+
+Mutation = create_type(
+    "Mutation",
+    [
+        accounts.register,
+        accounts.login,
+        accounts.refresh_session,
+        accounts.logout,
+        accounts.revoke_session,
+        accounts.change_password,
+        accounts.update_profile,
+        cart.add_to_cart,
+        cart.update_cart_item,
+        cart.remove_from_cart,
+        cart.merge_cart,
+        orders.checkout,
+        orders.cancel_order,
+        stockroom.create_book,
+        stockroom.update_book,
+        stockroom.delete_book,
+        stockroom.update_stock,
+        stockroom.create_genre,
+        stockroom.rename_genre,
+        stockroom.delete_genre,
+        orders.ship_order,
+        accounts.deactivate_user,
+        accounts.reactivate_user,
+    ],
+    description="""Everything that changes something.
+
+Each mutation takes one `input` and answers with a union: the outcome it was called for, and every problem the user can do
+something about. Problems implement `UserError`, so `... on UserError { code message }` catches those a client does not
+handle one by one, and those added later. Problems no user can solve come as top-level errors.""",
+)
+
+schema = strawberry.Schema(
+    query=Query,
+    mutation=Mutation,
+    types=[catalog.Book, catalog.Author, catalog.Genre, accounts.User, cart.Cart, orders.Order],
+    config=StrawberryConfig(scalar_map=SCALARS),
+)
+
+# Strawberry can give a directive's argument neither a default that is left out where it applies nor a description.
+for _directive in schema._schema.directives:
+    if _directive.name == "requiresAuth":
+        _directive.args["role"].description = "The least role that may use the field."
+        _directive.args["role"].default_value = UserRole.USER

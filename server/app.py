@@ -1,0 +1,83 @@
+"""The ASGI application: the endpoint, the playground's files and /health."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+
+import structlog
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from domain.passwords import Passwords
+from domain.payments import MockPayments, Payments
+from domain.shop import Shop
+from domain.sweeping import sweep_for_ever
+from domain.tokens import Tokens
+from persistence.database import Database
+from server import graphiql
+from server.http import ENDPOINT, GraphQLEndpoint
+from server.logs import RequestLog, configure_logs
+from server.settings import Settings
+
+log = structlog.get_logger()
+
+
+def create_app(settings: Settings | None = None, payments: Payments | None = None) -> Starlette:
+    """The shop as settings have it; `payments` takes the place of the mock provider."""
+    settings = settings or Settings()
+    configure_logs(settings.log_level, as_json=settings.json_logs)
+    shop = open_shop(settings, payments)
+    routes = [
+        Route("/", _home),
+        Route("/health", _health, methods=["GET", "HEAD"]),
+        Route(ENDPOINT, GraphQLEndpoint(shop, settings.playground).__call__, methods=ALL_METHODS),
+    ]
+    if settings.playground:
+        routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))  # type: ignore[arg-type]  # a Mount is a route
+    app = Starlette(routes=routes, middleware=[Middleware(RequestLog)], lifespan=_lifespan)
+    app.state.shop = shop
+    app.state.sweep_every = settings.sweep_every_seconds
+    return app
+
+
+ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
+    if settings.database_url is None:
+        raise RuntimeError("DATABASE_URL is not set: `bookstore serve` sets it for the embedded database.")
+    database = Database(settings.database_url, settings.pool)
+    return Shop(
+        database=database,
+        payments=payments or MockPayments(database),
+        passwords=Passwords(),
+        tokens=Tokens(settings.secret_key or [secrets.token_urlsafe(48)], settings.issuer),
+        policy=settings.policy,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    shop: Shop = app.state.shop
+    async with shop.database:
+        sweeper = asyncio.create_task(sweep_for_ever(shop, app.state.sweep_every))
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            await asyncio.gather(sweeper, return_exceptions=True)
+            shop.passwords.close()
+
+
+async def _home(request: Request) -> Response:
+    return RedirectResponse(ENDPOINT)
+
+
+async def _health(request: Request) -> Response:
+    """The process is alive; it asks nobody else."""
+    return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})

@@ -1,0 +1,174 @@
+"""GraphQL over HTTP at one address: POST and GET of JSON, and the playground for browsers."""
+
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+
+from domain.shop import Shop
+from graph import execution
+from graph.context import Context
+from server import graphiql
+
+log = structlog.get_logger()
+
+LARGEST_BODY = 100_000  # bytes
+JSON = "application/json"
+GRAPHQL_JSON = "application/graphql-response+json"
+ENDPOINT = "/graphql"
+
+
+class BadRequest(Exception):
+    """The HTTP request is not one that this endpoint takes."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLEndpoint:
+    shop: Shop
+    playground: bool
+
+    async def __call__(self, request: Request) -> Response:
+        request_id = request.state.request_id
+        accepted = request.headers.get("accept", "")
+        if self.playground and request.method == "GET" and "text/html" in accepted and "query" not in request.query_params:
+            return _playground()
+        try:
+            media_type = _media_type(accepted)
+            asked = await _asked(request)
+        except BadRequest as refusal:
+            error = {"message": refusal.message, "extensions": {"code": "BAD_REQUEST"}}
+            return _json({"errors": [error]}, refusal.status, JSON, refusal.headers)
+        context = Context(self.shop, request_id, _bearer(request), request.headers.get("user-agent"))
+        answer = await execution.answer(context, asked)
+        request.state.operation = answer.operation
+        request.state.codes = sorted(answer.codes)
+        return _json(answer.body, _status(answer, media_type), media_type, _retry(answer))
+
+
+def _playground() -> Response:
+    nonce = secrets.token_urlsafe(16)
+    headers = {"content-security-policy": graphiql.content_security_policy(nonce), "vary": "accept", "cache-control": "no-store"}
+    return HTMLResponse(graphiql.page(ENDPOINT, nonce), headers=headers)
+
+
+# ── What is asked ─────────────────────────────────────────────────────────────────────────
+
+
+async def _asked(request: Request) -> execution.Request:
+    if request.method == "GET":
+        parameters = request.query_params
+        told: Any = {
+            name: _decoded(parameters[name].encode("utf-8", "surrogatepass")) if name == "variables" else parameters[name]
+            for name in ("query", "variables", "operationName")
+            if name in parameters
+        }
+        return _checked(told, read_only=True)
+    if request.method != "POST":
+        raise BadRequest(405, "Send a query by GET or POST.", {"allow": "GET, POST"})
+    kind, _, parameters_ = request.headers.get("content-type", "").partition(";")
+    if kind.strip().lower() != JSON or ("charset" in parameters_.lower() and "utf-8" not in parameters_.lower()):
+        raise BadRequest(415, "Send application/json in UTF-8.")
+    return _checked(_decoded(await _body(request)))
+
+
+async def _body(request: Request) -> bytes:
+    if int(request.headers.get("content-length") or 0) > LARGEST_BODY:
+        raise _too_large()
+    chunks, size = [], 0
+    stream: AsyncIterator[bytes] = request.stream()
+    try:
+        async for chunk in stream:
+            size += len(chunk)
+            if size > LARGEST_BODY:
+                raise _too_large()
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise BadRequest(400, "The body ended early.") from error
+    return b"".join(chunks)
+
+
+def _too_large() -> BadRequest:
+    return BadRequest(413, f"The body has more than {LARGEST_BODY:,} bytes.")
+
+
+def _decoded(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except (orjson.JSONDecodeError, RecursionError) as error:
+        raise BadRequest(400, "This is no JSON.") from error
+
+
+def _checked(told: Any, *, read_only: bool = False) -> execution.Request:
+    if not isinstance(told, dict):
+        raise BadRequest(400, "Send one JSON object.")
+    query, variables, name = told.get("query"), told.get("variables"), told.get("operationName")
+    if not isinstance(query, str) or not query:
+        raise BadRequest(400, "`query` must be a document.")
+    if not isinstance(variables, dict | None):
+        raise BadRequest(400, "`variables` must be an object.")
+    if not isinstance(name, str | None):
+        raise BadRequest(400, "`operationName` must be a string.")
+    if not isinstance(told.get("extensions"), dict | None):
+        raise BadRequest(400, "`extensions` must be an object.")
+    return execution.Request(query, variables, name or None, read_only)
+
+
+def _bearer(request: Request) -> str | None:
+    """Whatever is sent as `Authorization` is a token, if not a good one."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+# ── How it is answered ────────────────────────────────────────────────────────────────────
+
+
+def _media_type(accepted: str) -> str:
+    ranges = {part.partition(";")[0].strip().lower() for part in accepted.split(",")}
+    if GRAPHQL_JSON in ranges:
+        return GRAPHQL_JSON
+    if not accepted or ranges & {JSON, "*/*", "application/*"}:
+        return JSON
+    raise BadRequest(406, f"Accept {GRAPHQL_JSON} or {JSON}.")
+
+
+def _status(answer: execution.Answer, media_type: str) -> int:
+    if answer.executed and answer.data is not None:
+        return 200
+    codes = answer.codes
+    if "SERVICE_UNAVAILABLE" in codes:
+        return 503
+    if "BAD_REQUEST" in codes:
+        return 405
+    if answer.executed or media_type == JSON:
+        return 200
+    return 400
+
+
+def _retry(answer: execution.Answer) -> dict[str, str]:
+    if answer.data is None and "SERVICE_UNAVAILABLE" in answer.codes:
+        waits = [error["extensions"]["retryAfter"] for error in answer.errors if "retryAfter" in error["extensions"]]
+        return {"retry-after": str(max(waits))}
+    return {}
+
+
+def _json(body: dict[str, Any], status: int, media_type: str, headers: dict[str, str]) -> Response:
+    allow = {"allow": "POST"} if status == 405 and "allow" not in headers else {}
+    return Response(
+        orjson.dumps(body),
+        status,
+        {"content-type": f"{media_type}; charset=utf-8", "cache-control": "no-store", "vary": "accept"} | headers | allow,
+    )

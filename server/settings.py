@@ -1,0 +1,144 @@
+"""Settings from the environment or `.env`, and the refusals of what production may not have."""
+
+import datetime as dt
+import ipaddress
+import os
+import secrets
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from babel.numbers import get_currency_precision, list_currencies
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from domain.shop import Policy
+from persistence.database import PoolSettings
+
+SHORTEST_SECRET = 32  # bytes
+LEAST_VARIETY = 8  # different characters
+KNOWN_SECRETS = ("changeme", "change-me", "secret", "password", "development", "insecure", "example", "your-secret")
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    environment: Environment | None = None
+    database_url: str | None = None
+    pool_size: Annotated[int, Field(ge=1, le=200)] = 5
+    pool_max_overflow: Annotated[int, Field(ge=0, le=200)] = 10
+    pool_recycle_seconds: Annotated[int, Field(ge=1)] = 1800
+    pool_timeout_seconds: Annotated[float, Field(gt=0)] = 2
+    secret_key: Annotated[list[str], NoDecode] = []
+    public_url: str | None = None
+    currency: str = "EUR"
+    access_token_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
+    refresh_token_days: Annotated[int, Field(ge=1, le=365)] = 7
+    session_max_days: Annotated[int, Field(ge=1, le=365)] = 30
+    refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 0
+    password_min_length: Annotated[int, Field(ge=8, le=64)] = 8
+    graphiql: bool | None = None
+    low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    sweep_after_seconds: Annotated[int, Field(ge=1)] = 120
+    sweep_every_seconds: Annotated[float, Field(gt=0)] = 5
+    log_level: Annotated[str, Field(pattern="(?i)^(debug|info|warning|error)$")] = "info"
+    log_format: Annotated[str | None, Field(pattern="^(pretty|json)$")] = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+
+    @field_validator("secret_key", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("currency")
+    @classmethod
+    def _two_decimals(cls, value: str) -> str:
+        if value not in list_currencies():
+            raise ValueError("is not an ISO 4217 code such as EUR")
+        if get_currency_precision(value) != 2:
+            raise ValueError("is a currency without two decimals, which prices here have")
+        return value
+
+    @model_validator(mode="after")
+    def _fit_for_production(self) -> Self:
+        for secret in self.secret_key:
+            if len(secret.encode()) < SHORTEST_SECRET:
+                raise ValueError(f"SECRET_KEY must have at least {SHORTEST_SECRET} bytes: try `openssl rand -base64 48`")
+            if len(set(secret)) < LEAST_VARIETY or any(known in secret.lower() for known in KNOWN_SECRETS):
+                raise ValueError("SECRET_KEY is one that can be guessed: try `openssl rand -base64 48`")
+        if self.in_production:
+            if not self.database_url:
+                raise ValueError("DATABASE_URL must be set in production")
+            if not self.secret_key:
+                raise ValueError("SECRET_KEY must be set in production: try `openssl rand -base64 48`")
+            if not self.public_url:
+                raise ValueError("PUBLIC_URL must be set in production, such as https://api.example.com")
+        if self.public_url and not _is_safe(self.public_url):
+            raise ValueError("PUBLIC_URL must begin with https://, unless its host is localhost")
+        if self.database_url and not self.database_url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
+            raise ValueError("DATABASE_URL must begin with postgresql://")
+        return self
+
+    @property
+    def in_production(self) -> bool:
+        return (self.environment or (Environment.PRODUCTION if self.database_url else Environment.DEVELOPMENT)) == "production"
+
+    @property
+    def playground(self) -> bool:
+        return not self.in_production if self.graphiql is None else self.graphiql
+
+    @property
+    def json_logs(self) -> bool:
+        return (self.log_format or ("json" if self.in_production else "pretty")) == "json"
+
+    @property
+    def issuer(self) -> str:
+        return self.public_url or f"http://localhost:{self.port}"
+
+    @property
+    def pool(self) -> PoolSettings:
+        return PoolSettings(self.pool_size, self.pool_max_overflow, self.pool_recycle_seconds, self.pool_timeout_seconds)
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(
+            currency=self.currency,
+            low_stock_threshold=self.low_stock_threshold,
+            password_min_length=self.password_min_length,
+            access_token_lifetime=dt.timedelta(minutes=self.access_token_minutes),
+            refresh_token_lifetime=dt.timedelta(days=self.refresh_token_days),
+            session_lifetime=dt.timedelta(days=self.session_max_days),
+            refresh_grace=dt.timedelta(seconds=self.refresh_grace_seconds),
+            sweep_after=dt.timedelta(seconds=self.sweep_after_seconds),
+        )
+
+
+def _is_safe(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and _is_local(parts.hostname or "")))
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def kept_secret(data: Path) -> str:
+    """Made once beside the embedded data, readable by its owner alone."""
+    path = data / "secret_key"
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text()

@@ -178,7 +178,9 @@ def _tokens(
 
 
 def _is_alive(token: RefreshToken) -> bool:
-    return token.session_revoked_at is None and token.session_expires_at > dt.datetime.now(dt.UTC) and token.user_is_active
+    return (
+        token.session_revoked_at is None and token.session_expires_at > dt.datetime.now(dt.UTC) and token.user_is_active
+    )
 
 
 def _shown(user_agent: str | None) -> str | None:
@@ -206,10 +208,10 @@ async def change_password(shop: Shop, viewer: Viewer, current: str | None, new: 
     """How many other sessions ended. Raises `InvalidInput` or `InvalidCredentials`."""
     user = viewer.user
     with checking() as check:
-        check_password(
-            check, ("newPassword",), new, shop.policy.password_min_length, user.email, user.display_name
-        )
-    if user.password_hash is not None and not await shop.passwords.verify((current or "")[: MAX_LENGTH + 1], user.password_hash):
+        check_password(check, ("newPassword",), new, shop.policy.password_min_length, user.email, user.display_name)
+    if user.password_hash is not None and not await shop.passwords.verify(
+        (current or "")[: MAX_LENGTH + 1], user.password_hash
+    ):
         raise InvalidCredentials("The current password is wrong.")
     new_hash = await shop.passwords.hash(new)
     async with shop.database.transaction() as tx:
@@ -271,7 +273,9 @@ async def make_administrator(shop: Shop, email: str, password: str | None) -> tu
         user = await accounts.find_user_by_email(tx, address)
         if user is None and password_hash is None:
             raise InvalidCredentials("There is no such account, and a new one needs a password.")
-        user_id = user.id if user else await accounts.add_user(tx, email=address, display_name="Administrator", **details)
+        user_id = (
+            user.id if user else await accounts.add_user(tx, email=address, display_name="Administrator", **details)
+        )
         if user is not None:
             await accounts.set_user(tx, user.id, **details)
             if password_hash is not None:

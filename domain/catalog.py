@@ -9,7 +9,7 @@ from typing import Any
 
 from domain.errors import GenreNameTaken, GenreNotEmpty, IsbnTaken, NotFound, Rule
 from domain.shop import Shop
-from domain.slugs import candidates, first_free
+from domain.slugs import candidates
 from domain.stock import MOST
 from domain.validation import Checker, checking
 from persistence import catalog, models, stock
@@ -93,9 +93,9 @@ async def create_book(shop: Shop, details: BookDetails, stock_quantity: int) -> 
 async def add_book(tx: Transaction, details: BookDetails, stock_quantity: int, reason: stock.Reason) -> Book:
     """Adds a book whose details have been checked."""
     await _find_shelf(tx, details.genre_id)
-    taken = await catalog.list_taken_slugs(tx, models.Book, candidates(details.title))
+    [slug] = await free_slugs(tx, models.Book, [details.title])
     columns = {field.name: getattr(details, field.name) for field in fields(details) if field.name != "authors"}
-    columns |= {"slug": first_free(details.title, taken), "author_names": "\n".join(details.authors)}
+    columns |= {"slug": slug, "author_names": "\n".join(details.authors)}
     book_id = await catalog.add_book(tx, {**columns, "stock_quantity": stock_quantity})
     if book_id is None:
         await _refuse_taken_isbn(tx, details.isbn)
@@ -115,7 +115,9 @@ async def update_book(shop: Shop, book_id: uuid.UUID, changes: dict[str, Any]) -
         for name in ("title", "authors", "price"):
             if name in changes and changes[name] is None:
                 check.refuse((name,), Rule.REQUIRED, f"A book cannot be without {name}.")
-        kept = checked(check, {name: value for name, value in changes.items() if not (name == "authors" and value is None)})
+        kept = checked(
+            check, {name: value for name, value in changes.items() if not (name == "authors" and value is None)}
+        )
     async with shop.database.transaction() as tx:
         if await catalog.lock_book(tx, book_id) is None:
             raise NotFound("Book", book_id)
@@ -140,17 +142,28 @@ async def delete_book(shop: Shop, book_id: uuid.UUID) -> None:
 
 
 async def ensure_authors(tx: Transaction, names: Sequence[str]) -> list[uuid.UUID]:
-    """The ids of these authors; unknown names become new authors. In one order for all, so that nobody waits in a ring."""
+    """The ids of these authors; unknown names become new authors."""
     known = await catalog.find_authors_by_name(tx, names)
-    unknown = sorted((name for name in names if name.lower() not in known), key=str.lower)
-    for name in unknown:
-        taken = await catalog.list_taken_slugs(tx, models.Author, candidates(name))
-        await catalog.add_author(tx, name, first_free(name, taken))
+    unknown = {name.lower(): name for name in names if name.lower() not in known}
     if unknown:
+        slugs = await free_slugs(tx, models.Author, list(unknown.values()))
+        await catalog.add_authors(tx, dict(zip(unknown.values(), slugs, strict=True)))
         known = await catalog.find_authors_by_name(tx, names)
     if any(name.lower() not in known for name in names):
         raise Conflict  # somebody took the slug a moment ago
     return [known[name.lower()] for name in names]
+
+
+async def free_slugs(tx: Transaction, table: catalog.Slugged, names: Sequence[str]) -> list[str]:
+    """A slug for each name, none of them in use."""
+    wanted = [candidates(name) for name in names]
+    taken = await catalog.list_taken_slugs(tx, table, [slug for slugs in wanted for slug in slugs])
+    chosen = []
+    for slugs in wanted:
+        slug = next(slug for slug in slugs if slug not in taken)
+        taken.add(slug)
+        chosen.append(slug)
+    return chosen
 
 
 async def _find_shelf(tx: Transaction, genre_id: uuid.UUID | None) -> None:
@@ -189,8 +202,8 @@ async def ensure_genre(tx: Transaction, name: str) -> tuple[Genre, bool]:
     known = await catalog.find_genre_by_name(tx, name)
     if known is not None:
         return known, False
-    taken = await catalog.list_taken_slugs(tx, models.Genre, candidates(name))
-    genre_id = await catalog.add_genre(tx, name, first_free(name, taken))
+    [slug] = await free_slugs(tx, models.Genre, [name])
+    genre_id = await catalog.add_genre(tx, name, slug)
     genre = await catalog.find_genre_by_name(tx, name)
     if genre is None:
         raise Conflict  # somebody took the slug a moment ago

@@ -92,7 +92,9 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Or
         for line in lines:  # the locks may have waited for somebody who changed these
             line.unit_price, line.available = books[line.book_id].price, books[line.book_id].stock_quantity
         shortages = [
-            Shortage(books[line.book_id], line.quantity, line.available) for line in lines if line.quantity > line.available
+            Shortage(books[line.book_id], line.quantity, line.available)
+            for line in lines
+            if line.quantity > line.available
         ]
         if shortages:
             raise InsufficientStock(shortages)
@@ -168,7 +170,9 @@ async def _replay(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Ord
         assert order is not None
         if order.input_digest != purchase.digest:
             raise invalid(
-                ("idempotencyKey",), Rule.NOT_ALLOWED, "This key was used for another purchase. Make a new one for this."
+                ("idempotencyKey",),
+                Rule.NOT_ALLOWED,
+                "This key was used for another purchase. Make a new one for this.",
             )
         if order.status != OrderStatus.PENDING:
             return _told(order)

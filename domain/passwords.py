@@ -67,7 +67,9 @@ def check_password(checker: Checker, path: Path, password: str, shortest: int, *
     elif len(password) > MAX_LENGTH:
         checker.refuse(path, Rule.TOO_LONG, f"The password must have at most {MAX_LENGTH} characters.")
     elif _is_guessable(password, personal):
-        checker.refuse(path, Rule.NOT_ALLOWED, "This password is among the first that anyone would try. Choose another.")
+        checker.refuse(
+            path, Rule.NOT_ALLOWED, "This password is among the first that anyone would try. Choose another."
+        )
 
 
 def _is_guessable(password: str, personal: tuple[str, ...]) -> bool:
@@ -80,7 +82,7 @@ def _is_guessable(password: str, personal: tuple[str, ...]) -> bool:
 @cache
 def common_passwords() -> frozenset[str]:
     """The thirty thousand most used ones, from zxcvbn's list."""
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415  # five megabytes that most commands do not need
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # five megabytes that most commands do not need
 
     return frozenset(FREQUENCY_LISTS["passwords"])
 

@@ -1,7 +1,6 @@
 """Names in URLs: readable, unique, and never changed once given."""
 
 import secrets
-from collections.abc import Iterable
 
 from slugify import slugify
 
@@ -17,8 +16,3 @@ def candidates(name: str) -> list[str]:
     """The plain slug, a few numbered ones, and one that is as good as free."""
     slug = slug_of(name)
     return [slug, *(f"{slug}-{number}" for number in range(2, 6)), f"{slug}-{secrets.token_hex(4)}"]
-
-
-def first_free(name: str, taken: Iterable[str]) -> str:
-    unavailable = set(taken)
-    return next(slug for slug in candidates(name) if slug not in unavailable)

@@ -75,7 +75,9 @@ class Checker:
         """Thirteen digits, whichever way it was entered."""
         found = as_isbn(value)
         if found is None:
-            self.refuse(path, Rule.MALFORMED, "This is no ISBN: it has ten or thirteen digits, and the last one must fit.")
+            self.refuse(
+                path, Rule.MALFORMED, "This is no ISBN: it has ten or thirteen digits, and the last one must fit."
+            )
         return found or value
 
     def email(self, path: Path, value: str) -> str:

@@ -67,7 +67,11 @@ class Cart(Node):
     @field(list[StockShortage])
     async def shortages(self: CartRow, info: Info) -> list[Shortage]:
         """The books there are not enough copies of. The cart can be checked out when this is empty."""
-        short = [item for item in await info.context.loaders.items_of_cart.load(self.user_id) if item.quantity > item.available]
+        short = [
+            item
+            for item in await info.context.loaders.items_of_cart.load(self.user_id)
+            if item.quantity > item.available
+        ]
         books = await info.context.loaders.book.load_many([item.book_id for item in short])
         return [Shortage(book, item.quantity, item.available) for item, book in zip(short, books, strict=True) if book]
 

@@ -68,8 +68,8 @@ Availability = vocabulary(
     OUT_OF_STOCK="None are left; it can be pre-booked.",
 )
 
-BookConnection = connection_type("Book", "graph.catalog", "books")
-AuthorConnection = connection_type("Author", "graph.catalog", "authors")
+BookConnection = connection_type("Book", Annotated["Book", strawberry.lazy("graph.catalog")], "books")
+AuthorConnection = connection_type("Author", Annotated["Author", strawberry.lazy("graph.catalog")], "authors")
 
 SortArgument = Annotated[Sorts, argument("How to order the books.")]
 
@@ -203,7 +203,11 @@ async def _books(
         wanted, kind = guess, _kind(guess)
     page = page_of(kind, first, after, last, before, offset)
     slice_ = await listing.list_books(info.context.reading, wanted, page)
-    if not slice_.items and _may_be_misspelt(wanted) and not await listing.any_book_has(info.context.reading, wanted.search or ""):
+    if (
+        not slice_.items
+        and _may_be_misspelt(wanted)
+        and not await listing.any_book_has(info.context.reading, wanted.search or "")
+    ):
         wanted, kind = guess, _kind(guess)
         slice_ = await listing.list_books(info.context.reading, wanted, page)
 
@@ -320,7 +324,8 @@ async def book(info: Info, by: Annotated[BookLookup, argument("The key to look t
     if by.isbn:
         isbn = as_isbn(by.isbn)
         return await catalog.find_book_by_isbn(info.context.reading, isbn) if isbn else None
-    return await catalog.find_book_by_slug(info.context.reading, by.slug) if _is_slug(by.slug) else None
+    slug = _slug(by.slug)
+    return await catalog.find_book_by_slug(info.context.reading, slug) if slug else None
 
 
 @query(public, list[Genre])
@@ -338,11 +343,14 @@ class GenreLookup:
 
 
 @query(public, Genre | None)
-async def genre(info: Info, by: Annotated[GenreLookup, argument("The key to look the genre up by.")]) -> GenreRow | None:
+async def genre(
+    info: Info, by: Annotated[GenreLookup, argument("The key to look the genre up by.")]
+) -> GenreRow | None:
     """One genre, by any of its keys."""
     if by.id:
         return await info.context.loaders.genre.load(key_of("Genre", by.id))
-    return await catalog.find_genre_by_slug(info.context.reading, by.slug) if _is_slug(by.slug) else None
+    slug = _slug(by.slug)
+    return await catalog.find_genre_by_slug(info.context.reading, slug) if slug else None
 
 
 @query(public, AuthorConnection)
@@ -380,11 +388,12 @@ async def author(
     """One author, by any of their keys."""
     if by.id:
         return await info.context.loaders.author.load(key_of("Author", by.id))
-    return await catalog.find_author_by_slug(info.context.reading, by.slug) if _is_slug(by.slug) else None
+    slug = _slug(by.slug)
+    return await catalog.find_author_by_slug(info.context.reading, slug) if slug else None
 
 
-def _is_slug(text: str | None) -> bool:
-    return bool(text) and is_clean(text or "")
+def _slug(text: str | None) -> str | None:
+    return text if text and is_clean(text) else None
 
 
 refetched("Book")(lambda info, key: info.context.loaders.book.load(key))

@@ -20,11 +20,11 @@ from persistence.orders import Order as OrderRow
 
 T = TypeVar("T")
 
-Book = Annotated["Book", strawberry.lazy("graph.catalog")]
-Genre = Annotated["Genre", strawberry.lazy("graph.catalog")]
-User = Annotated["User", strawberry.lazy("graph.accounts")]
-Cart = Annotated["Cart", strawberry.lazy("graph.cart")]
-Order = Annotated["Order", strawberry.lazy("graph.orders")]
+Book: Any = Annotated["Book", strawberry.lazy("graph.catalog")]
+Genre: Any = Annotated["Genre", strawberry.lazy("graph.catalog")]
+User: Any = Annotated["User", strawberry.lazy("graph.accounts")]
+Cart: Any = Annotated["Cart", strawberry.lazy("graph.cart")]
+Order: Any = Annotated["Order", strawberry.lazy("graph.orders")]
 
 
 CODES = {
@@ -62,12 +62,11 @@ CODES = {
     "SERVICE_UNAVAILABLE": (
         "Top-level: the shop cannot answer just now; `extensions.retryAfter` holds the seconds to wait."
     ),
-    "INTERNAL_SERVER_ERROR": (
-        "Top-level: the server is at fault; `extensions.requestId` finds the cause in its log."
-    ),
+    "INTERNAL_SERVER_ERROR": ("Top-level: the server is at fault; `extensions.requestId` finds the cause in its log."),
 }
-ErrorCode = vocabulary(
-    Enum("ErrorCode", {name: name for name in CODES}),  # type: ignore[arg-type]  # mypy wants literal names
+_codes: Any = Enum("ErrorCode", {name: name for name in CODES})
+ErrorCode: Any = vocabulary(
+    _codes,
     "Every way a request can fail. Codes come in two places: in the `code` of a `UserError`, and in `extensions.code` of "
     "a top-level error. Codes may be added; treat one you do not know as `INTERNAL_SERVER_ERROR`.",
     **CODES,

@@ -133,7 +133,7 @@ def _parsed_and_valid(text: str) -> DocumentNode:
         document = parse(text, max_tokens=MOST_TOKENS)
         errors = validate(schema._schema, document)
     except GraphQLError as error:
-        if "tokens" in error.message and "exceeded" in error.message.lower() or "more than" in error.message:
+        if ("tokens" in error.message and "exceeded" in error.message.lower()) or "more than" in error.message:
             raise Refused(_coded("QUERY_TOO_COMPLEX", f"The document has more than {MOST_TOKENS:,} tokens.")) from error
         raise Refused(error) from error
     except RecursionError as error:

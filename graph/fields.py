@@ -13,8 +13,8 @@ from strawberry.extensions import FieldExtension
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
-from graph.refusals import Refusals
 from graph.gates import Gate, RequiresAuth
+from graph.refusals import Refusals
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
@@ -45,7 +45,9 @@ def mutation(gate: Gate) -> Callable[[Resolver], StrawberryField]:
     return lambda resolver: _field(resolver, None, [gate, FreshLoaders(), Refusals()], gate)
 
 
-def _field(resolver: Resolver, graphql_type: Any, extensions: list[FieldExtension], gate: Gate | None) -> StrawberryField:
+def _field(
+    resolver: Resolver, graphql_type: Any, extensions: list[FieldExtension], gate: Gate | None
+) -> StrawberryField:
     declared: StrawberryField = strawberry.field(
         resolver,
         description=described(resolver),

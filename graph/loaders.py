@@ -65,7 +65,9 @@ class Loaders:
     def address_of_order(self) -> DataLoader[uuid.UUID, list[Address]]:
         return self._many(orders.list_addresses)
 
-    def _one(self, question: Callable[[Reading, list[uuid.UUID]], Awaitable[list[V]]]) -> DataLoader[uuid.UUID, V | None]:
+    def _one(
+        self, question: Callable[[Reading, list[uuid.UUID]], Awaitable[list[V]]]
+    ) -> DataLoader[uuid.UUID, V | None]:
         async def load(ids: list[uuid.UUID]) -> list[V | None]:
             found = {row.id: row for row in await question(self._reading, ids)}  # type: ignore[attr-defined]  # rows with a key
             return [found.get(id_) for id_ in ids]

@@ -49,7 +49,9 @@ async def node(info: Info, id: Annotated[strawberry.ID, argument("The ID of the 
 
 
 @query(public, list[Node | None])
-async def nodes(info: Info, ids: Annotated[list[strawberry.ID], argument("The IDs of the objects, 100 at most.")]) -> list[Any]:
+async def nodes(
+    info: Info, ids: Annotated[list[strawberry.ID], argument("The IDs of the objects, 100 at most.")]
+) -> list[Any]:
     """Refetches several objects at once, in the order of `ids`.
 
     `null` stands in the place of each one that is missing or out of the caller's sight.

@@ -27,7 +27,7 @@ from graph.gates import administrator, signed_in
 from graph.ids import key_of, own_id
 from graph.money import Money
 from graph.nodes import Node, refetched
-from graph.pagination import After, Before, Connection, First, Last, ListKind, argument, connection_type, page_of
+from graph.pagination import Connection, ListKind, argument, connection_type, page_of
 from persistence import catalog
 from persistence import orders as rows
 from persistence.accounts import User as UserRow
@@ -46,7 +46,7 @@ OrderStatus = vocabulary(
     CANCELLED="Called off before it was sent; refunded, and the books are back on the shelf.",
 )
 
-OrderConnection = connection_type("Order", "graph.orders", "orders")
+OrderConnection = connection_type("Order", Annotated["Order", strawberry.lazy("graph.orders")], "orders")
 StatusesArgument = Annotated[list[Statuses] | None, argument("Only orders with one of these statuses.")]
 
 
@@ -148,11 +148,13 @@ async def orders_of(
 # ── Queries ───────────────────────────────────────────────────────────────────────────────
 
 
-@refetched("Order")
-async def find_order(info: Info, key: uuid.UUID) -> OrderRow | None:
+async def _find_order(info: Info, key: uuid.UUID) -> OrderRow | None:
     viewer = await info.context.viewer()
     order = await rows.find_order(info.context.reading, key) if viewer else None
     return order if viewer and order and orders.may_see(order, viewer.user) else None
+
+
+refetched("Order")(_find_order)
 
 
 @input_shape(one_of=True)
@@ -164,10 +166,12 @@ class OrderLookup:
 
 
 @query(signed_in, Order | None)
-async def order(info: Info, by: Annotated[OrderLookup, argument("The key to look the order up by.")]) -> OrderRow | None:
+async def order(
+    info: Info, by: Annotated[OrderLookup, argument("The key to look the order up by.")]
+) -> OrderRow | None:
     """One order, by any of its keys. Customers find their own orders here, administrators find everyone's."""
     if by.id:
-        return await find_order(info, key_of("Order", by.id))
+        return await _find_order(info, key_of("Order", by.id))
     viewer = await info.context.signed_in()
     number = orders.as_order_number(by.number or "")
     found = await rows.find_order_by_number(info.context.reading, number) if number else None
@@ -279,14 +283,29 @@ async def checkout(
     purchase = orders.Purchase(
         idempotency_key=input.idempotency_key,
         expected_total=input.expected_total if input.expected_total is not UNSET else None,
-        address=AddressRow(**{name: value or None for name, value in vars(address).items()}) if address else None,
+        address=_address(address) if address else None,
         payment_token=input.payment_token or None,
     )
     return OrderPlaced(order=await orders.checkout(info.context.shop, viewer.user.id, purchase))
 
 
+def _address(given: AddressInput) -> AddressRow:
+    return AddressRow(
+        recipient=given.recipient,
+        line1=given.line1,
+        line2=given.line2 or None,
+        city=given.city,
+        region=given.region or None,
+        postal_code=given.postal_code or None,
+        country=given.country,
+        phone=given.phone or None,
+    )
+
+
 @mutation(signed_in)
-async def cancel_order(info: Info, input: Annotated[CancelOrderInput, argument("The order.")]) -> CancelOrderResult | None:
+async def cancel_order(
+    info: Info, input: Annotated[CancelOrderInput, argument("The order.")]
+) -> CancelOrderResult | None:
     """Cancels an order that has not been sent, refunds it and puts the books back in stock.
 
     Customers may cancel their own orders, administrators any.

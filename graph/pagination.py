@@ -86,7 +86,7 @@ def _understood(key_type: type, told: Any) -> Any:
         return parse_date(told)
     if key_type is Decimal:
         return parse_decimal(told)
-    if type(told) is not key_type or (key_type is str and not is_clean(told, lines=True)):
+    if type(told) is not key_type or (isinstance(told, str) and not is_clean(told, lines=True)):
         raise ValueError
     return told
 
@@ -145,10 +145,8 @@ class Connection(Generic[T]):
     count: Callable[[], Awaitable[int]]
 
 
-def connection_type(item: str, module: str, items: str, *, name: str | None = None) -> Any:
+def connection_type(name: str, item_type: Any, items: str) -> Any:
     """The connection of a type, and its edge."""
-    name = name or item
-    item_type = Annotated[item, strawberry.lazy(module)]
 
     class EdgeType:
         cursor: str = column(f"Where the {name.lower()} stands in the list.")
@@ -164,7 +162,7 @@ def connection_type(item: str, module: str, items: str, *, name: str | None = No
             """The items with their cursors."""
             return [Edge(self.kind.cursor(position), row) for position, row in self.slice.items]
 
-        @field(list[item_type])  # type: ignore[valid-type]  # made at run time
+        @field(list[item_type])
         def nodes(self: Connection[Any]) -> list[Any]:
             """The items alone."""
             return [row for _, row in self.slice.items]

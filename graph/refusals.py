@@ -13,7 +13,9 @@ PROBLEMS: dict[type[Refusal], Callable[..., Any]] = {}
 
 
 class Refusals(FieldExtension):
-    async def resolve_async(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **arguments: Any) -> Any:
+    async def resolve_async(
+        self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **arguments: Any
+    ) -> Any:
         try:
             return await next_(source, info, **arguments)
         except Refusal as refusal:

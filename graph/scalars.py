@@ -16,7 +16,7 @@ def parse_decimal(value: Any) -> Decimal:
     """From a string or a JSON number; never from NaN, an infinity or an exponent."""
     text = str(value) if isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool) else ""
     if not _DECIMAL.fullmatch(text, 0) or not text.isascii():
-        raise BadUserInput(f"{str(value)[:50]!r} is not a decimal number such as \"12.90\".")
+        raise BadUserInput(f'{str(value)[:50]!r} is not a decimal number such as "12.90".')
     return Decimal(text)
 
 

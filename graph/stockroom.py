@@ -37,7 +37,9 @@ class CreateBookInput:
     )
     price: Decimal = column("The price of a copy in the store's currency, more than zero.")
     stock_quantity: int = strawberry.field(default=0, description="The copies in stock.")
-    isbn: str | None = _optional("The ISBN, of ten or thirteen digits, with or without hyphens. Its check digit is checked.")
+    isbn: str | None = _optional(
+        "The ISBN, of ten or thirteen digits, with or without hyphens. Its check digit is checked."
+    )
     genre_id: strawberry.ID | None = _optional("The ID of the genre.")
     description: str | None = _optional("The blurb, as plain text.")
     cover_url: str | None = _optional("The address of the cover image.")

@@ -135,7 +135,9 @@ async def list_sessions(reading: Reading, user_id: uuid.UUID) -> list[Session]:
     return await reading.all(_SESSIONS, id=user_id)
 
 
-async def add_session(tx: Transaction, user_id: uuid.UUID, user_agent: str | None, expires_at: dt.datetime) -> uuid.UUID:
+async def add_session(
+    tx: Transaction, user_id: uuid.UUID, user_agent: str | None, expires_at: dt.datetime
+) -> uuid.UUID:
     statement = insert(models.Session).values(user_id=user_id, user_agent=user_agent, expires_at=expires_at)
     session_id: uuid.UUID = await tx.scalar(statement.returning(models.Session.id))
     return session_id

@@ -40,7 +40,15 @@ class CartItem:
 
 
 _item = models.CartItem
-_columns = (_item.id, _item.user_id, _item.book_id, _item.quantity, _item.added_at, models.Book.price, models.Book.stock_quantity)
+_columns = (
+    _item.id,
+    _item.user_id,
+    _item.book_id,
+    _item.quantity,
+    _item.added_at,
+    models.Book.price,
+    models.Book.stock_quantity,
+)
 _ITEMS = Query(
     select(*_columns)
     .join(models.Book, models.Book.id == _item.book_id)
@@ -68,7 +76,9 @@ async def set_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID,
     if await tx.scalar(book) is None:
         return False
     line = upsert(_item).values(user_id=user_id, book_id=book_id, quantity=quantity)
-    await tx.run(line.on_conflict_do_update(index_elements=["user_id", "book_id"], set_={"quantity": line.excluded.quantity}))
+    await tx.run(
+        line.on_conflict_do_update(index_elements=["user_id", "book_id"], set_={"quantity": line.excluded.quantity})
+    )
     return True
 
 
@@ -81,4 +91,6 @@ async def return_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UU
 
 async def remove_cart_items(tx: Transaction, user_id: uuid.UUID, book_ids: Iterable[uuid.UUID]) -> None:
     wanted = bindparam("book_ids", type_=ARRAY(Uuid()))
-    await tx.run(delete(_item).where(_item.user_id == user_id, _item.book_id == any_(wanted)), {"book_ids": list(book_ids)})
+    await tx.run(
+        delete(_item).where(_item.user_id == user_id, _item.book_id == any_(wanted)), {"book_ids": list(book_ids)}
+    )

@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
 from persistence.database import Reading, Transaction
+from persistence.faults import Conflict
 from persistence.query import Query
 
 
@@ -73,6 +74,8 @@ class Genre:
     name: str
 
 
+Slugged = type[models.Book | models.Author | models.Genre]
+
 BOOK = tuple(getattr(models.Book, name) for name in Book.__slots__)
 AUTHOR = tuple(getattr(models.Author, name) for name in Author.__slots__)
 GENRE = tuple(getattr(models.Genre, name) for name in Genre.__slots__)
@@ -90,6 +93,14 @@ _BOOKS_BY_ID = _books(models.Book.id == any_(_ids))
 _BOOK_BY_ID = _books(models.Book.id == _id)
 _BOOK_BY_SLUG = _books(models.Book.slug == _text)
 _BOOK_BY_ISBN = _books(models.Book.isbn == _text)
+_BOOKS_BY_ISBN: Query[tuple[Book, str]] = Query(
+    select(*BOOK, models.Book.author_names)
+    .where(models.Book.isbn == any_(bindparam("texts", type_=ARRAY(String()))))
+    .order_by(models.Book.id)
+    .with_for_update(key_share=True, of=models.Book),
+    lambda *columns: (Book(*columns[:-1]), columns[-1]),
+)
+_SOME_BOOK = Query(select(*BOOK).limit(1), Book)
 _AUTHORS_BY_ID = Query(select(*AUTHOR).where(models.Author.id == any_(_ids)), Author)
 _AUTHOR_BY_SLUG = Query(select(*AUTHOR).where(models.Author.slug == _text), Author)
 _AUTHORS_BY_BOOK: Query[tuple[uuid.UUID, Author]] = Query(
@@ -117,12 +128,22 @@ async def find_book(db: Reading | Transaction, book_id: uuid.UUID) -> Book | Non
     return await db.first(_BOOK_BY_ID, id=book_id)
 
 
-async def find_book_by_slug(reading: Reading, slug: str) -> Book | None:
-    return await reading.first(_BOOK_BY_SLUG, text=slug)
+async def find_book_by_slug(db: Reading | Transaction, slug: str) -> Book | None:
+    return await db.first(_BOOK_BY_SLUG, text=slug)
 
 
 async def find_book_by_isbn(db: Reading | Transaction, isbn: str) -> Book | None:
     return await db.first(_BOOK_BY_ISBN, text=isbn)
+
+
+async def list_books_by_isbn(tx: Transaction, isbns: Iterable[str]) -> list[tuple[Book, str]]:
+    """Books with their authors' names, one a line."""
+    return await tx.all(_BOOKS_BY_ISBN, texts=list(isbns))
+
+
+async def is_empty(reading: Reading) -> bool:
+    """Whether the catalogue has no book at all."""
+    return await reading.first(_SOME_BOOK) is None
 
 
 async def list_authors_by_id(reading: Reading, ids: Iterable[uuid.UUID]) -> list[Author]:
@@ -165,6 +186,16 @@ async def add_book(tx: Transaction, details: dict[str, Any]) -> uuid.UUID | None
     return book_id
 
 
+async def add_books(tx: Transaction, books: Sequence[dict[str, Any]]) -> None:
+    """Many at once. Raises `Conflict` when an ISBN or a slug was taken a moment ago."""
+    await tx.run(upsert(models.Book).on_conflict_do_nothing(), list(books))
+    added = await tx.scalar(
+        select(func.count()).where(models.Book.id == any_(_ids)), {"ids": [book["id"] for book in books]}
+    )
+    if added != len(books):
+        raise Conflict
+
+
 async def set_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]) -> None:
     await tx.run(update(models.Book).where(models.Book.id == book_id).values(**details, updated_at=func.now()))
 
@@ -192,9 +223,14 @@ _LOCKED_BOOK = _locking(select(*BOOK).where(models.Book.id == _id))
 _LOCKED_BOOKS = _locking(select(*BOOK).where(models.Book.id == any_(_ids)))
 
 
-async def list_taken_slugs(tx: Transaction, table: type[models.Book | models.Author | models.Genre], slugs: Sequence[str]) -> set[str]:
+async def list_taken_slugs(tx: Transaction, table: Slugged, slugs: Sequence[str]) -> set[str]:
     """Which of these slugs are in use."""
-    return set(await tx.scalars(select(table.slug).where(table.slug == any_(bindparam("slugs", type_=ARRAY(String())))), {"slugs": list(slugs)}))
+    return set(
+        await tx.scalars(
+            select(table.slug).where(table.slug == any_(bindparam("slugs", type_=ARRAY(String())))),
+            {"slugs": list(slugs)},
+        )
+    )
 
 
 # ── Authors ───────────────────────────────────────────────────────────────────────────────
@@ -210,16 +246,26 @@ async def find_authors_by_name(tx: Transaction, names: Iterable[str]) -> dict[st
     return dict(await tx.all(pairs, names=list(names)))
 
 
-async def add_author(tx: Transaction, name: str, slug: str) -> None:
-    """Does nothing where the name or the slug is taken."""
-    await tx.run(upsert(models.Author).values(name=name, slug=slug).on_conflict_do_nothing())
+async def add_authors(tx: Transaction, slugs_by_name: dict[str, str]) -> None:
+    """Does nothing where a name or a slug is taken. In one order for all, so that nobody waits in a ring."""
+    rows = [{"name": name, "slug": slugs_by_name[name]} for name in sorted(slugs_by_name, key=str.lower)]
+    if rows:
+        await tx.run(upsert(models.Author).on_conflict_do_nothing(), rows)
+
+
+async def add_book_authors(tx: Transaction, authors_by_book: dict[uuid.UUID, list[uuid.UUID]]) -> None:
+    rows = [
+        {"book_id": book_id, "position": position, "author_id": author_id}
+        for book_id, author_ids in authors_by_book.items()
+        for position, author_id in enumerate(author_ids)
+    ]
+    if rows:
+        await tx.run(insert(models.BookAuthor), rows)
 
 
 async def set_authors(tx: Transaction, book_id: uuid.UUID, author_ids: Sequence[uuid.UUID]) -> None:
     await tx.run(delete(models.BookAuthor).where(models.BookAuthor.book_id == book_id))
-    if author_ids:
-        rows = [{"book_id": book_id, "position": i, "author_id": author_id} for i, author_id in enumerate(author_ids)]
-        await tx.run(insert(models.BookAuthor), rows)
+    await add_book_authors(tx, {book_id: list(author_ids)})
 
 
 # ── Genres ────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,11 @@ class RecentCounts:
     async def get(self, key: Hashable, count: Callable[[], Awaitable[int]]) -> int:
         now = self._clock()
         started, future = self._counts.get(key, (float("-inf"), None))
-        if future is None or now - started >= FRESH_FOR or (future.done() and (future.cancelled() or future.exception())):
+        if (
+            future is None
+            or now - started >= FRESH_FOR
+            or (future.done() and (future.cancelled() or future.exception()))
+        ):
             future = asyncio.ensure_future(count())
             self._counts[key] = (now, future)
             self._counts.move_to_end(key)

@@ -92,7 +92,9 @@ class Reading:
             async with self._pool.acquire(timeout=self._timeout) as connection:
                 try:
                     return await connection.fetch(sql, *arguments)
-                except asyncpg.InvalidCachedStatementError:  # a migration changed the table; asyncpg has dropped the plan
+                except (
+                    asyncpg.InvalidCachedStatementError
+                ):  # a migration changed the table; asyncpg has dropped the plan
                     return await connection.fetch(sql, *arguments)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             raise fault_of(error) from error

@@ -1,7 +1,7 @@
 """What PostgreSQL can do to a unit of work, told apart by SQLSTATE."""
 
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
 import stamina
 
@@ -19,20 +19,24 @@ class Conflict(Unavailable):
     """Two units of work got in each other's way, or the connection was lost before COMMIT: nothing was done."""
 
 
-_CONFLICTS = frozenset({
-    "40001",  # serialization_failure
-    "40P01",  # deadlock_detected
-})
-_UNAVAILABLE = frozenset({
-    "55P03",  # lock_not_available: lock_timeout
-    "57014",  # query_canceled: statement_timeout
-    "25P03",  # idle_in_transaction_session_timeout
-    "25006",  # read_only_sql_transaction: a primary that has become a standby
-    "53300",  # too_many_connections
-    "57P01",  # admin_shutdown
-    "57P02",  # crash_shutdown
-    "57P03",  # cannot_connect_now
-})
+_CONFLICTS = frozenset(
+    {
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+    }
+)
+_UNAVAILABLE = frozenset(
+    {
+        "55P03",  # lock_not_available: lock_timeout
+        "57014",  # query_canceled: statement_timeout
+        "25P03",  # idle_in_transaction_session_timeout
+        "25006",  # read_only_sql_transaction: a primary that has become a standby
+        "53300",  # too_many_connections
+        "57P01",  # admin_shutdown
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now
+    }
+)
 
 
 def fault_of(error: BaseException | None) -> BaseException:
@@ -47,6 +51,6 @@ def fault_of(error: BaseException | None) -> BaseException:
     return error
 
 
-def retried(unit_of_work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def retried(unit_of_work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Tries a whole unit of work up to three times, as long as nothing of it was committed."""
     return stamina.retry(on=Conflict, attempts=3, timeout=None, wait_initial=0.02, wait_max=0.2)(unit_of_work)

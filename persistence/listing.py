@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     Double,
+    Integer,
     Numeric,
     Select,
     String,
@@ -237,7 +238,9 @@ def _ranked(shape: ListShape, page: PageShape) -> Select[Any]:
         .cte("matches")
     )
     ranked = select(matches.c.id, _relevance(shape, matches).label("rank")).cte("ranked")
-    wanted = paged(select(ranked.c.rank, ranked.c.id), Sort(ranked.c.rank, descending=True), ranked.c.id, page).cte("wanted")
+    wanted = paged(select(ranked.c.rank, ranked.c.id), Sort(ranked.c.rank, descending=True), ranked.c.id, page).cte(
+        "wanted"
+    )
     order = (wanted.c.rank, wanted.c.id) if page.backward else (wanted.c.rank.desc(), wanted.c.id.desc())
     return select(wanted.c.rank, wanted.c.id, *BOOK).join(books, books.id == wanted.c.id).order_by(*order)
 
@@ -256,13 +259,21 @@ def _count_query(shape: ListShape, narrowed: bool) -> Query[int]:
     if not narrowed:
         return Query(select(func.count()).select_from(books), int)
     limit = GUESSED_LIMIT if shape.misspelt_words else COUNT_LIMIT
-    some: Select[Any] = select(literal_column("1")).select_from(books).where(*_conditions(shape)).limit(literal_column(str(limit)))
+    some: Select[Any] = (
+        select(literal_column("1")).select_from(books).where(*_conditions(shape)).limit(literal_column(str(limit)))
+    )
     return Query(select(func.count()).select_from(some.subquery()), int)
 
 
-_ANY_MATCH = Query(
-    select(select(books.id).where(books.search.bool_op("@@")(_matching())).limit(literal_column("1")).exists()),
-    lambda found: bool(found),
+_ANY_MATCH: Query[int] = Query(
+    select(
+        select(books.id)
+        .where(books.search.bool_op("@@")(_matching()))
+        .limit(literal_column("1"))
+        .exists()
+        .cast(Integer)
+    ),
+    int,
 )
 
 
@@ -277,7 +288,8 @@ async def count_books(reading: Reading, wanted: BookList) -> int:
 
 async def any_book_has(reading: Reading, search: str) -> bool:
     """Whether the words of a search lead anywhere in the catalogue."""
-    return bool(await reading.first(_ANY_MATCH, search=search))
+    found = await reading.first(_ANY_MATCH, search=search)
+    return found == 1
 
 
 # ── Authors ───────────────────────────────────────────────────────────────────────────────
@@ -296,7 +308,10 @@ def _authors_query(page: PageShape, search: bool) -> Query[tuple[Position, Autho
 _ALL_AUTHORS = Query(select(func.count()).select_from(authors), int)
 _FOUND_AUTHORS = Query(
     select(func.count()).select_from(
-        select(authors.id).where(authors.search.bool_op("@@")(_matching())).limit(literal_column(str(COUNT_LIMIT))).subquery()
+        select(authors.id)
+        .where(authors.search.bool_op("@@")(_matching()))
+        .limit(literal_column(str(COUNT_LIMIT)))
+        .subquery()
     ),
     int,
 )

@@ -118,7 +118,9 @@ class Book(Table):
         Index("ix_books_published_last", text("coalesce(published_on, '-infinity'::date)"), "id"),
         Index("ix_books_genre_id_added_at_id", "genre_id", "added_at", "id"),
         Index("ix_books_search", "search", postgresql_using="gin"),
-        Index("ix_books_author_key", "author_key", postgresql_using="gin", postgresql_ops={"author_key": "gin_trgm_ops"}),
+        Index(
+            "ix_books_author_key", "author_key", postgresql_using="gin", postgresql_ops={"author_key": "gin_trgm_ops"}
+        ),
         Index("ix_books_spelling", "spelling", postgresql_using="gin", postgresql_ops={"spelling": "gin_trgm_ops"}),
         {"postgresql_with": {"fillfactor": 80}},  # a sale rewrites the row without touching an index
     )
@@ -176,7 +178,9 @@ class RefreshToken(Table):
 
     id: Mapped[Key]
     session_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Session.id, ondelete="CASCADE"), index=True)
-    parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("refresh_tokens.id", ondelete="CASCADE"), unique=True)
+    parent_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey("refresh_tokens.id", ondelete="CASCADE"), unique=True
+    )
     hash: Mapped[bytes] = mapped_column(unique=True, comment="SHA-256 of the token, which is kept nowhere.")
     created_at: Mapped[Now]
     expires_at: Mapped[dt.datetime]
@@ -298,8 +302,13 @@ class StockMovement(Table):
 
     __table_args__ = (
         CheckConstraint("change <> 0", name="change"),
-        CheckConstraint("reason IN ('NEW_BOOK', 'IMPORT', 'STOCKTAKE', 'DELIVERY', 'SALE', 'PAYMENT_FAILED', 'CANCELLATION')", name="reason"),
-        CheckConstraint("(reason IN ('SALE', 'PAYMENT_FAILED', 'CANCELLATION')) = (order_id IS NOT NULL)", name="order"),
+        CheckConstraint(
+            "reason IN ('NEW_BOOK', 'IMPORT', 'STOCKTAKE', 'DELIVERY', 'SALE', 'PAYMENT_FAILED', 'CANCELLATION')",
+            name="reason",
+        ),
+        CheckConstraint(
+            "(reason IN ('SALE', 'PAYMENT_FAILED', 'CANCELLATION')) = (order_id IS NOT NULL)", name="order"
+        ),
     )
 
 

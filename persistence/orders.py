@@ -89,7 +89,9 @@ _BY_KEY = Query(
 )
 _LOCKED = Query(select(*ORDER).where(_order.id == _id).with_for_update(), Order)
 _ITEMS = Query(
-    select(*ITEM).where(models.OrderItem.order_id == any_(_ids)).order_by(models.OrderItem.order_id, models.OrderItem.id),
+    select(*ITEM)
+    .where(models.OrderItem.order_id == any_(_ids))
+    .order_by(models.OrderItem.order_id, models.OrderItem.id),
     OrderItem,
 )
 _ADDRESSES: Query[tuple[uuid.UUID, Address]] = Query(
@@ -144,7 +146,9 @@ def _count_query(by_status: bool) -> Query[int]:
     return Query(select(func.count()).select_from(some), int)
 
 
-async def list_orders(reading: Reading, user_id: uuid.UUID, statuses: tuple[str, ...] | None, page: Page) -> Slice[Order]:
+async def list_orders(
+    reading: Reading, user_id: uuid.UUID, statuses: tuple[str, ...] | None, page: Page
+) -> Slice[Order]:
     """A customer's orders, the latest first."""
     query = _page_query(page.shape, statuses is not None)
     return await take(reading, query, page, user_id=user_id, statuses=statuses)

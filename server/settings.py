@@ -1,5 +1,6 @@
 """Settings from the environment or `.env`, and the refusals of what production may not have."""
 
+import contextlib
 import datetime as dt
 import ipaddress
 import os
@@ -70,7 +71,9 @@ class Settings(BaseSettings):
     def _fit_for_production(self) -> Self:
         for secret in self.secret_key:
             if len(secret.encode()) < SHORTEST_SECRET:
-                raise ValueError(f"SECRET_KEY must have at least {SHORTEST_SECRET} bytes: try `openssl rand -base64 48`")
+                raise ValueError(
+                    f"SECRET_KEY must have at least {SHORTEST_SECRET} bytes: try `openssl rand -base64 48`"
+                )
             if len(set(secret)) < LEAST_VARIETY or any(known in secret.lower() for known in KNOWN_SECRETS):
                 raise ValueError("SECRET_KEY is one that can be guessed: try `openssl rand -base64 48`")
         if self.in_production:
@@ -82,13 +85,17 @@ class Settings(BaseSettings):
                 raise ValueError("PUBLIC_URL must be set in production, such as https://api.example.com")
         if self.public_url and not _is_safe(self.public_url):
             raise ValueError("PUBLIC_URL must begin with https://, unless its host is localhost")
-        if self.database_url and not self.database_url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
+        if self.database_url and not self.database_url.startswith(
+            ("postgresql://", "postgres://", "postgresql+asyncpg://")
+        ):
             raise ValueError("DATABASE_URL must begin with postgresql://")
         return self
 
     @property
     def in_production(self) -> bool:
-        return (self.environment or (Environment.PRODUCTION if self.database_url else Environment.DEVELOPMENT)) == "production"
+        return (
+            self.environment or (Environment.PRODUCTION if self.database_url else Environment.DEVELOPMENT)
+        ) == "production"
 
     @property
     def playground(self) -> bool:
@@ -104,7 +111,9 @@ class Settings(BaseSettings):
 
     @property
     def pool(self) -> PoolSettings:
-        return PoolSettings(self.pool_size, self.pool_max_overflow, self.pool_recycle_seconds, self.pool_timeout_seconds)
+        return PoolSettings(
+            self.pool_size, self.pool_max_overflow, self.pool_recycle_seconds, self.pool_timeout_seconds
+        )
 
     @property
     def policy(self) -> Policy:
@@ -122,7 +131,9 @@ class Settings(BaseSettings):
 
 def _is_safe(url: str) -> bool:
     parts = urlsplit(url)
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and _is_local(parts.hostname or "")))
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and _is_local(parts.hostname or ""))
+    )
 
 
 def _is_local(host: str) -> bool:
@@ -136,9 +147,9 @@ def kept_secret(data: Path) -> str:
     """Made once beside the embedded data, readable by its owner alone."""
     path = data / "secret_key"
     data.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
+    with (
+        contextlib.suppress(FileExistsError),
+        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
+    ):
+        file.write(secrets.token_urlsafe(48))
     return path.read_text()

@@ -1,0 +1,311 @@
+"""The command line."""
+
+import asyncio
+import csv
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from domain.errors import InvalidCredentials, InvalidInput
+from domain.importing import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, Feed, Rejection, Summary, batches, import_batch
+from domain.shop import Shop
+from persistence.faults import Unavailable
+from server.place import DEFAULT_DATA, Misconfigured, Place, export, place
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="bookstore",
+    help="A bookshop that answers GraphQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+admin = typer.Typer(help="Make and unmake administrators.", no_args_is_help=True)
+app.add_typer(admin, name="admin")
+out, err = Console(), Console(stderr=True)
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help=f"Folder of the embedded database ({DEFAULT_DATA} when DATABASE_URL is not set)."),
+]
+
+
+@contextmanager
+def _opened(data: Path | None, *, migrated: bool = True) -> Iterator[Place]:
+    """What goes wrong is one line on standard error and exit code 1."""
+    try:
+        with place(data, migrated=migrated) as found:
+            yield found
+    except Misconfigured as error:
+        _fail(str(error))
+    except Unavailable as error:
+        _fail(f"The database cannot be reached: {error.__cause__ or error}")
+
+
+def _fail(message: str) -> None:
+    err.print(f"[bold red]bookstore:[/] {message}", highlight=False)
+    raise typer.Exit(1)
+
+
+def _in_shop(found: Place, work: Callable[[Shop], Coroutine[Any, Any, T]]) -> T:
+    from server.app import open_shop  # loads the whole schema, which `--help` does not need
+    from server.migrating import problem_with
+
+    async def run() -> T:
+        if problem := await problem_with(found.url):
+            raise Misconfigured(problem)
+        shop = open_shop(found.settings)
+        async with shop.database:
+            return await work(shop)
+
+    return asyncio.run(run())
+
+
+# ── Serving ───────────────────────────────────────────────────────────────────────────────
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", min=0, max=65535)] = None,
+    workers: Annotated[int, typer.Option(help="Processes to serve with.", min=1, max=64)] = 1,
+    data: Data = None,
+    no_demo: Annotated[bool, typer.Option("--no-demo", help="Leave an empty catalogue empty.")] = False,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when the source changes.")] = False,
+) -> None:
+    """Open the shop: serve GraphQL, with an embedded PostgreSQL unless DATABASE_URL is set."""
+    import uvicorn
+
+    with _opened(data) as found:
+        settings = found.settings.model_copy(
+            update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
+        )
+        loaded = _in_shop(found, lambda shop: _stock_shelves(shop, wanted=found.is_embedded and not no_demo))
+        _welcome(settings.host, settings.port, found, loaded, playground=settings.playground)
+        export(settings)
+        uvicorn.run(
+            "server.app:create_app",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=workers,
+            reload=reload,
+            reload_dirs=["graph", "domain", "persistence", "server"] if reload else None,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=15,
+        )
+
+
+async def _stock_shelves(shop: Shop, *, wanted: bool) -> int:
+    from persistence.catalog import is_empty
+    from server.demo import load_demo
+
+    return await load_demo(shop) if wanted and await is_empty(shop.database.reading) else 0
+
+
+def _welcome(host: str, port: int, found: Place, loaded: int, *, playground: bool) -> None:
+    shown = "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0") else host  # noqa: S104  # only compared
+    out.print()
+    out.print("  [bold]The bookstore is open.[/]")
+    out.print(f"  GraphQL       http://{shown}:{port}/graphql" + ("   (GraphiQL in a browser)" if playground else ""))
+    out.print(
+        f"  Database      {f'embedded, in {found.data}' if found.is_embedded else 'DATABASE_URL'}", soft_wrap=True
+    )
+    if loaded:
+        out.print(f"  Catalogue     {loaded} demo books loaded")
+    out.print("  Administrator [cyan]bookstore admin create you@example.com[/]  (in another terminal)")
+    out.print("  Stop          Ctrl+C")
+    out.print()
+
+
+# ── Data ──────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command()
+def migrate(
+    data: Data = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when the tables are behind.")] = False,
+) -> None:
+    """Bring the database to this version's tables."""
+    from server import migrating
+
+    with _opened(data, migrated=False) as found:
+        if not check:
+            try:
+                migrating.migrate(found.url)
+            except OSError as error:
+                raise Misconfigured(f"The database cannot be reached: {error}. Check DATABASE_URL.") from error
+        if problem := asyncio.run(migrating.problem_with(found.url)):
+            raise Misconfigured(problem)
+        out.print("The database is up to date.")
+
+
+@app.command()
+def demo(data: Data = None) -> None:
+    """Add the demo catalogue: books in the public domain. Those that are there already stay as they are."""
+    from server.demo import load_demo
+
+    with _opened(data) as found:
+        out.print(f"{_in_shop(found, load_demo)} books added.")
+
+
+@app.command("import")
+def import_feed(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="CSV file in UTF-8.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and count; change nothing.")] = False,
+    set_stock: Annotated[
+        bool, typer.Option("--set-stock", help="Set the stock of known books, too, not of new ones alone.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Where to list the rows left out (NAME-rejected.csv in the current folder).")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Add and change books by ISBN from a CSV file.
+
+    Columns: isbn, title, price; optional: author (several by ;), genre, stock, cover_url, subtitle, description, format,
+    publisher, published_on, page_count, language. A column that is left out changes nothing; an empty value clears.
+    """
+    with _opened(data) as found:
+        summary = _in_shop(found, lambda shop: _import(shop, file, dry_run=dry_run, set_stock=set_stock))
+    _tell(summary, report or Path(f"{file.stem}-rejected.csv"), dry_run=dry_run)
+
+
+async def _import(shop: Shop, file: Path, *, dry_run: bool, set_stock: bool) -> Summary:
+    summary, feed = Summary(), Feed()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err) as progress, _reader(file) as rows:
+        task = progress.add_task("Importing", total=_count_rows(file))
+        for batch in batches(feed.read(number, row) for number, row in enumerate(rows, start=2)):
+            await import_batch(shop, batch, summary, set_stock=set_stock, dry_run=dry_run)
+            progress.advance(task, len(batch))
+    return summary
+
+
+@contextmanager
+def _reader(file: Path) -> Iterator[Iterator[dict[str, str]]]:
+    """The rows by column. Raises `Misconfigured` for a file that is no such feed."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text, restkey="", restval="")
+            header = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+            if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
+                raise Misconfigured(
+                    f"{file} lacks the column {missing[0]}. Its first line must name {', '.join(REQUIRED_COLUMNS)}."
+                )
+            if unknown := [name for name in header if name not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]:
+                err.print(f"Columns without a meaning here are passed over: {', '.join(unknown)}", highlight=False)
+            reader.fieldnames = header
+            known = {name for name in header if name in REQUIRED_COLUMNS + OPTIONAL_COLUMNS}
+            yield ({name: value for name, value in row.items() if name in known} for row in reader)
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{file} is not in UTF-8: byte {error.start} of a block does not fit.") from error
+    except csv.Error as error:
+        raise Misconfigured(f"{file} is no CSV: {error}.") from error
+
+
+def _count_rows(file: Path) -> int:
+    with _reader(file) as rows:
+        return sum(1 for _ in rows)
+
+
+def _tell(summary: Summary, report: Path, *, dry_run: bool) -> None:
+    table = Table(title="What would change" if dry_run else None, show_header=False, box=None, padding=(0, 2))
+    for name, count in (
+        ("added", summary.added),
+        ("changed", summary.changed),
+        ("unchanged", summary.unchanged),
+        ("left out", len(summary.rejections)),
+    ):
+        table.add_row(name, f"{count:,}")
+    out.print(table)
+    if summary.rejections:
+        _write_report(summary.rejections, report)
+        for rejection in summary.rejections[:5]:
+            out.print(f"  row {rejection.row}: {rejection.reason}", highlight=False)
+        out.print(f"Each row that was left out is in [bold]{report}[/].", soft_wrap=True)
+
+
+def _write_report(rejections: list[Rejection], report: Path) -> None:
+    with report.open("w", encoding="utf-8", newline="") as text:
+        writer = csv.writer(text)
+        writer.writerow(("row", "reason"))
+        writer.writerows((rejection.row, rejection.reason) for rejection in rejections)
+
+
+# ── Administrators ────────────────────────────────────────────────────────────────────────
+
+
+@admin.command("create")
+def create_administrator(email: str, data: Data = None) -> None:
+    """Make an administrator of a new account or of one that exists.
+
+    The password is asked for, or taken from BOOKSTORE_ADMIN_PASSWORD. An account that exists keeps its own when none is
+    given; with a new one, whoever is signed in to it is signed out.
+    """
+    from domain.accounts import make_administrator
+
+    password = os.environ.get("BOOKSTORE_ADMIN_PASSWORD") or None
+    if password is None and sys.stdin.isatty():
+        password = typer.prompt(
+            "Password (empty keeps that of an account that exists)", default="", show_default=False, hide_input=True
+        ) or None  # fmt: skip
+    with _opened(data) as found:
+        try:
+            user, is_new = _in_shop(found, lambda shop: make_administrator(shop, email, password))
+        except InvalidInput as error:
+            raise Misconfigured("\n".join(issue.message for issue in error.issues)) from error
+        except InvalidCredentials as error:
+            raise Misconfigured("There is no such account yet. Set BOOKSTORE_ADMIN_PASSWORD to make it.") from error
+    out.print(f"{user.email} is an administrator" + (" with a new account." if is_new else " now."), highlight=False)
+
+
+@admin.command("revoke")
+def revoke_administrator(email: str, data: Data = None) -> None:
+    """Make an administrator a customer again."""
+    from domain.accounts import unmake_administrator
+
+    with _opened(data) as found:
+        user = _in_shop(found, lambda shop: unmake_administrator(shop, email))
+        if user is None:
+            raise Misconfigured(f"{email} is no administrator.")
+    out.print(f"{user.email} is a customer again.", highlight=False)
+
+
+# ── The contract ──────────────────────────────────────────────────────────────────────────
+
+
+@app.command()
+def schema(
+    check: Annotated[
+        bool, typer.Option("--check", help="Fail when schema.graphql is not what would be printed.")
+    ] = False,
+    file: Annotated[Path, typer.Option(help="The file to compare with.")] = Path("schema.graphql"),
+) -> None:
+    """Print the schema as GraphQL SDL."""
+    from graph.schema import schema as exported
+
+    sdl = exported.as_str() + "\n"
+    if not check:
+        typer.echo(sdl, nl=False)
+    elif not file.exists() or file.read_text(encoding="utf-8") != sdl:
+        _fail(f"{file} is not up to date. Write it anew with `just schema`.")
+    else:
+        out.print(f"{file} is up to date.")

@@ -1,0 +1,38 @@
+"""The demo catalogue: public-domain books, so that a new shop has something on its shelves."""
+
+import csv
+import datetime as dt
+from decimal import Decimal
+from importlib.resources import files
+
+from domain.catalog import BookDetails, add_book, ensure_genre
+from domain.shop import Shop
+from domain.slugs import slug_of
+from persistence import catalog
+from persistence.stock import Reason
+
+
+async def load_demo(shop: Shop) -> int:
+    """Adds what is not there yet; how many books that was. All of it, or nothing."""
+    rows = list(csv.DictReader(files(__name__).joinpath("catalog.csv").read_text("utf-8").splitlines()))
+    added = 0
+    async with shop.database.transaction() as tx:
+        for row in rows:
+            if await catalog.find_book_by_slug(tx, slug_of(row["title"])) is not None:
+                continue
+            genre, _ = await ensure_genre(tx, row["genre"])
+            details = BookDetails(
+                title=row["title"],
+                subtitle=row["subtitle"] or None,
+                authors=tuple(name for name in row["author"].split(";") if name),
+                genre_id=genre.id,
+                # the year is what is known of the day; these books have no other
+                published_on=dt.date(int(row["year"]), 1, 1) if row["year"] else None,
+                language=row["language"],
+                format=row["format"],
+                price=Decimal(row["price"]),
+                description=row["description"],
+            )
+            await add_book(tx, details, int(row["stock"]), Reason.IMPORT)
+            added += 1
+    return added

@@ -1,0 +1,41 @@
+"""Migrations from inside the program: for the embedded database, the tests and `bookstore migrate`."""
+
+from importlib.resources import files
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+OLDEST_POSTGRESQL = 150_000
+
+
+def migrations(url: str | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("migrations")))
+    config.attributes["url"] = url
+    return config
+
+
+def migrate(url: str) -> None:
+    """Brings the tables to this version of the program. Whoever comes second waits and finds the work done."""
+    command.upgrade(migrations(url), "head")
+
+
+async def problem_with(url: str) -> str | None:
+    """What keeps the program from serving this database, in a line that says what to do."""
+    try:
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=5)
+    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        return f"The database cannot be reached: {error or type(error).__name__}. Check DATABASE_URL."
+    try:
+        if int(await connection.fetchval("SHOW server_version_num")) < OLDEST_POSTGRESQL:
+            return "PostgreSQL must be 15 or later."
+        has_history = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
+        revision = await connection.fetchval("SELECT version_num FROM alembic_version") if has_history else None
+    finally:
+        await connection.close()
+    head = ScriptDirectory.from_config(migrations()).get_current_head()
+    if revision != head:
+        return "The database is not at this version's tables: run `bookstore migrate`."
+    return None

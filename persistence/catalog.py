@@ -238,7 +238,7 @@ async def list_taken_slugs(tx: Transaction, table: Slugged, slugs: Sequence[str]
 
 async def find_authors_by_name(tx: Transaction, names: Iterable[str]) -> dict[str, uuid.UUID]:
     """Ids by lower-case name."""
-    wanted = func.unnest(bindparam("names", type_=ARRAY(String()))).table_valued("name")
+    wanted = func.unnest(bindparam("names", type_=ARRAY(String()))).table_valued("name").render_derived()
     statement = select(func.lower(wanted.c.name), models.Author.id).join(
         models.Author, func.lower(models.Author.name) == func.lower(wanted.c.name)
     )

@@ -16,6 +16,9 @@ class RecentCounts:
         self._clock = clock
         self._counts: OrderedDict[Hashable, tuple[float, asyncio.Future[int]]] = OrderedDict()
 
+    def clear(self) -> None:
+        self._counts.clear()
+
     async def get(self, key: Hashable, count: Callable[[], Awaitable[int]]) -> int:
         now = self._clock()
         started, future = self._counts.get(key, (float("-inf"), None))

@@ -22,9 +22,11 @@ class Reason(StrEnum):
     CANCELLATION = "CANCELLATION"
 
 
-_changes = func.unnest(
-    bindparam("book_ids", type_=ARRAY(Uuid())), bindparam("changes", type_=ARRAY(Integer()))
-).table_valued(column("book_id", Uuid()), column("change", Integer()))
+_changes = (
+    func.unnest(bindparam("book_ids", type_=ARRAY(Uuid())), bindparam("changes", type_=ARRAY(Integer())))
+    .table_valued(column("book_id", Uuid()), column("change", Integer()))
+    .render_derived()
+)
 _MOVE = (
     update(models.Book)
     .where(models.Book.id == _changes.c.book_id, _changes.c.change != 0)

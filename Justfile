@@ -1,0 +1,71 @@
+# What there is to run; each recipe is one line.
+set positional-arguments
+
+# List the recipes.
+[private]
+default:
+    @just --list --unsorted
+
+# Install everything the project needs.
+setup:
+    uv sync
+
+# Open the shop and start it again whenever the source changes.
+dev *options:
+    uv run bookstore serve --reload {{ options }}
+
+# Run the tests: all of them, or those named.
+test *options:
+    uv run pytest {{ options }}
+
+# Everything CI runs.
+check: format-check lint types layers contract tables test
+
+# Write schema.graphql anew.
+schema:
+    uv run bookstore schema > schema.graphql.new && mv schema.graphql.new schema.graphql
+
+# Bring the database to this version's tables.
+migrate *options:
+    uv run bookstore migrate {{ options }}
+
+# Write a migration from what has changed in the models: `just revision wishlists`.
+revision slug:
+    uv run python -m migrations revision {{ slug }}
+
+# Add the demo catalogue.
+demo *options:
+    uv run bookstore demo {{ options }}
+
+# Look for mistakes.
+lint:
+    uv run ruff check
+
+# Format the source.
+format:
+    uv run ruff format && uv run ruff check --fix
+
+# Pin the whole dependency tree in pyproject.toml.
+lock:
+    uv run python -m server.pins
+
+[private]
+format-check:
+    uv run ruff format --check
+
+[private]
+types:
+    uv run mypy
+
+[private]
+layers:
+    uv run lint-imports
+
+[private]
+contract:
+    uv run bookstore schema --check
+
+# Fail when the models and the migrations differ.
+[private]
+tables:
+    uv run python -m migrations check

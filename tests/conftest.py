@@ -1,0 +1,101 @@
+"""One PostgreSQL, one database made by the migrations, one application; every test finds the tables empty."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+from starlette.applications import Starlette
+
+from domain.shop import Shop
+from persistence.models import Table
+from server.app import create_app
+from server.embedded import embedded
+from server.migrating import migrate
+from server.settings import Environment, Settings
+from tests.client import Visitor
+
+SECRET = "5f8e1c3a-tests-sign-with-this-9b7d2f60"
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """TEST_DATABASE_URL, or an embedded server in a folder of its own."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+    else:
+        with embedded(tmp_path_factory.mktemp("server")) as url:
+            yield url
+
+
+@pytest.fixture(scope="session")
+async def database_url(server_url: str) -> AsyncIterator[str]:
+    """A database of this run alone, migrated. It need not survive a power cut."""
+    name = f"bookstore_test_{uuid.uuid4().hex[:12]}"
+    connection = await asyncpg.connect(server_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    await asyncio.to_thread(migrate, url)  # alembic's env runs a loop of its own
+    yield url
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """As in development; the sweeper stays out of the way of tests, which sweep by hand."""
+    return Settings(
+        _env_file=None,
+        environment=Environment.DEVELOPMENT,
+        database_url=database_url,
+        secret_key=[SECRET],
+        sweep_every_seconds=3600,
+        log_level="error",
+    )
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings) -> AsyncIterator[Starlette]:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture(scope="session")
+async def open_shop(app: Starlette) -> Shop:
+    shop: Shop = app.state.shop
+    return shop
+
+
+@pytest.fixture(scope="session")
+async def postgres(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the tests' own: to look, to lock, to tidy up."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def shop(open_shop: Shop, postgres: asyncpg.Connection) -> Shop:
+    """The shop with empty shelves."""
+    tables = ", ".join(table.name for table in Table.metadata.sorted_tables)
+    await postgres.execute(f"TRUNCATE {tables}")
+    open_shop.counts.clear()
+    return open_shop
+
+
+@pytest.fixture
+async def visitor(app: Starlette, shop: Shop) -> Visitor:
+    """Asks over HTTP, without an account."""
+    return Visitor(app)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return Path(__file__).parent.parent

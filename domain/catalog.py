@@ -240,5 +240,5 @@ async def delete_genre(shop: Shop, genre_id: uuid.UUID) -> None:
 
 def _checked_genre_name(name: str) -> str:
     with checking() as check:
-        kept = " ".join(check.text(("name",), name, GENRE_LENGTH).split())
-    return kept
+        name = check.text(("name",), name, GENRE_LENGTH)
+    return " ".join(name.split())

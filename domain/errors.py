@@ -74,7 +74,7 @@ class EmailTaken(Refusal):
     code = "AUTH_EMAIL_TAKEN"
 
     def __init__(self) -> None:
-        super().__init__("An account with this email exists. Log in, or reset the password.")
+        super().__init__("An account with this email exists. Log in instead.")
 
 
 class InvalidCredentials(Refusal):

@@ -76,7 +76,9 @@ class Checker:
         found = as_isbn(value)
         if found is None:
             self.refuse(
-                path, Rule.MALFORMED, "This is no ISBN: it has ten or thirteen digits, and the last one must fit."
+                path,
+                Rule.MALFORMED,
+                f"{value[:40]!r} is no ISBN: it has ten or thirteen digits, and the last one must fit.",
             )
         return found or value
 

@@ -65,7 +65,7 @@ Availability = vocabulary(
     "How ready a book is to be bought.",
     IN_STOCK="There are plenty.",
     LOW_STOCK="Few are left; the store decides how few.",
-    OUT_OF_STOCK="None are left; it can be pre-booked.",
+    OUT_OF_STOCK="None are left.",
 )
 
 BookConnection = connection_type("Book", Annotated["Book", strawberry.lazy("graph.catalog")], "books")
@@ -114,7 +114,7 @@ class Book(Node):
 
     @field()
     def availability(self: BookRow, info: Info) -> stock.Availability:
-        """The stock in a word: whether to offer the cart, to press for time, or to offer pre-booking."""
+        """The stock in a word: whether to offer the cart, or to press for time."""
         return stock.availability(self.stock_quantity, info.context.shop.policy.low_stock_threshold)
 
 
@@ -284,15 +284,16 @@ async def books(
     search: Annotated[
         str | None,
         argument(
-            "Words from the title or the author's name, or a whole ISBN. Every word must match, and the start of a word "
-            "is enough: `tolk ring` finds Tolkien's rings."
+            "Words from the title or the author's name, or a whole ISBN. Every word must match, and the start of a "
+            "word is enough: `tolk ring` finds Tolkien's rings."
         ),
     ] = UNSET,
     filter: Annotated[BookFilter | None, argument("Narrows the list.")] = UNSET,
     sort: Annotated[
         Sorts | None,
         argument(
-            "How to order the list. When it is left out, a search is ordered by `RELEVANCE` and anything else by `NEWEST`."
+            "How to order the list. When it is left out, a search is ordered by `RELEVANCE` and anything else by "
+            "`NEWEST`."
         ),
     ] = UNSET,
     first: First = UNSET,

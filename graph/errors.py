@@ -67,8 +67,8 @@ CODES = {
 _make: Any = Enum  # mypy wants the names spelt out
 ErrorCode: Any = vocabulary(
     _make("ErrorCode", {name: name for name in CODES}),
-    "Every way a request can fail. Codes come in two places: in the `code` of a `UserError`, and in `extensions.code` of "
-    "a top-level error. Codes may be added; treat one you do not know as `INTERNAL_SERVER_ERROR`.",
+    "Every way a request can fail. Codes come in two places: in the `code` of a `UserError`, and in `extensions.code` "
+    "of a top-level error. Codes may be added; treat one you do not know as `INTERNAL_SERVER_ERROR`.",
     **CODES,
 )
 
@@ -87,8 +87,8 @@ InputRule = vocabulary(
 
 
 @strawberry.interface(
-    description="A problem the user can do something about, given as the result of a mutation. The type tells what went "
-    "wrong and carries what is needed to put it right."
+    description="A problem the user can do something about, given as the result of a mutation. The type tells what "
+    "went wrong and carries what is needed to put it right."
 )
 class UserError:
     refusal: strawberry.Private[Refusal]
@@ -159,7 +159,7 @@ class NotFound(UserError):
 
 @problem(errors.EmailTaken)
 class EmailTaken(UserError):
-    """An account with this email exists: offer to log in or to reset the password."""
+    """An account with this email exists: offer to log in."""
 
 
 @problem(errors.InvalidCredentials)

@@ -47,7 +47,7 @@ class Gate(FieldExtension):
 class _Public(Gate):
     printed = None
 
-    async def admit(self, info: strawberry.Info) -> None:
+    async def admit(self, _: strawberry.Info) -> None:
         return None
 
 

@@ -4,7 +4,7 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 from strawberry import UNSET
@@ -46,6 +46,7 @@ OrderStatus = vocabulary(
     CANCELLED="Called off before it was sent; refunded, and the books are back on the shelf.",
 )
 
+User: Any = Annotated["User", strawberry.lazy("graph.accounts")]
 OrderConnection = connection_type("Order", Annotated["Order", strawberry.lazy("graph.orders")], "orders")
 StatusesArgument = Annotated[list[Statuses] | None, argument("Only orders with one of these statuses.")]
 
@@ -117,7 +118,7 @@ class Order(Node):
         addresses = await info.context.loaders.address_of_order.load(self.id)
         return addresses[0] if addresses else None
 
-    @field(Annotated["User", strawberry.lazy("graph.accounts")])
+    @field(User)
     async def customer(self: OrderRow, info: Info) -> UserRow | None:
         """Who bought it."""
         return await info.context.loaders.user.load(self.user_id)
@@ -200,13 +201,13 @@ class CheckoutInput:
     """A purchase."""
 
     idempotency_key: str = column(
-        "A unique string made once for this attempt, such as a UUID. Repeat it when you retry because no answer came: the "
-        "first answer is given again and nothing is bought or charged twice."
+        "A unique string made once for this attempt, such as a UUID. Repeat it when you retry because no answer came: "
+        "the first answer is given again and nothing is bought or charged twice."
     )
     expected_total: Decimal | None = strawberry.field(
         default=UNSET,
-        description="The total the customer was shown. If prices have changed since, nothing is bought and the result is "
-        "`PriceChanged`. Left out, today's prices are accepted unseen.",
+        description="The total the customer was shown. If prices have changed since, nothing is bought and the result "
+        "is `PriceChanged`. Left out, today's prices are accepted unseen.",
     )
     shipping_address: AddressInput | None = strawberry.field(
         default=UNSET, description="Where to send the books. Left out when they are picked up."
@@ -235,7 +236,7 @@ class ShipOrderInput:
 
 @shape()
 class OrderPlaced:
-    """The order stands: it is paid, and a confirmation is on its way by email."""
+    """The order stands: it is paid."""
 
     order: OrderRow = column("The order.", Order)
 

@@ -54,8 +54,8 @@ Mutation = create_type(
     ],
     description="""Everything that changes something.
 
-Each mutation takes one `input` and answers with a union: the outcome it was called for, and every problem the user can do
-something about. Problems implement `UserError`, so `... on UserError { code message }` catches those a client does not
+Each mutation takes one `input` and answers with a union: the outcome it was called for, and every problem the user can
+do something about. Problems implement `UserError`, so `... on UserError { code message }` catches those a client does not
 handle one by one, and those added later. Problems no user can solve come as top-level errors.""",
 )
 

@@ -32,8 +32,8 @@ class CreateBookInput:
     title: str = column("The title, 500 characters at most.")
     subtitle: str | None = _optional("The line under the title.")
     authors: list[str] = column(
-        "The names of the authors in the order of the title page, none for a book without a named author. Unknown names "
-        "become new authors."
+        "The names of the authors in the order of the title page, none for a book without a named author. Unknown "
+        "names become new authors."
     )
     price: Decimal = column("The price of a copy in the store's currency, more than zero.")
     stock_quantity: int = strawberry.field(default=0, description="The copies in stock.")
@@ -201,7 +201,7 @@ async def update_book(
 
 @mutation(administrator)
 async def delete_book(info: Info, input: Annotated[DeleteBookInput, argument("The book.")]) -> DeleteBookResult | None:
-    """Takes a book out of the catalog, carts and wishlists. Order history keeps its title and price."""
+    """Takes a book out of the catalog and the carts. Order history keeps its title and price."""
     book_id = key_of("Book", input.book_id)
     await shelves.delete_book(info.context.shop, book_id)
     return BookDeleted(book_id=global_id("Book", book_id))
@@ -211,10 +211,7 @@ async def delete_book(info: Info, input: Annotated[DeleteBookInput, argument("Th
 async def update_stock(
     info: Info, input: Annotated[UpdateStockInput, argument("The book and the change.")]
 ) -> UpdateStockResult | None:
-    """Changes the number of copies in stock.
-
-    Going from none to some notifies everyone on the waiting list.
-    """
+    """Changes the number of copies in stock."""
     book_id, change = key_of("Book", input.book_id), input.change
     if change.set_to is not None and change.set_to is not UNSET:
         return StockUpdated(book=await stock.take_stock(info.context.shop, book_id, change.set_to))

@@ -83,7 +83,10 @@ async def set_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID,
 
 
 async def return_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int, most: int) -> None:
-    """Puts copies back on top of those added meanwhile, up to the most a line may hold. The caller holds the book's lock."""
+    """Puts copies back on top of those added meanwhile, up to the most a line may hold.
+
+    The caller holds the book's lock.
+    """
     line = upsert(_item).values(user_id=user_id, book_id=book_id, quantity=quantity)
     added_up = func.least(_item.quantity + line.excluded.quantity, most)
     await tx.run(line.on_conflict_do_update(index_elements=["user_id", "book_id"], set_={"quantity": added_up}))

@@ -1,7 +1,7 @@
 """How text is made comparable.
 
 Both sides of every comparison go through SQL functions that the first migration makes: `fold` takes case and accents
-away, `words` also makes ASCII punctuation spaces, and `search_query` makes a tsquery of what is left, NULL where no word is.
+away, `words` also makes ASCII punctuation spaces, and `search_query` makes a tsquery of the words, NULL where none is.
 """
 
 

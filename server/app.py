@@ -74,10 +74,10 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
             shop.passwords.close()
 
 
-async def _home(request: Request) -> Response:
+async def _home(_: Request) -> Response:
     return RedirectResponse(ENDPOINT)
 
 
-async def _health(request: Request) -> Response:
+async def _health(_: Request) -> Response:
     """The process is alive; it asks nobody else."""
     return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})

@@ -174,8 +174,8 @@ def import_feed(
 ) -> None:
     """Add and change books by ISBN from a CSV file.
 
-    Columns: isbn, title, price; optional: author (several by ;), genre, stock, cover_url, subtitle, description, format,
-    publisher, published_on, page_count, language. A column that is left out changes nothing; an empty value clears.
+    Columns: isbn, title, price; optional: author (several by ;), genre, stock, cover_url, subtitle, description,
+    format, publisher, published_on, page_count, language. A column left out changes nothing; an empty value clears.
     """
     with _opened(data) as found:
         summary = _in_shop(found, lambda shop: _import(shop, file, dry_run=dry_run, set_stock=set_stock))
@@ -239,7 +239,7 @@ def _tell(summary: Summary, report: Path, *, dry_run: bool) -> None:
     if summary.rejections:
         _write_report(summary.rejections, report)
         for rejection in summary.rejections[:5]:
-            out.print(f"  row {rejection.row}: {rejection.reason}", highlight=False)
+            out.print(f"  row {rejection.row}: {rejection.reason}", highlight=False, markup=False, soft_wrap=True)
         out.print(f"Each row that was left out is in [bold]{report}[/].", soft_wrap=True)
 
 

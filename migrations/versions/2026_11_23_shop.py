@@ -30,7 +30,9 @@ RETURN translate(fold(value), '!"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~', repeat(' ', 
 CREATE FUNCTION search_query(value text, operator text, suffix text) RETURNS tsquery
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN to_tsquery('simple',
-    regexp_replace(nullif(trim(regexp_replace(left(words(value), 500), '\\s+', ' ', 'g')), ''), ' ', suffix || operator, 'g')
+    regexp_replace(
+        nullif(trim(regexp_replace(left(words(value), 500), '\\s+', ' ', 'g')), ''), ' ', suffix || operator, 'g'
+    )
     || suffix)""",
 )
 
@@ -137,7 +139,8 @@ def upgrade() -> None:
             "search",
             postgresql.TSVECTOR(),
             sa.Computed(
-                "setweight(to_tsvector('simple', words(title)), 'A') || setweight(to_tsvector('simple', words(author_names)), 'B')",
+                "setweight(to_tsvector('simple', words(title)), 'A')"
+                " || setweight(to_tsvector('simple', words(author_names)), 'B')",
                 persisted=True,
             ),
             nullable=False,

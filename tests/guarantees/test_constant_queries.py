@@ -1,0 +1,121 @@
+"""A page costs the same number of SQL statements however much stands on it: 3 for books with authors and genre."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from domain import orders
+from domain.orders import Purchase
+from domain.shop import Shop
+from graph.ids import global_id
+from persistence.catalog import Book
+from server.app import create_app
+from server.settings import Settings
+from tests.client import Visitor
+from tests.factories import Member, add_book, add_genre, add_member, book_id, fill_cart
+from tests.wire import Wire, tapped
+
+BOOKS = "query ($first: Int!) { books(first: $first) { nodes { title authors { name } genre { name } } } }"
+COUNTED = "{ books(first: 2) { totalCount nodes { title authors { name } genre { name } } } }"
+BY_IDS = "query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Book { title authors { name } genre { name } } } }"
+CART = """{ me { cart { totalQuantity total { amount } shortages { requested }
+    items { quantity lineTotal { amount } book { title authors { name } genre { name } } } } } }"""
+ORDERS = """{ me { orders(first: 100) { nodes { number customer { email } shippingAddress { city } viewerCanCancel
+    items { title book { title authors { name } genre { name } } } } } } }"""
+
+BOOK_STATEMENTS = 3  # the page, its authors, its genres
+CART_STATEMENTS = 5  # who asks, the lines, their books, the authors, the genres
+ORDER_STATEMENTS = 8  # who asks, the page, customers, addresses, the lines, their books, the authors, the genres
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A shop whose every statement passes over the wire."""
+
+    wire: Wire
+    shop: Shop
+    visitor: Visitor
+
+    async def count(self, visitor: Visitor, document: str, /, **variables: object) -> int:
+        await visitor.ask(document, **variables)  # the first time there are connections to open, too
+        self.shop.counts.clear()
+        before = self.wire.statements
+        reply = await visitor.ask(document, **variables)
+        assert not reply.errors
+        return self.wire.statements - before
+
+
+@pytest.fixture
+async def counter(shop: Shop, settings: Settings) -> AsyncIterator[Counter]:
+    assert settings.database_url is not None
+    async with tapped(settings.database_url) as wire:
+        app = create_app(settings.model_copy(update={"database_url": wire.url}))
+        async with app.router.lifespan_context(app):
+            yield Counter(wire, app.state.shop, Visitor(app))
+
+
+async def _add_books(shop: Shop, count: int) -> list[Book]:
+    """With several authors each, and genres and authors of their own."""
+    genres = [await add_genre(shop) for _ in range(5)]
+    return [
+        await add_book(
+            shop, stock=30, authors=(f"Author {number}", f"Author {number + 1}"), genre_id=genres[number % 5].id
+        )
+        for number in range(count)
+    ]
+
+
+async def _buy(shop: Shop, member: Member, books: list[Book]) -> None:
+    await fill_cart(shop, member, *((book, 1) for book in books))
+    key = f"{member.id}-{books[0].id}-{len(books)}"
+    await orders.checkout(shop, member.id, Purchase(key, payment_token="mock-approve"))
+
+
+async def test_a_page_of_100_books_costs_what_one_of_20_does(counter: Counter, shop: Shop) -> None:
+    await _add_books(shop, 100)
+    assert await counter.count(counter.visitor, BOOKS, first=20) == BOOK_STATEMENTS
+    assert await counter.count(counter.visitor, BOOKS, first=100) == BOOK_STATEMENTS
+
+
+async def test_a_total_costs_a_statement_only_where_it_is_selected(counter: Counter, shop: Shop) -> None:
+    await _add_books(shop, 3)
+    assert await counter.count(counter.visitor, BOOKS, first=2) == BOOK_STATEMENTS
+    assert await counter.count(counter.visitor, COUNTED) == BOOK_STATEMENTS + 1
+
+
+async def test_a_hundred_ids_cost_what_two_do(counter: Counter, shop: Shop) -> None:
+    ids = [book_id(book) for book in await _add_books(shop, 100)]
+    assert await counter.count(counter.visitor, BY_IDS, ids=ids[:2]) == BOOK_STATEMENTS
+    assert await counter.count(counter.visitor, BY_IDS, ids=ids) == BOOK_STATEMENTS
+
+
+async def test_a_cart_of_20_lines_costs_what_one_of_2_does(counter: Counter, shop: Shop) -> None:
+    books, member = await _add_books(shop, 20), await add_member(shop)
+    me = counter.visitor.signed_in(member.token)
+    await fill_cart(shop, member, *((book, 1) for book in books[:2]))
+    assert await counter.count(me, CART) == CART_STATEMENTS
+    await fill_cart(shop, member, *((book, 1) for book in books[2:]))
+    assert await counter.count(me, CART) == CART_STATEMENTS
+
+
+async def test_20_orders_cost_what_2_do(counter: Counter, shop: Shop) -> None:
+    books, member = await _add_books(shop, 20), await add_member(shop)
+    me = counter.visitor.signed_in(member.token)
+    for book in books[:2]:
+        await _buy(shop, member, [book, books[-1]])
+    assert await counter.count(me, ORDERS) == ORDER_STATEMENTS
+    for book in books[:18]:
+        await _buy(shop, member, [book, books[18], books[19]])
+    reply = await me.ask(ORDERS)
+    assert len(reply["me"]["orders"]["nodes"]) == 20
+    assert await counter.count(me, ORDERS) == ORDER_STATEMENTS
+
+
+async def test_the_counter_sees_statements_that_are_not_batched(counter: Counter, shop: Shop) -> None:
+    """A count that is always the same would prove nothing."""
+    first, second = [global_id("Book", book.id) for book in await _add_books(shop, 2)]
+    one_by_one = "query ($a: ID!, $b: ID!) { a: node(id: $a) { id } b: book(by: {id: $b}) { id } }"
+    assert await counter.count(counter.visitor, one_by_one, a=first, b=second) == 1
+    by_slug = '{ a: book(by: {slug: "a"}) { id } b: book(by: {slug: "b"}) { id } }'
+    assert await counter.count(counter.visitor, by_slug) == 2

@@ -1,0 +1,69 @@
+"""All that the tables remember of buying, to see that a refusal changed nothing and that stock is accounted for."""
+
+from typing import Any
+
+import asyncpg
+
+from domain.shop import Shop
+from persistence import stock
+from persistence.catalog import Book
+
+TABLES = (
+    "books",
+    "carts",
+    "cart_items",
+    "orders",
+    "order_items",
+    "order_addresses",
+    "stock_movements",
+    "mock_payments",
+)
+_UNEXPLAINED = """
+SELECT id FROM books
+WHERE stock_quantity <> (SELECT coalesce(sum(change), 0) FROM stock_movements WHERE book_id = books.id)
+"""
+
+Memory = dict[str, list[tuple[Any, ...]]]
+
+
+async def remembered(postgres: asyncpg.Connection) -> Memory:
+    """Every row of every table that buying touches."""
+    rows = {
+        table: await postgres.fetch(f"SELECT * FROM {table} ORDER BY {table}::text")
+        for table in TABLES
+    }
+    return {table: [tuple(row) for row in found] for table, found in rows.items()}
+
+
+async def stock_of(postgres: asyncpg.Connection, book: Book) -> int | None:
+    """The copies that can be bought now; `None` when the book has left the catalogue."""
+    copies: int | None = await postgres.fetchval(
+        "SELECT stock_quantity FROM books WHERE id = $1", book.id
+    )
+    return copies
+
+
+async def movements_of(
+    postgres: asyncpg.Connection, book: Book
+) -> list[tuple[str, int]]:
+    """Why the stock is what it is: reasons and copies, in the order they came."""
+    rows = await postgres.fetch(
+        "SELECT reason, change FROM stock_movements WHERE book_id = $1 ORDER BY id",
+        book.id,
+    )
+    return [(row["reason"], row["change"]) for row in rows]
+
+
+async def payments(postgres: asyncpg.Connection) -> list[tuple[str, bool]]:
+    """What the payment provider remembers: statuses, and whether the money went back."""
+    rows = await postgres.fetch(
+        "SELECT status, refunded_at IS NOT NULL AS back FROM mock_payments ORDER BY created_at"
+    )
+    return [(row["status"], row["back"]) for row in rows]
+
+
+async def stock_is_explained(postgres: asyncpg.Connection, shop: Shop) -> bool:
+    """Whether the ledger adds up to the stock, by the shop's own query and by one of the tests' own."""
+    return not await stock.list_discrepancies(
+        shop.database.reading
+    ) and not await postgres.fetch(_UNEXPLAINED)

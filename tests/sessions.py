@@ -6,9 +6,7 @@ from typing import Any
 from tests.client import Visitor
 from tests.factories import PASSWORD
 
-_TOKENS = (
-    "tokens { accessToken refreshToken accessTokenExpiresAt refreshTokenExpiresAt }"
-)
+_TOKENS = "tokens { accessToken refreshToken accessTokenExpiresAt refreshTokenExpiresAt }"
 REGISTER = f"""mutation ($input: RegisterInput!) {{ register(input: $input) {{ __typename
     ... on LoggedIn {{ user {{ id email displayName role }} {_TOKENS} }}
     ... on InvalidInput {{ issues {{ path rule message }} }}
@@ -34,12 +32,8 @@ class Held:
         return cls(outcome["tokens"]["accessToken"], outcome["tokens"]["refreshToken"])
 
 
-async def try_to_log_in(
-    visitor: Visitor, email: str, password: str = PASSWORD
-) -> dict[str, Any]:
-    outcome: dict[str, Any] = (
-        await visitor.ask(LOGIN, email=email, password=password)
-    )["login"]
+async def try_to_log_in(visitor: Visitor, email: str, password: str = PASSWORD) -> dict[str, Any]:
+    outcome: dict[str, Any] = (await visitor.ask(LOGIN, email=email, password=password))["login"]
     return outcome
 
 
@@ -50,9 +44,7 @@ async def log_in(visitor: Visitor, email: str, password: str = PASSWORD) -> Held
 
 
 async def try_to_refresh(visitor: Visitor, refresh_token: str) -> dict[str, Any]:
-    outcome: dict[str, Any] = (await visitor.ask(REFRESH, token=refresh_token))[
-        "refreshSession"
-    ]
+    outcome: dict[str, Any] = (await visitor.ask(REFRESH, token=refresh_token))["refreshSession"]
     return outcome
 
 
@@ -62,13 +54,9 @@ async def refreshed(visitor: Visitor, held: Held) -> Held:
     return Held.of(outcome)
 
 
-async def logged_out(
-    visitor: Visitor, refresh_token: str, *, everywhere: bool = False
-) -> int:
+async def logged_out(visitor: Visitor, refresh_token: str, *, everywhere: bool = False) -> int:
     """How many sessions ended."""
-    ended: int = (
-        await visitor.ask(LOGOUT, token=refresh_token, everywhere=everywhere)
-    )["logout"]["sessionsEnded"]
+    ended: int = (await visitor.ask(LOGOUT, token=refresh_token, everywhere=everywhere))["logout"]["sessionsEnded"]
     return ended
 
 

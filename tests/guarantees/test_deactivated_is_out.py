@@ -15,6 +15,7 @@ from tests.factories import (
     add_member,
     book_id,
 )
+from tests.locks import holding, until_waiting
 from tests.sessions import (
     ME,
     Held,
@@ -33,15 +34,13 @@ REACTIVATE = """mutation ($id: ID!) { reactivateUser(input: {userId: $id}) { __t
     ... on UserReactivated { user { email isActive } } ... on UserError { code } } }"""
 DELETE_BOOK = "mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }"
 SESSIONS = "SELECT id, revoked_at, last_used_at FROM sessions ORDER BY id"
-WAITING = """SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'bookstore' AND wait_event_type = 'Lock'"""
+EVERY_TOKEN = "SELECT FROM refresh_tokens FOR UPDATE"
+LOCK_OUT = "UPDATE users SET is_active = false WHERE id = $1"
 
 
 async def _deactivate(visitor: Visitor, shop: Shop, member: Member) -> dict[str, Any]:
     administrator = visitor.signed_in((await add_administrator(shop)).token)
-    outcome: dict[str, Any] = (
-        await administrator.ask(DEACTIVATE, id=member.global_id)
-    )["deactivateUser"]
+    outcome: dict[str, Any] = (await administrator.ask(DEACTIVATE, id=member.global_id))["deactivateUser"]
     return outcome
 
 
@@ -57,13 +56,9 @@ async def test_every_door_is_shut_at_once(visitor: Visitor, shop: Shop) -> None:
     for token in (member.token, held.access):
         reply = await visitor.signed_in(token).ask(ME)
         assert (reply.data, reply.codes) == ({"me": None}, ["AUTH_ACCOUNT_DEACTIVATED"])
-    assert (await try_to_refresh(visitor, held.refresh))[
-        "__typename"
-    ] == "AccountDeactivated"
+    assert (await try_to_refresh(visitor, held.refresh))["__typename"] == "AccountDeactivated"
     assert (await try_to_log_in(visitor, EMAIL))["__typename"] == "AccountDeactivated"
-    assert (await try_to_log_in(visitor, EMAIL, "not the password"))[
-        "__typename"
-    ] == "InvalidCredentials"
+    assert (await try_to_log_in(visitor, EMAIL, "not the password"))["__typename"] == "InvalidCredentials"
 
 
 async def test_the_row_alone_decides_even_where_the_session_lives(
@@ -71,35 +66,19 @@ async def test_the_row_alone_decides_even_where_the_session_lives(
 ) -> None:
     member = await add_member(shop, EMAIL)
     held = await log_in(visitor, EMAIL)
-    await postgres.execute(
-        "UPDATE users SET is_active = false WHERE id = $1", member.id
-    )
-    assert (await visitor.signed_in(held.access).ask(ME)).codes == [
-        "AUTH_ACCOUNT_DEACTIVATED"
-    ]
-    assert (await try_to_refresh(visitor, held.refresh))[
-        "__typename"
-    ] == "AccountDeactivated"
-    assert (
-        await postgres.fetchval(
-            "SELECT count(*) FROM refresh_tokens WHERE used_at IS NOT NULL"
-        )
-        == 0
-    )
+    await postgres.execute(LOCK_OUT, member.id)
+    assert (await visitor.signed_in(held.access).ask(ME)).codes == ["AUTH_ACCOUNT_DEACTIVATED"]
+    assert (await try_to_refresh(visitor, held.refresh))["__typename"] == "AccountDeactivated"
+    assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens WHERE used_at IS NOT NULL") == 0
 
 
 async def test_a_login_under_way_does_not_slip_in(
     visitor: Visitor, shop: Shop, database_url: str, postgres: asyncpg.Connection
 ) -> None:
     member = await add_member(shop, EMAIL)
-    other = await asyncpg.connect(database_url)
-    async with other.transaction():
-        await other.execute(
-            "UPDATE users SET is_active = false WHERE id = $1", member.id
-        )
+    async with holding(database_url, LOCK_OUT, member.id):
         login = asyncio.create_task(try_to_log_in(visitor, EMAIL))
-        await _until_someone_waits(postgres)
-    await other.close()
+        await until_waiting(postgres, 1)
     assert (await login)["__typename"] == "AccountDeactivated"
     assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens") == 0
 
@@ -109,24 +88,15 @@ async def test_a_refresh_under_way_gives_nothing_that_works(
 ) -> None:
     member = await add_member(shop, EMAIL)
     held = await log_in(visitor, EMAIL)
-    other = await asyncpg.connect(database_url)
-    async with other.transaction():
-        await other.execute("SELECT 1 FROM refresh_tokens FOR UPDATE")
+    async with holding(database_url, EVERY_TOKEN):
         refresh = asyncio.create_task(try_to_refresh(visitor, held.refresh))
-        await _until_someone_waits(postgres)
-        assert (await _deactivate(visitor, shop, member))[
-            "__typename"
-        ] == "UserDeactivated"
-    await other.close()
+        await until_waiting(postgres, 1)
+        assert (await _deactivate(visitor, shop, member))["__typename"] == "UserDeactivated"
     outcome = await refresh
     if outcome["__typename"] == "SessionRefreshed":  # it had read the account before
         late = Held.of(outcome)
-        assert (await visitor.signed_in(late.access).ask(ME)).codes == [
-            "AUTH_ACCOUNT_DEACTIVATED"
-        ]
-        assert (await try_to_refresh(visitor, late.refresh))[
-            "__typename"
-        ] == "AccountDeactivated"
+        assert (await visitor.signed_in(late.access).ask(ME)).codes == ["AUTH_ACCOUNT_DEACTIVATED"]
+        assert (await try_to_refresh(visitor, late.refresh))["__typename"] == "AccountDeactivated"
     assert (
         await postgres.fetchval(
             "SELECT count(*) FROM sessions WHERE user_id = $1 AND revoked_at IS NULL",
@@ -136,20 +106,12 @@ async def test_a_refresh_under_way_gives_nothing_that_works(
     )
 
 
-async def _until_someone_waits(postgres: asyncpg.Connection) -> None:
-    async with asyncio.timeout(20):
-        while await postgres.fetchval(WAITING) == 0:
-            await asyncio.sleep(0.01)
-
-
 async def test_an_administrator_no_longer_may_nothing_more(
     visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     administrator = await add_administrator(shop)
     book = await add_book(shop)
-    await postgres.execute(
-        "UPDATE users SET role = 'USER' WHERE id = $1", administrator.id
-    )
+    await postgres.execute("UPDATE users SET role = 'USER' WHERE id = $1", administrator.id)
     demoted = visitor.signed_in(administrator.token)
     reply = await demoted.ask(DELETE_BOOK, id=book_id(book))
     assert (reply.data, reply.codes) == ({"deleteBook": None}, ["FORBIDDEN"])
@@ -162,9 +124,7 @@ async def test_let_in_again_only_by_a_fresh_login(visitor: Visitor, shop: Shop) 
     old = await log_in(visitor, EMAIL)
     await _deactivate(visitor, shop, member)
     administrator = visitor.signed_in((await add_administrator(shop)).token)
-    outcome = (await administrator.ask(REACTIVATE, id=member.global_id))[
-        "reactivateUser"
-    ]
+    outcome = (await administrator.ask(REACTIVATE, id=member.global_id))["reactivateUser"]
     assert outcome == {
         "__typename": "UserReactivated",
         "user": {"email": EMAIL, "isActive": True},

@@ -90,9 +90,7 @@ async def test_the_same_answer_after_one_hash_with_todays_parameters(
 
 
 @pytest.fixture
-async def wire(
-    settings: Settings, accounts: None
-) -> AsyncIterator[tuple[Wire, Visitor]]:
+async def wire(settings: Settings, accounts: None) -> AsyncIterator[tuple[Wire, Visitor]]:
     assert settings.database_url is not None
     async with tapped(settings.database_url) as wire:
         app = create_app(settings.model_copy(update={"database_url": wire.url}))
@@ -103,18 +101,14 @@ async def wire(
 
 
 @pytest.mark.parametrize(("email", "password"), FAILING)
-async def test_the_same_one_statement(
-    wire: tuple[Wire, Visitor], email: str, password: str
-) -> None:
+async def test_the_same_one_statement(wire: tuple[Wire, Visitor], email: str, password: str) -> None:
     tap, visitor = wire
     before = tap.statements
     assert await try_to_log_in(visitor, email, password) == REFUSED
     assert tap.statements - before == 1
 
 
-async def test_only_the_right_password_is_told_of_a_deactivation(
-    visitor: Visitor, accounts: None
-) -> None:
+async def test_only_the_right_password_is_told_of_a_deactivation(visitor: Visitor, accounts: None) -> None:
     outcome: dict[str, Any] = await try_to_log_in(visitor, OUT)
     assert (outcome["__typename"], outcome["code"]) == (
         "AccountDeactivated",
@@ -123,7 +117,5 @@ async def test_only_the_right_password_is_told_of_a_deactivation(
 
 
 async def test_the_right_password_lets_in(visitor: Visitor, argon2: Recorder) -> None:
-    assert (await try_to_log_in(visitor, f" {KNOWN.upper()} "))[
-        "__typename"
-    ] == "LoggedIn"
+    assert (await try_to_log_in(visitor, f" {KNOWN.upper()} "))["__typename"] == "LoggedIn"
     assert len(argon2.verified) == 1

@@ -19,9 +19,7 @@ REFUSED = {
 
 
 async def _revoked_sessions(postgres: asyncpg.Connection) -> int:
-    count: int = await postgres.fetchval(
-        "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL"
-    )
+    count: int = await postgres.fetchval("SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL")
     return count
 
 
@@ -33,17 +31,13 @@ async def test_a_replayed_token_ends_the_newest_child_and_its_access_token(
     newest = await refreshed(visitor, await refreshed(visitor, stolen))
     assert await is_let_in(visitor, newest.access)
     assert await try_to_refresh(visitor, stolen.refresh) == REFUSED
-    assert (
-        await _revoked_sessions(postgres) == 1
-    )  # committed, though the answer was a refusal
+    assert await _revoked_sessions(postgres) == 1  # committed, though the answer was a refusal
     assert not await is_let_in(visitor, newest.access)
     assert not await is_let_in(visitor, stolen.access)
     assert await try_to_refresh(visitor, newest.refresh) == REFUSED
 
 
-async def test_the_thief_who_was_first_loses_the_session_when_the_owner_comes(
-    visitor: Visitor, shop: Shop
-) -> None:
+async def test_the_thief_who_was_first_loses_the_session_when_the_owner_comes(visitor: Visitor, shop: Shop) -> None:
     await add_member(shop, EMAIL)
     owners = await log_in(visitor, EMAIL)
     thiefs = await refreshed(visitor, owners)
@@ -52,9 +46,7 @@ async def test_the_thief_who_was_first_loses_the_session_when_the_owner_comes(
     assert not await is_let_in(visitor, thiefs.access)
 
 
-async def test_other_logins_of_the_same_user_go_on(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
-) -> None:
+async def test_other_logins_of_the_same_user_go_on(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_member(shop, EMAIL)
     stolen, elsewhere = await log_in(visitor, EMAIL), await log_in(visitor, EMAIL)
     await refreshed(visitor, stolen)
@@ -89,16 +81,9 @@ async def test_a_token_past_its_time_is_refused_and_not_taken_for_theft(
 ) -> None:
     await add_member(shop, EMAIL)
     held = await log_in(visitor, EMAIL)
-    await postgres.execute(
-        "UPDATE refresh_tokens SET expires_at = now() - interval '1 second'"
-    )
+    await postgres.execute("UPDATE refresh_tokens SET expires_at = now() - interval '1 second'")
     assert await try_to_refresh(visitor, held.refresh) == REFUSED
-    assert (
-        await postgres.fetchval(
-            "SELECT count(*) FROM refresh_tokens WHERE used_at IS NULL"
-        )
-        == 1
-    )
+    assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens WHERE used_at IS NULL") == 1
     assert await _revoked_sessions(postgres) == 0
 
 

@@ -45,6 +45,7 @@ CHARGE_TIMEOUT = 30  # seconds
 REPLAY_WAIT = 5  # seconds
 REPLAY_POLL = 0.1  # seconds
 RETRY_AFTER = 5  # seconds
+NO_ANSWER = "No answer came from the payment provider."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Purchase:
     @property
     def digest(self) -> bytes:
         """Tells a retry from another purchase under the same key."""
-        total = self.expected_total and str(self.expected_total.normalize())
+        total = None if self.expected_total is None else str(self.expected_total.normalize())
         told = [total, self.address and asdict(self.address), self.payment_token]
         return hashlib.sha256(json.dumps(told).encode()).digest()
 
@@ -146,8 +147,11 @@ async def _charge(shop: Shop, order: Order) -> Outcome:
 
 
 @retried
-async def settle(shop: Shop, order_id: uuid.UUID, outcome: Outcome) -> Order:
-    """Acts on an order that is still PENDING; an approval that comes too late is given back."""
+async def settle(shop: Shop, order_id: uuid.UUID, outcome: Outcome | None) -> Order:
+    """Acts on an order that is still PENDING; an approval that comes too late is given back.
+
+    `None` is a charge that nobody knows of: it has failed, and is called off in case it is still on its way.
+    """
     async with shop.database.transaction() as tx:
         order = await orders.lock_order(tx, order_id)
         assert order is not None
@@ -155,7 +159,10 @@ async def settle(shop: Shop, order_id: uuid.UUID, outcome: Outcome) -> Order:
             if isinstance(outcome, Approved):
                 await orders.set_order(tx, order_id, status=OrderStatus.CONFIRMED)
             else:
-                await orders.set_order(tx, order_id, status=OrderStatus.PAYMENT_FAILED, decline_reason=outcome.reason)
+                reason = outcome.reason if outcome else NO_ANSWER
+                due = None if outcome else dt.datetime.now(dt.UTC)
+                failed = OrderStatus.PAYMENT_FAILED
+                await orders.set_order(tx, order_id, status=failed, decline_reason=reason, refund_due_at=due)
                 await _put_back(tx, order, stock.Reason.PAYMENT_FAILED)
         elif order.status == OrderStatus.PAYMENT_FAILED and isinstance(outcome, Approved):
             await orders.set_order(tx, order_id, refund_due_at=dt.datetime.now(dt.UTC))

@@ -6,7 +6,6 @@ import datetime as dt
 import structlog
 
 from domain.orders import settle
-from domain.payments import Declined
 from domain.shop import Shop
 from persistence import orders
 from persistence.faults import Unavailable
@@ -19,7 +18,6 @@ ASK_TIMEOUT = 30  # seconds
 LEASE = dt.timedelta(minutes=1)  # how long an order is left to the sweeper that took it up
 FIRST_REFUND_DELAY = dt.timedelta(seconds=10)
 LONGEST_REFUND_DELAY = dt.timedelta(hours=6)
-NO_ANSWER = "No answer came from the payment provider."
 
 
 async def sweep_for_ever(shop: Shop, every: float = EVERY) -> None:
@@ -56,14 +54,10 @@ async def _settle_pending(shop: Shop, order: Order) -> None:
     try:
         async with asyncio.timeout(ASK_TIMEOUT):
             outcome = await shop.payments.find(str(order.id))
-            if outcome is None:
-                # A charge may still be on its way. Voided, the key can never be charged; and if it was charged
-                # in this very moment, that is given back.
-                await shop.payments.refund(str(order.id))
     except (TimeoutError, OSError, Unavailable):
         log.warning("payment_unknown", order=order.number)
         return
-    settled = await settle(shop, order.id, outcome or Declined(NO_ANSWER))
+    settled = await settle(shop, order.id, outcome)
     log.info("order_swept", order=order.number, status=settled.status)
 
 
@@ -73,6 +67,7 @@ async def _next_refund(shop: Shop) -> Order | None:
 
 
 async def _refund(shop: Shop, order: Order) -> None:
+    """Gives the money back, or calls off a charge that may still be on its way."""
     try:
         async with asyncio.timeout(ASK_TIMEOUT):
             await shop.payments.refund(str(order.id))

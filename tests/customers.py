@@ -90,17 +90,11 @@ class Customer:
     async def ask(self, document: str, /, **variables: Any) -> Reply:
         return await self.visitor.ask(document, **variables)
 
-    async def tries_to_buy(
-        self, key: str = "key", token: str | None = "mock-approve", **more: Any
-    ) -> Reply:
+    async def tries_to_buy(self, key: str = "key", token: str | None = "mock-approve", **more: Any) -> Reply:
         """The whole reply, for those that may have errors."""
-        return await self.ask(
-            CHECKOUT, input={"idempotencyKey": key, "paymentToken": token, **more}
-        )
+        return await self.ask(CHECKOUT, input={"idempotencyKey": key, "paymentToken": token, **more})
 
-    async def buys(
-        self, key: str = "key", token: str | None = "mock-approve", **more: Any
-    ) -> Any:
+    async def buys(self, key: str = "key", token: str | None = "mock-approve", **more: Any) -> Any:
         """How a checkout ended."""
         return (await self.tries_to_buy(key, token, **more))["checkout"]
 
@@ -115,10 +109,7 @@ class Customer:
 
     async def cart_lines(self) -> list[tuple[str, int]]:
         """Titles and copies, in the order of the cart."""
-        return [
-            (item["book"]["title"], item["quantity"])
-            for item in (await self.cart())["items"]
-        ]
+        return [(item["book"]["title"], item["quantity"]) for item in (await self.cart())["items"]]
 
     async def orders(self) -> list[Any]:
         """All of them on a page, the latest first."""
@@ -130,9 +121,7 @@ class Customer:
         return Customer(self.member, visitor.signed_in(self.member.token))
 
 
-async def add_customer(
-    visitor: Visitor, shop: Shop, *lines: tuple[Book, int], role: str = "USER"
-) -> Customer:
+async def add_customer(visitor: Visitor, shop: Shop, *lines: tuple[Book, int], role: str = "USER") -> Customer:
     """Someone new, with these books in their cart."""
     member = await add_member(shop, role=role)
     await fill_cart(shop, member, *lines)

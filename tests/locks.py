@@ -16,9 +16,7 @@ _LEFT = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1::int[])"
 
 
 @asynccontextmanager
-async def holding(
-    database_url: str, statement: str, *arguments: Any
-) -> AsyncIterator[asyncpg.Connection]:
+async def holding(database_url: str, statement: str, *arguments: Any) -> AsyncIterator[asyncpg.Connection]:
     """Holds what the statement locks. Leaving commits what was done through the connection meanwhile."""
     connection = await asyncpg.connect(database_url)
     try:

@@ -23,9 +23,7 @@ class SlowPayments:
     charged: list[str] = field(default_factory=list)
     refunded: list[str] = field(default_factory=list)
 
-    async def charge(
-        self, key: str, amount: Decimal, currency: str, token: str | None
-    ) -> Outcome:
+    async def charge(self, key: str, amount: Decimal, currency: str, token: str | None) -> Outcome:
         self.charged.append(key)
         self.asked.set()
         await self.go_on.wait()
@@ -39,9 +37,7 @@ class SlowPayments:
 
 
 @asynccontextmanager
-async def paid_through(
-    payments: Payments, settings: Settings
-) -> AsyncIterator[Visitor]:
+async def paid_through(payments: Payments, settings: Settings) -> AsyncIterator[Visitor]:
     """A server of its own for the same database."""
     app = create_app(settings, payments)
     async with app.router.lifespan_context(app):

@@ -26,11 +26,7 @@ def _no_second_try() -> Iterator[None]:
 
 @pytest.mark.parametrize("copies", [0, 1, 3])
 async def test_as_many_are_sold_as_there_are(
-    visitor: Visitor,
-    shop: Shop,
-    postgres: asyncpg.Connection,
-    database_url: str,
-    copies: int,
+    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str, copies: int
 ) -> None:
     book = await add_book(shop, stock=7)
     buyers = [await add_customer(visitor, shop, (book, 1)) for _ in range(7)]
@@ -63,11 +59,7 @@ async def test_the_late_are_told_what_is_left_and_keep_their_cart(
 
     assert len(late) == 2
     for buyer, end in late:
-        told = {
-            "requested": 2,
-            "available": 1,
-            "book": {"id": book_id(book), "title": "Emma"},
-        }
+        told = {"requested": 2, "available": 1, "book": {"id": book_id(book), "title": "Emma"}}
         assert end["shortages"] == [told]
         assert await buyer.cart_lines() == [("Emma", 2)]
     assert await movements_of(postgres, book) == [("NEW_BOOK", 3), ("SALE", -2)]
@@ -94,36 +86,21 @@ async def test_carts_in_opposite_order_do_not_wait_for_each_other_in_a_ring(
 async def test_all_books_of_a_cart_are_sold_or_none(
     visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    plenty, rare, gone = (
-        await add_book(shop, stock=9),
-        await add_book(shop, stock=9),
-        await add_book(shop, stock=9),
-    )
+    plenty, rare, gone = (await add_book(shop, stock=9), await add_book(shop, stock=9), await add_book(shop, stock=9))
     buyer = await add_customer(visitor, shop, (plenty, 2), (rare, 2), (gone, 1))
     async with holding(database_url, BOOKS, [rare.id, gone.id]) as third:
-        await third.execute(
-            "UPDATE books SET stock_quantity = 1 WHERE id = $1", rare.id
-        )
-        await third.execute(
-            "UPDATE books SET stock_quantity = 0 WHERE id = $1", gone.id
-        )
+        await third.execute("UPDATE books SET stock_quantity = 1 WHERE id = $1", rare.id)
+        await third.execute("UPDATE books SET stock_quantity = 0 WHERE id = $1", gone.id)
         purchase = asyncio.create_task(buyer.buys())
         await until_waiting(postgres, 1)
     end = await purchase
 
     assert end["__typename"] == "InsufficientStock"
-    assert [
-        (short["book"]["id"], short["requested"], short["available"])
-        for short in end["shortages"]
-    ] == [
+    assert [(short["book"]["id"], short["requested"], short["available"]) for short in end["shortages"]] == [
         (book_id(rare), 2, 1),
         (book_id(gone), 1, 0),
     ]
-    assert [await stock_of(postgres, book) for book in (plenty, rare, gone)] == [
-        9,
-        1,
-        0,
-    ]
+    assert [await stock_of(postgres, book) for book in (plenty, rare, gone)] == [9, 1, 0]
     assert await movements_of(postgres, plenty) == [("NEW_BOOK", 9)]
     assert len(await buyer.cart_lines()) == 3
     assert await buyer.orders() == []

@@ -20,13 +20,7 @@ from tests.client import Visitor
 from tests.customers import Customer, add_customer
 from tests.factories import add_administrator, add_book, fill_cart
 from tests.locks import BOOKS, holding, until_waiting
-from tests.memory import (
-    movements_of,
-    payments,
-    remembered,
-    stock_is_explained,
-    stock_of,
-)
+from tests.memory import movements_of, payments, remembered, stock_is_explained, stock_of
 from tests.providers import SlowPayments, paid_through
 
 ADDRESS = {"recipient": "Ada", "line1": "1 Mill Lane", "city": "Ely", "country": "GB"}
@@ -55,10 +49,7 @@ async def test_a_second_tab_with_its_own_key_finds_an_empty_cart(
     book = await add_book(shop, stock=5)
     customer = await add_customer(visitor, shop, (book, 2))
     async with holding(database_url, BOOKS, [book.id]):
-        tabs = [
-            asyncio.create_task(customer.buys(key))
-            for key in ("tab 1", "tab 2", "tab 3")
-        ]
+        tabs = [asyncio.create_task(customer.buys(key)) for key in ("tab 1", "tab 2", "tab 3")]
         await until_waiting(postgres, len(tabs))
     ends = Counter(end["__typename"] for end in await asyncio.gather(*tabs))
 
@@ -114,10 +105,7 @@ async def test_the_same_key_after_a_declined_payment_is_declined_again(
     first = await customer.buys("once", "mock-decline")
     before = await remembered(postgres)
 
-    assert (first["__typename"], first["order"]["status"]) == (
-        "PaymentFailed",
-        "PAYMENT_FAILED",
-    )
+    assert (first["__typename"], first["order"]["status"]) == ("PaymentFailed", "PAYMENT_FAILED")
     assert await customer.buys("once", "mock-decline") == first
     assert await remembered(postgres) == before
     assert await customer.cart_lines() == [("Emma", 2)]
@@ -127,20 +115,10 @@ async def test_the_same_key_after_a_declined_payment_is_declined_again(
 
 @pytest.mark.parametrize("first_token", ["mock-approve", "mock-decline"])
 @pytest.mark.parametrize(
-    "other",
-    [
-        {"token": "mock-other"},
-        {"token": None},
-        {"expectedTotal": "20.00"},
-        {"shippingAddress": ADDRESS},
-    ],
+    "other", [{"token": "mock-other"}, {"token": None}, {"expectedTotal": "20.00"}, {"shippingAddress": ADDRESS}]
 )
 async def test_the_same_key_for_another_purchase_is_refused(
-    visitor: Visitor,
-    shop: Shop,
-    postgres: asyncpg.Connection,
-    first_token: str,
-    other: dict[str, Any],
+    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, first_token: str, other: dict[str, Any]
 ) -> None:
     book = await add_book(shop, stock=5)
     customer = await add_customer(visitor, shop, (book, 2))
@@ -151,38 +129,26 @@ async def test_the_same_key_for_another_purchase_is_refused(
     end = await customer.buys("once", **{"token": first_token, **other})
 
     assert end["__typename"] == "InvalidInput"
-    assert [(issue["path"], issue["rule"]) for issue in end["issues"]] == [
-        (["idempotencyKey"], "NOT_ALLOWED")
-    ]
+    assert [(issue["path"], issue["rule"]) for issue in end["issues"]] == [(["idempotencyKey"], "NOT_ALLOWED")]
     assert await remembered(postgres) == before
 
 
-async def test_a_total_written_differently_is_the_same_purchase(
-    visitor: Visitor, shop: Shop
-) -> None:
-    customer = await add_customer(
-        visitor, shop, (await add_book(shop, price="10.00"), 2)
-    )
+async def test_a_total_written_differently_is_the_same_purchase(visitor: Visitor, shop: Shop) -> None:
+    customer = await add_customer(visitor, shop, (await add_book(shop, price="10.00"), 2))
     first = await customer.buys(expectedTotal="20.00")
     assert await customer.buys(expectedTotal="20") == first
 
 
 async def test_two_customers_may_use_the_same_key(visitor: Visitor, shop: Shop) -> None:
     book = await add_book(shop)
-    one, other = (
-        await add_customer(visitor, shop, (book, 1)),
-        await add_customer(visitor, shop, (book, 1)),
-    )
+    one, other = (await add_customer(visitor, shop, (book, 1)), await add_customer(visitor, shop, (book, 1)))
     first, second = await one.buys("1"), await other.buys("1")
     assert first["__typename"] == second["__typename"] == "OrderPlaced"
     assert first["order"]["id"] != second["order"]["id"]
 
 
 async def test_the_same_key_waits_while_the_first_is_being_paid(
-    shop: Shop,
-    settings: Settings,
-    postgres: asyncpg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    shop: Shop, settings: Settings, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen_pending = _watch_for_pending(monkeypatch)
     provider = SlowPayments()
@@ -203,10 +169,7 @@ async def test_the_same_key_waits_while_the_first_is_being_paid(
 
 
 async def test_who_has_waited_long_enough_is_told_when_to_come_back(
-    shop: Shop,
-    settings: Settings,
-    postgres: asyncpg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    shop: Shop, settings: Settings, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orders, "REPLAY_WAIT", 0)
     provider = SlowPayments(outcome=Declined("No money."))
@@ -216,10 +179,7 @@ async def test_who_has_waited_long_enough_is_told_when_to_come_back(
         await provider.asked.wait()
         before = await remembered(postgres)
         second = await customer.tries_to_buy("once")
-        assert (second.data, second.codes) == (
-            {"checkout": None},
-            ["SERVICE_UNAVAILABLE"],
-        )
+        assert (second.data, second.codes) == ({"checkout": None}, ["SERVICE_UNAVAILABLE"])
         assert second.errors[0]["extensions"]["retryAfter"] == orders.RETRY_AFTER
         assert await remembered(postgres) == before
         provider.go_on.set()
@@ -237,9 +197,7 @@ async def test_another_purchase_under_a_key_that_is_being_paid_is_refused_at_onc
         first = asyncio.create_task(customer.buys("once"))
         await provider.asked.wait()
         before = await remembered(postgres)
-        assert (await customer.buys("once", "mock-other"))[
-            "__typename"
-        ] == "InvalidInput"
+        assert (await customer.buys("once", "mock-other"))["__typename"] == "InvalidInput"
         assert await remembered(postgres) == before
         provider.go_on.set()
         assert (await first)["__typename"] == "OrderPlaced"
@@ -249,9 +207,7 @@ def _watch_for_pending(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Tells when a retry has found its order unsettled, and so has begun to wait."""
     find, seen = stored_orders.find_order_by_key, asyncio.Event()
 
-    async def find_and_tell(
-        db: Reading | Transaction, user_id: uuid.UUID, key: str
-    ) -> stored_orders.Order | None:
+    async def find_and_tell(db: Reading | Transaction, user_id: uuid.UUID, key: str) -> stored_orders.Order | None:
         order = await find(db, user_id, key)
         if order is not None and order.status == "PENDING" and isinstance(db, Reading):
             seen.set()
@@ -264,9 +220,7 @@ def _watch_for_pending(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 # ── A refusal leaves the key free ─────────────────────────────────────────────────────────
 
 
-async def test_after_an_empty_cart_the_key_is_free(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
-) -> None:
+async def test_after_an_empty_cart_the_key_is_free(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> None:
     book = await add_book(shop)
     customer = await add_customer(visitor, shop)
     before = await remembered(postgres)
@@ -277,9 +231,7 @@ async def test_after_an_empty_cart_the_key_is_free(
     assert (await customer.buys())["__typename"] == "OrderPlaced"
 
 
-async def test_after_a_shortage_the_key_is_free(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
-) -> None:
+async def test_after_a_shortage_the_key_is_free(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> None:
     book = await add_book(shop, stock=3)
     customer = await add_customer(visitor, shop, (book, 3))
     await take_stock(shop, book.id, 2)

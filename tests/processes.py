@@ -1,0 +1,81 @@
+"""The shop in processes of its own, which can be killed as a power cut would."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from server.settings import Settings
+from tests.client import Visitor
+
+BOOKSTORE = Path(sys.executable).with_name("bookstore")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    url: str
+    process: asyncio.subprocess.Process
+
+    @property
+    def visitor(self) -> Visitor:
+        return Visitor(self.url)
+
+    async def dies(self) -> None:
+        """At once, without a chance to tidy up."""
+        self.process.kill()
+        await self.process.wait()
+
+
+@asynccontextmanager
+async def serving(settings: Settings, folder: Path, **more: str) -> AsyncIterator[Server]:
+    """`bookstore serve` on the tests' database, which takes the tests' tokens. `more` are settings by their names."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        "DATABASE_URL": str(settings.database_url),
+        "ENVIRONMENT": "development",
+        "SECRET_KEY": ",".join(settings.secret_key),
+        "PUBLIC_URL": settings.issuer,
+        "SWEEP_EVERY_SECONDS": "3600",
+    }
+    with (folder / f"server-{port}.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            BOOKSTORE,
+            "serve",
+            "--port",
+            str(port),
+            cwd=folder,
+            env=_inherited() | environment | more,
+            stdout=log,
+            stderr=log,
+        )
+    server = Server(f"http://127.0.0.1:{port}", process)
+    try:
+        await _until_open(server)
+        yield server
+    finally:
+        if process.returncode is None:
+            await server.dies()
+
+
+def _inherited() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "PYTHONPATH", "LANG")}
+
+
+async def _until_open(server: Server) -> None:
+    async with asyncio.timeout(60), httpx2.AsyncClient() as client:
+        while server.process.returncode is None:
+            try:
+                (await client.get(f"{server.url}/health")).raise_for_status()
+            except httpx2.TransportError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+    raise RuntimeError("The server ended before it was open.")

@@ -1,0 +1,175 @@
+"""A stranger who sends what no client library would, and looks at what it did to the shop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import httpx2
+from graphql import (
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLUnionType,
+    build_schema,
+    get_named_type,
+)
+
+from domain.shop import Shop
+from graph.ids import global_id
+from graph.schema import schema
+from persistence.models import Table
+from tests.factories import PASSWORD, Member, add_book, add_genre, add_member, fill_cart
+from tests.hostile import written
+
+CONTRACT = build_schema(schema.as_str())
+NESTED = {
+    "Genre.books": "genre(by: {slug: $slug}) { %s }",
+    "Author.books": "author(by: {slug: $slug}) { %s }",
+    "User.orders": "me { %s }",
+}
+SNAPSHOT = " UNION ALL ".join(
+    f"SELECT '{table.name}', count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table.name} t"
+    for table in Table.metadata.sorted_tables
+)
+LEAVE_A_TRACE = {"ORDER_PAYMENT_FAILED"}
+"""Refusals that are remembered: a declined order stays."""
+FAULTS = {"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT"}
+
+
+def fields_of(parent: str) -> dict[str, GraphQLField]:
+    found = CONTRACT.type_map[parent]
+    assert isinstance(found, GraphQLObjectType)
+    fields: dict[str, GraphQLField] = found.fields
+    return fields
+
+
+def known_codes() -> set[str]:
+    codes = CONTRACT.type_map["ErrorCode"]
+    assert isinstance(codes, GraphQLEnumType)
+    return set(codes.values)
+
+
+def named(name: str) -> GraphQLField:
+    """The field that is called `Parent.field`."""
+    parent, _, key = name.partition(".")
+    return fields_of(parent)[key]
+
+
+def document(name: str) -> str:
+    """An operation that hands each argument of the field over as a variable."""
+    parent, _, key = name.partition(".")
+    arguments = named(name).args
+    declared = [f"${each}: {argument.type}" for each, argument in arguments.items()]
+    if "$slug" in NESTED.get(name, ""):
+        declared.append("$slug: String!")
+    called = f"{key}({', '.join(f'{each}: ${each}' for each in arguments)}) {_selection(named(name))}"
+    kind = "mutation" if parent == "Mutation" else "query"
+    return f"{kind} ({', '.join(declared)}) {{ {NESTED.get(name, '%s') % called} }}"
+
+
+def _selection(field: GraphQLField) -> str:
+    answer = get_named_type(field.type)
+    if answer.name.endswith("Connection"):
+        return "{ totalCount nodes { id } pageInfo { startCursor endCursor } }"
+    if isinstance(answer, GraphQLUnionType) and any(
+        "code" in member.fields for member in answer.types
+    ):
+        return "{ __typename ... on UserError { code message } }"
+    return "{ __typename }"
+
+
+@dataclass
+class Stranger:
+    """Signed in as an administrator with a full cart, so that every door is open."""
+
+    http: httpx2.AsyncClient
+    postgres: asyncpg.Connection
+    samples: Mapping[str, Any]
+    faults: list[str] = field(default_factory=list)
+
+    def samples_for(self, name: str) -> dict[str, Any]:
+        kind = {
+            "Query.genre": "genreId",
+            "Query.author": "authorId",
+            "Query.order": "orderId",
+        }.get(name, "bookId")
+        slug = {"Query.author": "j-r-r-tolkien", "Query.book": "the-hobbit"}.get(
+            name, "fantasy"
+        )
+        return {**self.samples, "id": self.samples[kind], "slug": slug}
+
+    async def send(self, name: str, text: str, variables: Any) -> dict[str, Any]:
+        """Notes a fault when the answer is not what it should be, or when a refusal or a query left a trace."""
+        before = await self.postgres.fetch(SNAPSHOT)
+        slug = {"Genre.books": "fantasy", "Author.books": "j-r-r-tolkien"}.get(name)
+        body = written(
+            {
+                "query": text,
+                "variables": {**variables, "slug": slug} if slug else variables,
+            }
+        )
+        response = await self.http.post(
+            "/graphql",
+            content=body.encode(),
+            headers={"content-type": "application/json"},
+        )
+        told = (
+            f"{written(variables)[:300]} → {response.status_code} {response.text[:300]}"
+        )
+        answer: dict[str, Any] = response.json()
+        codes = {error["extensions"]["code"] for error in answer.get("errors", [])}
+        if response.status_code >= 500 or not codes <= known_codes() - FAULTS:
+            self.faults.append(told)
+        if (
+            _must_leave_no_trace(name, answer)
+            and await self.postgres.fetch(SNAPSHOT) != before
+        ):
+            self.faults.append(f"left a trace: {told}")
+        return answer
+
+
+def _must_leave_no_trace(name: str, answer: dict[str, Any]) -> bool:
+    results = (answer.get("data") or {}).values()
+    refusals = {
+        result["code"]
+        for result in results
+        if isinstance(result, dict) and "code" in result
+    }
+    is_query = not name.startswith("Mutation.")
+    return is_query or bool(answer.get("errors")) or bool(refusals - LEAVE_A_TRACE)
+
+
+async def furnished(shop: Shop, member: Member) -> dict[str, Any]:
+    """Good values by the names of arguments, and a shop in which they are good."""
+    genre, other = await add_genre(shop, "Fantasy"), await add_member(shop)
+    book = await add_book(
+        shop,
+        "The Hobbit",
+        stock=900,
+        authors=("J. R. R. Tolkien",),
+        isbn="9780261102217",
+        genre_id=genre.id,
+    )
+    await fill_cart(shop, member, (book, 1))
+    return TEXT_SAMPLES | {
+        "bookId": global_id("Book", book.id),
+        "ids": global_id("Book", book.id),
+        "genreId": global_id("Genre", genre.id),
+        "authorId": global_id("Author", other.id),
+        "userId": other.global_id,
+        "sessionId": global_id("Session", other.session_id),
+        "orderId": global_id("Order", other.id),
+    }
+
+
+TEXT_SAMPLES = {
+    "isbn": "0261102214", "number": "0000-0000-0000", "search": "hobbit", "author": "tolkien", "genres": "fantasy",
+    "title": "A title", "subtitle": "A subtitle", "authors": "An author", "description": "Some lines",
+    "coverUrl": "https://example.com/cover.jpg", "publisher": "A publisher", "language": "en", "name": "A name",
+    "displayName": "A name", "email": "somebody@example.com", "password": "a password nobody has",
+    "newPassword": "a new one of these", "currentPassword": PASSWORD, "refreshToken": "x" * 86,
+    "idempotencyKey": "key", "expectedTotal": "10.00", "paymentToken": "mock-decline", "recipient": "Bilbo",
+    "line1": "Bag End", "line2": "Under the hill", "city": "Hobbiton", "region": "The Shire", "postalCode": "1",
+    "country": "GB", "phone": "+44 1", "trackingUrl": "https://example.com/parcel", "min": "1", "max": "100",
+}  # fmt: skip

@@ -47,7 +47,7 @@ format:
 
 # Pin the whole dependency tree in pyproject.toml.
 lock:
-    uv run python -m server.pins
+    python3 .ci/pin.py
 
 [private]
 format-check:

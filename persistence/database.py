@@ -22,6 +22,7 @@ SESSION_SETTINGS = {
     "statement_timeout": "5s",
     "lock_timeout": "3s",
     "idle_in_transaction_session_timeout": "15s",
+    "pg_trgm.word_similarity_threshold": "0.5",  # finds letters that changed places, too
 }
 CONNECT_TIMEOUT = 3  # seconds
 COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
@@ -54,18 +55,30 @@ class Transaction:
         row = result.first()
         return None if row is None else query.row(*row)
 
-    async def scalar(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Any:
+    async def scalar(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> Any:
         """The first column of the first row, or `None`."""
         return await self._connection.scalar(statement, parameters)
 
-    async def scalars(self, statement: Executable, parameters: dict[str, Any] | None = None) -> list[Any]:
+    async def scalars(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> list[Any]:
         """The first column of every row."""
         return list((await self._connection.execute(statement, parameters)).scalars())
 
-    async def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in await self._connection.execute(statement, parameters)]
+    async def rows(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        return [
+            tuple(row) for row in await self._connection.execute(statement, parameters)
+        ]
 
-    async def run(self, statement: Executable, parameters: dict[str, Any] | list[dict[str, Any]] | None = None) -> int:
+    async def run(
+        self,
+        statement: Executable,
+        parameters: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> int:
         """Runs a statement whose answer does not matter; tells how many rows it touched."""
         return (await self._connection.execute(statement, parameters)).rowcount
 
@@ -73,30 +86,43 @@ class Transaction:
 class Reading:
     """Prepared statements on read-only connections, each borrowed for one statement."""
 
-    __slots__ = ("_pool", "_timeout")
+    __slots__ = ("_pool", "_skewed_pool", "_timeout")
 
-    def __init__(self, pool: asyncpg.Pool, timeout: float) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, skewed_pool: asyncpg.Pool, timeout: float
+    ) -> None:
         self._pool = pool
+        self._skewed_pool = skewed_pool
         self._timeout = timeout
 
     async def all(self, query: Query[T], **parameters: Any) -> list[T]:
         row = query.row
-        return [row(*record) for record in await self._fetch(query.sql, query.bind(parameters))]
+        return [
+            row(*record) for record in await self._fetch(query, query.bind(parameters))
+        ]
 
     async def first(self, query: Query[T], **parameters: Any) -> T | None:
-        records = await self._fetch(query.sql, query.bind(parameters))
+        records = await self._fetch(query, query.bind(parameters))
         return query.row(*records[0]) if records else None
 
-    async def _fetch(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
+    async def _fetch(
+        self, query: Query[Any], arguments: list[Any]
+    ) -> list[asyncpg.Record]:
+        pool, sql = self._skewed_pool if query.skewed else self._pool, query.sql
         try:
-            async with self._pool.acquire(timeout=self._timeout) as connection:
+            async with pool.acquire(timeout=self._timeout) as connection:
                 try:
                     return await connection.fetch(sql, *arguments)
                 except (
                     asyncpg.InvalidCachedStatementError
                 ):  # a migration changed the table; asyncpg has dropped the plan
                     return await connection.fetch(sql, *arguments)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            OSError,
+            TimeoutError,
+        ) as error:
             raise fault_of(error) from error
 
 
@@ -127,27 +153,38 @@ class Database:
             },
         )
         self._reading: Reading | None = None
-        self._read_pool: asyncpg.Pool | None = None
+        self._read_pools: list[asyncpg.Pool] = []
 
     async def __aenter__(self) -> Self:
-        self._read_pool = asyncpg.create_pool(
-            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+        most = self._settings.size + self._settings.max_overflow
+        pool = self._read_pool(most)
+        skewed_pool = self._read_pool(self._settings.size, plan_cache_mode="force_custom_plan")
+        self._read_pools = [await pool, await skewed_pool]
+        self._reading = Reading(pool, skewed_pool, self._settings.timeout_seconds)
+        return self
+
+    def _read_pool(self, most: int, **session_settings: str) -> asyncpg.Pool:
+        return asyncpg.create_pool(
+            self._url.set(drivername="postgresql").render_as_string(
+                hide_password=False
+            ),
             min_size=0,
-            max_size=self._settings.size + self._settings.max_overflow,
+            max_size=most,
             max_inactive_connection_lifetime=self._settings.recycle_seconds,
             connection_class=_ReadConnection,
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
             statement_cache_size=500,
-            server_settings={**SESSION_SETTINGS, "default_transaction_read_only": "on"},
+            server_settings={
+                **SESSION_SETTINGS,
+                "default_transaction_read_only": "on",
+                **session_settings,
+            },
         )
-        await self._read_pool
-        self._reading = Reading(self._read_pool, self._settings.timeout_seconds)
-        return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._read_pool is not None:
-            await self._read_pool.close()
+        for pool in self._read_pools:
+            await pool.close()
         await self._engine.dispose()
 
     @property
@@ -174,7 +211,11 @@ class Database:
                 await connection.commit()
         except DBAPIError as error:
             raise fault_of(error.orig and error.orig.__cause__) from error
-        except (asyncpg.PostgresError, OSError, TimeoutError) as error:  # no connection could be made
+        except (
+            asyncpg.PostgresError,
+            OSError,
+            TimeoutError,
+        ) as error:  # no connection could be made
             raise fault_of(error) from error
         except PoolTimeout as error:
             raise Unavailable from error

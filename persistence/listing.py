@@ -33,12 +33,22 @@ from persistence.models import Author as authors
 from persistence.models import Book as books
 from persistence.models import BookAuthor as book_authors
 from persistence.models import Genre as genres
-from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
+from persistence.pages import (
+    COUNT_LIMIT,
+    Page,
+    PageShape,
+    Position,
+    Slice,
+    Sort,
+    keyed,
+    paged,
+    take,
+)
 from persistence.query import Query
 
 RANKED_LIMIT = 10_000
 """Relevance ranks this many matches, the newest, and the list ends there."""
-GUESSED_LIMIT = 1_000
+GUESSED_LIMIT = 200
 """Of books found by a misspelt word, this many are looked at."""
 GUESSED_WORDS = 4
 
@@ -85,7 +95,9 @@ class BookList:
     @property
     def misspelt(self) -> list[str]:
         """The words to look for among misspelt ones; short ones have too few trigrams to tell."""
-        return [word for word in (self.search or "").split() if len(word) > 2][:GUESSED_WORDS]
+        return [word for word in (self.search or "").split() if len(word) > 2][
+            :GUESSED_WORDS
+        ]
 
     @property
     def shape(self) -> "ListShape":
@@ -138,6 +150,11 @@ class ListShape(NamedTuple):
     author_id: bool
 
     @property
+    def skewed(self) -> bool:
+        """Whether the values decide which index is the best."""
+        return any(self[1:-2])
+
+    @property
     def ranked(self) -> bool:
         return self.sort is BookSort.RELEVANCE and self.search
 
@@ -151,8 +168,12 @@ SORTS: dict[BookSort, Sort] = {
     BookSort.TITLE_DESC: Sort(books.sort_title.expression, descending=True),
     BookSort.PRICE_ASC: Sort(books.price.expression, descending=False),
     BookSort.PRICE_DESC: Sort(books.price.expression, descending=True),
-    BookSort.PUBLISHED_ASC: Sort(func.coalesce(books.published_on, FOREVER), descending=False),
-    BookSort.PUBLISHED_DESC: Sort(func.coalesce(books.published_on, NEVER), descending=True),
+    BookSort.PUBLISHED_ASC: Sort(
+        func.coalesce(books.published_on, FOREVER), descending=False
+    ),
+    BookSort.PUBLISHED_DESC: Sort(
+        func.coalesce(books.published_on, NEVER), descending=True
+    ),
 }
 
 KEY_TYPES: dict[BookSort, type] = {
@@ -176,12 +197,20 @@ def _containing(name: str) -> ColumnElement[str]:
     """A LIKE pattern for the folded text anywhere; its own wildcards are taken literally."""
     pattern: ColumnElement[str] = func.fold(_bound(name, String()))
     for character in ("\\", "%", "_"):
-        pattern = func.replace(pattern, literal_column(f"'{character}'"), literal_column(f"'\\{character}'"))
+        pattern = func.replace(
+            pattern,
+            literal_column(f"'{character}'"),
+            literal_column(f"'\\{character}'"),
+        )
     return literal_column("'%'").concat(pattern).concat(literal_column("'%'"))
 
 
 def _matching(suffix: str = ":*", operator: str = " & ") -> ColumnElement[Any]:
-    return func.search_query(_bound("search", String()), literal_column(f"'{operator}'"), literal_column(f"'{suffix}'"))
+    return func.search_query(
+        _bound("search", String()),
+        literal_column(f"'{operator}'"),
+        literal_column(f"'{suffix}'"),
+    )
 
 
 def _misspelt(count: int) -> list[ColumnElement[Any]]:
@@ -191,13 +220,18 @@ def _misspelt(count: int) -> list[ColumnElement[Any]]:
 def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if shape.misspelt_words:
-        wanted += [word.bool_op("<%")(books.spelling) for word in _misspelt(shape.misspelt_words)]
+        wanted += [
+            word.bool_op("<%")(books.spelling)
+            for word in _misspelt(shape.misspelt_words)
+        ]
     elif shape.search:
         wanted.append(books.search.bool_op("@@")(_matching()))
     if shape.isbn:
         wanted.append(books.isbn == _bound("isbn", String()))
     if shape.genre_slugs:
-        shelves = select(genres.id).where(genres.slug == any_(_bound("genre_slugs", ARRAY(String()))))
+        shelves = select(genres.id).where(
+            genres.slug == any_(_bound("genre_slugs", ARRAY(String())))
+        )
         wanted.append(books.genre_id == any_(func.array(shelves.scalar_subquery())))
     if shape.author:
         wanted.append(books.author_key.like(_containing("author")))
@@ -208,11 +242,15 @@ def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
     if shape.price_max:
         wanted.append(books.price <= _bound("price_max", Numeric()))
     if shape.in_stock is not None:
-        wanted.append(books.stock_quantity > 0 if shape.in_stock else books.stock_quantity == 0)
+        wanted.append(
+            books.stock_quantity > 0 if shape.in_stock else books.stock_quantity == 0
+        )
     if shape.genre_id:
         wanted.append(books.genre_id == _bound("genre_id", Uuid()))
     if shape.author_id:
-        written = select(book_authors.book_id).where(book_authors.author_id == _bound("author_id", Uuid()))
+        written = select(book_authors.book_id).where(
+            book_authors.author_id == _bound("author_id", Uuid())
+        )
         wanted.append(books.id.in_(written))
     return wanted
 
@@ -224,8 +262,14 @@ def _relevance(shape: ListShape, matches: Any) -> ColumnElement[float]:
             likeness = likeness + func.word_similarity(word, matches.c.spelling)
         return cast(likeness, Double())
     # whole words count ten times what beginnings do; ts_rank never passes 1
-    whole, begun = (select(_matching(suffix, " | ")).scalar_subquery() for suffix in ("", ":*"))
-    return cast(10 * func.ts_rank(matches.c.search, whole) + func.ts_rank(matches.c.search, begun), Double())
+    whole, begun = (
+        select(_matching(suffix, " | ")).scalar_subquery() for suffix in ("", ":*")
+    )
+    return cast(
+        10 * func.ts_rank(matches.c.search, whole)
+        + func.ts_rank(matches.c.search, begun),
+        Double(),
+    )
 
 
 def _ranked(shape: ListShape, page: PageShape) -> Select[Any]:
@@ -237,21 +281,38 @@ def _ranked(shape: ListShape, page: PageShape) -> Select[Any]:
         .limit(literal_column(str(limit)))
         .cte("matches")
     )
-    ranked = select(matches.c.id, _relevance(shape, matches).label("rank")).cte("ranked")
-    wanted = paged(select(ranked.c.rank, ranked.c.id), Sort(ranked.c.rank, descending=True), ranked.c.id, page).cte(
-        "wanted"
+    ranked = select(matches.c.id, _relevance(shape, matches).label("rank")).cte(
+        "ranked"
     )
-    order = (wanted.c.rank, wanted.c.id) if page.backward else (wanted.c.rank.desc(), wanted.c.id.desc())
-    return select(wanted.c.rank, wanted.c.id, *BOOK).join(books, books.id == wanted.c.id).order_by(*order)
+    wanted = paged(
+        select(ranked.c.rank, ranked.c.id),
+        Sort(ranked.c.rank, descending=True),
+        ranked.c.id,
+        page,
+    ).cte("wanted")
+    order = (
+        (wanted.c.rank, wanted.c.id)
+        if page.backward
+        else (wanted.c.rank.desc(), wanted.c.id.desc())
+    )
+    return (
+        select(wanted.c.rank, wanted.c.id, *BOOK)
+        .join(books, books.id == wanted.c.id)
+        .order_by(*order)
+    )
 
 
 @lru_cache(maxsize=1000)
 def _page_query(shape: ListShape, page: PageShape) -> Query[tuple[Position, Book]]:
     if shape.ranked:
-        return Query(_ranked(shape, page), keyed(Book))
+        return Query(_ranked(shape, page), keyed(Book), skewed=True)
     sort = SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
     statement = select(sort.key, books.id, *BOOK).where(*_conditions(shape))
-    return Query(paged(statement, sort, books.id.expression, page), keyed(Book))
+    return Query(
+        paged(statement, sort, books.id.expression, page),
+        keyed(Book),
+        skewed=shape.skewed,
+    )
 
 
 @lru_cache(maxsize=1000)
@@ -260,9 +321,14 @@ def _count_query(shape: ListShape, narrowed: bool) -> Query[int]:
         return Query(select(func.count()).select_from(books), int)
     limit = GUESSED_LIMIT if shape.misspelt_words else COUNT_LIMIT
     some: Select[Any] = (
-        select(literal_column("1")).select_from(books).where(*_conditions(shape)).limit(literal_column(str(limit)))
+        select(literal_column("1"))
+        .select_from(books)
+        .where(*_conditions(shape))
+        .limit(literal_column(str(limit)))
     )
-    return Query(select(func.count()).select_from(some.subquery()), int)
+    return Query(
+        select(func.count()).select_from(some.subquery()), int, skewed=shape.skewed
+    )
 
 
 _ANY_MATCH: Query[int] = Query(
@@ -274,16 +340,24 @@ _ANY_MATCH: Query[int] = Query(
         .cast(Integer)
     ),
     int,
+    skewed=True,
 )
 
 
 async def list_books(reading: Reading, wanted: BookList, page: Page) -> Slice[Book]:
-    return await take(reading, _page_query(wanted.shape, page.shape), page, **wanted.parameters)
+    return await take(
+        reading, _page_query(wanted.shape, page.shape), page, **wanted.parameters
+    )
 
 
 async def count_books(reading: Reading, wanted: BookList) -> int:
     """Exact for the whole catalogue, and up to `COUNT_LIMIT` for a part of it."""
-    return await reading.first(_count_query(wanted.shape, wanted.narrowed), **wanted.parameters) or 0
+    return (
+        await reading.first(
+            _count_query(wanted.shape, wanted.narrowed), **wanted.parameters
+        )
+        or 0
+    )
 
 
 async def any_book_has(reading: Reading, search: str) -> bool:
@@ -317,8 +391,12 @@ _FOUND_AUTHORS = Query(
 )
 
 
-async def list_authors(reading: Reading, search: str | None, page: Page) -> Slice[Author]:
-    return await take(reading, _authors_query(page.shape, search is not None), page, search=search)
+async def list_authors(
+    reading: Reading, search: str | None, page: Page
+) -> Slice[Author]:
+    return await take(
+        reading, _authors_query(page.shape, search is not None), page, search=search
+    )
 
 
 async def count_authors(reading: Reading, search: str | None) -> int:

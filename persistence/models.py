@@ -45,7 +45,11 @@ class Table(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar = {str: Text, dt.datetime: DateTime(timezone=True), bytes: LargeBinary}
+    type_annotation_map: ClassVar = {
+        str: Text,
+        dt.datetime: DateTime(timezone=True),
+        bytes: LargeBinary,
+    }
 
 
 # ── Catalogue ─────────────────────────────────────────────────────────────────────────────
@@ -67,8 +71,12 @@ class Author(Table):
     id: Mapped[Key]
     slug: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
-    sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(folded("name"), persisted=True))
-    search: Mapped[str] = mapped_column(TSVECTOR, Computed(search_vector(A="name"), persisted=True))
+    sort_name: Mapped[str] = mapped_column(
+        Text(collation="C"), Computed(folded("name"), persisted=True)
+    )
+    search: Mapped[str] = mapped_column(
+        TSVECTOR, Computed(search_vector(A="name"), persisted=True)
+    )
 
     __table_args__ = (
         Index("uq_authors_name", text("lower(name)"), unique=True),
@@ -87,7 +95,9 @@ class Book(Table):
     isbn: Mapped[str | None] = mapped_column(CHAR(13), unique=True)
     description: Mapped[str | None]
     cover_url: Mapped[str | None]
-    genre_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Genre.id, ondelete="RESTRICT"))
+    genre_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey(Genre.id, ondelete="RESTRICT")
+    )
     format: Mapped[str | None]
     publisher: Mapped[str | None]
     published_on: Mapped[dt.date | None]
@@ -98,40 +108,76 @@ class Book(Table):
     added_at: Mapped[Now]
     updated_at: Mapped[Now]
     author_names: Mapped[str] = mapped_column(
-        server_default="", comment="Kept here, one a line, because a generated column reads its own row only."
+        server_default="",
+        comment="Kept here, one a line, because a generated column reads its own row only.",
     )
-    sort_title: Mapped[str] = mapped_column(Text(collation="C"), Computed(folded("title"), persisted=True))
-    author_key: Mapped[str] = mapped_column(Computed(folded("author_names", 5000), persisted=True))
-    spelling: Mapped[str] = mapped_column(Computed(folded("title || ' ' || author_names", 5000), persisted=True))
-    search: Mapped[str] = mapped_column(TSVECTOR, Computed(search_vector(A="title", B="author_names"), persisted=True))
+    sort_title: Mapped[str] = mapped_column(
+        Text(collation="C"), Computed(folded("title"), persisted=True)
+    )
+    author_key: Mapped[str] = mapped_column(
+        Computed(folded("author_names", 5000), persisted=True)
+    )
+    spelling: Mapped[str] = mapped_column(
+        Computed(folded("title || ' ' || author_names", 5000), persisted=True)
+    )
+    search: Mapped[str] = mapped_column(
+        TSVECTOR, Computed(search_vector(A="title", B="author_names"), persisted=True)
+    )
 
     __table_args__ = (
         CheckConstraint("price > 0", name="price"),
         CheckConstraint("stock_quantity BETWEEN 0 AND 1000000", name="stock_quantity"),
         CheckConstraint("page_count BETWEEN 1 AND 100000", name="page_count"),
         CheckConstraint("isbn ~ '^[0-9]{13}$'", name="isbn"),
-        CheckConstraint("format IN ('HARDCOVER', 'PAPERBACK', 'BOX_SET', 'AUDIOBOOK')", name="format"),
+        CheckConstraint(
+            "format IN ('HARDCOVER', 'PAPERBACK', 'BOX_SET', 'AUDIOBOOK')",
+            name="format",
+        ),
         Index("ix_books_added_at_id", "added_at", "id"),
         Index("ix_books_sort_title_id", "sort_title", "id"),
         Index("ix_books_price_id", "price", "id"),
-        Index("ix_books_published_first", text("coalesce(published_on, 'infinity'::date)"), "id"),
-        Index("ix_books_published_last", text("coalesce(published_on, '-infinity'::date)"), "id"),
+        Index(
+            "ix_books_published_first",
+            text("coalesce(published_on, 'infinity'::date)"),
+            "id",
+        ),
+        Index(
+            "ix_books_published_last",
+            text("coalesce(published_on, '-infinity'::date)"),
+            "id",
+        ),
         Index("ix_books_genre_id_added_at_id", "genre_id", "added_at", "id"),
         Index("ix_books_search", "search", postgresql_using="gin"),
         Index(
-            "ix_books_author_key", "author_key", postgresql_using="gin", postgresql_ops={"author_key": "gin_trgm_ops"}
+            "ix_books_author_key",
+            "author_key",
+            postgresql_using="gin",
+            postgresql_ops={"author_key": "gin_trgm_ops"},
         ),
-        Index("ix_books_spelling", "spelling", postgresql_using="gin", postgresql_ops={"spelling": "gin_trgm_ops"}),
-        {"postgresql_with": {"fillfactor": 80}},  # a sale rewrites the row without touching an index
+        Index(
+            "ix_books_spelling",
+            "spelling",
+            postgresql_using="gin",
+            postgresql_ops={"spelling": "gin_trgm_ops"},
+        ),
+        {
+            "postgresql_with": {"fillfactor": 80}
+        },  # a sale rewrites the row without touching an index
     )
 
 
 class BookAuthor(Table):
     __tablename__ = "book_authors"
 
-    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), primary_key=True)
-    position: Mapped[int] = mapped_column(primary_key=True, comment="The order of the title page, from 0.")
-    author_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Author.id, ondelete="RESTRICT"))
+    book_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(Book.id, ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(
+        primary_key=True, comment="The order of the title page, from 0."
+    )
+    author_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(Author.id, ondelete="RESTRICT")
+    )
 
     __table_args__ = (
         UniqueConstraint("book_id", "author_id"),
@@ -165,7 +211,9 @@ class Session(Table):
     __tablename__ = "sessions"
 
     id: Mapped[Key]
-    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(User.id, ondelete="CASCADE"), index=True
+    )
     user_agent: Mapped[str | None]
     created_at: Mapped[Now]
     last_used_at: Mapped[Now]
@@ -177,11 +225,15 @@ class RefreshToken(Table):
     __tablename__ = "refresh_tokens"
 
     id: Mapped[Key]
-    session_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Session.id, ondelete="CASCADE"), index=True)
+    session_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(Session.id, ondelete="CASCADE"), index=True
+    )
     parent_id: Mapped[uuid.UUID | None] = mapped_column(
         ForeignKey("refresh_tokens.id", ondelete="CASCADE"), unique=True
     )
-    hash: Mapped[bytes] = mapped_column(unique=True, comment="SHA-256 of the token, which is kept nowhere.")
+    hash: Mapped[bytes] = mapped_column(
+        unique=True, comment="SHA-256 of the token, which is kept nowhere."
+    )
     created_at: Mapped[Now]
     expires_at: Mapped[dt.datetime]
     used_at: Mapped[dt.datetime | None]
@@ -197,15 +249,21 @@ class Cart(Table):
 
     __tablename__ = "carts"
 
-    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(User.id, ondelete="CASCADE"), primary_key=True
+    )
 
 
 class CartItem(Table):
     __tablename__ = "cart_items"
 
     id: Mapped[Key]
-    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Cart.user_id, ondelete="CASCADE"))
-    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), index=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(Cart.user_id, ondelete="CASCADE")
+    )
+    book_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(Book.id, ondelete="CASCADE"), index=True
+    )
     quantity: Mapped[int]
     added_at: Mapped[Now]
 
@@ -229,27 +287,48 @@ class Order(Table):
     total_quantity: Mapped[int]
     currency: Mapped[str] = mapped_column(CHAR(3))
     idempotency_key: Mapped[str]
-    input_digest: Mapped[bytes] = mapped_column(comment="SHA-256 of the input, to tell a retry from another purchase.")
+    input_digest: Mapped[bytes] = mapped_column(
+        comment="SHA-256 of the input, to tell a retry from another purchase."
+    )
     payment_token: Mapped[str | None]
     decline_reason: Mapped[str | None]
     tracking_url: Mapped[str | None]
     placed_at: Mapped[Now]
     shipped_at: Mapped[dt.datetime | None]
     cancelled_at: Mapped[dt.datetime | None]
-    swept_at: Mapped[dt.datetime | None] = mapped_column(comment="When a sweeper last took it up.")
-    refund_due_at: Mapped[dt.datetime | None] = mapped_column(comment="When to try the refund; null when none is owed.")
+    swept_at: Mapped[dt.datetime | None] = mapped_column(
+        comment="When a sweeper last took it up."
+    )
+    refund_due_at: Mapped[dt.datetime | None] = mapped_column(
+        comment="When to try the refund; null when none is owed."
+    )
     refund_attempts: Mapped[int] = mapped_column(server_default="0")
     refunded_at: Mapped[dt.datetime | None]
 
     __table_args__ = (
         UniqueConstraint("user_id", "idempotency_key"),
-        CheckConstraint("status IN ('PENDING', 'CONFIRMED', 'PAYMENT_FAILED', 'SHIPPED', 'CANCELLED')", name="status"),
+        CheckConstraint(
+            "status IN ('PENDING', 'CONFIRMED', 'PAYMENT_FAILED', 'SHIPPED', 'CANCELLED')",
+            name="status",
+        ),
         CheckConstraint("total >= 0 AND total_quantity >= 0", name="total"),
-        CheckConstraint("(status = 'SHIPPED') = (shipped_at IS NOT NULL)", name="shipped"),
-        CheckConstraint("(status = 'CANCELLED') = (cancelled_at IS NOT NULL)", name="cancelled"),
+        CheckConstraint(
+            "(status = 'SHIPPED') = (shipped_at IS NOT NULL)", name="shipped"
+        ),
+        CheckConstraint(
+            "(status = 'CANCELLED') = (cancelled_at IS NOT NULL)", name="cancelled"
+        ),
         Index("ix_orders_user_id_placed_at_id", "user_id", "placed_at", "id"),
-        Index("ix_orders_pending", "placed_at", postgresql_where=text("status = 'PENDING'")),
-        Index("ix_orders_refund_due_at", "refund_due_at", postgresql_where=text("refund_due_at IS NOT NULL")),
+        Index(
+            "ix_orders_pending",
+            "placed_at",
+            postgresql_where=text("status = 'PENDING'"),
+        ),
+        Index(
+            "ix_orders_refund_due_at",
+            "refund_due_at",
+            postgresql_where=text("refund_due_at IS NOT NULL"),
+        ),
     )
 
 
@@ -258,9 +337,13 @@ class OrderItem(Table):
 
     __tablename__ = "order_items"
 
-    order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Order.id, ondelete="CASCADE"))
+    order_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(Order.id, ondelete="CASCADE")
+    )
     id: Mapped[Key]
-    book_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Book.id, ondelete="SET NULL"), index=True)
+    book_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey(Book.id, ondelete="SET NULL"), index=True
+    )
     title: Mapped[str]
     quantity: Mapped[int]
     unit_price: Mapped[Price]
@@ -276,7 +359,9 @@ class OrderAddress(Table):
 
     __tablename__ = "order_addresses"
 
-    order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Order.id, ondelete="CASCADE"), primary_key=True)
+    order_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey(Order.id, ondelete="CASCADE"), primary_key=True
+    )
     recipient: Mapped[str]
     line1: Mapped[str]
     line2: Mapped[str | None]
@@ -293,11 +378,15 @@ class StockMovement(Table):
     __tablename__ = "stock_movements"
 
     id: Mapped[Key]
-    book_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Book.id, ondelete="SET NULL"), index=True)
+    book_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey(Book.id, ondelete="SET NULL"), index=True
+    )
     title: Mapped[str]
     change: Mapped[int]
     reason: Mapped[str]
-    order_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Order.id, ondelete="RESTRICT"), index=True)
+    order_id: Mapped[uuid.UUID | None] = mapped_column(
+        ForeignKey(Order.id, ondelete="RESTRICT"), index=True
+    )
     created_at: Mapped[Now]
 
     __table_args__ = (
@@ -307,7 +396,8 @@ class StockMovement(Table):
             name="reason",
         ),
         CheckConstraint(
-            "(reason IN ('SALE', 'PAYMENT_FAILED', 'CANCELLATION')) = (order_id IS NOT NULL)", name="order"
+            "(reason IN ('SALE', 'PAYMENT_FAILED', 'CANCELLATION')) = (order_id IS NOT NULL)",
+            name="order",
         ),
     )
 
@@ -325,4 +415,6 @@ class MockPayment(Table):
     created_at: Mapped[Now]
     refunded_at: Mapped[dt.datetime | None]
 
-    __table_args__ = (CheckConstraint("status IN ('APPROVED', 'DECLINED', 'VOIDED')", name="status"),)
+    __table_args__ = (
+        CheckConstraint("status IN ('APPROVED', 'DECLINED', 'VOIDED')", name="status"),
+    )

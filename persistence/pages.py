@@ -35,7 +35,12 @@ class Page:
 
     @property
     def shape(self) -> "PageShape":
-        return PageShape(self.backward, self.after is not None, self.before is not None, self.offset > 0)
+        return PageShape(
+            self.backward,
+            self.after is not None,
+            self.before is not None,
+            self.offset > 0,
+        )
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -75,18 +80,30 @@ class Slice(Generic[T]):
     has_previous: bool
 
 
-def paged(select: Select[Any], sort: Sort, id_column: ColumnElement[uuid.UUID], shape: PageShape) -> Select[Any]:
+def paged(
+    select: Select[Any],
+    sort: Sort,
+    id_column: ColumnElement[uuid.UUID],
+    shape: PageShape,
+) -> Select[Any]:
     """Cuts a page out of a list. Its parameters are those of `Page.parameters`."""
     key = sort.key
     place = tuple_(key, id_column)
 
     def bound(name: str) -> Any:
-        return tuple_(bindparam(f"{name}_key", type_=key.type), bindparam(f"{name}_id", type_=Uuid()))
+        return tuple_(
+            bindparam(f"{name}_key", type_=key.type),
+            bindparam(f"{name}_id", type_=Uuid()),
+        )
 
     if shape.after:
-        select = select.where(place < bound("after") if sort.descending else place > bound("after"))
+        select = select.where(
+            place < bound("after") if sort.descending else place > bound("after")
+        )
     if shape.before:
-        select = select.where(place > bound("before") if sort.descending else place < bound("before"))
+        select = select.where(
+            place > bound("before") if sort.descending else place < bound("before")
+        )
     if sort.descending is shape.backward:
         select = select.order_by(key.asc(), id_column.asc())
     else:
@@ -101,11 +118,15 @@ def keyed(row: Callable[..., T]) -> Callable[..., tuple[Position, T]]:
     return lambda key, id_, *columns: (Position(key, id_), row(*columns))
 
 
-async def take(reading: Reading, query: Query[tuple[Position, T]], page: Page, **parameters: Any) -> Slice[T]:
+async def take(
+    reading: Reading, query: Query[tuple[Position, T]], page: Page, **parameters: Any
+) -> Slice[T]:
     items = await reading.all(query, **page.parameters, **parameters)
     more = len(items) > page.size
     items = items[: page.size]
     if page.backward:
         items.reverse()
         return Slice(items, has_next=page.before is not None, has_previous=more)
-    return Slice(items, has_next=more, has_previous=page.after is not None or page.offset > 0)
+    return Slice(
+        items, has_next=more, has_previous=page.after is not None or page.offset > 0
+    )

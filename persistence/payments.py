@@ -20,16 +20,29 @@ class MockPayment:
 
 _payment = models.MockPayment
 _BY_KEY = Query(
-    select(_payment.key, _payment.status, _payment.reason).where(_payment.key == bindparam("key", type_=String())),
+    select(_payment.key, _payment.status, _payment.reason).where(
+        _payment.key == bindparam("key", type_=String())
+    ),
     MockPayment,
 )
 
 
 async def add_payment(
-    tx: Transaction, key: str, status: str, amount: decimal.Decimal | None, currency: str | None, reason: str | None
+    tx: Transaction,
+    key: str,
+    status: str,
+    amount: decimal.Decimal | None,
+    currency: str | None,
+    reason: str | None,
 ) -> None:
     """Does nothing where the key is known: what was decided stays decided."""
-    values = {"key": key, "status": status, "amount": amount, "currency": currency, "reason": reason}
+    values = {
+        "key": key,
+        "status": status,
+        "amount": amount,
+        "currency": currency,
+        "reason": reason,
+    }
     await tx.run(upsert(_payment).values(**values).on_conflict_do_nothing())
 
 
@@ -40,6 +53,8 @@ async def find_payment(db: Reading | Transaction, key: str) -> MockPayment | Non
 async def set_refunded(tx: Transaction, key: str) -> bool:
     """False when there is nothing to give back, or it has been given back before."""
     statement = update(_payment).where(
-        _payment.key == key, _payment.status == "APPROVED", _payment.refunded_at.is_(None)
+        _payment.key == key,
+        _payment.status == "APPROVED",
+        _payment.refunded_at.is_(None),
     )
     return await tx.run(statement.values(refunded_at=func.now())) == 1

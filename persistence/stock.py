@@ -4,7 +4,17 @@ import uuid
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Integer, Uuid, bindparam, column, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    Uuid,
+    bindparam,
+    column,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from persistence import models
@@ -23,7 +33,10 @@ class Reason(StrEnum):
 
 
 _changes = (
-    func.unnest(bindparam("book_ids", type_=ARRAY(Uuid())), bindparam("changes", type_=ARRAY(Integer())))
+    func.unnest(
+        bindparam("book_ids", type_=ARRAY(Uuid())),
+        bindparam("changes", type_=ARRAY(Integer())),
+    )
     .table_valued(column("book_id", Uuid()), column("change", Integer()))
     .render_derived()
 )
@@ -36,19 +49,38 @@ _MOVE = (
 
 
 async def change_stock(
-    tx: Transaction, changes: Mapping[uuid.UUID, int], reason: Reason, order_id: uuid.UUID | None = None
+    tx: Transaction,
+    changes: Mapping[uuid.UUID, int],
+    reason: Reason,
+    order_id: uuid.UUID | None = None,
 ) -> None:
     """Adds to the stock of each book, or takes away, and writes the ledger. The caller holds their locks."""
-    moved = await tx.rows(_MOVE, {"book_ids": list(changes), "changes": list(changes.values())})
-    await record_movements(tx, [(book_id, title, change) for book_id, title, change in moved], reason, order_id)
+    moved = await tx.rows(
+        _MOVE, {"book_ids": list(changes), "changes": list(changes.values())}
+    )
+    await record_movements(
+        tx,
+        [(book_id, title, change) for book_id, title, change in moved],
+        reason,
+        order_id,
+    )
 
 
 async def record_movements(
-    tx: Transaction, movements: Sequence[tuple[uuid.UUID, str, int]], reason: Reason, order_id: uuid.UUID | None = None
+    tx: Transaction,
+    movements: Sequence[tuple[uuid.UUID, str, int]],
+    reason: Reason,
+    order_id: uuid.UUID | None = None,
 ) -> None:
     """Writes the ledger for stock that came with a new book: (book, title, copies)."""
     rows = [
-        {"book_id": book_id, "title": title, "change": change, "reason": reason, "order_id": order_id}
+        {
+            "book_id": book_id,
+            "title": title,
+            "change": change,
+            "reason": reason,
+            "order_id": order_id,
+        }
         for book_id, title, change in movements
         if change != 0
     ]
@@ -64,7 +96,10 @@ _DISCREPANCIES: Query[tuple[uuid.UUID, int, int]] = Query(
     )
     .outerjoin(models.StockMovement, models.StockMovement.book_id == models.Book.id)
     .group_by(models.Book.id)
-    .having(models.Book.stock_quantity != func.coalesce(func.sum(models.StockMovement.change), 0)),
+    .having(
+        models.Book.stock_quantity
+        != func.coalesce(func.sum(models.StockMovement.change), 0)
+    ),
     lambda book_id, stock, sum_: (book_id, stock, sum_),
 )
 

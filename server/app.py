@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncIterator
 
 import structlog
@@ -51,12 +50,14 @@ ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
     if settings.database_url is None:
         raise RuntimeError("DATABASE_URL is not set: `bookstore serve` sets it for the embedded database.")
+    if not settings.secret_key:
+        raise RuntimeError("SECRET_KEY is not set: `bookstore serve` makes one in development.")
     database = Database(settings.database_url, settings.pool)
     return Shop(
         database=database,
         payments=payments or MockPayments(database),
         passwords=Passwords(),
-        tokens=Tokens(settings.secret_key or [secrets.token_urlsafe(48)], settings.issuer),
+        tokens=Tokens(settings.secret_key, settings.issuer),
         policy=settings.policy,
     )
 

@@ -53,6 +53,9 @@ def place(data: Path | None = None, *, migrated: bool = True) -> Iterator[Place]
     if settings.database_url:
         if data is not None:
             raise Misconfigured("--data and DATABASE_URL name two databases: give one of them.")
+        if not settings.secret_key:  # in development only: production was refused above
+            settings = read_settings(secret_key=[kept_secret(DEFAULT_DATA)])
+        assert settings.database_url is not None
         yield Place(settings, settings.database_url, None)
         return
     if settings.in_production:

@@ -17,7 +17,7 @@ async def load_demo(shop: Shop) -> int:
     rows = list(csv.DictReader(files(__name__).joinpath("catalog.csv").read_text("utf-8").splitlines()))
     added = 0
     async with shop.database.transaction() as tx:
-        for row in rows:
+        for row in reversed(rows):  # the newest comes first in the shop
             if await catalog.find_book_by_slug(tx, slug_of(row["title"])) is not None:
                 continue
             genre, _ = await ensure_genre(tx, row["genre"])

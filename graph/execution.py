@@ -135,6 +135,8 @@ def _parsed_and_valid(text: str) -> DocumentNode:
     except GraphQLError as error:
         if ("tokens" in error.message and "exceeded" in error.message.lower()) or "more than" in error.message:
             raise Refused(_coded("QUERY_TOO_COMPLEX", f"The document has more than {MOST_TOKENS:,} tokens.")) from error
+        if "nested too deeply" in error.message:
+            raise Refused(_coded("QUERY_TOO_COMPLEX", "The document is nested too deeply.")) from error
         raise Refused(error) from error
     except RecursionError as error:
         raise Refused(_coded("QUERY_TOO_COMPLEX", "The document is nested too deeply.")) from error

@@ -1,0 +1,164 @@
+"""HTTP requests that the endpoint does not take: refused as `BAD_REQUEST` with the status that says why."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from server.http import LARGEST_BODY
+from tests.client import Visitor
+
+HELLO = b'{"query": "{ __typename }"}'
+AS_JSON = {"content-type": "application/json"}
+NO_REQUESTS = {
+    "nothing": b"",
+    "null": b"null",
+    "a number": b"0",
+    "a string": b'""',
+    "a list": b"[]",
+    "a batch": b"[" + HELLO + b"]",
+    "an empty object": b"{}",
+    "invalid UTF-8": b'{"query": "\xff\xfe"}',
+    "a lone surrogate": rb'{"query": "{ __typename }", "variables": {"a": "\ud800"}}',
+    "half a request": HELLO[:-1],
+    "two requests": HELLO + HELLO,
+    "lists nested 20,000 deep": b"[" * 20_000 + b"]" * 20_000,
+    "objects nested 10,000 deep": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    "NaN": b'{"query": "{ __typename }", "variables": {"a": NaN}}',
+    "no document": b'{"variables": {}}',
+    "an empty document": b'{"query": ""}',
+    "a document that is no string": b'{"query": ["{ __typename }"]}',
+    "variables that are a list": b'{"query": "{ __typename }", "variables": []}',
+    "variables that are a string": b'{"query": "{ __typename }", "variables": "{}"}',
+    "an operation name that is a number": b'{"query": "{ __typename }", "operationName": 1}',
+    "an operation name that is a list": b'{"query": "{ __typename }", "operationName": ["a"]}',
+    "extensions that are a list": b'{"query": "{ __typename }", "extensions": []}',
+}
+
+
+@pytest.fixture
+async def http(visitor: Visitor) -> AsyncIterator[httpx2.AsyncClient]:
+    async with visitor.http() as http:
+        yield http
+
+
+def refused(response: httpx2.Response, status: int) -> bool:
+    body = response.json()
+    return (
+        response.status_code == status
+        and list(body) == ["errors"]
+        and [error["extensions"] for error in body["errors"]]
+        == [{"code": "BAD_REQUEST"}]
+    )
+
+
+@pytest.mark.parametrize("body", NO_REQUESTS.values(), ids=NO_REQUESTS)
+async def test_a_body_that_is_no_request(http: httpx2.AsyncClient, body: bytes) -> None:
+    assert refused(await http.post("/graphql", content=body, headers=AS_JSON), 400)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "query=",
+        "variables={}",
+        "query={a}&variables=[]",
+        "query={a}&variables={",
+        "query={a}&variables=%ff",
+    ],
+)
+async def test_an_address_that_is_no_request(
+    http: httpx2.AsyncClient, query: str
+) -> None:
+    assert refused(await http.get(f"/graphql?{query}"), 400)
+
+
+async def test_a_body_that_says_it_is_too_large(http: httpx2.AsyncClient) -> None:
+    assert refused(
+        await http.post("/graphql", content=b" " * (LARGEST_BODY + 1), headers=AS_JSON),
+        413,
+    )
+
+
+async def test_a_body_that_turns_out_to_be_too_large(http: httpx2.AsyncClient) -> None:
+    sent = 0
+
+    async def stream() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            sent += 10_000
+            yield b" " * 10_000
+
+    assert refused(await http.post("/graphql", content=stream(), headers=AS_JSON), 413)
+
+
+async def test_a_body_as_large_as_may_be(http: httpx2.AsyncClient) -> None:
+    response = await http.post(
+        "/graphql", content=HELLO.ljust(LARGEST_BODY), headers=AS_JSON
+    )
+    assert response.json() == {"data": {"__typename": "Query"}}
+
+
+@pytest.mark.parametrize("length", ["-1", "many", "1e9", "²", ""])
+async def test_a_length_that_is_none_is_passed_over(
+    http: httpx2.AsyncClient, length: str
+) -> None:
+    """The bytes are counted all the same."""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", length.encode("latin-1")),
+    ]
+    response = await http.post("/graphql", content=HELLO, headers=headers)
+    assert response.json() == {"data": {"__typename": "Query"}}
+    assert refused(
+        await http.post("/graphql", content=b" " * (LARGEST_BODY + 1), headers=headers),
+        413,
+    )
+
+
+@pytest.mark.parametrize("length", [str(LARGEST_BODY + 1), "9" * 5_000])
+async def test_a_length_that_is_too_large_is_believed(
+    http: httpx2.AsyncClient, length: str
+) -> None:
+    headers = AS_JSON | {"content-length": length}
+    assert refused(await http.post("/graphql", content=HELLO, headers=headers), 413)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "", "text/plain", "application/graphql", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+        "application/json; charset=utf-16", "application/jsonp",
+    ],
+)  # fmt: skip
+async def test_a_body_of_another_media_type(
+    http: httpx2.AsyncClient, content_type: str
+) -> None:
+    assert refused(
+        await http.post(
+            "/graphql", content=HELLO, headers={"content-type": content_type}
+        ),
+        415,
+    )
+
+
+@pytest.mark.parametrize(
+    "accepted", ["text/html", "image/*", "application/xml, text/plain"]
+)
+async def test_an_answer_in_another_media_type(
+    http: httpx2.AsyncClient, accepted: str
+) -> None:
+    assert refused(
+        await http.post(
+            "/graphql", content=HELLO, headers=AS_JSON | {"accept": accepted}
+        ),
+        406,
+    )
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_another_method(http: httpx2.AsyncClient, method: str) -> None:
+    response = await http.request(method, "/graphql", content=HELLO, headers=AS_JSON)
+    assert refused(response, 405)
+    assert response.headers["allow"] == "GET, POST"

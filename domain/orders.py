@@ -41,6 +41,7 @@ log = structlog.get_logger()
 KEY_LENGTH = 200
 TOKEN_LENGTH = 500
 ADDRESS_LENGTH = 200
+LARGEST_TOTAL = Decimal("9999999999.99")
 CHARGE_TIMEOUT = 30  # seconds
 REPLAY_WAIT = 5  # seconds
 REPLAY_POLL = 0.1  # seconds
@@ -102,6 +103,8 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Or
         total = total_of(lines)
         if purchase.expected_total is not None and purchase.expected_total != total:
             raise PriceChanged(purchase.expected_total, customer_id)
+        if total > LARGEST_TOTAL:
+            raise invalid(("expectedTotal",), Rule.TOO_LARGE, f"An order can cost {LARGEST_TOTAL:,} at most.")
         await stock.change_stock(tx, {line.book_id: -line.quantity for line in lines}, stock.Reason.SALE, order_id)
         bought = [
             {

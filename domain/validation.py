@@ -109,7 +109,7 @@ class Checker:
 
     def country(self, path: Path, value: str) -> str:
         code = value.strip().upper()
-        if not re.fullmatch("[A-Z]{2}", code) or pycountry.countries.get(alpha_2=code) is None:
+        if not (value.isascii() and re.fullmatch("[A-Z]{2}", code)) or pycountry.countries.get(alpha_2=code) is None:
             self.refuse(path, Rule.MALFORMED, "The country must be an ISO 3166-1 code of two letters.")
         return code
 

@@ -35,7 +35,7 @@ class Passwords:
 
     async def verify(self, password: str, hash_: str | None) -> bool:
         """Takes as long for an account without a password, or no account at all, as for a wrong password."""
-        return await self._run(lambda: self._matches(password, hash_ or self._nobodys)) and hash_ is not None
+        return await self._run(lambda: self._matches(password, hash_ or self._nobodys)) and bool(hash_)
 
     def is_outdated(self, hash_: str) -> bool:
         """Whether it was made with weaker parameters than today's."""

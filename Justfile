@@ -69,3 +69,7 @@ contract:
 [private]
 tables:
     uv run python -m migrations check
+
+# What the shop costs on this machine: import, start, memory, statements for a page.
+measure *options:
+    uv run python -m benchmarks.measures {{ options }}

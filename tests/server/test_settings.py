@@ -1,0 +1,223 @@
+"""Settings: what is assumed, and what start-up refuses, each with one clear line."""
+
+import datetime as dt
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from domain.shop import Policy
+from persistence.database import PoolSettings
+from server.place import Misconfigured, place, read_settings
+from server.settings import Environment, Settings, kept_secret
+
+SECRET, OLD_SECRET = "Zx7-qLw2_vR9tYp4KsD8hJf3NcB6mGa1", "another0One9Of8Thirty7Two6Bytes5!"
+DATABASE = "postgresql://shop@db.example.com/shop"
+PUBLIC = "https://api.example.com"
+PRODUCTION: dict[str, Any] = {"database_url": DATABASE, "secret_key": SECRET, "public_url": PUBLIC}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings but those of the test: neither in the environment nor in a `.env`."""
+    for name in os.environ:
+        if name.lower() in Settings.model_fields:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def _refusal(**given: Any) -> str:
+    with pytest.raises(ValidationError) as caught:
+        Settings(**given)
+    [problem] = caught.value.errors()
+    assert SECRET not in str(caught.value)  # it may be logged
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where} {problem['msg'].removeprefix('Value error, ')}".strip()
+
+
+# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("named", [{}, {"environment": "production"}])
+@pytest.mark.parametrize("missing", ["secret_key", "public_url"])
+def test_production_needs_its_settings(missing: str, named: dict[str, str]) -> None:
+    given = {name: value for name, value in PRODUCTION.items() if name != missing}
+    assert _refusal(**given, **named).startswith(f"{missing.upper()} must be set in production")
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_production_needs_a_database(nothing: str | None) -> None:
+    given = PRODUCTION | {"database_url": nothing, "environment": "production"}
+    assert _refusal(**given) == "DATABASE_URL must be set in production"
+
+
+@pytest.mark.parametrize("environment", list(Environment))
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        (SECRET[:31], "must have at least 32 bytes"),
+        ("x", "must have at least 32 bytes"),
+        ("a" * 64, "can be guessed"),
+        ("abcdefg" * 10, "can be guessed"),
+        ("changeme-" + SECRET, "can be guessed"),
+        ("My-Secret-Key-Of-The-Book-Shop-2026", "can be guessed"),
+        ("your-secret-key-goes-in-here-please", "can be guessed"),
+        ("PASSWORD0123456789PASSWORD0123456789", "can be guessed"),
+        (f"{SECRET},{SECRET[:31]}", "must have at least 32 bytes"),
+        (f"{SECRET},{'0123' * 16}", "can be guessed"),
+    ],
+)
+def test_a_secret_that_is_none(secret: str, reason: str, environment: Environment) -> None:
+    refusal = _refusal(**PRODUCTION | {"secret_key": secret, "environment": environment})
+    assert refusal.startswith("SECRET_KEY")
+    assert reason in refusal
+
+
+@pytest.mark.parametrize("environment", list(Environment))
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.example.com",
+        "http://localhost.example.com",
+        "http://notlocalhost",
+        "http://localhost@example.com",
+        "http://192.168.0.1",
+        "http://0.0.0.0:8000",
+        "ftp://localhost",
+        "api.example.com",
+        "//api.example.com",
+        "https://",
+        "javascript:alert(1)",
+    ],
+)
+def test_a_public_address_that_others_could_read(url: str, environment: Environment) -> None:
+    refusal = _refusal(**PRODUCTION | {"public_url": url, "environment": environment})
+    assert refusal == "PUBLIC_URL must begin with https://, unless its host is localhost"
+
+
+@pytest.mark.parametrize("currency", ["JPY", "KWD", "CLF", "EURO", "eur", "ABC", "", "€"])
+def test_a_currency_without_two_decimals(currency: str) -> None:
+    assert _refusal(currency=currency).startswith("currency is ")
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://db/shop", "sqlite:///shop.db", "db.example.com", "postgresql+psycopg://db/shop"]
+)
+def test_another_database(url: str) -> None:
+    assert _refusal(**PRODUCTION | {"database_url": url}) == "DATABASE_URL must begin with postgresql://"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("environment", ["staging"]),
+        ("pool_size", [0, 201, "many"]),
+        ("pool_max_overflow", [-1, 201]),
+        ("pool_recycle_seconds", [0]),
+        ("pool_timeout_seconds", [0, -1]),
+        ("access_token_minutes", [0, 24 * 60 + 1, 0.5]),
+        ("refresh_token_days", [0, 366]),
+        ("session_max_days", [0, 366]),
+        ("refresh_grace_seconds", [-1, 61]),
+        ("password_min_length", [7, 65]),
+        ("low_stock_threshold", [0, 1_000_001]),
+        ("sweep_after_seconds", [0]),
+        ("sweep_every_seconds", [0]),
+        ("log_level", ["loud", ""]),
+        ("log_format", ["xml"]),
+        ("port", [-1, 65_536]),
+    ],
+)
+def test_a_value_out_of_bounds(name: str, values: list[Any]) -> None:
+    for value in values:
+        assert _refusal(**{name: value}).startswith(f"{name} ")
+
+
+def test_a_refusal_is_one_line_for_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POOL_SIZE", "0")
+    monkeypatch.setenv("CURRENCY", "JPY")
+    with pytest.raises(Misconfigured) as caught:
+        read_settings()
+    assert str(caught.value).splitlines() == [
+        "POOL_SIZE: Input should be greater than or equal to 1",
+        "CURRENCY: is a currency without two decimals, which prices here have",
+    ]
+
+
+def test_a_folder_and_an_address_are_two_databases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in PRODUCTION.items():
+        monkeypatch.setenv(name.upper(), value)
+    with pytest.raises(Misconfigured, match="give one of them"), place(tmp_path / "data"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+# ── What is assumed ───────────────────────────────────────────────────────────────────────
+
+
+def test_without_anything_it_is_development() -> None:
+    settings = Settings()
+    assert not settings.in_production
+    assert (settings.playground, settings.json_logs) == (True, False)
+    assert (settings.host, settings.port, settings.issuer) == ("127.0.0.1", 8000, "http://localhost:8000")
+    assert settings.pool == PoolSettings(size=5, max_overflow=10, recycle_seconds=1800, timeout_seconds=2)
+    assert settings.policy == Policy(
+        currency="EUR",
+        low_stock_threshold=5,
+        password_min_length=8,
+        access_token_lifetime=dt.timedelta(minutes=15),
+        refresh_token_lifetime=dt.timedelta(days=7),
+        session_lifetime=dt.timedelta(days=30),
+        refresh_grace=dt.timedelta(0),
+        sweep_after=dt.timedelta(minutes=2),
+    )
+
+
+def test_with_a_database_it_is_production() -> None:
+    settings = Settings(**PRODUCTION)
+    assert settings.in_production
+    assert (settings.playground, settings.json_logs, settings.issuer) == (False, True, PUBLIC)
+    assert Settings(**PRODUCTION, graphiql=True, log_format="pretty").playground
+
+
+def test_development_may_name_a_database_and_nothing_else() -> None:
+    settings = Settings(environment=Environment.DEVELOPMENT, database_url=DATABASE)
+    assert not settings.in_production
+    assert settings.secret_key == []
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost", "http://127.0.0.1:8000", "http://[::1]:8000", "http://shop.localhost", PUBLIC + "/shop"]
+)
+def test_a_public_address_that_is_safe(url: str) -> None:
+    assert Settings(**PRODUCTION | {"public_url": url}).issuer == url
+
+
+def test_read_from_the_environment_and_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("CURRENCY=USD\nREFRESH_GRACE_SECONDS=10\nSOMETHING_ELSE=1\nPUBLIC_URL=\n")
+    monkeypatch.setenv("SECRET_KEY", f" {SECRET} , {OLD_SECRET},")
+    monkeypatch.setenv("CURRENCY", "GBP")
+    settings = Settings()
+    assert settings.secret_key == [SECRET, OLD_SECRET]
+    assert (settings.currency, settings.refresh_grace_seconds, settings.public_url) == ("GBP", 10, None)
+
+
+# ── The secret beside the data ────────────────────────────────────────────────────────────
+
+
+def test_a_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "there"
+    made = kept_secret(folder)
+    [file] = folder.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert kept_secret(folder) == made == file.read_text()
+    assert kept_secret(tmp_path / "another") != made
+    assert Settings(secret_key=[made]).secret_key == [made]
+
+
+def test_a_secret_that_is_there_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_text(SECRET)
+    assert kept_secret(tmp_path) == SECRET

@@ -320,7 +320,7 @@ class BookLookup:
 @query(public, Book | None)
 async def book(info: Info, by: Annotated[BookLookup, argument("The key to look the book up by.")]) -> BookRow | None:
     """One book, by any of its keys. `null` when the catalog has no such book."""
-    if by.id:
+    if isinstance(by.id, str):
         return await info.context.loaders.book.load(key_of("Book", by.id))
     if by.isbn:
         isbn = as_isbn(by.isbn)
@@ -348,7 +348,7 @@ async def genre(
     info: Info, by: Annotated[GenreLookup, argument("The key to look the genre up by.")]
 ) -> GenreRow | None:
     """One genre, by any of its keys."""
-    if by.id:
+    if isinstance(by.id, str):
         return await info.context.loaders.genre.load(key_of("Genre", by.id))
     slug = _slug(by.slug)
     return await catalog.find_genre_by_slug(info.context.reading, slug) if slug else None
@@ -387,7 +387,7 @@ async def author(
     info: Info, by: Annotated[AuthorLookup, argument("The key to look the author up by.")]
 ) -> AuthorRow | None:
     """One author, by any of their keys."""
-    if by.id:
+    if isinstance(by.id, str):
         return await info.context.loaders.author.load(key_of("Author", by.id))
     slug = _slug(by.slug)
     return await catalog.find_author_by_slug(info.context.reading, slug) if slug else None

@@ -171,7 +171,7 @@ async def order(
     info: Info, by: Annotated[OrderLookup, argument("The key to look the order up by.")]
 ) -> OrderRow | None:
     """One order, by any of its keys. Customers find their own orders here, administrators find everyone's."""
-    if by.id:
+    if isinstance(by.id, str):
         return await _find_order(info, key_of("Order", by.id))
     viewer = await info.context.signed_in()
     number = orders.as_order_number(by.number or "")

@@ -113,7 +113,7 @@ async def test_a_number_that_is_none_finds_nothing(customer: Customer, number: s
 
 
 @pytest.mark.parametrize(
-    "by", [{"id": "1"}, {"id": global_id("Book", new_id())}, {}, {"id": None}, {"id": "x", "number": "y"}]
+    "by", [{"id": ""}, {"id": "1"}, {"id": global_id("Book", new_id())}, {}, {"id": None}, {"id": "x", "number": "y"}]
 )
 async def test_what_is_no_key_is_a_wrong_call(customer: Customer, by: dict[str, Any]) -> None:
     assert (await customer.ask(BY, by=by)).codes == ["BAD_USER_INPUT"]

@@ -17,7 +17,7 @@ def uv(*arguments: str) -> str:
 
 def main() -> None:
     before = PYPROJECT.read_text(encoding="utf-8")
-    PYPROJECT.write_text(PINS.sub("", before), encoding="utf-8")
+    PYPROJECT.write_text(PINS.sub("", before, count=1), encoding="utf-8")
     try:
         uv("lock", "--upgrade")
         exported = uv("export", "--all-groups", "--no-emit-project", "--no-hashes", "--no-annotate", "--no-header")
@@ -25,7 +25,7 @@ def main() -> None:
         PYPROJECT.write_text(before, encoding="utf-8")
         raise
     pins = "".join(f'    "{line}",\n' for line in exported.splitlines() if line.strip())
-    PYPROJECT.write_text(PINS.sub(lambda _: pins, before), encoding="utf-8")
+    PYPROJECT.write_text(PINS.sub(lambda _: pins, before, count=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -39,9 +39,7 @@ class Measure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help=f"leave out the import of {LARGE:,} rows"
-    )
+    parser.add_argument("--quick", action="store_true", help=f"leave out the import of {LARGE:,} rows")
     quick = parser.parse_args().quick
     table = Table("measure", "figure", "ratio")
     for measure in [*imports(quick=quick), *serving()]:
@@ -73,11 +71,7 @@ def imports(*, quick: bool) -> Iterator[Measure]:
                 )
                 seconds, peak = timed(["bookstore", "import", str(feed)], environment)
         rates[count] = count / seconds
-        ratio = (
-            f"{rates[count] / rates[SMALL]:.2f} of the rate of {SMALL:,}"
-            if count != SMALL
-            else ""
-        )
+        ratio = f"{rates[count] / rates[SMALL]:.2f} of the rate of {SMALL:,}" if count != SMALL else ""
         yield Measure(
             f"import of {count:,} rows",
             f"{rates[count]:,.0f} rows/s, peak {peak:.0f} MB",
@@ -88,9 +82,7 @@ def imports(*, quick: bool) -> Iterator[Measure]:
 def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
     """Seconds, and the largest memory of the process in MB."""
     started = time.perf_counter()
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"{command} failed")
@@ -124,15 +116,9 @@ def statements(data: Path, port: int) -> Iterator[Measure]:
     """Statements for a page, counted in PostgreSQL's own log of them."""
     log = data / "postgres" / "log"
     with embedded(data) as url:
-        asyncio.run(
-            execute(
-                url, "ALTER SYSTEM SET log_statement = 'all'", "SELECT pg_reload_conf()"
-            )
-        )
+        asyncio.run(execute(url, "ALTER SYSTEM SET log_statement = 'all'", "SELECT pg_reload_conf()"))
         counts = {size: count_statements(log, port, PAGE % size) for size in (20, 100)}
-        asyncio.run(
-            execute(url, "ALTER SYSTEM RESET log_statement", "SELECT pg_reload_conf()")
-        )
+        asyncio.run(execute(url, "ALTER SYSTEM RESET log_statement", "SELECT pg_reload_conf()"))
     yield Measure("SQL statements for 20 books with authors and genre", str(counts[20]))
     yield Measure(
         "SQL statements for 100 books with authors and genre",
@@ -142,15 +128,11 @@ def statements(data: Path, port: int) -> Iterator[Measure]:
 
 
 def count_statements(log: Path, port: int, query: str) -> int:
-    time.sleep(
-        0.5
-    )  # for the setting to reach every backend, and what was logged to reach the file
+    time.sleep(0.5)  # for the setting to reach every backend, and what was logged to reach the file
     before = log.stat().st_size
     ask(port, query)
     time.sleep(0.5)
-    return len(
-        re.findall(r"LOG:  (?:execute|statement).*?SELECT", log.read_text()[before:])
-    )
+    return len(re.findall(r"LOG:  (?:execute|statement).*?SELECT", log.read_text()[before:]))
 
 
 async def execute(url: str, *statements: str) -> None:
@@ -166,9 +148,7 @@ def served(data: Path) -> Iterator[tuple[int, float, psutil.Process]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    environment = {
-        name: value for name, value in os.environ.items() if name != "DATABASE_URL"
-    }
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     started = time.perf_counter()
     process = subprocess.Popen(
         ["bookstore", "serve", "--data", str(data), "--port", str(port)],
@@ -187,9 +167,7 @@ def served(data: Path) -> Iterator[tuple[int, float, psutil.Process]]:
 
 def healthy(port: int) -> bool:
     try:
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{port}/health", timeout=2
-        ) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

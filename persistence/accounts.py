@@ -68,24 +68,15 @@ SESSION = tuple(getattr(models.Session, name) for name in Session.__slots__)
 
 _id = bindparam("id", type_=Uuid())
 _users = select(*USER)
-_USERS_BY_ID = Query(
-    _users.where(models.User.id == any_(bindparam("ids", type_=ARRAY(Uuid())))), User
-)
+_USERS_BY_ID = Query(_users.where(models.User.id == any_(bindparam("ids", type_=ARRAY(Uuid())))), User)
 _USER_BY_ID = Query(_users.where(models.User.id == _id), User)
-_LOCKED_USER = Query(
-    _users.where(models.User.id == _id).with_for_update(key_share=True), User
-)
-_USER_BY_EMAIL = Query(
-    _users.where(models.User.email == bindparam("email", type_=String())), User
-)
+_LOCKED_USER = Query(_users.where(models.User.id == _id).with_for_update(key_share=True), User)
+_USER_BY_EMAIL = Query(_users.where(models.User.email == bindparam("email", type_=String())), User)
 _VIEWER: Query[Viewer] = Query(
     select(
         *USER,
         models.Session.id,
-        (
-            models.Session.revoked_at.is_(None)
-            & (models.Session.expires_at > func.now())
-        ).label("alive"),
+        (models.Session.revoked_at.is_(None) & (models.Session.expires_at > func.now())).label("alive"),
     )
     .join(models.User, models.User.id == models.Session.user_id)
     .where(models.Session.id == _id),
@@ -121,12 +112,7 @@ async def lock_user(tx: Transaction, user_id: uuid.UUID) -> User | None:
 
 async def add_user(tx: Transaction, **details: Any) -> uuid.UUID | None:
     """With an empty cart. `None` when the address is taken."""
-    statement = (
-        upsert(models.User)
-        .values(**details)
-        .on_conflict_do_nothing()
-        .returning(models.User.id)
-    )
+    statement = upsert(models.User).values(**details).on_conflict_do_nothing().returning(models.User.id)
     user_id: uuid.UUID | None = await tx.scalar(statement)
     if user_id is not None:
         await tx.run(insert(models.Cart).values(user_id=user_id))
@@ -152,50 +138,32 @@ async def list_sessions(reading: Reading, user_id: uuid.UUID) -> list[Session]:
 async def add_session(
     tx: Transaction, user_id: uuid.UUID, user_agent: str | None, expires_at: dt.datetime
 ) -> uuid.UUID:
-    statement = insert(models.Session).values(
-        user_id=user_id, user_agent=user_agent, expires_at=expires_at
-    )
+    statement = insert(models.Session).values(user_id=user_id, user_agent=user_agent, expires_at=expires_at)
     session_id: uuid.UUID = await tx.scalar(statement.returning(models.Session.id))
     return session_id
 
 
 async def touch_session(tx: Transaction, session_id: uuid.UUID) -> None:
-    await tx.run(
-        update(models.Session)
-        .where(models.Session.id == session_id)
-        .values(last_used_at=func.now())
-    )
+    await tx.run(update(models.Session).where(models.Session.id == session_id).values(last_used_at=func.now()))
 
 
 async def revoke_session(tx: Transaction, session_id: uuid.UUID) -> int:
     """How many ended: none when it had ended before."""
     return await tx.run(
-        update(models.Session)
-        .where(models.Session.id == session_id, *_LIVE)
-        .values(revoked_at=func.now())
+        update(models.Session).where(models.Session.id == session_id, *_LIVE).values(revoked_at=func.now())
     )
 
 
-async def revoke_sessions(
-    tx: Transaction, user_id: uuid.UUID, keep: uuid.UUID | None = None
-) -> int:
+async def revoke_sessions(tx: Transaction, user_id: uuid.UUID, keep: uuid.UUID | None = None) -> int:
     """All of a user's sessions, or all but one; how many ended."""
-    statement = (
-        update(models.Session)
-        .where(models.Session.user_id == user_id, *_LIVE)
-        .values(revoked_at=func.now())
-    )
+    statement = update(models.Session).where(models.Session.user_id == user_id, *_LIVE).values(revoked_at=func.now())
     if keep is not None:
         statement = statement.where(models.Session.id != keep)
     return await tx.run(statement)
 
 
-async def find_session_owner(
-    tx: Transaction, session_id: uuid.UUID
-) -> uuid.UUID | None:
-    owner: uuid.UUID | None = await tx.scalar(
-        select(models.Session.user_id).where(models.Session.id == session_id)
-    )
+async def find_session_owner(tx: Transaction, session_id: uuid.UUID) -> uuid.UUID | None:
+    owner: uuid.UUID | None = await tx.scalar(select(models.Session.user_id).where(models.Session.id == session_id))
     return owner
 
 
@@ -235,18 +203,14 @@ _SPEND = (
     .returning(*_token_columns)
 )
 _SUCCESSOR: Query[tuple[uuid.UUID, bytes, dt.datetime]] = Query(
-    select(
-        models.RefreshToken.id, models.RefreshToken.hash, models.RefreshToken.expires_at
-    ).where(
+    select(models.RefreshToken.id, models.RefreshToken.hash, models.RefreshToken.expires_at).where(
         models.RefreshToken.parent_id == _id, models.RefreshToken.used_at.is_(None)
     ),
     lambda id_, hash_, expires_at: (id_, hash_, expires_at),
 )
 
 
-async def spend_refresh_token(
-    tx: Transaction, token_hash: bytes
-) -> RefreshToken | None:
+async def spend_refresh_token(tx: Transaction, token_hash: bytes) -> RefreshToken | None:
     """Of any number of callers with one token, one gets it; the others, and whoever comes late, get `None`."""
     rows = await tx.rows(_SPEND, {"token_hash": token_hash})
     return RefreshToken(*rows[0]) if rows else None
@@ -256,9 +220,7 @@ async def find_refresh_token(tx: Transaction, token_hash: bytes) -> RefreshToken
     return await tx.first(_TOKEN, token_hash=token_hash)
 
 
-async def find_unused_successor(
-    tx: Transaction, parent_id: uuid.UUID
-) -> tuple[uuid.UUID, bytes, dt.datetime] | None:
+async def find_unused_successor(tx: Transaction, parent_id: uuid.UUID) -> tuple[uuid.UUID, bytes, dt.datetime] | None:
     """The token that was given for this one, while it has not been used: id, hash and end."""
     return await tx.first(_SUCCESSOR, id=parent_id)
 

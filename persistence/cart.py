@@ -56,11 +56,7 @@ _ITEMS = Query(
     .order_by(_item.id),
     CartItem,
 )
-_LOCK = (
-    select(models.Cart.user_id)
-    .where(models.Cart.user_id == bindparam("user_id", type_=Uuid()))
-    .with_for_update()
-)
+_LOCK = select(models.Cart.user_id).where(models.Cart.user_id == bindparam("user_id", type_=Uuid())).with_for_update()
 
 
 async def lock_cart(tx: Transaction, user_id: uuid.UUID) -> None:
@@ -68,23 +64,15 @@ async def lock_cart(tx: Transaction, user_id: uuid.UUID) -> None:
     await tx.scalar(_LOCK, {"user_id": user_id})
 
 
-async def list_cart_items(
-    db: Reading | Transaction, user_ids: list[uuid.UUID]
-) -> list[CartItem]:
+async def list_cart_items(db: Reading | Transaction, user_ids: list[uuid.UUID]) -> list[CartItem]:
     """The lines of several carts, in the order they were added."""
     return await db.all(_ITEMS, user_ids=user_ids)
 
 
-async def set_cart_item(
-    tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int
-) -> bool:
+async def set_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> bool:
     """Makes the line this many copies. False when the book is gone."""
     # FOR KEY SHARE keeps the book from being deleted, and nothing else, until the line refers to it
-    book = (
-        select(models.Book.id)
-        .where(models.Book.id == book_id)
-        .with_for_update(read=True, key_share=True)
-    )
+    book = select(models.Book.id).where(models.Book.id == book_id).with_for_update(read=True, key_share=True)
     if await tx.scalar(book) is None:
         return False
     line = upsert(_item).values(user_id=user_id, book_id=book_id, quantity=quantity)
@@ -97,25 +85,17 @@ async def set_cart_item(
     return True
 
 
-async def return_cart_item(
-    tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int, most: int
-) -> None:
+async def return_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int, most: int) -> None:
     """Puts copies back on top of those added meanwhile, up to the most a line may hold.
 
     The caller holds the book's lock.
     """
     line = upsert(_item).values(user_id=user_id, book_id=book_id, quantity=quantity)
     added_up = func.least(_item.quantity + line.excluded.quantity, most)
-    await tx.run(
-        line.on_conflict_do_update(
-            index_elements=["user_id", "book_id"], set_={"quantity": added_up}
-        )
-    )
+    await tx.run(line.on_conflict_do_update(index_elements=["user_id", "book_id"], set_={"quantity": added_up}))
 
 
-async def remove_cart_items(
-    tx: Transaction, user_id: uuid.UUID, book_ids: Iterable[uuid.UUID]
-) -> None:
+async def remove_cart_items(tx: Transaction, user_id: uuid.UUID, book_ids: Iterable[uuid.UUID]) -> None:
     wanted = bindparam("book_ids", type_=ARRAY(Uuid()))
     await tx.run(
         delete(_item).where(_item.user_id == user_id, _item.book_id == any_(wanted)),

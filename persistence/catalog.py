@@ -116,17 +116,13 @@ _GENRES = Query(
 )
 _GENRES_BY_ID = Query(select(*GENRE).where(models.Genre.id == any_(_ids)), Genre)
 _GENRE_BY_SLUG = Query(select(*GENRE).where(models.Genre.slug == _text), Genre)
-_GENRE_BY_NAME = Query(
-    select(*GENRE).where(func.lower(models.Genre.name) == func.lower(_text)), Genre
-)
+_GENRE_BY_NAME = Query(select(*GENRE).where(func.lower(models.Genre.name) == func.lower(_text)), Genre)
 
 
 # ── Reads ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def list_books_by_id(
-    db: Reading | Transaction, ids: Iterable[uuid.UUID]
-) -> list[Book]:
+async def list_books_by_id(db: Reading | Transaction, ids: Iterable[uuid.UUID]) -> list[Book]:
     """In no particular order; those that are not there are left out."""
     return await db.all(_BOOKS_BY_ID, ids=list(ids))
 
@@ -143,9 +139,7 @@ async def find_book_by_isbn(db: Reading | Transaction, isbn: str) -> Book | None
     return await db.first(_BOOK_BY_ISBN, text=isbn)
 
 
-async def list_books_by_isbn(
-    tx: Transaction, isbns: Iterable[str]
-) -> list[tuple[Book, str]]:
+async def list_books_by_isbn(tx: Transaction, isbns: Iterable[str]) -> list[tuple[Book, str]]:
     """Books with their authors' names, one a line."""
     return await tx.all(_BOOKS_BY_ISBN, texts=list(isbns))
 
@@ -155,9 +149,7 @@ async def is_empty(reading: Reading) -> bool:
     return await reading.first(_SOME_BOOK) is None
 
 
-async def list_authors_by_id(
-    reading: Reading, ids: Iterable[uuid.UUID]
-) -> list[Author]:
+async def list_authors_by_id(reading: Reading, ids: Iterable[uuid.UUID]) -> list[Author]:
     return await reading.all(_AUTHORS_BY_ID, ids=list(ids))
 
 
@@ -165,9 +157,7 @@ async def find_author_by_slug(reading: Reading, slug: str) -> Author | None:
     return await reading.first(_AUTHOR_BY_SLUG, text=slug)
 
 
-async def list_authors_by_book(
-    reading: Reading, book_ids: Iterable[uuid.UUID]
-) -> list[tuple[uuid.UUID, Author]]:
+async def list_authors_by_book(reading: Reading, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, Author]]:
     """The authors of several books, each book's in the order of its title page."""
     return await reading.all(_AUTHORS_BY_BOOK, ids=list(book_ids))
 
@@ -176,9 +166,7 @@ async def list_genres(reading: Reading) -> list[Genre]:
     return await reading.all(_GENRES)
 
 
-async def list_genres_by_id(
-    db: Reading | Transaction, ids: Iterable[uuid.UUID]
-) -> list[Genre]:
+async def list_genres_by_id(db: Reading | Transaction, ids: Iterable[uuid.UUID]) -> list[Genre]:
     return await db.all(_GENRES_BY_ID, ids=list(ids))
 
 
@@ -196,12 +184,7 @@ async def find_genre_by_name(tx: Transaction, name: str) -> Genre | None:
 
 async def add_book(tx: Transaction, details: dict[str, Any]) -> uuid.UUID | None:
     """`None` when another book has the ISBN or the slug."""
-    statement = (
-        upsert(models.Book)
-        .values(**details)
-        .on_conflict_do_nothing()
-        .returning(models.Book.id)
-    )
+    statement = upsert(models.Book).values(**details).on_conflict_do_nothing().returning(models.Book.id)
     book_id: uuid.UUID | None = await tx.scalar(statement)
     return book_id
 
@@ -217,14 +200,8 @@ async def add_books(tx: Transaction, books: Sequence[dict[str, Any]]) -> None:
         raise Conflict
 
 
-async def set_book(
-    tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]
-) -> None:
-    await tx.run(
-        update(models.Book)
-        .where(models.Book.id == book_id)
-        .values(**details, updated_at=func.now())
-    )
+async def set_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]) -> None:
+    await tx.run(update(models.Book).where(models.Book.id == book_id).values(**details, updated_at=func.now()))
 
 
 async def remove_book(tx: Transaction, book_id: uuid.UUID) -> bool:
@@ -250,15 +227,11 @@ _LOCKED_BOOK = _locking(select(*BOOK).where(models.Book.id == _id))
 _LOCKED_BOOKS = _locking(select(*BOOK).where(models.Book.id == any_(_ids)))
 
 
-async def list_taken_slugs(
-    tx: Transaction, table: Slugged, slugs: Sequence[str]
-) -> set[str]:
+async def list_taken_slugs(tx: Transaction, table: Slugged, slugs: Sequence[str]) -> set[str]:
     """Which of these slugs are in use."""
     return set(
         await tx.scalars(
-            select(table.slug).where(
-                table.slug == any_(bindparam("slugs", type_=ARRAY(String())))
-            ),
+            select(table.slug).where(table.slug == any_(bindparam("slugs", type_=ARRAY(String())))),
             {"slugs": list(slugs)},
         )
     )
@@ -267,37 +240,24 @@ async def list_taken_slugs(
 # ── Authors ───────────────────────────────────────────────────────────────────────────────
 
 
-async def find_authors_by_name(
-    tx: Transaction, names: Iterable[str]
-) -> dict[str, uuid.UUID]:
+async def find_authors_by_name(tx: Transaction, names: Iterable[str]) -> dict[str, uuid.UUID]:
     """Ids by lower-case name."""
-    wanted = (
-        func.unnest(bindparam("names", type_=ARRAY(String())))
-        .table_valued("name")
-        .render_derived()
-    )
+    wanted = func.unnest(bindparam("names", type_=ARRAY(String()))).table_valued("name").render_derived()
     statement = select(func.lower(wanted.c.name), models.Author.id).join(
         models.Author, func.lower(models.Author.name) == func.lower(wanted.c.name)
     )
-    pairs: Query[tuple[str, uuid.UUID]] = Query(
-        statement, lambda name, id_: (name, id_)
-    )
+    pairs: Query[tuple[str, uuid.UUID]] = Query(statement, lambda name, id_: (name, id_))
     return dict(await tx.all(pairs, names=list(names)))
 
 
 async def add_authors(tx: Transaction, slugs_by_name: dict[str, str]) -> None:
     """Does nothing where a name or a slug is taken. In one order for all, so that nobody waits in a ring."""
-    rows = [
-        {"name": name, "slug": slugs_by_name[name]}
-        for name in sorted(slugs_by_name, key=str.lower)
-    ]
+    rows = [{"name": name, "slug": slugs_by_name[name]} for name in sorted(slugs_by_name, key=str.lower)]
     if rows:
         await tx.run(upsert(models.Author).on_conflict_do_nothing(), rows)
 
 
-async def add_book_authors(
-    tx: Transaction, authors_by_book: dict[uuid.UUID, list[uuid.UUID]]
-) -> None:
+async def add_book_authors(tx: Transaction, authors_by_book: dict[uuid.UUID, list[uuid.UUID]]) -> None:
     rows = [
         {"book_id": book_id, "position": position, "author_id": author_id}
         for book_id, author_ids in authors_by_book.items()
@@ -307,9 +267,7 @@ async def add_book_authors(
         await tx.run(insert(models.BookAuthor), rows)
 
 
-async def set_authors(
-    tx: Transaction, book_id: uuid.UUID, author_ids: Sequence[uuid.UUID]
-) -> None:
+async def set_authors(tx: Transaction, book_id: uuid.UUID, author_ids: Sequence[uuid.UUID]) -> None:
     await tx.run(delete(models.BookAuthor).where(models.BookAuthor.book_id == book_id))
     await add_book_authors(tx, {book_id: list(author_ids)})
 
@@ -319,12 +277,7 @@ async def set_authors(
 
 async def add_genre(tx: Transaction, name: str, slug: str) -> uuid.UUID | None:
     """`None` when the name or the slug is taken."""
-    statement = (
-        upsert(models.Genre)
-        .values(name=name, slug=slug)
-        .on_conflict_do_nothing()
-        .returning(models.Genre.id)
-    )
+    statement = upsert(models.Genre).values(name=name, slug=slug).on_conflict_do_nothing().returning(models.Genre.id)
     genre_id: uuid.UUID | None = await tx.scalar(statement)
     return genre_id
 
@@ -339,11 +292,7 @@ async def lock_genre(tx: Transaction, genre_id: uuid.UUID) -> Genre | None:
 
 async def hold_genre(tx: Transaction, genre_id: uuid.UUID) -> bool:
     """Whether the genre is there; it stays there until the end of the transaction."""
-    statement = (
-        select(models.Genre.id)
-        .where(models.Genre.id == genre_id)
-        .with_for_update(read=True, key_share=True)
-    )
+    statement = select(models.Genre.id).where(models.Genre.id == genre_id).with_for_update(read=True, key_share=True)
     return await tx.scalar(statement) is not None
 
 
@@ -353,15 +302,11 @@ async def lock_genre_names(tx: Transaction) -> None:
 
 
 async def set_genre_name(tx: Transaction, genre_id: uuid.UUID, name: str) -> None:
-    await tx.run(
-        update(models.Genre).where(models.Genre.id == genre_id).values(name=name)
-    )
+    await tx.run(update(models.Genre).where(models.Genre.id == genre_id).values(name=name))
 
 
 async def has_books(tx: Transaction, genre_id: uuid.UUID) -> bool:
-    return bool(
-        await tx.scalar(select(exists().where(models.Book.genre_id == genre_id)))
-    )
+    return bool(await tx.scalar(select(exists().where(models.Book.genre_id == genre_id))))
 
 
 async def remove_genre(tx: Transaction, genre_id: uuid.UUID) -> None:

@@ -14,9 +14,7 @@ class RecentCounts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._counts: OrderedDict[Hashable, tuple[float, asyncio.Future[int]]] = (
-            OrderedDict()
-        )
+        self._counts: OrderedDict[Hashable, tuple[float, asyncio.Future[int]]] = OrderedDict()
 
     def clear(self) -> None:
         self._counts.clear()
@@ -34,6 +32,4 @@ class RecentCounts:
             self._counts.move_to_end(key)
             if len(self._counts) > CAPACITY:
                 self._counts.popitem(last=False)
-        return await asyncio.shield(
-            future
-        )  # one caller who leaves does not take the count from the others
+        return await asyncio.shield(future)  # one caller who leaves does not take the count from the others

@@ -55,24 +55,16 @@ class Transaction:
         row = result.first()
         return None if row is None else query.row(*row)
 
-    async def scalar(
-        self, statement: Executable, parameters: dict[str, Any] | None = None
-    ) -> Any:
+    async def scalar(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Any:
         """The first column of the first row, or `None`."""
         return await self._connection.scalar(statement, parameters)
 
-    async def scalars(
-        self, statement: Executable, parameters: dict[str, Any] | None = None
-    ) -> list[Any]:
+    async def scalars(self, statement: Executable, parameters: dict[str, Any] | None = None) -> list[Any]:
         """The first column of every row."""
         return list((await self._connection.execute(statement, parameters)).scalars())
 
-    async def rows(
-        self, statement: Executable, parameters: dict[str, Any] | None = None
-    ) -> list[tuple[Any, ...]]:
-        return [
-            tuple(row) for row in await self._connection.execute(statement, parameters)
-        ]
+    async def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await self._connection.execute(statement, parameters)]
 
     async def run(
         self,
@@ -88,26 +80,20 @@ class Reading:
 
     __slots__ = ("_pool", "_skewed_pool", "_timeout")
 
-    def __init__(
-        self, pool: asyncpg.Pool, skewed_pool: asyncpg.Pool, timeout: float
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool, skewed_pool: asyncpg.Pool, timeout: float) -> None:
         self._pool = pool
         self._skewed_pool = skewed_pool
         self._timeout = timeout
 
     async def all(self, query: Query[T], **parameters: Any) -> list[T]:
         row = query.row
-        return [
-            row(*record) for record in await self._fetch(query, query.bind(parameters))
-        ]
+        return [row(*record) for record in await self._fetch(query, query.bind(parameters))]
 
     async def first(self, query: Query[T], **parameters: Any) -> T | None:
         records = await self._fetch(query, query.bind(parameters))
         return query.row(*records[0]) if records else None
 
-    async def _fetch(
-        self, query: Query[Any], arguments: list[Any]
-    ) -> list[asyncpg.Record]:
+    async def _fetch(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
         pool, sql = self._skewed_pool if query.skewed else self._pool, query.sql
         try:
             async with pool.acquire(timeout=self._timeout) as connection:
@@ -165,9 +151,7 @@ class Database:
 
     def _read_pool(self, most: int, **session_settings: str) -> asyncpg.Pool:
         return asyncpg.create_pool(
-            self._url.set(drivername="postgresql").render_as_string(
-                hide_password=False
-            ),
+            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
             min_size=0,
             max_size=most,
             max_inactive_connection_lifetime=self._settings.recycle_seconds,

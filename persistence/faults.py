@@ -46,9 +46,7 @@ def fault_of(error: BaseException | None) -> BaseException:
         return Conflict()
     if state in _UNAVAILABLE or (isinstance(state, str) and state.startswith("08")):
         return Unavailable()
-    if error is None or (
-        state is None and not isinstance(error, (TypeError, ValueError))
-    ):
+    if error is None or (state is None and not isinstance(error, (TypeError, ValueError))):
         return Unavailable()  # the driver could not reach the server at all, or lost it
     return error
 
@@ -57,6 +55,4 @@ def retried(
     unit_of_work: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """Tries a whole unit of work up to three times, as long as nothing of it was committed."""
-    return stamina.retry(
-        on=Conflict, attempts=3, timeout=None, wait_initial=0.02, wait_max=0.2
-    )(unit_of_work)
+    return stamina.retry(on=Conflict, attempts=3, timeout=None, wait_initial=0.02, wait_max=0.2)(unit_of_work)

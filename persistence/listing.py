@@ -90,14 +90,12 @@ class BookList:
 
     @property
     def narrowed(self) -> bool:
-        return any(self.shape[2:])
+        return self.in_stock is not None or any(self.shape[2:])
 
     @property
     def misspelt(self) -> list[str]:
         """The words to look for among misspelt ones; short ones have too few trigrams to tell."""
-        return [word for word in (self.search or "").split() if len(word) > 2][
-            :GUESSED_WORDS
-        ]
+        return [word for word in (self.search or "").split() if len(word) > 2][:GUESSED_WORDS]
 
     @property
     def shape(self) -> "ListShape":
@@ -168,12 +166,8 @@ SORTS: dict[BookSort, Sort] = {
     BookSort.TITLE_DESC: Sort(books.sort_title.expression, descending=True),
     BookSort.PRICE_ASC: Sort(books.price.expression, descending=False),
     BookSort.PRICE_DESC: Sort(books.price.expression, descending=True),
-    BookSort.PUBLISHED_ASC: Sort(
-        func.coalesce(books.published_on, FOREVER), descending=False
-    ),
-    BookSort.PUBLISHED_DESC: Sort(
-        func.coalesce(books.published_on, NEVER), descending=True
-    ),
+    BookSort.PUBLISHED_ASC: Sort(func.coalesce(books.published_on, FOREVER), descending=False),
+    BookSort.PUBLISHED_DESC: Sort(func.coalesce(books.published_on, NEVER), descending=True),
 }
 
 KEY_TYPES: dict[BookSort, type] = {
@@ -220,18 +214,13 @@ def _misspelt(count: int) -> list[ColumnElement[Any]]:
 def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if shape.misspelt_words:
-        wanted += [
-            word.bool_op("<%")(books.spelling)
-            for word in _misspelt(shape.misspelt_words)
-        ]
+        wanted += [word.bool_op("<%")(books.spelling) for word in _misspelt(shape.misspelt_words)]
     elif shape.search:
         wanted.append(books.search.bool_op("@@")(_matching()))
     if shape.isbn:
         wanted.append(books.isbn == _bound("isbn", String()))
     if shape.genre_slugs:
-        shelves = select(genres.id).where(
-            genres.slug == any_(_bound("genre_slugs", ARRAY(String())))
-        )
+        shelves = select(genres.id).where(genres.slug == any_(_bound("genre_slugs", ARRAY(String()))))
         wanted.append(books.genre_id == any_(func.array(shelves.scalar_subquery())))
     if shape.author:
         wanted.append(books.author_key.like(_containing("author")))
@@ -242,15 +231,11 @@ def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
     if shape.price_max:
         wanted.append(books.price <= _bound("price_max", Numeric()))
     if shape.in_stock is not None:
-        wanted.append(
-            books.stock_quantity > 0 if shape.in_stock else books.stock_quantity == 0
-        )
+        wanted.append(books.stock_quantity > 0 if shape.in_stock else books.stock_quantity == 0)
     if shape.genre_id:
         wanted.append(books.genre_id == _bound("genre_id", Uuid()))
     if shape.author_id:
-        written = select(book_authors.book_id).where(
-            book_authors.author_id == _bound("author_id", Uuid())
-        )
+        written = select(book_authors.book_id).where(book_authors.author_id == _bound("author_id", Uuid()))
         wanted.append(books.id.in_(written))
     return wanted
 
@@ -262,12 +247,9 @@ def _relevance(shape: ListShape, matches: Any) -> ColumnElement[float]:
             likeness = likeness + func.word_similarity(word, matches.c.spelling)
         return cast(likeness, Double())
     # whole words count ten times what beginnings do; ts_rank never passes 1
-    whole, begun = (
-        select(_matching(suffix, " | ")).scalar_subquery() for suffix in ("", ":*")
-    )
+    whole, begun = (select(_matching(suffix, " | ")).scalar_subquery() for suffix in ("", ":*"))
     return cast(
-        10 * func.ts_rank(matches.c.search, whole)
-        + func.ts_rank(matches.c.search, begun),
+        10 * func.ts_rank(matches.c.search, whole) + func.ts_rank(matches.c.search, begun),
         Double(),
     )
 
@@ -281,25 +263,15 @@ def _ranked(shape: ListShape, page: PageShape) -> Select[Any]:
         .limit(literal_column(str(limit)))
         .cte("matches")
     )
-    ranked = select(matches.c.id, _relevance(shape, matches).label("rank")).cte(
-        "ranked"
-    )
+    ranked = select(matches.c.id, _relevance(shape, matches).label("rank")).cte("ranked")
     wanted = paged(
         select(ranked.c.rank, ranked.c.id),
         Sort(ranked.c.rank, descending=True),
         ranked.c.id,
         page,
     ).cte("wanted")
-    order = (
-        (wanted.c.rank, wanted.c.id)
-        if page.backward
-        else (wanted.c.rank.desc(), wanted.c.id.desc())
-    )
-    return (
-        select(wanted.c.rank, wanted.c.id, *BOOK)
-        .join(books, books.id == wanted.c.id)
-        .order_by(*order)
-    )
+    order = (wanted.c.rank, wanted.c.id) if page.backward else (wanted.c.rank.desc(), wanted.c.id.desc())
+    return select(wanted.c.rank, wanted.c.id, *BOOK).join(books, books.id == wanted.c.id).order_by(*order)
 
 
 @lru_cache(maxsize=1000)
@@ -321,14 +293,9 @@ def _count_query(shape: ListShape, narrowed: bool) -> Query[int]:
         return Query(select(func.count()).select_from(books), int)
     limit = GUESSED_LIMIT if shape.misspelt_words else COUNT_LIMIT
     some: Select[Any] = (
-        select(literal_column("1"))
-        .select_from(books)
-        .where(*_conditions(shape))
-        .limit(literal_column(str(limit)))
+        select(literal_column("1")).select_from(books).where(*_conditions(shape)).limit(literal_column(str(limit)))
     )
-    return Query(
-        select(func.count()).select_from(some.subquery()), int, skewed=shape.skewed
-    )
+    return Query(select(func.count()).select_from(some.subquery()), int, skewed=shape.skewed)
 
 
 _ANY_MATCH: Query[int] = Query(
@@ -345,19 +312,12 @@ _ANY_MATCH: Query[int] = Query(
 
 
 async def list_books(reading: Reading, wanted: BookList, page: Page) -> Slice[Book]:
-    return await take(
-        reading, _page_query(wanted.shape, page.shape), page, **wanted.parameters
-    )
+    return await take(reading, _page_query(wanted.shape, page.shape), page, **wanted.parameters)
 
 
 async def count_books(reading: Reading, wanted: BookList) -> int:
     """Exact for the whole catalogue, and up to `COUNT_LIMIT` for a part of it."""
-    return (
-        await reading.first(
-            _count_query(wanted.shape, wanted.narrowed), **wanted.parameters
-        )
-        or 0
-    )
+    return await reading.first(_count_query(wanted.shape, wanted.narrowed), **wanted.parameters) or 0
 
 
 async def any_book_has(reading: Reading, search: str) -> bool:
@@ -391,12 +351,8 @@ _FOUND_AUTHORS = Query(
 )
 
 
-async def list_authors(
-    reading: Reading, search: str | None, page: Page
-) -> Slice[Author]:
-    return await take(
-        reading, _authors_query(page.shape, search is not None), page, search=search
-    )
+async def list_authors(reading: Reading, search: str | None, page: Page) -> Slice[Author]:
+    return await take(reading, _authors_query(page.shape, search is not None), page, search=search)
 
 
 async def count_authors(reading: Reading, search: str | None) -> int:

@@ -71,12 +71,8 @@ class Author(Table):
     id: Mapped[Key]
     slug: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
-    sort_name: Mapped[str] = mapped_column(
-        Text(collation="C"), Computed(folded("name"), persisted=True)
-    )
-    search: Mapped[str] = mapped_column(
-        TSVECTOR, Computed(search_vector(A="name"), persisted=True)
-    )
+    sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(folded("name"), persisted=True))
+    search: Mapped[str] = mapped_column(TSVECTOR, Computed(search_vector(A="name"), persisted=True))
 
     __table_args__ = (
         Index("uq_authors_name", text("lower(name)"), unique=True),
@@ -95,9 +91,7 @@ class Book(Table):
     isbn: Mapped[str | None] = mapped_column(CHAR(13), unique=True)
     description: Mapped[str | None]
     cover_url: Mapped[str | None]
-    genre_id: Mapped[uuid.UUID | None] = mapped_column(
-        ForeignKey(Genre.id, ondelete="RESTRICT")
-    )
+    genre_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Genre.id, ondelete="RESTRICT"))
     format: Mapped[str | None]
     publisher: Mapped[str | None]
     published_on: Mapped[dt.date | None]
@@ -111,18 +105,10 @@ class Book(Table):
         server_default="",
         comment="Kept here, one a line, because a generated column reads its own row only.",
     )
-    sort_title: Mapped[str] = mapped_column(
-        Text(collation="C"), Computed(folded("title"), persisted=True)
-    )
-    author_key: Mapped[str] = mapped_column(
-        Computed(folded("author_names", 5000), persisted=True)
-    )
-    spelling: Mapped[str] = mapped_column(
-        Computed(folded("title || ' ' || author_names", 5000), persisted=True)
-    )
-    search: Mapped[str] = mapped_column(
-        TSVECTOR, Computed(search_vector(A="title", B="author_names"), persisted=True)
-    )
+    sort_title: Mapped[str] = mapped_column(Text(collation="C"), Computed(folded("title"), persisted=True))
+    author_key: Mapped[str] = mapped_column(Computed(folded("author_names", 5000), persisted=True))
+    spelling: Mapped[str] = mapped_column(Computed(folded("title || ' ' || author_names", 5000), persisted=True))
+    search: Mapped[str] = mapped_column(TSVECTOR, Computed(search_vector(A="title", B="author_names"), persisted=True))
 
     __table_args__ = (
         CheckConstraint("price > 0", name="price"),
@@ -160,24 +146,16 @@ class Book(Table):
             postgresql_using="gin",
             postgresql_ops={"spelling": "gin_trgm_ops"},
         ),
-        {
-            "postgresql_with": {"fillfactor": 80}
-        },  # a sale rewrites the row without touching an index
+        {"postgresql_with": {"fillfactor": 80}},  # a sale rewrites the row without touching an index
     )
 
 
 class BookAuthor(Table):
     __tablename__ = "book_authors"
 
-    book_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey(Book.id, ondelete="CASCADE"), primary_key=True
-    )
-    position: Mapped[int] = mapped_column(
-        primary_key=True, comment="The order of the title page, from 0."
-    )
-    author_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey(Author.id, ondelete="RESTRICT")
-    )
+    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, comment="The order of the title page, from 0.")
+    author_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Author.id, ondelete="RESTRICT"))
 
     __table_args__ = (
         UniqueConstraint("book_id", "author_id"),
@@ -211,9 +189,7 @@ class Session(Table):
     __tablename__ = "sessions"
 
     id: Mapped[Key]
-    user_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey(User.id, ondelete="CASCADE"), index=True
-    )
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
     user_agent: Mapped[str | None]
     created_at: Mapped[Now]
     last_used_at: Mapped[Now]
@@ -225,15 +201,11 @@ class RefreshToken(Table):
     __tablename__ = "refresh_tokens"
 
     id: Mapped[Key]
-    session_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey(Session.id, ondelete="CASCADE"), index=True
-    )
+    session_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Session.id, ondelete="CASCADE"), index=True)
     parent_id: Mapped[uuid.UUID | None] = mapped_column(
         ForeignKey("refresh_tokens.id", ondelete="CASCADE"), unique=True
     )
-    hash: Mapped[bytes] = mapped_column(
-        unique=True, comment="SHA-256 of the token, which is kept nowhere."
-    )
+    hash: Mapped[bytes] = mapped_column(unique=True, comment="SHA-256 of the token, which is kept nowhere.")
     created_at: Mapped[Now]
     expires_at: Mapped[dt.datetime]
     used_at: Mapped[dt.datetime | None]
@@ -249,21 +221,15 @@ class Cart(Table):
 
     __tablename__ = "carts"
 
-    user_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey(User.id, ondelete="CASCADE"), primary_key=True
-    )
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
 
 
 class CartItem(Table):
     __tablename__ = "cart_items"
 
     id: Mapped[Key]
-    user_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey(Cart.user_id, ondelete="CASCADE")
-    )
-    book_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey(Book.id, ondelete="CASCADE"), index=True
-    )
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Cart.user_id, ondelete="CASCADE"))
+    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), index=True)
     quantity: Mapped[int]
     added_at: Mapped[Now]
 
@@ -287,21 +253,15 @@ class Order(Table):
     total_quantity: Mapped[int]
     currency: Mapped[str] = mapped_column(CHAR(3))
     idempotency_key: Mapped[str]
-    input_digest: Mapped[bytes] = mapped_column(
-        comment="SHA-256 of the input, to tell a retry from another purchase."
-    )
+    input_digest: Mapped[bytes] = mapped_column(comment="SHA-256 of the input, to tell a retry from another purchase.")
     payment_token: Mapped[str | None]
     decline_reason: Mapped[str | None]
     tracking_url: Mapped[str | None]
     placed_at: Mapped[Now]
     shipped_at: Mapped[dt.datetime | None]
     cancelled_at: Mapped[dt.datetime | None]
-    swept_at: Mapped[dt.datetime | None] = mapped_column(
-        comment="When a sweeper last took it up."
-    )
-    refund_due_at: Mapped[dt.datetime | None] = mapped_column(
-        comment="When to try the refund; null when none is owed."
-    )
+    swept_at: Mapped[dt.datetime | None] = mapped_column(comment="When a sweeper last took it up.")
+    refund_due_at: Mapped[dt.datetime | None] = mapped_column(comment="When to try the refund; null when none is owed.")
     refund_attempts: Mapped[int] = mapped_column(server_default="0")
     refunded_at: Mapped[dt.datetime | None]
 
@@ -312,12 +272,8 @@ class Order(Table):
             name="status",
         ),
         CheckConstraint("total >= 0 AND total_quantity >= 0", name="total"),
-        CheckConstraint(
-            "(status = 'SHIPPED') = (shipped_at IS NOT NULL)", name="shipped"
-        ),
-        CheckConstraint(
-            "(status = 'CANCELLED') = (cancelled_at IS NOT NULL)", name="cancelled"
-        ),
+        CheckConstraint("(status = 'SHIPPED') = (shipped_at IS NOT NULL)", name="shipped"),
+        CheckConstraint("(status = 'CANCELLED') = (cancelled_at IS NOT NULL)", name="cancelled"),
         Index("ix_orders_user_id_placed_at_id", "user_id", "placed_at", "id"),
         Index(
             "ix_orders_pending",
@@ -337,13 +293,9 @@ class OrderItem(Table):
 
     __tablename__ = "order_items"
 
-    order_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey(Order.id, ondelete="CASCADE")
-    )
+    order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Order.id, ondelete="CASCADE"))
     id: Mapped[Key]
-    book_id: Mapped[uuid.UUID | None] = mapped_column(
-        ForeignKey(Book.id, ondelete="SET NULL"), index=True
-    )
+    book_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Book.id, ondelete="SET NULL"), index=True)
     title: Mapped[str]
     quantity: Mapped[int]
     unit_price: Mapped[Price]
@@ -359,9 +311,7 @@ class OrderAddress(Table):
 
     __tablename__ = "order_addresses"
 
-    order_id: Mapped[uuid.UUID] = mapped_column(
-        ForeignKey(Order.id, ondelete="CASCADE"), primary_key=True
-    )
+    order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Order.id, ondelete="CASCADE"), primary_key=True)
     recipient: Mapped[str]
     line1: Mapped[str]
     line2: Mapped[str | None]
@@ -378,15 +328,11 @@ class StockMovement(Table):
     __tablename__ = "stock_movements"
 
     id: Mapped[Key]
-    book_id: Mapped[uuid.UUID | None] = mapped_column(
-        ForeignKey(Book.id, ondelete="SET NULL"), index=True
-    )
+    book_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Book.id, ondelete="SET NULL"), index=True)
     title: Mapped[str]
     change: Mapped[int]
     reason: Mapped[str]
-    order_id: Mapped[uuid.UUID | None] = mapped_column(
-        ForeignKey(Order.id, ondelete="RESTRICT"), index=True
-    )
+    order_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Order.id, ondelete="RESTRICT"), index=True)
     created_at: Mapped[Now]
 
     __table_args__ = (
@@ -415,6 +361,4 @@ class MockPayment(Table):
     created_at: Mapped[Now]
     refunded_at: Mapped[dt.datetime | None]
 
-    __table_args__ = (
-        CheckConstraint("status IN ('APPROVED', 'DECLINED', 'VOIDED')", name="status"),
-    )
+    __table_args__ = (CheckConstraint("status IN ('APPROVED', 'DECLINED', 'VOIDED')", name="status"),)

@@ -101,9 +101,7 @@ _order = models.Order
 _id = bindparam("id", type_=Uuid())
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
 _BY_ID = Query(select(*ORDER).where(_order.id == _id), Order)
-_BY_NUMBER = Query(
-    select(*ORDER).where(_order.number == bindparam("number", type_=String())), Order
-)
+_BY_NUMBER = Query(select(*ORDER).where(_order.number == bindparam("number", type_=String())), Order)
 _BY_KEY = Query(
     select(*ORDER).where(
         _order.user_id == bindparam("user_id", type_=Uuid()),
@@ -119,9 +117,7 @@ _ITEMS = Query(
     OrderItem,
 )
 _ADDRESSES: Query[tuple[uuid.UUID, Address]] = Query(
-    select(models.OrderAddress.order_id, *ADDRESS).where(
-        models.OrderAddress.order_id == any_(_ids)
-    ),
+    select(models.OrderAddress.order_id, *ADDRESS).where(models.OrderAddress.order_id == any_(_ids)),
     lambda order_id, *address: (order_id, Address(*address)),
 )
 
@@ -137,22 +133,16 @@ async def find_order_by_number(reading: Reading, number: str) -> Order | None:
     return await reading.first(_BY_NUMBER, number=number)
 
 
-async def find_order_by_key(
-    db: Reading | Transaction, user_id: uuid.UUID, idempotency_key: str
-) -> Order | None:
+async def find_order_by_key(db: Reading | Transaction, user_id: uuid.UUID, idempotency_key: str) -> Order | None:
     return await db.first(_BY_KEY, user_id=user_id, key=idempotency_key)
 
 
-async def list_order_items(
-    db: Reading | Transaction, order_ids: list[uuid.UUID]
-) -> list[OrderItem]:
+async def list_order_items(db: Reading | Transaction, order_ids: list[uuid.UUID]) -> list[OrderItem]:
     """The lines of several orders, each order's in the order they were in the cart."""
     return await db.all(_ITEMS, ids=order_ids)
 
 
-async def list_addresses(
-    reading: Reading, order_ids: list[uuid.UUID]
-) -> list[tuple[uuid.UUID, Address]]:
+async def list_addresses(reading: Reading, order_ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, Address]]:
     return await reading.all(_ADDRESSES, ids=order_ids)
 
 
@@ -162,9 +152,7 @@ _LATEST = Sort(_order.placed_at.expression, descending=True)
 def _of_customer(statement: Select[Any], by_status: bool) -> Select[Any]:
     statement = statement.where(_order.user_id == bindparam("user_id", type_=Uuid()))
     if by_status:
-        statement = statement.where(
-            _order.status == any_(bindparam("statuses", type_=ARRAY(String())))
-        )
+        statement = statement.where(_order.status == any_(bindparam("statuses", type_=ARRAY(String()))))
     return statement
 
 
@@ -188,15 +176,8 @@ async def list_orders(
     return await take(reading, query, page, user_id=user_id, statuses=statuses)
 
 
-async def count_orders(
-    reading: Reading, user_id: uuid.UUID, statuses: tuple[str, ...] | None
-) -> int:
-    return (
-        await reading.first(
-            _count_query(statuses is not None), user_id=user_id, statuses=statuses
-        )
-        or 0
-    )
+async def count_orders(reading: Reading, user_id: uuid.UUID, statuses: tuple[str, ...] | None) -> int:
+    return await reading.first(_count_query(statuses is not None), user_id=user_id, statuses=statuses) or 0
 
 
 # ── Writes ────────────────────────────────────────────────────────────────────────────────
@@ -221,71 +202,45 @@ async def set_order(tx: Transaction, order_id: uuid.UUID, **details: Any) -> Non
     await tx.run(update(_order).where(_order.id == order_id).values(**details))
 
 
-async def add_order_items(
-    tx: Transaction, order_id: uuid.UUID, items: Sequence[dict[str, Any]]
-) -> None:
-    await tx.run(
-        insert(models.OrderItem), [{"order_id": order_id, **item} for item in items]
-    )
+async def add_order_items(tx: Transaction, order_id: uuid.UUID, items: Sequence[dict[str, Any]]) -> None:
+    await tx.run(insert(models.OrderItem), [{"order_id": order_id, **item} for item in items])
 
 
 async def add_address(tx: Transaction, order_id: uuid.UUID, address: Address) -> None:
-    await tx.run(
-        insert(models.OrderAddress).values(order_id=order_id, **asdict(address))
-    )
+    await tx.run(insert(models.OrderAddress).values(order_id=order_id, **asdict(address)))
 
 
 # ── Sweeping ──────────────────────────────────────────────────────────────────────────────
 
 
 def _one_due(due: Select[Any]) -> Any:
-    return (
-        due.order_by(_order.placed_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
+    return due.order_by(_order.placed_at).limit(1).with_for_update(skip_locked=True).scalar_subquery()
 
 
-async def take_up_pending(
-    tx: Transaction, older_than: dt.timedelta, lease: dt.timedelta
-) -> Order | None:
+async def take_up_pending(tx: Transaction, older_than: dt.timedelta, lease: dt.timedelta) -> Order | None:
     """One order whose checkout seems to be dead and that no other sweeper has taken up within the lease."""
     due = select(_order.id).where(
         _order.status == OrderStatus.PENDING,
         _order.placed_at < func.now() - bindparam("older_than", type_=Interval()),
-        func.coalesce(_order.swept_at, _order.placed_at)
-        < func.now() - bindparam("lease", type_=Interval()),
+        func.coalesce(_order.swept_at, _order.placed_at) < func.now() - bindparam("lease", type_=Interval()),
     )
-    statement = (
-        update(_order)
-        .where(_order.id == _one_due(due))
-        .values(swept_at=func.now())
-        .returning(*ORDER)
-    )
+    statement = update(_order).where(_order.id == _one_due(due)).values(swept_at=func.now()).returning(*ORDER)
     rows = await tx.rows(statement, {"older_than": older_than, "lease": lease})
     return Order(*rows[0]) if rows else None
 
 
-async def take_up_refund(
-    tx: Transaction, first_delay: dt.timedelta, longest_delay: dt.timedelta
-) -> Order | None:
+async def take_up_refund(tx: Transaction, first_delay: dt.timedelta, longest_delay: dt.timedelta) -> Order | None:
     """One order whose money is to go back now; its next try is put off, twice as far each time, until it is done."""
     due = select(_order.id).where(_order.refund_due_at <= func.now())
     delay = func.least(
-        bindparam("first_delay", type_=Interval())
-        * func.power(2, func.least(_order.refund_attempts, 30)),
+        bindparam("first_delay", type_=Interval()) * func.power(2, func.least(_order.refund_attempts, 30)),
         bindparam("longest_delay", type_=Interval()),
     )
     statement = (
         update(_order)
         .where(_order.id == _one_due(due))
-        .values(
-            refund_attempts=_order.refund_attempts + 1, refund_due_at=func.now() + delay
-        )
+        .values(refund_attempts=_order.refund_attempts + 1, refund_due_at=func.now() + delay)
         .returning(*ORDER)
     )
-    rows = await tx.rows(
-        statement, {"first_delay": first_delay, "longest_delay": longest_delay}
-    )
+    rows = await tx.rows(statement, {"first_delay": first_delay, "longest_delay": longest_delay})
     return Order(*rows[0]) if rows else None

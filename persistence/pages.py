@@ -97,13 +97,9 @@ def paged(
         )
 
     if shape.after:
-        select = select.where(
-            place < bound("after") if sort.descending else place > bound("after")
-        )
+        select = select.where(place < bound("after") if sort.descending else place > bound("after"))
     if shape.before:
-        select = select.where(
-            place > bound("before") if sort.descending else place < bound("before")
-        )
+        select = select.where(place > bound("before") if sort.descending else place < bound("before"))
     if sort.descending is shape.backward:
         select = select.order_by(key.asc(), id_column.asc())
     else:
@@ -118,15 +114,11 @@ def keyed(row: Callable[..., T]) -> Callable[..., tuple[Position, T]]:
     return lambda key, id_, *columns: (Position(key, id_), row(*columns))
 
 
-async def take(
-    reading: Reading, query: Query[tuple[Position, T]], page: Page, **parameters: Any
-) -> Slice[T]:
+async def take(reading: Reading, query: Query[tuple[Position, T]], page: Page, **parameters: Any) -> Slice[T]:
     items = await reading.all(query, **page.parameters, **parameters)
     more = len(items) > page.size
     items = items[: page.size]
     if page.backward:
         items.reverse()
         return Slice(items, has_next=page.before is not None, has_previous=more)
-    return Slice(
-        items, has_next=more, has_previous=page.after is not None or page.offset > 0
-    )
+    return Slice(items, has_next=more, has_previous=page.after is not None or page.offset > 0)

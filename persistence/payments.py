@@ -20,9 +20,7 @@ class MockPayment:
 
 _payment = models.MockPayment
 _BY_KEY = Query(
-    select(_payment.key, _payment.status, _payment.reason).where(
-        _payment.key == bindparam("key", type_=String())
-    ),
+    select(_payment.key, _payment.status, _payment.reason).where(_payment.key == bindparam("key", type_=String())),
     MockPayment,
 )
 

@@ -33,14 +33,9 @@ class Query(Generic[T]):
         compiled = statement.compile(dialect=_DIALECT)
         self.sql = str(compiled)
         self._names: Sequence[str] = compiled.positiontup or ()
-        self._fixed = {
-            name: value for name, value in compiled.params.items() if value is not None
-        }
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
 
     def bind(self, parameters: dict[str, Any]) -> list[Any]:
         """The arguments in the order of the SQL text. A missing one is a programming error: KeyError."""
         fixed = self._fixed
-        return [
-            parameters[name] if name in parameters else fixed[name]
-            for name in self._names
-        ]
+        return [parameters[name] if name in parameters else fixed[name] for name in self._names]

@@ -55,9 +55,7 @@ async def change_stock(
     order_id: uuid.UUID | None = None,
 ) -> None:
     """Adds to the stock of each book, or takes away, and writes the ledger. The caller holds their locks."""
-    moved = await tx.rows(
-        _MOVE, {"book_ids": list(changes), "changes": list(changes.values())}
-    )
+    moved = await tx.rows(_MOVE, {"book_ids": list(changes), "changes": list(changes.values())})
     await record_movements(
         tx,
         [(book_id, title, change) for book_id, title, change in moved],
@@ -96,10 +94,7 @@ _DISCREPANCIES: Query[tuple[uuid.UUID, int, int]] = Query(
     )
     .outerjoin(models.StockMovement, models.StockMovement.book_id == models.Book.id)
     .group_by(models.Book.id)
-    .having(
-        models.Book.stock_quantity
-        != func.coalesce(func.sum(models.StockMovement.change), 0)
-    ),
+    .having(models.Book.stock_quantity != func.coalesce(func.sum(models.StockMovement.change), 0)),
     lambda book_id, stock, sum_: (book_id, stock, sum_),
 )
 

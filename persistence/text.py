@@ -12,6 +12,5 @@ def folded(expression: str, length: int = 500) -> str:
 
 def search_vector(**weighted: str) -> str:
     return " || ".join(
-        f"setweight(to_tsvector('simple', words({text})), '{weight}')"
-        for weight, text in weighted.items()
+        f"setweight(to_tsvector('simple', words({text})), '{weight}')" for weight, text in weighted.items()
     )

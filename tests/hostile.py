@@ -33,13 +33,7 @@ def written(value: Any) -> str:
     if isinstance(value, Raw):
         return value.text
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(
-                f"{json.dumps(name)}: {written(item)}" for name, item in value.items()
-            )
-            + "}"
-        )
+        return "{" + ", ".join(f"{json.dumps(name)}: {written(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(written(item) for item in value) + "]"
     return json.dumps(value)
@@ -116,11 +110,7 @@ def hostile_values(kind: GraphQLInputType, good: Any) -> list[Any]:
     """For an argument or field of this type, of which `good` is a value without fault."""
     named = get_named_type(kind)
     values = [*SHAPES, *NUMBERS]
-    values += (
-        ["NONSENSE", "title_asc"]
-        if isinstance(named, GraphQLEnumType)
-        else BY_TYPE.get(named.name, [])
-    )
+    values += ["NONSENSE", "title_asc"] if isinstance(named, GraphQLEnumType) else BY_TYPE.get(named.name, [])
     if isinstance(get_nullable_type(kind), GraphQLList):
         [item] = good
         fitting = min(5_000, BODY // (len(written(item)) + 2))
@@ -144,9 +134,7 @@ PAGING = ("first", "last", "after", "before", "offset")
 """Good arguments do without them, since they exclude one another."""
 
 
-def good_arguments(
-    field: GraphQLField, samples: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def good_arguments(field: GraphQLField, samples: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Arguments without fault: one set, or several where one of several keys has to be chosen."""
     return _good_fields(
         {name: each.type for name, each in field.args.items() if name not in PAGING},
@@ -154,24 +142,16 @@ def good_arguments(
     )
 
 
-def _good_fields(
-    types: Mapping[str, GraphQLInputType], samples: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def _good_fields(types: Mapping[str, GraphQLInputType], samples: Mapping[str, Any]) -> list[dict[str, Any]]:
     choices = {name: _good_values(name, kind, samples) for name, kind in types.items()}
     first = {name: values[0] for name, values in choices.items()}
     return [
         first,
-        *(
-            {**first, name: value}
-            for name, values in choices.items()
-            for value in values[1:]
-        ),
+        *({**first, name: value} for name, values in choices.items() for value in values[1:]),
     ]
 
 
-def _good_values(
-    name: str, kind: GraphQLInputType, samples: Mapping[str, Any]
-) -> list[Any]:
+def _good_values(name: str, kind: GraphQLInputType, samples: Mapping[str, Any]) -> list[Any]:
     bare = get_nullable_type(kind)
     if isinstance(bare, GraphQLList):
         return [[value] for value in _good_values(name, bare.of_type, samples)]
@@ -180,18 +160,12 @@ def _good_values(
     if isinstance(bare, GraphQLInputObjectType):
         types = {key: each.type for key, each in bare.fields.items()}
         if bare.is_one_of:
-            return [
-                {key: value}
-                for key, each in types.items()
-                for value in _good_values(key, each, samples)
-            ]
+            return [{key: value} for key, each in types.items() for value in _good_values(key, each, samples)]
         return _good_fields(types, samples)
     return [
         samples.get(
             name,
-            {"Int": 1, "Boolean": True, "Decimal": "12.90", "Date": "1937-09-21"}.get(
-                bare.name
-            ),
+            {"Int": 1, "Boolean": True, "Decimal": "12.90", "Date": "1937-09-21"}.get(bare.name),
         )
     ]
 
@@ -208,9 +182,7 @@ def _below(place: Place) -> Iterator[Place]:
     if isinstance(named, GraphQLInputObjectType):
         inside = inside[0] if isinstance(inside, list) else inside
         for name, value in inside.items():
-            yield from _below(
-                Place((*place.path, name), named.fields[name].type, value)
-            )
+            yield from _below(Place((*place.path, name), named.fields[name].type, value))
 
 
 def replaced(value: Any, path: tuple[str, ...], by: Any) -> Any:

@@ -72,9 +72,7 @@ def _selection(field: GraphQLField) -> str:
     answer = get_named_type(field.type)
     if answer.name.endswith("Connection"):
         return "{ totalCount nodes { id } pageInfo { startCursor endCursor } }"
-    if isinstance(answer, GraphQLUnionType) and any(
-        "code" in member.fields for member in answer.types
-    ):
+    if isinstance(answer, GraphQLUnionType) and any("code" in member.fields for member in answer.types):
         return "{ __typename ... on UserError { code message } }"
     return "{ __typename }"
 
@@ -94,9 +92,7 @@ class Stranger:
             "Query.author": "authorId",
             "Query.order": "orderId",
         }.get(name, "bookId")
-        slug = {"Query.author": "j-r-r-tolkien", "Query.book": "the-hobbit"}.get(
-            name, "fantasy"
-        )
+        slug = {"Query.author": "j-r-r-tolkien", "Query.book": "the-hobbit"}.get(name, "fantasy")
         return {**self.samples, "id": self.samples[kind], "slug": slug}
 
     async def send(self, name: str, text: str, variables: Any) -> dict[str, Any]:
@@ -114,28 +110,19 @@ class Stranger:
             content=body.encode(),
             headers={"content-type": "application/json"},
         )
-        told = (
-            f"{written(variables)[:300]} → {response.status_code} {response.text[:300]}"
-        )
+        told = f"{written(variables)[:300]} → {response.status_code} {response.text[:300]}"
         answer: dict[str, Any] = response.json()
         codes = {error["extensions"]["code"] for error in answer.get("errors", [])}
         if response.status_code >= 500 or not codes <= known_codes() - FAULTS:
             self.faults.append(told)
-        if (
-            _must_leave_no_trace(name, answer)
-            and await self.postgres.fetch(SNAPSHOT) != before
-        ):
+        if _must_leave_no_trace(name, answer) and await self.postgres.fetch(SNAPSHOT) != before:
             self.faults.append(f"left a trace: {told}")
         return answer
 
 
 def _must_leave_no_trace(name: str, answer: dict[str, Any]) -> bool:
     results = (answer.get("data") or {}).values()
-    refusals = {
-        result["code"]
-        for result in results
-        if isinstance(result, dict) and "code" in result
-    }
+    refusals = {result["code"] for result in results if isinstance(result, dict) and "code" in result}
     is_query = not name.startswith("Mutation.")
     return is_query or bool(answer.get("errors")) or bool(refusals - LEAVE_A_TRACE)
 

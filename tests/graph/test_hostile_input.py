@@ -27,17 +27,13 @@ LITERALS = [
 
 
 @pytest.fixture
-async def stranger(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
-) -> AsyncIterator[Stranger]:
+async def stranger(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> AsyncIterator[Stranger]:
     member = await add_administrator(shop)
     async with visitor.signed_in(member.token).http() as http:
         yield Stranger(http, postgres, await furnished(shop, member))
 
 
-def _all_places(
-    name: str, samples: dict[str, Any]
-) -> Iterator[tuple[dict[str, Any], Place]]:
+def _all_places(name: str, samples: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Place]]:
     """Each place once, with good arguments that have it."""
     seen = set()
     for good in good_arguments(named(name), samples):
@@ -68,11 +64,7 @@ async def test_one_bad_value(stranger: Stranger, name: str) -> None:
 async def test_several_bad_values_at_once(stranger: Stranger, name: str) -> None:
     chance = random.Random(name)
     for good in good_arguments(named(name), stranger.samples_for(name)):
-        leaves = [
-            place
-            for place in places(named(name), good)
-            if not isinstance(place.good, dict)
-        ]
+        leaves = [place for place in places(named(name), good) if not isinstance(place.good, dict)]
         for _ in range(COMBINATIONS):
             variables = good
             for place in chance.sample(leaves, min(len(leaves), chance.randint(2, 4))):

@@ -43,10 +43,7 @@ async def test_only_scripts_with_the_nonce_of_this_answer_run(
     pages = [await http.get("/graphql", headers=BROWSER) for _ in range(2)]
     nonces = []
     for page in pages:
-        policy = dict(
-            part.split(" ", 1)
-            for part in page.headers["content-security-policy"].split("; ")
-        )
+        policy = dict(part.split(" ", 1) for part in page.headers["content-security-policy"].split("; "))
         assert policy["default-src"] == "'none'"
         assert policy["connect-src"] == "'self'"
         [nonce] = re.fullmatch(r"'nonce-([\w-]{20,})'", policy["script-src"]).groups()  # type: ignore[union-attr]  # must match
@@ -60,9 +57,7 @@ async def test_only_scripts_with_the_nonce_of_this_answer_run(
 async def test_programs_do_not_get_the_page(http: httpx2.AsyncClient) -> None:
     response = await http.get("/graphql", headers={"accept": "application/json"})
     assert response.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
-    asked = await http.get(
-        "/graphql", params={"query": "{ __typename }"}, headers=BROWSER
-    )
+    asked = await http.get("/graphql", params={"query": "{ __typename }"}, headers=BROWSER)
     assert asked.json() == {"data": {"__typename": "Query"}}
 
 

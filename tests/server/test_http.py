@@ -52,9 +52,7 @@ async def test_what_is_null_is_as_if_left_out(http: httpx2.AsyncClient) -> None:
         "operationName": None,
         "extensions": None,
     }
-    assert (await http.post("/graphql", json=asked)).json() == {
-        "data": {"__typename": "Query"}
-    }
+    assert (await http.post("/graphql", json=asked)).json() == {"data": {"__typename": "Query"}}
 
 
 @pytest.mark.parametrize("accept", ["application/json", GRAPHQL_JSON])
@@ -67,13 +65,9 @@ async def test_a_mutation_by_get_is_refused_and_does_nothing(
         ADD_GENRE,
         ADD_GENRE.replace("mutation", "mutation Add") + " query Look { __typename }",
     ):
-        response = await http.get(
-            "/graphql", params={"query": query, "operationName": "Add"}, headers=headers
-        )
+        response = await http.get("/graphql", params={"query": query, "operationName": "Add"}, headers=headers)
         if "Add" not in query:
-            response = await http.get(
-                "/graphql", params={"query": query}, headers=headers
-            )
+            response = await http.get("/graphql", params={"query": query}, headers=headers)
         assert response.status_code == 405
         assert response.headers["allow"] == "POST"
         assert response.json()["errors"][0]["extensions"] == {"code": "BAD_REQUEST"}
@@ -89,13 +83,9 @@ async def test_one_of_several_operations_is_chosen_by_its_name(
 
 
 @pytest.mark.parametrize("name", [None, "Third", ""])
-async def test_an_operation_that_is_not_told_or_not_there(
-    http: httpx2.AsyncClient, name: str | None
-) -> None:
+async def test_an_operation_that_is_not_told_or_not_there(http: httpx2.AsyncClient, name: str | None) -> None:
     response = await http.post("/graphql", json={"query": TWO, "operationName": name})
-    assert [error["extensions"]["code"] for error in response.json()["errors"]] == [
-        "BAD_USER_INPUT"
-    ]
+    assert [error["extensions"]["code"] for error in response.json()["errors"]] == ["BAD_USER_INPUT"]
     assert "data" not in response.json()
 
 
@@ -111,12 +101,8 @@ async def test_an_operation_that_is_not_told_or_not_there(
         (f"application/json, {GRAPHQL_JSON}", GRAPHQL_JSON),
     ],
 )
-async def test_the_media_type_is_the_one_accepted(
-    http: httpx2.AsyncClient, accept: str, answered: str
-) -> None:
-    response = await http.post(
-        "/graphql", json={"query": "{ __typename }"}, headers={"accept": accept}
-    )
+async def test_the_media_type_is_the_one_accepted(http: httpx2.AsyncClient, accept: str, answered: str) -> None:
+    response = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"accept": accept})
     assert response.headers["content-type"] == f"{answered}; charset=utf-8"
     assert response.status_code == 200
 
@@ -132,20 +118,12 @@ REFUSED_DOCUMENTS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("document", "code"), REFUSED_DOCUMENTS.items(), ids=range(len(REFUSED_DOCUMENTS))
-)
-async def test_a_document_that_is_not_executed(
-    http: httpx2.AsyncClient, document: str, code: str
-) -> None:
+@pytest.mark.parametrize(("document", "code"), REFUSED_DOCUMENTS.items(), ids=range(len(REFUSED_DOCUMENTS)))
+async def test_a_document_that_is_not_executed(http: httpx2.AsyncClient, document: str, code: str) -> None:
     for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
-        response = await http.post(
-            "/graphql", json={"query": document}, headers={"accept": accept}
-        )
+        response = await http.post("/graphql", json={"query": document}, headers={"accept": accept})
         assert response.status_code == status
-        assert {error["extensions"]["code"] for error in response.json()["errors"]} == {
-            code
-        }
+        assert {error["extensions"]["code"] for error in response.json()["errors"]} == {code}
         assert "data" not in response.json()
 
 
@@ -167,9 +145,7 @@ async def test_every_answer_has_an_id_of_its_own(http: httpx2.AsyncClient) -> No
     ]
     ids = [answer.headers["x-request-id"] for answer in answers]
     assert len(set(ids)) == 4
-    assert all(
-        answer.headers["x-content-type-options"] == "nosniff" for answer in answers
-    )
+    assert all(answer.headers["x-content-type-options"] == "nosniff" for answer in answers)
 
 
 async def test_health_needs_nobody(http: httpx2.AsyncClient) -> None:

@@ -47,8 +47,7 @@ def refused(response: httpx2.Response, status: int) -> bool:
     return (
         response.status_code == status
         and list(body) == ["errors"]
-        and [error["extensions"] for error in body["errors"]]
-        == [{"code": "BAD_REQUEST"}]
+        and [error["extensions"] for error in body["errors"]] == [{"code": "BAD_REQUEST"}]
     )
 
 
@@ -68,9 +67,7 @@ async def test_a_body_that_is_no_request(http: httpx2.AsyncClient, body: bytes) 
         "query={a}&variables=%ff",
     ],
 )
-async def test_an_address_that_is_no_request(
-    http: httpx2.AsyncClient, query: str
-) -> None:
+async def test_an_address_that_is_no_request(http: httpx2.AsyncClient, query: str) -> None:
     assert refused(await http.get(f"/graphql?{query}"), 400)
 
 
@@ -94,16 +91,12 @@ async def test_a_body_that_turns_out_to_be_too_large(http: httpx2.AsyncClient) -
 
 
 async def test_a_body_as_large_as_may_be(http: httpx2.AsyncClient) -> None:
-    response = await http.post(
-        "/graphql", content=HELLO.ljust(LARGEST_BODY), headers=AS_JSON
-    )
+    response = await http.post("/graphql", content=HELLO.ljust(LARGEST_BODY), headers=AS_JSON)
     assert response.json() == {"data": {"__typename": "Query"}}
 
 
 @pytest.mark.parametrize("length", ["-1", "many", "1e9", "²", ""])
-async def test_a_length_that_is_none_is_passed_over(
-    http: httpx2.AsyncClient, length: str
-) -> None:
+async def test_a_length_that_is_none_is_passed_over(http: httpx2.AsyncClient, length: str) -> None:
     """The bytes are counted all the same."""
     headers = [
         (b"content-type", b"application/json"),
@@ -118,9 +111,7 @@ async def test_a_length_that_is_none_is_passed_over(
 
 
 @pytest.mark.parametrize("length", [str(LARGEST_BODY + 1), "9" * 5_000])
-async def test_a_length_that_is_too_large_is_believed(
-    http: httpx2.AsyncClient, length: str
-) -> None:
+async def test_a_length_that_is_too_large_is_believed(http: httpx2.AsyncClient, length: str) -> None:
     headers = AS_JSON | {"content-length": length}
     assert refused(await http.post("/graphql", content=HELLO, headers=headers), 413)
 
@@ -132,27 +123,17 @@ async def test_a_length_that_is_too_large_is_believed(
         "application/json; charset=utf-16", "application/jsonp",
     ],
 )  # fmt: skip
-async def test_a_body_of_another_media_type(
-    http: httpx2.AsyncClient, content_type: str
-) -> None:
+async def test_a_body_of_another_media_type(http: httpx2.AsyncClient, content_type: str) -> None:
     assert refused(
-        await http.post(
-            "/graphql", content=HELLO, headers={"content-type": content_type}
-        ),
+        await http.post("/graphql", content=HELLO, headers={"content-type": content_type}),
         415,
     )
 
 
-@pytest.mark.parametrize(
-    "accepted", ["text/html", "image/*", "application/xml, text/plain"]
-)
-async def test_an_answer_in_another_media_type(
-    http: httpx2.AsyncClient, accepted: str
-) -> None:
+@pytest.mark.parametrize("accepted", ["text/html", "image/*", "application/xml, text/plain"])
+async def test_an_answer_in_another_media_type(http: httpx2.AsyncClient, accepted: str) -> None:
     assert refused(
-        await http.post(
-            "/graphql", content=HELLO, headers=AS_JSON | {"accept": accepted}
-        ),
+        await http.post("/graphql", content=HELLO, headers=AS_JSON | {"accept": accepted}),
         406,
     )
 

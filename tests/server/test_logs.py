@@ -21,16 +21,10 @@ CHANGE = """mutation ($old: String, $new: String!) {
 async def _a_day_of_an_account(visitor: Visitor) -> list[str]:
     """Everything that must not be told."""
     email = "reader@example.com"
-    registered = (
-        await visitor.ask(REGISTER, input={"email": email, "password": PASSWORD})
-    )["register"]["tokens"]
-    logged_in = (await visitor.ask(LOGIN, email=email, password=PASSWORD))["login"][
-        "tokens"
-    ]
+    registered = (await visitor.ask(REGISTER, input={"email": email, "password": PASSWORD}))["register"]["tokens"]
+    logged_in = (await visitor.ask(LOGIN, email=email, password=PASSWORD))["login"]["tokens"]
     await visitor.ask(LOGIN, email=email, password="wrong-" + PASSWORD)
-    fresh = (await visitor.ask(REFRESH, token=logged_in["refreshToken"]))[
-        "refreshSession"
-    ]["tokens"]
+    fresh = (await visitor.ask(REFRESH, token=logged_in["refreshToken"]))["refreshSession"]["tokens"]
     await visitor.ask(REFRESH, token=logged_in["refreshToken"])
     me = visitor.signed_in(registered["accessToken"])
     await me.ask(CHANGE, old=PASSWORD, new="new-" + PASSWORD)
@@ -42,18 +36,12 @@ async def _a_day_of_an_account(visitor: Visitor) -> list[str]:
             "/graphql",
             json={"query": f"mutation {{ login(input: {literal}) {{ __typename }} }}"},
         )
-        await http.post(
-            "/graphql", content=f'{{"query": "{PASSWORD}'.encode(), headers=JSON
-        )
+        await http.post("/graphql", content=f'{{"query": "{PASSWORD}'.encode(), headers=JSON)
         await http.get(
             "/graphql",
             params={"query": f'{{ node(id: "{fresh["refreshToken"]}") {{ id }} }}'},
         )
-    tokens = [
-        held[kind]
-        for held in (registered, logged_in, fresh)
-        for kind in ("accessToken", "refreshToken")
-    ]
+    tokens = [held[kind] for held in (registered, logged_in, fresh) for kind in ("accessToken", "refreshToken")]
     return [PASSWORD, *tokens, *(token.split(".")[-1] for token in tokens)]
 
 
@@ -64,18 +52,14 @@ JSON = {"content-type": "application/json"}
 async def test_neither_passwords_nor_tokens_are_logged(
     settings: Settings, shop: Shop, tmp_path: Path, log_format: str
 ) -> None:
-    async with serving(
-        settings, tmp_path, LOG_LEVEL="debug", LOG_FORMAT=log_format
-    ) as server:
+    async with serving(settings, tmp_path, LOG_LEVEL="debug", LOG_FORMAT=log_format) as server:
         secrets = await _a_day_of_an_account(server.visitor)
     [log] = [path.read_text("utf-8") for path in tmp_path.glob("*.log")]
     assert log.count("/graphql") >= 11
     assert [secret for secret in secrets if secret in log] == []
 
 
-async def test_each_request_has_a_line_with_its_id(
-    settings: Settings, shop: Shop, tmp_path: Path
-) -> None:
+async def test_each_request_has_a_line_with_its_id(settings: Settings, shop: Shop, tmp_path: Path) -> None:
     async with (
         serving(settings, tmp_path, LOG_FORMAT="json") as server,
         httpx2.AsyncClient() as http,
@@ -83,17 +67,9 @@ async def test_each_request_has_a_line_with_its_id(
         asked = {"query": "query Browse { genres { id } nothing: node(id: 1) { id } }"}
         response = await http.post(f"{server.url}/graphql", json=asked)
     [log] = [path.read_text("utf-8") for path in tmp_path.glob("*.log")]
-    lines: list[dict[str, Any]] = [
-        json.loads(line) for line in log.splitlines() if line.startswith("{")
-    ]
-    [line] = [
-        line
-        for line in lines
-        if line.get("request_id") == response.headers["x-request-id"]
-    ]
-    told = {
-        name: line[name] for name in ("method", "path", "status", "operation", "codes")
-    }
+    lines: list[dict[str, Any]] = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    [line] = [line for line in lines if line.get("request_id") == response.headers["x-request-id"]]
+    told = {name: line[name] for name in ("method", "path", "status", "operation", "codes")}
     assert told == {
         "method": "POST",
         "path": "/graphql",

@@ -7,113 +7,18 @@ import sys
 from collections.abc import Iterator
 
 SEED = 20_26
-WORDS = [
-    "the",
-    "of",
-    "and",
-    "a",
-    "in",
-    "to",
-    "history",
-    "story",
-    "garden",
-    "night",
-    "river",
-    "stone",
-    "letters",
-    "house",
-    "winter",
-    "summer",
-    "king",
-    "queen",
-    "city",
-    "sea",
-    "light",
-    "shadow",
-    "road",
-    "bridge",
-    "fire",
-    "water",
-    "dream",
-    "mountain",
-    "island",
-    "forest",
-    "secret",
-    "lost",
-    "last",
-    "first",
-    "silver",
-    "golden",
-    "broken",
-    "silent",
-    "hidden",
-    "northern",
-    "southern",
-    "ancient",
-    "modern",
-    "little",
-    "great",
-    "long",
-    "short",
-    "art",
-    "science",
-    "music",
-    "war",
-    "peace",
-    "love",
-    "death",
-    "life",
-    "time",
-    "memory",
-    "journey",
-    "return",
-]
-FIRST = [
-    "Ada",
-    "Ben",
-    "Cleo",
-    "Dana",
-    "Emil",
-    "Fay",
-    "Gus",
-    "Hana",
-    "Ivo",
-    "June",
-    "Kai",
-    "Lena",
-    "Max",
-    "Nora",
-    "Otto",
-    "Pia",
-    "Quinn",
-    "Rosa",
-    "Sam",
-    "Tess",
-    "Ugo",
-    "Vera",
-    "Will",
-    "Zoe",
-]
-LAST = [
-    "Abel",
-    "Brandt",
-    "Costa",
-    "Duarte",
-    "Eriksen",
-    "Fischer",
-    "Grant",
-    "Holm",
-    "Ito",
-    "Jensen",
-    "Kovac",
-    "Lange",
-    "Meyer",
-    "Novak",
-    "Olsen",
-    "Petit",
-    "Rossi",
-    "Silva",
-]
+WORDS = (
+    "the of and a in to history story garden night river stone letters house winter summer king queen city sea light"
+    " shadow road bridge fire water dream mountain island forest secret lost last first silver golden broken silent"
+    " hidden northern southern ancient modern little great long short art science music war peace love death life time"
+    " memory journey return"
+).split()
+FIRST = (
+    "Ada Ben Cleo Dana Emil Fay Gus Hana Ivo June Kai Lena Max Nora Otto Pia Quinn Rosa Sam Tess Ugo Vera Will Zoe"
+).split()
+LAST = (
+    "Abel Brandt Costa Duarte Eriksen Fischer Grant Holm Ito Jensen Kovac Lange Meyer Novak Olsen Petit Rossi Silva"
+).split()
 COLUMNS = ("isbn", "title", "author", "genre", "price", "stock", "cover_url")
 
 

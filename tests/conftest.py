@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 from sqlalchemy import make_url
 from starlette.applications import Starlette
@@ -18,6 +19,10 @@ from server.embedded import embedded
 from server.migrating import migrate
 from server.settings import Environment, Settings
 from tests.client import Visitor
+
+hypothesis.settings.register_profile("ci", derandomize=True)  # what CI says depends on the change alone
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 SECRET = "5f8e1c3a-tests-sign-with-this-9b7d2f60"
 

@@ -5,10 +5,18 @@ import tempfile
 from pathlib import Path
 
 from alembic import command
+from alembic.config import Config
 from alembic.util import CommandError
 
 from server.embedded import embedded
 from server.migrating import migrate, migrations
+
+
+def dated(url: str) -> Config:
+    """As the `alembic` command has it, with the day in the name of a new file."""
+    config = Config(toml_file="pyproject.toml")
+    config.attributes["url"] = url
+    return config
 
 
 def main(arguments: list[str]) -> int:
@@ -19,7 +27,7 @@ def main(arguments: list[str]) -> int:
                 case ["check"]:
                     command.check(migrations(url))
                 case ["revision", slug]:
-                    command.revision(migrations(url), slug, autogenerate=True)
+                    command.revision(dated(url), slug, autogenerate=True)
                 case _:
                     sys.exit(f"usage: python -m migrations {__doc__}")
         except CommandError as error:

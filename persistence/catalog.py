@@ -186,7 +186,15 @@ async def add_book(tx: Transaction, details: dict[str, Any]) -> uuid.UUID | None
     """`None` when another book has the ISBN or the slug."""
     statement = upsert(models.Book).values(**details).on_conflict_do_nothing().returning(models.Book.id)
     book_id: uuid.UUID | None = await tx.scalar(statement)
+    if book_id is not None:
+        await _add_figures(tx, [book_id])
     return book_id
+
+
+async def _add_figures(tx: Transaction, book_ids: list[uuid.UUID]) -> None:
+    """Each book has its rows of ratings and sales from the start, so that lists can be sorted by them."""
+    for table in (models.BookRating, models.BookSales):
+        await tx.run(insert(table).from_select(["book_id"], select(func.unnest(_ids))), {"ids": book_ids})
 
 
 async def add_books(tx: Transaction, books: Sequence[dict[str, Any]]) -> None:
@@ -198,6 +206,7 @@ async def add_books(tx: Transaction, books: Sequence[dict[str, Any]]) -> None:
     )
     if added != len(books):
         raise Conflict
+    await _add_figures(tx, [book["id"] for book in books])
 
 
 async def set_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import asyncpg
-from sqlalchemy import Executable, make_url
+from sqlalchemy import Executable, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -73,6 +73,15 @@ class Transaction:
     ) -> int:
         """Runs a statement whose answer does not matter; tells how many rows it touched."""
         return (await self._connection.execute(statement, parameters)).rowcount
+
+    async def driver_connection(self) -> asyncpg.Connection:
+        """The connection below, inside this transaction, for what speaks to the driver itself."""
+        connection = (await self._connection.get_raw_connection()).driver_connection
+        assert connection is not None
+        if not connection.is_in_transaction():  # SQLAlchemy begins one with the first statement
+            await self._connection.execute(text("SELECT 1"))
+        assert connection.is_in_transaction()
+        return connection
 
 
 class Reading:

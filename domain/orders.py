@@ -29,12 +29,14 @@ from domain.errors import (
 )
 from domain.payments import Approved, Outcome
 from domain.shop import Shop
+from domain.stock import move_stock
 from domain.validation import checking, invalid
-from persistence import cart, catalog, orders, stock
+from persistence import cart, catalog, orders, sales
 from persistence.accounts import User
 from persistence.database import Transaction
 from persistence.faults import Conflict, Unavailable, retried
 from persistence.orders import Address, Order, OrderStatus
+from persistence.stock import Reason
 
 log = structlog.get_logger()
 
@@ -105,7 +107,7 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Or
             raise PriceChanged(purchase.expected_total, customer_id)
         if total > LARGEST_TOTAL:
             raise invalid(("expectedTotal",), Rule.TOO_LARGE, f"An order can cost {LARGEST_TOTAL:,} at most.")
-        await stock.change_stock(tx, {line.book_id: -line.quantity for line in lines}, stock.Reason.SALE, order_id)
+        await move_stock(tx, {line.book_id: -line.quantity for line in lines}, Reason.SALE, order_id)
         bought = [
             {
                 "book_id": line.book_id,
@@ -161,12 +163,13 @@ async def settle(shop: Shop, order_id: uuid.UUID, outcome: Outcome | None) -> Or
         if order.status == OrderStatus.PENDING:
             if isinstance(outcome, Approved):
                 await orders.set_order(tx, order_id, status=OrderStatus.CONFIRMED)
+                await sales.add_sales(tx, await _copies(tx, order))
             else:
                 reason = outcome.reason if outcome else NO_ANSWER
                 due = None if outcome else dt.datetime.now(dt.UTC)
                 failed = OrderStatus.PAYMENT_FAILED
                 await orders.set_order(tx, order_id, status=failed, decline_reason=reason, refund_due_at=due)
-                await _put_back(tx, order, stock.Reason.PAYMENT_FAILED)
+                await _put_back(tx, order, Reason.PAYMENT_FAILED)
         elif order.status == OrderStatus.PAYMENT_FAILED and isinstance(outcome, Approved):
             await orders.set_order(tx, order_id, refund_due_at=dt.datetime.now(dt.UTC))
         return await _order(tx, order_id)
@@ -236,7 +239,9 @@ async def cancel_order(shop: Shop, viewer: User, order_id: uuid.UUID) -> Order:
             raise OrderNotCancellable(order)
         now = dt.datetime.now(dt.UTC)
         await orders.set_order(tx, order_id, status=OrderStatus.CANCELLED, cancelled_at=now, refund_due_at=now)
-        await _put_back(tx, order, stock.Reason.CANCELLATION)
+        await _put_back(tx, order, Reason.CANCELLATION)
+        if order.placed_at >= await sales.lock_sales_window(tx):
+            await sales.add_sales(tx, {book_id: -copies for book_id, copies in (await _copies(tx, order)).items()})
         return await _order(tx, order_id)
 
 
@@ -256,15 +261,20 @@ async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) 
         return await _order(tx, order_id)
 
 
-async def _put_back(tx: Transaction, order: Order, reason: stock.Reason) -> None:
+async def _copies(tx: Transaction, order: Order) -> dict[uuid.UUID, int]:
+    """What was bought of books that are still in the catalogue."""
+    items = await orders.list_order_items(tx, [order.id])
+    return {item.book_id: item.quantity for item in items if item.book_id is not None}
+
+
+async def _put_back(tx: Transaction, order: Order, reason: Reason) -> None:
     """Copies go back on the shelf; after a declined payment they are in the cart again, too."""
-    items = [item for item in await orders.list_order_items(tx, [order.id]) if item.book_id is not None]
-    if reason is stock.Reason.PAYMENT_FAILED:
+    copies = await _copies(tx, order)
+    if reason is Reason.PAYMENT_FAILED:
         await cart.lock_cart(tx, order.user_id)
-    there = {book.id for book in await catalog.lock_books(tx, [item.book_id for item in items if item.book_id])}
-    returned = {item.book_id: item.quantity for item in items if item.book_id in there}
-    await stock.change_stock(tx, returned, reason, order.id)
-    if reason is stock.Reason.PAYMENT_FAILED:
+    returned = {book.id: copies[book.id] for book in await catalog.lock_books(tx, copies)}
+    await move_stock(tx, returned, reason, order.id)
+    if reason is Reason.PAYMENT_FAILED:
         for book_id, quantity in returned.items():
             await cart.return_cart_item(tx, order.user_id, book_id, quantity, MOST_COPIES)
 

@@ -218,6 +218,12 @@ async def remove_book(tx: Transaction, book_id: uuid.UUID) -> bool:
     return await tx.run(delete(models.Book).where(models.Book.id == book_id)) == 1
 
 
+async def hold_book(tx: Transaction, book_id: uuid.UUID) -> bool:
+    """Whether the book is there; it cannot be deleted until the end of the transaction, but sold and changed."""
+    statement = select(models.Book.id).where(models.Book.id == book_id).with_for_update(read=True, key_share=True)
+    return await tx.scalar(statement) is not None
+
+
 async def lock_book(tx: Transaction, book_id: uuid.UUID) -> Book | None:
     return await tx.first(_LOCKED_BOOK, id=book_id)
 

@@ -77,7 +77,7 @@ class Transaction:
     async def driver_connection(self) -> asyncpg.Connection:
         """The connection below, inside this transaction, for what speaks to the driver itself."""
         connection = (await self._connection.get_raw_connection()).driver_connection
-        assert connection is not None
+        assert isinstance(connection, asyncpg.Connection)
         if not connection.is_in_transaction():  # SQLAlchemy begins one with the first statement
             await self._connection.execute(text("SELECT 1"))
         assert connection.is_in_transaction()

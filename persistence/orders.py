@@ -48,6 +48,10 @@ class OrderStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+STANDING = (OrderStatus.CONFIRMED, OrderStatus.SHIPPED)
+"""Paid and not called off: what counts as bought and as sold."""
+
+
 @dataclass(slots=True)
 class Order:
     id: uuid.UUID

@@ -272,7 +272,8 @@ async def _put_back(tx: Transaction, order: Order, reason: Reason) -> None:
     copies = await _copies(tx, order)
     if reason is Reason.PAYMENT_FAILED:
         await cart.lock_cart(tx, order.user_id)
-    returned = {book.id: copies[book.id] for book in await catalog.lock_books(tx, copies)}
+    there = {book.id for book in await catalog.lock_books(tx, copies)}
+    returned = {book_id: quantity for book_id, quantity in copies.items() if book_id in there}
     await move_stock(tx, returned, reason, order.id)
     if reason is Reason.PAYMENT_FAILED:
         for book_id, quantity in returned.items():

@@ -25,10 +25,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
 
 from persistence import models
 from persistence.database import Reading, Transaction
-from persistence.faults import Conflict
+from persistence.faults import Conflict, is_duplicate
 from persistence.query import Query
 
 
@@ -210,7 +211,13 @@ async def add_books(tx: Transaction, books: Sequence[dict[str, Any]]) -> None:
 
 
 async def set_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]) -> None:
-    await tx.run(update(models.Book).where(models.Book.id == book_id).values(**details, updated_at=func.now()))
+    """Raises `Conflict` when another book got the ISBN a moment ago."""
+    try:
+        await tx.run(update(models.Book).where(models.Book.id == book_id).values(**details, updated_at=func.now()))
+    except IntegrityError as error:
+        if is_duplicate(error.orig):
+            raise Conflict from error
+        raise
 
 
 async def remove_book(tx: Transaction, book_id: uuid.UUID) -> bool:

@@ -51,6 +51,11 @@ def fault_of(error: BaseException | None) -> BaseException:
     return error
 
 
+def is_duplicate(error: BaseException | None) -> bool:
+    """Whether somebody else has what a unique constraint lets one have."""
+    return getattr(error, "sqlstate", None) == "23505"  # unique_violation
+
+
 def retried(
     unit_of_work: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:

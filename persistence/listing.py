@@ -53,7 +53,7 @@ from persistence.query import Query
 RANKED_LIMIT = 10_000
 """Relevance ranks this many matches, the newest, and the list ends there."""
 GUESSED_LIMIT = 200
-"""Of books found by a misspelt word, this many are looked at."""
+"""Of books found by a misspelt word, this many are ranked."""
 GUESSED_WORDS = 4
 
 
@@ -338,7 +338,7 @@ def _page_query(shape: ListShape, page: PageShape) -> Query[tuple[Position, Book
 def _count_query(shape: ListShape, narrowed: bool) -> Query[int]:
     if not narrowed:
         return Query(select(func.count()).select_from(books), int)
-    limit = GUESSED_LIMIT if shape.misspelt_words else COUNT_LIMIT
+    limit = GUESSED_LIMIT if shape.misspelt_words and shape.ranked else COUNT_LIMIT
     some: Select[Any] = (
         select(literal_column("1")).select_from(books).where(*conditions(shape)).limit(literal_column(str(limit)))
     )

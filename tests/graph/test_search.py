@@ -1,0 +1,277 @@
+"""Searching the catalogue: which books the words of a search find, and in which order."""
+
+import unicodedata
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from domain.shop import Shop
+from persistence.catalog import Book
+from tests.client import Visitor
+from tests.customers import Customer
+from tests.factories import add_administrator, add_book, add_genre, book_id
+
+SEARCH = """query ($search: String, $filter: BookFilter, $sort: BookSort, $first: Int = 100, $after: String) {
+    books(search: $search, filter: $filter, sort: $sort, first: $first, after: $after) {
+        totalCount nodes { id title } pageInfo { hasNextPage endCursor } } }"""
+DELETE = "mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }"
+RETITLE = """mutation ($id: ID!, $title: String!, $authors: [String!]) {
+    updateBook(input: {bookId: $id, title: $title, authors: $authors}) { __typename } }"""
+
+SHELF = (
+    ("The Fellowship of the Ring", ("J. R. R. Tolkien",), "9780261103573"),
+    ("The Two Towers", ("J. R. R. Tolkien",), "9780261102361"),
+    ("Ringworld", ("Larry Niven",), None),
+    ("Les Misérables", ("Victor Hugo",), None),
+    ("Straße im Œdland", ("Ødön von Horváth",), None),
+    ("C++ for Ostriches", ("Miles O'Brien",), None),
+    ("Good Omens", ("Terry Pratchett", "Neil Gaiman"), None),
+)
+OPERATORS = ["&", "|", "!", ":", "*", "'", '"', "(", ")", "<->", "\\", "%", "_", "-", ";", "!!", ":*", "$", "\u2019"]
+
+
+@pytest.fixture
+async def shelf(shop: Shop) -> list[Book]:
+    return [await add_book(shop, title, authors=authors, isbn=isbn) for title, authors, isbn in SHELF]
+
+
+async def found(visitor: Visitor, search: str, **more: Any) -> list[str]:
+    """Titles, in the order of the list."""
+    page = (await visitor.ask(SEARCH, search=search, **more))["books"]
+    assert page["totalCount"] == len(page["nodes"])
+    return [node["title"] for node in page["nodes"]]
+
+
+# ── What is no search ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("search", ["x" * 201, "ring\0", "ri\nng", "\x1b[31m"])
+async def test_what_no_book_can_be_called_is_a_wrong_call(visitor: Visitor, shelf: list[Book], search: str) -> None:
+    assert (await visitor.ask(SEARCH, search=search)).codes == ["BAD_USER_INPUT"]
+
+
+@pytest.mark.parametrize("search", ["", "   ", "\t", *OPERATORS, "& | ! : *", '""', "--", "...", "&&&&", "!!! ???"])
+@pytest.mark.parametrize("sort", [None, "RELEVANCE", "TITLE_ASC"])
+async def test_a_search_without_a_word_finds_nothing(
+    visitor: Visitor, shelf: list[Book], search: str, sort: str | None
+) -> None:
+    assert await found(visitor, search, sort=sort) == []
+
+
+async def test_null_is_no_search(visitor: Visitor, shelf: list[Book]) -> None:
+    page = (await visitor.ask(SEARCH, search=None))["books"]
+    assert page["totalCount"] == len(page["nodes"]) == len(SHELF)
+
+
+# ── Words ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("search", "titles"),
+    [
+        ("tolk ring", ["The Fellowship of the Ring"]),
+        ("ring tolk", ["The Fellowship of the Ring"]),
+        ("TOLKIEN", ["The Two Towers", "The Fellowship of the Ring"]),
+        ("tolkien niven", []),
+        ("ello", []),
+        ("neil omens terry", ["Good Omens"]),
+        ("miserables", ["Les Misérables"]),
+        ("MISÉRABLES", ["Les Misérables"]),
+        ("mise\u0301r", ["Les Misérables"]),
+        ("strasse oedl", ["Straße im Œdland"]),
+        ("straße", ["Straße im Œdland"]),
+        ("odon horvath", ["Straße im Œdland"]),
+        ("o'brien", ["C++ for Ostriches"]),
+        ("c++", ["C++ for Ostriches"]),
+        ("  the   two  ", ["The Two Towers"]),
+        ("ｔｏｗｅｒｓ", ["The Two Towers"]),
+    ],
+)
+async def test_every_word_has_to_begin_one_of_the_books(
+    visitor: Visitor, shelf: list[Book], search: str, titles: list[str]
+) -> None:
+    assert await found(visitor, search) == titles
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+async def test_operators_are_not_understood(visitor: Visitor, shelf: list[Book], operator: str) -> None:
+    for search in (f"towers {operator} two", f"{operator}towers", f"towers{operator}", f"two{operator}towers"):
+        assert await found(visitor, search) == ["The Two Towers"], search
+    assert await found(visitor, f"towers {operator} omens") == []
+
+
+VOCABULARY = ("elan", "Élan", "ring", "Ringwald", "the", "Theo", "ox", "Zoë", "éc")
+TITLES = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=3).map(" ".join)
+SOUGHT = st.lists(
+    st.tuples(st.sampled_from(VOCABULARY), st.integers(1, 8)).map(lambda pair: pair[0][: pair[1]]), min_size=1, max_size=3
+)  # fmt: skip
+
+
+def folded(text: str) -> list[str]:
+    return "".join(c for c in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(c)).split()
+
+
+def begins(word: str, books_words: list[str]) -> bool:
+    return any(each.startswith(word) for each in books_words)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    titles=st.lists(st.tuples(TITLES, TITLES), min_size=1, max_size=4), sought=st.lists(SOUGHT, min_size=1, max_size=4)
+)
+async def test_any_words_find_what_they_begin(
+    visitor: Visitor,
+    shop: Shop,
+    postgres: asyncpg.Connection,
+    titles: list[tuple[str, str]],
+    sought: list[list[str]],
+) -> None:
+    await postgres.execute("TRUNCATE books CASCADE")
+    shop.counts.clear()
+    words = {
+        book_id(await add_book(shop, title, authors=(author,))): folded(f"{title} {author}") for title, author in titles
+    }
+    for search in sought:
+        expected = {id_ for id_, own in words.items() if all(begins(word, own) for word in folded(" ".join(search)))}
+        assume(expected or all(len(word) < 3 for word in search))  # what is not found is tried as misspelt
+        page = (await visitor.ask(SEARCH, search=" ".join(search)))["books"]
+        assert {node["id"] for node in page["nodes"]} == expected
+        assert page["totalCount"] == len(page["nodes"]) == len(expected)
+
+
+# ── ISBNs ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "isbn", ["9780261103573", "978-0-261-10357-3", " 978 0 261 10357 3 ", "0261103571", "0-261-10357-1"]
+)
+@pytest.mark.parametrize("sort", [None, "RELEVANCE", "PRICE_ASC"])
+async def test_an_isbn_finds_its_book(visitor: Visitor, shelf: list[Book], isbn: str, sort: str | None) -> None:
+    assert await found(visitor, isbn, sort=sort) == ["The Fellowship of the Ring"]
+
+
+@pytest.mark.parametrize("isbn", ["9780261103574", "978026110357", "0-261-10357-2", "9780140449136", "978-0-261"])
+async def test_an_isbn_that_no_book_has_finds_nothing(visitor: Visitor, shelf: list[Book], isbn: str) -> None:
+    assert await found(visitor, isbn) == []
+
+
+async def test_an_isbn_is_still_filtered(visitor: Visitor, shelf: list[Book]) -> None:
+    assert await found(visitor, "0261103571", filter={"author": "tolkien"}) == ["The Fellowship of the Ring"]
+    assert await found(visitor, "0261103571", filter={"author": "niven"}) == []
+
+
+# ── Order ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_whole_words_come_before_beginnings_and_titles_before_authors(visitor: Visitor, shop: Shop) -> None:
+    await add_book(shop, "Ring", authors=("Ann Other",))
+    await add_book(shop, "Otherworldly", authors=("Ring Lardner",))
+    await add_book(shop, "Rings and ringlets and ringing ringmasters", authors=("Ringo Starr",))
+    assert await found(visitor, "ring") == ["Ring", "Otherworldly", "Rings and ringlets and ringing ringmasters"]
+
+
+async def test_those_that_tie_are_ordered_by_id(visitor: Visitor, shop: Shop) -> None:
+    tied = [book_id(await add_book(shop, "The Ring")) for _ in range(5)]
+    everything = (await visitor.ask(SEARCH, search="ring"))["books"]
+    assert [node["id"] for node in everything["nodes"]] == tied[::-1]
+    seen, after = [], None
+    for _ in tied:
+        page = (await visitor.ask(SEARCH, search="ring", first=1, after=after))["books"]
+        seen += [node["id"] for node in page["nodes"]]
+        after = page["pageInfo"]["endCursor"]
+    assert seen == tied[::-1]
+    assert not page["pageInfo"]["hasNextPage"]
+
+
+async def test_an_explicit_sort_wins_and_filters_narrow(visitor: Visitor, shop: Shop) -> None:
+    genre = await add_genre(shop, "Fantasy")
+    await add_book(shop, "Ring", price="3")
+    await add_book(shop, "The Rings", price="1", genre_id=genre.id)
+    await add_book(shop, "A Ringing Ring", price="2", genre_id=genre.id, stock=0)
+    await add_book(shop, "Towers", price="1", genre_id=genre.id)
+    assert await found(visitor, "ring", sort="PRICE_ASC") == ["The Rings", "A Ringing Ring", "Ring"]
+    assert await found(visitor, "ring", sort="PRICE_DESC", filter={"genres": ["fantasy"]}) == [
+        "A Ringing Ring",
+        "The Rings",
+    ]
+    assert await found(visitor, "ring", filter={"genres": ["fantasy"], "inStock": True}) == ["The Rings"]
+
+
+# ── Typing mistakes ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("search", "titles"),
+    [
+        ("felowship", ["The Fellowship of the Ring"]),
+        ("prachett", ["Good Omens"]),
+        ("prachett omenns", ["Good Omens"]),
+        ("MISERABELS", ["Les Misérables"]),
+        ("prachett towers", []),
+        ("tolkein", ["The Two Towers", "The Fellowship of the Ring"]),
+        ("xyzzy", []),
+        ("zz", []),
+    ],
+)
+async def test_words_that_lead_nowhere_are_taken_for_typing_mistakes(
+    visitor: Visitor, shelf: list[Book], search: str, titles: list[str]
+) -> None:
+    assert await found(visitor, search) == titles
+
+
+async def test_a_word_that_leads_somewhere_is_no_typing_mistake(visitor: Visitor, shop: Shop) -> None:
+    await add_book(shop, "Ringwald", price="5")
+    assert await found(visitor, "ringwold") == ["Ringwald"]
+    await add_book(shop, "Ringwold", price="50")
+    assert await found(visitor, "ringwold") == ["Ringwold"]
+    assert await found(visitor, "ringwold", filter={"price": {"max": "10"}}) == []
+
+
+async def test_the_likest_spelling_comes_first_unless_a_sort_is_given(visitor: Visitor, shop: Shop) -> None:
+    await add_book(shop, "Pratchett", price="9")
+    await add_book(shop, "Prattchet", price="10")
+    assert await found(visitor, "prattchett") == ["Prattchet", "Pratchett"]
+    assert await found(visitor, "prattchett", sort="PRICE_ASC") == ["Pratchett", "Prattchet"]
+    first = (await visitor.ask(SEARCH, search="prattchett", first=1))["books"]
+    second = (await visitor.ask(SEARCH, search="prattchett", first=1, after=first["pageInfo"]["endCursor"]))["books"]
+    assert [node["title"] for node in first["nodes"] + second["nodes"]] == ["Prattchet", "Pratchett"]
+    assert (first["pageInfo"]["hasNextPage"], second["pageInfo"]["hasNextPage"]) == (True, False)
+
+
+async def test_every_misspelt_book_is_counted_where_it_is_listed(
+    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
+) -> None:
+    await postgres.execute(
+        """INSERT INTO books (id, slug, title, price)
+        SELECT gen_random_uuid(), 'ringwald-' || n, 'Ringwald', 1 FROM generate_series(1, 205) n"""
+    )
+    for sort in ("RELEVANCE", "PRICE_ASC"):
+        listed, after, more = 0, None, True
+        while more:
+            page = (await visitor.ask(SEARCH, search="ringwold", sort=sort, after=after))["books"]
+            listed += len(page["nodes"])
+            after, more = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
+        assert page["totalCount"] == listed, sort
+
+
+# ── What changes ──────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_deleted_book_is_not_found(visitor: Visitor, shop: Shop, shelf: list[Book]) -> None:
+    administrator = Customer(await add_administrator(shop), visitor).at(visitor)
+    assert (await administrator.ask(DELETE, id=book_id(shelf[0])))["deleteBook"]["__typename"] == "BookDeleted"
+    assert await found(visitor, "ring") == ["Ringworld"]
+    assert await found(visitor, "9780261103573") == []
+    assert await found(visitor, "felowship") == []
+
+
+async def test_a_changed_book_is_found_by_its_new_words_alone(visitor: Visitor, shop: Shop, shelf: list[Book]) -> None:
+    administrator = Customer(await add_administrator(shop), visitor).at(visitor)
+    changed = await administrator.ask(RETITLE, id=book_id(shelf[2]), title="Protector", authors=["Edward Lerner"])
+    assert changed["updateBook"]["__typename"] == "BookSaved"
+    assert await found(visitor, "lern prot") == ["Protector"]
+    assert await found(visitor, "niven") == []
+    assert await found(visitor, "ringworld") == []

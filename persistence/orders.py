@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
@@ -48,8 +49,10 @@ class OrderStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-STANDING = (OrderStatus.CONFIRMED, OrderStatus.SHIPPED)
-"""Paid and not called off: what counts as bought and as sold."""
+STANDS = models.Order.status.in_(
+    [literal_column(f"'{status}'") for status in (OrderStatus.CONFIRMED, OrderStatus.SHIPPED)]
+)
+"""An order that is paid and not called off: what counts as bought and as sold."""
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ class Query(Generic[T]):
         self.statement = statement
         self.row = row
         self.skewed = skewed
-        compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+        compiled = statement.compile(dialect=_DIALECT)
         self.sql = str(compiled)
         self._names: Sequence[str] = compiled.positiontup or ()
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}

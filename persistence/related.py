@@ -13,7 +13,7 @@ from persistence.models import Book as books
 from persistence.models import BookAuthor as book_authors
 from persistence.models import Order as orders
 from persistence.models import OrderItem as items
-from persistence.orders import STANDING
+from persistence.orders import STANDS
 from persistence.query import Query
 
 MOST_RELATED = 20
@@ -39,7 +39,7 @@ def _bought_together() -> Select[*tuple[Any, ...]]:
         select(items.book_id, literal(1).label("tier"), times.label("weight"))
         .join(purchases, purchases.c.order_id == items.order_id)
         .join(orders, orders.id == items.order_id)
-        .where(items.book_id.is_not(None), items.book_id != _wanted.c.id, orders.status.in_(STANDING))
+        .where(items.book_id.is_not(None), items.book_id != _wanted.c.id, STANDS)
         .group_by(items.book_id)
         .order_by(times.desc(), items.book_id)
         .limit(MOST_RELATED)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
 from persistence.database import Reading, Transaction
-from persistence.orders import STANDING
+from persistence.orders import STANDS
 from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
 from persistence.query import Query
 
@@ -82,7 +82,7 @@ _BY_PAIRS = Query(
 _BOUGHT: Query[Pair] = Query(
     select(_pairs.c.user_id, _pairs.c.book_id).where(
         exists()
-        .where(models.Order.user_id == _pairs.c.user_id, models.Order.status.in_(STANDING))
+        .where(models.Order.user_id == _pairs.c.user_id, STANDS)
         .where(models.OrderItem.order_id == models.Order.id, models.OrderItem.book_id == _pairs.c.book_id)
     ),
     lambda user_id, book_id: (user_id, book_id),

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from persistence import models
 from persistence.catalog import BOOK, Book
 from persistence.database import Reading, Transaction
-from persistence.orders import STANDING
+from persistence.orders import STANDS
 from persistence.query import Query
 
 WINDOW = dt.timedelta(days=90)
@@ -64,7 +64,7 @@ async def move_sales_window(tx: Transaction) -> bool:
     sold = await tx.rows(
         select(_item.book_id, func.sum(_item.quantity))
         .join(_order, _order.id == _item.order_id)
-        .where(_order.placed_at >= since, _order.placed_at < until, _order.status.in_(STANDING))
+        .where(_order.placed_at >= since, _order.placed_at < until, STANDS)
         .where(_item.book_id.is_not(None))
         .group_by(_item.book_id)
     )
@@ -96,7 +96,7 @@ class BestSeller:
 
 _begin = bindparam("begin", type_=DateTime(timezone=True))
 _end = bindparam("end", type_=DateTime(timezone=True))
-_standing = (_order.placed_at >= _begin, _order.placed_at < _end, _order.status.in_(STANDING))
+_standing = (_order.placed_at >= _begin, _order.placed_at < _end, STANDS)
 _FIGURES = Query(
     select(func.coalesce(func.sum(_order.total), literal_column("0.00")), func.count()).where(*_standing), Figures
 )

@@ -1,4 +1,4 @@
-"""Accounts: signing in and out, the signed-in user, and who may come in."""
+"""Accounts: the signed-in user, what they may change of theirs, and who may come in."""
 
 import datetime as dt
 from typing import Annotated, Any
@@ -7,18 +7,9 @@ import strawberry
 from strawberry import UNSET
 
 from domain import accounts
-from domain.accounts import SessionTokens, SignedIn
 from graph.cart import Cart
 from graph.context import Info
-from graph.errors import (
-    AccountDeactivated,
-    EmailTaken,
-    InvalidCredentials,
-    InvalidInput,
-    InvalidToken,
-    NotFound,
-    ProtectedAccount,
-)
+from graph.errors import InvalidCredentials, InvalidInput, NotFound, ProtectedAccount
 from graph.fields import column, field, input_shape, mutation, outcomes, query, shape
 from graph.gates import UserRole, administrator, public, signed_in
 from graph.ids import key_of, own_id
@@ -107,51 +98,6 @@ async def me(info: Info) -> UserRow | None:
 
 
 @input_shape()
-class RegisterInput:
-    """A new account."""
-
-    email: str = column("The address to sign in with; letter case does not matter.")
-    password: str = column("The password, 8 to 128 characters.")
-    display_name: str | None = strawberry.field(
-        default=UNSET, description="The name to show next to reviews, 2 to 50 characters. `Reader` when left out."
-    )
-
-
-@input_shape()
-class LoginInput:
-    """Credentials."""
-
-    email: str = column("The address of the account.")
-    password: str = column("The password.")
-
-
-@input_shape()
-class RefreshSessionInput:
-    """A session to prolong."""
-
-    refresh_token: str | None = strawberry.field(
-        default=UNSET, description="The refresh token. Left out when the server keeps it in a cookie."
-    )
-
-
-@input_shape()
-class LogoutInput:
-    """Sessions to end."""
-
-    refresh_token: str | None = strawberry.field(
-        default=UNSET, description="The refresh token. Left out when the server keeps it in a cookie."
-    )
-    everywhere: bool = strawberry.field(default=False, description="Whether to end all of the user's sessions.")
-
-
-@input_shape()
-class RevokeSessionInput:
-    """A session to end."""
-
-    session_id: strawberry.ID = column("The ID of the session.")
-
-
-@input_shape()
 class ChangePasswordInput:
     """A new password."""
 
@@ -187,55 +133,6 @@ class ReactivateUserInput:
 # ── Outcomes ──────────────────────────────────────────────────────────────────────────────
 
 
-@shape(of=SessionTokens)
-class AuthTokens:
-    """What a signed-in client holds."""
-
-    refresh_token_expires_at: dt.datetime = strawberry.field(
-        resolver=lambda root: root.refresh_expires_at, description="When the refresh token stops working."
-    )
-
-    @field()
-    def access_token(self: SessionTokens) -> str:
-        """Sent with every request as `Authorization: Bearer …`."""
-        return self.access.text
-
-    @field()
-    def access_token_expires_at(self: SessionTokens) -> dt.datetime:
-        """When the access token stops working."""
-        return self.access.expires_at
-
-    @field()
-    def refresh_token(self: SessionTokens) -> str | None:
-        """Traded for fresh tokens by `refreshSession`.
-
-        `null` when the server keeps it in a cookie that scripts cannot read.
-        """
-        return self.refresh
-
-
-@shape(of=SignedIn)
-class LoggedIn:
-    """The user is signed in."""
-
-    user: UserRow = column("Who.", User)
-    tokens: SessionTokens = column("What to call the API with from now on.", AuthTokens)
-
-
-@shape()
-class SessionRefreshed:
-    """The session goes on with fresh tokens; the old refresh token is spent."""
-
-    tokens: SessionTokens = column("What to call the API with from now on.", AuthTokens)
-
-
-@shape()
-class LoggedOut:
-    """Sessions have ended."""
-
-    sessions_ended: int = column("How many; zero when they had ended before.")
-
-
 @shape()
 class PasswordChanged:
     """The password has changed."""
@@ -265,13 +162,6 @@ class UserReactivated:
     user: UserRow = column("The user.", User)
 
 
-RegisterResult = Annotated[LoggedIn | EmailTaken | InvalidInput, outcomes("RegisterResult", "register")]
-LoginResult = Annotated[LoggedIn | InvalidCredentials | AccountDeactivated, outcomes("LoginResult", "login")]
-RefreshSessionResult = Annotated[
-    SessionRefreshed | InvalidToken | AccountDeactivated, outcomes("RefreshSessionResult", "refreshSession")
-]
-LogoutResult = Annotated[LoggedOut, outcomes("LogoutResult", "logout")]
-RevokeSessionResult = Annotated[LoggedOut | NotFound, outcomes("RevokeSessionResult", "revokeSession")]
 ChangePasswordResult = Annotated[
     PasswordChanged | InvalidCredentials | InvalidInput, outcomes("ChangePasswordResult", "changePassword")
 ]
@@ -283,48 +173,6 @@ ReactivateUserResult = Annotated[UserReactivated | NotFound, outcomes("Reactivat
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
-
-
-@mutation(public)
-async def register(info: Info, input: Annotated[RegisterInput, argument("The new account.")]) -> RegisterResult | None:
-    """Creates an account and signs its owner in."""
-    context = info.context
-    name = input.display_name if input.display_name is not UNSET else None
-    return await accounts.register(context.shop, input.email, input.password, name, context.user_agent)  # type: ignore[return-value]  # a row in place of LoggedIn
-
-
-@mutation(public)
-async def login(info: Info, input: Annotated[LoginInput, argument("The credentials.")]) -> LoginResult | None:
-    """Signs in with email and password. Takes as long for an unknown email as for a wrong password."""
-    return await accounts.login(info.context.shop, input.email, input.password, info.context.user_agent)  # type: ignore[return-value]  # a row in place of LoggedIn
-
-
-@mutation(public)
-async def refresh_session(
-    info: Info, input: Annotated[RefreshSessionInput, argument("The refresh token.")]
-) -> RefreshSessionResult | None:
-    """Trades a refresh token for fresh tokens.
-
-    Each refresh token works once; presenting a spent one ends the session it belongs to, for whoever holds it.
-    """
-    return SessionRefreshed(tokens=await accounts.refresh_session(info.context.shop, input.refresh_token or ""))
-
-
-@mutation(public)
-async def logout(info: Info, input: Annotated[LogoutInput, argument("Which sessions to end.")]) -> LogoutResult | None:
-    """Ends the session that the refresh token belongs to, or all of the user's sessions."""
-    ended = await accounts.logout(info.context.shop, input.refresh_token or "", everywhere=input.everywhere)
-    return LoggedOut(sessions_ended=ended)
-
-
-@mutation(signed_in)
-async def revoke_session(
-    info: Info, input: Annotated[RevokeSessionInput, argument("The session to end.")]
-) -> RevokeSessionResult | None:
-    """Ends one of the caller's other sessions, such as one on a lost phone."""
-    viewer = await info.context.signed_in()
-    ended = await accounts.revoke_session(info.context.shop, viewer, key_of("Session", input.session_id))
-    return LoggedOut(sessions_ended=ended)
 
 
 @mutation(signed_in)

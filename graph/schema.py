@@ -4,7 +4,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import create_type
 
-from graph import accounts, cart, catalog, nodes, orders, stockroom
+from graph import accounts, cart, catalog, nodes, orders, sessions, stockroom
 from graph.gates import UserRole
 from graph.scalars import SCALARS
 
@@ -28,11 +28,11 @@ Query = create_type(
 Mutation = create_type(
     "Mutation",
     [
-        accounts.register,
-        accounts.login,
-        accounts.refresh_session,
-        accounts.logout,
-        accounts.revoke_session,
+        sessions.register,
+        sessions.login,
+        sessions.refresh_session,
+        sessions.logout,
+        sessions.revoke_session,
         accounts.change_password,
         accounts.update_profile,
         cart.add_to_cart,

@@ -96,8 +96,8 @@ class AccountDeactivated(Refusal):
 class InvalidToken(Refusal):
     code = "AUTH_TOKEN_INVALID"
 
-    def __init__(self) -> None:
-        super().__init__("This session is over. Log in again.")
+    def __init__(self, message: str = "This session is over. Log in again.") -> None:
+        super().__init__(message)
 
 
 class InsufficientStock(Refusal):

@@ -8,6 +8,7 @@ from domain.payments import Payments
 from domain.tokens import Tokens
 from persistence.counts import RecentCounts
 from persistence.database import Database
+from persistence.identities import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,10 @@ class Policy:
     session_lifetime: dt.timedelta = dt.timedelta(days=30)
     refresh_grace: dt.timedelta = dt.timedelta(0)
     sweep_after: dt.timedelta = dt.timedelta(minutes=2)
+    public_url: str = "http://localhost:8000"
+    frontend_url: str | None = None
+    time_zone: str = "UTC"
+    providers: tuple[Provider, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

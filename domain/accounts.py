@@ -3,13 +3,16 @@
 import uuid
 
 from domain.errors import EmailTaken, InvalidCredentials, NotFound, ProtectedAccount
+from domain.one_time_tokens import OPENS_A_SESSION
 from domain.passwords import MAX_LENGTH, check_password
 from domain.sessions import SignedIn, sign_in
 from domain.shop import Shop
 from domain.validation import Checker, as_email, checking
+from domain.verification import send_link
 from persistence import accounts
 from persistence.accounts import User, Viewer
 from persistence.faults import retried
+from persistence.one_time_tokens import spend_tokens
 
 SHORTEST_NAME, LONGEST_NAME = 2, 50
 ANONYMOUS = "Reader"
@@ -29,6 +32,7 @@ async def register(shop: Shop, email: str, password: str, display_name: str | No
         user_id = await accounts.add_user(tx, email=address, display_name=name, password_hash=password_hash)
         if user_id is None:
             raise EmailTaken
+        await send_link(shop, tx, user_id)
         return await sign_in(shop, tx, user_id, user_agent)
 
 
@@ -64,6 +68,7 @@ async def change_password(shop: Shop, viewer: Viewer, current: str | None, new: 
         if locked is None or locked.password_hash != user.password_hash:  # changed while this one was being checked
             raise InvalidCredentials("The current password is wrong.")
         await accounts.set_user(tx, user.id, password_hash=new_hash)
+        await spend_tokens(tx, user.id, *OPENS_A_SESSION)
         return await accounts.revoke_sessions(tx, user.id, keep=viewer.session_id)
 
 
@@ -125,6 +130,7 @@ async def make_administrator(shop: Shop, email: str, password: str | None) -> tu
             await accounts.set_user(tx, user.id, **details)
             if password_hash is not None:
                 await accounts.revoke_sessions(tx, user.id)
+                await spend_tokens(tx, user.id, *OPENS_A_SESSION)
         assert user_id is not None
         made = await accounts.find_user(tx, user_id)
         assert made is not None

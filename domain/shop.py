@@ -28,6 +28,10 @@ class Policy:
     time_zone: str = "UTC"
     providers: tuple[Provider, ...] = ()
 
+    def sign_in_url(self, provider: Provider) -> str:
+        """Where a sign-in through a provider begins; the provider sends the browser back to `/callback` below it."""
+        return f"{self.public_url}/auth/{provider.lower()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Shop:

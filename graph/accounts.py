@@ -20,6 +20,7 @@ from persistence import accounts as rows
 from persistence.accounts import Session as SessionRow
 from persistence.accounts import User as UserRow
 from persistence.cart import Cart as CartRow
+from persistence.identities import Provider
 from persistence.orders import Order as OrderRow
 
 
@@ -45,10 +46,17 @@ class User(Node):
 
     id: strawberry.ID = strawberry.field(resolver=own_id("User"), description="The user's global ID.")
     email: str = column("The address they sign in with and get mail at.")
+    is_email_verified: bool = column("Whether they proved that the address is theirs.")
     display_name: str = column("The name shown next to their reviews.")
     role: UserRole = column("What they may do.")
     is_active: bool = column("Whether they may sign in.")
     has_password: bool = column("Whether they can sign in with a password, or through a provider only.")
+
+    @field(list[Provider])
+    async def linked_providers(self: UserRow, info: Info) -> list[Provider]:
+        """The providers they can sign in through."""
+        return await info.context.loaders.providers_of_user.load(self.id)
+
     created_at: dt.datetime = column("When the account was created.")
 
     @field(Cart)

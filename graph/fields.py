@@ -40,16 +40,21 @@ def query(gate: Gate, graphql_type: Any = None) -> Callable[[Resolver], Strawber
     return lambda resolver: _field(resolver, graphql_type, [gate], gate)
 
 
-def mutation(gate: Gate) -> Callable[[Resolver], StrawberryField]:
+def mutation(gate: Gate, *, name: str | None = None) -> Callable[[Resolver], StrawberryField]:
     """A field of `Mutation`: refusals become members of its union, and what was loaded before it is forgotten."""
-    return lambda resolver: _field(resolver, None, [gate, FreshLoaders(), Refusals()], gate)
+    return lambda resolver: _field(resolver, None, [gate, FreshLoaders(), Refusals()], gate, name)
 
 
 def _field(
-    resolver: Resolver, graphql_type: Any, extensions: list[FieldExtension], gate: Gate | None
+    resolver: Resolver,
+    graphql_type: Any,
+    extensions: list[FieldExtension],
+    gate: Gate | None,
+    name: str | None = None,
 ) -> StrawberryField:
     declared: StrawberryField = strawberry.field(
         resolver,
+        name=name,
         description=described(resolver),
         graphql_type=graphql_type,
         extensions=extensions,

@@ -8,11 +8,12 @@ from typing import TypeVar
 
 from aiodataloader import DataLoader
 
-from persistence import accounts, cart, catalog, orders
+from persistence import accounts, cart, catalog, identities, orders
 from persistence.accounts import User
 from persistence.cart import CartItem
 from persistence.catalog import Author, Book, Genre
 from persistence.database import Reading
+from persistence.identities import Provider
 from persistence.orders import Address, OrderItem
 
 K = TypeVar("K", bound=Hashable)
@@ -42,6 +43,10 @@ class Loaders:
     @cached_property
     def user(self) -> DataLoader[uuid.UUID, User | None]:
         return self._one(accounts.list_users_by_id)
+
+    @cached_property
+    def providers_of_user(self) -> DataLoader[uuid.UUID, list[Provider]]:
+        return self._many(identities.list_providers_by_user)
 
     @cached_property
     def authors_of_book(self) -> DataLoader[uuid.UUID, list[Author]]:

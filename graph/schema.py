@@ -4,7 +4,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import create_type
 
-from graph import accounts, cart, catalog, nodes, orders, sessions, stockroom
+from graph import accounts, cart, catalog, identities, nodes, orders, resets, sessions, stockroom, verification
 from graph.gates import UserRole
 from graph.scalars import SCALARS
 
@@ -21,6 +21,7 @@ Query = create_type(
         catalog.author,
         accounts.me,
         orders.order,
+        identities.oauth_logins,
     ],
     description="What a visitor, a customer and an administrator can read.",
 )
@@ -30,9 +31,14 @@ Mutation = create_type(
     [
         sessions.register,
         sessions.login,
+        sessions.login_with_oauth,
         sessions.refresh_session,
         sessions.logout,
         sessions.revoke_session,
+        verification.request_email_verification,
+        verification.verify_email,
+        resets.request_password_reset,
+        resets.reset_password,
         accounts.change_password,
         accounts.update_profile,
         cart.add_to_cart,

@@ -6,7 +6,8 @@ from typing import Annotated
 import strawberry
 from strawberry import UNSET
 
-from domain import accounts, sessions
+from domain import accounts, identities, sessions
+from domain.errors import Refusal
 from domain.sessions import SessionTokens, SignedIn
 from graph.accounts import User
 from graph.context import Info
@@ -37,6 +38,13 @@ class LoginInput:
 
     email: str = column("The address of the account.")
     password: str = column("The password.")
+
+
+@input_shape()
+class LoginWithOAuthInput:
+    """The end of a sign-in through a provider."""
+
+    code: str = column("The one-time code that the callback added to the frontend's URL; it works for a minute.")
 
 
 @input_shape()
@@ -87,12 +95,12 @@ class AuthTokens:
         return self.access.expires_at
 
     @field()
-    def refresh_token(self: SessionTokens) -> str | None:
+    def refresh_token(self: SessionTokens, info: Info) -> str | None:
         """Traded for fresh tokens by `refreshSession`.
 
         `null` when the server keeps it in a cookie that scripts cannot read.
         """
-        return self.refresh
+        return None if info.context.cookie else self.refresh
 
 
 @shape(of=SignedIn)
@@ -119,6 +127,9 @@ class LoggedOut:
 
 RegisterResult = Annotated[LoggedIn | EmailTaken | InvalidInput, outcomes("RegisterResult", "register")]
 LoginResult = Annotated[LoggedIn | InvalidCredentials | AccountDeactivated, outcomes("LoginResult", "login")]
+LoginWithOAuthResult = Annotated[
+    LoggedIn | InvalidToken | AccountDeactivated, outcomes("LoginWithOAuthResult", "loginWithOAuth")
+]
 RefreshSessionResult = Annotated[
     SessionRefreshed | InvalidToken | AccountDeactivated, outcomes("RefreshSessionResult", "refreshSession")
 ]
@@ -129,18 +140,42 @@ RevokeSessionResult = Annotated[LoggedOut | NotFound, outcomes("RevokeSessionRes
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
+def kept(info: Info, signed_in: SignedIn) -> LoggedIn:
+    """Who has signed in, with the refresh token in the cookie where there is one."""
+    info.context.keep(signed_in.tokens)
+    return signed_in  # type: ignore[return-value]  # a row in place of LoggedIn
+
+
+def _presented(info: Info, given: str | None) -> str:
+    """The refresh token of the input, or the cookie's when the input has none."""
+    cookie = info.context.cookie
+    return (given or "") if isinstance(given, str) or cookie is None else (cookie.sent or "")
+
+
 @mutation(public)
 async def register(info: Info, input: Annotated[RegisterInput, argument("The new account.")]) -> RegisterResult | None:
-    """Creates an account and signs its owner in."""
+    """Creates an account, signs its owner in and emails them a verification link."""
     context = info.context
     name = input.display_name if input.display_name is not UNSET else None
-    return await accounts.register(context.shop, input.email, input.password, name, context.user_agent)  # type: ignore[return-value]  # a row in place of LoggedIn
+    return kept(info, await accounts.register(context.shop, input.email, input.password, name, context.user_agent))
 
 
 @mutation(public)
 async def login(info: Info, input: Annotated[LoginInput, argument("The credentials.")]) -> LoginResult | None:
     """Signs in with email and password. Takes as long for an unknown email as for a wrong password."""
-    return await sessions.login(info.context.shop, input.email, input.password, info.context.user_agent)  # type: ignore[return-value]  # a row in place of LoggedIn
+    context = info.context
+    return kept(info, await sessions.login(context.shop, input.email, input.password, context.user_agent))
+
+
+@mutation(public, name="loginWithOAuth")
+async def login_with_oauth(
+    info: Info, input: Annotated[LoginWithOAuthInput, argument("The code from the callback.")]
+) -> LoginWithOAuthResult | None:
+    """Finishes a sign-in that began at one of the `oauthLogins`.
+
+    Trades the one-time code that the callback handed to the frontend for a session.
+    """
+    return kept(info, await identities.log_in_with_code(info.context.shop, input.code, info.context.user_agent))
 
 
 @mutation(public)
@@ -151,13 +186,21 @@ async def refresh_session(
 
     Each refresh token works once; presenting a spent one ends the session it belongs to, for whoever holds it.
     """
-    return SessionRefreshed(tokens=await sessions.refresh_session(info.context.shop, input.refresh_token or ""))
+    try:
+        tokens = await sessions.refresh_session(info.context.shop, _presented(info, input.refresh_token))
+    except Refusal:
+        info.context.keep(None)
+        raise
+    info.context.keep(tokens)
+    return SessionRefreshed(tokens=tokens)
 
 
 @mutation(public)
 async def logout(info: Info, input: Annotated[LogoutInput, argument("Which sessions to end.")]) -> LogoutResult | None:
     """Ends the session that the refresh token belongs to, or all of the user's sessions."""
-    ended = await sessions.logout(info.context.shop, input.refresh_token or "", everywhere=input.everywhere)
+    token = _presented(info, input.refresh_token)
+    ended = await sessions.logout(info.context.shop, token, everywhere=input.everywhere)
+    info.context.keep(None)
     return LoggedOut(sessions_ended=ended)
 
 

@@ -1,0 +1,59 @@
+"""Resets: a forgotten password, and the link that gives a new one."""
+
+from typing import Annotated
+
+from domain import resets
+from graph.context import Info
+from graph.errors import AccountDeactivated, InvalidInput, InvalidToken
+from graph.fields import column, input_shape, mutation, outcomes, shape
+from graph.gates import public
+from graph.pagination import argument
+from graph.sessions import LoggedIn, kept
+
+
+@input_shape()
+class RequestPasswordResetInput:
+    """A forgotten password."""
+
+    email: str = column("The address of the account.")
+
+
+@input_shape()
+class ResetPasswordInput:
+    """A password reset link that was followed."""
+
+    token: str = column("The token in the link.")
+    new_password: str = column("The new password, 8 to 128 characters.")
+
+
+@shape()
+class PasswordResetRequested:
+    """If the address has an account, a reset link is on its way."""
+
+    email: str = column("The address that was given.")
+
+
+RequestPasswordResetResult = Annotated[
+    PasswordResetRequested | InvalidInput, outcomes("RequestPasswordResetResult", "requestPasswordReset")
+]
+ResetPasswordResult = Annotated[
+    LoggedIn | InvalidToken | InvalidInput | AccountDeactivated, outcomes("ResetPasswordResult", "resetPassword")
+]
+
+
+@mutation(public)
+async def request_password_reset(
+    info: Info, input: Annotated[RequestPasswordResetInput, argument("The address.")]
+) -> RequestPasswordResetResult | None:
+    """Emails a password reset link, if the address has an account. The answer is the same either way."""
+    await resets.request_password_reset(info.context.shop, input.email)
+    return PasswordResetRequested(email=input.email)
+
+
+@mutation(public)
+async def reset_password(
+    info: Info, input: Annotated[ResetPasswordInput, argument("The token and the new password.")]
+) -> ResetPasswordResult | None:
+    """Sets a new password with the token from the reset link, ends every other session and signs in."""
+    context = info.context
+    return kept(info, await resets.reset_password(context.shop, input.token, input.new_password, context.user_agent))

@@ -26,7 +26,7 @@ async def prebook(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> Pre
             raise BookInStock(book)
         prebooking_id = await prebookings.add_prebooking(tx, customer_id, book_id)
         if prebooking_id is None:
-            [known] = await prebookings.list_waiting_of_user(tx, customer_id, [book_id])
+            [known] = await prebookings.list_waiting_of_pairs(tx, [(customer_id, book_id)])
             raise AlreadyPrebooked(known)
         return await _prebooking(tx, prebooking_id)
 

@@ -17,7 +17,7 @@ async def add_to_wishlist(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID
         if not await catalog.hold_book(tx, book_id):
             raise NotFound("Book", book_id)
         await wishlist.add_wishlist_item(tx, customer_id, book_id)
-        [item] = await wishlist.list_wishlist_items_of_books(tx, customer_id, [book_id])
+        [item] = await wishlist.list_wishlist_items_of_pairs(tx, [(customer_id, book_id)])
         return item
 
 

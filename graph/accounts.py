@@ -16,12 +16,20 @@ from graph.ids import key_of, own_id
 from graph.nodes import Node, refetched
 from graph.orders import OrderConnection, StatusesArgument, orders_of
 from graph.pagination import After, Before, Connection, First, Last, argument
+from graph.prebookings import PrebookingConnection, prebookings_of
+from graph.prebookings import StatusesArgument as PrebookingStatuses
+from graph.reviews import ReviewConnection, reviews_of
+from graph.wishlist import WishlistConnection, wishlist_of
 from persistence import accounts as rows
 from persistence.accounts import Session as SessionRow
 from persistence.accounts import User as UserRow
 from persistence.cart import Cart as CartRow
 from persistence.identities import Provider
 from persistence.orders import Order as OrderRow
+from persistence.prebookings import Prebooking as PrebookingRow
+from persistence.reviews import Review as ReviewRow
+from persistence.reviews import ReviewList
+from persistence.wishlist import WishlistItem as WishlistItemRow
 
 
 @shape(of=SessionRow)
@@ -76,6 +84,43 @@ class User(Node):
     ) -> Connection[OrderRow]:
         """Their orders, the latest first."""
         return await orders_of(info, self.id, statuses, first, after, last, before)
+
+    @field(WishlistConnection)
+    async def wishlist(
+        self: UserRow,
+        info: Info,
+        first: First = UNSET,
+        after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
+    ) -> Connection[WishlistItemRow]:
+        """The books they saved, the latest first."""
+        return await wishlist_of(info, self.id, first, after, last, before)
+
+    @field(PrebookingConnection)
+    async def prebookings(
+        self: UserRow,
+        info: Info,
+        statuses: PrebookingStatuses = UNSET,
+        first: First = UNSET,
+        after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
+    ) -> Connection[PrebookingRow]:
+        """Their pre-bookings, the latest first."""
+        return await prebookings_of(info, self.id, statuses, first, after, last, before)
+
+    @field(ReviewConnection)
+    async def reviews(
+        self: UserRow,
+        info: Info,
+        first: First = UNSET,
+        after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
+    ) -> Connection[ReviewRow]:
+        """Their reviews, the latest first."""
+        return await reviews_of(info, ReviewList(user_id=self.id), first, after, last, before)
 
     @field(list[Session])
     async def sessions(self: UserRow, info: Info) -> list[SessionRow]:

@@ -26,11 +26,11 @@ def column(description: str, graphql_type: Any = None) -> Any:
     return strawberry.field(description=description, graphql_type=graphql_type)
 
 
-def field(graphql_type: Any = None, *, gate: Gate | None = None) -> Callable[[Resolver], Any]:
+def field(graphql_type: Any = None, *, gate: Gate | None = None, name: str | None = None) -> Callable[[Resolver], Any]:
     """A field that takes work. `graphql_type` names its type where the resolver gives rows back."""
 
     def declare(resolver: Resolver) -> Any:
-        return _field(resolver, graphql_type, [gate] if gate else [], gate)
+        return _field(resolver, graphql_type, [gate] if gate else [], gate, name)
 
     return declare
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from persistence import models
 from persistence.database import Reading, Transaction
 from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
+from persistence.pairs import PAIRS, Pair, paired, parameters
 from persistence.query import Query
 
 
@@ -44,9 +45,7 @@ _ids = bindparam("ids", type_=ARRAY(Uuid()))
 _waiting = _prebooking.status == PrebookingStatus.WAITING
 _BY_ID = Query(select(*PREBOOKING).where(_prebooking.id == _id), Prebooking)
 _LOCKED = Query(select(*PREBOOKING).where(_prebooking.id == _id).with_for_update(), Prebooking)
-_OF_USER = Query(
-    select(*PREBOOKING).where(_prebooking.user_id == _user_id, _prebooking.book_id == any_(_ids), _waiting), Prebooking
-)
+_BY_PAIRS = Query(select(*PREBOOKING).join(PAIRS, paired(_prebooking)).where(_waiting), Prebooking)
 _WAITING_COUNTS: Query[tuple[uuid.UUID, int]] = Query(
     select(_prebooking.book_id, func.count())
     .where(_prebooking.book_id == any_(_ids), _waiting)
@@ -62,11 +61,9 @@ async def find_prebooking(db: Reading | Transaction, prebooking_id: uuid.UUID) -
     return await db.first(_BY_ID, id=prebooking_id)
 
 
-async def list_waiting_of_user(
-    db: Reading | Transaction, user_id: uuid.UUID, book_ids: Iterable[uuid.UUID]
-) -> list[Prebooking]:
-    """Those of a user's pre-bookings of these books that are still waiting."""
-    return await db.all(_OF_USER, user_id=user_id, ids=list(book_ids))
+async def list_waiting_of_pairs(db: Reading | Transaction, pairs: Sequence[Pair]) -> list[Prebooking]:
+    """The pre-booking of each user and book that is still waiting."""
+    return await db.all(_BY_PAIRS, **parameters(pairs))
 
 
 async def count_waiting(reading: Reading, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, int]]:

@@ -17,10 +17,8 @@ from persistence import models
 from persistence.database import Reading, Transaction
 from persistence.orders import STANDS
 from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
+from persistence.pairs import PAIRS, Pair, paired, parameters
 from persistence.query import Query
-
-Pair = tuple[uuid.UUID, uuid.UUID]
-"""A user and a book."""
 
 
 class ReviewSort(StrEnum):
@@ -66,32 +64,19 @@ RATING = (_rating.book_id, *(getattr(_rating, name) for name in BookRating.__slo
 _living = _review.deleted_at.is_(None)
 _id = bindparam("id", type_=Uuid())
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
-_pairs = (
-    func.unnest(bindparam("users", type_=ARRAY(Uuid())), bindparam("books", type_=ARRAY(Uuid())))
-    .table_valued(column("user_id", Uuid()), column("book_id", Uuid()))
-    .render_derived()
-)
 _BY_ID = Query(select(*REVIEW).where(_review.id == _id, _living), Review)
 _LOCKED = Query(select(*REVIEW).where(_review.id == any_(_ids), _living).order_by(_review.id).with_for_update(), Review)
-_BY_PAIRS = Query(
-    select(*REVIEW)
-    .join(_pairs, (_review.user_id == _pairs.c.user_id) & (_review.book_id == _pairs.c.book_id))
-    .where(_living),
-    Review,
-)
+_BY_IDS = Query(select(*REVIEW).where(_review.id == any_(_ids), _living), Review)
+_BY_PAIRS = Query(select(*REVIEW).join(PAIRS, paired(_review)).where(_living), Review)
 _BOUGHT: Query[Pair] = Query(
-    select(_pairs.c.user_id, _pairs.c.book_id).where(
+    select(PAIRS.c.user_id, PAIRS.c.book_id).where(
         exists()
-        .where(models.Order.user_id == _pairs.c.user_id, STANDS)
-        .where(models.OrderItem.order_id == models.Order.id, models.OrderItem.book_id == _pairs.c.book_id)
+        .where(models.Order.user_id == PAIRS.c.user_id, STANDS)
+        .where(models.OrderItem.order_id == models.Order.id, models.OrderItem.book_id == PAIRS.c.book_id)
     ),
     lambda user_id, book_id: (user_id, book_id),
 )
 _RATINGS = Query(select(*RATING).where(_rating.book_id == any_(_ids)), BookRating)
-
-
-def _parameters(pairs: Sequence[Pair]) -> dict[str, list[uuid.UUID]]:
-    return {"users": [user for user, _ in pairs], "books": [book for _, book in pairs]}
 
 
 # ── Reads ─────────────────────────────────────────────────────────────────────────────────
@@ -102,14 +87,18 @@ async def find_review(db: Reading | Transaction, review_id: uuid.UUID) -> Review
     return await db.first(_BY_ID, id=review_id)
 
 
+async def list_reviews_by_id(reading: Reading, ids: Iterable[uuid.UUID]) -> list[Review]:
+    return await reading.all(_BY_IDS, ids=list(ids))
+
+
 async def list_reviews_of_pairs(db: Reading | Transaction, pairs: Sequence[Pair]) -> list[Review]:
     """The living review of each user and book that has one."""
-    return await db.all(_BY_PAIRS, **_parameters(pairs))
+    return await db.all(_BY_PAIRS, **parameters(pairs))
 
 
 async def list_bought(db: Reading | Transaction, pairs: Sequence[Pair]) -> list[Pair]:
     """Those of the pairs where the user has a confirmed or shipped order with the book."""
-    return await db.all(_BOUGHT, **_parameters(pairs))
+    return await db.all(_BOUGHT, **parameters(pairs))
 
 
 async def list_ratings(reading: Reading, book_ids: Iterable[uuid.UUID]) -> list[BookRating]:

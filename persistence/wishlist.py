@@ -2,17 +2,17 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sqlalchemy import Uuid, any_, bindparam, delete, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Uuid, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
 from persistence.database import Reading, Transaction
 from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
+from persistence.pairs import PAIRS, Pair, paired, parameters
 from persistence.query import Query
 
 
@@ -29,10 +29,7 @@ ITEM = tuple(getattr(_item, name) for name in WishlistItem.__slots__)
 
 _user_id = bindparam("user_id", type_=Uuid())
 _BY_ID = Query(select(*ITEM).where(_item.id == bindparam("id", type_=Uuid())), WishlistItem)
-_BY_BOOKS = Query(
-    select(*ITEM).where(_item.user_id == _user_id, _item.book_id == any_(bindparam("ids", type_=ARRAY(Uuid())))),
-    WishlistItem,
-)
+_BY_PAIRS = Query(select(*ITEM).join(PAIRS, paired(_item)), WishlistItem)
 _LATEST = Sort(_item.added_at.expression, descending=True)
 _COUNT = Query(
     select(func.count()).select_from(select(_item.id).where(_item.user_id == _user_id).limit(COUNT_LIMIT).subquery()),
@@ -50,10 +47,9 @@ async def find_wishlist_item(reading: Reading, item_id: uuid.UUID) -> WishlistIt
     return await reading.first(_BY_ID, id=item_id)
 
 
-async def list_wishlist_items_of_books(
-    db: Reading | Transaction, user_id: uuid.UUID, book_ids: Iterable[uuid.UUID]
-) -> list[WishlistItem]:
-    return await db.all(_BY_BOOKS, user_id=user_id, ids=list(book_ids))
+async def list_wishlist_items_of_pairs(db: Reading | Transaction, pairs: Sequence[Pair]) -> list[WishlistItem]:
+    """The item of each user and book that has one."""
+    return await db.all(_BY_PAIRS, **parameters(pairs))
 
 
 async def list_wishlist_items(reading: Reading, user_id: uuid.UUID, page: Page) -> Slice[WishlistItem]:

@@ -90,7 +90,8 @@ async def postgres(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 async def shop(open_shop: Shop, postgres: asyncpg.Connection) -> Shop:
     """The shop with empty shelves."""
     tables = ", ".join(table.name for table in Table.metadata.sorted_tables)
-    await postgres.execute(f"TRUNCATE {tables}")
+    await postgres.execute(f"TRUNCATE {tables}, pgqueuer, pgqueuer_log")
+    await postgres.execute("INSERT INTO sales_window (since) VALUES (now() - interval '90 days')")
     open_shop.counts.clear()
     return open_shop
 

@@ -9,9 +9,10 @@ from strawberry import UNSET
 from domain import accounts
 from graph.cart import Cart
 from graph.context import Info
-from graph.errors import InvalidCredentials, InvalidInput, NotFound, ProtectedAccount
+from graph.errors import InvalidInput, NotFound, ProtectedAccount
 from graph.fields import column, field, input_shape, mutation, outcomes, query, shape
 from graph.gates import UserRole, administrator, public, signed_in
+from graph.identities import Provider
 from graph.ids import key_of, own_id
 from graph.nodes import Node, refetched
 from graph.orders import OrderConnection, StatusesArgument, orders_of
@@ -24,7 +25,6 @@ from persistence import accounts as rows
 from persistence.accounts import Session as SessionRow
 from persistence.accounts import User as UserRow
 from persistence.cart import Cart as CartRow
-from persistence.identities import Provider
 from persistence.orders import Order as OrderRow
 from persistence.prebookings import Prebooking as PrebookingRow
 from persistence.reviews import Review as ReviewRow
@@ -60,7 +60,7 @@ class User(Node):
     is_active: bool = column("Whether they may sign in.")
     has_password: bool = column("Whether they can sign in with a password, or through a provider only.")
 
-    @field(list[Provider])
+    @field()
     async def linked_providers(self: UserRow, info: Info) -> list[Provider]:
         """The providers they can sign in through."""
         return await info.context.loaders.providers_of_user.load(self.id)
@@ -151,16 +151,6 @@ async def me(info: Info) -> UserRow | None:
 
 
 @input_shape()
-class ChangePasswordInput:
-    """A new password."""
-
-    current_password: str | None = strawberry.field(
-        default=UNSET, description="The current password. Left out when the account has none."
-    )
-    new_password: str = column("The new password, 8 to 128 characters.")
-
-
-@input_shape()
 class UpdateProfileInput:
     """Changes to a profile. A field left out stays as it is."""
 
@@ -187,13 +177,6 @@ class ReactivateUserInput:
 
 
 @shape()
-class PasswordChanged:
-    """The password has changed."""
-
-    sessions_ended: int = column("How many other sessions ended with it.")
-
-
-@shape()
 class ProfileUpdated:
     """The profile has changed."""
 
@@ -215,9 +198,6 @@ class UserReactivated:
     user: UserRow = column("The user.", User)
 
 
-ChangePasswordResult = Annotated[
-    PasswordChanged | InvalidCredentials | InvalidInput, outcomes("ChangePasswordResult", "changePassword")
-]
 UpdateProfileResult = Annotated[ProfileUpdated | InvalidInput, outcomes("UpdateProfileResult", "updateProfile")]
 DeactivateUserResult = Annotated[
     UserDeactivated | ProtectedAccount | NotFound, outcomes("DeactivateUserResult", "deactivateUser")
@@ -226,21 +206,6 @@ ReactivateUserResult = Annotated[UserReactivated | NotFound, outcomes("Reactivat
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
-
-
-@mutation(signed_in)
-async def change_password(
-    info: Info, input: Annotated[ChangePasswordInput, argument("The current and the new password.")]
-) -> ChangePasswordResult | None:
-    """Replaces the caller's password, or gives one to an account that only signs in through a provider.
-
-    Ends the caller's other sessions.
-    """
-    viewer = await info.context.signed_in()
-    ended = await accounts.change_password(
-        info.context.shop, viewer, input.current_password or None, input.new_password
-    )
-    return PasswordChanged(sessions_ended=ended)
 
 
 @mutation(signed_in)

@@ -3,7 +3,7 @@
 from graph.context import Info
 from graph.fields import column, query, shape, vocabulary
 from graph.gates import public
-from persistence.identities import Provider
+from persistence.identities import Provider as Provider  # with its description, for the types that have providers
 
 vocabulary(
     Provider,

@@ -1,14 +1,27 @@
-"""Resets: a forgotten password, and the link that gives a new one."""
+"""Passwords: a new one, with the old one or with the link from a letter."""
 
 from typing import Annotated
 
-from domain import resets
+import strawberry
+from strawberry import UNSET
+
+from domain import accounts, resets
 from graph.context import Info
-from graph.errors import AccountDeactivated, InvalidInput, InvalidToken
+from graph.errors import AccountDeactivated, InvalidCredentials, InvalidInput, InvalidToken
 from graph.fields import column, input_shape, mutation, outcomes, shape
-from graph.gates import public
+from graph.gates import public, signed_in
 from graph.pagination import argument
 from graph.sessions import LoggedIn, kept
+
+
+@input_shape()
+class ChangePasswordInput:
+    """A new password."""
+
+    current_password: str | None = strawberry.field(
+        default=UNSET, description="The current password. Left out when the account has none."
+    )
+    new_password: str = column("The new password, 8 to 128 characters.")
 
 
 @input_shape()
@@ -27,12 +40,22 @@ class ResetPasswordInput:
 
 
 @shape()
+class PasswordChanged:
+    """The password has changed."""
+
+    sessions_ended: int = column("How many other sessions ended with it.")
+
+
+@shape()
 class PasswordResetRequested:
     """If the address has an account, a reset link is on its way."""
 
     email: str = column("The address that was given.")
 
 
+ChangePasswordResult = Annotated[
+    PasswordChanged | InvalidCredentials | InvalidInput, outcomes("ChangePasswordResult", "changePassword")
+]
 RequestPasswordResetResult = Annotated[
     PasswordResetRequested | InvalidInput, outcomes("RequestPasswordResetResult", "requestPasswordReset")
 ]
@@ -57,3 +80,18 @@ async def reset_password(
     """Sets a new password with the token from the reset link, ends every other session and signs in."""
     context = info.context
     return kept(info, await resets.reset_password(context.shop, input.token, input.new_password, context.user_agent))
+
+
+@mutation(signed_in)
+async def change_password(
+    info: Info, input: Annotated[ChangePasswordInput, argument("The current and the new password.")]
+) -> ChangePasswordResult | None:
+    """Replaces the caller's password, or gives one to an account that only signs in through a provider.
+
+    Ends the caller's other sessions.
+    """
+    viewer = await info.context.signed_in()
+    ended = await accounts.change_password(
+        info.context.shop, viewer, input.current_password or None, input.new_password
+    )
+    return PasswordChanged(sessions_ended=ended)

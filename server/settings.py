@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.shop import Policy
 from persistence.database import PoolSettings
+from persistence.identities import Provider
 
 SHORTEST_SECRET = 32  # bytes
 LEAST_VARIETY = 8  # different characters
@@ -38,11 +39,20 @@ class Settings(BaseSettings):
     pool_timeout_seconds: Annotated[float, Field(gt=0)] = 2
     secret_key: Annotated[list[str], NoDecode] = []
     public_url: str | None = None
+    frontend_url: str | None = None
     currency: str = "EUR"
     access_token_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
     refresh_token_days: Annotated[int, Field(ge=1, le=365)] = 7
     session_max_days: Annotated[int, Field(ge=1, le=365)] = 30
     refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 0
+    refresh_token_cookie: bool | None = None
+    google_client_id: str | None = None
+    google_client_secret: str | None = None
+    google_issuer: str = "https://accounts.google.com"
+    github_client_id: str | None = None
+    github_client_secret: str | None = None
+    github_url: str = "https://github.com"
+    github_api_url: str = "https://api.github.com"
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 8
     graphiql: bool | None = None
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
@@ -83,8 +93,14 @@ class Settings(BaseSettings):
                 raise ValueError("SECRET_KEY must be set in production: try `openssl rand -base64 48`")
             if not self.public_url:
                 raise ValueError("PUBLIC_URL must be set in production, such as https://api.example.com")
-        if self.public_url and not _is_safe(self.public_url):
-            raise ValueError("PUBLIC_URL must begin with https://, unless its host is localhost")
+        for name in ("public_url", "frontend_url", "google_issuer", "github_url", "github_api_url"):
+            url = getattr(self, name)
+            if url and not _is_safe(url):
+                raise ValueError(f"{name.upper()} must begin with https://, unless its host is localhost")
+        for provider in ("GOOGLE", "GITHUB"):
+            id_, secret = f"{provider}_CLIENT_ID", f"{provider}_CLIENT_SECRET"
+            if bool(getattr(self, id_.lower())) != bool(getattr(self, secret.lower())):
+                raise ValueError(f"{id_} and {secret} must be set together, or neither of them")
         if self.database_url and not self.database_url.startswith(
             ("postgresql://", "postgres://", "postgresql+asyncpg://")
         ):
@@ -110,6 +126,16 @@ class Settings(BaseSettings):
         return self.public_url or f"http://localhost:{self.port}"
 
     @property
+    def refresh_tokens_in_cookie(self) -> bool:
+        return self.in_production if self.refresh_token_cookie is None else self.refresh_token_cookie
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """Those that are configured, in the order of the buttons."""
+        configured = {Provider.GOOGLE: self.google_client_id, Provider.GITHUB: self.github_client_id}
+        return tuple(provider for provider, client_id in configured.items() if client_id)
+
+    @property
     def pool(self) -> PoolSettings:
         return PoolSettings(
             self.pool_size, self.pool_max_overflow, self.pool_recycle_seconds, self.pool_timeout_seconds
@@ -126,6 +152,9 @@ class Settings(BaseSettings):
             session_lifetime=dt.timedelta(days=self.session_max_days),
             refresh_grace=dt.timedelta(seconds=self.refresh_grace_seconds),
             sweep_after=dt.timedelta(seconds=self.sweep_after_seconds),
+            public_url=self.issuer.rstrip("/"),
+            frontend_url=self.frontend_url,
+            providers=self.providers,
         )
 
 

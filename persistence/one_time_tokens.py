@@ -21,7 +21,7 @@ class Purpose(StrEnum):
 
 _token = models.OneTimeToken
 _hash = bindparam("token_hash", type_=BYTEA())
-_purpose = bindparam("purpose", type_=String())
+_purpose = bindparam("for_purpose", type_=String())
 _PROVES = _token.hash == _hash, _token.purpose == _purpose, _token.used_at.is_(None), _token.expires_at > func.now()
 _OWNER = Query(
     select(*accounts.USER).join(_token, _token.user_id == models.User.id).where(*_PROVES),
@@ -33,11 +33,11 @@ _ADD_FOR_ADDRESS = (
     .from_select(
         ["id", "user_id", "purpose", "hash", "expires_at"],
         select(
-            bindparam("id", type_=Uuid()),
+            bindparam("token_id", type_=Uuid()),
             models.User.id,
             _purpose,
             _hash,
-            bindparam("expires_at", type_=DateTime(timezone=True)),
+            bindparam("ends", type_=DateTime(timezone=True)),
         ).where(models.User.email == bindparam("email", type_=String())),
     )
     .returning(_token.user_id)
@@ -46,7 +46,7 @@ _ADD_FOR_ADDRESS = (
 
 async def find_owner(db: Reading | Transaction, purpose: Purpose, token_hash: bytes) -> User | None:
     """Whose it is, as long as it would still work."""
-    return await db.first(_OWNER, purpose=purpose, token_hash=token_hash)
+    return await db.first(_OWNER, for_purpose=purpose, token_hash=token_hash)
 
 
 async def add_token(
@@ -59,14 +59,14 @@ async def add_token_for_address(
     tx: Transaction, token_id: uuid.UUID, email: str, purpose: Purpose, token_hash: bytes, ends: dt.datetime
 ) -> uuid.UUID | None:
     """Whose it is; `None`, by the same statement, when nobody has the address."""
-    values = {"id": token_id, "email": email, "purpose": purpose, "token_hash": token_hash, "expires_at": ends}
+    values = {"token_id": token_id, "email": email, "for_purpose": purpose, "token_hash": token_hash, "ends": ends}
     owner: uuid.UUID | None = await tx.scalar(_ADD_FOR_ADDRESS, values)
     return owner
 
 
 async def spend_token(tx: Transaction, purpose: Purpose, token_hash: bytes) -> bool:
     """Of any number of callers with one token, one spends it; the others, and whoever comes late, do not."""
-    return await tx.scalar(_SPEND, {"purpose": purpose, "token_hash": token_hash}) is not None
+    return await tx.scalar(_SPEND, {"for_purpose": purpose, "token_hash": token_hash}) is not None
 
 
 async def spend_tokens(tx: Transaction, user_id: uuid.UUID, *purposes: Purpose) -> None:

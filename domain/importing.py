@@ -96,7 +96,9 @@ class Feed:
         first = self._rows_by_isbn.setdefault(isbn, row)
         if first != row:
             return Rejection(row, f"Row {first} has this ISBN already.")
-        return FeedBook(row, isbn, details, genre if "genre" in columns else None, copies)
+        if "genre" in columns:
+            details["genre_id"] = None  # until the genre is found
+        return FeedBook(row, isbn, details, genre, copies)
 
 
 def _converted(check: Checker, columns: Mapping[str, str]) -> dict[str, Any]:
@@ -152,6 +154,7 @@ def _date(check: Checker, text: str) -> dt.date | None:
 
 def cleaned(text: str, *, lines: bool = False) -> str:
     """What can be shown of it: feeds carry control characters and bytes that were decoded wrongly."""
+    text = text.replace("\r\n", "\n")
     kept = "".join(
         character if unicodedata.category(character) not in ("Cc", "Cs") or (lines and character == "\n") else " "
         for character in text

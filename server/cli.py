@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -193,28 +194,34 @@ async def _import(shop: Shop, file: Path, *, dry_run: bool, set_stock: bool) -> 
     )
     with Progress(*columns, console=err) as progress, _reader(file) as rows:
         task = progress.add_task("Importing", total=_count_rows(file))
-        for batch in batches(feed.read(number, row) for number, row in enumerate(rows, start=2)):
+        for batch in batches(starmap(feed.read, rows)):
             await import_batch(shop, batch, summary, set_stock=set_stock, dry_run=dry_run)
             progress.advance(task, len(batch))
     return summary
 
 
 @contextmanager
-def _reader(file: Path) -> Iterator[Iterator[dict[str, str]]]:
-    """The rows by column. Raises `Misconfigured` for a file that is no such feed."""
+def _reader(file: Path) -> Iterator[Iterator[tuple[int, dict[str, str]]]]:
+    """The rows by column, numbered as in a spreadsheet; blank ones are passed over.
+
+    Raises `Misconfigured` for a file that is no such feed.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.DictReader(text, restkey="", restval="")
-            header = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+            reader = csv.reader(text)
+            header = [name.strip().lower() for name in next(reader, [])]
             if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
                 raise Misconfigured(
                     f"{file} lacks the column {missing[0]}. Its first line must name {', '.join(REQUIRED_COLUMNS)}."
                 )
             if unknown := [name for name in header if name not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]:
                 err.print(f"Columns without a meaning here are passed over: {', '.join(unknown)}", highlight=False)
-            reader.fieldnames = header
-            known = {name for name in header if name in REQUIRED_COLUMNS + OPTIONAL_COLUMNS}
-            yield ({name: value for name, value in row.items() if name in known} for row in reader)
+            known = [(name, place) for place, name in enumerate(header) if name not in unknown]
+            yield (
+                (number, {name: values[place] if place < len(values) else "" for name, place in known})
+                for number, values in enumerate(reader, start=2)
+                if values
+            )
     except UnicodeDecodeError as error:
         raise Misconfigured(f"{file} is not in UTF-8: byte {error.start} of a block does not fit.") from error
     except csv.Error as error:

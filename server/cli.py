@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -53,7 +54,7 @@ def _opened(data: Path | None, *, migrated: bool = True) -> Iterator[Place]:
 
 
 def _fail(message: str) -> None:
-    err.print(f"[bold red]bookstore:[/] {message}", highlight=False)
+    err.print(f"[bold red]bookstore:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 

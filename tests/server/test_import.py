@@ -53,8 +53,8 @@ class Importer:
     settings: Settings
 
     async def begins(self, *arguments: str) -> asyncio.subprocess.Process:
-        environment = {
-            "PATH": os.environ["PATH"],
+        inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
+        environment = inherited | {
             "HOME": str(self.folder),
             "DATABASE_URL": str(self.settings.database_url),
             "ENVIRONMENT": "development",

@@ -19,7 +19,7 @@ from domain.validation import Checker, as_email, checking, is_clean
 from persistence import accounts
 from persistence.accounts import RefreshToken, User, Viewer
 from persistence.database import Transaction
-from persistence.faults import retried
+from persistence.faults import Conflict, retried
 from persistence.models import new_id
 
 USER_AGENT_LENGTH = 300
@@ -280,7 +280,8 @@ async def make_administrator(shop: Shop, email: str, password: str | None) -> tu
             await accounts.set_user(tx, user.id, **details)
             if password_hash is not None:
                 await accounts.revoke_sessions(tx, user.id)
-        assert user_id is not None
+        if user_id is None:
+            raise Conflict  # somebody registered the address a moment ago
         made = await accounts.find_user(tx, user_id)
         assert made is not None
         return made, user is None

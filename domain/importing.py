@@ -216,8 +216,9 @@ async def _add(tx: Transaction, books: list[FeedBook]) -> None:
     authors = dict(zip(names, await ensure_authors(tx, names), strict=True))
     slugs = await free_slugs(tx, models.Book, [book.details["title"] for book in books])
     ids = [models.new_id() for _ in books]
+    blank = dict.fromkeys(name for book in books for name in _columns(book.details)) | {"author_names": ""}
     rows = [
-        _columns(book.details) | {"id": id_, "isbn": book.isbn, "slug": slug, "stock_quantity": book.stock or 0}
+        blank | _columns(book.details) | {"id": id_, "isbn": book.isbn, "slug": slug, "stock_quantity": book.stock or 0}
         for id_, slug, book in zip(ids, slugs, books, strict=True)
     ]
     await catalog.add_books(tx, rows)

@@ -1,6 +1,7 @@
 """The catalogue: books, authors and genres."""
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -39,6 +40,9 @@ from persistence.listing import BookSort as Sorts
 
 SEARCH_LENGTH = 200
 MOST_VALUES = 100
+MOST_WORDS = 16
+"""Of a search's words the longest count: they are the rarest."""
+WORD_BREAKS = re.compile(r"[!-/:-@\[-`{-~]")
 
 BookSort = vocabulary(
     Sorts,
@@ -236,10 +240,11 @@ def _may_be_misspelt(wanted: BookList) -> bool:
 
 def _wanted(search: str | None, narrow: BookFilter | None, sort: Sorts | None) -> BookList:
     text = _clean("search", search) if search not in (None, UNSET) else None
+    isbn = as_isbn(text) if text else None
+    text = _distinct(text) if text else text
     chosen = sort or (Sorts.RELEVANCE if text is not None else Sorts.NEWEST)
     if chosen is Sorts.RELEVANCE and text is None:
         chosen = Sorts.NEWEST
-    isbn = as_isbn(text) if text else None
     if isbn:
         text, chosen = None, Sorts.NEWEST if chosen is Sorts.RELEVANCE else chosen
     if not narrow:
@@ -256,6 +261,13 @@ def _wanted(search: str | None, narrow: BookFilter | None, sort: Sorts | None) -
         price_max=price.max if price.max is not UNSET else None,
         in_stock=narrow.in_stock if narrow.in_stock is not UNSET else None,
     )
+
+
+def _distinct(text: str) -> str:
+    """Each word once, and not those that begin another: they find nothing else, and each costs its time."""
+    words = dict.fromkeys(WORD_BREAKS.sub(" ", text.casefold()).split())
+    telling = [word for word in words if not any(other != word and other.startswith(word) for other in words)]
+    return " ".join(sorted(telling, key=len, reverse=True)[:MOST_WORDS])
 
 
 def _values(name: str, values: list[Any] | None) -> tuple[str, ...] | None:

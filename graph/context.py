@@ -34,8 +34,9 @@ class Context:
         return self._loaders
 
     def forget(self) -> None:
-        """Whatever was loaded may be about to change."""
+        """Whatever was known may have changed, the caller's own rights included."""
         self._loaders = None
+        self._viewer = None
 
     async def viewer(self) -> Viewer | None:
         """`None` for a visitor.

@@ -42,7 +42,7 @@ def query(gate: Gate, graphql_type: Any = None) -> Callable[[Resolver], Strawber
 
 def mutation(gate: Gate) -> Callable[[Resolver], StrawberryField]:
     """A field of `Mutation`: refusals become members of its union, and what was loaded before it is forgotten."""
-    return lambda resolver: _field(resolver, None, [gate, FreshLoaders(), Refusals()], gate)
+    return lambda resolver: _field(resolver, None, [Fresh(), gate, Refusals()], gate)
 
 
 def _field(
@@ -58,7 +58,7 @@ def _field(
     return declared
 
 
-class FreshLoaders(FieldExtension):
+class Fresh(FieldExtension):
     async def resolve_async(self, next_: Resolver, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
         info.context.forget()
         return await next_(source, info, **arguments)

@@ -13,7 +13,7 @@ from persistence.accounts import User
 from persistence.cart import CartItem
 from persistence.catalog import Author, Book, Genre
 from persistence.database import Reading
-from persistence.orders import Address, OrderItem
+from persistence.orders import Address, Order, OrderItem
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -42,6 +42,10 @@ class Loaders:
     @cached_property
     def user(self) -> DataLoader[uuid.UUID, User | None]:
         return self._one(accounts.list_users_by_id)
+
+    @cached_property
+    def order(self) -> DataLoader[uuid.UUID, Order | None]:
+        return self._one(orders.list_orders_by_id)
 
     @cached_property
     def authors_of_book(self) -> DataLoader[uuid.UUID, list[Author]]:

@@ -38,7 +38,6 @@ BREACHES = (
     ("ck_books_price", "UPDATE books SET price = 0"),
     ("ck_books_price", "UPDATE books SET price = -0.01"),
     ("ck_books_stock_quantity", "UPDATE books SET stock_quantity = -1"),
-    ("ck_books_stock_quantity", "UPDATE books SET stock_quantity = 1000001"),
     ("ck_cart_items_quantity", "UPDATE cart_items SET quantity = 0"),
     ("ck_cart_items_quantity", "UPDATE cart_items SET quantity = 1000"),
     ("ck_mock_payments_status", "UPDATE mock_payments SET status = 'MAYBE'"),

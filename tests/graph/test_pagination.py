@@ -95,6 +95,7 @@ FORGED = JSON | st.tuples(JSON | st.just(KEPT), JSON | st.just(KEPT) | st.uuids(
 @example(name="books found", forged=(KEPT, 7), way="after")
 @example(name="orders", forged=(KEPT, None), way="before")
 @example(name="authors", forged=7, way="after")
+@example(name="books by PRICE_ASC", forged=("99999999999.99", KEPT), way="after")
 async def test_forged_cursors_do_no_harm(reader: Visitor, name: str, forged: Any, way: str) -> None:
     listing = LISTS[name]
     cursor = (await listing.page(reader, first=1))["pageInfo"]["endCursor"]

@@ -91,6 +91,7 @@ def serve(
         settings = found.settings.model_copy(
             update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
         )
+        asyncio.run(_try_address(settings.host, settings.port))
         loaded = _in_shop(found, lambda shop: _stock_shelves(shop, wanted=found.is_embedded and not no_demo))
         _welcome(settings.host, settings.port, found, loaded, playground=settings.playground)
         export(settings)
@@ -107,6 +108,15 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=15,
         )
+
+
+async def _try_address(host: str, port: int) -> None:
+    try:
+        (await asyncio.start_server(lambda *_: None, host, port)).close()
+    except OSError as error:
+        raise Misconfigured(
+            f"Cannot listen at {host}:{port}: {error.strerror}. Choose others with --host and --port."
+        ) from error
 
 
 async def _stock_shelves(shop: Shop, *, wanted: bool) -> int:
@@ -126,7 +136,11 @@ def _welcome(host: str, port: int, found: Place, loaded: int, *, playground: boo
     )
     if loaded:
         out.print(f"  Catalogue     {loaded} demo books loaded")
-    out.print("  Administrator [cyan]bookstore admin create you@example.com[/]  (in another terminal)")
+    where = f" --data {found.data}" if found.data not in (None, DEFAULT_DATA.resolve()) else ""
+    out.print(
+        f"  Administrator [cyan]bookstore admin create you@example.com{where}[/]  (in another terminal)",
+        soft_wrap=True,
+    )
     out.print("  Stop          Ctrl+C")
     out.print()
 
@@ -143,12 +157,10 @@ def migrate(
     from server import migrating
 
     with _opened(data, migrated=False) as found:
-        if not check:
-            try:
-                migrating.migrate(found.url)
-            except OSError as error:
-                raise Misconfigured(f"The database cannot be reached: {error}. Check DATABASE_URL.") from error
-        if problem := asyncio.run(migrating.problem_with(found.url)):
+        problem = asyncio.run(migrating.problem_with(found.url))
+        if problem == migrating.BEHIND and not check:
+            problem = migrating.problem_of(found.url)
+        if problem:
             raise Misconfigured(problem)
         out.print("The database is up to date.")
 
@@ -185,7 +197,7 @@ def import_feed(
 
 
 async def _import(shop: Shop, file: Path, *, dry_run: bool, set_stock: bool) -> Summary:
-    summary, feed = Summary(), Feed()
+    summary, feed, total = Summary(), Feed(), _count_rows(file)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -194,7 +206,7 @@ async def _import(shop: Shop, file: Path, *, dry_run: bool, set_stock: bool) -> 
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err) as progress, _reader(file) as rows:
-        task = progress.add_task("Importing", total=_count_rows(file))
+        task = progress.add_task("Importing", total=total)
         for batch in batches(starmap(feed.read, rows)):
             await import_batch(shop, batch, summary, set_stock=set_stock, dry_run=dry_run)
             progress.advance(task, len(batch))
@@ -252,10 +264,13 @@ def _tell(summary: Summary, report: Path, *, dry_run: bool) -> None:
 
 
 def _write_report(rejections: list[Rejection], report: Path) -> None:
-    with report.open("w", encoding="utf-8", newline="") as text:
-        writer = csv.writer(text)
-        writer.writerow(("row", "reason"))
-        writer.writerows((rejection.row, rejection.reason) for rejection in rejections)
+    try:
+        with report.open("w", encoding="utf-8", newline="") as text:
+            writer = csv.writer(text)
+            writer.writerow(("row", "reason"))
+            writer.writerows((rejection.row, rejection.reason) for rejection in rejections)
+    except OSError as error:
+        _fail(f"{report} cannot list the rows left out: {error.strerror}. Name another file with --report.")
 
 
 # ── Administrators ────────────────────────────────────────────────────────────────────────

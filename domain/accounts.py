@@ -11,7 +11,7 @@ from domain.validation import Checker, as_email, checking
 from domain.verification import send_link
 from persistence import accounts
 from persistence.accounts import User, Viewer
-from persistence.faults import retried
+from persistence.faults import Conflict, retried
 from persistence.one_time_tokens import spend_tokens
 
 SHORTEST_NAME, LONGEST_NAME = 2, 50
@@ -131,7 +131,8 @@ async def make_administrator(shop: Shop, email: str, password: str | None) -> tu
             if password_hash is not None:
                 await accounts.revoke_sessions(tx, user.id)
                 await spend_tokens(tx, user.id, *OPENS_A_SESSION)
-        assert user_id is not None
+        if user_id is None:
+            raise Conflict  # somebody registered the address a moment ago
         made = await accounts.find_user(tx, user_id)
         assert made is not None
         return made, user is None

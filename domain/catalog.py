@@ -144,14 +144,14 @@ async def delete_book(shop: Shop, book_id: uuid.UUID) -> None:
 async def ensure_authors(tx: Transaction, names: Sequence[str]) -> list[uuid.UUID]:
     """The ids of these authors; unknown names become new authors."""
     known = await catalog.find_authors_by_name(tx, names)
-    unknown = {name.lower(): name for name in names if name.lower() not in known}
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
     if unknown:
-        slugs = await free_slugs(tx, models.Author, list(unknown.values()))
-        await catalog.add_authors(tx, dict(zip(unknown.values(), slugs, strict=True)))
+        slugs = await free_slugs(tx, models.Author, unknown)
+        await catalog.add_authors(tx, dict(zip(unknown, slugs, strict=True)))
         known = await catalog.find_authors_by_name(tx, names)
-    if any(name.lower() not in known for name in names):
+    if any(name not in known for name in names):
         raise Conflict  # somebody took the slug a moment ago
-    return [known[name.lower()] for name in names]
+    return [known[name] for name in names]
 
 
 async def free_slugs(tx: Transaction, table: catalog.Slugged, names: Sequence[str]) -> list[str]:

@@ -96,7 +96,9 @@ class Feed:
         first = self._rows_by_isbn.setdefault(isbn, row)
         if first != row:
             return Rejection(row, f"Row {first} has this ISBN already.")
-        return FeedBook(row, isbn, details, genre if "genre" in columns else None, copies)
+        if "genre" in columns:
+            details["genre_id"] = None  # until the genre is found
+        return FeedBook(row, isbn, details, genre, copies)
 
 
 def _converted(check: Checker, columns: Mapping[str, str]) -> dict[str, Any]:
@@ -152,6 +154,7 @@ def _date(check: Checker, text: str) -> dt.date | None:
 
 def cleaned(text: str, *, lines: bool = False) -> str:
     """What can be shown of it: feeds carry control characters and bytes that were decoded wrongly."""
+    text = text.replace("\r\n", "\n")
     kept = "".join(
         character if unicodedata.category(character) not in ("Cc", "Cs") or (lines and character == "\n") else " "
         for character in text
@@ -213,8 +216,9 @@ async def _add(tx: Transaction, books: list[FeedBook]) -> None:
     authors = dict(zip(names, await ensure_authors(tx, names), strict=True))
     slugs = await free_slugs(tx, models.Book, [book.details["title"] for book in books])
     ids = [models.new_id() for _ in books]
+    blank = dict.fromkeys(name for book in books for name in _columns(book.details)) | {"author_names": ""}
     rows = [
-        _columns(book.details) | {"id": id_, "isbn": book.isbn, "slug": slug, "stock_quantity": book.stock or 0}
+        blank | _columns(book.details) | {"id": id_, "isbn": book.isbn, "slug": slug, "stock_quantity": book.stock or 0}
         for id_, slug, book in zip(ids, slugs, books, strict=True)
     ]
     await catalog.add_books(tx, rows)

@@ -30,7 +30,7 @@ from domain.errors import (
 from domain.payments import Approved, Outcome
 from domain.shop import Shop
 from domain.stock import move_stock
-from domain.validation import checking, invalid
+from domain.validation import Checker, checking, invalid
 from persistence import cart, catalog, orders, sales
 from persistence.accounts import User
 from persistence.database import Transaction
@@ -45,6 +45,7 @@ TOKEN_LENGTH = 500
 ADDRESS_LENGTH = 200
 LARGEST_TOTAL = Decimal("9999999999.99")
 CHARGE_TIMEOUT = 30  # seconds
+ANSWER_WAIT = 8  # seconds that a customer waits for the payment, below what a request may take
 REPLAY_WAIT = 5  # seconds
 REPLAY_POLL = 0.1  # seconds
 RETRY_AFTER = 5  # seconds
@@ -76,8 +77,18 @@ async def checkout(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Or
     order = await _reserve(shop, customer_id, purchase)
     if order is None:
         return await _replay(shop, customer_id, purchase)
-    outcome = await _charge(shop, order)
-    return _told(await settle(shop, order.id, outcome))
+    payment = asyncio.create_task(_pay(shop, order))
+    shop.under_way.add(payment)
+    payment.add_done_callback(shop.under_way.discard)
+    try:
+        async with asyncio.timeout(ANSWER_WAIT):
+            return _told(await asyncio.shield(payment))
+    except TimeoutError as error:  # the payment goes on; the same key will find what became of it
+        raise Busy(RETRY_AFTER) from error
+
+
+async def _pay(shop: Shop, order: Order) -> Order:
+    return await settle(shop, order.id, await _charge(shop, order))
 
 
 @retried
@@ -146,8 +157,9 @@ async def _charge(shop: Shop, order: Order) -> Outcome:
     try:
         async with asyncio.timeout(CHARGE_TIMEOUT):
             return await shop.payments.charge(str(order.id), order.total, order.currency, order.payment_token)
-    except (TimeoutError, OSError, Unavailable) as error:  # what became of it is for the sweeper to find out
-        log.warning("charge_unanswered", order=order.number)
+    except Exception as error:  # what became of it is for the sweeper to find out
+        expected = isinstance(error, (TimeoutError, OSError, Unavailable))
+        log.warning("charge_unanswered", order=order.number, exc_info=not expected)
         raise Busy(RETRY_AFTER) from error
 
 
@@ -214,7 +226,21 @@ def _checked(purchase: Purchase) -> Purchase:
             country=check.country(("shippingAddress", "country"), purchase.address.country),
             phone=check.optional(("shippingAddress", "phone"), purchase.address.phone, ADDRESS_LENGTH),
         )
-    return Purchase(key, purchase.expected_total, address, token)
+        total = None if purchase.expected_total is None else _checked_total(check, purchase.expected_total)
+    return Purchase(key, total, address, token)
+
+
+def _checked_total(check: Checker, total: Decimal) -> Decimal:
+    path = ("expectedTotal",)
+    if total < 0:
+        check.refuse(path, Rule.TOO_SMALL, "A total is never below zero.")
+    elif total > LARGEST_TOTAL:
+        check.refuse(path, Rule.TOO_LARGE, f"An order can cost {LARGEST_TOTAL:,} at most.")
+    elif total != round(total, 2):
+        check.refuse(path, Rule.MALFORMED, "A total has two decimals at most.")
+    else:
+        return round(total, 2)
+    return total
 
 
 # ── After the purchase ────────────────────────────────────────────────────────────────────

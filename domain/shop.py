@@ -1,7 +1,9 @@
 """The shop: what its domain functions are handed to work with."""
 
+import asyncio
 import datetime as dt
 from dataclasses import dataclass, field
+from typing import Any
 
 from domain.passwords import Passwords
 from domain.payments import Payments
@@ -41,3 +43,5 @@ class Shop:
     tokens: Tokens
     policy: Policy = Policy()
     counts: RecentCounts = field(default_factory=RecentCounts)
+    under_way: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Payments whose customers may have gone; they are finished before the shop closes."""

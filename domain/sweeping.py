@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 
@@ -37,13 +39,23 @@ async def sweep(shop: Shop) -> int:
     touched = 0
     while (order := await _next_pending(shop)) is not None:
         touched += 1
-        await _settle_pending(shop, order)
+        await _left_for_later(_settle_pending(shop, order), order)
     while (order := await _next_refund(shop)) is not None:
         touched += 1
-        await _refund(shop, order)
+        await _left_for_later(_refund(shop, order), order)
     async with shop.database.transaction() as tx:
         await sales.move_sales_window(tx)
     return touched
+
+
+async def _left_for_later(work: Coroutine[Any, Any, None], order: Order) -> None:
+    """What cannot be done for one order now does not keep the others waiting: its next try comes after its lease."""
+    try:
+        await work
+    except (TimeoutError, OSError, Unavailable):
+        log.warning("order_postponed", order=order.number)
+    except Exception:
+        log.exception("order_postponed", order=order.number)
 
 
 async def _next_pending(shop: Shop) -> Order | None:
@@ -53,12 +65,8 @@ async def _next_pending(shop: Shop) -> Order | None:
 
 
 async def _settle_pending(shop: Shop, order: Order) -> None:
-    try:
-        async with asyncio.timeout(ASK_TIMEOUT):
-            outcome = await shop.payments.find(str(order.id))
-    except (TimeoutError, OSError, Unavailable):
-        log.warning("payment_unknown", order=order.number)
-        return
+    async with asyncio.timeout(ASK_TIMEOUT):
+        outcome = await shop.payments.find(str(order.id))
     settled = await settle(shop, order.id, outcome)
     log.info("order_swept", order=order.number, status=settled.status)
 
@@ -70,12 +78,8 @@ async def _next_refund(shop: Shop) -> Order | None:
 
 async def _refund(shop: Shop, order: Order) -> None:
     """Gives the money back, or calls off a charge that may still be on its way."""
-    try:
-        async with asyncio.timeout(ASK_TIMEOUT):
-            await shop.payments.refund(str(order.id))
-    except (TimeoutError, OSError, Unavailable):
-        log.warning("refund_postponed", order=order.number)
-        return
+    async with asyncio.timeout(ASK_TIMEOUT):
+        await shop.payments.refund(str(order.id))
     async with shop.database.transaction() as tx:
         await orders.set_order(tx, order.id, refunded_at=dt.datetime.now(dt.UTC), refund_due_at=None)
     log.info("refunded", order=order.number)

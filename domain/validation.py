@@ -140,7 +140,7 @@ def is_clean(text: str, *, lines: bool = False) -> bool:
 
 
 def as_isbn(value: str) -> str | None:
-    if len(value) > 40 or not value.isascii():
+    if not re.fullmatch(r"[0-9Xx -]{1,40}", value.strip()):
         return None
     try:
         number: str = isbn_numbers.to_isbn13(isbn_numbers.validate(value))

@@ -51,8 +51,9 @@ class Context:
         return self._loaders
 
     def forget(self) -> None:
-        """Whatever was loaded may be about to change."""
+        """Whatever was known may have changed, the caller's own rights included."""
         self._loaders = None
+        self._viewer = None
 
     def keep(self, tokens: SessionTokens | None) -> None:
         """In the cookie, where there is one; `None` empties it."""

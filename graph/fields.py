@@ -42,7 +42,7 @@ def query(gate: Gate, graphql_type: Any = None) -> Callable[[Resolver], Strawber
 
 def mutation(gate: Gate, *, name: str | None = None) -> Callable[[Resolver], StrawberryField]:
     """A field of `Mutation`: refusals become members of its union, and what was loaded before it is forgotten."""
-    return lambda resolver: _field(resolver, None, [gate, FreshLoaders(), Refusals()], gate, name)
+    return lambda resolver: _field(resolver, None, [Fresh(), gate, Refusals()], gate, name)
 
 
 def _field(
@@ -63,7 +63,7 @@ def _field(
     return declared
 
 
-class FreshLoaders(FieldExtension):
+class Fresh(FieldExtension):
     async def resolve_async(self, next_: Resolver, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
         info.context.forget()
         return await next_(source, info, **arguments)

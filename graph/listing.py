@@ -1,5 +1,6 @@
 """Lists of books and authors: search, filters, sorts and facets."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -40,6 +41,9 @@ T = TypeVar("T")
 
 SEARCH_LENGTH = 200
 MOST_VALUES = 100
+MOST_WORDS = 16
+"""Of a search's words the longest count: they are the rarest."""
+WORD_BREAKS = re.compile(r"[!-/:-@\[-`{-~]")
 
 Book: Any = Annotated["Book", strawberry.lazy("graph.catalog")]
 Author: Any = Annotated["Author", strawberry.lazy("graph.catalog")]
@@ -226,10 +230,11 @@ def _may_be_misspelt(wanted: BookList) -> bool:
 
 def _wanted(search: str | None, narrow: BookFilter | None, sort: Sorts | None) -> BookList:
     text = clean("search", search) if search not in (None, UNSET) else None
+    isbn = as_isbn(text) if text else None
+    text = _distinct(text) if text else text
     chosen = sort or (Sorts.RELEVANCE if text is not None else Sorts.NEWEST)
     if chosen is Sorts.RELEVANCE and text is None:
         chosen = Sorts.NEWEST
-    isbn = as_isbn(text) if text else None
     if isbn:
         text, chosen = None, Sorts.NEWEST if chosen is Sorts.RELEVANCE else chosen
     if not narrow:
@@ -247,6 +252,13 @@ def _wanted(search: str | None, narrow: BookFilter | None, sort: Sorts | None) -
         min_rating=_rating(narrow.min_rating),
         in_stock=narrow.in_stock if narrow.in_stock is not UNSET else None,
     )
+
+
+def _distinct(text: str) -> str:
+    """Each word once, and not those that begin another: they find nothing else, and each costs its time."""
+    words = dict.fromkeys(WORD_BREAKS.sub(" ", text.casefold()).split())
+    telling = [word for word in words if not any(other != word and other.startswith(word) for other in words)]
+    return " ".join(sorted(telling, key=len, reverse=True)[:MOST_WORDS])
 
 
 def _rating(least: float | None) -> Decimal | None:

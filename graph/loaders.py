@@ -14,7 +14,7 @@ from persistence.cart import CartItem
 from persistence.catalog import Author, Book, Genre
 from persistence.database import Reading
 from persistence.identities import Provider
-from persistence.orders import Address, OrderItem
+from persistence.orders import Address, Order, OrderItem
 from persistence.pairs import Pair
 from persistence.prebookings import Prebooking
 from persistence.reviews import BookRating, Review
@@ -51,6 +51,10 @@ class Loaders:
     @cached_property
     def providers_of_user(self) -> DataLoader[uuid.UUID, list[Provider]]:
         return self._many(identities.list_providers_by_user)
+
+    @cached_property
+    def order(self) -> DataLoader[uuid.UUID, Order | None]:
+        return self._one(orders.list_orders_by_id)
 
     @cached_property
     def authors_of_book(self) -> DataLoader[uuid.UUID, list[Author]]:

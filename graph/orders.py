@@ -65,14 +65,14 @@ class OrderItem:
         return await info.context.loaders.book.load(self.book_id) if self.book_id else None
 
     @field()
-    def unit_price(self: OrderItemRow, info: Info) -> Money:
+    def unit_price(self: OrderItemRow) -> Money:
         """What one copy cost on the day of the purchase."""
-        return Money(amount=self.unit_price, currency=info.context.shop.policy.currency)
+        return Money(amount=self.unit_price, currency=self.currency)
 
     @field()
-    def line_total(self: OrderItemRow, info: Info) -> Money:
+    def line_total(self: OrderItemRow) -> Money:
         """What these copies cost."""
-        return Money(amount=self.line_total, currency=info.context.shop.policy.currency)
+        return Money(amount=self.line_total, currency=self.currency)
 
 
 @shape(of=AddressRow)
@@ -151,7 +151,7 @@ async def orders_of(
 
 async def _find_order(info: Info, key: uuid.UUID) -> OrderRow | None:
     viewer = await info.context.viewer()
-    order = await rows.find_order(info.context.reading, key) if viewer else None
+    order = await info.context.loaders.order.load(key) if viewer else None
     return order if viewer and order and orders.may_see(order, viewer.user) else None
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alembic.config import Config
-from sqlalchemy import make_url
+
+from persistence.database import driver_address
 
 
 @contextmanager
@@ -13,4 +14,4 @@ def database_url(config: Config) -> Iterator[str]:
     url = config.attributes.get("url") or os.environ.get("DATABASE_URL")
     if not url:
         raise SystemExit("Set DATABASE_URL, or use `bookstore migrate`.")
-    yield make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+    yield driver_address(url)

@@ -61,7 +61,6 @@ class RefreshToken:
     session_id: uuid.UUID
     used_at: dt.datetime | None
     expires_at: dt.datetime
-    session_created_at: dt.datetime
     session_expires_at: dt.datetime
     session_revoked_at: dt.datetime | None
     user_id: uuid.UUID
@@ -179,7 +178,6 @@ _token_columns = (
     models.RefreshToken.session_id,
     models.RefreshToken.used_at,
     models.RefreshToken.expires_at,
-    models.Session.created_at,
     models.Session.expires_at,
     models.Session.revoked_at,
     models.User.id,

@@ -263,9 +263,9 @@ async def list_taken_slugs(tx: Transaction, table: Slugged, slugs: Sequence[str]
 
 
 async def find_authors_by_name(tx: Transaction, names: Iterable[str]) -> dict[str, uuid.UUID]:
-    """Ids by lower-case name."""
+    """Ids by the names as they are given. Letter case aside, as PostgreSQL sees it: it differs from Python on `İ`."""
     wanted = func.unnest(bindparam("names", type_=ARRAY(String()))).table_valued("name").render_derived()
-    statement = select(func.lower(wanted.c.name), models.Author.id).join(
+    statement = select(wanted.c.name, models.Author.id).join(
         models.Author, func.lower(models.Author.name) == func.lower(wanted.c.name)
     )
     pairs: Query[tuple[str, uuid.UUID]] = Query(statement, lambda name, id_: (name, id_))
@@ -283,7 +283,7 @@ async def add_book_authors(tx: Transaction, authors_by_book: dict[uuid.UUID, lis
     rows = [
         {"book_id": book_id, "position": position, "author_id": author_id}
         for book_id, author_ids in authors_by_book.items()
-        for position, author_id in enumerate(author_ids)
+        for position, author_id in enumerate(dict.fromkeys(author_ids))
     ]
     if rows:
         await tx.run(insert(models.BookAuthor), rows)

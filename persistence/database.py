@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import asyncpg
-from sqlalchemy import Executable, make_url, text
+from sqlalchemy import Executable, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -36,6 +36,11 @@ class PoolSettings:
     max_overflow: int = 10
     recycle_seconds: int = 1800
     timeout_seconds: float = 2.0
+
+
+def driver_address(url: str) -> str:
+    """The address as asyncpg reads it, several hosts, `sslmode` and `target_session_attrs` included."""
+    return url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
 class Transaction:
@@ -132,20 +137,17 @@ class Database:
     """PostgreSQL as the shop knows it. Open it with `async with`."""
 
     def __init__(self, url: str, pool: PoolSettings | None = None) -> None:
-        self._url = make_url(url).set(drivername="postgresql+asyncpg")
+        self._address = driver_address(url)
         self._settings = pool or PoolSettings()
         self._engine = create_async_engine(
-            self._url,
+            "postgresql+asyncpg://",
+            async_creator=self._connect,
+            hide_parameters=True,  # an error's text may be logged
             pool_size=self._settings.size,
             max_overflow=self._settings.max_overflow,
             pool_recycle=self._settings.recycle_seconds,
             pool_timeout=self._settings.timeout_seconds,
             pool_pre_ping=True,
-            connect_args={
-                "timeout": CONNECT_TIMEOUT,
-                "command_timeout": COMMAND_TIMEOUT,
-                "server_settings": SESSION_SETTINGS,
-            },
         )
         self._reading: Reading | None = None
         self._read_pools: list[asyncpg.Pool] = []
@@ -158,9 +160,17 @@ class Database:
         self._reading = Reading(pool, skewed_pool, self._settings.timeout_seconds)
         return self
 
+    async def _connect(self) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            self._address,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=COMMAND_TIMEOUT,
+            server_settings=SESSION_SETTINGS,
+        )
+
     def _read_pool(self, most: int, **session_settings: str) -> asyncpg.Pool:
         return asyncpg.create_pool(
-            self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+            self._address,
             min_size=0,
             max_size=most,
             max_inactive_connection_lifetime=self._settings.recycle_seconds,

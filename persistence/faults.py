@@ -1,6 +1,7 @@
 """What PostgreSQL can do to a unit of work, told apart by SQLSTATE."""
 
 from collections.abc import Callable, Coroutine
+from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import stamina
@@ -60,4 +61,15 @@ def retried(
     unit_of_work: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """Tries a whole unit of work up to three times, as long as nothing of it was committed."""
-    return stamina.retry(on=Conflict, attempts=3, timeout=None, wait_initial=0.02, wait_max=0.2)(unit_of_work)
+
+    @wraps(unit_of_work)
+    async def tried(*args: P.args, **kwargs: P.kwargs) -> T:
+        # a context, because a decorated function's arguments would be logged: passwords and tokens among them
+        async for attempt in stamina.retry_context(
+            on=Conflict, attempts=3, timeout=None, wait_initial=0.02, wait_max=0.2
+        ):
+            with attempt:
+                return await unit_of_work(*args, **kwargs)
+        raise AssertionError("unreachable")
+
+    return tried

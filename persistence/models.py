@@ -115,7 +115,7 @@ class Book(Table):
 
     __table_args__ = (
         CheckConstraint("price > 0", name="price"),
-        CheckConstraint("stock_quantity BETWEEN 0 AND 1000000", name="stock_quantity"),
+        CheckConstraint("stock_quantity >= 0", name="stock_quantity"),
         CheckConstraint("page_count BETWEEN 1 AND 100000", name="page_count"),
         CheckConstraint("isbn ~ '^[0-9]{13}$'", name="isbn"),
         CheckConstraint(

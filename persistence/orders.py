@@ -82,6 +82,7 @@ class OrderItem:
     title: str
     quantity: int
     unit_price: decimal.Decimal
+    currency: str
 
     @property
     def line_total(self) -> decimal.Decimal:
@@ -101,13 +102,14 @@ class Address:
 
 
 ORDER = tuple(getattr(models.Order, name) for name in Order.__slots__)
-ITEM = tuple(getattr(models.OrderItem, name) for name in OrderItem.__slots__)
+ITEM = (*(getattr(models.OrderItem, name) for name in OrderItem.__slots__ if name != "currency"), models.Order.currency)
 ADDRESS = tuple(getattr(models.OrderAddress, name) for name in Address.__slots__)
 
 _order = models.Order
 _id = bindparam("id", type_=Uuid())
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
 _BY_ID = Query(select(*ORDER).where(_order.id == _id), Order)
+_BY_IDS = Query(select(*ORDER).where(_order.id == any_(_ids)), Order)
 _BY_NUMBER = Query(select(*ORDER).where(_order.number == bindparam("number", type_=String())), Order)
 _BY_KEY = Query(
     select(*ORDER).where(
@@ -119,6 +121,7 @@ _BY_KEY = Query(
 _LOCKED = Query(select(*ORDER).where(_order.id == _id).with_for_update(), Order)
 _ITEMS = Query(
     select(*ITEM)
+    .join(models.Order, models.Order.id == models.OrderItem.order_id)
     .where(models.OrderItem.order_id == any_(_ids))
     .order_by(models.OrderItem.order_id, models.OrderItem.id),
     OrderItem,
@@ -134,6 +137,10 @@ _ADDRESSES: Query[tuple[uuid.UUID, Address]] = Query(
 
 async def find_order(db: Reading | Transaction, order_id: uuid.UUID) -> Order | None:
     return await db.first(_BY_ID, id=order_id)
+
+
+async def list_orders_by_id(reading: Reading, ids: list[uuid.UUID]) -> list[Order]:
+    return await reading.all(_BY_IDS, ids=ids)
 
 
 async def find_order_by_number(reading: Reading, number: str) -> Order | None:
@@ -171,6 +178,8 @@ def _page_query(page: PageShape, by_status: bool) -> Query[tuple[Position, Order
 
 @lru_cache(maxsize=2)
 def _count_query(by_status: bool) -> Query[int]:
+    if not by_status:
+        return Query(_of_customer(select(func.count()), by_status), int)
     some = _of_customer(select(_order.id), by_status).limit(COUNT_LIMIT).subquery()
     return Query(select(func.count()).select_from(some), int)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Integer, Select, Uuid, bindparam, tuple_
+from sqlalchemy import ColumnElement, Integer, Numeric, Select, Uuid, bindparam, tuple_
 
 from persistence.database import Reading
 from persistence.query import Query
@@ -89,10 +89,11 @@ def paged(
     """Cuts a page out of a list. Its parameters are those of `Page.parameters`."""
     key = sort.key
     place = tuple_(key, id_column)
+    key_type = Numeric() if isinstance(key.type, Numeric) else key.type  # a forged key may exceed the column's digits
 
     def bound(name: str) -> Any:
         return tuple_(
-            bindparam(f"{name}_key", type_=key.type),
+            bindparam(f"{name}_key", type_=key_type),
             bindparam(f"{name}_id", type_=Uuid()),
         )
 

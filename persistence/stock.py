@@ -70,7 +70,7 @@ async def record_movements(
     reason: Reason,
     order_id: uuid.UUID | None = None,
 ) -> None:
-    """Writes the ledger for stock that came with a new book: (book, title, copies)."""
+    """Writes the ledger: (book, title, copies) of each change."""
     rows = [
         {
             "book_id": book_id,

@@ -50,6 +50,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     return app
 
 
+DRAIN_TIMEOUT = 15  # seconds
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -76,6 +77,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         try:
             yield
         finally:
+            if shop.under_way:
+                await asyncio.wait(shop.under_way, timeout=DRAIN_TIMEOUT)
             sweeper.cancel()
             await asyncio.gather(sweeper, return_exceptions=True)
             shop.passwords.close()

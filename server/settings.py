@@ -5,6 +5,7 @@ import datetime as dt
 import ipaddress
 import os
 import secrets
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -176,9 +177,10 @@ def kept_secret(data: Path) -> str:
     """Made once beside the embedded data, readable by its owner alone."""
     path = data / "secret_key"
     data.mkdir(parents=True, exist_ok=True)
-    with (
-        contextlib.suppress(FileExistsError),
-        os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
-    ):
-        file.write(secrets.token_urlsafe(48))
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=data, prefix="secret_key.") as file:  # its owner's alone, 0600
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            with contextlib.suppress(FileExistsError):  # somebody else's was first
+                os.link(file.name, path)  # whole, or not at all
     return path.read_text()

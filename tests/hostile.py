@@ -67,6 +67,8 @@ TEXTS: list[Any] = [
     "\u202e\ufeff\u2028",
     "& | ! : * ( ) ' \\ <-> %_",
     "'; DROP TABLE books; --",
+    "12345678\n5",
+    "978-0-306-40615-7\n",
 ]
 IDS: list[Any] = [
     *(

@@ -116,6 +116,7 @@ async def walked(listing: Listing, visitor: Visitor, sizes: Iterable[int], *, fo
         assert ids(page) == [edge["node"]["id"] for edge in page["edges"]]
         assert page["pageInfo"][back] is (cursor is not None)
         seen = seen + ids(page) if forward else ids(page) + seen
+        assert len(set(seen)) == len(seen)
         if not page["pageInfo"][more]:
             assert page["totalCount"] == len(seen)
             return seen

@@ -1,7 +1,7 @@
 """The whole shop: reviews, wishlists, pre-bookings, letters, identities, sales.
 
 Revision: e3d0f25d846c
-Follows: 83b287c579a7
+Follows: 5b1f0c9ad3e2
 """
 
 from importlib.resources import files
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "e3d0f25d846c"
-down_revision = "83b287c579a7"
+down_revision = "5b1f0c9ad3e2"
 branch_labels = None
 depends_on = None
 
@@ -247,7 +247,7 @@ def upgrade() -> None:
 
 def run(script: str) -> None:
     """Runs several statements at once, which no prepared statement can."""
-    op.get_bind().connection.run_async(lambda connection: connection.execute(script))  # type: ignore[attr-defined]  # asyncpg's
+    op.get_bind().connection.run_async(lambda connection: connection.execute(script))
 
 
 SALES_SO_FAR = """\

@@ -1,5 +1,6 @@
 """What orders decide by themselves: numbers, digests, who may cancel, and a provider that does not answer."""
 
+import asyncio
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -146,3 +147,20 @@ async def test_a_charge_that_breaks_off_is_left_to_the_sweeper(
         await checkout(replace(shop, payments=SilentPayments(error)), member.id, APPROVED)
     assert raised.value.retry_after == orders.RETRY_AFTER
     assert await postgres.fetchval("SELECT status FROM orders") == "PENDING"
+
+
+async def test_a_payment_slower_than_an_answer_goes_on(
+    shop: Shop, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, payments = await add_member(shop), SlowPayments()
+    await fill_cart(shop, member, (await add_book(shop), 1))
+    slow = replace(shop, payments=payments)
+    monkeypatch.setattr(orders, "ANSWER_WAIT", 0.05)
+    with pytest.raises(Busy):
+        await checkout(slow, member.id, Purchase("key"))
+    assert await postgres.fetchval("SELECT status FROM orders") == "PENDING"
+    payments.go_on.set()
+    await asyncio.gather(*slow.under_way)
+    assert await postgres.fetchval("SELECT status FROM orders") == "CONFIRMED"
+    assert (await checkout(slow, member.id, Purchase("key"))).status == "CONFIRMED"
+    assert len(payments.charged) == 1

@@ -1,6 +1,7 @@
 """The sweeper: it waits for those who are not dead, comes back when it could not do its work, and does it once."""
 
 import asyncio
+import uuid
 from dataclasses import replace
 
 import asyncpg
@@ -10,7 +11,10 @@ from domain.errors import Busy
 from domain.orders import Purchase, cancel_order, checkout
 from domain.payments import Approved, Declined, Outcome
 from domain.shop import Shop
+from domain.stock import take_stock
 from domain.sweeping import sweep, sweep_for_ever
+from persistence import accounts
+from persistence.accounts import User
 from persistence.catalog import Book
 from persistence.faults import Unavailable
 from tests.factories import Member, add_book, add_member, fill_cart
@@ -18,6 +22,7 @@ from tests.memory import movements_of, stock_is_explained, time_passes
 from tests.providers import SilentPayments
 
 AWAY = [OSError(), TimeoutError(), Unavailable()]
+BROKEN = ValueError("not what was agreed")
 
 
 @pytest.fixture
@@ -180,3 +185,56 @@ async def test_the_next_round_comes_whatever_happened_in_this_one(
             await asyncio.sleep(0.01)
     sweeper.cancel()
     assert await _statuses(postgres) == ["CONFIRMED"]
+
+
+# ── One that cannot be healed ─────────────────────────────────────────────────────────────
+
+
+async def test_an_order_that_nobody_can_settle_does_not_keep_the_others_waiting(
+    shop: Shop, book: Book, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = SilentPayments(OSError())
+    hurt = replace(shop, payments=provider)
+    first, second = await _hanging_order(hurt, book), await _hanging_order(hurt, book)
+    cancelled = await _hanging_order(hurt, book)
+    provider.error, provider.outcome = None, Approved()
+    await postgres.execute("UPDATE orders SET status = 'CONFIRMED' WHERE user_id = $1", cancelled.id)
+    await cancel_order(hurt, await _user(shop, cancelled), await _order_of(postgres, cancelled))
+    bad = str(await _order_of(postgres, first))
+    find = provider.find
+
+    async def find_all_but_one(key: str) -> Outcome | None:
+        if key == bad:
+            raise BROKEN
+        return await find(key)
+
+    monkeypatch.setattr(SilentPayments, "find", lambda _, key: find_all_but_one(key))
+    await time_passes(postgres)
+    await sweep(hurt)
+    status = "SELECT status FROM orders WHERE user_id = $1"
+    assert await postgres.fetchval(status, first.id) == "PENDING"
+    assert await postgres.fetchval(status, second.id) == "CONFIRMED"
+    assert provider.refunded == [str(await _order_of(postgres, cancelled))]
+
+
+async def test_copies_come_back_though_the_shelf_was_filled_meanwhile(shop: Shop, postgres: asyncpg.Connection) -> None:
+    full = await add_book(shop, stock=1_000_000)
+    hurt = replace(shop, payments=SilentPayments(OSError()))
+    await _hanging_order(hurt, full)
+    await take_stock(shop, full.id, 1_000_000)
+    await time_passes(postgres)
+    await sweep(replace(shop, payments=SilentPayments(None)))
+    assert await _statuses(postgres) == ["PAYMENT_FAILED"]
+    assert await postgres.fetchval("SELECT stock_quantity FROM books") == 1_000_002
+    assert await stock_is_explained(postgres, shop)
+
+
+async def _order_of(postgres: asyncpg.Connection, member: Member) -> uuid.UUID:
+    order_id: uuid.UUID = await postgres.fetchval("SELECT id FROM orders WHERE user_id = $1", member.id)
+    return order_id
+
+
+async def _user(shop: Shop, member: Member) -> User:
+    user = await accounts.find_user(shop.database.reading, member.id)
+    assert user is not None
+    return user

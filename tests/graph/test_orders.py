@@ -9,6 +9,8 @@ from domain.shop import Shop
 from graph.ids import global_id
 from persistence.catalog import Book
 from persistence.models import new_id
+from server.app import create_app
+from server.settings import Settings
 from tests.client import Visitor
 from tests.customers import CANCEL, ORDER, Customer, add_customer
 from tests.factories import add_book, fill_cart
@@ -185,3 +187,17 @@ async def test_pages_out_of_bounds_are_a_wrong_call(customer: Customer, argument
 
 async def test_unknown_statuses_are_a_wrong_call(customer: Customer) -> None:
     assert (await customer.ask(PAGE, statuses=["LOST"])).codes == ["BAD_USER_INPUT"]
+
+
+async def test_an_order_keeps_the_currency_of_its_day(
+    customer: Customer, shop: Shop, book: Book, settings: Settings
+) -> None:
+    await _order(shop, customer, book)
+    app = create_app(settings.model_copy(update={"currency": "USD"}))
+    async with app.router.lifespan_context(app):
+        document = (
+            "{ me { orders { nodes { total { currency } items { unitPrice { currency } lineTotal { currency } } } } } }"
+        )
+        [order] = (await customer.at(Visitor(app)).ask(document))["me"]["orders"]["nodes"]
+    [line] = order["items"]
+    assert [money["currency"] for money in (order["total"], line["unitPrice"], line["lineTotal"])] == ["EUR"] * 3

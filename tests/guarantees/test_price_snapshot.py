@@ -82,7 +82,17 @@ async def test_a_price_that_changed_since_it_was_shown_is_not_charged(
     assert await remembered(postgres) == before
 
 
-@pytest.mark.parametrize("expected", ["0", "0.00", "-15.00", "15.01", "14.9999999999", "99999999999999999999"])
+@pytest.mark.parametrize("expected", ["-15.00", "14.9999999999", "99999999999999999999"])
+async def test_what_no_cart_can_cost_is_invalid(
+    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, expected: str
+) -> None:
+    customer = await add_customer(visitor, shop, (await add_book(shop, price="7.50"), 2))
+    before = await remembered(postgres)
+    assert (await customer.buys(expectedTotal=expected))["__typename"] == "InvalidInput"
+    assert await remembered(postgres) == before
+
+
+@pytest.mark.parametrize("expected", ["0", "0.00", "15.01", "9999999999.99"])
 async def test_any_other_total_is_refused(
     visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, expected: str
 ) -> None:

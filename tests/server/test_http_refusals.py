@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
+from domain.shop import Shop
 from server.http import LARGEST_BODY
 from tests.client import Visitor
+from tests.factories import add_book
 
 HELLO = b'{"query": "{ __typename }"}'
 AS_JSON = {"content-type": "application/json"}
@@ -143,3 +145,12 @@ async def test_another_method(http: httpx2.AsyncClient, method: str) -> None:
     response = await http.request(method, "/graphql", content=HELLO, headers=AS_JSON)
     assert refused(response, 405)
     assert response.headers["allow"] == "GET, POST"
+
+
+async def test_an_answer_too_deep_to_write_is_too_complex(visitor: Visitor, shop: Shop) -> None:
+    await add_book(shop, authors=("Jane Austen",))
+    levels = 60
+    document = "{ books { nodes { " + "authors { books { nodes { " * levels + "id" + " } } }" * levels + " } } }"
+    async with visitor.http() as http:
+        response = await http.post("/graphql", json={"query": document})
+    assert response.json()["errors"][0]["extensions"]["code"] == "QUERY_TOO_COMPLEX"

@@ -1,13 +1,19 @@
 """What the log tells of a request: its id and how it went, never a password or a token."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 
 from domain.shop import Shop
+from persistence import accounts
+from persistence.database import Transaction
+from persistence.faults import Conflict
+from server.logs import configure_logs
 from server.settings import Settings
 from tests.client import Visitor
 from tests.processes import serving
@@ -57,6 +63,39 @@ async def test_neither_passwords_nor_tokens_are_logged(
     [log] = [path.read_text("utf-8") for path in tmp_path.glob("*.log")]
     assert log.count("/graphql") >= 11
     assert [secret for secret in secrets if secret in log] == []
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_a_retry_and_a_fault_tell_no_secrets_either(
+    visitor: Visitor,
+    postgres: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    as_json: bool,
+) -> None:
+    add_user, tries = accounts.add_user, iter((Conflict(), None))
+
+    async def add_user_at_the_second_try(tx: Transaction, **details: Any) -> uuid.UUID | None:
+        if error := next(tries):
+            raise error
+        return await add_user(tx, **details)
+
+    monkeypatch.setattr(accounts, "add_user", add_user_at_the_second_try)
+    configure_logs("debug", as_json=as_json)
+    try:
+        account = {"email": "once@example.com", "password": PASSWORD}
+        assert (await visitor.ask(REGISTER, input=account))["register"]["__typename"] == "LoggedIn"
+        monkeypatch.setattr(accounts, "add_user", add_user)
+        await postgres.execute("ALTER TABLE users ADD CONSTRAINT broken CHECK (email <> 'broken@example.com')")
+        broken = await visitor.ask(REGISTER, input={"email": "broken@example.com", "password": PASSWORD})
+    finally:
+        await postgres.execute("ALTER TABLE users DROP CONSTRAINT IF EXISTS broken")
+        configure_logs("error", as_json=False)
+    assert broken.codes == ["INTERNAL_SERVER_ERROR"]
+    log = capsys.readouterr().err
+    assert "stamina.retry_scheduled" in log
+    assert 'violates check constraint "broken"' in log.replace("\\", "")
+    assert [secret for secret in (PASSWORD, "$argon2id$", "broken@example.com") if secret in log] == []
 
 
 async def test_each_request_has_a_line_with_its_id(settings: Settings, shop: Shop, tmp_path: Path) -> None:

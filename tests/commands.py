@@ -1,0 +1,49 @@
+"""`bookstore` as its operators use it: a command, what it said, and how it ended."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.processes import BOOKSTORE
+
+PATIENCE = 120  # seconds, for a machine that does other things
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    code: int | None
+    out: str
+    err: str
+
+
+async def run(*arguments: str, folder: Path, typed: str = "", **settings: str) -> Ended:
+    """To its end, in a folder without a `.env`. `settings` are settings by their names."""
+    async with started(*arguments, folder=folder, **settings) as process, asyncio.timeout(PATIENCE):
+        out, err = await process.communicate(typed.encode())
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def started(*arguments: str, folder: Path, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Killed at the end of the block, if it runs that long."""
+    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        BOOKSTORE,
+        *arguments,
+        cwd=folder,
+        env=inherited | {"ENVIRONMENT": "development"} | settings,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,23 @@
+"""How PostgreSQL is reached: both lanes read an address the same way."""
+
+import pytest
+from sqlalchemy import make_url
+from sqlalchemy import text as sql
+
+from domain.shop import Shop
+from persistence.catalog import is_empty
+from persistence.database import Database
+
+
+@pytest.mark.parametrize("parameters", [{"sslmode": "disable"}, {"sslmode": "prefer"}, {"target_session_attrs": "any"}])
+async def test_what_an_address_says_holds_for_reads_and_writes(
+    database_url: str, shop: Shop, parameters: dict[str, str]
+) -> None:
+    async with Database(_address(database_url, parameters)) as database:
+        assert await is_empty(database.reading)
+        async with database.transaction() as tx:
+            assert await tx.scalar(sql("SELECT 1")) == 1
+
+
+def _address(url: str, parameters: dict[str, str]) -> str:
+    return make_url(url).update_query_dict(parameters).render_as_string(hide_password=False)

@@ -1,0 +1,146 @@
+"""Migrations: from nothing to this version's tables and back, one process at a time, as the models have them."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from persistence.models import Table
+from server.migrating import migrate, migrations, problem_with
+from tests.commands import run
+from tests.locks import holding, until_waiting
+
+HEAD = ScriptDirectory.from_config(migrations()).get_current_head()
+UNMIGRATED = "bookstore: The database is not at this version's tables: run `bookstore migrate`.\n"
+LOCK = "SELECT pg_advisory_xact_lock(422776367987)"  # "books"
+
+TABLES = """
+SELECT format('%s.%s %s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
+    CASE WHEN attnotnull THEN 'NOT NULL' END, pg_get_expr(adbin, adrelid),
+    col_description(attrelid, attnum)) AS said
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+    AND attnum > 0 AND NOT attisdropped
+UNION SELECT format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace AND conrelid IS DISTINCT FROM to_regclass('alembic_version') AND contype <> 'n'
+UNION SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+WHERE relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+UNION SELECT format('%s %s', relname, reloptions) FROM pg_class WHERE reloptions IS NOT NULL AND relkind = 'r'
+"""
+FUNCTIONS = """
+SELECT pg_get_functiondef(oid) AS said FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e') ORDER BY oid
+"""
+
+
+@pytest.fixture
+async def address(server_url: str) -> AsyncIterator[str]:
+    """Of a database with nothing in it."""
+    name = f"bookstore_migrations_{uuid.uuid4().hex[:12]}"
+    server = await asyncpg.connect(server_url)
+    await server.execute(f"CREATE DATABASE {name}")
+    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await server.close()
+
+
+@pytest.fixture
+async def database(address: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(address)
+    yield connection
+    await connection.close()
+
+
+async def said(database: asyncpg.Connection, query: str) -> list[str]:
+    return [record["said"] for record in await database.fetch(query)]
+
+
+async def test_up_down_and_up_again(address: str, database: asyncpg.Connection) -> None:
+    await asyncio.to_thread(migrate, address)
+    first = await said(database, TABLES)
+    await asyncio.to_thread(command.downgrade, migrations(address), "base")
+    nothing = await said(database, TABLES), await said(database, FUNCTIONS)
+    await asyncio.to_thread(migrate, address)
+
+    assert first
+    assert nothing == ([], [])
+    assert sorted(await said(database, TABLES)) == sorted(first)
+
+
+async def test_a_second_migration_has_nothing_to_do(address: str, database: asyncpg.Connection) -> None:
+    await asyncio.to_thread(migrate, address)
+    await database.execute("INSERT INTO genres (id, slug, name) VALUES (gen_random_uuid(), 'drama', 'Drama')")
+    await asyncio.to_thread(migrate, address)
+
+    assert await database.fetchval("SELECT name FROM genres") == "Drama"
+    assert await database.fetchval("SELECT version_num FROM alembic_version") == HEAD
+
+
+async def test_the_tables_are_those_of_the_models(
+    address: str, database: asyncpg.Connection, postgres: asyncpg.Connection
+) -> None:
+    """Constraints, defaults and comments included, which Alembic does not all compare."""
+    await database.execute("CREATE EXTENSION unaccent")
+    await database.execute("CREATE EXTENSION pg_trgm")
+    for function in await said(postgres, FUNCTIONS):
+        await database.execute(function)
+    engine = create_async_engine(make_url(address).set(drivername="postgresql+asyncpg"))
+    async with engine.begin() as connection:
+        await connection.run_sync(Table.metadata.create_all)
+    await engine.dispose()
+
+    assert sorted(await said(database, TABLES)) == sorted(await said(postgres, TABLES))
+
+
+async def test_alembic_finds_nothing_to_write(database_url: str) -> None:
+    await asyncio.to_thread(command.check, migrations(database_url))  # raises where it would
+
+
+async def test_of_two_processes_one_migrates_and_the_other_finds_the_work_done(
+    address: str, database: asyncpg.Connection, tmp_path: Path
+) -> None:
+    async with holding(address, LOCK):
+        both = [asyncio.create_task(run("migrate", folder=tmp_path, DATABASE_URL=address)) for _ in range(2)]
+        await until_waiting(database, 2)
+    ended = await asyncio.gather(*both)
+
+    assert [(one.code, one.out) for one in ended] == [(0, "The database is up to date.\n")] * 2
+    assert await problem_with(address) is None
+
+
+@pytest.mark.parametrize(
+    "command_line",
+    [
+        ("serve", "--port", "0"),
+        ("demo",),
+        ("import", "feed.csv"),
+        ("admin", "create", "ann@example.com"),
+        ("admin", "revoke", "ann@example.com"),
+        ("migrate", "--check"),
+    ],
+)
+async def test_nothing_works_on_a_database_without_the_tables(
+    address: str, database: asyncpg.Connection, tmp_path: Path, command_line: tuple[str, ...]
+) -> None:
+    (tmp_path / "feed.csv").write_text("isbn,title,price\n")
+    ended = await run(*command_line, folder=tmp_path, DATABASE_URL=address)
+
+    assert (ended.code, ended.out, ended.err) == (1, "", UNMIGRATED)
+    assert await said(database, TABLES) == []
+
+
+async def test_tables_of_another_version_are_refused_too(
+    address: str, database: asyncpg.Connection, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(migrate, address)
+    await database.execute("UPDATE alembic_version SET version_num = 'from-the-future'")
+    ended = await run("serve", "--port", "0", folder=tmp_path, DATABASE_URL=address)
+
+    assert (ended.code, ended.out, ended.err) == (1, "", UNMIGRATED)

@@ -40,7 +40,11 @@ _locked = (
     .with_for_update(of=_sales)
     .cte("locked")
 )
-_ADD = update(_sales).where(_sales.book_id == _locked.c.book_id).values(copies=_sales.copies + _locked.c.copies)
+_ADD = (
+    update(_sales)
+    .where(_sales.book_id == _locked.c.book_id)
+    .values(copies=func.greatest(_sales.copies + _locked.c.copies, 0))
+)  # a figure stands in nobody's way
 
 
 async def add_sales(tx: Transaction, copies: Mapping[uuid.UUID, int]) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.processes import BOOKSTORE
 
@@ -20,6 +21,9 @@ class Ended:
     err: str
 
 
+Bookstore = Callable[..., Coroutine[Any, Any, Ended]]
+
+
 async def run(*arguments: str, folder: Path, typed: str = "", **settings: str) -> Ended:
     """To its end, in a folder without a `.env`. `settings` are settings by their names."""
     async with started(*arguments, folder=folder, **settings) as process, asyncio.timeout(PATIENCE):
@@ -27,8 +31,19 @@ async def run(*arguments: str, folder: Path, typed: str = "", **settings: str) -
     return Ended(process.returncode, out.decode(), err.decode())
 
 
+async def refused(command: Coroutine[Any, Any, Ended]) -> str:
+    """The one line."""
+    ended = await command
+    assert (ended.code, ended.out) == (1, ""), ended
+    assert ended.err.startswith("bookstore: ")
+    assert ended.err.count("\n") == 1, ended.err
+    return ended.err.removeprefix("bookstore: ").strip()
+
+
 @asynccontextmanager
-async def started(*arguments: str, folder: Path, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def started(
+    *arguments: str, folder: Path, stdin: int = asyncio.subprocess.PIPE, **settings: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Killed at the end of the block, if it runs that long."""
     inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     pipe = asyncio.subprocess.PIPE
@@ -37,7 +52,7 @@ async def started(*arguments: str, folder: Path, **settings: str) -> AsyncIterat
         *arguments,
         cwd=folder,
         env=inherited | {"ENVIRONMENT": "development"} | settings,
-        stdin=pipe,
+        stdin=stdin,
         stdout=pipe,
         stderr=pipe,
     )

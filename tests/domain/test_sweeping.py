@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from domain.errors import Busy
-from domain.orders import Purchase, cancel_order, checkout
+from domain.orders import Purchase, cancel_order, checkout, settle
 from domain.payments import Approved, Declined, Outcome
 from domain.shop import Shop
 from domain.stock import take_stock
@@ -198,7 +198,7 @@ async def test_an_order_that_nobody_can_settle_does_not_keep_the_others_waiting(
     first, second = await _hanging_order(hurt, book), await _hanging_order(hurt, book)
     cancelled = await _hanging_order(hurt, book)
     provider.error, provider.outcome = None, Approved()
-    await postgres.execute("UPDATE orders SET status = 'CONFIRMED' WHERE user_id = $1", cancelled.id)
+    await settle(hurt, await _order_of(postgres, cancelled), Approved())
     await cancel_order(hurt, await _user(shop, cancelled), await _order_of(postgres, cancelled))
     bad = str(await _order_of(postgres, first))
     find = provider.find

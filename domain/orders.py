@@ -14,6 +14,7 @@ from decimal import Decimal
 
 import structlog
 
+from domain import letters
 from domain.cart import MOST_COPIES, total_of
 from domain.errors import (
     Busy,
@@ -35,6 +36,7 @@ from persistence import cart, catalog, orders, sales
 from persistence.accounts import User
 from persistence.database import Transaction
 from persistence.faults import Conflict, Unavailable, retried
+from persistence.letters import LetterKind
 from persistence.orders import Address, Order, OrderStatus
 from persistence.stock import Reason
 
@@ -175,6 +177,7 @@ async def settle(shop: Shop, order_id: uuid.UUID, outcome: Outcome | None) -> Or
         if order.status == OrderStatus.PENDING:
             if isinstance(outcome, Approved):
                 await orders.set_order(tx, order_id, status=OrderStatus.CONFIRMED)
+                await letters.write(tx, LetterKind.ORDER_CONFIRMED, order_id, order.user_id)
                 await sales.add_sales(tx, await _copies(tx, order))
             else:
                 reason = outcome.reason if outcome else NO_ANSWER
@@ -265,6 +268,7 @@ async def cancel_order(shop: Shop, viewer: User, order_id: uuid.UUID) -> Order:
             raise OrderNotCancellable(order)
         now = dt.datetime.now(dt.UTC)
         await orders.set_order(tx, order_id, status=OrderStatus.CANCELLED, cancelled_at=now, refund_due_at=now)
+        await letters.write(tx, LetterKind.ORDER_CANCELLED, order_id, order.user_id)
         await _put_back(tx, order, Reason.CANCELLATION)
         if order.placed_at >= await sales.lock_sales_window(tx):
             await sales.add_sales(tx, {book_id: -copies for book_id, copies in (await _copies(tx, order)).items()})
@@ -284,6 +288,7 @@ async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) 
             raise OrderNotShippable(order)
         now = dt.datetime.now(dt.UTC)
         await orders.set_order(tx, order_id, status=OrderStatus.SHIPPED, shipped_at=now, tracking_url=url)
+        await letters.write(tx, LetterKind.ORDER_SHIPPED, order_id, order.user_id)
         return await _order(tx, order_id)
 
 

@@ -59,7 +59,7 @@ async def read(
     client: AsyncOAuth2Client, address: str, shape: TypeAdapter[T], headers: dict[str, str] | None = None
 ) -> T:
     async with _patiently(address):
-        answer = await client.get(address, headers=headers, withhold_token=True)
+        answer = await client.request("GET", address, withhold_token=True, headers=headers)
         answer.raise_for_status()
         return shape.validate_json(answer.content)
 

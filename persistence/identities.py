@@ -1,6 +1,8 @@
 """Accounts at providers that users sign in through, by the provider's own id of them."""
 
+import datetime as dt
 import uuid
+from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import String, Uuid, any_, bindparam, select
@@ -17,6 +19,12 @@ class Provider(StrEnum):
     GITHUB = "GITHUB"
 
 
+@dataclass(slots=True)
+class Identity:
+    provider: Provider
+    created_at: dt.datetime
+
+
 _identity = models.Identity
 _OWNER: Query[uuid.UUID] = Query(
     select(_identity.user_id).where(
@@ -24,6 +32,10 @@ _OWNER: Query[uuid.UUID] = Query(
         _identity.account == bindparam("account", type_=String()),
     ),
     lambda user_id: user_id,
+)
+_BY_ID = Query(
+    select(_identity.provider, _identity.created_at).where(_identity.id == bindparam("id", type_=Uuid())),
+    lambda provider, created_at: Identity(Provider(provider), created_at),
 )
 _PROVIDERS: Query[tuple[uuid.UUID, Provider]] = Query(
     select(_identity.user_id, _identity.provider)
@@ -36,6 +48,10 @@ _PROVIDERS: Query[tuple[uuid.UUID, Provider]] = Query(
 
 async def find_owner(tx: Transaction, provider: Provider, account: str) -> uuid.UUID | None:
     return await tx.first(_OWNER, provider=provider, account=account)
+
+
+async def find_identity(db: Reading | Transaction, identity_id: uuid.UUID) -> Identity | None:
+    return await db.first(_BY_ID, id=identity_id)
 
 
 async def list_providers_by_user(reading: Reading, ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, Provider]]:

@@ -65,8 +65,8 @@ _FAILED = Query(
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
 
 
-async def find_letter(reading: Reading, letter_id: uuid.UUID) -> Letter | None:
-    return await reading.first(_BY_ID, id=letter_id)
+async def find_letter(db: Reading | Transaction, letter_id: uuid.UUID) -> Letter | None:
+    return await db.first(_BY_ID, id=letter_id)
 
 
 async def list_failed_letters(reading: Reading) -> list[Letter]:

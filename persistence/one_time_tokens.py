@@ -2,6 +2,7 @@
 
 import datetime as dt
 import uuid
+from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import DateTime, String, Uuid, bindparam, func, insert, select, update
@@ -19,6 +20,16 @@ class Purpose(StrEnum):
     OAUTH_LOGIN = "OAUTH_LOGIN"
 
 
+@dataclass(slots=True)
+class OneTimeToken:
+    id: uuid.UUID
+    user_id: uuid.UUID
+    purpose: str
+    hash: bytes
+    expires_at: dt.datetime
+    used_at: dt.datetime | None
+
+
 _token = models.OneTimeToken
 _hash = bindparam("token_hash", type_=BYTEA())
 _purpose = bindparam("for_purpose", type_=String())
@@ -26,6 +37,12 @@ _PROVES = _token.hash == _hash, _token.purpose == _purpose, _token.used_at.is_(N
 _OWNER = Query(
     select(*accounts.USER).join(_token, _token.user_id == models.User.id).where(*_PROVES),
     User,
+)
+_BY_ID = Query(
+    select(*(getattr(_token, name) for name in OneTimeToken.__slots__)).where(
+        _token.id == bindparam("id", type_=Uuid())
+    ),
+    OneTimeToken,
 )
 _SPEND = update(_token).where(*_PROVES).values(used_at=func.now()).returning(_token.user_id)
 _ADD_FOR_ADDRESS = (
@@ -42,6 +59,10 @@ _ADD_FOR_ADDRESS = (
     )
     .returning(_token.user_id)
 )
+
+
+async def find_token(db: Reading | Transaction, token_id: uuid.UUID) -> OneTimeToken | None:
+    return await db.first(_BY_ID, id=token_id)
 
 
 async def find_owner(db: Reading | Transaction, purpose: Purpose, token_hash: bytes) -> User | None:

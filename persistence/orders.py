@@ -156,8 +156,8 @@ async def list_order_items(db: Reading | Transaction, order_ids: list[uuid.UUID]
     return await db.all(_ITEMS, ids=order_ids)
 
 
-async def list_addresses(reading: Reading, order_ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, Address]]:
-    return await reading.all(_ADDRESSES, ids=order_ids)
+async def list_addresses(db: Reading | Transaction, order_ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, Address]]:
+    return await db.all(_ADDRESSES, ids=order_ids)
 
 
 _LATEST = Sort(_order.placed_at.expression, descending=True)

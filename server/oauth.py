@@ -119,9 +119,10 @@ class OAuth:
             raise Trouble("access_denied" if told["error"] == "access_denied" else "provider_refused")
         if attempt is None or not hmac.compare_digest(attempt.state.encode(), told.get("state", "").encode()):
             raise Trouble("state_mismatch")
-        if not told.get("code"):
+        code = told.get("code", "")
+        if not (code and code.isascii() and code.isprintable()):  # RFC 6749, A.11
             raise Trouble("provider_refused")
-        return await self.providers[name].profile(attempt, told["code"], told.get("iss"))
+        return await self.providers[name].profile(attempt, code, told.get("iss"))
 
     async def _welcome(self, request: Request, profile: Profile) -> Response:
         frontend = self.shop.policy.frontend_url

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import httpx2
 from starlette.applications import Starlette
 
@@ -13,6 +14,7 @@ from tests.links import TRADE
 from tests.oauth_providers import CLIENT, SECRET
 
 IN = """{ me { id email displayName isEmailVerified hasPassword linkedProviders } }"""
+TRACES = ("users", "sessions", "identities", "letters", "one_time_tokens")
 LOGINS = "{ oauthLogins { provider url } }"
 
 
@@ -74,3 +76,11 @@ async def known_by(browser: Browser, access_token: str) -> dict[str, Any]:
     assert "errors" not in answer, answer
     user: dict[str, Any] = answer["data"]["me"]
     return user
+
+
+async def nobody_in(postgres: asyncpg.Connection, response: httpx2.Response) -> str:
+    """The code that the frontend is told when nobody has come in and nothing was made."""
+    assert sorted(told(response)) == ["error", "theme"], response.url
+    for table in TRACES:
+        assert await postgres.fetchval(f"SELECT count(*) FROM {table}") == 0, table
+    return told(response)["error"]

@@ -1,6 +1,7 @@
 """Providers to sign in at, on the network: a GitHub and an OpenID provider that can be told to lie, fail and hang."""
 
 import hashlib
+import json
 import secrets
 import socket
 import threading
@@ -12,9 +13,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import uvicorn
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import RSAKey
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -47,6 +49,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.address = ""
+        self.faults: list[Exception] = []
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -59,10 +62,17 @@ class Provider:
         return Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
 
     async def _answer(self, request: Request) -> Response:
+        try:
+            return await self._answered(request)
+        except Exception as fault:
+            self.faults.append(fault)
+            raise
+
+    async def _answered(self, request: Request) -> Response:
         path = request.url.path
         self.asked.append(path)
         if path in self.instead:
-            return self.instead[path]()
+            return await run_in_threadpool(self.instead[path])
         if path == self.authorize_path:
             return self._authorize(dict(request.query_params))
         if path == self.token_path:
@@ -130,7 +140,8 @@ class OpenID(Provider):
         self.sign: Callable[[dict[str, Any]], str] = self.signed
 
     def signed(self, claims: dict[str, Any]) -> str:
-        return jwt.encode({"alg": "RS256", "kid": self.key.kid}, claims, self.key)
+        header = {"alg": "RS256", "kid": self.key.kid, "typ": "JWT"}
+        return jws.serialize_compact(header, json.dumps(claims), self.key)
 
     def hand_out(self, asked: dict[str, str], given: dict[str, str], request: Request) -> Response:
         now = int(time.time())
@@ -167,3 +178,4 @@ def at_work(provider: Provider) -> Iterator[None]:
     with served(provider.app()) as address:
         provider.address = address
         yield
+    assert provider.faults == []  # a provider of ours that fails would pass for one that was told to

@@ -20,8 +20,8 @@ M = TypeVar("M", bound=BaseModel)
 
 PATIENCE = 5  # seconds, for each answer
 LONGEST_ACCOUNT = 255
-FAULTS = (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError)
-"""What is no JSON, or not the JSON that was asked for, is a ValueError."""
+FAULTS = (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError, RecursionError)
+"""What is no JSON, or not the JSON that was asked for, is a ValueError; what has no bottom, a RecursionError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class Google:
                 iat={"essential": True},
                 sub={"essential": True},
             ).validate(token.claims)
-        except (JoseError, ValueError, TypeError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise ProviderRefused(f"The ID token is not to be believed: {type(error).__name__}") from error
         return token.claims
 

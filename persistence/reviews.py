@@ -9,7 +9,19 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, Uuid, any_, bindparam, column, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    Uuid,
+    any_,
+    bindparam,
+    column,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -68,12 +80,22 @@ _BY_ID = Query(select(*REVIEW).where(_review.id == _id, _living), Review)
 _LOCKED = Query(select(*REVIEW).where(_review.id == any_(_ids), _living).order_by(_review.id).with_for_update(), Review)
 _BY_IDS = Query(select(*REVIEW).where(_review.id == any_(_ids), _living), Review)
 _BY_PAIRS = Query(select(*REVIEW).join(PAIRS, paired(_review)).where(_living), Review)
+# Fenced by OFFSET 0: each pair goes through the orders of its user, never through all sales of a book that sells well.
+_fence: ColumnElement[int] = literal_column("0")
+_with_the_book = (
+    select(models.OrderItem.id)
+    .where(models.OrderItem.order_id == models.Order.id, models.OrderItem.book_id == PAIRS.c.book_id)
+    .correlate(models.Order, PAIRS)
+    .offset(_fence)
+)
+_purchases = (
+    select(models.Order.id)
+    .where(models.Order.user_id == PAIRS.c.user_id, STANDS, _with_the_book.exists())
+    .correlate(PAIRS)
+    .offset(_fence)
+)
 _BOUGHT: Query[Pair] = Query(
-    select(PAIRS.c.user_id, PAIRS.c.book_id).where(
-        exists()
-        .where(models.Order.user_id == PAIRS.c.user_id, STANDS)
-        .where(models.OrderItem.order_id == models.Order.id, models.OrderItem.book_id == PAIRS.c.book_id)
-    ),
+    select(PAIRS.c.user_id, PAIRS.c.book_id).where(_purchases.exists()),
     lambda user_id, book_id: (user_id, book_id),
 )
 _RATINGS = Query(select(*RATING).where(_rating.book_id == any_(_ids)), BookRating)

@@ -24,6 +24,7 @@ SESSION_SETTINGS = {
     "idle_in_transaction_session_timeout": "15s",
     "pg_trgm.word_similarity_threshold": "0.5",  # finds letters that changed places, too
 }
+KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 CONNECT_TIMEOUT = 3  # seconds
 COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
 
@@ -160,12 +161,12 @@ class Database:
         self._reading = Reading(pool, skewed_pool, self._settings.timeout_seconds)
         return self
 
-    async def _connect(self) -> asyncpg.Connection:
+    async def _connect(self, **session_settings: str) -> asyncpg.Connection:
         return await asyncpg.connect(
             self._address,
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
-            server_settings=SESSION_SETTINGS,
+            server_settings={**SESSION_SETTINGS, **session_settings},
         )
 
     def _read_pool(self, most: int, **session_settings: str) -> asyncpg.Pool:
@@ -195,6 +196,13 @@ class Database:
         if self._reading is None:
             raise RuntimeError("Database is not open: use `async with database`.")
         return self._reading
+
+    async def own_connection(self) -> asyncpg.Connection:
+        """One beside the pools, for whoever listens or holds locks on it for long; the caller closes it.
+
+        PostgreSQL looks every few seconds whether somebody is still at the other end.
+        """
+        return await self._connect(**KEEPALIVES)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

@@ -126,6 +126,16 @@ async def settle_letter(
     return await tx.run(update(_letter).where(_letter.id == letter_id, waiting).values(**values)) == 1
 
 
+async def requeue_strays(tx: Transaction) -> int:
+    """Those that wait without a job that would carry them, which should not be; how many."""
+    strays = select(_letter.id).where(
+        _letter.status == LetterStatus.QUEUED, ~jobs.is_under_way(ENTRYPOINT, _letter.id.expression)
+    )
+    found = await tx.scalars(strays)
+    await jobs.enqueue(tx, ENTRYPOINT, [str(letter_id).encode() for letter_id in found])
+    return len(found)
+
+
 async def requeue_failed_letters(tx: Transaction, letter_ids: Iterable[uuid.UUID] | None = None) -> int:
     """Those that were given up, or some of them, begin again; how many."""
     statement = update(_letter).where(_letter.status == LetterStatus.FAILED)

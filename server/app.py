@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
         routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))
     app = Starlette(routes=routes, middleware=[Middleware(RequestLog)], lifespan=_lifespan)
     app.state.shop = shop
-    app.state.sweep_every = settings.sweep_every_seconds
+    app.state.settings = settings
     return app
 
 
@@ -72,8 +72,9 @@ def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     shop: Shop = app.state.shop
-    async with shop.database:
-        sweeper = asyncio.create_task(sweep_for_ever(shop, app.state.sweep_every))
+    settings: Settings = app.state.settings
+    async with shop.database, posting(shop, settings) if settings.worker else contextlib.nullcontext():
+        sweeper = asyncio.create_task(sweep_for_ever(shop, settings.sweep_every_seconds))
         try:
             yield
         finally:
@@ -82,6 +83,21 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
             sweeper.cancel()
             await asyncio.gather(sweeper, return_exceptions=True)
             shop.passwords.close()
+
+
+@contextlib.asynccontextmanager
+async def posting(shop: Shop, settings: Settings) -> AsyncIterator[None]:
+    """A poster at work. It stops when letters that are on their way have got there or are given back."""
+    from server.post.desk import desk_of  # templates and mail take time to load, which many commands do without
+    from server.post.poster import Poster
+
+    poster = Poster(shop, desk_of(settings))
+    at_work = asyncio.create_task(poster.run())
+    try:
+        yield
+    finally:
+        poster.stop()
+        await asyncio.gather(at_work, return_exceptions=True)
 
 
 async def _home(_: Request) -> Response:

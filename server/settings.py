@@ -2,14 +2,16 @@
 
 import contextlib
 import datetime as dt
-import ipaddress
 import os
+import re
 import secrets
 import tempfile
+from email.headerregistry import Address
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from babel.numbers import get_currency_precision, list_currencies
 from pydantic import Field, field_validator, model_validator
@@ -18,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from domain.shop import Policy
 from persistence.database import PoolSettings
 from persistence.identities import Provider
+from server.post.relay import Relay, is_local
 
 SHORTEST_SECRET = 32  # bytes
 LEAST_VARIETY = 8  # different characters
@@ -42,6 +45,7 @@ class Settings(BaseSettings):
     public_url: str | None = None
     frontend_url: str | None = None
     currency: str = "EUR"
+    time_zone: str = "UTC"
     access_token_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
     refresh_token_days: Annotated[int, Field(ge=1, le=365)] = 7
     session_max_days: Annotated[int, Field(ge=1, le=365)] = 30
@@ -54,6 +58,11 @@ class Settings(BaseSettings):
     github_client_secret: str | None = None
     github_url: str = "https://github.com"
     github_api_url: str = "https://api.github.com"
+    smtp_url: str | None = None
+    mail_from: str = "shop@localhost"
+    mail_suppress_send: bool = False
+    mail_folder: Path = Path(".bookstore/mail")
+    worker: bool = True
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 8
     graphiql: bool | None = None
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
@@ -76,6 +85,28 @@ class Settings(BaseSettings):
             raise ValueError("is not an ISO 4217 code such as EUR")
         if get_currency_precision(value) != 2:
             raise ValueError("is a currency without two decimals, which prices here have")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):  # unknown, no name of one, or a folder of them
+            raise ValueError("is not a time zone such as Europe/Berlin") from None
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _relay(cls, value: str | None) -> str | None:
+        if value is not None:
+            Relay.parse(value)
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _one_address(cls, value: str) -> str:
+        _mailbox(value)
         return value
 
     @model_validator(mode="after")
@@ -127,6 +158,10 @@ class Settings(BaseSettings):
         return self.public_url or f"http://localhost:{self.port}"
 
     @property
+    def sender(self) -> Address:
+        return _mailbox(self.mail_from)
+
+    @property
     def refresh_tokens_in_cookie(self) -> bool:
         return self.in_production if self.refresh_token_cookie is None else self.refresh_token_cookie
 
@@ -155,22 +190,30 @@ class Settings(BaseSettings):
             sweep_after=dt.timedelta(seconds=self.sweep_after_seconds),
             public_url=self.issuer.rstrip("/"),
             frontend_url=self.frontend_url,
+            time_zone=self.time_zone,
             providers=self.providers,
         )
+
+
+def _mailbox(text: str) -> Address:
+    """Raises `ValueError` for what is not exactly one, written as in a header."""
+    found = _MAILBOX.fullmatch(text.strip())
+    if found is None or not text.isprintable():
+        raise ValueError("must be one address, such as shop@example.com or Bookstore <shop@example.com>")
+    name, in_brackets, bare = found.groups()
+    username, _, domain = (in_brackets or bare).partition("@")
+    return Address((name or "").strip(' "') or "Bookstore", username, domain)
+
+
+_ADDRESS = r"[\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9.-]+"
+_MAILBOX = re.compile(rf"([^<>@]*)<({_ADDRESS})>|({_ADDRESS})", re.ASCII)
 
 
 def _is_safe(url: str) -> bool:
     parts = urlsplit(url)
     return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and _is_local(parts.hostname or ""))
+        parts.scheme == "https" or (parts.scheme == "http" and is_local(parts.hostname or ""))
     )
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def kept_secret(data: Path) -> str:

@@ -42,13 +42,17 @@ class Relay:
 
     @property
     def is_local(self) -> bool:
-        """Nobody else can listen on the way there."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost" or self.host.endswith(".localhost")
+        return is_local(self.host)
 
     @property
     def must_encrypt(self) -> bool:
         """A password never travels in the clear."""
         return self.username is not None and not self.is_local
+
+
+def is_local(host: str) -> bool:
+    """Whether it is this machine: nobody else can listen on the way there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

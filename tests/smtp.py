@@ -1,0 +1,116 @@
+"""A mail server of the tests' own, with moods: it takes letters, puts them off, refuses them, or says nothing."""
+
+import asyncio
+import email
+import email.policy
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+
+
+@dataclass(slots=True)
+class Mailbox:
+    """What has arrived, and how the next letters are met."""
+
+    port: int = 0
+    letters: list[EmailMessage] = field(default_factory=list)
+    turned_away: list[str] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
+    encrypted: list[bool] = field(default_factory=list)
+    on_recipient: dict[str, str] = field(default_factory=dict)
+    """Answers to recipients by their address; `*` is everybody."""
+    on_sender: str | None = None
+    on_data: str | None = None
+    is_silent: bool = False
+    """Never answers what it was handed."""
+
+    @property
+    def url(self) -> str:
+        return f"smtp://127.0.0.1:{self.port}"
+
+    def to(self, address: str) -> list[EmailMessage]:
+        return [letter for letter in self.letters if address in str(letter["To"])]
+
+    async def until(self, count: int) -> list[EmailMessage]:
+        """Comes back when this many letters have arrived."""
+        async with asyncio.timeout(40):
+            while len(self.letters) < count:
+                await asyncio.sleep(0.02)
+        return self.letters
+
+    async def until_turned_away(self, count: int) -> None:
+        async with asyncio.timeout(40):
+            while len(self.turned_away) < count:
+                await asyncio.sleep(0.02)
+
+
+class _Doorman:
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    async def handle_MAIL(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self._mailbox.on_sender:
+            return self._mailbox.on_sender
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        answers = self._mailbox.on_recipient
+        if answer := answers.get(address) or answers.get("*"):
+            self._mailbox.turned_away.append(address)
+            return answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        mailbox = self._mailbox
+        if mailbox.is_silent:
+            mailbox.turned_away.append(envelope.rcpt_tos[0])
+            await asyncio.sleep(3600)
+        if mailbox.on_data:
+            mailbox.turned_away.append(envelope.rcpt_tos[0])
+            return mailbox.on_data
+        content = envelope.content or b""
+        raw = content if isinstance(content, bytes) else content.encode()
+        mailbox.encrypted.append(session.ssl is not None)
+        mailbox.letters.append(email.message_from_bytes(raw, policy=email.policy.default))
+        return "250 Taken"
+
+
+@asynccontextmanager
+async def mail_server(
+    *, tls: ssl.SSLContext | None = None, from_the_start: bool = False, password: str | None = None, port: int = 0
+) -> AsyncIterator[Mailbox]:
+    """A real one, which offers STARTTLS or speaks TLS from the start; with a password, it asks for it."""
+    mailbox = Mailbox()
+
+    def authenticate(_: object, __: object, ___: object, ____: object, told: object) -> AuthResult:
+        mailbox.users.append(getattr(told, "login", b"").decode())
+        return AuthResult(success=getattr(told, "password", b"").decode() == password)
+
+    def protocol() -> SMTP:
+        return SMTP(
+            _Doorman(mailbox),
+            enable_SMTPUTF8=True,
+            tls_context=None if from_the_start else tls,
+            authenticator=authenticate if password is not None else None,
+            auth_required=password is not None,
+            auth_require_tls=tls is not None and not from_the_start,
+        )
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(protocol, "127.0.0.1", port, ssl=tls if from_the_start else None)
+    mailbox.port = server.sockets[0].getsockname()[1]
+    try:
+        yield mailbox
+    finally:
+        server.close()

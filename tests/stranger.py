@@ -156,6 +156,7 @@ TEXT_SAMPLES = {
     "coverUrl": "https://example.com/cover.jpg", "publisher": "A publisher", "language": "en", "name": "A name",
     "displayName": "A name", "email": "somebody@example.com", "password": "a password nobody has",
     "newPassword": "a new one of these", "currentPassword": PASSWORD, "refreshToken": "x" * 86,
+    "token": "x" * 86, "code": "x" * 86,
     "idempotencyKey": "key", "expectedTotal": "10.00", "paymentToken": "mock-decline", "recipient": "Bilbo",
     "line1": "Bag End", "line2": "Under the hill", "city": "Hobbiton", "region": "The Shire", "postalCode": "1",
     "country": "GB", "phone": "+44 1", "trackingUrl": "https://example.com/parcel", "min": "1", "max": "100",

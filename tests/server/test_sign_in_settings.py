@@ -58,7 +58,7 @@ def test_what_is_assumed() -> None:
 
 
 @pytest.mark.parametrize(("given", "is_on"), [({}, True), ({"refresh_token_cookie": False}, False)])
-def test_refresh_tokens_are_in_a_cookie_in_production(given: dict[str, bool], is_on: bool) -> None:
+def test_refresh_tokens_are_in_a_cookie_in_production(given: dict[str, Any], is_on: bool) -> None:
     assert Settings(**PRODUCTION | given).refresh_tokens_in_cookie is is_on
     assert Settings(**given).refresh_tokens_in_cookie is False
     assert Settings(refresh_token_cookie=True).refresh_tokens_in_cookie is True

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Protocol
@@ -13,7 +13,7 @@ import structlog
 from domain.contents import Contents, Obsolete, contents_of
 from domain.shop import Shop
 from persistence import letters
-from persistence.faults import Unavailable
+from persistence.faults import Unavailable, retried
 from persistence.letters import Letter, LetterStatus
 
 log = structlog.get_logger()
@@ -114,6 +114,13 @@ async def _settle(shop: Shop, letter: Letter, status: LetterStatus, problem: str
         await letters.settle_letter(tx, letter.id, status, problem)
     note = log.warning if status is LetterStatus.FAILED else log.info
     note("letter_settled", letter=str(letter.id), kind=letter.kind, status=str(status), why=problem)
+
+
+@retried
+async def begin_again(shop: Shop, letter_ids: Collection[uuid.UUID] | None = None) -> int:
+    """Letters that were given up, all or these, as if they had never been tried; how many."""
+    async with shop.database.transaction() as tx:
+        return await letters.requeue_failed_letters(tx, letter_ids)
 
 
 def _told(error: Exception) -> str:

@@ -147,7 +147,7 @@ class OAuth:
     def _sorry(self, name: str, error: Exception) -> Response:
         code = error.code if isinstance(error, Trouble) else _code_of(error)
         status, message = TROUBLES[code]
-        log.info("sign-in refused", provider=name, code=code, reason=str(error))
+        log.info("sign_in_refused", provider=name, code=code, reason=str(error))
         frontend = self.shop.policy.frontend_url
         if frontend is not None:
             return RedirectResponse(URL(frontend).include_query_params(error=code), 302, HEADERS)

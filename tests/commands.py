@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.processes import BOOKSTORE
 
-PATIENCE = 120  # seconds, for a machine that does other things
+PATIENCE = 60  # seconds, for a machine that does other things
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ async def started(
     *arguments: str, folder: Path, stdin: int = asyncio.subprocess.PIPE, **settings: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Killed at the end of the block, if it runs that long."""
-    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "PYTHONPATH")}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         BOOKSTORE,

@@ -39,7 +39,7 @@ async def opened(*options: str, folder: Path, **settings: str) -> AsyncIterator[
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     arguments = ("serve", "--port", str(port), *options)
-    async with started(*arguments, folder=folder, LOG_LEVEL="error", **settings) as process:
+    async with started(*arguments, folder=folder, settings={"LOG_LEVEL": "error", **settings}) as process:
         assert process.stdout is not None
         async with asyncio.timeout(PATIENCE):
             welcome = await process.stdout.readuntil(LAST_LINE)

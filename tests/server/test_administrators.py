@@ -79,7 +79,7 @@ async def asked(*arguments: str, folder: Path, url: str) -> AsyncIterator[tuple[
     """The command on a terminal, waiting for an answer, and where to type it."""
     keyboard, terminal = pty.openpty()
     try:
-        async with started(*arguments, folder=folder, stdin=terminal, DATABASE_URL=url) as process:
+        async with started(*arguments, folder=folder, settings={"DATABASE_URL": url}, stdin=terminal) as process:
             assert process.stderr is not None
             async with asyncio.timeout(PATIENCE):
                 await process.stderr.readexactly(1)  # the last of the prompt: from now on it listens

@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,17 +53,22 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 def _started(pgdata: Path) -> PostgresServer:
     pgdata.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = pgdata.parent / ".postgres.unfinished"
     with fasteners.InterProcessLock(pgdata.parent / ".postgres.lock"):
         for left in reversed(range(START_TRIES)):
             try:
                 with PostgresServer._lock:  # who leaves meanwhile writes the same files
                     _forget_the_dead(pgdata)
-                return get_server(pgdata)
+                _forget_the_unfinished(pgdata, unfinished)
+                server = get_server(pgdata)
             except (subprocess.SubprocessError, FileNotFoundError):  # the latter when there is no log yet to show
                 PostgresServer._instances.pop(pgdata, None)  # else the next try is handed this half-built one
                 if not left:
                     raise
                 time.sleep(0.5)
+            else:
+                unfinished.unlink(missing_ok=True)
+                return server
     raise AssertionError("unreachable")
 
 
@@ -73,6 +79,14 @@ def _forget_the_dead(pgdata: Path) -> None:
         postmaster.unlink()
     if handles.exists():
         handles.write_text(json.dumps([pid for pid in _numbers(handles) if _alive(pid)]))
+
+
+def _forget_the_unfinished(pgdata: Path, mark: Path) -> None:
+    """A first start that was cut short leaves half a cluster, which the library takes for a whole one."""
+    if mark.exists():
+        shutil.rmtree(pgdata, ignore_errors=True)
+    elif not (pgdata / "PG_VERSION").exists():
+        mark.touch()
 
 
 def _numbers(file: Path) -> list[int]:

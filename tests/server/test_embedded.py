@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.commands import Ended, run
+from tests.commands import Ended, run, started
 from tests.postmasters import nothing_left, postmaster_of, until_stopped
 from tests.shops import opened
 
@@ -51,7 +51,7 @@ async def test_what_was_written_survives_and_the_last_to_leave_stops_the_server(
     assert loaded.out != "0 books added.\n"
     assert stopped is None
     assert again == Ended(0, "0 books added.\n", "")
-    assert postmaster_of(data) is None
+    await until_stopped(data)
 
 
 async def test_two_first_starts_at_once_share_one_server(data: Path, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ async def test_two_first_starts_at_once_share_one_server(data: Path, tmp_path: P
         await two.closes(signal.SIGTERM)
 
     assert len(set(counts)) == 1
-    assert postmaster_of(data) is None
+    await until_stopped(data)
 
 
 async def test_many_first_starts_at_once_all_work(data: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_a_killed_postgres_starts_again_with_its_books(data: Path, tmp_pat
     async with opened("--data", str(data), folder=tmp_path) as shop:
         assert (await shop.visitor.ask(TITLES))["books"] == before
         await shop.closes(signal.SIGTERM)
-    assert postmaster_of(data) is None
+    await until_stopped(data)
 
 
 async def test_a_pid_that_is_somebody_elses_is_not_taken_for_the_server(
@@ -134,13 +134,16 @@ async def test_a_pid_file_that_was_never_finished_is_no_obstacle(data: Path, tmp
 
 
 async def test_killed_in_its_very_first_start_the_next_one_works(data: Path, tmp_path: Path) -> None:
-    first = asyncio.create_task(run("migrate", "--data", str(data), folder=tmp_path))
-    async with asyncio.timeout(60):
+    async with started("migrate", "--data", str(data), folder=tmp_path, settings={}) as first, asyncio.timeout(60):
         while not (data / "postgres" / "PG_VERSION").exists():
             await asyncio.sleep(0)
-    first.cancel()  # kills it, while initdb is at work
-    with contextlib.suppress(asyncio.CancelledError):
-        await first
+        at_work = psutil.Process(first.pid).children(recursive=True)
+        assert "initdb" in [process.name() for process in at_work]
+        first.kill()
+        for process in at_work:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    await until_stopped(data)
 
     assert await run("migrate", "--data", str(data), folder=tmp_path) == UP_TO_DATE
 

@@ -3,6 +3,7 @@
 The lock file itself stays out of the repository, because it carries download addresses.
 """
 
+import argparse
 import re
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ def uv(*arguments: str) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     before = PYPROJECT.read_text(encoding="utf-8")
     PYPROJECT.write_text(PINS.sub("", before, count=1), encoding="utf-8")
     try:

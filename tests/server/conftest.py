@@ -1,6 +1,7 @@
-"""Providers to sign in at that can be told to lie, fail and hang; and a shop that offers them."""
+"""What the tests of the server share: commands on their database, and providers to sign in at that lie, fail and hang."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -9,6 +10,7 @@ from domain.shop import Shop
 from server.settings import Settings
 from tests.arrivals import offering
 from tests.browser import Browser, browsing
+from tests.commands import Bookstore, Ended, run
 from tests.oauth_providers import GitHub, OpenID, at_work
 
 
@@ -41,3 +43,15 @@ async def offered(settings: Settings, providers: tuple[OpenID, GitHub]) -> Async
 async def browser(offered: Starlette, google: OpenID, github: GitHub, shop: Shop) -> AsyncIterator[Browser]:
     async with browsing(offered) as browser:
         yield browser
+
+
+@pytest.fixture
+def bookstore(shop: Shop, settings: Settings, tmp_path: Path) -> Bookstore:
+    """Runs a command on the tests' database."""
+    (tmp_path / "feed.csv").write_text("isbn,title,price\n")
+
+    async def command(*arguments: str, typed: str = "", **more: str) -> Ended:
+        given = {"DATABASE_URL": str(settings.database_url)} | more
+        return await run(*arguments, folder=tmp_path, typed=typed, **given)
+
+    return command

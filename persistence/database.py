@@ -197,12 +197,12 @@ class Database:
             raise RuntimeError("Database is not open: use `async with database`.")
         return self._reading
 
-    async def own_connection(self) -> asyncpg.Connection:
+    async def own_connection(self, name: str) -> asyncpg.Connection:
         """One beside the pools, for whoever listens or holds locks on it for long; the caller closes it.
 
         PostgreSQL looks every few seconds whether somebody is still at the other end.
         """
-        return await self._connect(**KEEPALIVES)
+        return await self._connect(application_name=name, **KEEPALIVES)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

@@ -31,9 +31,6 @@ app = typer.Typer(
 )
 admin = typer.Typer(help="Make and unmake administrators.", no_args_is_help=True)
 app.add_typer(admin, name="admin")
-app.command("worker")(letters.work)
-app.command("letters")(letters.show)
-
 # ── Serving ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -111,6 +108,12 @@ def _welcome(settings: Settings, found: Place, loaded: int) -> None:
     )
     out.print("  Stop          Ctrl+C")
     out.print()
+
+
+# ── Letters ───────────────────────────────────────────────────────────────────────────────
+
+app.command("worker")(letters.work)
+app.command("letters")(letters.show)
 
 
 # ── Data ──────────────────────────────────────────────────────────────────────────────────

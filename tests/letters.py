@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from email.message import EmailMessage
 
 import asyncpg
@@ -15,7 +16,9 @@ from server.post.poster import Pace, Poster
 from server.settings import Settings
 from tests.smtp import Mailbox
 
+QUICK = Pace(look=0.5, reconnect=0.1, again=0.2)
 HASTY = Patience(dt.timedelta(milliseconds=50), dt.timedelta(milliseconds=200), attempts=1000)
+GIVES_UP = Patience(dt.timedelta(milliseconds=10), dt.timedelta(milliseconds=20), attempts=4)
 
 
 def at(mailbox: Mailbox, settings: Settings) -> Settings:
@@ -23,10 +26,11 @@ def at(mailbox: Mailbox, settings: Settings) -> Settings:
 
 
 @asynccontextmanager
-async def posting(shop: Shop, settings: Settings, patience: Patience = HASTY) -> AsyncIterator[Poster]:
+async def posting(
+    shop: Shop, settings: Settings, patience: Patience = HASTY, pace: Pace | None = None
+) -> AsyncIterator[Poster]:
     """A poster of the shop's own kind, in a hurry."""
-    desk = desk_of(settings)
-    poster = Poster(shop, type(desk)(desk.compose, desk.office, patience), Pace(look=0.5))
+    poster = Poster(shop, replace(desk_of(settings), patience=patience), pace or QUICK)
     at_work = asyncio.create_task(poster.run())
     try:
         yield poster
@@ -37,7 +41,9 @@ async def posting(shop: Shop, settings: Settings, patience: Patience = HASTY) ->
 
 async def fates(postgres: asyncpg.Connection) -> list[tuple[str, str]]:
     """Kinds and statuses of all letters, in the order they were written."""
-    return [(row["kind"], row["status"]) for row in await postgres.fetch("SELECT kind, status FROM letters ORDER BY id")]
+    return [
+        (row["kind"], row["status"]) for row in await postgres.fetch("SELECT kind, status FROM letters ORDER BY id")
+    ]
 
 
 async def until_settled(postgres: asyncpg.Connection) -> list[tuple[str, str]]:

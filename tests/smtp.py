@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
@@ -25,8 +26,10 @@ class Mailbox:
     """Answers to recipients by their address; `*` is everybody."""
     on_sender: str | None = None
     on_data: str | None = None
-    is_silent: bool = False
-    """Never answers what it was handed."""
+    on_their_way: list[str] = field(default_factory=list)
+    """To whom letters were handed in, whether they were taken or not."""
+    gate: asyncio.Event | None = None
+    """Letters that are handed in wait until it is opened."""
 
     @property
     def url(self) -> str:
@@ -35,16 +38,10 @@ class Mailbox:
     def to(self, address: str) -> list[EmailMessage]:
         return [letter for letter in self.letters if address in str(letter["To"])]
 
-    async def until(self, count: int) -> list[EmailMessage]:
-        """Comes back when this many letters have arrived."""
+    async def until(self, count: int, place: list[Any] | None = None) -> None:
+        """Comes back when this many letters have arrived, or got to another place."""
         async with asyncio.timeout(40):
-            while len(self.letters) < count:
-                await asyncio.sleep(0.02)
-        return self.letters
-
-    async def until_turned_away(self, count: int) -> None:
-        async with asyncio.timeout(40):
-            while len(self.turned_away) < count:
+            while len(self.letters if place is None else place) < count:
                 await asyncio.sleep(0.02)
 
 
@@ -73,9 +70,9 @@ class _Doorman:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         mailbox = self._mailbox
-        if mailbox.is_silent:
-            mailbox.turned_away.append(envelope.rcpt_tos[0])
-            await asyncio.sleep(3600)
+        mailbox.on_their_way.append(envelope.rcpt_tos[0])
+        if mailbox.gate:
+            await mailbox.gate.wait()
         if mailbox.on_data:
             mailbox.turned_away.append(envelope.rcpt_tos[0])
             return mailbox.on_data

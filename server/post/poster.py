@@ -20,7 +20,7 @@ from persistence.faults import Unavailable
 log = structlog.get_logger()
 
 LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-SOON = dt.timedelta(seconds=5)
+NAME = "bookstore poster"
 TIDY_EVERY = 600  # seconds
 REMEMBERED = dt.timedelta(days=7)
 
@@ -32,6 +32,7 @@ class Pace:
     look: float = 5  # for jobs whose notice was missed, or whose poster has died
     heartbeat: float = 5  # after which a silent poster is taken for dead
     reconnect: float = 1
+    again: float = 5  # for letters that another poster has in hand, or while the database is away
     farewell: float = 5  # for letters on their way when it is told to stop
     at_once: int = 10
 
@@ -43,6 +44,7 @@ class Poster:
         self._shop = shop
         self._desk = desk
         self._pace = pace or Pace()
+        self._soon = dt.timedelta(seconds=self._pace.again)
         self._stopping = asyncio.Event()
         self._manager: QueueManager | None = None
         self._in_hand: set[uuid.UUID] = set()
@@ -72,7 +74,7 @@ class Poster:
                 await asyncio.wait_for(self._stopping.wait(), self._pace.reconnect)
 
     async def _work(self) -> None:
-        connection = await self._shop.database.own_connection()
+        connection = await self._shop.database.own_connection(NAME)
         tidying = asyncio.create_task(self._tidy_for_ever())
         try:
             await self._manage(AsyncpgDriver(connection))
@@ -110,17 +112,17 @@ class Poster:
         except asyncio.CancelledError:
             raise RetryRequested(dt.timedelta(0), "The poster closes.") from None
         except Unavailable as error:
-            raise RetryRequested(SOON, "The database was away.") from error
+            raise RetryRequested(self._soon, "The database was away.") from error
         except Exception as error:
             log.exception("posting_failed", letter=str(letter_id))
-            raise RetryRequested(SOON, "It could not be posted.") from error
+            raise RetryRequested(self._soon, "It could not be posted.") from error
         if delay is not None:
             raise RetryRequested(delay, "It is to be tried again.")
 
     async def _post(self, driver: AsyncpgDriver, letter_id: uuid.UUID) -> dt.timedelta | None:
         async with self._holding(driver, letter_id) as held:
             if not held:
-                return SOON
+                return self._soon
             posting = asyncio.create_task(post(self._shop, self._desk, letter_id))
             self._on_their_way.add(posting)
             try:

@@ -1,12 +1,14 @@
 """Letters as mail: HTML from a template, plain text from that HTML, and headers that nobody can add to."""
 
 import datetime as dt
+import re
+import string
 import textwrap
 from decimal import Decimal
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8, EmailPolicy
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 import css_inline
@@ -44,7 +46,13 @@ class Stationery:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"money": money, "day": self._day, "moment": self._moment, "country": _country}
+        self._templates.filters |= {
+            "money": money,
+            "href": href,
+            "day": self._day,
+            "moment": self._moment,
+            "country": _country,
+        }
         self._inliner = css_inline.CSSInliner(keep_style_tags=False, load_remote_stylesheets=False)
         self._layout = ParserConfig(css=STRICT_CSS_PROFILE)
 
@@ -90,7 +98,13 @@ class Stationery:
 
 
 def money(amount: Decimal, currency: str) -> str:
-    return format_currency(amount, currency, locale=LOCALE)
+    """With a space after letters, which babel leaves out."""
+    return re.sub(r"(?<=[A-Z])(?=[0-9])", "\N{NO-BREAK SPACE}", format_currency(amount, currency, locale=LOCALE))
+
+
+def href(address: str) -> str:
+    """A web address as it may stand in any HTML, however that is written anew."""
+    return quote(address, safe=string.punctuation.translate(str.maketrans("", "", "<>\"'`")))
 
 
 def one_line(text: str) -> str:

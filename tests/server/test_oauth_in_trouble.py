@@ -1,15 +1,16 @@
 """A provider that is away, hangs or talks nonsense, and a database that does: an error with a code, never a fault."""
 
 import asyncio
+import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import asyncpg
 import pytest
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 
 from domain.shop import Shop
 from server.providers import asking
@@ -97,6 +98,21 @@ async def test_a_provider_that_cannot_say_what_it_is(
 ) -> None:
     async with offering(settings, google.address) as app, browsing(app) as browser:
         await _fails_and_recovers(browser, google, "google", path, answer, postgres)
+
+
+async def test_a_provider_that_drips(
+    browser: Browser, github: GitHub, postgres: asyncpg.Connection, impatient: None
+) -> None:
+    """Each byte comes soon enough, and all is well with them; but they take too long together."""
+
+    async def drops() -> AsyncIterator[bytes]:
+        for _ in range(25):
+            yield b" "
+            await asyncio.sleep(0.1)
+        yield json.dumps(github.user).encode()
+
+    github.instead["/user"] = lambda: StreamingResponse(drops())
+    assert await nobody_in(postgres, await browser.http.get("/auth/github")) == "provider_unavailable"
 
 
 async def test_a_provider_that_is_away(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:

@@ -1,16 +1,24 @@
 """A mail server of the tests' own, with moods: it takes letters, puts them off, refuses them, or says nothing."""
 
 import asyncio
+import datetime as dt
 import email
 import email.policy
 import ssl
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 
 @dataclass(slots=True)
@@ -78,9 +86,33 @@ class _Doorman:
             return mailbox.on_data
         content = envelope.content or b""
         raw = content if isinstance(content, bytes) else content.encode()
-        mailbox.encrypted.append(session.ssl is not None)
+        assert server.transport is not None
+        mailbox.encrypted.append(server.transport.get_extra_info("sslcontext") is not None)
         mailbox.letters.append(email.message_from_bytes(raw, policy=email.policy.default))
         return "250 Taken"
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """As a mail server has it that nobody has given a certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "certificate.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(certificate.public_bytes(Encoding.PEM) + secret)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    return context
 
 
 @asynccontextmanager
@@ -92,17 +124,19 @@ async def mail_server(
 
     def authenticate(_: object, __: object, ___: object, ____: object, told: object) -> AuthResult:
         mailbox.users.append(getattr(told, "login", b"").decode())
-        return AuthResult(success=getattr(told, "password", b"").decode() == password)
+        return AuthResult(success=getattr(told, "password", b"").decode() == password, handled=False)
 
     def protocol() -> SMTP:
-        return SMTP(
-            _Doorman(mailbox),
-            enable_SMTPUTF8=True,
-            tls_context=None if from_the_start else tls,
-            authenticator=authenticate if password is not None else None,
-            auth_required=password is not None,
-            auth_require_tls=tls is not None and not from_the_start,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that passwords may travel in the clear: whether they do is tested
+            return SMTP(
+                _Doorman(mailbox),
+                enable_SMTPUTF8=True,
+                tls_context=None if from_the_start else tls,
+                authenticator=authenticate if password is not None else None,
+                auth_required=password is not None,
+                auth_require_tls=tls is not None and not from_the_start,
+            )
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(protocol, "127.0.0.1", port, ssl=tls if from_the_start else None)

@@ -12,7 +12,7 @@ from tests.client import Visitor
 from tests.customers import Customer, add_customer
 from tests.factories import add_book, book_id
 from tests.locks import holding, until_waiting
-from tests.readers import add_reader, deletes, deletes_many, living_reviews, ratings, ratings_are_exact, reviews_it
+from tests.reviewing import add_reader, deletes, deletes_many, living_reviews, ratings, ratings_are_exact, reviews_it
 
 RATING = "SELECT FROM book_ratings WHERE book_id = $1 FOR UPDATE"
 EVERYWHERE = """

@@ -8,7 +8,7 @@ from persistence.catalog import Book
 from tests.client import Visitor
 from tests.customers import Customer, add_customer
 from tests.factories import add_book, book_id
-from tests.readers import add_reader, living_reviews, reviews_it
+from tests.reviewing import add_reader, living_reviews, reviews_it
 
 CAN_REVIEW = "query ($id: ID!) { book(by: {id: $id}) { viewerCanReview viewerReview { id } } }"
 VERIFIED = "query ($id: ID!) { review(id: $id) { isVerifiedPurchase } }"

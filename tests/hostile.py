@@ -12,6 +12,7 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLList,
+    GraphQLNonNull,
     get_named_type,
     get_nullable_type,
 )
@@ -150,13 +151,17 @@ class Place:
 
 
 PAGING = ("first", "last", "after", "before", "offset")
-"""Good arguments do without them, since they exclude one another."""
+"""Good arguments do without them where they can, since they exclude one another."""
 
 
 def good_arguments(field: GraphQLField, samples: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Arguments without fault: one set, or several where one of several keys has to be chosen."""
     return _good_fields(
-        {name: each.type for name, each in field.args.items() if name not in PAGING},
+        {
+            name: each.type
+            for name, each in field.args.items()
+            if name not in PAGING or isinstance(each.type, GraphQLNonNull)
+        },
         samples,
     )
 

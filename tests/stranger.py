@@ -20,7 +20,7 @@ from graph.ids import global_id
 from graph.schema import schema
 from persistence.models import Table
 from persistence.prebookings import add_prebooking
-from persistence.reviews import add_review
+from persistence.reviews import add_review, change_ratings
 from tests.factories import PASSWORD, Member, add_book, add_genre, add_member, fill_cart
 from tests.hostile import written
 
@@ -155,6 +155,7 @@ async def furnished(shop: Shop, member: Member) -> dict[str, Any]:
     sold_out = await add_book(shop, stock=0)
     async with shop.database.transaction() as tx:
         review_id = await add_review(tx, member.id, book.id, 4, "Good.")
+        await change_ratings(tx, {book.id: (0, 0, 0, 1, 0)})
         prebooking_id = await add_prebooking(tx, member.id, sold_out.id)
     assert review_id is not None
     assert prebooking_id is not None

@@ -6,6 +6,7 @@ import uuid
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +14,8 @@ from domain.shop import Shop
 from persistence.letters import Letter
 from server.commands.opening import Data, fail, in_shop, opened, out
 from server.settings import Settings
+
+WIDE = 1000  # characters: a program that reads the list finds a letter on each line
 
 
 def work(data: Data = None) -> None:
@@ -78,4 +81,4 @@ def _tell(failed: list[Letter]) -> None:
         since = letter.created_at.strftime("%Y-%m-%d %H:%M UTC")
         why = Text(letter.problem or "", overflow="fold")
         table.add_row(str(letter.id), letter.kind, Text(letter.address), since, str(letter.attempts), why)
-    out.print(table, soft_wrap=not out.is_terminal)
+    (out if out.is_terminal else Console(width=WIDE)).print(table)

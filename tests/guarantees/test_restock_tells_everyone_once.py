@@ -109,7 +109,8 @@ async def test_who_waits_again_is_told_again(visitor: Visitor, shop: Shop, postg
     book = await add_book(shop, stock=0)
     [customer] = await _add_waiting(visitor, shop, book, 1)
     for _ in range(2):
-        await take_stock(shop, book.id, 1)
+        _, told = await take_stock(shop, book.id, 1)
+        assert told == 1
         await take_stock(shop, book.id, 0)
         await _waits(customer, book)
     assert await _told(postgres) == Counter({customer.member.id: 2})

@@ -77,7 +77,7 @@ class ListKind:
 def _told(key: Any) -> Any:
     if isinstance(key, (dt.datetime, dt.date)):
         return key.isoformat()
-    return str(key) if isinstance(key, Decimal) else key
+    return format(key, "f") if isinstance(key, Decimal) else key  # without an exponent
 
 
 def _understood(key_type: type, told: Any) -> Any:

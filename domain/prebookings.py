@@ -10,7 +10,7 @@ from domain.errors import AlreadyPrebooked, BookInStock, NotFound
 from domain.shop import Shop
 from persistence import catalog, letters, prebookings
 from persistence.database import Transaction
-from persistence.faults import retried
+from persistence.faults import Conflict, retried
 from persistence.letters import LetterKind
 from persistence.prebookings import Prebooking, PrebookingStatus
 
@@ -26,8 +26,10 @@ async def prebook(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> Pre
             raise BookInStock(book)
         prebooking_id = await prebookings.add_prebooking(tx, customer_id, book_id)
         if prebooking_id is None:
-            [known] = await prebookings.list_waiting_of_pairs(tx, [(customer_id, book_id)])
-            raise AlreadyPrebooked(known)
+            known = await prebookings.list_waiting_of_pairs(tx, [(customer_id, book_id)])
+            if not known:
+                raise Conflict  # the one that stood in the way was cancelled a moment ago
+            raise AlreadyPrebooked(known[0])
         return await _prebooking(tx, prebooking_id)
 
 

@@ -6,7 +6,7 @@ from domain.errors import NotFound
 from domain.shop import Shop
 from persistence import catalog, wishlist
 from persistence.catalog import Book
-from persistence.faults import retried
+from persistence.faults import Conflict, retried
 from persistence.wishlist import WishlistItem
 
 
@@ -17,8 +17,10 @@ async def add_to_wishlist(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID
         if not await catalog.hold_book(tx, book_id):
             raise NotFound("Book", book_id)
         await wishlist.add_wishlist_item(tx, customer_id, book_id)
-        [item] = await wishlist.list_wishlist_items_of_pairs(tx, [(customer_id, book_id)])
-        return item
+        saved = await wishlist.list_wishlist_items_of_pairs(tx, [(customer_id, book_id)])
+        if not saved:
+            raise Conflict  # the item that was there was removed a moment ago
+        return saved[0]
 
 
 @retried

@@ -131,11 +131,11 @@ def _of_orders(shape: OrderShape) -> list[ColumnElement[bool]]:
         conditions.append(_order.status == any_(bindparam("statuses", type_=ARRAY(String()))))
     if shape.user_id:
         conditions.append(_order.user_id == bindparam("user_id", type_=Uuid()))
-    if shape.number:
-        conditions.append(_order.number == bindparam("number", type_=String()))
-    elif shape.email:
+    if shape.email:
         owners = select(_user.id).where(_user.email.ilike(bindparam("email", type_=String())))
-        conditions.append(_order.user_id.in_(owners))
+        theirs = _order.user_id == any_(func.array(owners.scalar_subquery()))
+        numbered = _order.number == bindparam("number", type_=String())
+        conditions.append(or_(numbered, theirs) if shape.number else theirs)
     if shape.placed_from:
         conditions.append(_order.placed_at >= bindparam("placed_from", type_=DateTime(timezone=True)))
     if shape.placed_before:

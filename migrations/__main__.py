@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from alembic import command
+from alembic.config import Config
 from alembic.util import CommandError
 
 from server.embedded import embedded
@@ -19,12 +20,18 @@ def main(arguments: list[str]) -> int:
                 case ["check"]:
                     command.check(migrations(url))
                 case ["revision", slug]:
-                    command.revision(migrations(url), slug, autogenerate=True)
+                    command.revision(dated(migrations(url)), slug, autogenerate=True)
                 case _:
                     sys.exit(f"usage: python -m migrations {__doc__}")
         except CommandError as error:
             sys.exit(str(error))
     return 0
+
+
+def dated(config: Config) -> Config:
+    """With a file name that begins with the day."""
+    config.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
+    return config
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
+import structlog
 
 from domain.shop import Shop
 from persistence import accounts
@@ -82,6 +83,7 @@ async def test_a_retry_and_a_fault_tell_no_secrets_either(
         return await add_user(tx, **details)
 
     monkeypatch.setattr(accounts, "add_user", add_user_at_the_second_try)
+    usual = structlog.get_config()
     configure_logs("debug", as_json=as_json)
     try:
         account = {"email": "once@example.com", "password": PASSWORD}
@@ -91,7 +93,7 @@ async def test_a_retry_and_a_fault_tell_no_secrets_either(
         broken = await visitor.ask(REGISTER, input={"email": "broken@example.com", "password": PASSWORD})
     finally:
         await postgres.execute("ALTER TABLE users DROP CONSTRAINT IF EXISTS broken")
-        configure_logs("error", as_json=False)
+        structlog.configure(**usual)
     assert broken.codes == ["INTERNAL_SERVER_ERROR"]
     log = capsys.readouterr().err
     assert "stamina.retry_scheduled" in log

@@ -25,13 +25,13 @@ LONGEST_REFUND_DELAY = dt.timedelta(hours=6)
 async def sweep_for_ever(shop: Shop, every: float = EVERY) -> None:
     """Runs in each server process; whichever comes first takes an order up."""
     while True:
+        await asyncio.sleep(every)
         try:
             await sweep(shop)
         except Unavailable:
             log.warning("sweep_postponed")
         except Exception:  # the next round must come, whatever happened in this one
             log.exception("sweep_failed")
-        await asyncio.sleep(every)
 
 
 async def sweep(shop: Shop) -> int:

@@ -12,13 +12,6 @@ from server.embedded import embedded
 from server.migrating import migrate, migrations
 
 
-def dated(url: str) -> Config:
-    """As the `alembic` command has it, with the day in the name of a new file."""
-    config = Config(toml_file="pyproject.toml")
-    config.attributes["url"] = url
-    return config
-
-
 def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder, embedded(Path(folder)) as url:
         migrate(url)
@@ -27,12 +20,18 @@ def main(arguments: list[str]) -> int:
                 case ["check"]:
                     command.check(migrations(url))
                 case ["revision", slug]:
-                    command.revision(dated(url), slug, autogenerate=True)
+                    command.revision(dated(migrations(url)), slug, autogenerate=True)
                 case _:
                     sys.exit(f"usage: python -m migrations {__doc__}")
         except CommandError as error:
             sys.exit(str(error))
     return 0
+
+
+def dated(config: Config) -> Config:
+    """With a file name that begins with the day."""
+    config.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
+    return config
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from tests.memory import movements_of, payments, remembered, stock_is_explained,
 from tests.processes import Server, serving
 from tests.providers import SlowPayments, paid_through
 
+OFTEN = {"SWEEP_EVERY_SECONDS": "0.1"}
+
 
 @pytest.fixture
 async def server(shop: Shop, settings: Settings, tmp_path: Path) -> AsyncIterator[Server]:
@@ -147,7 +149,7 @@ async def test_the_next_server_heals_it_unasked(
     database_url: str,
 ) -> None:
     await dies_before_settling(customer, server, postgres, database_url, "mock-approve")
-    async with serving(settings, tmp_path, SWEEP_AFTER_SECONDS="1", SWEEP_EVERY_SECONDS="0.1") as next_server:
+    async with serving(settings, tmp_path, SWEEP_AFTER_SECONDS="1", **OFTEN) as next_server:
         async with asyncio.timeout(20):
             while await _statuses(postgres) == ["PENDING"]:
                 await asyncio.sleep(0.05)
@@ -175,7 +177,7 @@ async def test_killed_in_the_middle_of_a_refund_it_is_tried_again(
 ) -> None:
     placed = await customer.buys()
     await customer.cancels(placed["order"]["id"])
-    async with holding(database_url, PAYMENTS), serving(settings, tmp_path) as refunding_server:
+    async with holding(database_url, PAYMENTS), serving(settings, tmp_path, **OFTEN) as refunding_server:
         refunding = await until_waiting(postgres, 1)
         await refunding_server.dies()
     await until_gone(postgres, refunding)

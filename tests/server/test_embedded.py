@@ -51,7 +51,7 @@ async def test_what_was_written_survives_and_the_last_to_leave_stops_the_server(
     assert loaded.out != "0 books added.\n"
     assert stopped is None
     assert again == Ended(0, "0 books added.\n", "")
-    await until_stopped(data)
+    assert postmaster_of(data) is None
 
 
 async def test_two_first_starts_at_once_share_one_server(data: Path, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ async def test_two_first_starts_at_once_share_one_server(data: Path, tmp_path: P
         await two.closes(signal.SIGTERM)
 
     assert len(set(counts)) == 1
-    await until_stopped(data)
+    assert postmaster_of(data) is None
 
 
 async def test_many_first_starts_at_once_all_work(data: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_a_killed_postgres_starts_again_with_its_books(data: Path, tmp_pat
     async with opened("--data", str(data), folder=tmp_path) as shop:
         assert (await shop.visitor.ask(TITLES))["books"] == before
         await shop.closes(signal.SIGTERM)
-    await until_stopped(data)
+    assert postmaster_of(data) is None
 
 
 async def test_a_pid_that_is_somebody_elses_is_not_taken_for_the_server(

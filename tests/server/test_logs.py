@@ -1,5 +1,6 @@
 """What the log tells of a request: its id and how it went, never a password or a token."""
 
+import asyncio
 import json
 import uuid
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
+import structlog
 
 from domain.shop import Shop
 from persistence import accounts
@@ -81,6 +83,7 @@ async def test_a_retry_and_a_fault_tell_no_secrets_either(
         return await add_user(tx, **details)
 
     monkeypatch.setattr(accounts, "add_user", add_user_at_the_second_try)
+    usual = structlog.get_config()
     configure_logs("debug", as_json=as_json)
     try:
         account = {"email": "once@example.com", "password": PASSWORD}
@@ -90,12 +93,21 @@ async def test_a_retry_and_a_fault_tell_no_secrets_either(
         broken = await visitor.ask(REGISTER, input={"email": "broken@example.com", "password": PASSWORD})
     finally:
         await postgres.execute("ALTER TABLE users DROP CONSTRAINT IF EXISTS broken")
-        configure_logs("error", as_json=False)
+        structlog.configure(**usual)
     assert broken.codes == ["INTERNAL_SERVER_ERROR"]
     log = capsys.readouterr().err
     assert "stamina.retry_scheduled" in log
     assert 'violates check constraint "broken"' in log.replace("\\", "")
     assert [secret for secret in (PASSWORD, "$argon2id$", "broken@example.com") if secret in log] == []
+
+
+async def _logged(folder: Path, request_id: str) -> str:
+    """The log once the request has its line, which is written after its answer."""
+    [path] = folder.glob("*.log")
+    async with asyncio.timeout(20):
+        while request_id not in (log := path.read_text("utf-8")):
+            await asyncio.sleep(0.01)
+    return log
 
 
 async def test_each_request_has_a_line_with_its_id(settings: Settings, shop: Shop, tmp_path: Path) -> None:
@@ -105,7 +117,7 @@ async def test_each_request_has_a_line_with_its_id(settings: Settings, shop: Sho
     ):
         asked = {"query": "query Browse { genres { id } nothing: node(id: 1) { id } }"}
         response = await http.post(f"{server.url}/graphql", json=asked)
-    [log] = [path.read_text("utf-8") for path in tmp_path.glob("*.log")]
+        log = await _logged(tmp_path, response.headers["x-request-id"])
     lines: list[dict[str, Any]] = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     [line] = [line for line in lines if line.get("request_id") == response.headers["x-request-id"]]
     told = {name: line[name] for name in ("method", "path", "status", "operation", "codes")}

@@ -212,7 +212,7 @@ async def test_figures_are_those_of_the_period_they_name(
         await bought(postgres, manager.member, (book, 1 + hours % 3), at=now - dt.timedelta(hours=hours))
     told = (await manager.ask(SALES, period=period))["admin"]["salesSummary"]
     for figures in (told["current"], told["previous"]):
-        revenue, count = await postgres.fetchrow(
+        [(revenue, count)] = await postgres.fetch(
             "SELECT coalesce(sum(total), 0.00)::text, count(*) FROM orders WHERE placed_at >= $1 AND placed_at < $2",
             dt.datetime.fromisoformat(figures["from"]),
             dt.datetime.fromisoformat(figures["to"]),

@@ -19,7 +19,7 @@ query ($id: ID!) {
   }
 }
 """
-NOTHING = {
+NOTHING: dict[str, object] = {
     "viewerReview": None,
     "viewerCanReview": False,
     "viewerHasWishlisted": False,

@@ -122,12 +122,15 @@ async def test_the_window_moves_over_many_orders_at_once(
 ) -> None:
     books, member = [await add_book(shop) for _ in range(3)], await add_member(shop)
     now = dt.datetime.now(dt.UTC)
-    for day in range(0, 200, 10):
-        lines = [(book, 1 + day % 7) for book in books[: 1 + day % 3]]
-        await bought(postgres, member, *lines, at=now - dt.timedelta(days=day, hours=2), status="SHIPPED")
+    for number, day in enumerate(range(0, 200, 10)):
+        lines = [(book, 1 + day % 7) for book in books[: 1 + number % 3]]
+        placed = now - dt.timedelta(days=day, hours=2)
+        await bought(postgres, member, *lines, at=placed, status="SHIPPED")
+        await bought(postgres, member, *lines, at=placed, status=("CANCELLED", "PAYMENT_FAILED")[number % 2])
     await postgres.execute("UPDATE sales_window SET since = now() - interval '300 days'")
     await postgres.execute(
-        "UPDATE book_sales s SET copies = (SELECT coalesce(sum(quantity), 0) FROM order_items i WHERE i.book_id = s.book_id)"
+        """UPDATE book_sales s SET copies = (SELECT coalesce(sum(quantity), 0) FROM order_items i
+        JOIN orders o ON o.id = i.order_id WHERE i.book_id = s.book_id AND status = 'SHIPPED')"""
     )
     assert await postgres.fetch(WRONG) == []
     await sweep(shop)

@@ -1,6 +1,7 @@
 """Ratings are exact: whatever readers write, change and delete, a book's figures are those of its living reviews."""
 
 import asyncio
+import uuid
 from typing import Any
 
 import asyncpg
@@ -151,5 +152,23 @@ async def test_bulk_deletions_in_opposite_order_do_not_wait_for_each_other_in_a_
             await until_waiting(postgres, 2)
         await asyncio.wait(tries)
     assert sorted(len(gone) for gone in await asyncio.gather(*tries)) == [2, 4]
+    assert await living_reviews(postgres) == []
+    assert await ratings_are_exact(postgres, shop)
+
+
+async def test_deletions_that_touch_the_same_books_in_opposite_order_do_not_wait_in_a_ring(
+    visitor: Visitor, shop: Shop, books: list[Book], postgres: asyncpg.Connection, database_url: str
+) -> None:
+    halves: list[list[uuid.UUID]] = []
+    for order in [books, books[::-1]] * 3:
+        reader = await add_reader(visitor, shop, *books)
+        written = [await create_review(shop, reader.member.user, book.id, 5, None) for book in order]
+        halves.append([review.id for review in written])  # ascending, so that the books are not
+    with stamina.set_testing(True, attempts=1):
+        async with holding(database_url, ALL_RATINGS):
+            tries = [asyncio.create_task(delete_reviews(shop, half)) for half in halves]
+            await until_waiting(postgres, len(tries))
+        await asyncio.wait(tries)
+    assert [len(gone) for gone in await asyncio.gather(*tries)] == [2] * len(halves)
     assert await living_reviews(postgres) == []
     assert await ratings_are_exact(postgres, shop)

@@ -166,6 +166,24 @@ async def test_nobody_waits_for_a_book_that_comes_back_at_this_moment(
     assert sum((await _told(postgres)).values()) == told
 
 
+async def test_a_delivery_waits_for_who_is_joining_the_list(
+    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str
+) -> None:
+    """Who has seen the empty shelf and is not on the list yet would wait for ever for what is there."""
+    book, customer = await add_book(shop, stock=0), await add_customer(visitor, shop)
+    async with holding(database_url, "SELECT FROM users WHERE id = $1 FOR UPDATE", customer.member.id):
+        joining = asyncio.create_task(_waits(customer, book))  # its row refers to the user
+        await until_waiting(postgres, 1)
+        delivery = asyncio.create_task(restock(shop, book.id, 1))
+        both_wait = asyncio.create_task(until_waiting(postgres, 2))
+        await asyncio.wait([delivery, both_wait], return_when=asyncio.FIRST_COMPLETED)
+        both_wait.cancel()
+    assert (await joining)["__typename"] == "Prebooked"
+    assert (await delivery)[1] == 1
+    assert await postgres.fetchval(WAITING) == 0
+    assert await _once_each(postgres, [customer])
+
+
 async def test_two_deliveries_at_once_tell_each_customer_once(
     visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:

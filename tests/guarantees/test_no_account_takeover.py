@@ -10,6 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 from domain import one_time_tokens
+from domain.accounts import make_administrator
 from domain.shop import Shop
 from persistence.one_time_tokens import Purpose
 from server.settings import Settings
@@ -92,6 +93,15 @@ async def test_whoever_was_there_first_is_out_when_the_owner_comes(
     for held in (first, elsewhere):
         assert await _is_out(attacker, held)
     assert await postgres.fetchval("SELECT count(*) FROM letters WHERE kind = 'PROVIDER_LINKED'") == 1
+
+
+async def test_an_administrator_made_with_a_password_keeps_it_when_they_come_through_a_provider(
+    victim: Browser, attacker: Visitor, shop: Shop
+) -> None:
+    await make_administrator(shop, VICTIM, "keeper of many shelves")
+    user = await arrived(victim, await victim.http.get("/auth/google"))
+    assert (user["email"], user["hasPassword"]) == (VICTIM, True)
+    assert (await try_to_log_in(attacker, VICTIM, "keeper of many shelves"))["__typename"] == "LoggedIn"
 
 
 async def test_links_and_codes_from_before_are_dead(

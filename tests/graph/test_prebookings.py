@@ -83,6 +83,15 @@ async def test_a_second_try_is_shown_the_first(customer: Customer, book: Book, p
     assert await kept(postgres) == before
 
 
+async def test_a_strangers_place_is_not_taken_for_ones_own(
+    visitor: Visitor, shop: Shop, customer: Customer, book: Book
+) -> None:
+    await joins(await add_customer(visitor, shop), book)
+    mine = (await joins(customer, book))["prebooking"]
+    await joins(await add_customer(visitor, shop), book)
+    assert (await joins(customer, book))["prebooking"] == mine
+
+
 async def test_of_two_tabs_one_joins(
     customer: Customer, book: Book, postgres: asyncpg.Connection, database_url: str
 ) -> None:

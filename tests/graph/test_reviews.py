@@ -137,6 +137,15 @@ async def test_a_strangers_review_is_read_by_all_and_changed_by_none(
     assert await kept(postgres) == before
 
 
+async def test_a_strangers_review_is_not_taken_for_ones_own(
+    visitor: Visitor, shop: Shop, reader: Customer, stranger: Customer, book: Book
+) -> None:
+    await reviews_it(reader, book, 3)
+    mine = (await reviews_it(stranger, book, 1))["review"]
+    assert (await reviews_it(stranger, book, 5))["existingReview"]["id"] == mine["id"]
+    assert (await reviews_it(await add_customer(visitor, shop), book, 5))["__typename"] == "PurchaseRequired"
+
+
 async def test_a_hundred_reviews_are_deleted_at_once_at_most(
     visitor: Visitor, shop: Shop, reader: Customer, book: Book, postgres: asyncpg.Connection
 ) -> None:

@@ -149,5 +149,7 @@ async def test_each_has_their_own(visitor: Visitor, shop: Shop, customer: Custom
     other = await add_customer(visitor, shop)
     await saves(customer, book)
     assert (await other.ask(MINE))["me"]["wishlist"] == {"totalCount": 0, "nodes": []}
+    theirs = (await saves(other, book))["item"]["id"]
+    assert (await saves(customer, book))["item"]["id"] != theirs
     await other.ask(REMOVE, id=book_id(book))
     assert (await customer.ask(MINE))["me"]["wishlist"]["totalCount"] == 1

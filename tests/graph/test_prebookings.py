@@ -1,6 +1,7 @@
 """Pre-booking over HTTP: joining and leaving a waiting list, and who sees that."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import asyncpg
@@ -149,19 +150,29 @@ async def test_who_was_told_cannot_leave_any_more(
     assert await kept(postgres) == before
 
 
+@pytest.mark.parametrize("delivery_first", [False, True])
 async def test_leaving_and_a_delivery_at_the_same_moment(
-    customer: Customer, shop: Shop, book: Book, postgres: asyncpg.Connection, database_url: str
+    customer: Customer,
+    shop: Shop,
+    book: Book,
+    postgres: asyncpg.Connection,
+    database_url: str,
+    delivery_first: bool,
 ) -> None:
     """Whoever comes first: either they left and nobody was told, or they were told and it is over."""
     mine = (await joins(customer, book))["prebooking"]["id"]
+    both: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+        lambda: leaves(customer, mine),
+        lambda: take_stock(shop, book.id, 1),
+    ]
     async with holding(database_url, "SELECT FROM prebookings FOR UPDATE"):
-        leaving = asyncio.create_task(leaves(customer, mine))
+        first = asyncio.create_task(both[delivery_first]())
         await until_waiting(postgres, 1)
-        delivery = asyncio.create_task(take_stock(shop, book.id, 1))
+        second = asyncio.create_task(both[not delivery_first]())
         await until_waiting(postgres, 2)
-    status = (await leaving)["prebooking"]["status"]
-    _, told = await delivery
-    assert (status, told) in (("CANCELLED", 0), ("NOTIFIED", 1))
+    ends = await asyncio.gather(first, second)
+    left, (_, told) = ends[::-1] if delivery_first else ends
+    assert (left["prebooking"]["status"], told) == (("NOTIFIED", 1) if delivery_first else ("CANCELLED", 0))
     assert await postgres.fetchval("SELECT count(*) FROM letters WHERE kind = 'BOOK_BACK'") == told
 
 

@@ -99,6 +99,14 @@ class Loaders:
         return self._paired(reviews.list_reviews_of_pairs)
 
     @cached_property
+    def wishlist_item(self) -> DataLoader[uuid.UUID, WishlistItem | None]:
+        return self._one(wishlist.list_wishlist_items_by_id)
+
+    @cached_property
+    def prebooking(self) -> DataLoader[uuid.UUID, Prebooking | None]:
+        return self._one(prebookings.list_prebookings_by_id)
+
+    @cached_property
     def wish(self) -> DataLoader[Pair, WishlistItem | None]:
         return self._paired(wishlist.list_wishlist_items_of_pairs)
 

@@ -54,7 +54,7 @@ class Prebooking(Node):
 @refetched("Prebooking")
 async def find_prebooking(info: Info, key: Any) -> PrebookingRow | None:
     viewer = await info.context.viewer()
-    found = await rows.find_prebooking(info.context.reading, key) if viewer else None
+    found = await info.context.loaders.prebooking.load(key) if viewer else None
     return found if viewer and found and (found.user_id == viewer.user.id or viewer.user.role == "ADMIN") else None
 
 

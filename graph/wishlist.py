@@ -40,7 +40,7 @@ class WishlistItem(Node):
 @refetched("WishlistItem")
 async def find_wishlist_item(info: Info, key: Any) -> ItemRow | None:
     viewer = await info.context.viewer()
-    item = await rows.find_wishlist_item(info.context.reading, key) if viewer else None
+    item = await info.context.loaders.wishlist_item.load(key) if viewer else None
     return item if viewer and item and (item.user_id == viewer.user.id or viewer.user.role == "ADMIN") else None
 
 

@@ -45,6 +45,7 @@ _ids = bindparam("ids", type_=ARRAY(Uuid()))
 _waiting = _prebooking.status == PrebookingStatus.WAITING
 _BY_ID = Query(select(*PREBOOKING).where(_prebooking.id == _id), Prebooking)
 _LOCKED = Query(select(*PREBOOKING).where(_prebooking.id == _id).with_for_update(), Prebooking)
+_BY_IDS = Query(select(*PREBOOKING).where(_prebooking.id == any_(_ids)), Prebooking)
 _BY_PAIRS = Query(select(*PREBOOKING).join(PAIRS, paired(_prebooking)).where(_waiting), Prebooking)
 _WAITING_COUNTS: Query[tuple[uuid.UUID, int]] = Query(
     select(_prebooking.book_id, func.count())
@@ -59,6 +60,10 @@ _WAITING_COUNTS: Query[tuple[uuid.UUID, int]] = Query(
 
 async def find_prebooking(db: Reading | Transaction, prebooking_id: uuid.UUID) -> Prebooking | None:
     return await db.first(_BY_ID, id=prebooking_id)
+
+
+async def list_prebookings_by_id(reading: Reading, prebooking_ids: Iterable[uuid.UUID]) -> list[Prebooking]:
+    return await reading.all(_BY_IDS, ids=list(prebooking_ids))
 
 
 async def list_waiting_of_pairs(db: Reading | Transaction, pairs: Sequence[Pair]) -> list[Prebooking]:

@@ -2,11 +2,12 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sqlalchemy import Uuid, bindparam, delete, func, select
+from sqlalchemy import Uuid, any_, bindparam, delete, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
@@ -28,7 +29,7 @@ _item = models.WishlistItem
 ITEM = tuple(getattr(_item, name) for name in WishlistItem.__slots__)
 
 _user_id = bindparam("user_id", type_=Uuid())
-_BY_ID = Query(select(*ITEM).where(_item.id == bindparam("id", type_=Uuid())), WishlistItem)
+_BY_IDS = Query(select(*ITEM).where(_item.id == any_(bindparam("ids", type_=ARRAY(Uuid())))), WishlistItem)
 _BY_PAIRS = Query(select(*ITEM).join(PAIRS, paired(_item)), WishlistItem)
 _LATEST = Sort(_item.added_at.expression, descending=True)
 _COUNT = Query(
@@ -43,8 +44,8 @@ def _page_query(page: PageShape) -> Query[tuple[Position, WishlistItem]]:
     return Query(paged(statement, _LATEST, _item.id.expression, page), keyed(WishlistItem))
 
 
-async def find_wishlist_item(reading: Reading, item_id: uuid.UUID) -> WishlistItem | None:
-    return await reading.first(_BY_ID, id=item_id)
+async def list_wishlist_items_by_id(reading: Reading, item_ids: Iterable[uuid.UUID]) -> list[WishlistItem]:
+    return await reading.all(_BY_IDS, ids=list(item_ids))
 
 
 async def list_wishlist_items_of_pairs(db: Reading | Transaction, pairs: Sequence[Pair]) -> list[WishlistItem]:

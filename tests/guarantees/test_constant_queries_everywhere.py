@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
+from graph.ids import global_id
 from persistence.catalog import Book
 from server.settings import Settings
 from tests.client import Visitor
@@ -37,6 +38,7 @@ MINE = {
     "prebookings": "{ me { prebookings(first: 100) { nodes { status book { title } } } } }",
     "reviews": "{ me { reviews(first: 100) { nodes { rating isVerifiedPurchase book { title } } } } }",
 }
+BY_IDS = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
 FACETS = "{ books(first: 2) { nodes { title } facets { %s } } }"
 
 VIEWED_STATEMENTS = 6  # who asks, the page, their purchases, reviews, saved books and pre-bookings
@@ -154,6 +156,21 @@ async def test_what_is_mine_costs_the_same_for_2_rows_and_100(
     await _reads(postgres, reader, books[2:])
     assert len((await me.ask(MINE[name]))["me"][name]["nodes"]) == 100
     assert await counter.count(me, MINE[name]) == MINE_STATEMENTS[name]
+
+
+@pytest.mark.parametrize(
+    ("kind", "table"), [("WishlistItem", "wishlist_items"), ("Prebooking", "prebookings"), ("Review", "reviews")]
+)
+async def test_a_hundred_ids_cost_what_two_do(
+    counter: Counter, shop: Shop, postgres: asyncpg.Connection, books: list[Book], kind: str, table: str
+) -> None:
+    reader = await add_member(shop)
+    await _reads(postgres, reader, books)
+    ids = [global_id(kind, row["id"]) for row in await postgres.fetch(f"SELECT id FROM {table}")]
+    me, costs = _signed_in(counter, reader), 1 if kind == "Review" else 2  # whose it is does not matter for a review
+    assert await counter.count(me, BY_IDS, ids=ids[:2]) == costs
+    assert len(ids) == 100
+    assert await counter.count(me, BY_IDS, ids=ids) == costs
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from typing import ClassVar
 from persistence.accounts import User
 from persistence.catalog import Book, Genre
 from persistence.orders import Order
+from persistence.prebookings import Prebooking
+from persistence.reviews import Review
 
 
 class Rule(StrEnum):
@@ -94,8 +96,8 @@ class AccountDeactivated(Refusal):
 class InvalidToken(Refusal):
     code = "AUTH_TOKEN_INVALID"
 
-    def __init__(self) -> None:
-        super().__init__("This session is over. Log in again.")
+    def __init__(self, message: str = "This session is over. Log in again.") -> None:
+        super().__init__(message)
 
 
 class InsufficientStock(Refusal):
@@ -147,6 +149,38 @@ class OrderNotShippable(Refusal):
     def __init__(self, order: Order) -> None:
         super().__init__(f"Order {order.number} is not one that can be sent.")
         self.order = order
+
+
+class BookInStock(Refusal):
+    code = "PREBOOK_BOOK_IN_STOCK"
+
+    def __init__(self, book: Book) -> None:
+        super().__init__(f"“{book.title}” is in stock. Put it in the cart.")
+        self.book = book
+
+
+class AlreadyPrebooked(Refusal):
+    code = "PREBOOK_DUPLICATE"
+
+    def __init__(self, prebooking: Prebooking) -> None:
+        super().__init__("You are on the waiting list for this book already.")
+        self.prebooking = prebooking
+
+
+class PurchaseRequired(Refusal):
+    code = "REVIEW_PURCHASE_REQUIRED"
+
+    def __init__(self, book: Book) -> None:
+        super().__init__(f"Only those who bought “{book.title}” may review it.")
+        self.book = book
+
+
+class DuplicateReview(Refusal):
+    code = "REVIEW_DUPLICATE"
+
+    def __init__(self, existing: Review) -> None:
+        super().__init__("You have reviewed this book. Edit that review instead.")
+        self.existing = existing
 
 
 class IsbnTaken(Refusal):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from domain.catalog import GENRE_LENGTH, checked, ensure_authors, ensure_genre, free_slugs
 from domain.errors import Rule
 from domain.shop import Shop
-from domain.stock import MOST
+from domain.stock import MOST, move_stock
 from domain.validation import Checker
 from persistence import catalog, models, stock
 from persistence.catalog import Book, BookFormat
@@ -244,7 +244,7 @@ async def _change(tx: Transaction, book: FeedBook, known: Book, author_names: st
         await catalog.set_book(tx, known.id, different)
     copies = book.stock - known.stock_quantity if set_stock and book.stock is not None else 0
     if copies:
-        await stock.change_stock(tx, {known.id: copies}, stock.Reason.IMPORT)
+        await move_stock(tx, {known.id: copies}, stock.Reason.IMPORT)
     return bool(different) or copies != 0
 
 

@@ -14,6 +14,7 @@ from decimal import Decimal
 
 import structlog
 
+from domain import letters
 from domain.cart import MOST_COPIES, total_of
 from domain.errors import (
     Busy,
@@ -29,12 +30,15 @@ from domain.errors import (
 )
 from domain.payments import Approved, Outcome
 from domain.shop import Shop
+from domain.stock import move_stock
 from domain.validation import Checker, checking, invalid
-from persistence import cart, catalog, orders, stock
+from persistence import cart, catalog, orders, sales
 from persistence.accounts import User
 from persistence.database import Transaction
 from persistence.faults import Conflict, Unavailable, retried
+from persistence.letters import LetterKind
 from persistence.orders import Address, Order, OrderStatus
+from persistence.stock import Reason
 
 log = structlog.get_logger()
 
@@ -116,7 +120,7 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Or
             raise PriceChanged(purchase.expected_total, customer_id)
         if total > LARGEST_TOTAL:
             raise invalid(("expectedTotal",), Rule.TOO_LARGE, f"An order can cost {LARGEST_TOTAL:,} at most.")
-        await stock.change_stock(tx, {line.book_id: -line.quantity for line in lines}, stock.Reason.SALE, order_id)
+        await move_stock(tx, {line.book_id: -line.quantity for line in lines}, Reason.SALE, order_id)
         bought = [
             {
                 "book_id": line.book_id,
@@ -173,12 +177,14 @@ async def settle(shop: Shop, order_id: uuid.UUID, outcome: Outcome | None) -> Or
         if order.status == OrderStatus.PENDING:
             if isinstance(outcome, Approved):
                 await orders.set_order(tx, order_id, status=OrderStatus.CONFIRMED)
+                await letters.write(tx, LetterKind.ORDER_CONFIRMED, order_id, order.user_id)
+                await sales.add_sales(tx, await _copies(tx, order))
             else:
                 reason = outcome.reason if outcome else NO_ANSWER
                 due = None if outcome else dt.datetime.now(dt.UTC)
                 failed = OrderStatus.PAYMENT_FAILED
                 await orders.set_order(tx, order_id, status=failed, decline_reason=reason, refund_due_at=due)
-                await _put_back(tx, order, stock.Reason.PAYMENT_FAILED)
+                await _put_back(tx, order, Reason.PAYMENT_FAILED)
         elif order.status == OrderStatus.PAYMENT_FAILED and isinstance(outcome, Approved):
             await orders.set_order(tx, order_id, refund_due_at=dt.datetime.now(dt.UTC))
         return await _order(tx, order_id)
@@ -262,7 +268,10 @@ async def cancel_order(shop: Shop, viewer: User, order_id: uuid.UUID) -> Order:
             raise OrderNotCancellable(order)
         now = dt.datetime.now(dt.UTC)
         await orders.set_order(tx, order_id, status=OrderStatus.CANCELLED, cancelled_at=now, refund_due_at=now)
-        await _put_back(tx, order, stock.Reason.CANCELLATION)
+        await letters.write(tx, LetterKind.ORDER_CANCELLED, order_id, order.user_id)
+        await _put_back(tx, order, Reason.CANCELLATION)
+        if order.placed_at >= await sales.lock_sales_window(tx):
+            await sales.add_sales(tx, {book_id: -copies for book_id, copies in (await _copies(tx, order)).items()})
         return await _order(tx, order_id)
 
 
@@ -279,18 +288,25 @@ async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) 
             raise OrderNotShippable(order)
         now = dt.datetime.now(dt.UTC)
         await orders.set_order(tx, order_id, status=OrderStatus.SHIPPED, shipped_at=now, tracking_url=url)
+        await letters.write(tx, LetterKind.ORDER_SHIPPED, order_id, order.user_id)
         return await _order(tx, order_id)
 
 
-async def _put_back(tx: Transaction, order: Order, reason: stock.Reason) -> None:
+async def _copies(tx: Transaction, order: Order) -> dict[uuid.UUID, int]:
+    """What was bought of books that are still in the catalogue."""
+    items = await orders.list_order_items(tx, [order.id])
+    return {item.book_id: item.quantity for item in items if item.book_id is not None}
+
+
+async def _put_back(tx: Transaction, order: Order, reason: Reason) -> None:
     """Copies go back on the shelf; after a declined payment they are in the cart again, too."""
-    items = [item for item in await orders.list_order_items(tx, [order.id]) if item.book_id is not None]
-    if reason is stock.Reason.PAYMENT_FAILED:
+    copies = await _copies(tx, order)
+    if reason is Reason.PAYMENT_FAILED:
         await cart.lock_cart(tx, order.user_id)
-    there = {book.id for book in await catalog.lock_books(tx, [item.book_id for item in items if item.book_id])}
-    returned = {item.book_id: item.quantity for item in items if item.book_id in there}
-    await stock.change_stock(tx, returned, reason, order.id)
-    if reason is stock.Reason.PAYMENT_FAILED:
+    there = {book.id for book in await catalog.lock_books(tx, copies)}
+    returned = {book_id: quantity for book_id, quantity in copies.items() if book_id in there}
+    await move_stock(tx, returned, reason, order.id)
+    if reason is Reason.PAYMENT_FAILED:
         for book_id, quantity in returned.items():
             await cart.return_cart_item(tx, order.user_id, book_id, quantity, MOST_COPIES)
 

@@ -10,6 +10,7 @@ from domain.payments import Payments
 from domain.tokens import Tokens
 from persistence.counts import RecentCounts
 from persistence.database import Database
+from persistence.identities import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,14 @@ class Policy:
     session_lifetime: dt.timedelta = dt.timedelta(days=30)
     refresh_grace: dt.timedelta = dt.timedelta(0)
     sweep_after: dt.timedelta = dt.timedelta(minutes=2)
+    public_url: str = "http://localhost:8000"
+    frontend_url: str | None = None
+    time_zone: str = "UTC"
+    providers: tuple[Provider, ...] = ()
+
+    def sign_in_url(self, provider: Provider) -> str:
+        """Where a sign-in through a provider begins; the provider sends the browser back to `/callback` below it."""
+        return f"{self.public_url}/auth/{provider.lower()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The sweeper: heals checkouts that died half-way, and gives back money that is owed."""
+"""The sweeper: heals checkouts that died half-way, gives back money that is owed, lets old sales go."""
 
 import asyncio
 import datetime as dt
@@ -9,7 +9,7 @@ import structlog
 
 from domain.orders import settle
 from domain.shop import Shop
-from persistence import orders
+from persistence import orders, sales
 from persistence.faults import Unavailable
 from persistence.orders import Order
 
@@ -43,6 +43,8 @@ async def sweep(shop: Shop) -> int:
     while (order := await _next_refund(shop)) is not None:
         touched += 1
         await _left_for_later(_refund(shop, order), order)
+    async with shop.database.transaction() as tx:
+        await sales.move_sales_window(tx)
     return touched
 
 

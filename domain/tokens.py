@@ -42,6 +42,7 @@ class Tokens:
         self._issuer = issuer
         self._signing = {_key_id(secret): derived_key(secret, "access-token") for secret in secrets_}
         self._rotation = [derived_key(secret, "refresh-token") for secret in secrets_]
+        self._one_time = [derived_key(secret, "one-time-token") for secret in secrets_]
 
     def access_token(self, user_id: uuid.UUID, role: str, session_id: uuid.UUID, lifetime: dt.timedelta) -> AccessToken:
         now = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -98,6 +99,18 @@ class Tokens:
             child = _successor(key, parent, child_id)
             if hmac.compare_digest(hash_of(child), child_hash):
                 return child
+        return None
+
+    def one_time_token(self, token_id: uuid.UUID) -> str:
+        """Derived, so that a letter can tell it when it is posted, though it is kept nowhere."""
+        return _text(hmac.digest(self._one_time[0], token_id.bytes, "sha512"))
+
+    def repeat_one_time_token(self, token_id: uuid.UUID, token_hash: bytes) -> str | None:
+        """The one that was derived before, under whichever secret; `None` when that secret is gone."""
+        for key in self._one_time:
+            token = _text(hmac.digest(key, token_id.bytes, "sha512"))
+            if hmac.compare_digest(hash_of(token), token_hash):
+                return token
         return None
 
 

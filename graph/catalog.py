@@ -1,10 +1,9 @@
 """The catalogue: books, authors and genres."""
 
+import asyncio
 import datetime as dt
-import re
+import uuid
 from collections.abc import Sequence
-from dataclasses import replace
-from decimal import Decimal
 from typing import Annotated, Any
 
 import strawberry
@@ -15,67 +14,40 @@ from domain.validation import as_isbn, is_clean
 from graph.context import Info
 from graph.faults import BadUserInput
 from graph.fields import column, field, input_shape, query, shape, vocabulary
-from graph.gates import public
+from graph.gates import administrator, public
 from graph.ids import key_of, own_id
+from graph.listing import BookConnection, SortArgument, books_of
 from graph.money import Money
 from graph.nodes import Node, refetched
-from graph.pagination import (
-    After,
-    Before,
-    Connection,
-    First,
-    Last,
-    ListKind,
-    Offset,
-    argument,
-    connection_type,
-    page_of,
+from graph.pagination import After, Before, Connection, First, Last, Offset, argument
+from graph.reviews import (
+    RatingBucket,
+    RatingsArgument,
+    Review,
+    ReviewConnection,
+    ReviewSortArgument,
+    reviews_of,
 )
-from persistence import catalog, listing
+from persistence import catalog
 from persistence.catalog import Author as AuthorRow
 from persistence.catalog import Book as BookRow
 from persistence.catalog import Genre as GenreRow
-from persistence.listing import KEY_TYPES, BookList, Match
+from persistence.listing import BookList
 from persistence.listing import BookSort as Sorts
+from persistence.prebookings import Prebooking as PrebookingRow
+from persistence.related import MOST_RELATED
+from persistence.reviews import Review as ReviewRow
+from persistence.reviews import ReviewList, ReviewSort
 
-SEARCH_LENGTH = 200
-MOST_VALUES = 100
-MOST_WORDS = 16
-"""Of a search's words the longest count: they are the rarest."""
-WORD_BREAKS = re.compile(r"[!-/:-@\[-`{-~]")
+Prebooking: Any = Annotated["Prebooking", strawberry.lazy("graph.prebookings")]
 
-BookSort = vocabulary(
-    Sorts,
-    "The orders a list of books can be put in. Books that tie are ordered by ID, so pages do not overlap.",
-    RELEVANCE="The best match for the search first. Only with a search; otherwise the same as `NEWEST`.",
-    NEWEST="The latest to join the catalog first.",
-    TITLE_ASC="Title from A to Z.",
-    TITLE_DESC="Title from Z to A.",
-    PRICE_ASC="The cheapest first.",
-    PRICE_DESC="The dearest first.",
-    PUBLISHED_ASC="The earliest publication first; undated books last.",
-    PUBLISHED_DESC="The latest publication first; undated books last.",
-)
-BookFormat = vocabulary(
-    catalog.BookFormat,
-    "How a book is bound.",
-    HARDCOVER="Hard covers.",
-    PAPERBACK="Soft covers, large or pocket size.",
-    BOX_SET="A set of volumes sold together.",
-    AUDIOBOOK="Recorded, on discs.",
-)
 Availability = vocabulary(
     stock.Availability,
     "How ready a book is to be bought.",
     IN_STOCK="There are plenty.",
     LOW_STOCK="Few are left; the store decides how few.",
-    OUT_OF_STOCK="None are left.",
+    OUT_OF_STOCK="None are left; it can be pre-booked.",
 )
-
-BookConnection = connection_type("Book", Annotated["Book", strawberry.lazy("graph.catalog")], "books")
-AuthorConnection = connection_type("Author", Annotated["Author", strawberry.lazy("graph.catalog")], "authors")
-
-SortArgument = Annotated[Sorts, argument("How to order the books.")]
 
 
 @shape(of=BookRow)
@@ -118,8 +90,98 @@ class Book(Node):
 
     @field()
     def availability(self: BookRow, info: Info) -> stock.Availability:
-        """The stock in a word: whether to offer the cart, or to press for time."""
+        """The stock in a word: whether to offer the cart, to press for time, or to offer pre-booking."""
         return stock.availability(self.stock_quantity, info.context.shop.policy.low_stock_threshold)
+
+    @field()
+    async def average_rating(self: BookRow, info: Info) -> float | None:
+        """The mean of its ratings, to one decimal. `null` while there are none."""
+        rating = await info.context.loaders.rating_of_book.load(self.id)
+        return float(rating.average) if rating and rating.count else None
+
+    @field()
+    async def review_count(self: BookRow, info: Info) -> int:
+        """How many readers have reviewed it."""
+        rating = await info.context.loaders.rating_of_book.load(self.id)
+        return rating.count if rating else 0
+
+    @field()
+    async def rating_histogram(self: BookRow, info: Info) -> list[RatingBucket]:
+        """How many readers gave each number of stars: five entries, from five stars to one."""
+        rating = await info.context.loaders.rating_of_book.load(self.id)
+        counts = (rating.five, rating.four, rating.three, rating.two, rating.one) if rating else (0,) * 5
+        return [RatingBucket(stars=5 - position, count=count) for position, count in enumerate(counts)]
+
+    @field(ReviewConnection)
+    async def reviews(
+        self: BookRow,
+        info: Info,
+        ratings: RatingsArgument = UNSET,
+        sort: ReviewSortArgument = ReviewSort.NEWEST,
+        first: First = UNSET,
+        after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
+        offset: Offset = UNSET,
+    ) -> Connection[ReviewRow]:
+        """What readers say."""
+        wanted = ReviewList(sort, book_id=self.id, ratings=_stars(ratings))
+        return await reviews_of(info, wanted, first, after, last, before, offset)
+
+    @field(list[Annotated["Book", strawberry.lazy("graph.catalog")]])
+    async def related_books(
+        self: BookRow, info: Info, first: Annotated[int, argument("How many, 20 at most.")] = 6
+    ) -> Sequence[BookRow]:
+        """Other books its readers may like: bought together, by the same authors, in the same genre."""
+        if not 0 <= first <= MOST_RELATED:
+            raise BadUserInput(f"`first` must be from 0 to {MOST_RELATED}.")
+        return (await info.context.loaders.related_to_book.load(self.id))[:first]
+
+    @field(Review | None)
+    async def viewer_review(self: BookRow, info: Info) -> ReviewRow | None:
+        """The caller's own review, to offer editing instead of writing."""
+        reader = await _viewer_id(info)
+        return await info.context.loaders.review_of_reader.load((reader, self.id)) if reader else None
+
+    @field()
+    async def viewer_can_review(self: BookRow, info: Info) -> bool:
+        """Whether the caller may review it: they have bought it and have not reviewed it yet."""
+        reader = await _viewer_id(info)
+        if reader is None:
+            return False
+        loaders, pair = info.context.loaders, (reader, self.id)
+        bought, review = await asyncio.gather(loaders.purchase.load(pair), loaders.review_of_reader.load(pair))
+        return bought and review is None
+
+    @field()
+    async def viewer_has_wishlisted(self: BookRow, info: Info) -> bool:
+        """Whether it is on the caller's wishlist."""
+        reader = await _viewer_id(info)
+        return reader is not None and await info.context.loaders.wish.load((reader, self.id)) is not None
+
+    @field(Prebooking | None)
+    async def viewer_prebooking(self: BookRow, info: Info) -> PrebookingRow | None:
+        """The caller's place on the waiting list, while they have one."""
+        reader = await _viewer_id(info)
+        return await info.context.loaders.waiting_of_reader.load((reader, self.id)) if reader else None
+
+    @field(gate=administrator)
+    async def waiting_prebookings(self: BookRow, info: Info) -> int | None:
+        """How many customers are waiting for it."""
+        return sum(await info.context.loaders.waiting_for_book.load(self.id))
+
+
+async def _viewer_id(info: Info) -> uuid.UUID | None:
+    viewer = await info.context.viewer()
+    return viewer.user.id if viewer else None
+
+
+def _stars(ratings: list[int] | None) -> tuple[int, ...] | None:
+    if ratings is None or ratings is UNSET:
+        return None
+    if not set(ratings) <= {1, 2, 3, 4, 5}:
+        raise BadUserInput("`ratings` are numbers of stars, from 1 to 5.")
+    return tuple(sorted(set(ratings)))
 
 
 @shape(of=AuthorRow)
@@ -142,7 +204,7 @@ class Author(Node):
         offset: Offset = UNSET,
     ) -> Connection[BookRow]:
         """Their books in the catalog."""
-        return await _books(info, BookList(sort, author_id=self.id), first, after, last, before, offset)
+        return await books_of(info, BookList(sort, author_id=self.id), first, after, last, before, offset)
 
 
 @shape(of=GenreRow)
@@ -165,157 +227,10 @@ class Genre(Node):
         offset: Offset = UNSET,
     ) -> Connection[BookRow]:
         """The books on the shelf."""
-        return await _books(info, BookList(sort, genre_id=self.id), first, after, last, before, offset)
-
-
-# ── Lists ─────────────────────────────────────────────────────────────────────────────────
-
-
-@input_shape()
-class PriceFilter:
-    """Bounds for a price, both inclusive."""
-
-    min: Decimal | None = strawberry.field(default=UNSET, description="The least.")
-    max: Decimal | None = strawberry.field(default=UNSET, description="The most.")
-
-
-@input_shape()
-class BookFilter:
-    """Narrows a list of books. A field left out does not narrow."""
-
-    genres: list[str] | None = strawberry.field(default=UNSET, description="In any of these genres, by slug.")
-    author: str | None = strawberry.field(default=UNSET, description="Any part of an author's name, in any case.")
-    formats: list[catalog.BookFormat] | None = strawberry.field(default=UNSET, description="In any of these formats.")
-    price: PriceFilter | None = strawberry.field(default=UNSET, description="Priced within these bounds.")
-    in_stock: bool | None = strawberry.field(
-        default=UNSET, description="Only books that can be bought now, or only those that cannot."
-    )
-
-
-async def _books(
-    info: Info,
-    wanted: BookList,
-    first: int | None,
-    after: str | None,
-    last: int | None,
-    before: str | None,
-    offset: int | None,
-) -> Connection[BookRow]:
-    kind = _kind(wanted)
-    guess = replace(wanted, match=Match.SPELLING)
-    if any(cursor and _belongs(_kind(guess), cursor) for cursor in (after, before)):
-        wanted, kind = guess, _kind(guess)
-    page = page_of(kind, first, after, last, before, offset)
-    slice_ = await listing.list_books(info.context.reading, wanted, page)
-    if (
-        not slice_.items
-        and _may_be_misspelt(wanted)
-        and not await listing.any_book_has(info.context.reading, wanted.search or "")
-    ):
-        wanted, kind = guess, _kind(guess)
-        slice_ = await listing.list_books(info.context.reading, wanted, page)
-
-    async def count() -> int:
-        return await info.context.shop.counts.get(wanted, lambda: listing.count_books(info.context.reading, wanted))
-
-    return Connection(kind, slice_, count)
-
-
-def _kind(wanted: BookList) -> ListKind:
-    return ListKind(f"books {wanted!r}", KEY_TYPES[wanted.sort])
-
-
-def _belongs(kind: ListKind, cursor: str) -> bool:
-    try:
-        kind.position(cursor)
-    except BadUserInput:
-        return False
-    return True
-
-
-def _may_be_misspelt(wanted: BookList) -> bool:
-    """Words that lead nowhere in the whole catalogue are tried as typing mistakes."""
-    return wanted.search is not None and wanted.match is Match.WORDS and bool(wanted.misspelt)
-
-
-def _wanted(search: str | None, narrow: BookFilter | None, sort: Sorts | None) -> BookList:
-    text = _clean("search", search) if search not in (None, UNSET) else None
-    isbn = as_isbn(text) if text else None
-    text = _distinct(text) if text else text
-    chosen = sort or (Sorts.RELEVANCE if text is not None else Sorts.NEWEST)
-    if chosen is Sorts.RELEVANCE and text is None:
-        chosen = Sorts.NEWEST
-    if isbn:
-        text, chosen = None, Sorts.NEWEST if chosen is Sorts.RELEVANCE else chosen
-    if not narrow:
-        return BookList(chosen, text, isbn=isbn)
-    price = narrow.price or PriceFilter()
-    return BookList(
-        chosen,
-        text,
-        isbn=isbn,
-        genre_slugs=_values("genres", narrow.genres),
-        author=_clean("author", narrow.author) or None if narrow.author else None,
-        formats=_values("formats", narrow.formats),
-        price_min=price.min if price.min is not UNSET else None,
-        price_max=price.max if price.max is not UNSET else None,
-        in_stock=narrow.in_stock if narrow.in_stock is not UNSET else None,
-    )
-
-
-def _distinct(text: str) -> str:
-    """Each word once, and not those that begin another: they find nothing else, and each costs its time."""
-    words = dict.fromkeys(WORD_BREAKS.sub(" ", text.casefold()).split())
-    telling = [word for word in words if not any(other != word and other.startswith(word) for other in words)]
-    return " ".join(sorted(telling, key=len, reverse=True)[:MOST_WORDS])
-
-
-def _values(name: str, values: list[Any] | None) -> tuple[str, ...] | None:
-    if values is None or values is UNSET:
-        return None
-    if len(values) > MOST_VALUES:
-        raise BadUserInput(f"`{name}` must hold {MOST_VALUES} values at most.")
-    return tuple(sorted({_clean(name, str(value)) for value in values}))
-
-
-def _clean(name: str, text: str | None) -> str:
-    text = (text or "").strip()
-    if len(text) > SEARCH_LENGTH:
-        raise BadUserInput(f"`{name}` must have {SEARCH_LENGTH} characters at most.")
-    if not is_clean(text):
-        raise BadUserInput(f"`{name}` holds characters that no book has.")
-    return text
+        return await books_of(info, BookList(sort, genre_id=self.id), first, after, last, before, offset)
 
 
 # ── Queries ───────────────────────────────────────────────────────────────────────────────
-
-
-@query(public, BookConnection)
-async def books(
-    info: Info,
-    search: Annotated[
-        str | None,
-        argument(
-            "Words from the title or the author's name, or a whole ISBN. Every word must match, and the start of a "
-            "word is enough: `tolk ring` finds Tolkien's rings."
-        ),
-    ] = UNSET,
-    filter: Annotated[BookFilter | None, argument("Narrows the list.")] = UNSET,
-    sort: Annotated[
-        Sorts | None,
-        argument(
-            "How to order the list. When it is left out, a search is ordered by `RELEVANCE` and anything else by "
-            "`NEWEST`."
-        ),
-    ] = UNSET,
-    first: First = UNSET,
-    after: After = UNSET,
-    last: Last = UNSET,
-    before: Before = UNSET,
-    offset: Offset = UNSET,
-) -> Connection[BookRow]:
-    """Browse, search and filter the catalog. Filters combine with AND."""
-    return await _books(info, _wanted(search, filter, sort), first, after, last, before, offset)
 
 
 @input_shape(one_of=True)
@@ -364,26 +279,6 @@ async def genre(
         return await info.context.loaders.genre.load(key_of("Genre", by.id))
     slug = _slug(by.slug)
     return await catalog.find_genre_by_slug(info.context.reading, slug) if slug else None
-
-
-@query(public, AuthorConnection)
-async def authors(
-    info: Info,
-    search: Annotated[str | None, argument("The start of any word of the name.")] = UNSET,
-    first: First = UNSET,
-    after: After = UNSET,
-    last: Last = UNSET,
-    before: Before = UNSET,
-) -> Connection[AuthorRow]:
-    """The authors in the catalog, in alphabetical order."""
-    text = _clean("search", search) if search not in (None, UNSET) else None
-    kind = ListKind(f"authors {text!r}", str)
-    slice_ = await listing.list_authors(info.context.reading, text, page_of(kind, first, after, last, before))
-
-    async def count() -> int:
-        return await info.context.shop.counts.get(kind, lambda: listing.count_authors(info.context.reading, text))
-
-    return Connection(kind, slice_, count)
 
 
 @input_shape(one_of=True)

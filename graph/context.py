@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import strawberry
 
+from domain.sessions import SessionTokens
 from domain.shop import Shop
 from domain.tokens import BadAccessToken, ExpiredAccessToken
 from graph.faults import Deactivated, TokenExpired, Unauthenticated
@@ -15,11 +16,27 @@ from persistence.database import Reading
 
 
 @dataclass(slots=True)
+class RefreshCookie:
+    """The refresh token where scripts cannot read it: what the browser sent, and what it is to keep from now on."""
+
+    sent: str | None
+    changed: bool = False
+    kept: SessionTokens | None = None
+
+    def keep(self, tokens: SessionTokens | None) -> None:
+        """`None` makes the browser forget."""
+        self.changed, self.kept = True, tokens
+
+
+@dataclass(slots=True)
 class Context:
+    """`cookie` is there when refresh tokens travel in a cookie and never in a body."""
+
     shop: Shop
     request_id: str
     access_token: str | None = None
     user_agent: str | None = None
+    cookie: RefreshCookie | None = None
     _loaders: Loaders | None = None
     _viewer: asyncio.Task[Viewer | None] | None = field(default=None, repr=False)
 
@@ -37,6 +54,11 @@ class Context:
         """Whatever was known may have changed, the caller's own rights included."""
         self._loaders = None
         self._viewer = None
+
+    def keep(self, tokens: SessionTokens | None) -> None:
+        """In the cookie, where there is one; `None` empties it."""
+        if self.cookie is not None:
+            self.cookie.keep(tokens)
 
     async def viewer(self) -> Viewer | None:
         """`None` for a visitor.

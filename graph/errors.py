@@ -17,6 +17,8 @@ from persistence import catalog as rows
 from persistence.accounts import User as UserRow
 from persistence.cart import Cart as CartRow
 from persistence.orders import Order as OrderRow
+from persistence.prebookings import Prebooking as PrebookingRow
+from persistence.reviews import Review as ReviewRow
 
 T = TypeVar("T")
 
@@ -25,6 +27,8 @@ Genre: Any = Annotated["Genre", strawberry.lazy("graph.catalog")]
 User: Any = Annotated["User", strawberry.lazy("graph.accounts")]
 Cart: Any = Annotated["Cart", strawberry.lazy("graph.cart")]
 Order: Any = Annotated["Order", strawberry.lazy("graph.orders")]
+Prebooking: Any = Annotated["Prebooking", strawberry.lazy("graph.prebookings")]
+Review: Any = Annotated["Review", strawberry.lazy("graph.reviews")]
 
 
 CODES = {
@@ -41,6 +45,10 @@ CODES = {
     "ORDER_PAYMENT_FAILED": "Result: the payment was declined.",
     "ORDER_NOT_CANCELLABLE": "Result: the order is past the point where it could be cancelled.",
     "ORDER_NOT_SHIPPABLE": "Result: the order is not one that can be sent.",
+    "PREBOOK_BOOK_IN_STOCK": "Result: the book is in stock, so there is nothing to wait for.",
+    "PREBOOK_DUPLICATE": "Result: the caller is on the waiting list already.",
+    "REVIEW_PURCHASE_REQUIRED": "Result: only those who bought the book may review it.",
+    "REVIEW_DUPLICATE": "Result: the caller has reviewed the book before.",
     "BOOK_ISBN_TAKEN": "Result: another book has this ISBN.",
     "GENRE_NAME_TAKEN": "Result: another genre has this name.",
     "GENRE_NOT_EMPTY": "Result: books are still in the genre.",
@@ -159,7 +167,7 @@ class NotFound(UserError):
 
 @problem(errors.EmailTaken)
 class EmailTaken(UserError):
-    """An account with this email exists: offer to log in."""
+    """An account with this email exists: offer to log in or to reset the password."""
 
 
 @problem(errors.InvalidCredentials)
@@ -245,6 +253,54 @@ class OrderNotShippable(UserError):
     def order(self: "OrderNotShippable") -> OrderRow:
         """The order, with the status that stands in the way."""
         return self.refusal.order
+
+
+@problem(errors.BookInStock)
+class BookInStock(UserError):
+    """The book is in stock, so there is nothing to wait for: offer the cart."""
+
+    refusal: strawberry.Private[errors.BookInStock]
+
+    @field(Book)
+    def book(self: "BookInStock") -> rows.Book:
+        """The book."""
+        return self.refusal.book
+
+
+@problem(errors.AlreadyPrebooked)
+class AlreadyPrebooked(UserError):
+    """The caller is on the waiting list already."""
+
+    refusal: strawberry.Private[errors.AlreadyPrebooked]
+
+    @field(Prebooking)
+    def prebooking(self: "AlreadyPrebooked") -> PrebookingRow:
+        """The pre-booking they have."""
+        return self.refusal.prebooking
+
+
+@problem(errors.PurchaseRequired)
+class PurchaseRequired(UserError):
+    """Only those who bought the book may review it."""
+
+    refusal: strawberry.Private[errors.PurchaseRequired]
+
+    @field(Book)
+    def book(self: "PurchaseRequired") -> rows.Book:
+        """The book."""
+        return self.refusal.book
+
+
+@problem(errors.DuplicateReview)
+class DuplicateReview(UserError):
+    """The caller has reviewed the book before: offer to edit that review."""
+
+    refusal: strawberry.Private[errors.DuplicateReview]
+
+    @field(Review)
+    def existing_review(self: "DuplicateReview") -> ReviewRow:
+        """The review they wrote, to open in the editor."""
+        return self.refusal.existing
 
 
 @problem(errors.IsbnTaken)

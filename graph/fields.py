@@ -26,11 +26,11 @@ def column(description: str, graphql_type: Any = None) -> Any:
     return strawberry.field(description=description, graphql_type=graphql_type)
 
 
-def field(graphql_type: Any = None, *, gate: Gate | None = None) -> Callable[[Resolver], Any]:
+def field(graphql_type: Any = None, *, gate: Gate | None = None, name: str | None = None) -> Callable[[Resolver], Any]:
     """A field that takes work. `graphql_type` names its type where the resolver gives rows back."""
 
     def declare(resolver: Resolver) -> Any:
-        return _field(resolver, graphql_type, [gate] if gate else [], gate)
+        return _field(resolver, graphql_type, [gate] if gate else [], gate, name)
 
     return declare
 
@@ -40,16 +40,21 @@ def query(gate: Gate, graphql_type: Any = None) -> Callable[[Resolver], Strawber
     return lambda resolver: _field(resolver, graphql_type, [gate], gate)
 
 
-def mutation(gate: Gate) -> Callable[[Resolver], StrawberryField]:
+def mutation(gate: Gate, *, name: str | None = None) -> Callable[[Resolver], StrawberryField]:
     """A field of `Mutation`: refusals become members of its union, and what was loaded before it is forgotten."""
-    return lambda resolver: _field(resolver, None, [Fresh(), gate, Refusals()], gate)
+    return lambda resolver: _field(resolver, None, [Fresh(), gate, Refusals()], gate, name)
 
 
 def _field(
-    resolver: Resolver, graphql_type: Any, extensions: list[FieldExtension], gate: Gate | None
+    resolver: Resolver,
+    graphql_type: Any,
+    extensions: list[FieldExtension],
+    gate: Gate | None,
+    name: str | None = None,
 ) -> StrawberryField:
     declared: StrawberryField = strawberry.field(
         resolver,
+        name=name,
         description=described(resolver),
         graphql_type=graphql_type,
         extensions=extensions,

@@ -2,18 +2,23 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import cached_property
 from typing import TypeVar
 
 from aiodataloader import DataLoader
 
-from persistence import accounts, cart, catalog, orders
+from persistence import accounts, cart, catalog, identities, orders, prebookings, related, reviews, wishlist
 from persistence.accounts import User
 from persistence.cart import CartItem
 from persistence.catalog import Author, Book, Genre
 from persistence.database import Reading
+from persistence.identities import Provider
 from persistence.orders import Address, Order, OrderItem
+from persistence.pairs import Pair
+from persistence.prebookings import Prebooking
+from persistence.reviews import BookRating, Review
+from persistence.wishlist import WishlistItem
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -44,6 +49,10 @@ class Loaders:
         return self._one(accounts.list_users_by_id)
 
     @cached_property
+    def providers_of_user(self) -> DataLoader[uuid.UUID, list[Provider]]:
+        return self._many(identities.list_providers_by_user)
+
+    @cached_property
     def order(self) -> DataLoader[uuid.UUID, Order | None]:
         return self._one(orders.list_orders_by_id)
 
@@ -68,6 +77,59 @@ class Loaders:
     @cached_property
     def address_of_order(self) -> DataLoader[uuid.UUID, list[Address]]:
         return self._many(orders.list_addresses)
+
+    @cached_property
+    def related_to_book(self) -> DataLoader[uuid.UUID, list[Book]]:
+        return self._many(related.list_related_books)
+
+    @cached_property
+    def rating_of_book(self) -> DataLoader[uuid.UUID, BookRating | None]:
+        return self._one(reviews.list_ratings)
+
+    @cached_property
+    def waiting_for_book(self) -> DataLoader[uuid.UUID, list[int]]:
+        return self._many(prebookings.count_waiting)
+
+    @cached_property
+    def review(self) -> DataLoader[uuid.UUID, Review | None]:
+        return self._one(reviews.list_reviews_by_id)
+
+    @cached_property
+    def review_of_reader(self) -> DataLoader[Pair, Review | None]:
+        return self._paired(reviews.list_reviews_of_pairs)
+
+    @cached_property
+    def wishlist_item(self) -> DataLoader[uuid.UUID, WishlistItem | None]:
+        return self._one(wishlist.list_wishlist_items_by_id)
+
+    @cached_property
+    def prebooking(self) -> DataLoader[uuid.UUID, Prebooking | None]:
+        return self._one(prebookings.list_prebookings_by_id)
+
+    @cached_property
+    def wish(self) -> DataLoader[Pair, WishlistItem | None]:
+        return self._paired(wishlist.list_wishlist_items_of_pairs)
+
+    @cached_property
+    def waiting_of_reader(self) -> DataLoader[Pair, Prebooking | None]:
+        return self._paired(prebookings.list_waiting_of_pairs)
+
+    @cached_property
+    def purchase(self) -> DataLoader[Pair, bool]:
+        """Whether the user has a confirmed or shipped order with the book."""
+
+        async def load(pairs: list[Pair]) -> list[bool]:
+            bought = set(await reviews.list_bought(self._reading, pairs))
+            return [pair in bought for pair in pairs]
+
+        return DataLoader(load, max_batch_size=BATCH)
+
+    def _paired(self, question: Callable[[Reading, Sequence[Pair]], Awaitable[list[V]]]) -> DataLoader[Pair, V | None]:
+        async def load(pairs: list[Pair]) -> list[V | None]:
+            found = {(row.user_id, row.book_id): row for row in await question(self._reading, pairs)}  # type: ignore[attr-defined]  # rows with both keys
+            return [found.get(pair) for pair in pairs]
+
+        return DataLoader(load, max_batch_size=BATCH)
 
     def _one(
         self, question: Callable[[Reading, list[uuid.UUID]], Awaitable[list[V]]]

@@ -26,6 +26,7 @@ DEFAULT_SIZE = 20
 LARGEST = 100
 LARGEST_OFFSET = 10_000
 CURSOR_LENGTH = 4_000
+LARGEST_KEY = 2**31 - 1
 
 
 def argument(description: str) -> Any:
@@ -76,7 +77,7 @@ class ListKind:
 def _told(key: Any) -> Any:
     if isinstance(key, (dt.datetime, dt.date)):
         return key.isoformat()
-    return str(key) if isinstance(key, Decimal) else key
+    return format(key, "f") if isinstance(key, Decimal) else key  # without an exponent
 
 
 def _understood(key_type: type, told: Any) -> Any:
@@ -86,6 +87,8 @@ def _understood(key_type: type, told: Any) -> Any:
         return parse_date(told)
     if key_type is Decimal:
         return parse_decimal(told)
+    if key_type is int and type(told) is int and abs(told) > LARGEST_KEY:
+        raise ValueError
     if type(told) is not key_type or (isinstance(told, str) and not is_clean(told, lines=True)):
         raise ValueError
     return told
@@ -143,16 +146,21 @@ class Connection(Generic[T]):
     kind: ListKind
     slice: Slice[T]
     count: Callable[[], Awaitable[int]]
+    wanted: Any = None
 
 
-def connection_type(name: str, item_type: Any, items: str) -> Any:
-    """The connection of a type, and its edge."""
+def connection_type(name: str, item_type: Any, items: str, prefix: str | None = None, **more: Any) -> Any:
+    """The connection of a type, and its edge, named by `prefix` or the type.
+
+    `more` are fields that only this one has; they find what was `wanted`.
+    """
+    prefix = prefix or name
 
     class EdgeType:
         cursor: str = column(f"Where the {name.lower()} stands in the list.")
         node: Any = column(f"The {name.lower()} itself.", graphql_type=item_type)
 
-    EdgeType.__name__ = f"{name}Edge"
+    EdgeType.__name__ = f"{prefix}Edge"
     EdgeType.__doc__ = f"One of the {items} in a list."
     edge = shape()(EdgeType)
 
@@ -183,6 +191,8 @@ def connection_type(name: str, item_type: Any, items: str) -> Any:
             """How many items the whole list has."""
             return await self.count()
 
-    ConnectionType.__name__ = f"{name}Connection"
+    for field_name, declared in more.items():
+        setattr(ConnectionType, field_name, declared)
+    ConnectionType.__name__ = f"{prefix}Connection"
     ConnectionType.__doc__ = f"A page of {items}."
     return shape()(ConnectionType)

@@ -4,7 +4,23 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import create_type
 
-from graph import accounts, cart, catalog, nodes, orders, stockroom
+from graph import (
+    accounts,
+    back_office,
+    cart,
+    catalog,
+    identities,
+    listing,
+    nodes,
+    orders,
+    passwords,
+    prebookings,
+    reviews,
+    sessions,
+    stockroom,
+    verification,
+    wishlist,
+)
 from graph.gates import UserRole
 from graph.scalars import SCALARS
 
@@ -13,14 +29,17 @@ Query = create_type(
     [
         nodes.node,
         nodes.nodes,
-        catalog.books,
+        listing.books,
         catalog.book,
         catalog.genres,
         catalog.genre,
-        catalog.authors,
+        listing.authors,
         catalog.author,
+        reviews.review,
         accounts.me,
         orders.order,
+        identities.oauth_logins,
+        back_office.admin,
     ],
     description="What a visitor, a customer and an administrator can read.",
 )
@@ -28,12 +47,17 @@ Query = create_type(
 Mutation = create_type(
     "Mutation",
     [
-        accounts.register,
-        accounts.login,
-        accounts.refresh_session,
-        accounts.logout,
-        accounts.revoke_session,
-        accounts.change_password,
+        sessions.register,
+        sessions.login,
+        sessions.login_with_oauth,
+        sessions.refresh_session,
+        sessions.logout,
+        sessions.revoke_session,
+        verification.request_email_verification,
+        verification.verify_email,
+        passwords.request_password_reset,
+        passwords.reset_password,
+        passwords.change_password,
         accounts.update_profile,
         cart.add_to_cart,
         cart.update_cart_item,
@@ -41,6 +65,13 @@ Mutation = create_type(
         cart.merge_cart,
         orders.checkout,
         orders.cancel_order,
+        wishlist.add_to_wishlist,
+        wishlist.remove_from_wishlist,
+        prebookings.prebook,
+        prebookings.cancel_prebooking,
+        reviews.create_review,
+        reviews.update_review,
+        reviews.delete_review,
         stockroom.create_book,
         stockroom.update_book,
         stockroom.delete_book,
@@ -51,6 +82,7 @@ Mutation = create_type(
         orders.ship_order,
         accounts.deactivate_user,
         accounts.reactivate_user,
+        reviews.delete_reviews,
     ],
     description="""Everything that changes something.
 
@@ -62,7 +94,17 @@ handle one by one, and those added later. Problems no user can solve come as top
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
-    types=[catalog.Book, catalog.Author, catalog.Genre, accounts.User, cart.Cart, orders.Order],
+    types=[
+        catalog.Book,
+        catalog.Author,
+        catalog.Genre,
+        reviews.Review,
+        accounts.User,
+        cart.Cart,
+        orders.Order,
+        wishlist.WishlistItem,
+        prebookings.Prebooking,
+    ],
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 

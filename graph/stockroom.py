@@ -140,6 +140,7 @@ class StockUpdated:
     """The stock has changed."""
 
     book: BookRow = column("The book.", Book)
+    prebookings_notified: int = column("How many waiting customers were told that it is back.")
 
 
 @shape()
@@ -201,7 +202,7 @@ async def update_book(
 
 @mutation(administrator)
 async def delete_book(info: Info, input: Annotated[DeleteBookInput, argument("The book.")]) -> DeleteBookResult | None:
-    """Takes a book out of the catalog and the carts. Order history keeps its title and price."""
+    """Takes a book out of the catalog, carts and wishlists. Order history keeps its title and price."""
     book_id = key_of("Book", input.book_id)
     await shelves.delete_book(info.context.shop, book_id)
     return BookDeleted(book_id=global_id("Book", book_id))
@@ -211,12 +212,14 @@ async def delete_book(info: Info, input: Annotated[DeleteBookInput, argument("Th
 async def update_stock(
     info: Info, input: Annotated[UpdateStockInput, argument("The book and the change.")]
 ) -> UpdateStockResult | None:
-    """Changes the number of copies in stock."""
+    """Changes the number of copies in stock. Going from none to some notifies everyone on the waiting list."""
     book_id, change = key_of("Book", input.book_id), input.change
     if change.set_to is not None and change.set_to is not UNSET:
-        return StockUpdated(book=await stock.take_stock(info.context.shop, book_id, change.set_to))
-    assert change.adjust_by is not None
-    return StockUpdated(book=await stock.restock(info.context.shop, book_id, change.adjust_by))
+        book, notified = await stock.take_stock(info.context.shop, book_id, change.set_to)
+    else:
+        assert change.adjust_by is not None
+        book, notified = await stock.restock(info.context.shop, book_id, change.adjust_by)
+    return StockUpdated(book=book, prebookings_notified=notified)
 
 
 @mutation(administrator)

@@ -13,8 +13,13 @@ from persistence.models import Table
 LOCK = 0x626F6F6B73  # "books"
 
 
+def is_ours(name: str | None, kind: str, _: object) -> bool:
+    """PgQueuer's tables are described by PgQueuer."""
+    return not (kind == "table" and name is not None and name.startswith("pgqueuer"))
+
+
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=Table.metadata, compare_type=True)
+    context.configure(connection=connection, target_metadata=Table.metadata, compare_type=True, include_name=is_ours)
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         context.run_migrations()

@@ -23,6 +23,11 @@ class User:
     role: str
     is_active: bool
     created_at: dt.datetime
+    email_verified_at: dt.datetime | None
+
+    @property
+    def is_email_verified(self) -> bool:
+        return self.email_verified_at is not None
 
     @property
     def has_password(self) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
+from persistence.catalog import hold_book
 from persistence.database import Reading, Transaction
 from persistence.query import Query
 
@@ -71,9 +72,7 @@ async def list_cart_items(db: Reading | Transaction, user_ids: list[uuid.UUID]) 
 
 async def set_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> bool:
     """Makes the line this many copies. False when the book is gone."""
-    # FOR KEY SHARE keeps the book from being deleted, and nothing else, until the line refers to it
-    book = select(models.Book.id).where(models.Book.id == book_id).with_for_update(read=True, key_share=True)
-    if await tx.scalar(book) is None:
+    if not await hold_book(tx, book_id):
         return False
     line = upsert(_item).values(user_id=user_id, book_id=book_id, quantity=quantity)
     await tx.run(

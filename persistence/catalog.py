@@ -187,7 +187,15 @@ async def add_book(tx: Transaction, details: dict[str, Any]) -> uuid.UUID | None
     """`None` when another book has the ISBN or the slug."""
     statement = upsert(models.Book).values(**details).on_conflict_do_nothing().returning(models.Book.id)
     book_id: uuid.UUID | None = await tx.scalar(statement)
+    if book_id is not None:
+        await _add_figures(tx, [book_id])
     return book_id
+
+
+async def _add_figures(tx: Transaction, book_ids: list[uuid.UUID]) -> None:
+    """Each book has its rows of ratings and sales from the start, so that lists can be sorted by them."""
+    for table in (models.BookRating, models.BookSales):
+        await tx.run(insert(table).from_select(["book_id"], select(func.unnest(_ids))), {"ids": book_ids})
 
 
 async def add_books(tx: Transaction, books: Sequence[dict[str, Any]]) -> None:
@@ -199,6 +207,7 @@ async def add_books(tx: Transaction, books: Sequence[dict[str, Any]]) -> None:
     )
     if added != len(books):
         raise Conflict
+    await _add_figures(tx, [book["id"] for book in books])
 
 
 async def set_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]) -> None:
@@ -214,6 +223,12 @@ async def set_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any])
 async def remove_book(tx: Transaction, book_id: uuid.UUID) -> bool:
     """Takes its cart lines with it; order lines and stock movements stay, without it."""
     return await tx.run(delete(models.Book).where(models.Book.id == book_id)) == 1
+
+
+async def hold_book(tx: Transaction, book_id: uuid.UUID) -> bool:
+    """Whether the book is there; it cannot be deleted until the end of the transaction, but sold and changed."""
+    statement = select(models.Book.id).where(models.Book.id == book_id).with_for_update(read=True, key_share=True)
+    return await tx.scalar(statement) is not None
 
 
 async def lock_book(tx: Transaction, book_id: uuid.UUID) -> Book | None:

@@ -1,9 +1,12 @@
-"""Counts that may be a second old: each process counts the same thing once a second at most."""
+"""Counts and facets that may be a second old: each process counts the same thing once a second at most."""
 
 import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 FRESH_FOR = 1.0  # seconds
 CAPACITY = 1_000
@@ -14,12 +17,12 @@ class RecentCounts:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._counts: OrderedDict[Hashable, tuple[float, asyncio.Future[int]]] = OrderedDict()
+        self._counts: OrderedDict[Hashable, tuple[float, asyncio.Future[Any]]] = OrderedDict()
 
     def clear(self) -> None:
         self._counts.clear()
 
-    async def get(self, key: Hashable, count: Callable[[], Awaitable[int]]) -> int:
+    async def get(self, key: Hashable, count: Callable[[], Awaitable[T]]) -> T:
         now = self._clock()
         started, future = self._counts.get(key, (float("-inf"), None))
         if (
@@ -32,4 +35,4 @@ class RecentCounts:
             self._counts.move_to_end(key)
             if len(self._counts) > CAPACITY:
                 self._counts.popitem(last=False)
-        return await asyncio.shield(future)  # one caller who leaves does not take the count from the others
+        return cast(T, await asyncio.shield(future))  # one caller who leaves does not take the count from the others

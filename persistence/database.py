@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import asyncpg
-from sqlalchemy import Executable
+from sqlalchemy import Executable, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -24,6 +24,7 @@ SESSION_SETTINGS = {
     "idle_in_transaction_session_timeout": "15s",
     "pg_trgm.word_similarity_threshold": "0.5",  # finds letters that changed places, too
 }
+KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 CONNECT_TIMEOUT = 3  # seconds
 COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
 
@@ -78,6 +79,15 @@ class Transaction:
     ) -> int:
         """Runs a statement whose answer does not matter; tells how many rows it touched."""
         return (await self._connection.execute(statement, parameters)).rowcount
+
+    async def driver_connection(self) -> asyncpg.Connection:
+        """The connection below, inside this transaction, for what speaks to the driver itself."""
+        connection = (await self._connection.get_raw_connection()).driver_connection
+        assert isinstance(connection, asyncpg.Connection)
+        if not connection.is_in_transaction():  # SQLAlchemy begins one with the first statement
+            await self._connection.execute(text("SELECT 1"))
+        assert connection.is_in_transaction()
+        return connection
 
 
 class Reading:
@@ -151,12 +161,12 @@ class Database:
         self._reading = Reading(pool, skewed_pool, self._settings.timeout_seconds)
         return self
 
-    async def _connect(self) -> asyncpg.Connection:
+    async def _connect(self, **session_settings: str) -> asyncpg.Connection:
         return await asyncpg.connect(
             self._address,
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
-            server_settings=SESSION_SETTINGS,
+            server_settings={**SESSION_SETTINGS, **session_settings},
         )
 
     def _read_pool(self, most: int, **session_settings: str) -> asyncpg.Pool:
@@ -186,6 +196,13 @@ class Database:
         if self._reading is None:
             raise RuntimeError("Database is not open: use `async with database`.")
         return self._reading
+
+    async def own_connection(self, name: str) -> asyncpg.Connection:
+        """One beside the pools, for whoever listens or holds locks on it for long; the caller closes it.
+
+        PostgreSQL looks every few seconds whether somebody is still at the other end.
+        """
+        return await self._connect(application_name=name, **KEEPALIVES)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

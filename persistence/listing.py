@@ -1,4 +1,4 @@
-"""Lists of books and authors: search, filters and sorts. One statement for each shape of list, compiled once."""
+"""Lists of books: search, filters and sorts. One statement for each shape of list, compiled once."""
 
 import datetime as dt
 import decimal
@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Date,
     Double,
@@ -27,12 +28,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from persistence.catalog import AUTHOR, BOOK, Author, Book
+from persistence.catalog import BOOK, Book
 from persistence.database import Reading
-from persistence.models import Author as authors
 from persistence.models import Book as books
 from persistence.models import BookAuthor as book_authors
+from persistence.models import BookRating as ratings
+from persistence.models import BookSales as sales
 from persistence.models import Genre as genres
+from persistence.models import Prebooking as prebookings
 from persistence.pages import (
     COUNT_LIMIT,
     Page,
@@ -44,6 +47,7 @@ from persistence.pages import (
     paged,
     take,
 )
+from persistence.prebookings import PrebookingStatus
 from persistence.query import Query
 
 RANKED_LIMIT = 10_000
@@ -56,12 +60,20 @@ GUESSED_WORDS = 4
 class BookSort(StrEnum):
     RELEVANCE = "RELEVANCE"
     NEWEST = "NEWEST"
+    BESTSELLING = "BESTSELLING"
+    TOP_RATED = "TOP_RATED"
     TITLE_ASC = "TITLE_ASC"
     TITLE_DESC = "TITLE_DESC"
     PRICE_ASC = "PRICE_ASC"
     PRICE_DESC = "PRICE_DESC"
     PUBLISHED_ASC = "PUBLISHED_ASC"
     PUBLISHED_DESC = "PUBLISHED_DESC"
+
+
+class StockroomSort(StrEnum):
+    """Orders that only the stockroom asks for."""
+
+    SCARCEST = "SCARCEST"
 
 
 class Match(StrEnum):
@@ -75,7 +87,7 @@ class Match(StrEnum):
 class BookList:
     """Which books, in which order. What is `None` does not narrow."""
 
-    sort: BookSort = BookSort.NEWEST
+    sort: BookSort | StockroomSort = BookSort.NEWEST
     search: str | None = None
     match: Match = Match.WORDS
     isbn: str | None = None
@@ -84,6 +96,8 @@ class BookList:
     formats: tuple[str, ...] | None = None
     price_min: decimal.Decimal | None = None
     price_max: decimal.Decimal | None = None
+    min_rating: decimal.Decimal | None = None
+    most_copies: int | None = None
     in_stock: bool | None = None
     genre_id: uuid.UUID | None = None
     author_id: uuid.UUID | None = None
@@ -110,6 +124,8 @@ class BookList:
             self.formats is not None,
             self.price_min is not None,
             self.price_max is not None,
+            self.min_rating is not None,
+            self.most_copies is not None,
             self.in_stock,
             self.genre_id is not None,
             self.author_id is not None,
@@ -125,6 +141,8 @@ class BookList:
             "formats": self.formats,
             "price_min": self.price_min,
             "price_max": self.price_max,
+            "min_rating": self.min_rating,
+            "most_copies": self.most_copies,
             "genre_id": self.genre_id,
             "author_id": self.author_id,
             **{f"word_{i}": word for i, word in enumerate(self.misspelt)},
@@ -134,7 +152,7 @@ class BookList:
 class ListShape(NamedTuple):
     """All of a list that its SQL depends on."""
 
-    sort: BookSort
+    sort: BookSort | StockroomSort
     misspelt_words: int
     search: bool
     isbn: bool
@@ -143,6 +161,8 @@ class ListShape(NamedTuple):
     formats: bool
     price_min: bool
     price_max: bool
+    min_rating: bool
+    most_copies: bool
     in_stock: bool | None
     genre_id: bool
     author_id: bool
@@ -160,8 +180,19 @@ class ListShape(NamedTuple):
 FOREVER = literal_column("'infinity'::date", Date())
 NEVER = literal_column("'-infinity'::date", Date())
 
-SORTS: dict[BookSort, Sort] = {
+_waiting = (
+    select(prebookings.book_id, func.count().label("count"))
+    .where(prebookings.status == PrebookingStatus.WAITING)
+    .group_by(prebookings.book_id)
+    .subquery("waiting")
+)
+_scarcity = books.stock_quantity * literal(10**9, BigInteger()) - func.coalesce(_waiting.c.count, 0)
+
+SORTS: dict[BookSort | StockroomSort, Sort] = {
     BookSort.NEWEST: Sort(books.added_at.expression, descending=True),
+    BookSort.BESTSELLING: Sort(sales.copies.expression, descending=True),
+    BookSort.TOP_RATED: Sort(ratings.average.expression, descending=True),
+    StockroomSort.SCARCEST: Sort(cast(_scarcity, Numeric), descending=False),
     BookSort.TITLE_ASC: Sort(books.sort_title.expression, descending=False),
     BookSort.TITLE_DESC: Sort(books.sort_title.expression, descending=True),
     BookSort.PRICE_ASC: Sort(books.price.expression, descending=False),
@@ -170,9 +201,18 @@ SORTS: dict[BookSort, Sort] = {
     BookSort.PUBLISHED_DESC: Sort(func.coalesce(books.published_on, NEVER), descending=True),
 }
 
-KEY_TYPES: dict[BookSort, type] = {
+FIGURES: dict[BookSort | StockroomSort, type[sales | ratings]] = {
+    BookSort.BESTSELLING: sales,
+    BookSort.TOP_RATED: ratings,
+}
+"""The table that an order's key is kept in, where that is not the books'."""
+
+KEY_TYPES: dict[BookSort | StockroomSort, type] = {
     BookSort.RELEVANCE: float,
     BookSort.NEWEST: dt.datetime,
+    BookSort.BESTSELLING: int,
+    BookSort.TOP_RATED: decimal.Decimal,
+    StockroomSort.SCARCEST: decimal.Decimal,
     BookSort.TITLE_ASC: str,
     BookSort.TITLE_DESC: str,
     BookSort.PRICE_ASC: decimal.Decimal,
@@ -199,7 +239,7 @@ def _containing(name: str) -> ColumnElement[str]:
     return literal_column("'%'").concat(pattern).concat(literal_column("'%'"))
 
 
-def _matching(suffix: str = ":*", operator: str = " & ") -> ColumnElement[Any]:
+def matching(suffix: str = ":*", operator: str = " & ") -> ColumnElement[Any]:
     return func.search_query(
         _bound("search", String()),
         literal_column(f"'{operator}'"),
@@ -211,12 +251,12 @@ def _misspelt(count: int) -> list[ColumnElement[Any]]:
     return [func.fold(_bound(f"word_{i}", String())) for i in range(count)]
 
 
-def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
+def conditions(shape: ListShape) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if shape.misspelt_words:
         wanted += [word.bool_op("<%")(books.spelling) for word in _misspelt(shape.misspelt_words)]
     elif shape.search:
-        wanted.append(books.search.bool_op("@@")(_matching()))
+        wanted.append(books.search.bool_op("@@")(matching()))
     if shape.isbn:
         wanted.append(books.isbn == _bound("isbn", String()))
     if shape.genre_slugs:
@@ -230,6 +270,11 @@ def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
         wanted.append(books.price >= _bound("price_min", Numeric()))
     if shape.price_max:
         wanted.append(books.price <= _bound("price_max", Numeric()))
+    if shape.min_rating:
+        good = select(ratings.book_id).where(ratings.average >= _bound("min_rating", Numeric()))
+        wanted.append(books.id.in_(good))
+    if shape.most_copies:
+        wanted.append(books.stock_quantity <= _bound("most_copies", Integer()))
     if shape.in_stock is not None:
         wanted.append(books.stock_quantity > 0 if shape.in_stock else books.stock_quantity == 0)
     if shape.genre_id:
@@ -247,7 +292,7 @@ def _relevance(shape: ListShape, matches: Any) -> ColumnElement[float]:
             likeness = likeness + func.word_similarity(word, matches.c.spelling)
         return cast(likeness, Double())
     # whole words count ten times what beginnings do; ts_rank never passes 1
-    whole, begun = (select(_matching(suffix, " | ")).scalar_subquery() for suffix in ("", ":*"))
+    whole, begun = (select(matching(suffix, " | ")).scalar_subquery() for suffix in ("", ":*"))
     return cast(
         10 * func.ts_rank(matches.c.search, whole) + func.ts_rank(matches.c.search, begun),
         Double(),
@@ -258,7 +303,7 @@ def _ranked(shape: ListShape, page: PageShape) -> Select[Any]:
     limit = GUESSED_LIMIT if shape.misspelt_words else RANKED_LIMIT
     matches = (
         select(books.id, books.search, books.spelling)
-        .where(*_conditions(shape))
+        .where(*conditions(shape))
         .order_by(books.added_at.desc(), books.id.desc())
         .limit(literal_column(str(limit)))
         .cte("matches")
@@ -279,12 +324,14 @@ def _page_query(shape: ListShape, page: PageShape) -> Query[tuple[Position, Book
     if shape.ranked:
         return Query(_ranked(shape, page), keyed(Book), skewed=True)
     sort = SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
-    statement = select(sort.key, books.id, *BOOK).where(*_conditions(shape))
-    return Query(
-        paged(statement, sort, books.id.expression, page),
-        keyed(Book),
-        skewed=shape.skewed,
-    )
+    figures = FIGURES.get(shape.sort)
+    id_ = figures.book_id if figures else books.id  # the one that stands beside the key in its index
+    statement = select(sort.key, id_, *BOOK).select_from(books).where(*conditions(shape))
+    if figures:
+        statement = statement.join(figures, figures.book_id == books.id)
+    if shape.sort is StockroomSort.SCARCEST:
+        statement = statement.outerjoin(_waiting, _waiting.c.book_id == books.id)
+    return Query(paged(statement, sort, id_.expression, page), keyed(Book), skewed=shape.skewed)
 
 
 @lru_cache(maxsize=1000)
@@ -293,18 +340,14 @@ def _count_query(shape: ListShape, narrowed: bool) -> Query[int]:
         return Query(select(func.count()).select_from(books), int)
     limit = GUESSED_LIMIT if shape.misspelt_words and shape.ranked else COUNT_LIMIT
     some: Select[Any] = (
-        select(literal_column("1")).select_from(books).where(*_conditions(shape)).limit(literal_column(str(limit)))
+        select(literal_column("1")).select_from(books).where(*conditions(shape)).limit(literal_column(str(limit)))
     )
     return Query(select(func.count()).select_from(some.subquery()), int, skewed=shape.skewed)
 
 
 _ANY_MATCH: Query[int] = Query(
     select(
-        select(books.id)
-        .where(books.search.bool_op("@@")(_matching()))
-        .limit(literal_column("1"))
-        .exists()
-        .cast(Integer)
+        select(books.id).where(books.search.bool_op("@@")(matching())).limit(literal_column("1")).exists().cast(Integer)
     ),
     int,
     skewed=True,
@@ -324,38 +367,3 @@ async def any_book_has(reading: Reading, search: str) -> bool:
     """Whether the words of a search lead anywhere in the catalogue."""
     found = await reading.first(_ANY_MATCH, search=search)
     return found == 1
-
-
-# ── Authors ───────────────────────────────────────────────────────────────────────────────
-
-_BY_NAME = Sort(authors.sort_name.expression, descending=False)
-
-
-@lru_cache(maxsize=100)
-def _authors_query(page: PageShape, search: bool) -> Query[tuple[Position, Author]]:
-    statement = select(_BY_NAME.key, authors.id, *AUTHOR)
-    if search:
-        statement = statement.where(authors.search.bool_op("@@")(_matching()))
-    return Query(paged(statement, _BY_NAME, authors.id.expression, page), keyed(Author))
-
-
-_ALL_AUTHORS = Query(select(func.count()).select_from(authors), int)
-_FOUND_AUTHORS = Query(
-    select(func.count()).select_from(
-        select(authors.id)
-        .where(authors.search.bool_op("@@")(_matching()))
-        .limit(literal_column(str(COUNT_LIMIT)))
-        .subquery()
-    ),
-    int,
-)
-
-
-async def list_authors(reading: Reading, search: str | None, page: Page) -> Slice[Author]:
-    return await take(reading, _authors_query(page.shape, search is not None), page, search=search)
-
-
-async def count_authors(reading: Reading, search: str | None) -> int:
-    if search is None:
-        return await reading.first(_ALL_AUTHORS) or 0
-    return await reading.first(_FOUND_AUTHORS, search=search) or 0

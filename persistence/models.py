@@ -34,6 +34,9 @@ Price = Annotated[decimal.Decimal, mapped_column(Numeric(10, 2))]
 Total = Annotated[decimal.Decimal, mapped_column(Numeric(12, 2))]
 Now = Annotated[dt.datetime, mapped_column(server_default=func.now())]
 
+LIVING = text("deleted_at IS NULL")
+WAITING = text("status = 'WAITING'")
+
 
 class Table(DeclarativeBase):
     metadata = MetaData(
@@ -176,10 +179,19 @@ class User(Table):
     role: Mapped[str] = mapped_column(server_default="USER")
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     created_at: Mapped[Now]
+    email_verified_at: Mapped[dt.datetime | None]
 
     __table_args__ = (
         CheckConstraint("email = lower(email)", name="email"),
         CheckConstraint("role IN ('USER', 'ADMIN')", name="role"),
+        Index("ix_users_created_at_id", "created_at", "id"),
+        Index(
+            "ix_users_email_display_name",
+            "email",
+            "display_name",
+            postgresql_using="gin",
+            postgresql_ops={"email": "gin_trgm_ops", "display_name": "gin_trgm_ops"},
+        ),
     )
 
 
@@ -211,6 +223,43 @@ class RefreshToken(Table):
     used_at: Mapped[dt.datetime | None]
 
     __table_args__ = (CheckConstraint("octet_length(hash) = 32", name="hash"),)
+
+
+class Identity(Table):
+    """An account at a provider that its owner signs in through; the address there is only a contact."""
+
+    __tablename__ = "identities"
+
+    id: Mapped[Key]
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    provider: Mapped[str]
+    account: Mapped[str] = mapped_column(comment="The provider's own id of the account, which never changes.")
+    created_at: Mapped[Now]
+
+    __table_args__ = (
+        UniqueConstraint("provider", "account"),
+        CheckConstraint("provider IN ('GOOGLE', 'GITHUB')", name="provider"),
+    )
+
+
+class OneTimeToken(Table):
+    """What a link in a letter, or the way back from a provider, proves. It works once, for a while."""
+
+    __tablename__ = "one_time_tokens"
+
+    id: Mapped[Key]
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
+    purpose: Mapped[str]
+    hash: Mapped[bytes] = mapped_column(unique=True, comment="SHA-256 of the token, which is kept nowhere.")
+    created_at: Mapped[Now]
+    expires_at: Mapped[dt.datetime]
+    used_at: Mapped[dt.datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("purpose IN ('VERIFY_EMAIL', 'RESET_PASSWORD', 'OAUTH_LOGIN')", name="purpose"),
+        CheckConstraint("octet_length(hash) = 32", name="hash"),
+        Index("ix_one_time_tokens_user_id_purpose", "user_id", "purpose"),
+    )
 
 
 # ── Cart ──────────────────────────────────────────────────────────────────────────────────
@@ -275,6 +324,7 @@ class Order(Table):
         CheckConstraint("(status = 'SHIPPED') = (shipped_at IS NOT NULL)", name="shipped"),
         CheckConstraint("(status = 'CANCELLED') = (cancelled_at IS NOT NULL)", name="cancelled"),
         Index("ix_orders_user_id_placed_at_id", "user_id", "placed_at", "id"),
+        Index("ix_orders_placed_at_id", "placed_at", "id"),
         Index(
             "ix_orders_pending",
             "placed_at",
@@ -295,7 +345,7 @@ class OrderItem(Table):
 
     order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Order.id, ondelete="CASCADE"))
     id: Mapped[Key]
-    book_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Book.id, ondelete="SET NULL"), index=True)
+    book_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Book.id, ondelete="SET NULL"))
     title: Mapped[str]
     quantity: Mapped[int]
     unit_price: Mapped[Price]
@@ -303,6 +353,7 @@ class OrderItem(Table):
     __table_args__ = (
         UniqueConstraint("order_id", "book_id"),
         CheckConstraint("quantity BETWEEN 1 AND 999", name="quantity"),
+        Index("ix_order_items_book_id_id", "book_id", "id"),
     )
 
 
@@ -346,6 +397,156 @@ class StockMovement(Table):
             name="order",
         ),
     )
+
+
+# ── What readers think ────────────────────────────────────────────────────────────────────
+
+
+class Review(Table):
+    __tablename__ = "reviews"
+
+    id: Mapped[Key]
+    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"))
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
+    rating: Mapped[int]
+    text: Mapped[str | None]
+    created_at: Mapped[Now]
+    updated_at: Mapped[Now]
+    deleted_at: Mapped[dt.datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("rating BETWEEN 1 AND 5", name="rating"),
+        Index("uq_reviews_living", "user_id", "book_id", unique=True, postgresql_where=LIVING),
+        Index("ix_reviews_book_id", "book_id"),
+        Index("ix_reviews_created_at_id", "created_at", "id", postgresql_where=LIVING),
+        Index("ix_reviews_rating_id", "rating", "id", postgresql_where=LIVING),
+        Index("ix_reviews_book_id_created_at_id", "book_id", "created_at", "id", postgresql_where=LIVING),
+        Index("ix_reviews_book_id_rating_id", "book_id", "rating", "id", postgresql_where=LIVING),
+        Index("ix_reviews_user_id_created_at_id", "user_id", "created_at", "id", postgresql_where=LIVING),
+    )
+
+
+STARS = ("one", "two", "three", "four", "five")
+_COUNT = " + ".join(STARS)
+_SUM = " + ".join(f"{stars} * {name}" for stars, name in enumerate(STARS, start=1))
+
+
+class BookRating(Table):
+    """A book's living reviews by their stars: made with the book, kept exact in the transaction of each review."""
+
+    __tablename__ = "book_ratings"
+
+    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), primary_key=True)
+    one: Mapped[int] = mapped_column(server_default="0")
+    two: Mapped[int] = mapped_column(server_default="0")
+    three: Mapped[int] = mapped_column(server_default="0")
+    four: Mapped[int] = mapped_column(server_default="0")
+    five: Mapped[int] = mapped_column(server_default="0")
+    count: Mapped[int] = mapped_column(Computed(_COUNT, persisted=True))
+    average: Mapped[decimal.Decimal] = mapped_column(
+        Numeric(2, 1),
+        Computed(f"coalesce(round(({_SUM})::numeric / nullif({_COUNT}, 0), 1), 0)", persisted=True),
+        comment="To one decimal, half up; 0 while there are none.",
+    )
+
+    __table_args__ = (
+        CheckConstraint(" AND ".join(f"{name} >= 0" for name in STARS), name="stars"),
+        Index("ix_book_ratings_average_book_id", "average", "book_id"),
+    )
+
+
+# ── What customers wait for ───────────────────────────────────────────────────────────────
+
+
+class WishlistItem(Table):
+    __tablename__ = "wishlist_items"
+
+    id: Mapped[Key]
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
+    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), index=True)
+    added_at: Mapped[Now]
+
+    __table_args__ = (
+        UniqueConstraint("user_id", "book_id"),
+        Index("ix_wishlist_items_user_id_added_at_id", "user_id", "added_at", "id"),
+    )
+
+
+class Prebooking(Table):
+    __tablename__ = "prebookings"
+
+    id: Mapped[Key]
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
+    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), index=True)
+    status: Mapped[str] = mapped_column(server_default="WAITING")
+    created_at: Mapped[Now]
+    notified_at: Mapped[dt.datetime | None]
+    cancelled_at: Mapped[dt.datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("status IN ('WAITING', 'NOTIFIED', 'CANCELLED')", name="status"),
+        CheckConstraint("(status = 'NOTIFIED') = (notified_at IS NOT NULL)", name="notified"),
+        CheckConstraint("(status = 'CANCELLED') = (cancelled_at IS NOT NULL)", name="cancelled"),
+        Index("uq_prebookings_waiting", "book_id", "user_id", unique=True, postgresql_where=WAITING),
+        Index("ix_prebookings_user_id_created_at_id", "user_id", "created_at", "id"),
+    )
+
+
+# ── What sells ────────────────────────────────────────────────────────────────────────────
+
+
+class BookSales(Table):
+    """Copies sold since `SalesWindow.since`: made with the book, kept exact in the transaction of each sale."""
+
+    __tablename__ = "book_sales"
+
+    book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), primary_key=True)
+    copies: Mapped[int] = mapped_column(server_default="0")
+
+    __table_args__ = (
+        CheckConstraint("copies >= 0", name="copies"),
+        Index("ix_book_sales_copies_book_id", "copies", "book_id"),
+    )
+
+
+class SalesWindow(Table):
+    """One row: orders placed from here on are in `BookSales`. It moves on as days go by."""
+
+    __tablename__ = "sales_window"
+
+    id: Mapped[int] = mapped_column(primary_key=True, server_default="1")
+    since: Mapped[dt.datetime]
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+
+# ── Letters ───────────────────────────────────────────────────────────────────────────────
+
+
+class Letter(Table):
+    """Written with the fact that it tells of, once for each kind, subject and recipient; a job carries it."""
+
+    __tablename__ = "letters"
+
+    id: Mapped[Key]
+    kind: Mapped[str]
+    subject_id: Mapped[uuid.UUID] = mapped_column(comment="The order, pre-booking, token or identity it tells of.")
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    status: Mapped[str] = mapped_column(server_default="QUEUED")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    problem: Mapped[str | None] = mapped_column(comment="Why the last attempt failed.")
+    created_at: Mapped[Now]
+    settled_at: Mapped[dt.datetime | None] = mapped_column(comment="When it was sent, suppressed or given up.")
+
+    __table_args__ = (
+        UniqueConstraint("kind", "subject_id", "user_id"),
+        CheckConstraint("status IN ('QUEUED', 'SENT', 'SUPPRESSED', 'OBSOLETE', 'FAILED')", name="status"),
+        CheckConstraint("(status = 'QUEUED') = (settled_at IS NULL)", name="settled"),
+        Index("ix_letters_failed", "settled_at", "id", postgresql_where=text("status = 'FAILED'")),
+    )
+
+
+# ── The mock provider ─────────────────────────────────────────────────────────────────────
 
 
 class MockPayment(Table):

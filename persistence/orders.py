@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
@@ -46,6 +47,12 @@ class OrderStatus(StrEnum):
     PAYMENT_FAILED = "PAYMENT_FAILED"
     SHIPPED = "SHIPPED"
     CANCELLED = "CANCELLED"
+
+
+STANDS = models.Order.status.in_(
+    [literal_column(f"'{status}'") for status in (OrderStatus.CONFIRMED, OrderStatus.SHIPPED)]
+)
+"""An order that is paid and not called off: what counts as bought and as sold."""
 
 
 @dataclass(slots=True)
@@ -149,8 +156,8 @@ async def list_order_items(db: Reading | Transaction, order_ids: list[uuid.UUID]
     return await db.all(_ITEMS, ids=order_ids)
 
 
-async def list_addresses(reading: Reading, order_ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, Address]]:
-    return await reading.all(_ADDRESSES, ids=order_ids)
+async def list_addresses(db: Reading | Transaction, order_ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, Address]]:
+    return await db.all(_ADDRESSES, ids=order_ids)
 
 
 _LATEST = Sort(_order.placed_at.expression, descending=True)

@@ -44,7 +44,7 @@ _MOVE = (
     update(models.Book)
     .where(models.Book.id == _changes.c.book_id, _changes.c.change != 0)
     .values(stock_quantity=models.Book.stock_quantity + _changes.c.change)
-    .returning(models.Book.id, models.Book.title, _changes.c.change)
+    .returning(models.Book.id, models.Book.title, _changes.c.change, models.Book.stock_quantity)
 )
 
 
@@ -53,15 +53,15 @@ async def change_stock(
     changes: Mapping[uuid.UUID, int],
     reason: Reason,
     order_id: uuid.UUID | None = None,
-) -> None:
-    """Adds to the stock of each book, or takes away, and writes the ledger. The caller holds their locks."""
+) -> list[uuid.UUID]:
+    """Adds to the stock of each book, or takes away, and writes the ledger; the books that went from none to some.
+
+    The caller holds their locks.
+    """
     moved = await tx.rows(_MOVE, {"book_ids": list(changes), "changes": list(changes.values())})
-    await record_movements(
-        tx,
-        [(book_id, title, change) for book_id, title, change in moved],
-        reason,
-        order_id,
-    )
+    movements = [(book_id, title, change) for book_id, title, change, _ in moved]
+    await record_movements(tx, movements, reason, order_id)
+    return [book_id for book_id, _, change, left in moved if left > 0 and left == change]
 
 
 async def record_movements(

@@ -3,24 +3,26 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from domain.passwords import Passwords
 from domain.payments import MockPayments, Payments
 from domain.shop import Shop
 from domain.sweeping import sweep_for_ever
-from domain.tokens import Tokens
+from domain.tokens import Tokens, derived_key
 from persistence.database import Database
-from server import graphiql
+from server import graphiql, providers
 from server.http import ENDPOINT, GraphQLEndpoint
 from server.logs import RequestLog, configure_logs
+from server.oauth import OAuth
 from server.settings import Settings
 
 log = structlog.get_logger()
@@ -31,16 +33,20 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     settings = settings or Settings()
     configure_logs(settings.log_level, as_json=settings.json_logs)
     shop = open_shop(settings, payments)
-    routes = [
+    prefix = urlsplit(shop.policy.public_url).path  # what a proxy has put before our addresses
+    cookie_path = prefix + ENDPOINT if settings.refresh_tokens_in_cookie else None
+    sign_in = OAuth(shop, providers.configured(settings, shop.policy), cookie_path)
+    routes: list[BaseRoute] = [
         Route("/", _home),
         Route("/health", _health, methods=["GET", "HEAD"]),
-        Route(ENDPOINT, GraphQLEndpoint(shop, settings.playground).__call__, methods=ALL_METHODS),
+        Route(ENDPOINT, GraphQLEndpoint(shop, settings.playground, cookie_path).__call__, methods=ALL_METHODS),
+        sign_in.mounted(derived_key(settings.secret_key[0], "sign-in-cookie").hex(), f"{prefix}/auth"),
     ]
     if settings.playground:
-        routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))  # type: ignore[arg-type]  # a Mount is a route
+        routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))
     app = Starlette(routes=routes, middleware=[Middleware(RequestLog)], lifespan=_lifespan)
     app.state.shop = shop
-    app.state.sweep_every = settings.sweep_every_seconds
+    app.state.settings = settings
     return app
 
 
@@ -66,8 +72,9 @@ def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     shop: Shop = app.state.shop
-    async with shop.database:
-        sweeper = asyncio.create_task(sweep_for_ever(shop, app.state.sweep_every))
+    settings: Settings = app.state.settings
+    async with shop.database, posting(shop, settings) if settings.worker else contextlib.nullcontext():
+        sweeper = asyncio.create_task(sweep_for_ever(shop, settings.sweep_every_seconds))
         try:
             yield
         finally:
@@ -76,6 +83,21 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
             sweeper.cancel()
             await asyncio.gather(sweeper, return_exceptions=True)
             shop.passwords.close()
+
+
+@contextlib.asynccontextmanager
+async def posting(shop: Shop, settings: Settings) -> AsyncIterator[None]:
+    """A poster at work. It stops when letters that are on their way have got there or are given back."""
+    from server.post.desk import desk_of  # templates and mail take time to load, which many commands do without
+    from server.post.poster import Poster
+
+    poster = Poster(shop, desk_of(settings))
+    at_work = asyncio.create_task(poster.run())
+    try:
+        yield
+    finally:
+        poster.stop()
+        await asyncio.gather(at_work, return_exceptions=True)
 
 
 async def _home(_: Request) -> Response:

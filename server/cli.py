@@ -4,25 +4,23 @@ import asyncio
 import csv
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import starmap
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from domain.errors import InvalidCredentials, InvalidInput
 from domain.importing import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, Feed, Rejection, Summary, batches, import_batch
 from domain.shop import Shop
-from persistence.faults import Unavailable
-from server.place import DEFAULT_DATA, Misconfigured, Place, export, place
-
-T = TypeVar("T")
+from server.commands import letters
+from server.commands.opening import Data, err, fail, in_shop, opened, out
+from server.place import DEFAULT_DATA, Misconfigured, Place, export
+from server.settings import Settings
 
 app = typer.Typer(
     name="bookstore",
@@ -33,45 +31,6 @@ app = typer.Typer(
 )
 admin = typer.Typer(help="Make and unmake administrators.", no_args_is_help=True)
 app.add_typer(admin, name="admin")
-out, err = Console(), Console(stderr=True)
-
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", help=f"Folder of the embedded database ({DEFAULT_DATA} when DATABASE_URL is not set)."),
-]
-
-
-@contextmanager
-def _opened(data: Path | None, *, migrated: bool = True) -> Iterator[Place]:
-    """What goes wrong is one line on standard error and exit code 1."""
-    try:
-        with place(data, migrated=migrated) as found:
-            yield found
-    except Misconfigured as error:
-        _fail(str(error))
-    except Unavailable as error:
-        _fail(f"The database cannot be reached: {error.__cause__ or error}")
-
-
-def _fail(message: str) -> None:
-    err.print(f"[bold red]bookstore:[/] {escape(message)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
-
-
-def _in_shop(found: Place, work: Callable[[Shop], Coroutine[Any, Any, T]]) -> T:
-    from server.app import open_shop  # loads the whole schema, which `--help` does not need
-    from server.migrating import problem_with
-
-    async def run() -> T:
-        if problem := await problem_with(found.url):
-            raise Misconfigured(problem)
-        shop = open_shop(found.settings)
-        async with shop.database:
-            return await work(shop)
-
-    return asyncio.run(run())
-
-
 # ── Serving ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -82,18 +41,20 @@ def serve(
     workers: Annotated[int, typer.Option(help="Processes to serve with.", min=1, max=64)] = 1,
     data: Data = None,
     no_demo: Annotated[bool, typer.Option("--no-demo", help="Leave an empty catalogue empty.")] = False,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave the letters to `bookstore worker`.")] = False,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when the source changes.")] = False,
 ) -> None:
     """Open the shop: serve GraphQL, with an embedded PostgreSQL unless DATABASE_URL is set."""
     import uvicorn
 
-    with _opened(data) as found:
+    with opened(data) as found:
         settings = found.settings.model_copy(
             update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
+            | ({"worker": False} if no_worker else {})
         )
         asyncio.run(_try_address(settings.host, settings.port))
-        loaded = _in_shop(found, lambda shop: _stock_shelves(shop, wanted=found.is_embedded and not no_demo))
-        _welcome(settings.host, settings.port, found, loaded, playground=settings.playground)
+        loaded = in_shop(found, lambda shop: _stock_shelves(shop, wanted=found.is_embedded and not no_demo))
+        _welcome(settings, found, loaded)
         export(settings)
         uvicorn.run(
             "server.app:create_app",
@@ -126,14 +87,18 @@ async def _stock_shelves(shop: Shop, *, wanted: bool) -> int:
     return await load_demo(shop) if wanted and await is_empty(shop.database.reading) else 0
 
 
-def _welcome(host: str, port: int, found: Place, loaded: int, *, playground: bool) -> None:
+def _welcome(settings: Settings, found: Place, loaded: int) -> None:
+    host, port = settings.host, settings.port
     shown = "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0") else host  # noqa: S104  # only compared
     out.print()
     out.print("  [bold]The bookstore is open.[/]")
-    out.print(f"  GraphQL       http://{shown}:{port}/graphql" + ("   (GraphiQL in a browser)" if playground else ""))
+    out.print(
+        f"  GraphQL       http://{shown}:{port}/graphql" + ("   (GraphiQL in a browser)" if settings.playground else "")
+    )
     out.print(
         f"  Database      {f'embedded, in {found.data}' if found.is_embedded else 'DATABASE_URL'}", soft_wrap=True
     )
+    out.print(f"  Letters       {letters.whereabouts(settings)}", soft_wrap=True)
     if loaded:
         out.print(f"  Catalogue     {loaded} demo books loaded")
     where = f" --data {found.data}" if found.data not in (None, DEFAULT_DATA.resolve()) else ""
@@ -143,6 +108,12 @@ def _welcome(host: str, port: int, found: Place, loaded: int, *, playground: boo
     )
     out.print("  Stop          Ctrl+C")
     out.print()
+
+
+# ── Letters ───────────────────────────────────────────────────────────────────────────────
+
+app.command("worker")(letters.work)
+app.command("letters")(letters.show)
 
 
 # ── Data ──────────────────────────────────────────────────────────────────────────────────
@@ -156,7 +127,7 @@ def migrate(
     """Bring the database to this version's tables."""
     from server import migrating
 
-    with _opened(data, migrated=False) as found:
+    with opened(data, migrated=False) as found:
         problem = asyncio.run(migrating.problem_with(found.url))
         if problem == migrating.BEHIND and not check:
             problem = migrating.problem_of(found.url)
@@ -170,8 +141,8 @@ def demo(data: Data = None) -> None:
     """Add the demo catalogue: books in the public domain. Those that are there already stay as they are."""
     from server.demo import load_demo
 
-    with _opened(data) as found:
-        out.print(f"{_in_shop(found, load_demo)} books added.")
+    with opened(data) as found:
+        out.print(f"{in_shop(found, load_demo)} books added.")
 
 
 @app.command("import")
@@ -191,8 +162,8 @@ def import_feed(
     Columns: isbn, title, price; optional: author (several by ;), genre, stock, cover_url, subtitle, description,
     format, publisher, published_on, page_count, language. A column left out changes nothing; an empty value clears.
     """
-    with _opened(data) as found:
-        summary = _in_shop(found, lambda shop: _import(shop, file, dry_run=dry_run, set_stock=set_stock))
+    with opened(data) as found:
+        summary = in_shop(found, lambda shop: _import(shop, file, dry_run=dry_run, set_stock=set_stock))
     _tell(summary, report or Path(f"{file.stem}-rejected.csv"), dry_run=dry_run)
 
 
@@ -270,7 +241,7 @@ def _write_report(rejections: list[Rejection], report: Path) -> None:
             writer.writerow(("row", "reason"))
             writer.writerows((rejection.row, rejection.reason) for rejection in rejections)
     except OSError as error:
-        _fail(f"{report} cannot list the rows left out: {error.strerror}. Name another file with --report.")
+        fail(f"{report} cannot list the rows left out: {error.strerror}. Name another file with --report.")
 
 
 # ── Administrators ────────────────────────────────────────────────────────────────────────
@@ -290,9 +261,9 @@ def create_administrator(email: str, data: Data = None) -> None:
         password = typer.prompt(
             "Password (empty keeps that of an account that exists)", default="", show_default=False, hide_input=True
         ) or None  # fmt: skip
-    with _opened(data) as found:
+    with opened(data) as found:
         try:
-            user, is_new = _in_shop(found, lambda shop: make_administrator(shop, email, password))
+            user, is_new = in_shop(found, lambda shop: make_administrator(shop, email, password))
         except InvalidInput as error:
             raise Misconfigured("\n".join(issue.message for issue in error.issues)) from error
         except InvalidCredentials as error:
@@ -305,8 +276,8 @@ def revoke_administrator(email: str, data: Data = None) -> None:
     """Make an administrator a customer again."""
     from domain.accounts import unmake_administrator
 
-    with _opened(data) as found:
-        user = _in_shop(found, lambda shop: unmake_administrator(shop, email))
+    with opened(data) as found:
+        user = in_shop(found, lambda shop: unmake_administrator(shop, email))
         if user is None:
             raise Misconfigured(f"{email} is no administrator.")
     out.print(f"{user.email} is a customer again.", highlight=False)
@@ -329,6 +300,6 @@ def schema(
     if not check:
         typer.echo(sdl, nl=False)
     elif not file.exists() or file.read_text(encoding="utf-8") != sdl:
-        _fail(f"{file} is not up to date. Write it anew with `just schema`.")
+        fail(f"{file} is not up to date. Write it anew with `just schema`.")
     else:
         out.print(f"{file} is up to date.")

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from domain.shop import Shop
 from graph import execution
 from graph.context import Context
-from server import graphiql
+from server import cookies, graphiql
 
 log = structlog.get_logger()
 
@@ -35,8 +35,11 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GraphQLEndpoint:
+    """`cookie_path` is there when refresh tokens travel in a cookie."""
+
     shop: Shop
     playground: bool
+    cookie_path: str | None = None
 
     async def __call__(self, request: Request) -> Response:
         request_id = request.state.request_id
@@ -54,11 +57,15 @@ class GraphQLEndpoint:
         except BadRequest as refusal:
             error = {"message": refusal.message, "extensions": {"code": "BAD_REQUEST"}}
             return _json({"errors": [error]}, refusal.status, JSON, refusal.headers)
-        context = Context(self.shop, request_id, _bearer(request), request.headers.get("user-agent"))
+        cookie = cookies.received(request) if self.cookie_path else None
+        context = Context(self.shop, request_id, _bearer(request), request.headers.get("user-agent"), cookie)
         answer = await execution.answer(context, asked)
         request.state.operation = answer.operation
         request.state.codes = sorted(answer.codes)
-        return _json(answer.body, _status(answer, media_type), media_type, _retry(answer))
+        response = _json(answer.body, _status(answer, media_type), media_type, _retry(answer))
+        if cookie is not None and self.cookie_path:
+            cookies.put(response, cookie, self.cookie_path)
+        return response
 
 
 def _playground() -> Response:

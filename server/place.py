@@ -68,6 +68,8 @@ def place(data: Path | None = None, *, migrated: bool = True) -> Iterator[Place]
         given: dict[str, object] = {"database_url": url, "environment": Environment.DEVELOPMENT}
         if not settings.secret_key:
             given["secret_key"] = [kept_secret(folder)]
+        if "mail_folder" not in settings.model_fields_set:
+            given["mail_folder"] = folder / "mail"
         if migrated and (problem := problem_of(url)):
             raise Misconfigured(problem)
         yield Place(read_settings(**given), url, folder)
@@ -96,3 +98,5 @@ def export(settings: Settings) -> None:
     os.environ["SECRET_KEY"] = ",".join(settings.secret_key)
     os.environ["ENVIRONMENT"] = "production" if settings.in_production else "development"
     os.environ["PORT"] = str(settings.port)
+    os.environ["MAIL_FOLDER"] = str(settings.mail_folder.resolve())
+    os.environ["WORKER"] = str(settings.worker).lower()

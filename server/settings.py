@@ -2,14 +2,16 @@
 
 import contextlib
 import datetime as dt
-import ipaddress
 import os
+import re
 import secrets
 import tempfile
+from email.headerregistry import Address
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from babel.numbers import get_currency_precision, list_currencies
 from pydantic import Field, field_validator, model_validator
@@ -17,6 +19,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.shop import Policy
 from persistence.database import PoolSettings
+from persistence.identities import Provider
+from server.post.relay import Relay, is_local
 
 SHORTEST_SECRET = 32  # bytes
 LEAST_VARIETY = 8  # different characters
@@ -39,11 +43,26 @@ class Settings(BaseSettings):
     pool_timeout_seconds: Annotated[float, Field(gt=0)] = 2
     secret_key: Annotated[list[str], NoDecode] = []
     public_url: str | None = None
+    frontend_url: str | None = None
     currency: str = "EUR"
+    time_zone: str = "UTC"
     access_token_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15
     refresh_token_days: Annotated[int, Field(ge=1, le=365)] = 7
     session_max_days: Annotated[int, Field(ge=1, le=365)] = 30
     refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 0
+    refresh_token_cookie: bool | None = None
+    google_client_id: str | None = None
+    google_client_secret: str | None = None
+    google_issuer: str = "https://accounts.google.com"
+    github_client_id: str | None = None
+    github_client_secret: str | None = None
+    github_url: str = "https://github.com"
+    github_api_url: str = "https://api.github.com"
+    smtp_url: str | None = None
+    mail_from: str = "shop@localhost"
+    mail_suppress_send: bool = False
+    mail_folder: Path = Path(".bookstore/mail")
+    worker: bool = True
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 8
     graphiql: bool | None = None
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
@@ -68,6 +87,28 @@ class Settings(BaseSettings):
             raise ValueError("is a currency without two decimals, which prices here have")
         return value
 
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):  # unknown, no name of one, or a folder of them
+            raise ValueError("is not a time zone such as Europe/Berlin") from None
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _relay(cls, value: str | None) -> str | None:
+        if value is not None:
+            Relay.parse(value)
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _one_address(cls, value: str) -> str:
+        _mailbox(value)
+        return value
+
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
         for secret in self.secret_key:
@@ -84,8 +125,14 @@ class Settings(BaseSettings):
                 raise ValueError("SECRET_KEY must be set in production: try `openssl rand -base64 48`")
             if not self.public_url:
                 raise ValueError("PUBLIC_URL must be set in production, such as https://api.example.com")
-        if self.public_url and not _is_safe(self.public_url):
-            raise ValueError("PUBLIC_URL must begin with https://, unless its host is localhost")
+        for name in ("public_url", "frontend_url", "google_issuer", "github_url", "github_api_url"):
+            url = getattr(self, name)
+            if url and not _is_safe(url):
+                raise ValueError(f"{name.upper()} must begin with https://, unless its host is localhost")
+        for provider in ("GOOGLE", "GITHUB"):
+            id_, secret = f"{provider}_CLIENT_ID", f"{provider}_CLIENT_SECRET"
+            if bool(getattr(self, id_.lower())) != bool(getattr(self, secret.lower())):
+                raise ValueError(f"{id_} and {secret} must be set together, or neither of them")
         if self.database_url and not self.database_url.startswith(
             ("postgresql://", "postgres://", "postgresql+asyncpg://")
         ):
@@ -111,6 +158,20 @@ class Settings(BaseSettings):
         return self.public_url or f"http://localhost:{self.port}"
 
     @property
+    def sender(self) -> Address:
+        return _mailbox(self.mail_from)
+
+    @property
+    def refresh_tokens_in_cookie(self) -> bool:
+        return self.in_production if self.refresh_token_cookie is None else self.refresh_token_cookie
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """Those that are configured, in the order of the buttons."""
+        configured = {Provider.GOOGLE: self.google_client_id, Provider.GITHUB: self.github_client_id}
+        return tuple(provider for provider, client_id in configured.items() if client_id)
+
+    @property
     def pool(self) -> PoolSettings:
         return PoolSettings(
             self.pool_size, self.pool_max_overflow, self.pool_recycle_seconds, self.pool_timeout_seconds
@@ -127,21 +188,32 @@ class Settings(BaseSettings):
             session_lifetime=dt.timedelta(days=self.session_max_days),
             refresh_grace=dt.timedelta(seconds=self.refresh_grace_seconds),
             sweep_after=dt.timedelta(seconds=self.sweep_after_seconds),
+            public_url=self.issuer.rstrip("/"),
+            frontend_url=self.frontend_url,
+            time_zone=self.time_zone,
+            providers=self.providers,
         )
+
+
+def _mailbox(text: str) -> Address:
+    """Raises `ValueError` for what is not exactly one, written as in a header."""
+    found = _MAILBOX.fullmatch(text.strip())
+    if found is None or not text.isprintable():
+        raise ValueError("must be one address, such as shop@example.com or Bookstore <shop@example.com>")
+    name, in_brackets, bare = found.groups()
+    username, _, domain = (in_brackets or bare).partition("@")
+    return Address((name or "").strip(' "') or "Bookstore", username, domain)
+
+
+_ADDRESS = r"[\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9.-]+"
+_MAILBOX = re.compile(rf"([^<>@]*)<({_ADDRESS})>|({_ADDRESS})", re.ASCII)
 
 
 def _is_safe(url: str) -> bool:
     parts = urlsplit(url)
     return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and _is_local(parts.hostname or ""))
+        parts.scheme == "https" or (parts.scheme == "http" and is_local(parts.hostname or ""))
     )
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def kept_secret(data: Path) -> str:

@@ -54,13 +54,14 @@ async def database_url(server_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """As in development; the sweeper stays out of the way of tests, which sweep by hand."""
+    """As in development; sweeper and poster stay out of the way of tests, which sweep and post by hand."""
     return Settings(
         _env_file=None,
         environment=Environment.DEVELOPMENT,
         database_url=database_url,
         secret_key=[SECRET],
         sweep_every_seconds=3600,
+        worker=False,
         log_level="error",
     )
 
@@ -90,7 +91,8 @@ async def postgres(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 async def shop(open_shop: Shop, postgres: asyncpg.Connection) -> Shop:
     """The shop with empty shelves."""
     tables = ", ".join(table.name for table in Table.metadata.sorted_tables)
-    await postgres.execute(f"TRUNCATE {tables}")
+    await postgres.execute(f"TRUNCATE {tables}, pgqueuer, pgqueuer_log")
+    await postgres.execute("INSERT INTO sales_window (since) VALUES (now() - interval '90 days')")
     open_shop.counts.clear()
     return open_shop
 

@@ -12,6 +12,7 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLList,
+    GraphQLNonNull,
     get_named_type,
     get_nullable_type,
 )
@@ -81,6 +82,9 @@ IDS: list[Any] = [
             "Cart",
             "Order",
             "Session",
+            "Review",
+            "WishlistItem",
+            "Prebooking",
             "Nothing",
         )
     ),
@@ -98,12 +102,26 @@ DECIMALS: list[Any] = [
 DATES: list[Any] = [
     "0000-01-01", "0001-01-01", "9999-12-31", "10000-01-01", "-0044-03-15", "2024-02-30", "2024-W01-1", "٢٠٢٤-٠١-٠١",
 ]  # fmt: skip
+INSTANTS: list[Any] = [
+    "0000-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "10000-01-01T00:00:00Z",
+    "2024-02-30T00:00:00Z", "2024-01-01", "2024-01-01T00:00:00", "2024-01-01T00:00:00+99:00", "2024-01-01T25:00:00Z",
+]  # fmt: skip
+GOOD: dict[str, Any] = {
+    "Int": 1,
+    "Float": 4.5,
+    "Boolean": True,
+    "Decimal": "12.90",
+    "Date": "1937-09-21",
+    "DateTime": "2026-03-01T09:30:00Z",
+}
 BY_TYPE: dict[str, list[Any]] = {
     "String": TEXTS,
     "ID": TEXTS + IDS,
     "Decimal": TEXTS[:4] + DECIMALS,
     "Date": TEXTS[:4] + DATES,
+    "DateTime": TEXTS[:4] + INSTANTS,
     "Int": ["1", "x"],
+    "Float": ["1", "x", 5.01, 0.99, -0.0],
     "Boolean": ["true", Raw("1")],
 }
 
@@ -133,13 +151,17 @@ class Place:
 
 
 PAGING = ("first", "last", "after", "before", "offset")
-"""Good arguments do without them, since they exclude one another."""
+"""Good arguments do without them where they can, since they exclude one another."""
 
 
 def good_arguments(field: GraphQLField, samples: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Arguments without fault: one set, or several where one of several keys has to be chosen."""
     return _good_fields(
-        {name: each.type for name, each in field.args.items() if name not in PAGING},
+        {
+            name: each.type
+            for name, each in field.args.items()
+            if name not in PAGING or isinstance(each.type, GraphQLNonNull)
+        },
         samples,
     )
 
@@ -167,7 +189,7 @@ def _good_values(name: str, kind: GraphQLInputType, samples: Mapping[str, Any]) 
     return [
         samples.get(
             name,
-            {"Int": 1, "Boolean": True, "Decimal": "12.90", "Date": "1937-09-21"}.get(bare.name),
+            GOOD.get(bare.name),
         )
     ]
 

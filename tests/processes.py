@@ -44,6 +44,7 @@ async def serving(settings: Settings, folder: Path, **more: str) -> AsyncIterato
         "SECRET_KEY": ",".join(settings.secret_key),
         "PUBLIC_URL": settings.issuer,
         "SWEEP_EVERY_SECONDS": "3600",
+        "WORKER": "false",
     }
     with (folder / f"server-{port}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(

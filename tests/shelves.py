@@ -33,6 +33,8 @@ TITLES = (
 )
 PRICES = ("0.01", "9.99", "10.00", "10.00", "12.50", "99999999.99")
 
+_BY_CHANCE = "('x' || right(book_id::text, 2))::bit(8)::int"
+
 
 @dataclass(frozen=True, slots=True)
 class Shelves:
@@ -62,6 +64,9 @@ async def stocked(shop: Shop, postgres: asyncpg.Connection, *, books: int = 50, 
     await postgres.execute(
         "UPDATE books SET added_at = now() - (('x' || right(id::text, 2))::bit(8)::int % 9) * interval '1 day'"
     )
+    # some never sold and some unrated, with ties among the others
+    await postgres.execute(f"UPDATE book_sales SET copies = {_BY_CHANCE} % 4")
+    await postgres.execute(f"UPDATE book_ratings SET five = {_BY_CHANCE} % 3, two = {_BY_CHANCE} / 3 % 3")
     return Shelves(shop, added, [genre.slug for genre in genres])
 
 
@@ -73,5 +78,8 @@ ORDERS = {
     "PRICE_DESC": "b.price DESC, b.id DESC",
     "PUBLISHED_ASC": "b.published_on NULLS LAST, b.id",
     "PUBLISHED_DESC": "b.published_on DESC NULLS LAST, b.id DESC",
+    "BESTSELLING": "(SELECT copies FROM book_sales WHERE book_id = b.id) DESC, b.id DESC",
+    "TOP_RATED": """(SELECT (5 * five + 2 * two)::numeric / nullif(five + two, 0) FROM book_ratings WHERE book_id = b.id)
+        DESC NULLS LAST, b.id DESC""",
 }
 """`BookSort` in SQL written by hand."""

@@ -19,14 +19,26 @@ from domain.shop import Shop
 from graph.ids import global_id
 from graph.schema import schema
 from persistence.models import Table
+from persistence.prebookings import add_prebooking
+from persistence.reviews import add_review, change_ratings
 from tests.factories import PASSWORD, Member, add_book, add_genre, add_member, fill_cart
 from tests.hostile import written
 
 CONTRACT = build_schema(schema.as_str())
+ADMIN = ("users", "orders", "reviews", "lowStockBooks", "salesSummary", "bestSellers")
 NESTED = {
     "Genre.books": "genre(by: {slug: $slug}) { %s }",
     "Author.books": "author(by: {slug: $slug}) { %s }",
-    "User.orders": "me { %s }",
+    "Book.reviews": "book(by: {slug: $slug}) { %s }",
+    "Book.relatedBooks": "book(by: {slug: $slug}) { %s }",
+    **{f"User.{name}": "me { %s }" for name in ("orders", "wishlist", "prebookings", "reviews")},
+    **{f"Admin.{name}": "admin { %s }" for name in ADMIN},
+}
+SLUGS = {
+    "Genre.books": "fantasy",
+    "Author.books": "j-r-r-tolkien",
+    "Book.reviews": "the-hobbit",
+    "Book.relatedBooks": "the-hobbit",
 }
 SNAPSHOT = " UNION ALL ".join(
     f"SELECT '{table.name}', count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table.name} t"
@@ -91,6 +103,7 @@ class Stranger:
             "Query.genre": "genreId",
             "Query.author": "authorId",
             "Query.order": "orderId",
+            "Query.review": "reviewId",
         }.get(name, "bookId")
         slug = {"Query.author": "j-r-r-tolkien", "Query.book": "the-hobbit"}.get(name, "fantasy")
         return {**self.samples, "id": self.samples[kind], "slug": slug}
@@ -98,7 +111,7 @@ class Stranger:
     async def send(self, name: str, text: str, variables: Any) -> dict[str, Any]:
         """Notes a fault when the answer is not what it should be, or when a refusal or a query left a trace."""
         before = await self.postgres.fetch(SNAPSHOT)
-        slug = {"Genre.books": "fantasy", "Author.books": "j-r-r-tolkien"}.get(name)
+        slug = SLUGS.get(name)
         body = written(
             {
                 "query": text,
@@ -139,6 +152,13 @@ async def furnished(shop: Shop, member: Member) -> dict[str, Any]:
         genre_id=genre.id,
     )
     await fill_cart(shop, member, (book, 1))
+    sold_out = await add_book(shop, stock=0)
+    async with shop.database.transaction() as tx:
+        review_id = await add_review(tx, member.id, book.id, 4, "Good.")
+        await change_ratings(tx, {book.id: (0, 0, 0, 1, 0)})
+        prebooking_id = await add_prebooking(tx, member.id, sold_out.id)
+    assert review_id is not None
+    assert prebooking_id is not None
     return TEXT_SAMPLES | {
         "bookId": global_id("Book", book.id),
         "ids": global_id("Book", book.id),
@@ -147,6 +167,9 @@ async def furnished(shop: Shop, member: Member) -> dict[str, Any]:
         "userId": other.global_id,
         "sessionId": global_id("Session", other.session_id),
         "orderId": global_id("Order", other.id),
+        "reviewId": global_id("Review", review_id),
+        "reviewIds": global_id("Review", review_id),
+        "prebookingId": global_id("Prebooking", prebooking_id),
     }
 
 
@@ -156,6 +179,7 @@ TEXT_SAMPLES = {
     "coverUrl": "https://example.com/cover.jpg", "publisher": "A publisher", "language": "en", "name": "A name",
     "displayName": "A name", "email": "somebody@example.com", "password": "a password nobody has",
     "newPassword": "a new one of these", "currentPassword": PASSWORD, "refreshToken": "x" * 86,
+    "token": "x" * 86, "code": "x" * 86, "text": "Some words",
     "idempotencyKey": "key", "expectedTotal": "10.00", "paymentToken": "mock-decline", "recipient": "Bilbo",
     "line1": "Bag End", "line2": "Under the hill", "city": "Hobbiton", "region": "The Shire", "postalCode": "1",
     "country": "GB", "phone": "+44 1", "trackingUrl": "https://example.com/parcel", "min": "1", "max": "100",

@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain import accounts
+from domain import sessions
 from domain.errors import Busy, InvalidCredentials, Rule
 from domain.passwords import MAX_LENGTH, MAX_WAITING, THREADS, Passwords, check_password, common_passwords
 from domain.shop import Shop
@@ -141,12 +141,12 @@ async def test_a_weak_hash_is_made_anew_at_login_and_only_then(shop: Shop, postg
     await add_member(shop)
     assert shop.passwords.is_outdated(PASSWORD_HASH)
     with pytest.raises(InvalidCredentials):
-        await accounts.login(shop, EMAIL, "not the password", None)
+        await sessions.login(shop, EMAIL, "not the password", None)
     assert await postgres.fetchval("SELECT bool_and(password_hash = $1) FROM users", PASSWORD_HASH)
-    await accounts.login(shop, EMAIL, PASSWORD, None)
+    await sessions.login(shop, EMAIL, PASSWORD, None)
     fresh = await postgres.fetchval("SELECT password_hash FROM users WHERE email = $1", EMAIL)
     assert fresh.startswith(TODAYS)
-    await accounts.login(shop, EMAIL, PASSWORD, None)
+    await sessions.login(shop, EMAIL, PASSWORD, None)
     assert await postgres.fetchval("SELECT password_hash FROM users WHERE email = $1", EMAIL) == fresh
     assert await postgres.fetchval("SELECT count(*) FROM users WHERE password_hash = $1", PASSWORD_HASH) == 1
 

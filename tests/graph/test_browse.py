@@ -28,6 +28,9 @@ AND ($2::text IS NULL OR EXISTS (
 AND ($3::text[] IS NULL OR b.format = ANY($3))
 AND ($4::text IS NULL OR b.price >= $4::numeric) AND ($5::text IS NULL OR b.price <= $5::numeric)
 AND ($6::bool IS NULL OR (b.stock_quantity > 0) = $6)
+AND ($7::float8 IS NULL OR (
+    SELECT round((5 * five + 2 * two)::numeric / nullif(five + two, 0), 1) FROM book_ratings WHERE book_id = b.id
+    ) >= $7::numeric)
 ORDER BY """
 PAGE_OF_GENRE = "SELECT b.id FROM books b JOIN genres g ON g.id = b.genre_id WHERE g.slug = $1 ORDER BY "
 PAGE_OF_AUTHOR = """SELECT b.id FROM books b JOIN book_authors w ON w.book_id = b.id JOIN authors a ON a.id = w.author_id
@@ -43,6 +46,7 @@ FILTERS = st.fixed_dictionaries(
             {}, optional={bound: st.sampled_from(["0", "9.99", "10", "10.005", "99999999.99"]) for bound in ("min", "max")}
         ),
         "inStock": st.booleans(),
+        "minRating": st.sampled_from([1, 1.0, 2.0, 3.45, 3.5, 3.51, 4.99, 5]),
     },
 )  # fmt: skip
 
@@ -61,6 +65,7 @@ async def by_hand(postgres: asyncpg.Connection, sort: str, narrow: dict[str, Any
         price.get("min"),
         price.get("max"),
         narrow.get("inStock"),
+        narrow.get("minRating"),
     )
     return [global_id("Book", row["id"]) for row in rows]
 
@@ -201,6 +206,11 @@ async def test_a_book_shows_its_authors_in_the_order_of_the_title_page(visitor: 
 async def test_stock_in_a_word(visitor: Visitor, shop: Shop, stock: int, word: str) -> None:
     await add_book(shop, stock=stock)
     assert (await visitor.ask("{ books { nodes { availability } } }"))["books"]["nodes"] == [{"availability": word}]
+
+
+@pytest.mark.parametrize("least", [0, 0.99, 5.01, -1, 1e300])
+async def test_a_rating_that_no_book_can_have(visitor: Visitor, shelves: Shelves, least: float) -> None:
+    assert (await visitor.ask(BROWSE, filter={"minRating": least})).codes == ["BAD_USER_INPUT"]
 
 
 @pytest.mark.parametrize("name", ["genres", "formats"])

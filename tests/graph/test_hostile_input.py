@@ -15,7 +15,7 @@ from tests.stranger import Stranger, document, fields_of, furnished, named
 
 FIELDS = [
     f"{parent}.{name}"
-    for parent in ("Query", "Mutation", "Genre", "Author", "User")
+    for parent in ("Query", "Mutation", "Genre", "Author", "Book", "User", "Admin")
     for name, field in fields_of(parent).items()
     if field.args
 ]

@@ -1,7 +1,6 @@
 """A page costs the same number of SQL statements however much stands on it: 3 for books with authors and genre."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 
@@ -10,11 +9,9 @@ from domain.orders import Purchase
 from domain.shop import Shop
 from graph.ids import global_id
 from persistence.catalog import Book
-from server.app import create_app
 from server.settings import Settings
-from tests.client import Visitor
+from tests.counting import Counter, counting
 from tests.factories import Member, add_book, add_genre, add_member, book_id, fill_cart
-from tests.wire import Wire, tapped
 
 BOOKS = "query ($first: Int!) { books(first: $first) { nodes { title authors { name } genre { name } } } }"
 COUNTED = "{ books(first: 2) { totalCount nodes { title authors { name } genre { name } } } }"
@@ -29,30 +26,10 @@ CART_STATEMENTS = 5  # who asks, the lines, their books, the authors, the genres
 ORDER_STATEMENTS = 8  # who asks, the page, customers, addresses, the lines, their books, the authors, the genres
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """A shop whose every statement passes over the wire."""
-
-    wire: Wire
-    shop: Shop
-    visitor: Visitor
-
-    async def count(self, visitor: Visitor, document: str, /, **variables: object) -> int:
-        await visitor.ask(document, **variables)  # the first time there are connections to open, too
-        self.shop.counts.clear()
-        before = self.wire.statements
-        reply = await visitor.ask(document, **variables)
-        assert not reply.errors
-        return self.wire.statements - before
-
-
 @pytest.fixture
 async def counter(shop: Shop, settings: Settings) -> AsyncIterator[Counter]:
-    assert settings.database_url is not None
-    async with tapped(settings.database_url) as wire:
-        app = create_app(settings.model_copy(update={"database_url": wire.url}))
-        async with app.router.lifespan_context(app):
-            yield Counter(wire, app.state.shop, Visitor(app))
+    async with counting(settings) as counter:
+        yield counter
 
 
 async def _add_books(shop: Shop, count: int) -> list[Book]:

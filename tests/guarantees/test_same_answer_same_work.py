@@ -1,8 +1,9 @@
-"""A login that fails tells nobody whether there is an account: the same answer, after the same work."""
+"""A login that fails, or a reset that is asked for, tells nobody whether there is an account: same answer, same work."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
+import asyncpg
 import pytest
 from argon2 import Parameters, PasswordHasher, extract_parameters
 
@@ -12,6 +13,7 @@ from server.app import create_app
 from server.settings import Settings
 from tests.client import Visitor
 from tests.factories import PASSWORD, add_member
+from tests.links import ask_for_reset
 from tests.sessions import try_to_log_in
 from tests.wire import Wire, tapped
 
@@ -106,6 +108,21 @@ async def test_the_same_one_statement(wire: tuple[Wire, Visitor], email: str, pa
     before = tap.statements
     assert await try_to_log_in(visitor, email, password) == REFUSED
     assert tap.statements - before == 1
+
+
+async def test_a_reset_that_is_asked_for_sends_the_same_statements(
+    wire: tuple[Wire, Visitor], postgres: asyncpg.Connection
+) -> None:
+    tap, visitor = wire
+    await ask_for_reset(visitor, "first@example.com")  # opens the connection
+    sent, jobs = set(), await postgres.fetchval("SELECT count(*) FROM pgqueuer")
+    for email in ("nobody@example.com", KNOWN, PROVIDER_ONLY, OUT, "nobody.either@example.com"):
+        before = tap.statements
+        assert await ask_for_reset(visitor, email) == {"__typename": "PasswordResetRequested", "email": email}
+        sent.add(tap.statements - before)
+    assert len(sent) == 1
+    assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == jobs + 5
+    assert await postgres.fetchval("SELECT count(*) FROM letters") == 3
 
 
 async def test_only_the_right_password_is_told_of_a_deactivation(visitor: Visitor, accounts: None) -> None:

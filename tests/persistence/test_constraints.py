@@ -27,9 +27,23 @@ INSERT INTO refresh_tokens (id, session_id, parent_id, hash, expires_at) VALUES
     (uuid(1), uuid(1), NULL, sha256('1'), now()),
     (uuid(2), uuid(1), uuid(1), sha256('2'), now()),
     (uuid(3), uuid(1), uuid(2), sha256('3'), now());
+INSERT INTO identities (id, user_id, provider, account) VALUES
+    (uuid(1), uuid(1), 'GOOGLE', '1'), (uuid(2), uuid(1), 'GOOGLE', '2');
+INSERT INTO one_time_tokens (id, user_id, purpose, hash, expires_at) VALUES
+    (uuid(1), uuid(1), 'VERIFY_EMAIL', sha256('1'), now()), (uuid(2), uuid(1), 'VERIFY_EMAIL', sha256('2'), now());
+INSERT INTO reviews (id, book_id, user_id, rating) VALUES
+    (uuid(1), uuid(1), uuid(1), 4), (uuid(2), uuid(1), uuid(2), 4);
+INSERT INTO book_ratings (book_id) VALUES (uuid(1));
+INSERT INTO book_sales (book_id) VALUES (uuid(1));
+INSERT INTO wishlist_items (id, user_id, book_id) VALUES (uuid(1), uuid(1), uuid(1)), (uuid(2), uuid(1), uuid(2));
+INSERT INTO prebookings (id, user_id, book_id) VALUES (uuid(1), uuid(1), uuid(1)), (uuid(2), uuid(1), uuid(2));
+INSERT INTO letters (id, kind, subject_id, user_id) VALUES
+    (uuid(1), 'BOOK_BACK', uuid(1), uuid(1)), (uuid(2), 'BOOK_BACK', uuid(2), uuid(1));
 """
 
 BREACHES = (
+    ("ck_book_ratings_stars", "UPDATE book_ratings SET three = -1"),
+    ("ck_book_sales_copies", "UPDATE book_sales SET copies = -1"),
     ("ck_books_format", "UPDATE books SET format = 'SCROLL'"),
     ("ck_books_isbn", "UPDATE books SET isbn = '080442957X'"),
     ("ck_books_isbn", "UPDATE books SET isbn = '978-014143958'"),
@@ -40,7 +54,13 @@ BREACHES = (
     ("ck_books_stock_quantity", "UPDATE books SET stock_quantity = -1"),
     ("ck_cart_items_quantity", "UPDATE cart_items SET quantity = 0"),
     ("ck_cart_items_quantity", "UPDATE cart_items SET quantity = 1000"),
+    ("ck_identities_provider", "UPDATE identities SET provider = 'MYSPACE'"),
+    ("ck_letters_settled", "UPDATE letters SET status = 'SENT'"),
+    ("ck_letters_settled", "UPDATE letters SET settled_at = now()"),
+    ("ck_letters_status", "UPDATE letters SET status = 'LOST', settled_at = now()"),
     ("ck_mock_payments_status", "UPDATE mock_payments SET status = 'MAYBE'"),
+    ("ck_one_time_tokens_hash", "UPDATE one_time_tokens SET hash = 'the token itself'"),
+    ("ck_one_time_tokens_purpose", "UPDATE one_time_tokens SET purpose = 'FUN'"),
     ("ck_order_items_quantity", "UPDATE order_items SET quantity = 0"),
     ("ck_order_items_quantity", "UPDATE order_items SET quantity = 1000"),
     ("ck_orders_cancelled", "UPDATE orders SET status = 'CANCELLED'"),
@@ -50,7 +70,15 @@ BREACHES = (
     ("ck_orders_status", "UPDATE orders SET status = 'LOST'"),
     ("ck_orders_total", "UPDATE orders SET total = -0.01"),
     ("ck_orders_total", "UPDATE orders SET total_quantity = -1"),
+    ("ck_prebookings_cancelled", "UPDATE prebookings SET status = 'CANCELLED'"),
+    ("ck_prebookings_cancelled", "UPDATE prebookings SET cancelled_at = now()"),
+    ("ck_prebookings_notified", "UPDATE prebookings SET status = 'NOTIFIED'"),
+    ("ck_prebookings_notified", "UPDATE prebookings SET notified_at = now()"),
+    ("ck_prebookings_status", "UPDATE prebookings SET status = 'BORED'"),
     ("ck_refresh_tokens_hash", "UPDATE refresh_tokens SET hash = 'the token itself'"),
+    ("ck_reviews_rating", "UPDATE reviews SET rating = 0"),
+    ("ck_reviews_rating", "UPDATE reviews SET rating = 6"),
+    ("ck_sales_window_one_row", "INSERT INTO sales_window (id, since) VALUES (2, now())"),
     ("ck_stock_movements_change", "UPDATE stock_movements SET change = 0"),
     ("ck_stock_movements_order", "UPDATE stock_movements SET reason = 'SALE'"),
     ("ck_stock_movements_order", "UPDATE stock_movements SET order_id = uuid(1)"),
@@ -65,12 +93,18 @@ BREACHES = (
     ("uq_cart_items_user_id_book_id", "UPDATE cart_items SET book_id = uuid(1)"),
     ("uq_genres_name", "UPDATE genres SET name = 'DRAMA' WHERE id = uuid(2)"),
     ("uq_genres_slug", "UPDATE genres SET slug = 'drama'"),
+    ("uq_identities_provider_account", "UPDATE identities SET account = '1'"),
+    ("uq_letters_kind_subject_id_user_id", "UPDATE letters SET subject_id = uuid(1)"),
+    ("uq_one_time_tokens_hash", "UPDATE one_time_tokens SET hash = sha256('1')"),
     ("uq_order_items_order_id_book_id", "UPDATE order_items SET book_id = uuid(1)"),
     ("uq_orders_number", "UPDATE orders SET number = 'A-1'"),
     ("uq_orders_user_id_idempotency_key", "UPDATE orders SET idempotency_key = 'once'"),
+    ("uq_prebookings_waiting", "UPDATE prebookings SET book_id = uuid(1)"),
     ("uq_refresh_tokens_hash", "UPDATE refresh_tokens SET hash = sha256('1')"),
     ("uq_refresh_tokens_parent_id", "UPDATE refresh_tokens SET parent_id = uuid(1) WHERE id = uuid(3)"),
+    ("uq_reviews_living", "UPDATE reviews SET user_id = uuid(1)"),
     ("uq_users_email", "UPDATE users SET email = 'ann@example.com'"),
+    ("uq_wishlist_items_user_id_book_id", "UPDATE wishlist_items SET book_id = uuid(1)"),
 )
 
 CONSTRAINTS = """
@@ -96,7 +130,7 @@ async def rows(shop: Shop, postgres: asyncpg.Connection) -> asyncpg.Connection:
 
 
 async def test_every_constraint_is_tried_below(postgres: asyncpg.Connection) -> None:
-    there = {record["conname"] for record in await postgres.fetch(CONSTRAINTS)}
+    there = {record["conname"] for record in await postgres.fetch(CONSTRAINTS) if "pgqueuer" not in record["conname"]}
 
     assert there == {constraint for constraint, _ in BREACHES}
 

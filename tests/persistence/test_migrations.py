@@ -96,7 +96,8 @@ async def test_the_tables_are_those_of_the_models(
         await connection.run_sync(Table.metadata.create_all)
     await engine.dispose()
 
-    assert sorted(await said(database, TABLES)) == sorted(await said(postgres, TABLES))
+    described = [line for line in await said(postgres, TABLES) if "pgqueuer" not in line]  # PgQueuer describes its own
+    assert sorted(await said(database, TABLES)) == sorted(described)
 
 
 async def test_alembic_finds_nothing_to_write(database_url: str) -> None:

@@ -1,11 +1,12 @@
 """The playground: served by the shop itself, under a policy that lets nothing else in."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-from graphql import parse, validate
+from graphql import OperationDefinitionNode, parse, validate
 
 from graph.schema import schema
 from server import graphiql
@@ -77,13 +78,18 @@ async def test_a_shop_without_the_playground(settings: Settings) -> None:
         assert (await http.get("/graphiql/graphiql.min.js")).status_code == 404
 
 
-def test_the_operations_in_its_tabs_fit_the_schema() -> None:
+def test_the_operations_in_its_tabs_fit_the_schema_and_have_their_variables() -> None:
     operations = sorted((graphiql.STATIC.parent / "operations").glob("*.graphql"))
-    assert [path.stem for path in operations] == [
-        "1-browse",
-        "2-search",
-        "3-register",
-        "4-buy",
-    ]
+    assert len(operations) == 9
     for path in operations:
-        assert validate(schema._schema, parse(path.read_text("utf-8"))) == []
+        document = parse(path.read_text("utf-8"))
+        assert validate(schema._schema, document) == [], path.name
+        variables = path.with_suffix(".json")
+        given = set(json.loads(variables.read_text("utf-8"))) if variables.exists() else set()
+        asked = {
+            variable.variable.name.value
+            for operation in document.definitions
+            if isinstance(operation, OperationDefinitionNode)
+            for variable in operation.variable_definitions or ()
+        }
+        assert given == asked, path.name

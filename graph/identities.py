@@ -1,0 +1,29 @@
+"""Identities: the providers whose accounts can be used to sign in."""
+
+from graph.context import Info
+from graph.fields import column, query, shape, vocabulary
+from graph.gates import public
+from persistence.identities import Provider as Provider  # with its description, for the types that have providers
+
+vocabulary(
+    Provider,
+    "A company whose accounts can be used to sign in.",
+    GOOGLE="Google.",
+    GITHUB="GitHub.",
+    name="OAuthProvider",
+)
+
+
+@shape(name="OAuthLogin")
+class OAuthLogin:
+    """A sign-in button."""
+
+    provider: Provider = column("The provider behind it.")
+    url: str = column("Where to send the browser; it comes back to the frontend with a code for `loginWithOAuth`.")
+
+
+@query(public)
+async def oauth_logins(info: Info) -> list[OAuthLogin]:
+    """The sign-in buttons to show besides email and password."""
+    policy = info.context.shop.policy
+    return [OAuthLogin(provider=provider, url=policy.sign_in_url(provider)) for provider in policy.providers]

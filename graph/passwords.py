@@ -1,0 +1,97 @@
+"""Passwords: a new one, with the old one or with the link from a letter."""
+
+from typing import Annotated
+
+import strawberry
+from strawberry import UNSET
+
+from domain import accounts, resets
+from graph.context import Info
+from graph.errors import AccountDeactivated, InvalidCredentials, InvalidInput, InvalidToken
+from graph.fields import column, input_shape, mutation, outcomes, shape
+from graph.gates import public, signed_in
+from graph.pagination import argument
+from graph.sessions import LoggedIn, kept
+
+
+@input_shape()
+class ChangePasswordInput:
+    """A new password."""
+
+    current_password: str | None = strawberry.field(
+        default=UNSET, description="The current password. Left out when the account has none."
+    )
+    new_password: str = column("The new password, 8 to 128 characters.")
+
+
+@input_shape()
+class RequestPasswordResetInput:
+    """A forgotten password."""
+
+    email: str = column("The address of the account.")
+
+
+@input_shape()
+class ResetPasswordInput:
+    """A password reset link that was followed."""
+
+    token: str = column("The token in the link.")
+    new_password: str = column("The new password, 8 to 128 characters.")
+
+
+@shape()
+class PasswordChanged:
+    """The password has changed."""
+
+    sessions_ended: int = column("How many other sessions ended with it.")
+
+
+@shape()
+class PasswordResetRequested:
+    """If the address has an account, a reset link is on its way."""
+
+    email: str = column("The address that was given.")
+
+
+ChangePasswordResult = Annotated[
+    PasswordChanged | InvalidCredentials | InvalidInput, outcomes("ChangePasswordResult", "changePassword")
+]
+RequestPasswordResetResult = Annotated[
+    PasswordResetRequested | InvalidInput, outcomes("RequestPasswordResetResult", "requestPasswordReset")
+]
+ResetPasswordResult = Annotated[
+    LoggedIn | InvalidToken | InvalidInput | AccountDeactivated, outcomes("ResetPasswordResult", "resetPassword")
+]
+
+
+@mutation(public)
+async def request_password_reset(
+    info: Info, input: Annotated[RequestPasswordResetInput, argument("The address.")]
+) -> RequestPasswordResetResult | None:
+    """Emails a password reset link, if the address has an account. The answer is the same either way."""
+    await resets.request_password_reset(info.context.shop, input.email)
+    return PasswordResetRequested(email=input.email)
+
+
+@mutation(public)
+async def reset_password(
+    info: Info, input: Annotated[ResetPasswordInput, argument("The token and the new password.")]
+) -> ResetPasswordResult | None:
+    """Sets a new password with the token from the reset link, ends every other session and signs in."""
+    context = info.context
+    return kept(info, await resets.reset_password(context.shop, input.token, input.new_password, context.user_agent))
+
+
+@mutation(signed_in)
+async def change_password(
+    info: Info, input: Annotated[ChangePasswordInput, argument("The current and the new password.")]
+) -> ChangePasswordResult | None:
+    """Replaces the caller's password, or gives one to an account that only signs in through a provider.
+
+    Ends the caller's other sessions.
+    """
+    viewer = await info.context.signed_in()
+    ended = await accounts.change_password(
+        info.context.shop, viewer, input.current_password or None, input.new_password
+    )
+    return PasswordChanged(sessions_ended=ended)

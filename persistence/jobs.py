@@ -1,0 +1,54 @@
+"""The queue that letters travel in: PgQueuer, on tables of its own in the same database."""
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+
+from pgqueuer import AsyncpgDriver, Queries
+from sqlalchemy import ColumnElement, String, bindparam, cast, column, delete, exists, func, table
+from sqlalchemy.types import Interval
+
+from persistence.database import Transaction
+
+_queue = table("pgqueuer", column("entrypoint", String()), column("payload"), column("status"))
+_log = table("pgqueuer_log", column("created"))
+
+
+async def enqueue(tx: Transaction, entrypoint: str, payloads: Sequence[bytes]) -> None:
+    """Jobs that exist once the transaction is committed, and never if it is not."""
+    if payloads:
+        connection = await tx.driver_connection()
+        await Queries(AsyncpgDriver(connection)).enqueue(
+            [entrypoint] * len(payloads), list(payloads), [0] * len(payloads)
+        )
+
+
+def is_under_way(entrypoint: str, key: ColumnElement[uuid.UUID]) -> ColumnElement[bool]:
+    """Whether there is a job that waits, or is being done, for what has this key."""
+    return exists().where(
+        _queue.c.entrypoint == entrypoint,
+        _queue.c.payload == func.convert_to(cast(key, String()), "UTF8"),
+        cast(_queue.c.status, String()).in_(("queued", "picked")),
+    )
+
+
+async def forget_old_jobs(tx: Transaction, after: dt.timedelta) -> None:
+    """What PgQueuer noted of jobs; it never forgets any by itself."""
+    old = _log.c.created < func.now() - bindparam("after", type_=Interval())
+    await tx.run(delete(_log).where(old), {"after": after})
+
+
+# ── Holding ───────────────────────────────────────────────────────────────────────────────
+# A worker whose heart seems to have stopped may only be slow: what it holds, nobody else works on while it is connected.
+
+_KEY = "hashtextextended($1, 0)"
+
+
+async def hold(worker: AsyncpgDriver, key: uuid.UUID) -> bool:
+    """False when another worker has it. The end of the worker's connection lets go of it, too."""
+    [held] = await worker.fetch(f"SELECT pg_try_advisory_lock({_KEY}) AS held", str(key))
+    return bool(held["held"])
+
+
+async def let_go(worker: AsyncpgDriver, key: uuid.UUID) -> None:
+    await worker.fetch(f"SELECT pg_advisory_unlock({_KEY})", str(key))

@@ -1,0 +1,148 @@
+"""Letters: each kind once for each subject and recipient, with the job that carries it."""
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import String, Uuid, any_, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from persistence import jobs, models
+from persistence.database import Reading, Transaction
+from persistence.query import Query
+
+ENTRYPOINT = "letter"
+"""What PgQueuer calls the work of posting one; the payload is the letter's id."""
+
+
+class LetterKind(StrEnum):
+    ORDER_CONFIRMED = "ORDER_CONFIRMED"
+    ORDER_SHIPPED = "ORDER_SHIPPED"
+    ORDER_CANCELLED = "ORDER_CANCELLED"
+    BOOK_BACK = "BOOK_BACK"
+    VERIFY_EMAIL = "VERIFY_EMAIL"
+    RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105  # no password
+    PROVIDER_LINKED = "PROVIDER_LINKED"
+
+
+class LetterStatus(StrEnum):
+    QUEUED = "QUEUED"
+    SENT = "SENT"
+    SUPPRESSED = "SUPPRESSED"
+    """Not sent because the settings say so."""
+    OBSOLETE = "OBSOLETE"
+    """Not sent because what it would tell is no longer there."""
+    FAILED = "FAILED"
+
+
+@dataclass(slots=True)
+class Letter:
+    """`address` is the recipient's of today."""
+
+    id: uuid.UUID
+    kind: str
+    subject_id: uuid.UUID
+    user_id: uuid.UUID
+    status: str
+    attempts: int
+    problem: str | None
+    created_at: dt.datetime
+    settled_at: dt.datetime | None
+    address: str
+
+
+_letter = models.Letter
+_columns = (*(getattr(_letter, name) for name in Letter.__slots__ if name != "address"), models.User.email)
+_letters = select(*_columns).join(models.User, models.User.id == _letter.user_id)
+_BY_ID = Query(_letters.where(_letter.id == bindparam("id", type_=Uuid())), Letter)
+_FAILED = Query(
+    _letters.where(_letter.status == LetterStatus.FAILED).order_by(_letter.settled_at, _letter.id).limit(1000), Letter
+)
+_ids = bindparam("ids", type_=ARRAY(Uuid()))
+
+
+async def find_letter(db: Reading | Transaction, letter_id: uuid.UUID) -> Letter | None:
+    return await db.first(_BY_ID, id=letter_id)
+
+
+async def list_failed_letters(reading: Reading) -> list[Letter]:
+    """Those that were given up, the longest ago first; a thousand at most."""
+    return await reading.all(_FAILED)
+
+
+_WRITE = (
+    upsert(_letter)
+    .from_select(
+        ["id", "kind", "subject_id", "user_id"],
+        select(
+            func.unnest(_ids),
+            bindparam("kind", type_=String()),
+            func.unnest(bindparam("subjects", type_=ARRAY(Uuid()))),
+            func.unnest(bindparam("users", type_=ARRAY(Uuid()))),
+        ),
+    )
+    .on_conflict_do_nothing()
+    .returning(_letter.id)
+)
+
+
+async def add_letters(tx: Transaction, kind: LetterKind, about: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> None:
+    """Writes to each (subject, user) who has no such letter yet."""
+    added = await tx.scalars(_WRITE, _values(kind, list(about)))
+    await jobs.enqueue(tx, ENTRYPOINT, [str(letter_id).encode() for letter_id in added])
+
+
+async def pretend_letter(tx: Transaction, kind: LetterKind) -> None:
+    """No letter, by the statements that write one, and a job for it: whoever measures the time learns nothing."""
+    await tx.scalars(_WRITE, _values(kind, []))
+    await jobs.enqueue(tx, ENTRYPOINT, [str(models.new_id()).encode()])
+
+
+def _values(kind: LetterKind, pairs: list[tuple[uuid.UUID, uuid.UUID]]) -> dict[str, Any]:
+    return {
+        "ids": [models.new_id() for _ in pairs],
+        "kind": kind,
+        "subjects": [subject for subject, _ in pairs],
+        "users": [user for _, user in pairs],
+    }
+
+
+async def note_attempt(tx: Transaction, letter_id: uuid.UUID, problem: str) -> None:
+    """It will be tried again."""
+    values = {"attempts": _letter.attempts + 1, "problem": problem}
+    await tx.run(update(_letter).where(_letter.id == letter_id).values(**values))
+
+
+async def settle_letter(
+    tx: Transaction, letter_id: uuid.UUID, status: LetterStatus, problem: str | None = None
+) -> bool:
+    """It will not be tried again. False when it was settled before."""
+    values = {"status": status, "attempts": _letter.attempts + 1, "problem": problem, "settled_at": func.now()}
+    waiting = _letter.status == LetterStatus.QUEUED
+    return await tx.run(update(_letter).where(_letter.id == letter_id, waiting).values(**values)) == 1
+
+
+async def requeue_strays(tx: Transaction) -> int:
+    """Those that wait without a job that would carry them, which should not be; how many."""
+    strays = select(_letter.id).where(
+        _letter.status == LetterStatus.QUEUED, ~jobs.is_under_way(ENTRYPOINT, _letter.id.expression)
+    )
+    found = await tx.scalars(strays)
+    await jobs.enqueue(tx, ENTRYPOINT, [str(letter_id).encode() for letter_id in found])
+    return len(found)
+
+
+async def requeue_failed_letters(tx: Transaction, letter_ids: Iterable[uuid.UUID] | None = None) -> int:
+    """Those that were given up, or some of them, begin again; how many."""
+    statement = update(_letter).where(_letter.status == LetterStatus.FAILED)
+    parameters = {}
+    if letter_ids is not None:
+        statement, parameters = statement.where(_letter.id == any_(_ids)), {"ids": list(letter_ids)}
+    fresh = statement.values(status=LetterStatus.QUEUED, attempts=0, problem=None, settled_at=None)
+    again = await tx.scalars(fresh.returning(_letter.id), parameters)
+    await jobs.enqueue(tx, ENTRYPOINT, [str(letter_id).encode() for letter_id in again])
+    return len(again)

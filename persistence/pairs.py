@@ -1,0 +1,27 @@
+"""Questions about many (user, book) pairs in one statement."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Uuid, bindparam, column, func
+from sqlalchemy.dialects.postgresql import ARRAY
+
+Pair = tuple[uuid.UUID, uuid.UUID]
+"""A user and a book."""
+
+PAIRS = (
+    func.unnest(bindparam("users", type_=ARRAY(Uuid())), bindparam("books", type_=ARRAY(Uuid())))
+    .table_valued(column("user_id", Uuid()), column("book_id", Uuid()))
+    .render_derived(name="pairs")
+)
+
+
+def paired(table: Any) -> ColumnElement[bool]:
+    """The condition to join a table with a user and a book on."""
+    condition: ColumnElement[bool] = (table.user_id == PAIRS.c.user_id) & (table.book_id == PAIRS.c.book_id)
+    return condition
+
+
+def parameters(pairs: Sequence[Pair]) -> dict[str, list[uuid.UUID]]:
+    return {"users": [user for user, _ in pairs], "books": [book for _, book in pairs]}

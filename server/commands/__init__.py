@@ -1,0 +1,1 @@
+"""What the commands share, and those that are a chapter of their own."""

@@ -1,0 +1,55 @@
+"""How a command gets to the shop, and says in one line what keeps it from there."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from domain.shop import Shop
+from persistence.faults import Unavailable
+from server.place import DEFAULT_DATA, Misconfigured, Place, place
+
+T = TypeVar("T")
+
+out, err = Console(), Console(stderr=True)
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help=f"Folder of the embedded database ({DEFAULT_DATA} when DATABASE_URL is not set)."),
+]
+
+
+@contextmanager
+def opened(data: Path | None, *, migrated: bool = True) -> Iterator[Place]:
+    """What goes wrong is one line on standard error and exit code 1."""
+    try:
+        with place(data, migrated=migrated) as found:
+            yield found
+    except Misconfigured as error:
+        fail(str(error))
+    except Unavailable as error:
+        fail(f"The database cannot be reached: {error.__cause__ or error}")
+
+
+def fail(message: str) -> NoReturn:
+    err.print(f"[bold red]bookstore:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def in_shop(found: Place, work: Callable[[Shop], Coroutine[Any, Any, T]]) -> T:
+    from server.app import open_shop  # loads the whole schema, which `--help` does not need
+    from server.migrating import problem_with
+
+    async def run() -> T:
+        if problem := await problem_with(found.url):
+            raise Misconfigured(problem)
+        shop = open_shop(found.settings)
+        async with shop.database:
+            return await work(shop)
+
+    return asyncio.run(run())

@@ -1,0 +1,55 @@
+"""A browser: keeps cookies, follows redirects from host to host, and asks the shop as its frontend would."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from server.app import create_app
+from server.settings import Settings
+
+SHOP = "https://shop.test"
+FRONTEND = "https://front.test/welcome?theme=dark"
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    http: httpx2.AsyncClient
+
+    async def ask(self, document: str, /, **variables: Any) -> dict[str, Any]:
+        """The data of an answer without errors."""
+        return (await self.answer(document, **variables))[0]
+
+    async def answer(self, document: str, /, **variables: Any) -> tuple[dict[str, Any], httpx2.Response]:
+        response = await self.http.post("/graphql", json={"query": document, "variables": variables})
+        told = response.json()
+        assert "errors" not in told, told
+        data: dict[str, Any] = told["data"]
+        return data, response
+
+
+async def _page(_: Request) -> Response:
+    return PlainTextResponse("the frontend")
+
+
+@asynccontextmanager
+async def opened(settings: Settings, **changes: Any) -> AsyncIterator[Starlette]:
+    """A server of its own for the same database, with some settings changed."""
+    app = create_app(settings.model_copy(update=changes))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@asynccontextmanager
+async def browsing(app: Starlette) -> AsyncIterator[Browser]:
+    """The shop and its frontend are at their addresses; every other host is on the network."""
+    frontend = Starlette(routes=[Route("/{path:path}", _page)])
+    hosts = {SHOP: httpx2.ASGITransport(app), "https://front.test": httpx2.ASGITransport(frontend)}
+    async with httpx2.AsyncClient(base_url=SHOP, mounts=hosts, follow_redirects=True, timeout=30) as http:
+        yield Browser(http)

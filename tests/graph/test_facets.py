@@ -1,0 +1,158 @@
+"""Facets: what a list could be narrowed to, each counted as if its own filter were not set."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from domain.shop import Shop
+from persistence.catalog import BookFormat
+from tests.client import Visitor
+from tests.factories import add_book, add_genre
+from tests.shelves import Shelves, stocked
+
+FACETS = """
+fragment Told on BookFacets {
+  genres { count genre { slug } } formats { count format } minPrice { amount } maxPrice { amount } inStockCount
+}
+"""
+LIST = FACETS + (
+    "query ($filter: BookFilter, $search: String, $sort: BookSort, $first: Int = 3) {"
+    " of: books(filter: $filter, search: $search, sort: $sort, first: $first) { totalCount facets { ...Told } } }"
+)
+SHELF = FACETS + "query ($slug: String!) { shelf: genre(by: {slug: $slug}) { books { facets { ...Told } } } }"
+NARROWED = """
+WITH narrowed AS (
+  SELECT b.*, g.slug AS shelf FROM books b LEFT JOIN genres g ON g.id = b.genre_id
+  WHERE ($1::text[] IS NULL OR g.slug = ANY($1)) AND ($2::text[] IS NULL OR b.format = ANY($2))
+  AND ($3::text IS NULL OR b.price >= $3::numeric) AND ($4::text IS NULL OR b.price <= $4::numeric)
+  AND ($5::bool IS NULL OR (b.stock_quantity > 0) = $5)
+  AND ($6::text IS NULL OR b.author_names ILIKE '%' || $6 || '%')
+  AND ($7::text IS NULL OR b.title ILIKE '%' || $7 || '%'))
+"""
+FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "genres": st.lists(st.sampled_from(["fantasy", "editions-rares", "poetry", "nowhere"]), max_size=3),
+        "author": st.sampled_from(["tolk", "zola", "nobody"]),
+        "formats": st.lists(st.sampled_from([each.value for each in BookFormat]), max_size=2),
+        "price": st.fixed_dictionaries(
+            {}, optional={bound: st.sampled_from(["0", "9.99", "10", "12.50"]) for bound in ("min", "max")}
+        ),
+        "inStock": st.booleans(),
+    },
+)
+
+
+@pytest.fixture
+async def shelves(shop: Shop, postgres: asyncpg.Connection) -> Shelves:
+    return await stocked(shop, postgres)
+
+
+async def by_hand(postgres: asyncpg.Connection, narrow: dict[str, Any], search: str | None = None) -> dict[str, Any]:
+    async def rows(own: str, question: str) -> list[Any]:
+        """Of the list without the facet's own filter."""
+        kept = {name: value for name, value in narrow.items() if name != own}
+        price = kept.get("price") or {}
+        values = kept.get("genres"), kept.get("formats"), price.get("min"), price.get("max"), kept.get("inStock")
+        found: list[Any] = await postgres.fetch(NARROWED + question, *values, kept.get("author"), search)
+        return found
+
+    genres = await rows("genres", "SELECT shelf, count(*) FROM narrowed WHERE shelf IS NOT NULL GROUP BY shelf")
+    formats = await rows("formats", "SELECT format, count(*) FROM narrowed WHERE format IS NOT NULL GROUP BY format")
+    [prices] = await rows("price", "SELECT min(price)::text, max(price)::text FROM narrowed")
+    [in_stock] = await rows("inStock", "SELECT count(*) FROM narrowed WHERE stock_quantity > 0")
+    return {
+        "genres": dict(tuple(row) for row in genres),
+        "formats": dict(tuple(row) for row in formats),
+        "prices": tuple(prices),
+        "inStock": in_stock[0],
+    }
+
+
+def understood(facets: dict[str, Any]) -> dict[str, Any]:
+    for name in ("genres", "formats"):
+        counts = [facet["count"] for facet in facets[name]]
+        assert counts == sorted(counts, reverse=True), "the fullest first"
+    return {
+        "genres": {facet["genre"]["slug"]: facet["count"] for facet in facets["genres"]},
+        "formats": {facet["format"]: facet["count"] for facet in facets["formats"]},
+        "prices": tuple(facets[name] and facets[name]["amount"] for name in ("minPrice", "maxPrice")),
+        "inStock": facets["inStockCount"],
+    }
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(narrow=FILTERS, sort=st.sampled_from(["NEWEST", "BESTSELLING", "PRICE_ASC"]))
+@example(narrow={"genres": []}, sort="NEWEST")
+@example(narrow={"inStock": False}, sort="NEWEST")
+@example(narrow={"price": {"min": "10", "max": "9.99"}}, sort="NEWEST")
+@example(
+    narrow={"genres": ["fantasy"], "formats": ["PAPERBACK"], "inStock": True, "price": {"max": "10"}}, sort="NEWEST"
+)
+async def test_each_is_counted_as_if_its_own_filter_were_not_set(
+    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves, narrow: dict[str, Any], sort: str
+) -> None:
+    told = (await visitor.ask(LIST, filter=narrow, sort=sort))["of"]["facets"]
+    assert understood(told) == await by_hand(postgres, narrow)
+
+
+@pytest.mark.parametrize("narrow", [{}, {"genres": ["poetry"], "inStock": True}, {"formats": ["PAPERBACK"]}])
+@pytest.mark.parametrize("search", ["hobbit", "HOBB", "nowhere to be found"])
+async def test_of_a_search_they_count_what_was_found(
+    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves, narrow: dict[str, Any], search: str
+) -> None:
+    told = (await visitor.ask(LIST, filter=narrow, search=search))["of"]["facets"]
+    assert understood(told) == await by_hand(postgres, narrow, search)
+
+
+async def test_of_a_misspelt_search_they_count_what_was_meant(
+    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves
+) -> None:
+    told = (await visitor.ask(LIST, search="hobbti"))["of"]
+    expected = await by_hand(postgres, {}, "hobbit")
+    assert told["totalCount"] > 0
+    assert understood(told["facets"]) == expected
+
+
+async def test_of_an_isbn_they_count_one_book(visitor: Visitor, shop: Shop, shelves: Shelves) -> None:
+    genre = await add_genre(shop, "Found")
+    await add_book(shop, isbn="9780261103283", genre_id=genre.id, price="5", stock=1, format="PAPERBACK")
+    told = (await visitor.ask(LIST, search="0-261-10328-8"))["of"]
+    one = {"genres": {"found": 1}, "formats": {"PAPERBACK": 1}, "prices": ("5.00", "5.00"), "inStock": 1}
+    assert understood(told["facets"]) == one
+
+
+async def test_the_size_of_the_page_is_nothing_to_them(
+    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves
+) -> None:
+    for first in (0, 1, 100):
+        told = (await visitor.ask(LIST, first=first))["of"]["facets"]
+        assert understood(told) == await by_hand(postgres, {})
+
+
+async def test_an_empty_list_has_no_prices(visitor: Visitor, shop: Shop) -> None:
+    told = (await visitor.ask(LIST))["of"]["facets"]
+    assert understood(told) == {"genres": {}, "formats": {}, "prices": (None, None), "inStock": 0}
+
+
+async def test_a_shelf_has_them_too(visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves) -> None:
+    told = (await visitor.ask(SHELF, slug="fantasy"))["shelf"]["books"]["facets"]
+    whole = await by_hand(postgres, {"genres": ["fantasy"]})
+    count = await postgres.fetchval(
+        "SELECT count(*) FROM books b JOIN genres g ON g.id = genre_id WHERE g.slug = 'fantasy'"
+    )
+    assert understood(told) == whole | {"genres": {"fantasy": count}}
+
+
+async def test_the_least_rating_narrows_all_of_them(
+    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves
+) -> None:
+    told = (await visitor.ask(LIST, filter={"minRating": 4}))["of"]
+    rated = "FROM books b JOIN book_ratings r ON r.book_id = b.id WHERE r.average >= 4"
+    assert told["totalCount"] == await postgres.fetchval(f"SELECT count(*) {rated}") > 0
+    assert told["facets"]["inStockCount"] == await postgres.fetchval(f"SELECT count(*) {rated} AND stock_quantity > 0")
+    shelved = await postgres.fetchval(f"SELECT count(*) {rated} AND genre_id IS NOT NULL")
+    assert sum(facet["count"] for facet in told["facets"]["genres"]) == shelved

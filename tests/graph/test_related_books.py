@@ -1,0 +1,102 @@
+"""Related books: bought together first, then by the same authors, then from the same shelf."""
+
+import asyncpg
+import pytest
+
+from domain.shop import Shop
+from persistence.catalog import Book
+from tests.client import Visitor
+from tests.customers import add_customer
+from tests.factories import add_book, add_genre, add_member, book_id
+from tests.purchases import bought
+
+RELATED = "query ($id: ID!, $first: Int! = 20) { book(by: {id: $id}) { relatedBooks(first: $first) { title } } }"
+
+
+async def related(visitor: Visitor, book: Book, **more: int) -> list[str]:
+    told = (await visitor.ask(RELATED, id=book_id(book), **more))["book"]["relatedBooks"]
+    return [each["title"] for each in told]
+
+
+async def buy_together(shop: Shop, postgres: asyncpg.Connection, *books: Book, status: str = "CONFIRMED") -> None:
+    await bought(postgres, await add_member(shop), *((book, 1) for book in books), status=status)
+
+
+@pytest.mark.parametrize("first", [-1, 21, 2**31 - 1])
+async def test_more_than_twenty_is_a_wrong_call(visitor: Visitor, shop: Shop, first: int) -> None:
+    reply = await visitor.ask(RELATED, id=book_id(await add_book(shop)), first=first)
+    assert (reply.data, reply.codes) == ({"book": None}, ["BAD_USER_INPUT"])
+
+
+async def test_a_book_alone_in_the_shop_has_none(visitor: Visitor, shop: Shop) -> None:
+    book = await add_book(shop, authors=("Jane Austen",), genre_id=(await add_genre(shop)).id)
+    await add_book(shop, authors=("Somebody Else",), genre_id=(await add_genre(shop)).id)
+    assert await related(visitor, book) == []
+
+
+async def test_bought_together_then_the_same_authors_then_the_same_shelf(
+    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
+) -> None:
+    shelf = (await add_genre(shop)).id
+    emma = await add_book(shop, "Emma", authors=("Jane Austen", "A Friend"), genre_id=shelf)
+    same_shelf = await add_book(shop, "Same shelf", genre_id=shelf)
+    same_author = await add_book(shop, "Same author", authors=("A Friend",))
+    once = await add_book(shop, "Once", genre_id=shelf)
+    twice = await add_book(shop, "Twice", authors=("Jane Austen",))
+    await add_book(shop, "Unrelated")
+    await buy_together(shop, postgres, emma, once, twice)
+    await buy_together(shop, postgres, emma, twice, status="SHIPPED")
+    await buy_together(shop, postgres, once, same_shelf)
+    assert await related(visitor, emma) == ["Twice", "Once", "Same author", "Same shelf"]
+    assert await related(visitor, emma, first=2) == ["Twice", "Once"]
+    assert await related(visitor, emma, first=0) == []
+    assert await related(visitor, same_author) == ["Emma"]
+    assert (await related(visitor, same_shelf))[0] == "Once"
+
+
+@pytest.mark.parametrize("status", ["PENDING", "PAYMENT_FAILED", "CANCELLED"])
+async def test_orders_that_do_not_stand_relate_nothing(
+    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, status: str
+) -> None:
+    one, other = await add_book(shop), await add_book(shop)
+    await buy_together(shop, postgres, one, other, status=status)
+    assert await related(visitor, one) == []
+
+
+async def test_a_cancelled_order_relates_its_books_no_more(visitor: Visitor, shop: Shop) -> None:
+    one, other = await add_book(shop, "One"), await add_book(shop, "Other")
+    buyer = await add_customer(visitor, shop, (one, 1), (other, 1))
+    order = (await buyer.buys())["order"]
+    assert await related(visitor, one) == ["Other"]
+    await buyer.cancels(order["id"])
+    assert await related(visitor, one) == []
+
+
+async def test_a_book_that_is_deleted_is_related_to_none(
+    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
+) -> None:
+    one, other = await add_book(shop, authors=("A",)), await add_book(shop, authors=("A",))
+    await buy_together(shop, postgres, one, other)
+    await postgres.execute("DELETE FROM books WHERE id = $1", other.id)
+    assert await related(visitor, one) == []
+
+
+async def test_six_unless_told_otherwise_and_twenty_at_most(visitor: Visitor, shop: Shop) -> None:
+    shelf = (await add_genre(shop)).id
+    books = [await add_book(shop, authors=("A", "B"), genre_id=shelf) for _ in range(25)]
+    asked = await visitor.ask(
+        "query ($id: ID!) { book(by: {id: $id}) { relatedBooks { title } } }", id=book_id(books[0])
+    )
+    assert len(asked["book"]["relatedBooks"]) == 6
+    told = await related(visitor, books[0])
+    assert len(set(told)) == 20
+    assert books[0].title not in told
+
+
+async def test_each_of_many_books_has_its_own(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> None:
+    pairs = [(await add_book(shop, f"{number} a"), await add_book(shop, f"{number} b")) for number in range(5)]
+    for pair in pairs:
+        await buy_together(shop, postgres, *pair)
+    reply = await visitor.ask("{ books(first: 100, sort: TITLE_ASC) { nodes { title relatedBooks { title } } } }")
+    told = {node["title"]: [each["title"] for each in node["relatedBooks"]] for node in reply["books"]["nodes"]}
+    assert told == {f"{number} {one}": [f"{number} {other}"] for number in range(5) for one, other in ("ab", "ba")}

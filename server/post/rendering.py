@@ -130,7 +130,8 @@ def _mailbox(email: str, name: str) -> tuple[Address, "EmailPolicy[EmailMessage]
     return Address(shown, parts.local_part, parts.ascii_domain), SMTP if parts.local_part.isascii() else SMTPUTF8
 
 
-_SPECIAL = str.maketrans(dict.fromkeys('()<>[]:;@\\,."', " "))
+_SPECIAL = str.maketrans(dict.fromkeys('()<>[]:;@\\,."=?', " "))
+"""In a name between `=?` and `?=` Python's own headers find words, and recipients, that are none."""
 
 
 def _subject(contents: Contents) -> str:
@@ -138,7 +139,8 @@ def _subject(contents: Contents) -> str:
         case OrderFacts(order=order):
             return _ORDER_SUBJECTS[LetterKind(contents.letter.kind)].format(order.number)
         case BookFacts(title=title):
-            return f"“{textwrap.shorten(one_line(title), LONGEST_TITLE, placeholder=' …')}” is back"
+            shown = textwrap.shorten(one_line(title).replace("=?", "= ?"), LONGEST_TITLE, placeholder=" …")
+            return f"“{shown}” is back"
         case ProviderFacts(provider=provider):
             return f"You can now sign in with {PROVIDER_NAMES[provider]}"
         case LinkFacts():

@@ -1,6 +1,7 @@
 """Posters share the work: however many there are, each letter is sent by one of them, and none is left lying."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -46,20 +47,36 @@ async def test_each_letter_is_sent_by_one_of_them(
     assert sorted(str(letter["To"]) for letter in mailbox.letters) == sorted(member.user.email for member in waiting)
 
 
+async def test_a_poster_that_is_only_slow_keeps_its_letter(
+    customer: Customer, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection
+) -> None:
+    """It was taken for dead, and another one has taken up its job."""
+    async with mail_server() as mailbox:
+        mailbox.gate = asyncio.Event()
+        ours = at(mailbox, settings)
+        async with worker(ours, tmp_path) as slow:
+            await customer.buys()
+            await mailbox.until(1, mailbox.on_their_way)
+            slow.send_signal(signal.SIGSTOP)
+            async with posting(shop, ours):
+                await _until_given_back(postgres, 1)
+                assert len(mailbox.on_their_way) == 1
+                slow.send_signal(signal.SIGCONT)
+                mailbox.gate.set()
+                assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
+    assert (len(mailbox.on_their_way), len(mailbox.letters)) == (1, 1)
+
+
 async def test_a_letter_in_several_jobs_is_sent_once(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    """As after a poster that was only slow was taken for dead."""
     await customer.buys()
     await postgres.execute(f"INSERT INTO pgqueuer ({JOB}) SELECT {JOB} FROM pgqueuer, generate_series(1, 3)")
     async with mail_server() as mailbox:
         mailbox.gate = asyncio.Event()
-        ours = at(mailbox, settings)
-        async with posting(shop, ours), posting(shop, ours):
+        async with posting(shop, at(mailbox, settings)):
             await mailbox.until(1, mailbox.on_their_way)
-            async with asyncio.timeout(20):  # the others have been told that somebody has it in hand
-                while await postgres.fetchval("SELECT sum(attempts) FROM pgqueuer") < 3:
-                    await asyncio.sleep(0.02)
+            await _until_given_back(postgres, 3)
             mailbox.gate.set()
             assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
     assert len(mailbox.on_their_way) == 1
@@ -124,6 +141,13 @@ async def worker(settings: Settings, folder: Path) -> AsyncIterator[asyncio.subp
         assert process.stdout is not None
         assert b"Posting letters" in await process.stdout.readline()
         yield process
+
+
+async def _until_given_back(postgres: asyncpg.Connection, times: int) -> None:
+    """Comes back when jobs were given back this often, because somebody else has the letter in hand."""
+    async with asyncio.timeout(30):
+        while await postgres.fetchval("SELECT sum(attempts) FROM pgqueuer") < times:
+            await asyncio.sleep(0.02)
 
 
 async def _listener(postgres: asyncpg.Connection) -> int:

@@ -17,5 +17,7 @@ class MaildirOffice:
         await asyncio.to_thread(self._add, message.as_bytes(policy=message.policy.clone(linesep="\n")))
 
     def _add(self, letter: bytes) -> None:
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        Maildir(self._folder, create=True).add(letter)
+        # Maildir's own `create` makes the folder before its parts: a second thread finds the one without the others.
+        for part in ("tmp", "new", "cur"):
+            (self._folder / part).mkdir(parents=True, exist_ok=True)
+        Maildir(self._folder, create=False).add(letter)

@@ -99,10 +99,10 @@ def _parsed(text: str) -> DocumentNode:
     try:
         return parse(text, max_tokens=MOST_TOKENS, allow_empty_selection_sets=False)
     except GraphQLError as error:
-        if "tokens" in error.message and "exceeded" in error.message.lower():
-            raise Refused(coded("QUERY_TOO_COMPLEX", f"The document has more than {MOST_TOKENS:,} tokens.")) from error
         if "nested too deeply" in error.message:
             raise Refused(coded("QUERY_TOO_COMPLEX", "The document is nested too deeply.")) from error
+        if "Parsing aborted" in error.message:
+            raise Refused(coded("QUERY_TOO_COMPLEX", f"The document has more than {MOST_TOKENS:,} tokens.")) from error
         raise Refused(error) from error
     except RecursionError as error:
         raise Refused(coded("QUERY_TOO_COMPLEX", "The document is nested too deeply.")) from error

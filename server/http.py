@@ -140,10 +140,11 @@ def _checked(told: Any, *, read_only: bool = False) -> execution.Request:
         raise BadRequest(400, "`variables` must be an object.")
     if not isinstance(name, str | None):
         raise BadRequest(400, "`operationName` must be a string.")
-    extensions = told.get("extensions") or {}
-    if not isinstance(extensions, dict):
+    extensions = told.get("extensions")
+    if not isinstance(extensions, dict | None):
         raise BadRequest(400, "`extensions` must be an object.")
-    return execution.Request(query, variables, name or None, read_only, extensions.get("cost") is True)
+    tell_cost = extensions is not None and extensions.get("cost") is True
+    return execution.Request(query, variables, name or None, read_only, tell_cost)
 
 
 def _bearer(request: Request) -> str | None:

@@ -110,11 +110,13 @@ class _Extents:
         name = definition.name.value
         if name not in self._known:
             self._known[name] = None
-            self._known[name] = self._of_selections(definition.selection_set)
-        extent = self._known[name]
-        if extent is None:
+            extent = self._of_selections(definition.selection_set)
+            is_introspection = definition.type_condition.name.value.startswith("__")
+            self._known[name] = _Extent(0, extent.fields) if is_introspection else extent
+        known = self._known[name]
+        if known is None:
             raise FragmentCycle(f"The fragment {name!r} spreads itself.")
-        return extent
+        return known
 
     def _of_selections(self, selection_set: SelectionSetNode | None) -> _Extent:
         extent = _Extent()

@@ -73,7 +73,7 @@ class Book(Node):
     added_at: dt.datetime = column("When it joined the catalog.")
     updated_at: dt.datetime = column("When its details were last changed.")
 
-    @field(list[Annotated["Author", strawberry.lazy("graph.catalog")]])
+    @field(list[Annotated["Author", strawberry.lazy("graph.catalog")]], length=3)
     async def authors(self: BookRow, info: Info) -> Sequence[AuthorRow]:
         """Who wrote it, in the order of the title page."""
         return await info.context.loaders.authors_of_book.load(self.id)

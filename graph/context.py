@@ -8,7 +8,7 @@ import strawberry
 from domain.sessions import SessionTokens
 from domain.shop import Shop
 from domain.tokens import BadAccessToken, ExpiredAccessToken
-from graph.faults import Deactivated, TokenExpired, Unauthenticated
+from graph.faults import Deactivated, TokenExpired, Unauthenticated, WrongCall
 from graph.loaders import Loaders
 from persistence import accounts
 from persistence.accounts import Viewer
@@ -78,6 +78,13 @@ class Context:
         if viewer is None:
             raise Unauthenticated
         return viewer
+
+    async def is_administrator(self) -> bool:
+        try:
+            viewer = await self.viewer()
+        except WrongCall:
+            return False
+        return viewer is not None and viewer.user.role == "ADMIN"
 
     async def _recognise(self, access_token: str) -> Viewer | None:
         try:

@@ -26,11 +26,16 @@ def column(description: str, graphql_type: Any = None) -> Any:
     return strawberry.field(description=description, graphql_type=graphql_type)
 
 
-def field(graphql_type: Any = None, *, gate: Gate | None = None, name: str | None = None) -> Callable[[Resolver], Any]:
-    """A field that takes work. `graphql_type` names its type where the resolver gives rows back."""
+def field(
+    graphql_type: Any = None, *, gate: Gate | None = None, name: str | None = None, length: int | None = None
+) -> Callable[[Resolver], Any]:
+    """A field that takes work. `graphql_type` names its type where the resolver gives rows back.
+
+    `length` is how long a list is reckoned to be, where no argument says it.
+    """
 
     def declare(resolver: Resolver) -> Any:
-        return _field(resolver, graphql_type, [gate] if gate else [], gate, name)
+        return _field(resolver, graphql_type, [gate] if gate else [], gate, name, {"length": length} if length else {})
 
     return declare
 
@@ -40,9 +45,12 @@ def query(gate: Gate, graphql_type: Any = None) -> Callable[[Resolver], Strawber
     return lambda resolver: _field(resolver, graphql_type, [gate], gate)
 
 
-def mutation(gate: Gate, *, name: str | None = None) -> Callable[[Resolver], StrawberryField]:
-    """A field of `Mutation`: refusals become members of its union, and what was loaded before it is forgotten."""
-    return lambda resolver: _field(resolver, None, [Fresh(), gate, Refusals()], gate, name)
+def mutation(gate: Gate, *, name: str | None = None, alone: bool = False) -> Callable[[Resolver], StrawberryField]:
+    """A field of `Mutation`: refusals become members of its union, and what was loaded before it is forgotten.
+
+    One that must be `alone` may have no other mutation beside it in a document.
+    """
+    return lambda resolver: _field(resolver, None, [Fresh(), gate, Refusals()], gate, name, {"alone": alone})
 
 
 def _field(
@@ -51,6 +59,7 @@ def _field(
     extensions: list[FieldExtension],
     gate: Gate | None,
     name: str | None = None,
+    metadata: dict[str, Any] | None = None,
 ) -> StrawberryField:
     declared: StrawberryField = strawberry.field(
         resolver,
@@ -58,6 +67,7 @@ def _field(
         description=described(resolver),
         graphql_type=graphql_type,
         extensions=extensions,
+        metadata=metadata,
         directives=[RequiresAuth(**gate.printed)] if gate and gate.printed is not None else [],
     )
     return declared

@@ -270,7 +270,7 @@ ShipOrderResult = Annotated[
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-@mutation(signed_in)
+@mutation(signed_in, alone=True)
 async def checkout(
     info: Info,
     input: Annotated[CheckoutInput, argument("How to pay, where to send, and the key that makes a retry safe.")],

@@ -64,7 +64,7 @@ ResetPasswordResult = Annotated[
 ]
 
 
-@mutation(public)
+@mutation(public, alone=True)
 async def request_password_reset(
     info: Info, input: Annotated[RequestPasswordResetInput, argument("The address.")]
 ) -> RequestPasswordResetResult | None:
@@ -73,7 +73,7 @@ async def request_password_reset(
     return PasswordResetRequested(email=input.email)
 
 
-@mutation(public)
+@mutation(public, alone=True)
 async def reset_password(
     info: Info, input: Annotated[ResetPasswordInput, argument("The token and the new password.")]
 ) -> ResetPasswordResult | None:
@@ -82,7 +82,7 @@ async def reset_password(
     return kept(info, await resets.reset_password(context.shop, input.token, input.new_password, context.user_agent))
 
 
-@mutation(signed_in)
+@mutation(signed_in, alone=True)
 async def change_password(
     info: Info, input: Annotated[ChangePasswordInput, argument("The current and the new password.")]
 ) -> ChangePasswordResult | None:

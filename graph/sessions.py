@@ -152,7 +152,7 @@ def _presented(info: Info, given: str | None) -> str:
     return (given or "") if isinstance(given, str) or cookie is None else (cookie.sent or "")
 
 
-@mutation(public)
+@mutation(public, alone=True)
 async def register(info: Info, input: Annotated[RegisterInput, argument("The new account.")]) -> RegisterResult | None:
     """Creates an account, signs its owner in and emails them a verification link."""
     context = info.context
@@ -160,14 +160,14 @@ async def register(info: Info, input: Annotated[RegisterInput, argument("The new
     return kept(info, await accounts.register(context.shop, input.email, input.password, name, context.user_agent))
 
 
-@mutation(public)
+@mutation(public, alone=True)
 async def login(info: Info, input: Annotated[LoginInput, argument("The credentials.")]) -> LoginResult | None:
     """Signs in with email and password. Takes as long for an unknown email as for a wrong password."""
     context = info.context
     return kept(info, await sessions.login(context.shop, input.email, input.password, context.user_agent))
 
 
-@mutation(public, name="loginWithOAuth")
+@mutation(public, name="loginWithOAuth", alone=True)
 async def login_with_oauth(
     info: Info, input: Annotated[LoginWithOAuthInput, argument("The code from the callback.")]
 ) -> LoginWithOAuthResult | None:

@@ -18,6 +18,7 @@ from domain.payments import MockPayments, Payments
 from domain.shop import Shop
 from domain.sweeping import sweep_for_ever
 from domain.tokens import Tokens, derived_key
+from graph.documents import Documents
 from persistence.database import Database
 from server import graphiql, providers
 from server.http import ENDPOINT, GraphQLEndpoint
@@ -36,10 +37,12 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     prefix = urlsplit(shop.policy.public_url).path  # what a proxy has put before our addresses
     cookie_path = prefix + ENDPOINT if settings.refresh_tokens_in_cookie else None
     sign_in = OAuth(shop, providers.configured(settings, shop.policy), cookie_path)
+    documents = Documents(introspection=settings.allows_introspection)
+    endpoint = GraphQLEndpoint(shop, documents, settings.playground, cookie_path)
     routes: list[BaseRoute] = [
         Route("/", _home),
         Route("/health", _health, methods=["GET", "HEAD"]),
-        Route(ENDPOINT, GraphQLEndpoint(shop, settings.playground, cookie_path).__call__, methods=ALL_METHODS),
+        Route(ENDPOINT, endpoint.__call__, methods=ALL_METHODS),
         sign_in.mounted(derived_key(settings.secret_key[0], "sign-in-cookie").hex(), f"{prefix}/auth"),
     ]
     if settings.playground:

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from domain.shop import Shop
 from graph import execution
 from graph.context import Context
+from graph.documents import Documents
 from server import cookies, graphiql
 
 log = structlog.get_logger()
@@ -38,6 +39,7 @@ class GraphQLEndpoint:
     """`cookie_path` is there when refresh tokens travel in a cookie."""
 
     shop: Shop
+    documents: Documents
     playground: bool
     cookie_path: str | None = None
 
@@ -59,7 +61,7 @@ class GraphQLEndpoint:
             return _json({"errors": [error]}, refusal.status, JSON, refusal.headers)
         cookie = cookies.received(request) if self.cookie_path else None
         context = Context(self.shop, request_id, _bearer(request), request.headers.get("user-agent"), cookie)
-        answer = await execution.answer(context, asked)
+        answer = await execution.answer(self.documents, context, asked)
         request.state.operation = answer.operation
         request.state.codes = sorted(answer.codes)
         response = _json(answer.body, _status(answer, media_type), media_type, _retry(answer))
@@ -86,9 +88,9 @@ async def _asked(request: Request) -> execution.Request:
         parameters = request.query_params
         told: Any = {
             name: _decoded(parameters[name].encode("utf-8", "surrogatepass"))
-            if name == "variables"
+            if name in ("variables", "extensions")
             else parameters[name]
-            for name in ("query", "variables", "operationName")
+            for name in ("query", "variables", "extensions", "operationName")
             if name in parameters
         }
         return _checked(told, read_only=True)
@@ -138,9 +140,11 @@ def _checked(told: Any, *, read_only: bool = False) -> execution.Request:
         raise BadRequest(400, "`variables` must be an object.")
     if not isinstance(name, str | None):
         raise BadRequest(400, "`operationName` must be a string.")
-    if not isinstance(told.get("extensions"), dict | None):
+    extensions = told.get("extensions")
+    if not isinstance(extensions, dict | None):
         raise BadRequest(400, "`extensions` must be an object.")
-    return execution.Request(query, variables, name or None, read_only)
+    tell_cost = extensions is not None and extensions.get("cost") is True
+    return execution.Request(query, variables, name or None, read_only, tell_cost)
 
 
 def _bearer(request: Request) -> str | None:

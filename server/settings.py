@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     worker: bool = True
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 8
     graphiql: bool | None = None
+    introspection: bool | None = None
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     sweep_after_seconds: Annotated[int, Field(ge=1)] = 120
     sweep_every_seconds: Annotated[float, Field(gt=0)] = 5
@@ -148,6 +149,10 @@ class Settings(BaseSettings):
     @property
     def playground(self) -> bool:
         return not self.in_production if self.graphiql is None else self.graphiql
+
+    @property
+    def allows_introspection(self) -> bool:
+        return not self.in_production if self.introspection is None else self.introspection
 
     @property
     def json_logs(self) -> bool:

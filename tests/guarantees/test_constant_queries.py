@@ -18,7 +18,7 @@ COUNTED = "{ books(first: 2) { totalCount nodes { title authors { name } genre {
 BY_IDS = "query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Book { title authors { name } genre { name } } } }"
 CART = """{ me { cart { totalQuantity total { amount } shortages { requested }
     items { quantity lineTotal { amount } book { title authors { name } genre { name } } } } } }"""
-ORDERS = """{ me { orders(first: 100) { nodes { number customer { email } shippingAddress { city } viewerCanCancel
+ORDERS = """{ me { orders(first: 20) { nodes { number customer { email } shippingAddress { city } viewerCanCancel
     items { title book { title authors { name } genre { name } } } } } } }"""
 
 BOOK_STATEMENTS = 3  # the page, its authors, its genres

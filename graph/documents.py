@@ -1,0 +1,108 @@
+"""Documents: parsed, held against limits and schema, and kept with what they cost."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    NoSchemaIntrospectionCustomRule,
+    parse,
+    specified_rules,
+    validate,
+)
+
+from graph.cost import Price, prices_of
+from graph.limits import LONGEST_DOCUMENT, MOST_TOKENS, FragmentCycle, TooComplex, check_limits
+from graph.schema import schema
+
+KEPT_CHARACTERS = 500_000
+"""Of documents: one takes about forty times its length in memory."""
+MOST_ERRORS = 20
+"""Of validation: after so many it stops."""
+
+
+class Refused(Exception):
+    """The document was not executed."""
+
+    def __init__(self, *errors: GraphQLError) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+
+def coded(code: str, message: str, error: GraphQLError | None = None) -> GraphQLError:
+    return GraphQLError(message, nodes=error.nodes if error else None, extensions={"code": code})
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A document that fits the schema and the limits, with what its operations cost."""
+
+    document: DocumentNode
+    prices: dict[str | None, Price]
+
+
+class Documents:
+    """Documents that have been checked; the least recently used is forgotten first.
+
+    Without `introspection` nobody learns the schema from it: not by asking for it, nor from suggestions in errors.
+    """
+
+    def __init__(self, *, introspection: bool) -> None:
+        self.introspection = introspection
+        self._kept: OrderedDict[str, Checked] = OrderedDict()
+        self._characters = 0
+        mutations = schema._schema.mutation_type
+        assert mutations is not None
+        self._alone = frozenset(
+            name
+            for name, mutation in mutations.fields.items()
+            if mutation.extensions["strawberry-definition"].metadata.get("alone")
+        )
+
+    def get(self, text: str) -> Checked:
+        """Raises `Refused`."""
+        checked = self._kept.get(text)
+        if checked is None:
+            checked = self._kept[text] = self._check(text)
+            self._characters += len(text)
+            while self._characters > KEPT_CHARACTERS:
+                self._characters -= len(self._kept.popitem(last=False)[0])
+        else:
+            self._kept.move_to_end(text)
+        return checked
+
+    def _check(self, text: str) -> Checked:
+        document = _parsed(text)
+        try:
+            check_limits(document, self._alone)
+        except TooComplex as error:
+            raise Refused(coded("QUERY_TOO_COMPLEX", str(error))) from error
+        except FragmentCycle as error:
+            raise Refused(coded("GRAPHQL_VALIDATION_FAILED", str(error))) from error
+        errors = validate(
+            schema._schema,
+            document,
+            specified_rules if self.introspection else (*specified_rules, NoSchemaIntrospectionCustomRule),
+            max_errors=MOST_ERRORS,
+            hide_suggestions=not self.introspection,
+            allow_empty_selection_sets=False,
+        )
+        if errors:
+            raise Refused(*(coded("GRAPHQL_VALIDATION_FAILED", error.message, error) for error in errors))
+        return Checked(document, prices_of(document, schema._schema))
+
+
+def _parsed(text: str) -> DocumentNode:
+    if len(text) > LONGEST_DOCUMENT:
+        raise Refused(coded("QUERY_TOO_COMPLEX", f"The document has more than {LONGEST_DOCUMENT:,} characters."))
+    try:
+        return parse(text, max_tokens=MOST_TOKENS, allow_empty_selection_sets=False)
+    except GraphQLError as error:
+        if "nested too deeply" in error.message:
+            raise Refused(coded("QUERY_TOO_COMPLEX", "The document is nested too deeply.")) from error
+        if "Parsing aborted" in error.message:
+            raise Refused(coded("QUERY_TOO_COMPLEX", f"The document has more than {MOST_TOKENS:,} tokens.")) from error
+        raise Refused(error) from error
+    except RecursionError as error:
+        raise Refused(coded("QUERY_TOO_COMPLEX", "The document is nested too deeply.")) from error

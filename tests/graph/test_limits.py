@@ -1,0 +1,112 @@
+"""What a document may look like, and that what may not be is refused before anything slow looks at it."""
+
+from typing import Any
+
+import pytest
+
+from graph import documents
+from graph.documents import Documents, Refused
+from tests.client import Visitor
+from tests.hostile_documents import BOMBS, CYCLES, NOT_GRAPHQL
+
+MOST = {
+    "30 aliases": "{ books { nodes { " + " ".join(f"a{n}: title" for n in range(30)) + " } } }",
+    "three directives": "{ __typename @include(if: true) @skip(if: false) }",
+    "12 levels": "{ books { nodes { genre { books { nodes { genre { books { nodes { genre { books { nodes { id }"
+    + "}" * 11,
+    "20 fields at the root": "{ " + "__typename " * 20 + "}",
+    "five operations": " ".join(f"query q{n} {{ __typename }}" for n in range(5)),
+    "30 fragments": "{ books { nodes { " + " ".join(f"...f{n}" for n in range(30)) + " } } } "
+    + " ".join(f"fragment f{n} on Book {{ id }}" for n in range(30)),
+    "10,000 characters": "{ __typename }" + " " * 9_986,
+    "fields a page's parts all need": "{ books { nodes { " + "...a ...b ...c " * 6 + "} } } "
+    "fragment a on Book { id title } fragment b on Book { id slug } fragment c on Book { id genre { name } }",
+}  # fmt: skip
+
+
+async def refusal(visitor: Visitor, document: str) -> tuple[int, str, str]:
+    """Status, code and message of an answer without data."""
+    async with visitor.http() as http:
+        accept = {"accept": "application/graphql-response+json"}
+        response = await http.post("/graphql", json={"query": document}, headers=accept)
+    body = response.json()
+    assert list(body) == ["errors"], body
+    error = body["errors"][0]
+    return response.status_code, error["extensions"]["code"], error["message"]
+
+
+def codes_of(document: str) -> set[str]:
+    try:
+        Documents(introspection=True).get(document)
+    except Refused as refused:
+        return {(error.extensions or {}).get("code", "GRAPHQL_PARSE_FAILED") for error in refused.errors}
+    return set()
+
+
+@pytest.mark.parametrize("document", MOST.values(), ids=MOST)
+def test_up_to_the_limits_documents_are_taken(document: str) -> None:
+    assert "QUERY_TOO_COMPLEX" not in codes_of(document)
+
+
+async def test_beyond_them_they_are_refused(visitor: Visitor) -> None:
+    for name, document in BOMBS.items():
+        status, code, message = await refusal(visitor, document)
+        assert (status, code) == (400, "QUERY_TOO_COMPLEX"), (name, message)
+
+
+@pytest.mark.parametrize("document", BOMBS.values(), ids=BOMBS)
+def test_validation_does_not_see_them(monkeypatch: pytest.MonkeyPatch, document: str) -> None:
+    def slow(*_: Any, **__: Any) -> Any:
+        raise AssertionError("validated")
+
+    monkeypatch.setattr(documents, "validate", slow)
+    assert codes_of(document) == {"QUERY_TOO_COMPLEX"}
+
+
+async def test_a_circle_is_not_followed(visitor: Visitor) -> None:
+    for name, document in CYCLES.items():
+        status, code, message = await refusal(visitor, document)
+        assert (status, code) == (400, "GRAPHQL_VALIDATION_FAILED"), name
+        assert "spreads itself" in message
+
+
+async def test_what_is_no_graphql(visitor: Visitor) -> None:
+    for name, document in NOT_GRAPHQL.items():
+        assert (await refusal(visitor, document))[:2] == (400, "GRAPHQL_PARSE_FAILED"), name
+
+
+@pytest.mark.parametrize(
+    ("mutations", "told"),
+    [
+        ("a: logout(input: {}) { __typename } " * 6, "more than 5 mutations"),
+        ("login(input: {}) { __typename } logout(input: {}) { __typename }", "`login` must be the only mutation"),
+        ("...twice } fragment twice on Mutation { a: login { __typename } b: login { __typename }", "`login` must"),
+        ("checkout { __typename } checkout { __typename }", "`checkout` must"),
+        ("a: register { __typename } b: logout { __typename }", "`register` must"),
+        ("a: resetPassword { __typename } b: logout { __typename }", "`resetPassword` must"),
+        ("a: changePassword { __typename } b: logout { __typename }", "`changePassword` must"),
+        ("a: loginWithOAuth { __typename } b: logout { __typename }", "`loginWithOAuth` must"),
+        ("a: requestPasswordReset { __typename } b: logout { __typename }", "`requestPasswordReset` must"),
+    ],
+)
+def test_mutations_beside_each_other(mutations: str, told: str) -> None:
+    with pytest.raises(Refused) as refused:
+        Documents(introspection=True).get(f"mutation {{ {mutations} }}")
+    assert refused.value.errors[0].extensions == {"code": "QUERY_TOO_COMPLEX"}
+    assert told in refused.value.errors[0].message
+
+
+def test_validation_stops_when_it_has_found_enough() -> None:
+    wrong = " ".join(f"wrong{n}" for n in range(400))
+    with pytest.raises(Refused) as refused:
+        Documents(introspection=True).get(f"{{ books {{ nodes {{ {wrong} }} }} }}")
+    assert len(refused.value.errors) == documents.MOST_ERRORS + 1  # the last says that there may be more
+
+
+def test_a_thousand_long_documents_do_not_stay_in_memory() -> None:
+    kept = Documents(introspection=True)
+    for number in range(100):
+        kept.get(f"{{ __typename }} # {number} " + "x" * 9_900)
+    assert sum(len(text) for text in kept._kept) <= documents.KEPT_CHARACTERS
+    latest = "{ __typename } # 99 " + "x" * 9_900
+    assert kept.get(latest) is kept.get(latest)

@@ -1,4 +1,4 @@
-"""The ASGI application: the endpoint, the playground's files and /health."""
+"""The ASGI application: the endpoint, the playground's files, /health and /ready."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -21,6 +22,8 @@ from domain.tokens import Tokens, derived_key
 from graph.documents import Documents
 from persistence.database import Database
 from server import graphiql, providers
+from server.headers import SecurityHeaders
+from server.health import Readiness, health
 from server.http import ENDPOINT, GraphQLEndpoint
 from server.logs import RequestLog, configure_logs
 from server.oauth import OAuth
@@ -37,20 +40,44 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     prefix = urlsplit(shop.policy.public_url).path  # what a proxy has put before our addresses
     cookie_path = prefix + ENDPOINT if settings.refresh_tokens_in_cookie else None
     sign_in = OAuth(shop, providers.configured(settings, shop.policy), cookie_path)
+    readiness = Readiness(shop)
     documents = Documents(introspection=settings.allows_introspection)
     endpoint = GraphQLEndpoint(shop, documents, settings.playground, cookie_path)
     routes: list[BaseRoute] = [
         Route("/", _home),
-        Route("/health", _health, methods=["GET", "HEAD"]),
+        Route("/health", health, methods=["GET", "HEAD"]),
+        Route("/ready", readiness.__call__, methods=["GET", "HEAD"]),
         Route(ENDPOINT, endpoint.__call__, methods=ALL_METHODS),
         sign_in.mounted(derived_key(settings.secret_key[0], "sign-in-cookie").hex(), f"{prefix}/auth"),
     ]
     if settings.playground:
         routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))
-    app = Starlette(routes=routes, middleware=[Middleware(RequestLog)], lifespan=_lifespan)
+    middleware = [
+        Middleware(SecurityHeaders, https=shop.policy.public_url.startswith("https://")),
+        Middleware(RequestLog),
+        *_cross_origin(settings.cors_origins),
+    ]
+    app = Starlette(routes=routes, middleware=middleware, lifespan=_lifespan)
     app.state.shop = shop
+    app.state.readiness = readiness
     app.state.settings = settings
     return app
+
+
+def _cross_origin(origins: list[str]) -> list[Middleware]:
+    """Scripts of these origins may ask and read the answers; without any, browsers keep scripts from elsewhere out."""
+    if not origins:
+        return []
+    allowed = Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type"],
+        allow_credentials=True,  # the refresh token's cookie
+        expose_headers=["retry-after", "x-request-id"],
+        max_age=600,
+    )
+    return [allowed]
 
 
 DRAIN_TIMEOUT = 15  # seconds
@@ -76,16 +103,19 @@ def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     shop: Shop = app.state.shop
     settings: Settings = app.state.settings
-    async with shop.database, posting(shop, settings) if settings.worker else contextlib.nullcontext():
-        sweeper = asyncio.create_task(sweep_for_ever(shop, settings.sweep_every_seconds))
-        try:
-            yield
-        finally:
-            if shop.under_way:
-                await asyncio.wait(shop.under_way, timeout=DRAIN_TIMEOUT)
-            sweeper.cancel()
-            await asyncio.gather(sweeper, return_exceptions=True)
-            shop.passwords.close()
+    readiness: Readiness = app.state.readiness
+    at_work = posting(shop, settings) if settings.worker else contextlib.nullcontext()
+    with readiness.watching_signals():
+        async with shop.database, at_work:
+            sweeper = asyncio.create_task(sweep_for_ever(shop, settings.sweep_every_seconds))
+            try:
+                yield
+            finally:
+                if shop.under_way:
+                    await asyncio.wait(shop.under_way, timeout=DRAIN_TIMEOUT)
+                sweeper.cancel()
+                await asyncio.gather(sweeper, return_exceptions=True)
+                shop.passwords.close()
 
 
 @contextlib.asynccontextmanager
@@ -105,8 +135,3 @@ async def posting(shop: Shop, settings: Settings) -> AsyncIterator[None]:
 
 async def _home(_: Request) -> Response:
     return RedirectResponse(ENDPOINT)
-
-
-async def _health(_: Request) -> Response:
-    """The process is alive; it asks nobody else."""
-    return JSONResponse({"status": "ok"}, headers={"cache-control": "no-store"})

@@ -14,13 +14,12 @@ from domain.shop import Shop
 from graph import execution
 from graph.context import Context
 from graph.documents import Documents
-from server import cookies, graphiql
+from server import cookies, graphiql, negotiation
+from server.negotiation import GRAPHQL_JSON, JSON
 
 log = structlog.get_logger()
 
 LARGEST_BODY = 100_000  # bytes
-JSON = "application/json"
-GRAPHQL_JSON = "application/graphql-response+json"
 ENDPOINT = "/graphql"
 
 
@@ -54,7 +53,9 @@ class GraphQLEndpoint:
         ):
             return _playground()
         try:
-            media_type = _media_type(accepted)
+            media_type = negotiation.media_type(accepted)
+            if media_type is None:
+                raise BadRequest(406, f"Accept {GRAPHQL_JSON} or {JSON}.")
             asked = await _asked(request)
         except BadRequest as refusal:
             error = {"message": refusal.message, "extensions": {"code": "BAD_REQUEST"}}
@@ -157,15 +158,6 @@ def _bearer(request: Request) -> str | None:
 
 
 # ── How it is answered ────────────────────────────────────────────────────────────────────
-
-
-def _media_type(accepted: str) -> str:
-    ranges = {part.partition(";")[0].strip().lower() for part in accepted.split(",")}
-    if GRAPHQL_JSON in ranges:
-        return GRAPHQL_JSON
-    if not accepted or ranges & {JSON, "*/*", "application/*"}:
-        return JSON
-    raise BadRequest(406, f"Accept {GRAPHQL_JSON} or {JSON}.")
 
 
 def _status(answer: execution.Answer, media_type: str) -> int:

@@ -66,7 +66,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *SECURITY_HEADERS]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -81,6 +81,3 @@ class RequestLog:
                     milliseconds=round((time.perf_counter() - started) * 1000, 1),
                     **{name: state[name] for name in ("operation", "codes") if state.get(name)},
                 )
-
-
-SECURITY_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]

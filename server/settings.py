@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 8
     graphiql: bool | None = None
     introspection: bool | None = None
+    cors_origins: Annotated[list[str], NoDecode] = []
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     sweep_after_seconds: Annotated[int, Field(ge=1)] = 120
     sweep_every_seconds: Annotated[float, Field(gt=0)] = 5
@@ -74,10 +75,18 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
 
-    @field_validator("secret_key", mode="before")
+    @field_validator("secret_key", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _whole_origins(cls, values: list[str]) -> list[str]:
+        for value in values:
+            if not _ORIGIN.fullmatch(value):
+                raise ValueError(f"must be origins such as https://www.example.com, and {value!r} is none")
+        return values
 
     @field_validator("currency")
     @classmethod
@@ -212,6 +221,10 @@ def _mailbox(text: str) -> Address:
 
 _ADDRESS = r"[\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9.-]+"
 _MAILBOX = re.compile(rf"([^<>@]*)<({_ADDRESS})>|({_ADDRESS})", re.ASCII)
+
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?", re.ASCII)
+"""As browsers write it: in small letters, without a path. `*` is none: the shop's own cookie would be read anywhere."""
 
 
 def _is_safe(url: str) -> bool:

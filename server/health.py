@@ -1,0 +1,88 @@
+"""What load balancers and orchestrators ask: is the process alive, and may it be sent requests?"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+import structlog
+from alembic.script import ScriptDirectory
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from domain.shop import Shop
+from persistence.faults import Unavailable
+from persistence.readiness import find_revision
+from server.migrating import migrations
+
+log = structlog.get_logger()
+
+TIMEOUT = 2  # seconds
+STOPPING = "stopping"
+NO_DATABASE = "the database does not answer"
+BEHIND = "the database is not at this version's tables"
+
+
+async def health(_: Request) -> Response:
+    """The process is alive; it asks nobody else."""
+    return _told(200, {"status": "ok"})
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Whether requests are welcome. `stopping` is set once, by SIGTERM or SIGINT."""
+
+    shop: Shop
+    stopping: bool = False
+    _older: frozenset[str | None] = field(default_factory=lambda: _older_revisions())
+
+    async def __call__(self, _: Request) -> Response:
+        problem = STOPPING if self.stopping else await self._problem()
+        return _told(503, {"status": "not ready", "reason": problem}) if problem else _told(200, {"status": "ready"})
+
+    async def _problem(self) -> str | None:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                revision = await find_revision(self.shop.database.reading)
+        except (Unavailable, TimeoutError) as error:
+            log.warning("not ready", cause=repr(error.__cause__ or error))
+            return NO_DATABASE
+        except Exception:
+            log.exception("not ready")  # no table of revisions: somebody else's database, or an empty one
+            return BEHIND
+        return BEHIND if revision in self._older else None
+
+    @contextmanager
+    def watching_signals(self) -> Iterator[None]:
+        """Tells the signals that end the process on to whoever has taken them before."""
+        if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        taken = {number: handler for number, handler in before.items() if callable(handler)}
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stopping = True
+            taken[signal.Signals(number)](number, frame)
+
+        for number in taken:
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in taken.items():
+                signal.signal(number, handler)
+
+
+def _older_revisions() -> frozenset[str | None]:
+    """Those before ours. One that this version does not know is of a later one, which keeps what ours needs."""
+    scripts = ScriptDirectory.from_config(migrations())
+    head = scripts.get_current_head()
+    return frozenset({None, *(script.revision for script in scripts.walk_revisions())} - {head})
+
+
+def _told(status: int, body: dict[str, str]) -> Response:
+    return JSONResponse(body, status, headers={"cache-control": "no-store"})

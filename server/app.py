@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -22,7 +22,7 @@ from domain.tokens import Tokens, derived_key
 from graph.documents import Documents
 from persistence.database import Database
 from server import graphiql, providers
-from server.headers import SecurityHeaders
+from server.headers import EVERYWHERE, SecurityHeaders
 from server.health import Readiness, health
 from server.http import ENDPOINT, GraphQLEndpoint
 from server.logs import RequestLog, configure_logs
@@ -57,7 +57,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
         Middleware(RequestLog),
         *_cross_origin(settings.cors_origins),
     ]
-    app = Starlette(routes=routes, middleware=middleware, lifespan=_lifespan)
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers={Exception: _fault}, lifespan=_lifespan)
     app.state.shop = shop
     app.state.readiness = readiness
     app.state.settings = settings
@@ -135,3 +135,10 @@ async def posting(shop: Shop, settings: Settings) -> AsyncIterator[None]:
 
 async def _home(_: Request) -> Response:
     return RedirectResponse(ENDPOINT)
+
+
+async def _fault(request: Request, _: Exception) -> Response:
+    """Our mistake, outside of any field. The traceback is in the log."""
+    extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": getattr(request.state, "request_id", None)}
+    error = {"message": "Something went wrong on our side.", "extensions": extensions}
+    return JSONResponse({"errors": [error]}, 500, headers={"cache-control": "no-store", **EVERYWHERE})

@@ -1,0 +1,80 @@
+"""/health tells that the process lives, /ready that it may be sent requests."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+
+import asyncpg
+import httpx2
+import pytest
+from sqlalchemy import make_url
+
+from domain.shop import Shop
+from server.app import create_app
+from server.health import BEHIND, NO_DATABASE, STOPPING, Readiness
+from server.settings import Settings
+from tests.client import Visitor
+
+
+async def asked(http: httpx2.AsyncClient) -> tuple[int, str]:
+    response = await http.get("/ready")
+    assert response.headers["cache-control"] == "no-store"
+    assert (await http.head("/ready")).status_code == response.status_code
+    assert (await http.get("/health")).status_code == 200
+    return response.status_code, response.json().get("reason", "")
+
+
+@pytest.fixture
+async def http(visitor: Visitor) -> AsyncIterator[httpx2.AsyncClient]:
+    async with visitor.http() as http:
+        yield http
+
+
+async def test_with_its_database_it_is_ready(http: httpx2.AsyncClient) -> None:
+    assert await asked(http) == (200, "")
+
+
+async def test_before_the_migration_it_is_not(http: httpx2.AsyncClient, postgres: asyncpg.Connection) -> None:
+    revision = await postgres.fetchval("SELECT version_num FROM alembic_version")
+    earlier = min(name for name in Readiness(None)._older if name)  # type: ignore[arg-type]  # asks no shop
+    try:
+        await postgres.execute("UPDATE alembic_version SET version_num = $1", earlier)
+        assert await asked(http) == (503, BEHIND)
+        await postgres.execute("UPDATE alembic_version SET version_num = 'of a later release'")
+        assert await asked(http) == (200, "")
+    finally:
+        await postgres.execute("UPDATE alembic_version SET version_num = $1", revision)
+
+
+async def test_in_a_database_that_is_not_the_shops_it_is_not(settings: Settings, server_url: str) -> None:
+    elsewhere = make_url(server_url).set(database="template1").render_as_string(hide_password=False)
+    app = create_app(settings.model_copy(update={"database_url": elsewhere}))
+    async with app.router.lifespan_context(app), Visitor(app).http() as http:
+        assert await asked(http) == (503, BEHIND)
+
+
+async def test_without_its_database_it_is_not_and_says_no_address(settings: Settings) -> None:
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as silent:
+        for port in (1, silent.sockets[0].getsockname()[1]):  # nobody listens, and nobody answers
+            app = create_app(settings.model_copy(update={"database_url": f"postgresql://a:b@127.0.0.1:{port}/shop"}))
+            async with app.router.lifespan_context(app), Visitor(app).http() as http:
+                assert await asked(http) == (503, NO_DATABASE)
+
+
+def test_told_to_stop_it_is_not_and_whoever_was_told_before_still_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    try:
+        readiness = Readiness(None)  # type: ignore[arg-type]  # asks no shop
+        with readiness.watching_signals():
+            signal.raise_signal(signal.SIGTERM)
+        assert (readiness.stopping, told) == (True, [signal.SIGTERM])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_while_it_stops_it_says_so(settings: Settings, shop: Shop) -> None:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app), Visitor(app).http() as http:
+        app.state.readiness.stopping = True
+        assert await asked(http) == (503, STOPPING)

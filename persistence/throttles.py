@@ -52,11 +52,10 @@ async def claim(tx: Transaction, claim: Claim) -> int:
 
 async def give_back(tx: Transaction, key: bytes, *, wholly: bool) -> None:
     """Uncounts a try, or all of them."""
-    if wholly:
-        await tx.run(delete(Throttle).where(Throttle.key == key))
-    else:
-        lower = {"tries": func.greatest(Throttle.tries - 1, 0), "free_at": func.clock_timestamp()}
-        await tx.run(update(Throttle).where(Throttle.key == key).values(lower))
+    last = Throttle.key == key if wholly else (Throttle.key == key) & (Throttle.tries <= 1)
+    if not await tx.run(delete(Throttle).where(last)):
+        fewer = {"tries": Throttle.tries - 1, "free_at": func.clock_timestamp()}
+        await tx.run(update(Throttle).where(Throttle.key == key).values(fewer))
 
 
 async def remember(tx: Transaction, key: bytes) -> None:

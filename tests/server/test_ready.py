@@ -53,8 +53,13 @@ async def test_in_a_database_that_is_not_the_shops_it_is_not(settings: Settings,
         assert await asked(http) == (503, BEHIND)
 
 
+async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()  # until the other side has had enough
+    writer.close()
+
+
 async def test_without_its_database_it_is_not_and_says_no_address(settings: Settings) -> None:
-    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as silent:
+    async with await asyncio.start_server(_say_nothing, "127.0.0.1", 0) as silent:
         for port in (1, silent.sockets[0].getsockname()[1]):  # nobody listens, and nobody answers
             app = create_app(settings.model_copy(update={"database_url": f"postgresql://a:b@127.0.0.1:{port}/shop"}))
             async with app.router.lifespan_context(app), Visitor(app).http() as http:

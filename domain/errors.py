@@ -221,3 +221,11 @@ class Busy(Exception):
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"Try again in {retry_after} seconds.")
         self.retry_after = retry_after
+
+
+class TooOften(Exception):
+    """It was tried too often. Nothing was looked at; try again in `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"Try again in {retry_after} seconds.")
+        self.retry_after = retry_after

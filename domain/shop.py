@@ -7,6 +7,7 @@ from typing import Any
 
 from domain.passwords import Passwords
 from domain.payments import Payments
+from domain.throttling import Throttles
 from domain.tokens import Tokens
 from persistence.counts import RecentCounts
 from persistence.database import Database
@@ -41,6 +42,7 @@ class Shop:
     payments: Payments
     passwords: Passwords
     tokens: Tokens
+    throttles: Throttles
     policy: Policy = Policy()
     counts: RecentCounts = field(default_factory=RecentCounts)
     under_way: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -9,7 +9,7 @@ import structlog
 
 from domain.orders import settle
 from domain.shop import Shop
-from persistence import orders, sales
+from persistence import orders, sales, throttles
 from persistence.faults import Unavailable
 from persistence.orders import Order
 
@@ -45,6 +45,7 @@ async def sweep(shop: Shop) -> int:
         await _left_for_later(_refund(shop, order), order)
     async with shop.database.transaction() as tx:
         await sales.move_sales_window(tx)
+        await throttles.forget_old(tx)
     return touched
 
 

@@ -1,12 +1,14 @@
 """What a request carries: who asks, what has been loaded for it, and the shop it asks."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import strawberry
 
 from domain.sessions import SessionTokens
 from domain.shop import Shop
+from domain.throttling import Kind
 from domain.tokens import BadAccessToken, ExpiredAccessToken
 from graph.faults import Deactivated, TokenExpired, Unauthenticated, WrongCall
 from graph.loaders import Loaders
@@ -30,13 +32,14 @@ class RefreshCookie:
 
 @dataclass(slots=True)
 class Context:
-    """`cookie` is there when refresh tokens travel in a cookie and never in a body."""
+    """`address` is the caller's on the network. `cookie` is there when refresh tokens travel in a cookie and never in a body."""
 
     shop: Shop
     request_id: str
     access_token: str | None = None
     user_agent: str | None = None
     cookie: RefreshCookie | None = None
+    address: str = ""
     _loaders: Loaders | None = None
     _viewer: asyncio.Task[Viewer | None] | None = field(default=None, repr=False)
 
@@ -49,6 +52,10 @@ class Context:
         if self._loaders is None:
             self._loaders = Loaders(self.reading)
         return self._loaders
+
+    def trying(self, kind: Kind, account: str = "") -> AbstractAsyncContextManager[None]:
+        """Raises `TooOften` for what this caller has tried too often."""
+        return self.shop.throttles.trying(kind, account=account, address=self.address)
 
     def forget(self) -> None:
         """Whatever was known may have changed, the caller's own rights included."""

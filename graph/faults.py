@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 
-from domain.errors import Busy
+from domain.errors import Busy, TooOften
 from persistence.faults import Unavailable
 
 log = structlog.get_logger()
@@ -63,6 +63,9 @@ def formatted(error: GraphQLError, request_id: str) -> dict[str, Any]:
     cause = _cause(error)
     if isinstance(cause, WrongCall):
         shown |= {"message": cause.message, "extensions": {"code": cause.code}}
+    elif isinstance(cause, TooOften):
+        message = f"This was tried too often. Try again in {cause.retry_after} seconds."
+        shown |= {"message": message, "extensions": {"code": "RATE_LIMITED", "retryAfter": cause.retry_after}}
     elif isinstance(cause, (Busy, Unavailable)):
         message = "The shop cannot answer just now. Try again in a moment."
         shown |= {"message": message, "extensions": {"code": "SERVICE_UNAVAILABLE", "retryAfter": cause.retry_after}}

@@ -6,6 +6,7 @@ import strawberry
 from strawberry import UNSET
 
 from domain import accounts, resets
+from domain.throttling import LETTER, PASSWORD_CHANGE, TOKEN
 from graph.context import Info
 from graph.errors import AccountDeactivated, InvalidCredentials, InvalidInput, InvalidToken
 from graph.fields import column, input_shape, mutation, outcomes, shape
@@ -69,7 +70,8 @@ async def request_password_reset(
     info: Info, input: Annotated[RequestPasswordResetInput, argument("The address.")]
 ) -> RequestPasswordResetResult | None:
     """Emails a password reset link, if the address has an account. The answer is the same either way."""
-    await resets.request_password_reset(info.context.shop, input.email)
+    async with info.context.trying(LETTER, input.email):
+        await resets.request_password_reset(info.context.shop, input.email)
     return PasswordResetRequested(email=input.email)
 
 
@@ -79,7 +81,10 @@ async def reset_password(
 ) -> ResetPasswordResult | None:
     """Sets a new password with the token from the reset link, ends every other session and signs in."""
     context = info.context
-    return kept(info, await resets.reset_password(context.shop, input.token, input.new_password, context.user_agent))
+    async with context.trying(TOKEN):
+        return kept(
+            info, await resets.reset_password(context.shop, input.token, input.new_password, context.user_agent)
+        )
 
 
 @mutation(signed_in, alone=True)
@@ -91,7 +96,8 @@ async def change_password(
     Ends the caller's other sessions.
     """
     viewer = await info.context.signed_in()
-    ended = await accounts.change_password(
-        info.context.shop, viewer, input.current_password or None, input.new_password
-    )
+    async with info.context.trying(PASSWORD_CHANGE, str(viewer.user.id)):
+        ended = await accounts.change_password(
+            info.context.shop, viewer, input.current_password or None, input.new_password
+        )
     return PasswordChanged(sessions_ended=ended)

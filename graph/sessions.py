@@ -9,6 +9,7 @@ from strawberry import UNSET
 from domain import accounts, identities, sessions
 from domain.errors import Refusal
 from domain.sessions import SessionTokens, SignedIn
+from domain.throttling import REGISTRATION, SIGN_IN, TOKEN
 from graph.accounts import User
 from graph.context import Info
 from graph.errors import AccountDeactivated, EmailTaken, InvalidCredentials, InvalidInput, InvalidToken, NotFound
@@ -157,14 +158,16 @@ async def register(info: Info, input: Annotated[RegisterInput, argument("The new
     """Creates an account, signs its owner in and emails them a verification link."""
     context = info.context
     name = input.display_name if input.display_name is not UNSET else None
-    return kept(info, await accounts.register(context.shop, input.email, input.password, name, context.user_agent))
+    async with context.trying(REGISTRATION):
+        return kept(info, await accounts.register(context.shop, input.email, input.password, name, context.user_agent))
 
 
 @mutation(public, alone=True)
 async def login(info: Info, input: Annotated[LoginInput, argument("The credentials.")]) -> LoginResult | None:
     """Signs in with email and password. Takes as long for an unknown email as for a wrong password."""
     context = info.context
-    return kept(info, await sessions.login(context.shop, input.email, input.password, context.user_agent))
+    async with context.trying(SIGN_IN, input.email):
+        return kept(info, await sessions.login(context.shop, input.email, input.password, context.user_agent))
 
 
 @mutation(public, name="loginWithOAuth", alone=True)
@@ -175,7 +178,8 @@ async def login_with_oauth(
 
     Trades the one-time code that the callback handed to the frontend for a session.
     """
-    return kept(info, await identities.log_in_with_code(info.context.shop, input.code, info.context.user_agent))
+    async with info.context.trying(TOKEN):
+        return kept(info, await identities.log_in_with_code(info.context.shop, input.code, info.context.user_agent))
 
 
 @mutation(public)

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from domain import verification
+from domain.throttling import LETTER, TOKEN
 from graph.accounts import User
 from graph.context import Info
 from graph.errors import InvalidToken
@@ -43,7 +44,8 @@ VerifyEmailResult = Annotated[EmailVerified | InvalidToken, outcomes("VerifyEmai
 async def request_email_verification(info: Info) -> RequestEmailVerificationResult | None:
     """Emails the caller a new verification link."""
     viewer = await info.context.signed_in()
-    user = await verification.request_email_verification(info.context.shop, viewer)
+    async with info.context.trying(LETTER, str(viewer.user.id)):
+        user = await verification.request_email_verification(info.context.shop, viewer)
     return EmailVerified(user=user) if user.is_email_verified else VerificationEmailSent(email=user.email)
 
 
@@ -52,4 +54,5 @@ async def verify_email(
     info: Info, input: Annotated[VerifyEmailInput, argument("The token from the link.")]
 ) -> VerifyEmailResult | None:
     """Confirms an email address with the token from the verification link."""
-    return EmailVerified(user=await verification.verify_email(info.context.shop, input.token))
+    async with info.context.trying(TOKEN):
+        return EmailVerified(user=await verification.verify_email(info.context.shop, input.token))

@@ -520,6 +520,22 @@ class SalesWindow(Table):
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
 
+# ── Tries ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Throttle(Table):
+    """How often something was tried that may not be tried often; with no tries, a place that is known."""
+
+    __tablename__ = "throttles"
+
+    key: Mapped[bytes] = mapped_column(primary_key=True, comment="HMAC of who tried what.")
+    tries: Mapped[int]
+    free_at: Mapped[dt.datetime] = mapped_column(comment="When the next try may be made.")
+    tried_at: Mapped[dt.datetime] = mapped_column(index=True)
+
+    __table_args__ = (CheckConstraint("tries >= 0", name="tries"),)
+
+
 # ── Letters ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -13,11 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from domain.passwords import Passwords
 from domain.payments import MockPayments, Payments
 from domain.shop import Shop
 from domain.sweeping import sweep_for_ever
+from domain.throttling import Throttles
 from domain.tokens import Tokens, derived_key
 from graph.documents import Documents
 from persistence.database import Database
@@ -53,6 +55,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     if settings.playground:
         routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))
     middleware = [
+        Middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies),
         Middleware(SecurityHeaders, https=shop.policy.public_url.startswith("https://")),
         Middleware(RequestLog),
         *_cross_origin(settings.cors_origins),
@@ -95,6 +98,7 @@ def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
         payments=payments or MockPayments(database),
         passwords=Passwords(),
         tokens=Tokens(settings.secret_key, settings.issuer),
+        throttles=Throttles(database, derived_key(settings.secret_key[0], "throttles")),
         policy=settings.policy,
     )
 

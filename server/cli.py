@@ -67,6 +67,7 @@ def serve(
             access_log=False,
             log_level="warning",
             server_header=False,
+            proxy_headers=False,  # TRUSTED_PROXIES says whom the app believes
             timeout_graceful_shutdown=15,
         )
 

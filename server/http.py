@@ -61,7 +61,8 @@ class GraphQLEndpoint:
             error = {"message": refusal.message, "extensions": {"code": "BAD_REQUEST"}}
             return _json({"errors": [error]}, refusal.status, JSON, refusal.headers)
         cookie = cookies.received(request) if self.cookie_path else None
-        context = Context(self.shop, request_id, _bearer(request), request.headers.get("user-agent"), cookie)
+        address = request.client.host if request.client else ""
+        context = Context(self.shop, request_id, _bearer(request), request.headers.get("user-agent"), cookie, address)
         answer = await execution.answer(self.documents, context, asked)
         request.state.operation = answer.operation
         request.state.codes = sorted(answer.codes)

@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from email.headerregistry import Address
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     graphiql: bool | None = None
     introspection: bool | None = None
     cors_origins: Annotated[list[str], NoDecode] = []
+    trusted_proxies: Annotated[list[str], NoDecode] = []
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     sweep_after_seconds: Annotated[int, Field(ge=1)] = 120
     sweep_every_seconds: Annotated[float, Field(gt=0)] = 5
@@ -75,7 +77,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
 
-    @field_validator("secret_key", "cors_origins", mode="before")
+    @field_validator("secret_key", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -86,6 +88,16 @@ class Settings(BaseSettings):
         for value in values:
             if not _ORIGIN.fullmatch(value):
                 raise ValueError(f"must be origins such as https://www.example.com, and {value!r} is none")
+        return values
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, values: list[str]) -> list[str]:
+        for value in values:
+            try:
+                ip_network(value)
+            except ValueError:
+                raise ValueError(f"must be addresses or networks such as 10.0.0.0/8, and {value!r} is none") from None
         return values
 
     @field_validator("currency")

@@ -83,6 +83,7 @@ BREACHES = (
     ("ck_stock_movements_order", "UPDATE stock_movements SET reason = 'SALE'"),
     ("ck_stock_movements_order", "UPDATE stock_movements SET order_id = uuid(1)"),
     ("ck_stock_movements_reason", "UPDATE stock_movements SET reason = 'THEFT'"),
+    ("ck_throttles_tries", "INSERT INTO throttles (key, tries, free_at, tried_at) VALUES ('', -1, now(), now())"),
     ("ck_users_email", "UPDATE users SET email = 'Ann@example.com' WHERE id = uuid(1)"),
     ("ck_users_role", "UPDATE users SET role = 'OWNER'"),
     ("uq_authors_name", "UPDATE authors SET name = 'JANE' WHERE id = uuid(2)"),

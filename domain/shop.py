@@ -7,6 +7,7 @@ from typing import Any
 
 from domain.passwords import Passwords
 from domain.payments import Payments
+from domain.rate_limiting import RateLimiter
 from domain.throttling import Throttles
 from domain.tokens import Tokens
 from persistence.counts import RecentCounts
@@ -43,6 +44,7 @@ class Shop:
     passwords: Passwords
     tokens: Tokens
     throttles: Throttles
+    rate_limiter: RateLimiter
     policy: Policy = Policy()
     counts: RecentCounts = field(default_factory=RecentCounts)
     under_way: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -46,6 +46,7 @@ async def sweep(shop: Shop) -> int:
     async with shop.database.transaction() as tx:
         await sales.move_sales_window(tx)
         await throttles.forget_old(tx)
+    await shop.rate_limiter.limits.forget_full()
     return touched
 
 

@@ -35,6 +35,14 @@ class AccessToken:
     expires_at: dt.datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Whom an access token speaks for."""
+
+    user_id: uuid.UUID
+    session_id: uuid.UUID
+
+
 class Tokens:
     """Keys are derived from the secrets: the first signs, all verify, so that secrets can be rotated."""
 
@@ -60,11 +68,10 @@ class Tokens:
         text = jwt.encode(claims, key, ALGORITHM, headers={"typ": TYPE, "kid": key_id})
         return AccessToken(text, now + lifetime)
 
-    def session_of(self, access_token: str) -> uuid.UUID:
-        """The session an access token speaks for.
+    def speaker_of(self, access_token: str) -> Speaker:
+        """Raises `ExpiredAccessToken`, or `BadAccessToken` for any other fault.
 
-        Raises `ExpiredAccessToken`, or `BadAccessToken` for any other fault. Who the caller is and what they may do
-        is then read from the database: role and activity in a token are for others to read.
+        What the caller may do is then read from the database: role and activity in a token are for others to read.
         """
         try:
             header = jwt.get_unverified_header(access_token)
@@ -80,7 +87,7 @@ class Tokens:
                 leeway=LEEWAY,
                 options={"require": list(CLAIMS)},
             )
-            return uuid.UUID(claims["sid"])
+            return Speaker(uuid.UUID(claims["sub"]), uuid.UUID(claims["sid"]))
         except jwt.ExpiredSignatureError as error:
             raise ExpiredAccessToken from error
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:

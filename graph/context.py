@@ -9,7 +9,7 @@ import strawberry
 from domain.sessions import SessionTokens
 from domain.shop import Shop
 from domain.throttling import Kind
-from domain.tokens import BadAccessToken, ExpiredAccessToken
+from domain.tokens import BadAccessToken, ExpiredAccessToken, Speaker
 from graph.faults import Deactivated, TokenExpired, Unauthenticated, WrongCall
 from graph.loaders import Loaders
 from persistence import accounts
@@ -41,6 +41,7 @@ class Context:
     cookie: RefreshCookie | None = None
     address: str = ""
     _loaders: Loaders | None = None
+    _speaker: Speaker | BadAccessToken | None = None
     _viewer: asyncio.Task[Viewer | None] | None = field(default=None, repr=False)
 
     @property
@@ -56,6 +57,18 @@ class Context:
     def trying(self, kind: Kind, account: str = "") -> AbstractAsyncContextManager[None]:
         """Raises `TooOften` for what this caller has tried too often."""
         return self.shop.throttles.trying(kind, account=account, address=self.address)
+
+    @property
+    def caller(self) -> str:
+        """Whose budget this request is paid from: the user's whose token it carries, or the address's."""
+        try:
+            return f"user {self._signed_by(self.access_token).user_id}" if self.access_token else self._place
+        except BadAccessToken:
+            return self._place
+
+    @property
+    def _place(self) -> str:
+        return f"address {self.address}"
 
     def forget(self) -> None:
         """Whatever was known may have changed, the caller's own rights included."""
@@ -93,9 +106,20 @@ class Context:
             return False
         return viewer is not None and viewer.user.role == "ADMIN"
 
+    def _signed_by(self, access_token: str) -> Speaker:
+        """Raises `BadAccessToken`. Signatures are looked at once in a request."""
+        if self._speaker is None:
+            try:
+                self._speaker = self.shop.tokens.speaker_of(access_token)
+            except BadAccessToken as error:
+                self._speaker = error
+        if isinstance(self._speaker, BadAccessToken):
+            raise self._speaker
+        return self._speaker
+
     async def _recognise(self, access_token: str) -> Viewer | None:
         try:
-            session_id = self.shop.tokens.session_of(access_token)
+            session_id = self._signed_by(access_token).session_id
         except ExpiredAccessToken as error:
             raise TokenExpired from error
         except BadAccessToken as error:

@@ -9,12 +9,15 @@ import structlog
 from graphql import (
     DocumentNode,
     ExecutionResult,
+    GraphQLError,
     OperationDefinitionNode,
     OperationType,
     execute,
     get_operation_ast,
 )
 
+from domain.errors import TooOften
+from domain.rate_limiting import REFUSED
 from graph.context import Context
 from graph.cost import DEAREST, DEAREST_FOR_ADMINISTRATORS
 from graph.documents import Documents, Refused, coded
@@ -62,16 +65,14 @@ class Answer:
 async def answer(documents: Documents, context: Context, request: Request) -> Answer:
     """Never raises over what was asked."""
     try:
-        checked = documents.get(request.query)
-        operation = _operation(checked.document, request)
-        name = operation.name.value if operation.name else None
-        cost, limit = await _affordable(context, checked.prices[name].for_(request.variables))
+        document, operation, cost, limit = await _admitted(documents, context, request)
     except Refused as refused:
         return Answer(None, [formatted(error, context.request_id) for error in refused.errors], executed=False)
     told = {"cost": {"requested": cost, "limit": limit}} if request.tell_cost else {}
+    name = operation.name.value if operation.name else None
     try:
         async with asyncio.timeout(TIMEOUT):
-            result = await _execute(documents, context, checked.document, request)
+            result = await _execute(documents, context, document, request)
     except TimeoutError:
         log.warning("timeout", operation=name)
         late = coded("TIMEOUT", f"The answer took longer than {TIMEOUT} seconds. Ask for less, or try again.")
@@ -79,6 +80,27 @@ async def answer(documents: Documents, context: Context, request: Request) -> An
     errors = [formatted(error, context.request_id) for error in result.errors or ()]
     executed = result.data is not None or any("path" in error for error in errors)
     return Answer(result.data, errors, executed, operation=name, extensions=told)
+
+
+async def _admitted(
+    documents: Documents, context: Context, request: Request
+) -> tuple[DocumentNode, OperationDefinitionNode, int, int]:
+    """The document, what is to be executed of it, what that costs and what it may cost; paid for."""
+    limiter, caller = context.shop.rate_limiter, context.caller
+    try:
+        limiter.check(caller)
+        try:
+            checked = documents.get(request.query)
+            operation = _operation(checked.document, request)
+            name = operation.name.value if operation.name else None
+            cost, limit = await _affordable(context, checked.prices[name].for_(request.variables))
+        except Refused:
+            await limiter.spend(caller, REFUSED)
+            raise
+        await limiter.spend(caller, cost)
+    except TooOften as error:
+        raise Refused(GraphQLError("", original_error=error)) from error
+    return checked.document, operation, cost, limit
 
 
 async def _affordable(context: Context, cost: int) -> tuple[int, int]:

@@ -536,6 +536,17 @@ class Throttle(Table):
     __table_args__ = (CheckConstraint("tries >= 0", name="tries"),)
 
 
+class RateLimit(Table):
+    """What a caller has spent, where it is kept in PostgreSQL. Empty after a crash, which nobody minds."""
+
+    __tablename__ = "rate_limits"
+
+    caller: Mapped[bytes] = mapped_column(primary_key=True, comment="HMAC of a user or of an address.")
+    full_at: Mapped[dt.datetime] = mapped_column(index=True, comment="When the caller's budget will be whole again.")
+
+    __table_args__ = ({"prefixes": ["UNLOGGED"]},)
+
+
 # ── Letters ───────────────────────────────────────────────────────────────────────────────
 
 

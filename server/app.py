@@ -17,12 +17,14 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from domain.passwords import Passwords
 from domain.payments import MockPayments, Payments
+from domain.rate_limiting import RateLimiter
 from domain.shop import Shop
 from domain.sweeping import sweep_for_ever
 from domain.throttling import Throttles
 from domain.tokens import Tokens, derived_key
 from graph.documents import Documents
 from persistence.database import Database
+from persistence.rate_limits import InMemory, InPostgreSQL, RateLimits
 from server import graphiql, providers
 from server.headers import EVERYWHERE, SecurityHeaders
 from server.health import Readiness, health
@@ -99,8 +101,23 @@ def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
         passwords=Passwords(),
         tokens=Tokens(settings.secret_key, settings.issuer),
         throttles=Throttles(database, derived_key(settings.secret_key[0], "throttles")),
+        rate_limiter=RateLimiter(
+            _rate_limits(settings.rate_limit_storage, database),
+            settings.rate,
+            derived_key(settings.secret_key[0], "rate-limits"),
+        ),
         policy=settings.policy,
     )
+
+
+def _rate_limits(storage: str, database: Database) -> RateLimits:
+    if storage == "memory":
+        return InMemory()
+    if storage == "postgresql":
+        return InPostgreSQL(database)
+    from persistence.redis_rate_limits import InRedis  # loaded only where it is used
+
+    return InRedis(storage)
 
 
 @contextlib.asynccontextmanager
@@ -120,6 +137,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
                 sweeper.cancel()
                 await asyncio.gather(sweeper, return_exceptions=True)
                 shop.passwords.close()
+                await shop.rate_limiter.limits.close()
 
 
 @contextlib.asynccontextmanager

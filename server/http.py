@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
 import orjson
@@ -61,7 +62,7 @@ class GraphQLEndpoint:
             error = {"message": refusal.message, "extensions": {"code": "BAD_REQUEST"}}
             return _json({"errors": [error]}, refusal.status, JSON, refusal.headers)
         cookie = cookies.received(request) if self.cookie_path else None
-        address = request.client.host if request.client else ""
+        address = network_of(request.client.host if request.client else "")
         context = Context(self.shop, request_id, _bearer(request), request.headers.get("user-agent"), cookie, address)
         answer = await execution.answer(self.documents, context, asked)
         request.state.operation = answer.operation
@@ -70,6 +71,17 @@ class GraphQLEndpoint:
         if cookie is not None and self.cookie_path:
             cookies.put(response, cookie, self.cookie_path)
         return response
+
+
+def network_of(address: str) -> str:
+    """Whose an address is: of IPv6, whoever has one has the 2⁶⁴ addresses beside it."""
+    try:
+        known = ip_address(address)
+    except ValueError:  # a socket without an address
+        return address
+    if isinstance(known, IPv4Address):
+        return str(known)
+    return str(known.ipv4_mapped or ip_network((known.packed, 64), strict=False))
 
 
 def _playground() -> Response:
@@ -167,6 +179,8 @@ def _status(answer: execution.Answer, media_type: str) -> int:
     codes = answer.codes
     if "SERVICE_UNAVAILABLE" in codes:
         return 503
+    if "RATE_LIMITED" in codes and not answer.executed:
+        return 429
     if "BAD_REQUEST" in codes:
         return 405
     if answer.executed or media_type == JSON:
@@ -175,10 +189,8 @@ def _status(answer: execution.Answer, media_type: str) -> int:
 
 
 def _retry(answer: execution.Answer) -> dict[str, str]:
-    if answer.data is None and "SERVICE_UNAVAILABLE" in answer.codes:
-        waits = [error["extensions"]["retryAfter"] for error in answer.errors if "retryAfter" in error["extensions"]]
-        return {"retry-after": str(max(waits))}
-    return {}
+    waits = [error["extensions"]["retryAfter"] for error in answer.errors if "retryAfter" in error["extensions"]]
+    return {"retry-after": str(max(waits))} if waits and answer.data is None else {}
 
 
 def _json(body: dict[str, Any], status: int, media_type: str, headers: dict[str, str]) -> Response:

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from domain.shop import Policy
 from persistence.database import PoolSettings
 from persistence.identities import Provider
+from persistence.rate_limits import Rate
 from server.post.relay import Relay, is_local
 
 SHORTEST_SECRET = 32  # bytes
@@ -69,6 +70,9 @@ class Settings(BaseSettings):
     introspection: bool | None = None
     cors_origins: Annotated[list[str], NoDecode] = []
     trusted_proxies: Annotated[list[str], NoDecode] = []
+    rate_limit_storage: str = "memory"
+    rate_limit_burst: Annotated[int, Field(ge=20_000, le=1_000_000_000)] = 50_000
+    rate_limit_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     sweep_after_seconds: Annotated[int, Field(ge=1)] = 120
     sweep_every_seconds: Annotated[float, Field(gt=0)] = 5
@@ -99,6 +103,13 @@ class Settings(BaseSettings):
             except ValueError:
                 raise ValueError(f"must be addresses or networks such as 10.0.0.0/8, and {value!r} is none") from None
         return values
+
+    @field_validator("rate_limit_storage")
+    @classmethod
+    def _known_storage(cls, value: str) -> str:
+        if value not in ("memory", "postgresql") and not value.startswith(("redis://", "rediss://")):
+            raise ValueError("must be memory, postgresql, or an address such as redis://localhost:6379/0")
+        return value
 
     @field_validator("currency")
     @classmethod
@@ -202,6 +213,11 @@ class Settings(BaseSettings):
         return PoolSettings(
             self.pool_size, self.pool_max_overflow, self.pool_recycle_seconds, self.pool_timeout_seconds
         )
+
+    @property
+    def rate(self) -> Rate | None:
+        """`None` where callers have no budgets."""
+        return Rate(self.rate_limit_burst, self.rate_limit_per_second) if self.rate_limit_per_second else None
 
     @property
     def policy(self) -> Policy:

@@ -30,7 +30,7 @@ OLD_KID = opened(Tokens([OLD_SECRET], ISSUER).access_token(USER, "USER", SESSION
 def _refused(tokens: Tokens, text: str) -> bool:
     """Refused as no token of ours; a token of ours that is past its time is another matter."""
     with pytest.raises(BadAccessToken) as caught:
-        tokens.session_of(text)
+        tokens.speaker_of(text)
     return caught.type is BadAccessToken
 
 
@@ -38,8 +38,10 @@ def _refused(tokens: Tokens, text: str) -> bool:
 
 
 def test_what_was_signed_here_is_believed() -> None:
-    assert tokens.session_of(GENUINE) == SESSION
-    assert tokens.session_of(forged(HEADER, TOLD, hs256(KEY))) == SESSION  # so the forgeries below differ in one thing
+    assert tokens.speaker_of(GENUINE).session_id == SESSION
+    assert (
+        tokens.speaker_of(forged(HEADER, TOLD, hs256(KEY))).session_id == SESSION
+    )  # so the forgeries below differ in one thing
 
 
 def test_what_it_tells() -> None:
@@ -136,7 +138,7 @@ def test_claims_that_are_not_ours(claims: dict[str, Any]) -> None:
 def test_past_its_time_it_says_so() -> None:
     late = tokens.access_token(USER, "USER", SESSION, -dt.timedelta(seconds=31)).text
     with pytest.raises(ExpiredAccessToken):
-        tokens.session_of(late)
+        tokens.speaker_of(late)
 
 
 def test_a_forgery_past_its_time_is_a_forgery() -> None:
@@ -168,7 +170,7 @@ def test_any_json_in_three_parts_is_nothing_worse(header: Any, claims: Any) -> N
 def test_no_character_of_it_can_be_changed(position: int, character: str) -> None:
     changed = GENUINE[:position] + character + GENUINE[position + 1 :]
     try:
-        assert tokens.session_of(changed) == SESSION
+        assert tokens.speaker_of(changed).session_id == SESSION
     except BadAccessToken:
         return
     # the last character of base64 holds bits that stand for nothing
@@ -187,8 +189,8 @@ def test_the_first_secret_signs_and_all_verify() -> None:
     old, rotated = Tokens([OLD_SECRET], ISSUER), Tokens([SECRET, OLD_SECRET], ISSUER)
     before = old.access_token(USER, "USER", SESSION, MINUTES).text
     after = rotated.access_token(USER, "USER", SESSION, MINUTES).text
-    assert rotated.session_of(before) == rotated.session_of(after) == SESSION
-    assert tokens.session_of(after) == SESSION
+    assert rotated.speaker_of(before).session_id == rotated.speaker_of(after).session_id == SESSION
+    assert tokens.speaker_of(after).session_id == SESSION
     assert _refused(old, after)
     assert _refused(tokens, before)
 

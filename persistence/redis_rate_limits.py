@@ -26,14 +26,14 @@ class InRedis:
 
     def __init__(self, url: str) -> None:
         self._redis = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
-        self._spend = self._redis.register_script(_SPEND_SCRIPT)
 
     async def spend(self, caller: bytes, cost: int, rate: Rate) -> float:
         key = b"bookstore:rate-limit:" + caller
         try:
-            return float(await self._spend(keys=[key], args=[cost / rate.per_second, rate.time_to_fill]))
+            told = await self._redis.eval(_SPEND_SCRIPT, 1, key, cost / rate.per_second, rate.time_to_fill)
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable from error
+        return float(told)
 
     async def forget_full(self) -> None:
         pass

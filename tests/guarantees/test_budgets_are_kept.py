@@ -1,7 +1,7 @@
 """Who asks for much waits, and nobody else does: what documents cost is taken off a budget that time refills."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from threading import Thread
 
@@ -111,7 +111,7 @@ class Door:
     def __init__(self, app: object) -> None:
         self._app = app
 
-    async def ask(self, body: dict[str, object], address: str = HOME, token: str | None = None) -> httpx2.Response:
+    async def ask(self, body: Mapping[str, object], address: str = HOME, token: str | None = None) -> httpx2.Response:
         transport = httpx2.ASGITransport(self._app, client=(address, 4711))  # type: ignore[arg-type]  # any ASGI app
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         async with httpx2.AsyncClient(base_url="http://shop", transport=transport, headers=headers) as http:

@@ -1,7 +1,7 @@
 """Who asks for much waits, and nobody else does: what documents cost is taken off a budget that time refills."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from threading import Thread
 
@@ -36,11 +36,12 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(params=["memory", "postgresql", "redis"])
 async def limits(request: pytest.FixtureRequest, shop: Shop, redis_url: str) -> AsyncIterator[RateLimits]:
-    limits: RateLimits = {
+    made: dict[str, Callable[[], RateLimits]] = {
         "memory": InMemory,
         "postgresql": lambda: InPostgreSQL(shop.database),
         "redis": lambda: InRedis(redis_url),
-    }[request.param]()
+    }
+    limits = made[request.param]()
     yield limits
     await limits.close()
 

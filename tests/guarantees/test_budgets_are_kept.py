@@ -10,6 +10,7 @@ import pytest
 from fakeredis import TcpFakeServer
 
 from domain.shop import Shop
+from persistence import redis_rate_limits
 from persistence.database import Database
 from persistence.rate_limits import InMemory, InPostgreSQL, Rate, RateLimits
 from persistence.redis_rate_limits import InRedis
@@ -28,7 +29,9 @@ def redis_url() -> Iterator[str]:
     server = TcpFakeServer(("127.0.0.1", 0))
     thread = Thread(target=server.serve_forever)
     thread.start()
-    yield f"redis://127.0.0.1:{server.server_address[1]}/0"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redis_rate_limits, "TIMEOUT", 20)  # this one is slow, on a machine that runs tests on every core
+        yield f"redis://127.0.0.1:{server.server_address[1]}/0"
     server.shutdown()
     server.server_close()
     thread.join()

@@ -18,6 +18,9 @@ from server.app import create_app
 from server.settings import Settings
 from tests.factories import Member, add_member
 
+# the threads of the Redis server of the tests end with an error when a client hangs up in the wrong moment
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
 SLOW = Rate(burst=100, per_second=1)
 BOOKS = {"query": "{ books(first: 50) { nodes { id } } }"}  # 51
 LIMIT = Rate(burst=60, per_second=1)

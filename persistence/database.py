@@ -1,17 +1,20 @@
 """The two ways to PostgreSQL: `Reading`, a fast lane that cannot write, and `Transaction`, the only thing that can."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy import Executable, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from persistence.faults import Conflict, Unavailable, fault_of
+from persistence.faults import Conflict, Unavailable, fault_of, is_lost, is_read_only
 from persistence.query import Query
 
 T = TypeVar("T")
@@ -26,6 +29,8 @@ SESSION_SETTINGS = {
 }
 KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 CONNECT_TIMEOUT = 3  # seconds
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+SECOND_TRY = 0.02  # seconds, in which the pool notices what else has been cut
 COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
 
 
@@ -109,22 +114,40 @@ class Reading:
         return query.row(*records[0]) if records else None
 
     async def _fetch(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
-        pool, sql = self._skewed_pool if query.skewed else self._pool, query.sql
         try:
-            async with pool.acquire(timeout=self._timeout) as connection:
-                try:
-                    return await connection.fetch(sql, *arguments)
-                except (
-                    asyncpg.InvalidCachedStatementError
-                ):  # a migration changed the table; asyncpg has dropped the plan
-                    return await connection.fetch(sql, *arguments)
-        except (
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            OSError,
-            TimeoutError,
-        ) as error:
+            try:
+                return await self._fetch_once(query, arguments)
+            except _ConnectionLost:  # a read can be done again without harm
+                await asyncio.sleep(SECOND_TRY)
+                return await self._fetch_once(query, arguments)
+        except _ConnectionLost as error:
+            raise Unavailable from error.__cause__
+        except DRIVER_ERRORS as error:
             raise fault_of(error) from error
+
+    async def _fetch_once(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
+        """Raises `_ConnectionLost`, or whatever else the driver raises."""
+        pool = self._skewed_pool if query.skewed else self._pool
+        async with pool.acquire(timeout=self._timeout) as connection:
+            try:
+                return await connection.fetch(query.sql, *arguments)
+            except asyncpg.InvalidCachedStatementError:  # a migration changed the table; asyncpg has dropped the plan
+                return await connection.fetch(query.sql, *arguments)
+            except DRIVER_ERRORS as error:
+                if is_lost(error) or isinstance(error, TimeoutError):
+                    _hang_up(connection)  # the pool might lend it again, or wait for it to answer
+                if is_lost(error):
+                    raise _ConnectionLost from error
+                raise
+
+
+def _hang_up(connection: PoolConnectionProxy) -> None:
+    with contextlib.suppress(asyncpg.InterfaceError):  # the pool has noticed
+        connection.terminate()
+
+
+class _ConnectionLost(Exception):
+    """In the middle of a statement."""
 
 
 class _ReadConnection(asyncpg.Connection):
@@ -216,17 +239,18 @@ class Database:
                 try:
                     yield Transaction(connection)
                 except DBAPIError as error:
-                    if error.connection_invalidated:
+                    cause = error.orig and error.orig.__cause__
+                    if is_read_only(cause):
+                        await connection.invalidate()  # the next one may lead to the new primary
+                    if error.connection_invalidated or is_lost(cause):
                         raise Conflict from error
                     raise
                 await connection.commit()
         except DBAPIError as error:
             raise fault_of(error.orig and error.orig.__cause__) from error
-        except (
-            asyncpg.PostgresError,
-            OSError,
-            TimeoutError,
-        ) as error:  # no connection could be made
+        except asyncpg.InternalClientError as error:  # asked on a connection that had just been ended
+            raise Conflict from error
+        except DRIVER_ERRORS as error:  # no connection could be made
             raise fault_of(error) from error
         except PoolTimeout as error:
             raise Unavailable from error

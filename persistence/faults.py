@@ -26,15 +26,19 @@ _CONFLICTS = frozenset(
         "40P01",  # deadlock_detected
     }
 )
-_UNAVAILABLE = frozenset(
+_KILLED = frozenset(
+    {
+        "57P01",  # admin_shutdown
+        "57P02",  # crash_shutdown
+    }
+)
+_UNAVAILABLE = _KILLED | frozenset(
     {
         "55P03",  # lock_not_available: lock_timeout
         "57014",  # query_canceled: statement_timeout
         "25P03",  # idle_in_transaction_session_timeout
         "25006",  # read_only_sql_transaction: a primary that has become a standby
         "53300",  # too_many_connections
-        "57P01",  # admin_shutdown
-        "57P02",  # crash_shutdown
         "57P03",  # cannot_connect_now
     }
 )
@@ -50,6 +54,19 @@ def fault_of(error: BaseException | None) -> BaseException:
     if error is None or (state is None and not isinstance(error, (TypeError, ValueError))):
         return Unavailable()  # the driver could not reach the server at all, or lost it
     return error
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether the connection ended in the middle, not whether the server was slow; what was not committed is undone."""
+    state = getattr(error, "sqlstate", None)
+    if state is None:  # the driver's own
+        return not isinstance(error, (TypeError, ValueError, TimeoutError))
+    return state in _KILLED or str(state).startswith("08")
+
+
+def is_read_only(error: BaseException | None) -> bool:
+    """Whether the other end takes no writes: a standby, or a primary that has become one."""
+    return getattr(error, "sqlstate", None) == "25006"  # read_only_sql_transaction
 
 
 def is_duplicate(error: BaseException | None) -> bool:

@@ -25,7 +25,7 @@ async def tapped(url: str) -> AsyncIterator[Wire]:
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            answers, questions = await _connect(there)
+            answers, questions = await connect(there)
             await asyncio.gather(_carry(answers, writer), _listen(wire, reader, writer, questions))
         finally:
             writer.close()
@@ -36,7 +36,7 @@ async def tapped(url: str) -> AsyncIterator[Wire]:
         yield wire
 
 
-async def _connect(url: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(url: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     host, port = url.query.get("host", url.host), url.port or 5432
     assert isinstance(host, str)
     if host.startswith("/"):

@@ -1,38 +1,19 @@
 """When the shop is at fault, or PostgreSQL away: what clients are told, and what they are not."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import asyncpg
-import httpx2
 import pytest
 
 from domain.shop import Shop
 from persistence import catalog
-from server.app import create_app
 from server.settings import Settings
 from tests.client import Visitor
 from tests.factories import add_administrator, add_book, add_genre, book_id
+from tests.faulty import ALL_GENRES, GENRES, RESTOCK, UNAVAILABLE, ask, shop_with
 from tests.locks import BOOKS, holding, until_waiting
 
-GENRES = "{ genres { id } }"
-ALL_GENRES = "LOCK TABLE genres IN ACCESS EXCLUSIVE MODE"
-RESTOCK = """mutation ($id: ID!) { updateStock(input: {bookId: $id, change: {adjustBy: 1}}) { __typename } }"""
 SECRET = "the password of the database is 1234"
-UNAVAILABLE = {"code": "SERVICE_UNAVAILABLE", "retryAfter": 2}
-
-
-@asynccontextmanager
-async def shop_with(settings: Settings, **changes: object) -> AsyncIterator[Visitor]:
-    app = create_app(settings.model_copy(update=changes))
-    async with app.router.lifespan_context(app):
-        yield Visitor(app)
-
-
-async def ask(visitor: Visitor, document: str, **variables: object) -> httpx2.Response:
-    async with visitor.http() as http:
-        return await http.post("/graphql", json={"query": document, "variables": variables})
 
 
 async def test_a_fault_tells_an_id_and_nothing_else(

@@ -1,0 +1,103 @@
+"""A database that hangs, breaks, takes no writes or no connections: told at once, harmless, and over when it is over."""
+
+import uuid
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+
+from domain.shop import Shop
+from persistence import database
+from server.settings import Settings
+from tests.client import Visitor
+from tests.factories import add_administrator, add_book, add_genre, book_id
+from tests.faulty import GENRES, RESTOCK, UNAVAILABLE, ask, shop_with, status_of
+from tests.memory import movements_of, remembered
+from tests.network import between
+
+pytestmark = pytest.mark.usefixtures("sound")
+
+
+async def is_told(visitor: Visitor, document: str, **variables: object) -> None:
+    response = await ask(visitor, document, **variables)
+    assert response.status_code in (200, 503), response.text
+    assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE], response.text
+    assert response.status_code == 200 or response.headers["retry-after"] == "2"
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "breaks"])
+async def test_a_database_that_cannot_be_reached(
+    settings: Settings,
+    shop: Shop,
+    database_url: str,
+    postgres: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+) -> None:
+    monkeypatch.setattr(database, "COMMAND_TIMEOUT", 0.5)
+    monkeypatch.setattr(database, "CONNECT_TIMEOUT", 0.5)
+    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
+    async with between(database_url) as network, shop_with(settings, database_url=network.url) as visitor:
+        admin = visitor.signed_in(token)
+        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+        before = await remembered(postgres)
+        getattr(network, trouble)()
+        await is_told(visitor, GENRES)
+        await is_told(admin, RESTOCK, id=book_id(book))
+        assert (await status_of(visitor, "/health"), await status_of(visitor, "/ready")) == (200, 503)
+        network.is_mended()
+        assert await remembered(postgres) == before
+        assert (await visitor.ask(GENRES))["genres"] == []
+        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+        assert await status_of(visitor, "/ready") == 200
+    assert await movements_of(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1), ("DELIVERY", 1)]
+
+
+async def test_a_database_that_takes_no_writes(
+    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
+) -> None:
+    """Reads go on. When it takes writes again, connections from before do not keep them out."""
+    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
+    name = make_url(database_url).database
+    before = await remembered(postgres)
+    async with shop_with(settings, pool_size=1, pool_max_overflow=0) as visitor:
+        admin = visitor.signed_in(token)
+        await postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        try:
+            await is_told(admin, RESTOCK, id=book_id(book))
+            assert (await visitor.ask(GENRES))["genres"] == []
+        finally:
+            await postgres.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        assert await remembered(postgres) == before
+        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+
+
+@pytest.fixture
+async def crowded(postgres: asyncpg.Connection, database_url: str) -> AsyncIterator[str]:
+    """The name of a role that may not connect any more; its address is that of the database."""
+    role = f"crowded_{uuid.uuid4().hex[:12]}"
+    await postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'crowd' CONNECTION LIMIT 0")
+    await postgres.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+    await postgres.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+    yield role
+    await postgres.execute(f"DROP OWNED BY {role}")
+    await postgres.execute(f"DROP ROLE {role}")
+
+
+async def test_a_database_without_a_connection_left(
+    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, crowded: str
+) -> None:
+    await add_genre(shop, "Fantasy")
+    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
+    url = make_url(database_url).set(username=crowded, password="crowd").render_as_string(hide_password=False)
+    before = await remembered(postgres)
+    async with shop_with(settings, database_url=url) as visitor:
+        admin = visitor.signed_in(token)
+        await is_told(visitor, GENRES)
+        await is_told(admin, RESTOCK, id=book_id(book))
+        assert (await status_of(visitor, "/health"), await status_of(visitor, "/ready")) == (200, 503)
+        assert await remembered(postgres) == before
+        await postgres.execute(f"ALTER ROLE {crowded} CONNECTION LIMIT -1")
+        assert len((await visitor.ask(GENRES))["genres"]) == 1
+        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}

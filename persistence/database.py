@@ -248,8 +248,6 @@ class Database:
                 await connection.commit()
         except DBAPIError as error:
             raise fault_of(error.orig and error.orig.__cause__) from error
-        except asyncpg.InternalClientError as error:  # asked on a connection that had just been ended
-            raise Conflict from error
         except DRIVER_ERRORS as error:  # no connection could be made
             raise fault_of(error) from error
         except PoolTimeout as error:

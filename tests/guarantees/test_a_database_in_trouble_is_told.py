@@ -1,5 +1,6 @@
 """A database that hangs, breaks, takes no writes or no connections: told at once, harmless, and over when it is over."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
@@ -8,11 +9,13 @@ import pytest
 from sqlalchemy import make_url
 
 from domain.shop import Shop
+from graph import execution
 from persistence import database
 from server.settings import Settings
 from tests.client import Visitor
 from tests.factories import add_administrator, add_book, add_genre, book_id
 from tests.faulty import GENRES, RESTOCK, UNAVAILABLE, ask, shop_with, status_of
+from tests.locks import BOOKS, holding, until_gone, until_waiting
 from tests.memory import movements_of, remembered
 from tests.network import between
 
@@ -26,6 +29,13 @@ async def is_told(visitor: Visitor, document: str, **variables: object) -> None:
     assert response.status_code == 200 or response.headers["retry-after"] == "2"
 
 
+def make_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for PostgreSQL gives up soon, and what waits for an answer to a document does not."""
+    monkeypatch.setattr(database, "COMMAND_TIMEOUT", 0.5)
+    monkeypatch.setattr(database, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(execution, "TIMEOUT", 1000)
+
+
 @pytest.mark.parametrize("trouble", ["hangs", "breaks"])
 async def test_a_database_that_cannot_be_reached(
     settings: Settings,
@@ -35,8 +45,7 @@ async def test_a_database_that_cannot_be_reached(
     monkeypatch: pytest.MonkeyPatch,
     trouble: str,
 ) -> None:
-    monkeypatch.setattr(database, "COMMAND_TIMEOUT", 0.5)
-    monkeypatch.setattr(database, "CONNECT_TIMEOUT", 0.5)
+    make_impatient(monkeypatch)
     book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
     async with between(database_url) as network, shop_with(settings, database_url=network.url) as visitor:
         admin = visitor.signed_in(token)
@@ -52,6 +61,29 @@ async def test_a_database_that_cannot_be_reached(
         assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
         assert await status_of(visitor, "/ready") == 200
     assert await movements_of(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1), ("DELIVERY", 1)]
+
+
+async def test_a_database_that_hangs_in_the_middle_of_a_write(
+    settings: Settings,
+    shop: Shop,
+    database_url: str,
+    postgres: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_impatient(monkeypatch)
+    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
+    before = await remembered(postgres)
+    async with between(database_url) as network, shop_with(settings, database_url=network.url) as visitor:
+        admin = visitor.signed_in(token)
+        async with holding(database_url, BOOKS, [book.id]):
+            restocking = asyncio.create_task(admin.ask(RESTOCK, id=book_id(book)))
+            [writing] = await until_waiting(postgres, 1)
+            network.hangs()
+            assert (await restocking).codes == ["SERVICE_UNAVAILABLE"]
+            network.is_mended()
+            await until_gone(postgres, [writing])
+        assert await remembered(postgres) == before
+        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
 
 
 async def test_a_database_that_takes_no_writes(

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from threading import Thread
+from types import SimpleNamespace
 
 import httpx2
 import pytest
 from fakeredis import TcpFakeServer
 
+from domain.errors import TooOften
+from domain.rate_limiting import RateLimiter
 from domain.shop import Shop
-from persistence import redis_rate_limits
+from persistence import rate_limits, redis_rate_limits
 from persistence.database import Database
 from persistence.rate_limits import InMemory, InPostgreSQL, Rate, RateLimits
 from persistence.redis_rate_limits import InRedis
@@ -212,3 +215,38 @@ async def test_without_the_storage_each_process_counts_alone(settings: Settings,
     async with counted(settings, storage="redis://127.0.0.1:1/0") as door:
         await door.empty()
         assert (await door.ask(BOOKS)).status_code == 429
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What a budget in memory takes for the time."""
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(rate_limits, "time", clock)
+    return clock
+
+
+async def test_idle_time_is_not_saved_up(clock: SimpleNamespace) -> None:
+    limits, rate = InMemory(), Rate(burst=10, per_second=1)
+    await limits.spend(b"saver", 1, rate)
+    clock.now = 1000.0
+    assert await limits.spend(b"saver", 20, rate) == 0
+    assert await limits.spend(b"saver", 1, rate) == 10
+
+
+async def test_only_full_budgets_are_forgotten(clock: SimpleNamespace) -> None:
+    limits, rate = InMemory(), Rate(burst=10, per_second=1)
+    await limits.spend(b"spender", 20, rate)
+    await limits.forget_full()
+    assert await limits.spend(b"spender", 1, rate) == 10
+
+
+async def test_who_was_refused_is_refused_before_anything_is_looked_at() -> None:
+    limiter = RateLimiter(InMemory(), Rate(burst=1, per_second=1), b"key")
+    limiter.check("spender")
+    await limiter.spend("spender", 100)
+    limiter.check("spender")
+    with pytest.raises(TooOften):
+        await limiter.spend("spender", 1)
+    with pytest.raises(TooOften):
+        limiter.check("spender")
+    limiter.check("somebody else")

@@ -11,8 +11,11 @@ from argon2 import PasswordHasher
 from starlette.applications import Starlette
 
 from domain import throttling
+from domain.errors import Refusal, TooOften
 from domain.shop import Shop
 from domain.sweeping import sweep
+from domain.throttling import SIGN_IN, Throttles
+from persistence.faults import Unavailable
 from tests.factories import add_member
 
 PASSWORD = "a quiet reading corner"
@@ -171,3 +174,22 @@ async def test_what_is_counted_names_nobody_and_is_forgotten(
     await later(postgres, dt.timedelta(days=90))
     await sweep(shop)
     assert await postgres.fetchval("SELECT count(*) FROM throttles") == 0
+
+
+async def test_a_fault_of_the_shop_is_no_wrong_guess(shop: Shop) -> None:
+    throttles = Throttles(shop.database, b"key")
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            async with throttles.trying(SIGN_IN, account="a@example.com", address="192.0.2.1"):
+                raise Unavailable
+
+
+async def test_capitals_make_no_other_account(shop: Shop) -> None:
+    throttles = Throttles(shop.database, b"key")
+    for _ in range(5):
+        with pytest.raises(Refusal):
+            async with throttles.trying(SIGN_IN, account="a@example.com", address="192.0.2.1"):
+                raise Refusal("Wrong.")
+    with pytest.raises(TooOften):
+        async with throttles.trying(SIGN_IN, account=" A@Example.COM", address="192.0.2.1"):
+            pass

@@ -220,9 +220,10 @@ async def test_without_the_storage_each_process_counts_alone(settings: Settings,
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What a budget in memory takes for the time."""
-    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
-    monkeypatch.setattr(rate_limits, "time", clock)
-    return clock
+    hands = SimpleNamespace(now=0.0)
+    hands.monotonic = lambda: hands.now
+    monkeypatch.setattr(rate_limits, "time", hands)
+    return hands
 
 
 async def test_idle_time_is_not_saved_up(clock: SimpleNamespace) -> None:

@@ -9,6 +9,8 @@ import hashlib
 import json
 import secrets
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
@@ -51,6 +53,7 @@ ANSWER_WAIT = 8  # seconds that a customer waits for the payment, below what a r
 REPLAY_WAIT = 5  # seconds
 REPLAY_POLL = 0.1  # seconds
 RETRY_AFTER = 5  # seconds
+TILL_WAIT = 2  # seconds
 NO_ANSWER = "No answer came from the payment provider."
 
 
@@ -76,7 +79,8 @@ async def checkout(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Or
     `PaymentFailed`, which stays; `Busy` while another try under this key is not settled.
     """
     purchase = _checked(purchase)
-    order = await _reserve(shop, customer_id, purchase)
+    async with _till(shop):
+        order = await _reserve(shop, customer_id, purchase)
     if order is None:
         return await _replay(shop, customer_id, purchase)
     payment = asyncio.create_task(_pay(shop, order))
@@ -90,7 +94,23 @@ async def checkout(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Or
 
 
 async def _pay(shop: Shop, order: Order) -> Order:
-    return await settle(shop, order.id, await _charge(shop, order))
+    outcome = await _charge(shop, order)
+    async with shop.tills:
+        return await settle(shop, order.id, outcome)
+
+
+@asynccontextmanager
+async def _till(shop: Shop) -> AsyncIterator[None]:
+    """Raises `Busy` when none is free for some time."""
+    try:
+        async with asyncio.timeout(TILL_WAIT):
+            await shop.tills.acquire()
+    except TimeoutError as error:
+        raise Busy(TILL_WAIT) from error
+    try:
+        yield
+    finally:
+        shop.tills.release()
 
 
 @retried

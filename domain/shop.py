@@ -47,5 +47,7 @@ class Shop:
     rate_limiter: RateLimiter
     policy: Policy = Policy()
     counts: RecentCounts = field(default_factory=RecentCounts)
+    tills: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(5))
+    """How many checkouts may be in the database at once: a book that all want must leave connections for the rest."""
     under_way: set[asyncio.Task[Any]] = field(default_factory=set)
     """Payments whose customers may have gone; they are finished before the shop closes."""

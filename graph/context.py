@@ -40,6 +40,8 @@ class Context:
     user_agent: str | None = None
     cookie: RefreshCookie | None = None
     address: str = ""
+    query_deadline: asyncio.Timeout | None = None
+    is_abandoned: bool = False
     _loaders: Loaders | None = None
     _speaker: Speaker | BadAccessToken | None = None
     _viewer: asyncio.Task[Viewer | None] | None = field(default=None, repr=False)
@@ -69,6 +71,17 @@ class Context:
     @property
     def _place(self) -> str:
         return f"address {self.address}"
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer any more: a query ends, a mutation goes on."""
+        if self.query_deadline is not None:
+            self.is_abandoned = True
+            self.query_deadline.reschedule(0)
+
+    def cancel(self) -> None:
+        """Ends what is being loaded."""
+        if self._loaders is not None:
+            self._loaders.cancel()
 
     def forget(self) -> None:
         """Whatever was known may have changed, the caller's own rights included."""

@@ -71,10 +71,13 @@ async def answer(documents: Documents, context: Context, request: Request) -> An
     told = {"cost": {"requested": cost, "limit": limit}} if request.tell_cost else {}
     name = operation.name.value if operation.name else None
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(TIMEOUT) as deadline:
+            if operation.operation is OperationType.QUERY:
+                context.query_deadline = deadline
             result = await _execute(documents, context, document, request)
     except TimeoutError:
-        log.warning("timeout", operation=name)
+        context.cancel()
+        log.warning("client gone" if context.is_abandoned else "timeout", operation=name)
         late = coded("TIMEOUT", f"The answer took longer than {TIMEOUT} seconds. Ask for less, or try again.")
         return Answer(None, [formatted(late, context.request_id)], operation=name, extensions=told)
     errors = [formatted(error, context.request_id) for error in result.errors or ()]

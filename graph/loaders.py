@@ -1,10 +1,11 @@
 """One DataLoader per batch question: what many fields ask for at once costs one statement."""
 
+import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiodataloader import DataLoader
 
@@ -31,6 +32,12 @@ class Loaders:
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    def cancel(self) -> None:
+        """Statements that are under way are given up; nobody may wait for what they were to load."""
+        for batch in self._under_way:
+            batch.cancel()
 
     @cached_property
     def book(self) -> DataLoader[uuid.UUID, Book | None]:
@@ -122,14 +129,26 @@ class Loaders:
             bought = set(await reviews.list_bought(self._reading, pairs))
             return [pair in bought for pair in pairs]
 
-        return DataLoader(load, max_batch_size=BATCH)
+        return self._loader(load)
+
+    def _loader(self, load: Callable[[list[K]], Awaitable[list[V]]]) -> DataLoader[K, V]:
+        async def load_batch(keys: list[K]) -> list[V]:
+            batch = asyncio.current_task()  # DataLoaders have one for each batch, apart from whoever waits for it
+            assert batch is not None
+            self._under_way.add(batch)
+            try:
+                return await load(keys)
+            finally:
+                self._under_way.discard(batch)
+
+        return DataLoader(load_batch, max_batch_size=BATCH)
 
     def _paired(self, question: Callable[[Reading, Sequence[Pair]], Awaitable[list[V]]]) -> DataLoader[Pair, V | None]:
         async def load(pairs: list[Pair]) -> list[V | None]:
             found = {(row.user_id, row.book_id): row for row in await question(self._reading, pairs)}  # type: ignore[attr-defined]  # rows with both keys
             return [found.get(pair) for pair in pairs]
 
-        return DataLoader(load, max_batch_size=BATCH)
+        return self._loader(load)
 
     def _one(
         self, question: Callable[[Reading, list[uuid.UUID]], Awaitable[list[V]]]
@@ -138,7 +157,7 @@ class Loaders:
             found = {row.id: row for row in await question(self._reading, ids)}  # type: ignore[attr-defined]  # rows with a key
             return [found.get(id_) for id_ in ids]
 
-        return DataLoader(load, max_batch_size=BATCH)
+        return self._loader(load)
 
     def _many(
         self, question: Callable[[Reading, list[uuid.UUID]], Awaitable[list[tuple[uuid.UUID, V]]]]
@@ -149,4 +168,4 @@ class Loaders:
                 found[id_].append(row)
             return [found[id_] for id_ in ids]
 
-        return DataLoader(load, max_batch_size=BATCH)
+        return self._loader(load)

@@ -43,6 +43,10 @@ class PoolSettings:
     recycle_seconds: int = 1800
     timeout_seconds: float = 2.0
 
+    @property
+    def most(self) -> int:
+        return self.size + self.max_overflow
+
 
 def driver_address(url: str) -> str:
     """The address as asyncpg reads it, several hosts, `sslmode` and `target_session_attrs` included."""
@@ -177,8 +181,7 @@ class Database:
         self._read_pools: list[asyncpg.Pool] = []
 
     async def __aenter__(self) -> Self:
-        most = self._settings.size + self._settings.max_overflow
-        pool = self._read_pool(most)
+        pool = self._read_pool(self._settings.most)
         skewed_pool = self._read_pool(self._settings.size, plan_cache_mode="force_custom_plan")
         self._read_pools = [await pool, await skewed_pool]
         self._reading = Reading(pool, skewed_pool, self._settings.timeout_seconds)

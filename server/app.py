@@ -107,6 +107,7 @@ def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
             derived_key(settings.secret_key[0], "rate-limits"),
         ),
         policy=settings.policy,
+        tills=asyncio.Semaphore(max(1, settings.pool.most // 2)),
     )
 
 

@@ -1,5 +1,6 @@
 """GraphQL over HTTP at one address: POST and GET of JSON, and the playground for browsers."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from graph import execution
 from graph.context import Context
 from graph.documents import Documents
 from server import cookies, graphiql, negotiation
+from server.departures import noticing_departure
 from server.negotiation import GRAPHQL_JSON, JSON
 
 log = structlog.get_logger()
 
 LARGEST_BODY = 100_000  # bytes
+BODY_TIMEOUT = 10  # seconds
 ENDPOINT = "/graphql"
 
 
@@ -64,7 +67,8 @@ class GraphQLEndpoint:
         cookie = cookies.received(request) if self.cookie_path else None
         address = network_of(request.client.host if request.client else "")
         context = Context(self.shop, request_id, _bearer(request), request.headers.get("user-agent"), cookie, address)
-        answer = await execution.answer(self.documents, context, asked)
+        with noticing_departure(request, context.abandon):
+            answer = await execution.answer(self.documents, context, asked)
         request.state.operation = answer.operation
         request.state.codes = sorted(answer.codes)
         response = _json(answer.body, _status(answer, media_type), media_type, _retry(answer))
@@ -113,6 +117,8 @@ async def _asked(request: Request) -> execution.Request:
     kind, _, parameters_ = request.headers.get("content-type", "").partition(";")
     if kind.strip().lower() != JSON or ("charset" in parameters_.lower() and "utf-8" not in parameters_.lower()):
         raise BadRequest(415, "Send application/json in UTF-8.")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise BadRequest(415, "Send the body as it is, not compressed.")
     return _checked(_decoded(await _body(request)))
 
 
@@ -123,11 +129,15 @@ async def _body(request: Request) -> bytes:
     chunks, size = [], 0
     stream: AsyncIterator[bytes] = request.stream()
     try:
-        async for chunk in stream:
-            size += len(chunk)
-            if size > LARGEST_BODY:
-                raise _too_large()
-            chunks.append(chunk)
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for chunk in stream:
+                size += len(chunk)
+                if size > LARGEST_BODY:
+                    raise _too_large()
+                chunks.append(chunk)
+    except TimeoutError as error:
+        message = f"The body took longer than {BODY_TIMEOUT} seconds."
+        raise BadRequest(408, message, {"connection": "close"}) from error
     except ClientDisconnect as error:
         raise BadRequest(400, "The body ended early.") from error
     return b"".join(chunks)

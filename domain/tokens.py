@@ -85,7 +85,7 @@ class Tokens:
                 audience=AUDIENCE,
                 issuer=self._issuer,
                 leeway=LEEWAY,
-                options={"require": list(CLAIMS)},
+                options={"require": list(CLAIMS), "verify_iat": False},  # a clock may have been put back since
             )
             return Speaker(uuid.UUID(claims["sub"]), uuid.UUID(claims["sid"]))
         except jwt.ExpiredSignatureError as error:

@@ -32,9 +32,9 @@ class CartItem:
     added_at: dt.datetime = column("When it was added.")
 
     @field(Book)
-    async def book(self: CartItemRow, info: Info) -> catalog.Book | None:
+    async def book(self: CartItemRow, info: Info) -> catalog.Book:
         """The book."""
-        return await info.context.loaders.book.load(self.book_id)
+        return await info.context.loaders.named_book(self.book_id)
 
     @field()
     def line_total(self: CartItemRow, info: Info) -> Money:

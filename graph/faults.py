@@ -11,6 +11,12 @@ from persistence.faults import Unavailable
 log = structlog.get_logger()
 
 
+class Vanished(Unavailable):
+    """What a row names was deleted after the row was read; whoever asks again sees neither."""
+
+    retry_after = 1
+
+
 class WrongCall(Exception):
     """The caller has to ask differently. Each subclass has a code of `ErrorCode`."""
 

@@ -85,9 +85,9 @@ class GenreFacet:
     count: int = column("The number of books.")
 
     @field(Genre)
-    async def genre(self: GenreCount, info: Info) -> GenreRow | None:
+    async def genre(self: GenreCount, info: Info) -> GenreRow:
         """The genre."""
-        return await info.context.loaders.genre.load(self.genre_id)
+        return await info.context.loaders.named_genre(self.genre_id)
 
 
 @shape(of=FormatCount)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from aiodataloader import DataLoader
 
+from graph.faults import Vanished
 from persistence import accounts, cart, catalog, identities, orders, prebookings, related, reviews, wishlist
 from persistence.accounts import User
 from persistence.cart import CartItem
@@ -27,6 +28,12 @@ V = TypeVar("V")
 BATCH = 1_000
 
 
+def _there(row: V | None) -> V:
+    if row is None:
+        raise Vanished
+    return row
+
+
 class Loaders:
     """Lives as long as a request, or until a mutation changes what it has seen."""
 
@@ -43,9 +50,17 @@ class Loaders:
     def book(self) -> DataLoader[uuid.UUID, Book | None]:
         return self._one(catalog.list_books_by_id)
 
+    async def named_book(self, book_id: uuid.UUID) -> Book:
+        """The book that a row names. Raises `Vanished`."""
+        return _there(await self.book.load(book_id))
+
     @cached_property
     def genre(self) -> DataLoader[uuid.UUID, Genre | None]:
         return self._one(catalog.list_genres_by_id)
+
+    async def named_genre(self, genre_id: uuid.UUID) -> Genre:
+        """The genre that a row names. Raises `Vanished`."""
+        return _there(await self.genre.load(genre_id))
 
     @cached_property
     def author(self) -> DataLoader[uuid.UUID, Author | None]:

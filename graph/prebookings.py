@@ -46,9 +46,9 @@ class Prebooking(Node):
     cancelled_at: dt.datetime | None = column("When they left the list.")
 
     @field(Book)
-    async def book(self: PrebookingRow, info: Info) -> BookRow | None:
+    async def book(self: PrebookingRow, info: Info) -> BookRow:
         """The book they wait for."""
-        return await info.context.loaders.book.load(self.book_id)
+        return await info.context.loaders.named_book(self.book_id)
 
 
 @refetched("Prebooking")

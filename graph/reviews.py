@@ -70,9 +70,9 @@ class Review(Node):
     updated_at: dt.datetime = column("When it was last changed.")
 
     @field(Book)
-    async def book(self: ReviewRow, info: Info) -> BookRow | None:
+    async def book(self: ReviewRow, info: Info) -> BookRow:
         """The book."""
-        return await info.context.loaders.book.load(self.book_id)
+        return await info.context.loaders.named_book(self.book_id)
 
     @field(Reviewer)
     async def reviewer(self: ReviewRow, info: Info) -> UserRow | None:

@@ -32,9 +32,9 @@ class WishlistItem(Node):
     added_at: dt.datetime = column("When it was saved.")
 
     @field(Book)
-    async def book(self: ItemRow, info: Info) -> BookRow | None:
+    async def book(self: ItemRow, info: Info) -> BookRow:
         """The book."""
-        return await info.context.loaders.book.load(self.book_id)
+        return await info.context.loaders.named_book(self.book_id)
 
 
 @refetched("WishlistItem")

@@ -85,7 +85,6 @@ def _cross_origin(origins: list[str]) -> list[Middleware]:
     return [allowed]
 
 
-DRAIN_TIMEOUT = 15  # seconds
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -134,7 +133,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
                 yield
             finally:
                 if shop.under_way:
-                    await asyncio.wait(shop.under_way, timeout=DRAIN_TIMEOUT)
+                    await asyncio.wait(shop.under_way, timeout=max(0, readiness.time_left()))
                 sweeper.cancel()
                 await asyncio.gather(sweeper, return_exceptions=True)
                 shop.passwords.close()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import starmap
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -47,6 +47,9 @@ def serve(
     """Open the shop: serve GraphQL, with an embedded PostgreSQL unless DATABASE_URL is set."""
     import uvicorn
 
+    from graph.execution import TIMEOUT
+    from server.workers import Workers
+
     with opened(data) as found:
         settings = found.settings.model_copy(
             update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
@@ -56,20 +59,23 @@ def serve(
         loaded = in_shop(found, lambda shop: _stock_shelves(shop, wanted=found.is_embedded and not no_demo))
         _welcome(settings, found, loaded)
         export(settings)
-        uvicorn.run(
-            "server.app:create_app",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=workers,
-            reload=reload,
-            reload_dirs=["graph", "domain", "persistence", "server"] if reload else None,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,  # TRUSTED_PROXIES says whom the app believes
-            timeout_graceful_shutdown=15,
-        )
+        app = "server.app:create_app"
+        options: dict[str, Any] = {
+            "factory": True,
+            "host": settings.host,
+            "port": settings.port,
+            "access_log": False,
+            "log_level": "warning",
+            "server_header": False,
+            "proxy_headers": False,  # TRUSTED_PROXIES says whom the app believes
+            "timeout_graceful_shutdown": TIMEOUT,  # after which every answer is there
+        }
+        if workers > 1 and not reload:
+            config = uvicorn.Config(app, workers=workers, **options)
+            Workers(config, sockets=[config.bind_socket()]).run()
+        else:
+            reloaded = ["graph", "domain", "persistence", "server"] if reload else None
+            uvicorn.run(app, reload=reload, reload_dirs=reloaded, **options)
 
 
 async def _try_address(host: str, port: int) -> None:

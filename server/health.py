@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from server.migrating import migrations
 log = structlog.get_logger()
 
 TIMEOUT = 2  # seconds
+DRAIN_TIMEOUT = 15  # seconds from the signal to the end of the process
 STOPPING = "stopping"
 NO_DATABASE = "the database does not answer"
 BEHIND = "the database is not at this version's tables"
@@ -33,15 +35,19 @@ async def health(_: Request) -> Response:
 
 @dataclass(slots=True)
 class Readiness:
-    """Whether requests are welcome. `stopping` is set once, by SIGTERM or SIGINT."""
+    """Whether requests are welcome: until SIGTERM or SIGINT, and while the database is well."""
 
     shop: Shop
-    stopping: bool = False
+    stopping_since: float | None = None
     _older: frozenset[str | None] = field(default_factory=lambda: _older_revisions())
 
     async def __call__(self, _: Request) -> Response:
-        problem = STOPPING if self.stopping else await self._problem()
+        problem = await self._problem() if self.stopping_since is None else STOPPING
         return _told(503, {"status": "not ready", "reason": problem}) if problem else _told(200, {"status": "ready"})
+
+    def time_left(self) -> float:
+        """Seconds until the process has to be over."""
+        return DRAIN_TIMEOUT if self.stopping_since is None else self.stopping_since + DRAIN_TIMEOUT - time.monotonic()
 
     async def _problem(self) -> str | None:
         try:
@@ -65,7 +71,7 @@ class Readiness:
         taken = {number: handler for number, handler in before.items() if callable(handler)}
 
         def stop(number: int, frame: FrameType | None) -> None:
-            self.stopping = True
+            self.stopping_since = self.stopping_since or time.monotonic()
             taken[signal.Signals(number)](number, frame)
 
         for number in taken:

@@ -21,6 +21,7 @@ BOOKSTORE = Path(sys.executable).with_name("bookstore")
 class Server:
     url: str
     process: asyncio.subprocess.Process
+    log: Path
 
     @property
     def visitor(self) -> Visitor:
@@ -33,7 +34,7 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, folder: Path, **more: str) -> AsyncIterator[Server]:
+async def serving(settings: Settings, folder: Path, *options: str, **more: str) -> AsyncIterator[Server]:
     """`bookstore serve` on the tests' database, which takes the tests' tokens. `more` are settings by their names."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -46,18 +47,20 @@ async def serving(settings: Settings, folder: Path, **more: str) -> AsyncIterato
         "SWEEP_EVERY_SECONDS": "3600",
         "WORKER": "false",
     }
-    with (folder / f"server-{port}.log").open("wb") as log:
+    path = folder / f"server-{port}.log"
+    with path.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             BOOKSTORE,
             "serve",
             "--port",
             str(port),
+            *options,
             cwd=folder,
             env=_inherited() | environment | more,
             stdout=log,
             stderr=log,
         )
-    server = Server(f"http://127.0.0.1:{port}", process)
+    server = Server(f"http://127.0.0.1:{port}", process, path)
     try:
         await _until_open(server)
         yield server

@@ -1,11 +1,13 @@
 """HTTP requests that the endpoint does not take: refused as `BAD_REQUEST` with the status that says why."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
 
 from domain.shop import Shop
+from server import http as endpoint
 from server.http import LARGEST_BODY
 from tests.client import Visitor
 from tests.factories import add_book
@@ -90,6 +92,25 @@ async def test_a_body_that_turns_out_to_be_too_large(http: httpx2.AsyncClient) -
             yield b" " * 10_000
 
     assert refused(await http.post("/graphql", content=stream(), headers=AS_JSON), 413)
+
+
+async def test_a_body_that_drips(http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "BODY_TIMEOUT", 0.1)
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield HELLO[:5]
+        await asyncio.sleep(60)
+
+    response = await http.post("/graphql", content=stream(), headers=AS_JSON)
+    assert refused(response, 408)
+    assert response.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "nonsense"])
+async def test_a_body_that_is_compressed(http: httpx2.AsyncClient, encoding: str) -> None:
+    """Nothing is unpacked, so nothing can swell."""
+    headers = AS_JSON | {"content-encoding": encoding}
+    assert refused(await http.post("/graphql", content=HELLO, headers=headers), 415)
 
 
 async def test_a_body_as_large_as_may_be(http: httpx2.AsyncClient) -> None:

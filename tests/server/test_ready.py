@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -73,7 +74,7 @@ def test_told_to_stop_it_is_not_and_whoever_was_told_before_still_is(monkeypatch
         readiness = Readiness(None)  # type: ignore[arg-type]  # asks no shop
         with readiness.watching_signals():
             signal.raise_signal(signal.SIGTERM)
-        assert (readiness.stopping, told) == (True, [signal.SIGTERM])
+        assert (readiness.stopping_since is not None, told) == (True, [signal.SIGTERM])
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -81,5 +82,5 @@ def test_told_to_stop_it_is_not_and_whoever_was_told_before_still_is(monkeypatch
 async def test_while_it_stops_it_says_so(settings: Settings, shop: Shop) -> None:
     app = create_app(settings)
     async with app.router.lifespan_context(app), Visitor(app).http() as http:
-        app.state.readiness.stopping = True
+        app.state.readiness.stopping_since = time.monotonic()
         assert await asked(http) == (503, STOPPING)

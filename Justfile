@@ -21,6 +21,14 @@ test *options:
 # Everything CI runs.
 check: format-check lint types layers contract tables test
 
+# Send random documents for as long as you like: `just fuzz 1000` for each field at the root, `just fuzz 1000 7` from seed 7.
+fuzz examples seed="1":
+    FUZZ_EXAMPLES={{ examples }} uv run pytest tests/graph/test_fuzz.py --hypothesis-seed {{ seed }} --junitxml fuzz.xml
+
+# Look for known vulnerabilities in what is installed; asks the advisory service.
+audit:
+    uv export --no-dev --no-emit-project --no-hashes --no-annotate --no-header | uvx pip-audit --requirement /dev/stdin --no-deps --disable-pip
+
 # Write schema.graphql anew.
 schema:
     uv run bookstore schema > schema.graphql.new && mv schema.graphql.new schema.graphql

@@ -135,10 +135,11 @@ class Stranger:
 
 
 def _must_leave_no_trace(name: str, answer: dict[str, Any]) -> bool:
-    results = (answer.get("data") or {}).values()
+    results = list((answer.get("data") or {}).values())
     refusals = {result["code"] for result in results if isinstance(result, dict) and "code" in result}
     is_query = not name.startswith("Mutation.")
-    return is_query or bool(answer.get("errors")) or bool(refusals - LEAVE_A_TRACE)
+    is_refused = all(result is None or "code" in result for result in results)
+    return is_query or (is_refused and not refusals & LEAVE_A_TRACE)
 
 
 async def furnished(shop: Shop, member: Member) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""Random documents over the whole schema: a typed error or an answer, never a fault, and nothing written on refusal.
+
+`FUZZ_EXAMPLES` says how many for each field at the root; docs/fuzzing.md tells of long runs.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import asyncpg
+import pytest
+from graphql import (
+    DocumentNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    StringValueNode,
+    Visitor,
+    parse,
+    print_ast,
+    visit,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis_graphql import from_schema, nodes
+
+from domain.shop import Shop
+from graph.schema import schema
+from tests.client import Visitor as Client
+from tests.factories import Member, add_administrator
+from tests.hostile import DATES, DECIMALS, IDS, INSTANTS, TEXTS
+from tests.stranger import Stranger, fields_of, furnished
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
+FIELDS = [f"{parent}.{name}" for parent in ("Query", "Mutation") for name in fields_of(parent)]
+FUZZED = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),  # large documents are wanted, and a shop that lives on between them
+)
+
+
+def _strings(*samples: list[Any]) -> st.SearchStrategy[Any]:
+    texts = [sample for group in samples for sample in group if isinstance(sample, str)]
+    return st.sampled_from(texts).map(nodes.String)
+
+
+SCALARS = {
+    "Decimal": _strings(DECIMALS, ["0.01", "12.90", "100"]),
+    "Date": _strings(DATES, ["1937-09-21"]),
+    "DateTime": _strings(INSTANTS, ["2026-03-01T09:30:00Z"]),
+}
+
+
+@cache
+def documents(name: str) -> st.SearchStrategy[DocumentNode]:
+    _, _, root = name.partition(".")
+    as_it_is: Any = lambda document: document  # noqa: E731
+    return from_schema(schema.as_str(), fields=[root], custom_scalars=SCALARS, print_ast=as_it_is)
+
+
+CODE = parse("{ ... on UserError { code } }")
+
+
+def _telling_its_code(root: Any) -> Any:
+    [asked] = CODE.definitions
+    assert isinstance(asked, OperationDefinitionNode)
+    return _with_selections(root, *root.selection_set.selections, *asked.selection_set.selections)
+
+
+def _with_selections(node: Any, *selections: Any) -> Any:
+    kept = {name: getattr(node, name) for name in node.keys}
+    return type(node)(**kept | {"selection_set": SelectionSetNode(selections=selections)})
+
+
+class _Change(Visitor):
+    """One mutation at a time, which tells its code; and puts what the shop knows, or what hurts, in the place of some strings."""
+
+    def __init__(self, draw: Callable[[], str | None]) -> None:
+        super().__init__()
+        self._draw = draw
+
+    def leave_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> OperationDefinitionNode | None:
+        if node.operation is not OperationType.MUTATION:
+            return None
+        changed: OperationDefinitionNode = _with_selections(node, _telling_its_code(node.selection_set.selections[0]))
+        return changed
+
+    def enter_string_value(self, node: StringValueNode, *_: Any) -> StringValueNode | None:
+        drawn = self._draw()
+        return None if drawn is None else StringValueNode(value=drawn, block=False)
+
+
+@dataclass
+class Session:
+    """An administrator's, which is alive again before each document."""
+
+    stranger: Stranger
+    member: Member
+    executed: list[bool] = field(default_factory=list)
+
+    @property
+    def known(self) -> list[str]:
+        return [*self.stranger.samples.values(), *IDS, *(text for text in TEXTS if isinstance(text, str))]
+
+    async def send(self, name: str, document: DocumentNode) -> None:
+        revive = "UPDATE sessions SET revoked_at = NULL WHERE id = $1"
+        await self.stranger.postgres.execute(revive, self.member.session_id)
+        answer = await self.stranger.send(name, print_ast(document), {})
+        self.executed.append("data" in answer)
+
+
+@pytest.fixture
+async def session(
+    visitor: Client, shop: Shop, postgres: asyncpg.Connection, record_property: Callable[[str, object], None]
+) -> AsyncIterator[Session]:
+    member = await add_administrator(shop)
+    async with visitor.signed_in(member.token).http() as http:
+        session = Session(Stranger(http, postgres, await furnished(shop, member)), member)
+        yield session
+    record_property("documents", len(session.executed))
+    record_property("executed", sum(session.executed))
+    assert any(session.executed)
+
+
+@pytest.mark.timeout(60 + EXAMPLES)
+@pytest.mark.parametrize("name", FIELDS)
+@FUZZED
+@given(data=st.data())
+async def test_random_documents(session: Session, name: str, data: st.DataObject) -> None:
+    choices = st.none() | st.sampled_from(session.known)
+    document: DocumentNode = visit(data.draw(documents(name)), _Change(lambda: data.draw(choices)))
+    await session.send(name, document)
+    assert session.stranger.faults == []

@@ -81,11 +81,17 @@ def document(name: str) -> str:
     return f"{kind} ({', '.join(declared)}) {{ {NESTED.get(name, '%s') % called} }}"
 
 
+def can_be_refused(field: GraphQLField) -> bool:
+    """Whether a problem with a code is among its answers."""
+    answer = get_named_type(field.type)
+    return isinstance(answer, GraphQLUnionType) and any("code" in member.fields for member in answer.types)
+
+
 def _selection(field: GraphQLField) -> str:
     answer = get_named_type(field.type)
     if answer.name.endswith("Connection"):
         return "{ totalCount nodes { id } pageInfo { startCursor endCursor } }"
-    if isinstance(answer, GraphQLUnionType) and any("code" in member.fields for member in answer.types):
+    if can_be_refused(field):
         return "{ __typename ... on UserError { code message } }"
     return "{ __typename }"
 

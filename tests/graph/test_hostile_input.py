@@ -1,7 +1,7 @@
 """Whatever is put wherever: a typed error or an empty result, never a fault, and nothing written on refusal."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import asyncpg
@@ -27,10 +27,14 @@ LITERALS = [
 
 
 @pytest.fixture
-async def stranger(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> AsyncIterator[Stranger]:
+async def stranger(
+    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, record_property: Callable[[str, object], None]
+) -> AsyncIterator[Stranger]:
     member = await add_administrator(shop)
     async with visitor.signed_in(member.token).http() as http:
-        yield Stranger(http, postgres, await furnished(shop, member))
+        stranger = Stranger(http, postgres, await furnished(shop, member))
+        yield stranger
+    record_property("requests", stranger.sent)
 
 
 def _all_places(name: str, samples: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Place]]:

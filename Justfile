@@ -81,3 +81,7 @@ tables:
 # What the shop costs on this machine: import, start, memory, statements for a page.
 measure *options:
     uv run python -m benchmarks.measures {{ options }}
+
+# What the shop bears under load: killed connections, hostile requests. Six minutes, or `--seconds 20` for each load.
+endure *options:
+    uv run python -m benchmarks.endurance {{ options }}

@@ -44,6 +44,11 @@ def test_what_was_signed_here_is_believed() -> None:
     )  # so the forgeries below differ in one thing
 
 
+def test_one_from_before_the_clock_was_put_back_is_believed() -> None:
+    early = forged(HEADER, TOLD | {"iat": TOLD["iat"] + 300}, hs256(KEY))
+    assert tokens.speaker_of(early).session_id == SESSION
+
+
 def test_what_it_tells() -> None:
     issued = tokens.access_token(USER, "ADMIN", SESSION, MINUTES)
     header, told = opened(issued.text)
@@ -125,8 +130,6 @@ def test_every_claim_is_required(missing: str) -> None:
         {"sub": 1},
         {"exp": "tomorrow"},
         {"exp": None},
-        {"iat": "yesterday"},
-        {"iat": TOLD["iat"] + 3600},
         {"nbf": TOLD["iat"] + 3600},
     ],
     ids=str,

@@ -125,7 +125,7 @@ async def session(
         yield session
     record_property("documents", len(session.executed))
     record_property("executed", sum(session.executed))
-    assert any(session.executed)
+    assert any(session.executed) or EXAMPLES < 100
 
 
 @pytest.mark.timeout(60 + EXAMPLES)

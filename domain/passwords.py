@@ -1,6 +1,9 @@
 """Passwords: argon2id off the event loop, on a pool so small that a flood of logins cannot take the memory."""
 
 import asyncio
+import os
+import sys
+import threading
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +21,8 @@ T = TypeVar("T")
 MAX_LENGTH = 128
 THREADS = 2
 MAX_WAITING = 30
+NICENESS = 10
+"""Of the threads that hash: whoever only browses does not wait for the processor while others sign in."""
 STORE_WORDS = ("bookstore", "bookshop", "books", "library", "reader", "reading")
 
 
@@ -26,7 +31,7 @@ class Passwords:
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2", initializer=_stand_back)
         self._under_way = 0
         self._nobodys = self._hasher.hash("nobody's password")
 
@@ -58,6 +63,12 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._under_way -= 1
+
+
+def _stand_back() -> None:
+    if sys.platform == "linux":  # where threads have priorities of their own, and argon2's lanes inherit them
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
 
 
 def check_password(checker: Checker, path: Path, password: str, shortest: int, *personal: str) -> None:

@@ -1,6 +1,8 @@
 """Passwords: the same keys give the same bytes, a flood is turned away, and old hashes grow stronger at login."""
 
 import asyncio
+import os
+import sys
 import threading
 import unicodedata
 from typing import Literal
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from domain import sessions
 from domain.errors import Busy, InvalidCredentials, Rule
-from domain.passwords import MAX_LENGTH, MAX_WAITING, THREADS, Passwords, check_password, common_passwords
+from domain.passwords import MAX_LENGTH, MAX_WAITING, NICENESS, THREADS, Passwords, check_password, common_passwords
 from domain.shop import Shop
 from domain.validation import Checker
 from tests.client import Visitor
@@ -131,6 +133,14 @@ async def test_a_login_in_a_flood_is_told_when_to_try_again(
         hasher.gate.set()
         await asyncio.gather(*waiting)
     assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens") == 0
+
+
+async def test_hashing_leaves_the_processor_to_others() -> None:
+    def own() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    nicer = NICENESS if sys.platform == "linux" else 0  # elsewhere threads have no priorities of their own
+    assert await Passwords(Quick())._run(own) == min(own() + nicer, 19)
 
 
 # ── At login ──────────────────────────────────────────────────────────────────────────────

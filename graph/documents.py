@@ -1,18 +1,20 @@
 """Documents: parsed, held against limits and schema, and kept with what they cost."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphql import (
     DocumentNode,
     GraphQLError,
     NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
     parse,
     specified_rules,
     validate,
 )
 
 from graph.cost import Price, prices_of
+from graph.engine import Engine, NotSpoken, Plan
 from graph.limits import LONGEST_DOCUMENT, MOST_TOKENS, FragmentCycle, TooComplex, check_limits
 from graph.schema import schema
 
@@ -40,16 +42,35 @@ class Checked:
 
     document: DocumentNode
     prices: dict[str | None, Price]
+    engine: Engine | None
+    _plans: dict[str | None, Plan | None] = field(default_factory=dict)
+
+    def plan(self, operation: OperationDefinitionNode) -> Plan | None:
+        """`None` where graphql-core has to execute it."""
+        name = operation.name.value if operation.name else None
+        if name not in self._plans:
+            self._plans[name] = self._compiled(operation)
+        return self._plans[name]
+
+    def _compiled(self, operation: OperationDefinitionNode) -> Plan | None:
+        if self.engine is None:
+            return None
+        try:
+            return self.engine.compile(self.document, operation)
+        except NotSpoken:
+            return None
 
 
 class Documents:
     """Documents that have been checked; the least recently used is forgotten first.
 
     Without `introspection` nobody learns the schema from it: not by asking for it, nor from suggestions in errors.
+    Those that are not `compiled` are interpreted by graphql-core.
     """
 
-    def __init__(self, *, introspection: bool) -> None:
+    def __init__(self, *, introspection: bool, compiled: bool = True) -> None:
         self.introspection = introspection
+        self.engine = Engine(schema, hide_suggestions=not introspection) if compiled else None
         self._kept: OrderedDict[str, Checked] = OrderedDict()
         self._characters = 0
         mutations = schema._schema.mutation_type
@@ -90,7 +111,7 @@ class Documents:
         )
         if errors:
             raise Refused(*(coded("GRAPHQL_VALIDATION_FAILED", error.message, error) for error in errors))
-        return Checked(document, prices_of(document, schema._schema))
+        return Checked(document, prices_of(document, schema._schema), self.engine)
 
 
 def _parsed(text: str) -> DocumentNode:

@@ -1,6 +1,7 @@
 """A request from text to answer: parse, validate, execute, and errors as clients see them."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import structlog
 from graphql import (
     DocumentNode,
-    ExecutionResult,
     GraphQLError,
     OperationDefinitionNode,
     OperationType,
@@ -20,7 +20,8 @@ from domain.errors import TooOften
 from domain.rate_limiting import REFUSED
 from graph.context import Context
 from graph.cost import DEAREST, DEAREST_FOR_ADMINISTRATORS
-from graph.documents import Documents, Refused, coded
+from graph.documents import Checked, Documents, Refused, coded
+from graph.engine import NotSpoken
 from graph.faults import formatted
 from graph.schema import schema
 
@@ -65,7 +66,7 @@ class Answer:
 async def answer(documents: Documents, context: Context, request: Request) -> Answer:
     """Never raises over what was asked."""
     try:
-        document, operation, cost, limit = await _admitted(documents, context, request)
+        checked, operation, cost, limit = await _admitted(documents, context, request)
     except Refused as refused:
         return Answer(None, [formatted(error, context.request_id) for error in refused.errors], executed=False)
     told = {"cost": {"requested": cost, "limit": limit}} if request.tell_cost else {}
@@ -74,20 +75,20 @@ async def answer(documents: Documents, context: Context, request: Request) -> An
         async with asyncio.timeout(TIMEOUT) as deadline:
             if operation.operation is OperationType.QUERY:
                 context.query_deadline = deadline
-            result = await _execute(documents, context, document, request)
+            data, told_errors = await _execute(documents, context, checked, operation, request)
     except TimeoutError:
         context.cancel()
         log.warning("client gone" if context.is_abandoned else "timeout", operation=name)
         late = coded("TIMEOUT", f"The answer took longer than {TIMEOUT} seconds. Ask for less, or try again.")
         return Answer(None, [formatted(late, context.request_id)], operation=name, extensions=told)
-    errors = [formatted(error, context.request_id) for error in result.errors or ()]
-    executed = result.data is not None or any("path" in error for error in errors)
-    return Answer(result.data, errors, executed, operation=name, extensions=told)
+    errors = [formatted(error, context.request_id) for error in told_errors]
+    executed = data is not None or any("path" in error for error in errors)
+    return Answer(data, errors, executed, operation=name, extensions=told)
 
 
 async def _admitted(
     documents: Documents, context: Context, request: Request
-) -> tuple[DocumentNode, OperationDefinitionNode, int, int]:
+) -> tuple[Checked, OperationDefinitionNode, int, int]:
     """The document, what is to be executed of it, what that costs and what it may cost; paid for."""
     limiter, caller = context.shop.rate_limiter, context.caller
     try:
@@ -103,7 +104,7 @@ async def _admitted(
         await limiter.spend(caller, cost)
     except TooOften as error:
         raise Refused(GraphQLError("", original_error=error)) from error
-    return checked.document, operation, cost, limit
+    return checked, operation, cost, limit
 
 
 async def _affordable(context: Context, cost: int) -> tuple[int, int]:
@@ -119,16 +120,24 @@ async def _affordable(context: Context, cost: int) -> tuple[int, int]:
     return cost, limit
 
 
-async def _execute(documents: Documents, context: Context, document: DocumentNode, request: Request) -> ExecutionResult:
+async def _execute(
+    documents: Documents, context: Context, checked: Checked, operation: OperationDefinitionNode, request: Request
+) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
+    plan = checked.plan(operation)
+    if plan is not None:
+        with contextlib.suppress(NotSpoken):
+            outcome = await plan.run(context, request.variables)
+            return outcome.data, outcome.errors
     result = execute(
         schema._schema,
-        document,
+        checked.document,
         context_value=context,
         variable_values=request.variables,
         operation_name=request.operation_name,
         hide_suggestions=not documents.introspection,
     )
-    return await result if isinstance(result, Awaitable) else result
+    result = await result if isinstance(result, Awaitable) else result
+    return result.data, result.errors or []
 
 
 def _operation(document: DocumentNode, request: Request) -> OperationDefinitionNode:

@@ -19,6 +19,7 @@ from graph.orders import OrderConnection, StatusesArgument, orders_of
 from graph.pagination import After, Before, Connection, First, Last, argument
 from graph.prebookings import PrebookingConnection, prebookings_of
 from graph.prebookings import StatusesArgument as PrebookingStatuses
+from graph.questions import Question, loaded
 from graph.reviews import ReviewConnection, reviews_of
 from graph.wishlist import WishlistConnection, wishlist_of
 from persistence import accounts as rows
@@ -60,10 +61,10 @@ class User(Node):
     is_active: bool = column("Whether they may sign in.")
     has_password: bool = column("Whether they can sign in with a password, or through a provider only.")
 
-    @field()
-    async def linked_providers(self: UserRow, info: Info) -> list[Provider]:
+    @loaded(Question(lambda loaders: loaders.providers_of_user, lambda user: user.id))
+    def linked_providers(providers: list[Provider]) -> list[Provider]:
         """The providers they can sign in through."""
-        return await info.context.loaders.providers_of_user.load(self.id)
+        return providers
 
     created_at: dt.datetime = column("When the account was created.")
 

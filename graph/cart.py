@@ -18,9 +18,12 @@ from graph.ids import key_of, own_id
 from graph.money import Money
 from graph.nodes import Node
 from graph.pagination import argument
+from graph.questions import BOOK, Question, loaded, there
 from persistence import catalog
 from persistence.cart import Cart as CartRow
 from persistence.cart import CartItem as CartItemRow
+
+ITEMS = Question(lambda loaders: loaders.items_of_cart, lambda cart: cart.user_id)
 
 
 @shape(of=CartItemRow)
@@ -31,10 +34,10 @@ class CartItem:
     quantity: int = column("The number of copies.")
     added_at: dt.datetime = column("When it was added.")
 
-    @field(Book)
-    async def book(self: CartItemRow, info: Info) -> catalog.Book:
+    @loaded(BOOK, Book)
+    def book(book: catalog.Book | None) -> catalog.Book:
         """The book."""
-        return await info.context.loaders.named_book(self.book_id)
+        return there(book)
 
     @field()
     def line_total(self: CartItemRow, info: Info) -> Money:
@@ -48,15 +51,15 @@ class Cart(Node):
 
     id: strawberry.ID = strawberry.field(resolver=own_id("Cart", "user_id"), description="The cart's global ID.")
 
-    @field(list[CartItem])
-    async def items(self: CartRow, info: Info) -> Sequence[CartItemRow]:
+    @loaded(ITEMS, list[CartItem])
+    def items(items: Sequence[CartItemRow]) -> Sequence[CartItemRow]:
         """The books, in the order they were added."""
-        return await info.context.loaders.items_of_cart.load(self.user_id)
+        return items
 
-    @field()
-    async def total_quantity(self: CartRow, info: Info) -> int:
+    @loaded(ITEMS)
+    def total_quantity(items: Sequence[CartItemRow]) -> int:
         """How many copies there are in all: the number on the badge."""
-        return sum(item.quantity for item in await info.context.loaders.items_of_cart.load(self.user_id))
+        return sum(item.quantity for item in items)
 
     @field()
     async def total(self: CartRow, info: Info) -> Money:
@@ -72,7 +75,7 @@ class Cart(Node):
             for item in await info.context.loaders.items_of_cart.load(self.user_id)
             if item.quantity > item.available
         ]
-        books = await info.context.loaders.book.load_many([item.book_id for item in short])
+        books = await info.context.loaders.book.load_all([item.book_id for item in short])
         return [Shortage(book, item.quantity, item.available) for item, book in zip(short, books, strict=True) if book]
 
 

@@ -20,6 +20,7 @@ from graph.listing import BookConnection, SortArgument, books_of
 from graph.money import Money
 from graph.nodes import Node, refetched
 from graph.pagination import After, Before, Connection, First, Last, Offset, argument
+from graph.questions import GENRE, Question, loaded
 from graph.reviews import (
     RatingBucket,
     RatingsArgument,
@@ -36,8 +37,8 @@ from persistence.listing import BookList
 from persistence.listing import BookSort as Sorts
 from persistence.prebookings import Prebooking as PrebookingRow
 from persistence.related import MOST_RELATED
+from persistence.reviews import BookRating, ReviewList, ReviewSort
 from persistence.reviews import Review as ReviewRow
-from persistence.reviews import ReviewList, ReviewSort
 
 Prebooking: Any = Annotated["Prebooking", strawberry.lazy("graph.prebookings")]
 
@@ -48,6 +49,10 @@ Availability = vocabulary(
     LOW_STOCK="Few are left; the store decides how few.",
     OUT_OF_STOCK="None are left; it can be pre-booked.",
 )
+
+
+AUTHORS = Question(lambda loaders: loaders.authors_of_book, lambda book: book.id)
+RATING = Question(lambda loaders: loaders.rating_of_book, lambda book: book.id)
 
 
 @shape(of=BookRow)
@@ -73,15 +78,15 @@ class Book(Node):
     added_at: dt.datetime = column("When it joined the catalog.")
     updated_at: dt.datetime = column("When its details were last changed.")
 
-    @field(list[Annotated["Author", strawberry.lazy("graph.catalog")]], length=3)
-    async def authors(self: BookRow, info: Info) -> Sequence[AuthorRow]:
+    @loaded(AUTHORS, list[Annotated["Author", strawberry.lazy("graph.catalog")]], length=3)
+    def authors(authors: Sequence[AuthorRow]) -> Sequence[AuthorRow]:
         """Who wrote it, in the order of the title page."""
-        return await info.context.loaders.authors_of_book.load(self.id)
+        return authors
 
-    @field(Annotated["Genre", strawberry.lazy("graph.catalog")] | None)
-    async def genre(self: BookRow, info: Info) -> GenreRow | None:
+    @loaded(GENRE, Annotated["Genre", strawberry.lazy("graph.catalog")] | None)
+    def genre(genre: GenreRow | None) -> GenreRow | None:
         """The shelf it stands on."""
-        return await info.context.loaders.genre.load(self.genre_id) if self.genre_id else None
+        return genre
 
     @field()
     def price(self: BookRow, info: Info) -> Money:
@@ -93,22 +98,19 @@ class Book(Node):
         """The stock in a word: whether to offer the cart, to press for time, or to offer pre-booking."""
         return stock.availability(self.stock_quantity, info.context.shop.policy.low_stock_threshold)
 
-    @field()
-    async def average_rating(self: BookRow, info: Info) -> float | None:
+    @loaded(RATING)
+    def average_rating(rating: BookRating | None) -> float | None:
         """The mean of its ratings, to one decimal. `null` while there are none."""
-        rating = await info.context.loaders.rating_of_book.load(self.id)
         return float(rating.average) if rating and rating.count else None
 
-    @field()
-    async def review_count(self: BookRow, info: Info) -> int:
+    @loaded(RATING)
+    def review_count(rating: BookRating | None) -> int:
         """How many readers have reviewed it."""
-        rating = await info.context.loaders.rating_of_book.load(self.id)
         return rating.count if rating else 0
 
-    @field()
-    async def rating_histogram(self: BookRow, info: Info) -> list[RatingBucket]:
+    @loaded(RATING)
+    def rating_histogram(rating: BookRating | None) -> list[RatingBucket]:
         """How many readers gave each number of stars: five entries, from five stars to one."""
-        rating = await info.context.loaders.rating_of_book.load(self.id)
         counts = (rating.five, rating.four, rating.three, rating.two, rating.one) if rating else (0,) * 5
         return [RatingBucket(stars=5 - position, count=count) for position, count in enumerate(counts)]
 

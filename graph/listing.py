@@ -27,6 +27,7 @@ from graph.pagination import (
     connection_type,
     page_of,
 )
+from graph.questions import GENRE, loaded, there
 from persistence import authors as author_rows
 from persistence import catalog, facets, listing
 from persistence.catalog import Author as AuthorRow
@@ -84,10 +85,10 @@ class GenreFacet:
 
     count: int = column("The number of books.")
 
-    @field(Genre)
-    async def genre(self: GenreCount, info: Info) -> GenreRow:
+    @loaded(GENRE, Genre)
+    def genre(genre: GenreRow | None) -> GenreRow:
         """The genre."""
-        return await info.context.loaders.named_genre(self.genre_id)
+        return there(genre)
 
 
 @shape(of=FormatCount)

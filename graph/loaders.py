@@ -5,11 +5,10 @@ import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiodataloader import DataLoader
 
-from graph.faults import Vanished
 from persistence import accounts, cart, catalog, identities, orders, prebookings, related, reviews, wishlist
 from persistence.accounts import User
 from persistence.cart import CartItem
@@ -28,10 +27,38 @@ V = TypeVar("V")
 BATCH = 1_000
 
 
-def _there(row: V | None) -> V:
-    if row is None:
-        raise Vanished
-    return row
+class Loader(Generic[K, V]):
+    """Loads what several fields ask for at once with one statement, and each key but once.
+
+    A DataLoader of lists of keys, so that a list of rows costs it one future and not one for each row.
+    """
+
+    def __init__(self, question: Callable[[list[K]], Awaitable[list[V]]], under_way: set[asyncio.Task[Any]]) -> None:
+        self._question = question
+        self._under_way = under_way
+        self._found: dict[K, V] = {}
+        self._lists: DataLoader[tuple[K, ...], list[V]] = DataLoader(self._load_lists)
+
+    async def load(self, key: K) -> V:
+        [value] = await self._lists.load((key,))
+        return value
+
+    async def load_all(self, keys: Sequence[K]) -> list[V]:
+        """In the order of the keys."""
+        return await self._lists.load(tuple(keys))
+
+    async def _load_lists(self, lists: list[tuple[K, ...]]) -> list[list[V]]:
+        batch = asyncio.current_task()  # DataLoaders have one for each batch, apart from whoever waits for it
+        assert batch is not None
+        self._under_way.add(batch)
+        try:
+            missing = list(dict.fromkeys(key for keys in lists for key in keys if key not in self._found))
+            for start in range(0, len(missing), BATCH):
+                some = missing[start : start + BATCH]
+                self._found.update(zip(some, await self._question(some), strict=True))
+        finally:
+            self._under_way.discard(batch)
+        return [[self._found[key] for key in keys] for keys in lists]
 
 
 class Loaders:
@@ -47,97 +74,89 @@ class Loaders:
             batch.cancel()
 
     @cached_property
-    def book(self) -> DataLoader[uuid.UUID, Book | None]:
+    def book(self) -> Loader[uuid.UUID, Book | None]:
         return self._one(catalog.list_books_by_id)
 
-    async def named_book(self, book_id: uuid.UUID) -> Book:
-        """The book that a row names. Raises `Vanished`."""
-        return _there(await self.book.load(book_id))
-
     @cached_property
-    def genre(self) -> DataLoader[uuid.UUID, Genre | None]:
+    def genre(self) -> Loader[uuid.UUID, Genre | None]:
         return self._one(catalog.list_genres_by_id)
 
-    async def named_genre(self, genre_id: uuid.UUID) -> Genre:
-        """The genre that a row names. Raises `Vanished`."""
-        return _there(await self.genre.load(genre_id))
-
     @cached_property
-    def author(self) -> DataLoader[uuid.UUID, Author | None]:
+    def author(self) -> Loader[uuid.UUID, Author | None]:
         return self._one(catalog.list_authors_by_id)
 
     @cached_property
-    def user(self) -> DataLoader[uuid.UUID, User | None]:
+    def user(self) -> Loader[uuid.UUID, User | None]:
         return self._one(accounts.list_users_by_id)
 
     @cached_property
-    def providers_of_user(self) -> DataLoader[uuid.UUID, list[Provider]]:
+    def providers_of_user(self) -> Loader[uuid.UUID, list[Provider]]:
         return self._many(identities.list_providers_by_user)
 
     @cached_property
-    def order(self) -> DataLoader[uuid.UUID, Order | None]:
+    def order(self) -> Loader[uuid.UUID, Order | None]:
         return self._one(orders.list_orders_by_id)
 
     @cached_property
-    def authors_of_book(self) -> DataLoader[uuid.UUID, list[Author]]:
+    def authors_of_book(self) -> Loader[uuid.UUID, list[Author]]:
         return self._many(catalog.list_authors_by_book)
 
     @cached_property
-    def items_of_cart(self) -> DataLoader[uuid.UUID, list[CartItem]]:
+    def items_of_cart(self) -> Loader[uuid.UUID, list[CartItem]]:
         async def list_items(reading: Reading, ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, CartItem]]:
             return [(item.user_id, item) for item in await cart.list_cart_items(reading, ids)]
 
         return self._many(list_items)
 
     @cached_property
-    def items_of_order(self) -> DataLoader[uuid.UUID, list[OrderItem]]:
+    def items_of_order(self) -> Loader[uuid.UUID, list[OrderItem]]:
         async def list_items(reading: Reading, ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, OrderItem]]:
             return [(item.order_id, item) for item in await orders.list_order_items(reading, ids)]
 
         return self._many(list_items)
 
     @cached_property
-    def address_of_order(self) -> DataLoader[uuid.UUID, list[Address]]:
+    def address_of_order(self) -> Loader[uuid.UUID, list[Address]]:
         return self._many(orders.list_addresses)
 
     @cached_property
-    def related_to_book(self) -> DataLoader[uuid.UUID, list[Book]]:
+    def related_to_book(self) -> Loader[uuid.UUID, list[Book]]:
         return self._many(related.list_related_books)
 
     @cached_property
-    def rating_of_book(self) -> DataLoader[uuid.UUID, BookRating | None]:
+    def rating_of_book(self) -> Loader[uuid.UUID, BookRating | None]:
         return self._one(reviews.list_ratings)
 
     @cached_property
-    def waiting_for_book(self) -> DataLoader[uuid.UUID, list[int]]:
+    def waiting_for_book(self) -> Loader[uuid.UUID, list[int]]:
         return self._many(prebookings.count_waiting)
 
     @cached_property
-    def review(self) -> DataLoader[uuid.UUID, Review | None]:
+    def review(self) -> Loader[uuid.UUID, Review | None]:
         return self._one(reviews.list_reviews_by_id)
 
     @cached_property
-    def review_of_reader(self) -> DataLoader[Pair, Review | None]:
+    def review_of_reader(self) -> Loader[Pair, Review | None]:
         return self._paired(reviews.list_reviews_of_pairs)
 
     @cached_property
-    def wishlist_item(self) -> DataLoader[uuid.UUID, WishlistItem | None]:
+    def wishlist_item(self) -> Loader[uuid.UUID, WishlistItem | None]:
         return self._one(wishlist.list_wishlist_items_by_id)
 
     @cached_property
-    def prebooking(self) -> DataLoader[uuid.UUID, Prebooking | None]:
+    def prebooking(self) -> Loader[uuid.UUID, Prebooking | None]:
         return self._one(prebookings.list_prebookings_by_id)
 
     @cached_property
-    def wish(self) -> DataLoader[Pair, WishlistItem | None]:
+    def wish(self) -> Loader[Pair, WishlistItem | None]:
         return self._paired(wishlist.list_wishlist_items_of_pairs)
 
     @cached_property
-    def waiting_of_reader(self) -> DataLoader[Pair, Prebooking | None]:
+    def waiting_of_reader(self) -> Loader[Pair, Prebooking | None]:
         return self._paired(prebookings.list_waiting_of_pairs)
 
     @cached_property
-    def purchase(self) -> DataLoader[Pair, bool]:
+    def purchase(self) -> Loader[Pair, bool]:
         """Whether the user has a confirmed or shipped order with the book."""
 
         async def load(pairs: list[Pair]) -> list[bool]:
@@ -146,28 +165,17 @@ class Loaders:
 
         return self._loader(load)
 
-    def _loader(self, load: Callable[[list[K]], Awaitable[list[V]]]) -> DataLoader[K, V]:
-        async def load_batch(keys: list[K]) -> list[V]:
-            batch = asyncio.current_task()  # DataLoaders have one for each batch, apart from whoever waits for it
-            assert batch is not None
-            self._under_way.add(batch)
-            try:
-                return await load(keys)
-            finally:
-                self._under_way.discard(batch)
+    def _loader(self, question: Callable[[list[K]], Awaitable[list[V]]]) -> Loader[K, V]:
+        return Loader(question, self._under_way)
 
-        return DataLoader(load_batch, max_batch_size=BATCH)
-
-    def _paired(self, question: Callable[[Reading, Sequence[Pair]], Awaitable[list[V]]]) -> DataLoader[Pair, V | None]:
+    def _paired(self, question: Callable[[Reading, Sequence[Pair]], Awaitable[list[V]]]) -> Loader[Pair, V | None]:
         async def load(pairs: list[Pair]) -> list[V | None]:
             found = {(row.user_id, row.book_id): row for row in await question(self._reading, pairs)}  # type: ignore[attr-defined]  # rows with both keys
             return [found.get(pair) for pair in pairs]
 
         return self._loader(load)
 
-    def _one(
-        self, question: Callable[[Reading, list[uuid.UUID]], Awaitable[list[V]]]
-    ) -> DataLoader[uuid.UUID, V | None]:
+    def _one(self, question: Callable[[Reading, list[uuid.UUID]], Awaitable[list[V]]]) -> Loader[uuid.UUID, V | None]:
         async def load(ids: list[uuid.UUID]) -> list[V | None]:
             found = {row.id: row for row in await question(self._reading, ids)}  # type: ignore[attr-defined]  # rows with a key
             return [found.get(id_) for id_ in ids]
@@ -176,7 +184,7 @@ class Loaders:
 
     def _many(
         self, question: Callable[[Reading, list[uuid.UUID]], Awaitable[list[tuple[uuid.UUID, V]]]]
-    ) -> DataLoader[uuid.UUID, list[V]]:
+    ) -> Loader[uuid.UUID, list[V]]:
         async def load(ids: list[uuid.UUID]) -> list[list[V]]:
             found: defaultdict[uuid.UUID, list[V]] = defaultdict(list)
             for id_, row in await question(self._reading, ids):

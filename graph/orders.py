@@ -28,6 +28,7 @@ from graph.ids import key_of, own_id
 from graph.money import Money
 from graph.nodes import Node, refetched
 from graph.pagination import Connection, ListKind, argument, connection_type, page_of
+from graph.questions import BOOK, USER, Question, loaded
 from persistence import catalog
 from persistence import orders as rows
 from persistence.accounts import User as UserRow
@@ -59,10 +60,10 @@ class OrderItem:
     title: str = column("The title on the day of the purchase.")
     quantity: int = column("The number of copies.")
 
-    @field(Book | None)
-    async def book(self: OrderItemRow, info: Info) -> catalog.Book | None:
+    @loaded(BOOK, Book | None)
+    def book(book: catalog.Book | None) -> catalog.Book | None:
         """The book as it is today. `null` once it has left the catalog."""
-        return await info.context.loaders.book.load(self.book_id) if self.book_id else None
+        return book
 
     @field()
     def unit_price(self: OrderItemRow) -> Money:
@@ -102,26 +103,25 @@ class Order(Node):
     shipped_at: dt.datetime | None = column("When it was sent.")
     cancelled_at: dt.datetime | None = column("When it was cancelled.")
 
-    @field(list[OrderItem])
-    async def items(self: OrderRow, info: Info) -> Sequence[OrderItemRow]:
+    @loaded(Question(lambda loaders: loaders.items_of_order, lambda order: order.id), list[OrderItem])
+    def items(items: Sequence[OrderItemRow]) -> Sequence[OrderItemRow]:
         """What was bought."""
-        return await info.context.loaders.items_of_order.load(self.id)
+        return items
 
     @field()
     def total(self: OrderRow) -> Money:
         """What was paid for it all."""
         return Money(amount=self.total, currency=self.currency)
 
-    @field(Address | None)
-    async def shipping_address(self: OrderRow, info: Info) -> AddressRow | None:
+    @loaded(Question(lambda loaders: loaders.address_of_order, lambda order: order.id), Address | None)
+    def shipping_address(addresses: Sequence[AddressRow]) -> AddressRow | None:
         """Where it goes. `null` when it is picked up."""
-        addresses = await info.context.loaders.address_of_order.load(self.id)
         return addresses[0] if addresses else None
 
-    @field(User)
-    async def customer(self: OrderRow, info: Info) -> UserRow | None:
+    @loaded(USER, User)
+    def customer(user: UserRow | None) -> UserRow | None:
         """Who bought it."""
-        return await info.context.loaders.user.load(self.user_id)
+        return user
 
     @field()
     async def viewer_can_cancel(self: OrderRow, info: Info) -> bool:

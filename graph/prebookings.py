@@ -11,11 +11,12 @@ from domain import prebookings
 from graph.catalog import Book
 from graph.context import Info
 from graph.errors import AlreadyPrebooked, BookInStock, NotFound
-from graph.fields import column, field, input_shape, mutation, outcomes, shape, vocabulary
+from graph.fields import column, input_shape, mutation, outcomes, shape, vocabulary
 from graph.gates import signed_in
 from graph.ids import key_of, own_id
 from graph.nodes import Node, refetched
 from graph.pagination import Connection, ListKind, argument, connection_type, page_of
+from graph.questions import BOOK, loaded, there
 from persistence import prebookings as rows
 from persistence.catalog import Book as BookRow
 from persistence.prebookings import Prebooking as PrebookingRow
@@ -45,10 +46,10 @@ class Prebooking(Node):
     notified_at: dt.datetime | None = column("When they were told that the book is back.")
     cancelled_at: dt.datetime | None = column("When they left the list.")
 
-    @field(Book)
-    async def book(self: PrebookingRow, info: Info) -> BookRow:
+    @loaded(BOOK, Book)
+    def book(book: BookRow | None) -> BookRow:
         """The book they wait for."""
-        return await info.context.loaders.named_book(self.book_id)
+        return there(book)
 
 
 @refetched("Prebooking")

@@ -16,6 +16,7 @@ from graph.gates import administrator, public, signed_in
 from graph.ids import global_id, key_of, own_id
 from graph.nodes import Node, refetched
 from graph.pagination import Connection, ListKind, argument, connection_type, page_of
+from graph.questions import BOOK, USER, Question, loaded, there
 from persistence import reviews as rows
 from persistence.accounts import User as UserRow
 from persistence.catalog import Book as BookRow
@@ -69,20 +70,20 @@ class Review(Node):
     created_at: dt.datetime = column("When it was written.")
     updated_at: dt.datetime = column("When it was last changed.")
 
-    @field(Book)
-    async def book(self: ReviewRow, info: Info) -> BookRow:
+    @loaded(BOOK, Book)
+    def book(book: BookRow | None) -> BookRow:
         """The book."""
-        return await info.context.loaders.named_book(self.book_id)
+        return there(book)
 
-    @field(Reviewer)
-    async def reviewer(self: ReviewRow, info: Info) -> UserRow | None:
+    @loaded(USER, Reviewer)
+    def reviewer(user: UserRow | None) -> UserRow | None:
         """Who wrote it."""
-        return await info.context.loaders.user.load(self.user_id)
+        return user
 
-    @field()
-    async def is_verified_purchase(self: ReviewRow, info: Info) -> bool:
+    @loaded(Question(lambda loaders: loaders.purchase, lambda review: review.purchase))
+    def is_verified_purchase(is_bought: bool) -> bool:
         """Whether the purchase stands; a cancelled order takes it away."""
-        return await info.context.loaders.purchase.load(self.purchase)
+        return is_bought
 
     @field()
     async def viewer_can_update(self: ReviewRow, info: Info) -> bool:

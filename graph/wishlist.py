@@ -10,11 +10,12 @@ from domain import wishlist
 from graph.catalog import Book
 from graph.context import Info
 from graph.errors import NotFound
-from graph.fields import column, field, input_shape, mutation, outcomes, shape
+from graph.fields import column, input_shape, mutation, outcomes, shape
 from graph.gates import signed_in
 from graph.ids import global_id, key_of, own_id
 from graph.nodes import Node, refetched
 from graph.pagination import Connection, ListKind, argument, connection_type, page_of
+from graph.questions import BOOK, loaded, there
 from persistence import wishlist as rows
 from persistence.catalog import Book as BookRow
 from persistence.wishlist import WishlistItem as ItemRow
@@ -31,10 +32,10 @@ class WishlistItem(Node):
     id: strawberry.ID = strawberry.field(resolver=own_id("WishlistItem"), description="The item's global ID.")
     added_at: dt.datetime = column("When it was saved.")
 
-    @field(Book)
-    async def book(self: ItemRow, info: Info) -> BookRow:
+    @loaded(BOOK, Book)
+    def book(book: BookRow | None) -> BookRow:
         """The book."""
-        return await info.context.loaders.named_book(self.book_id)
+        return there(book)
 
 
 @refetched("WishlistItem")

@@ -35,17 +35,11 @@ class Place:
 class Places(Protocol):
     """The positions of values that are completed together; worked out for those that fail, and no others."""
 
-    @property
-    def depth(self) -> int:
-        """How many waits lie between the beginning and these values."""
-
     def at(self, index: int) -> Place | None: ...
 
 
 class Root:
     """Where the whole answer is."""
-
-    depth = 0
 
     def at(self, index: int) -> None:
         return None
@@ -59,7 +53,6 @@ class FieldPlaces:
     key: str
     order: int
     nullable: bool
-    depth: int
 
     def at(self, index: int) -> Place:
         return Place(self.objects.at(index), self.key, self.order, self.nullable)
@@ -72,7 +65,6 @@ class ItemPlaces:
     lists: Places
     lengths: Sequence[int | None]
     nullable: bool
-    depth: int
 
     def at(self, index: int) -> Place:
         for list_index, length in enumerate(self.lengths):
@@ -88,7 +80,6 @@ class SomePlaces:
 
     whole: Places
     indexes: Sequence[int]
-    depth: int
 
     def at(self, index: int) -> Place | None:
         return self.whole.at(self.indexes[index])
@@ -97,20 +88,24 @@ class SomePlaces:
 @dataclass(frozen=True, slots=True)
 class Failure:
     place: Place | None
-    depth: int
+    moment: int
     error: GraphQLError
 
 
 class Failures:
-    """What has failed in a request."""
+    """What has failed in a request. Whatever fails between two waits fails at one moment."""
 
     def __init__(self) -> None:
         self._failures: list[Failure] = []
+        self._moment = 0
+
+    def a_moment_later(self) -> None:
+        self._moment += 1
 
     def add(self, places: Places, index: int, error: Exception, nodes: Sequence[FieldNode]) -> None:
         place = places.at(index)
         located = located_error(error, list(nodes), list(place.path) if place else None)
-        self._failures.append(Failure(place, places.depth, located))
+        self._failures.append(Failure(place, self._moment, located))
 
     @property
     def leave_nothing(self) -> bool:
@@ -135,8 +130,8 @@ class Failures:
 
 
 def _sooner(failure: Failure) -> tuple[int, tuple[int, ...]]:
-    """What waits less fails sooner; otherwise the order is that of the document and of lists."""
-    return failure.depth, failure.place.orders if failure.place else ()
+    """At one moment the order is that of the document and of lists."""
+    return failure.moment, failure.place.orders if failure.place else ()
 
 
 def _put_null(holder: Any, path: Path) -> None:

@@ -101,7 +101,7 @@ class Plan:
         told = {name: variables.coerced[name] for name in self._conditions if name in variables.coerced}
         root = Selections(self, VariableValues({}, told)).root(root_type)
         if self.operation.operation is OperationType.MUTATION:
-            return [Selection([field]) for field in root.fields]
+            return [Selection([field], once=True) for field in root.fields]
         return [root]
 
     def _survey(self) -> list[str]:

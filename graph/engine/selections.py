@@ -61,21 +61,24 @@ class Field:
     def inline(self) -> bool:
         return not self.source.deferred and self.shape.inline
 
-    def fill(
-        self, rows: list[dict[str, Any]], values: Values, places: Places, depth: int, run: Run, jobs: Jobs
-    ) -> None:
+    def fill(self, rows: list[dict[str, Any]], values: Values, places: Places, run: Run, jobs: Jobs) -> None:
         """Completes the field's values, and puts each into its row."""
-        own = FieldPlaces(places, self.key, self.order, self.nullable, depth)
+        own = FieldPlaces(places, self.key, self.order, self.nullable)
         key = self.key
         for row, value in zip(rows, self.shape.complete(values, own, run, jobs), strict=True):
             row[key] = value
 
 
 class Selection:
-    """Fields that are asked of objects of one type."""
+    """Fields that are asked of objects of one type.
 
-    def __init__(self, fields: list[Field]) -> None:
+    Where something fails, resolvers that do not wait may be called again, to find out what it was; but for those that are to be
+    called `once`.
+    """
+
+    def __init__(self, fields: list[Field], *, once: bool = False) -> None:
         self.fields = fields
+        self._once = once
         self.swift_fields = [field for field in fields if field.inline]
         self._nested = [field for field in fields if not field.inline and not field.source.deferred]
         self._deferred = _grouped([field for field in fields if field.source.deferred])
@@ -89,13 +92,15 @@ class Selection:
             return []
         rows = self._rows(parents, places, run, jobs)
         for field in self._nested:
-            field.fill(rows, field.source.now(field, parents, run), places, places.depth, run, jobs)
+            field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
         for fields in self._deferred:
             jobs.append(_fill_later(fields, parents, rows, places, run))
         return rows
 
     def _rows(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[dict[str, Any]]:
-        if self._swift is None and self._seen:  # writing and compiling takes longer than answering once
+        if (
+            self._swift is None and self._seen and not self._once
+        ):  # writing and compiling takes longer than answering once
             self._swift = written(self)
         self._seen = True
         if self._swift is not None:
@@ -103,7 +108,7 @@ class Selection:
                 return self._swift(parents, run)
         rows: list[dict[str, Any]] = [dict.fromkeys(field.key for field in self.fields) for _ in parents]
         for field in self.swift_fields:
-            field.fill(rows, field.source.now(field, parents, run), places, places.depth, run, jobs)
+            field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
         return rows
 
 
@@ -120,16 +125,18 @@ async def _fill_later(
     fields: list[Field], parents: Values, rows: list[dict[str, Any]], places: Places, run: Run
 ) -> None:
     jobs: Jobs = []
-    depth = places.depth + 1
     first = fields[0].source
     if isinstance(first, Batched):
         loaded = await first.loaded(parents, run)
+        run.failures.a_moment_later()
         for field in fields:
             assert isinstance(field.source, Batched)
-            field.fill(rows, field.source.made(loaded), places, depth, run, jobs)
+            field.fill(rows, field.source.made(loaded), places, run, jobs)
     else:
         [field] = fields
-        field.fill(rows, await first.later(field, parents, run), places, depth, run, jobs)
+        values = await first.later(field, parents, run)
+        run.failures.a_moment_later()
+        field.fill(rows, values, places, run, jobs)
     await all_done(jobs)
 
 

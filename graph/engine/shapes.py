@@ -108,7 +108,7 @@ class Listing(_Shape):
         lists = [self._items(value, index, places, run) for index, value in enumerate(values)]
         lengths = [None if items is None else len(items) for items in lists]
         flat = [item for items in lists if items for item in items]
-        done = self.item.complete(flat, ItemPlaces(places, lengths, not self.items_required, places.depth), run, jobs)
+        done = self.item.complete(flat, ItemPlaces(places, lengths, not self.items_required), run, jobs)
         completed, at = [], 0
         for length in lengths:
             completed.append(None if length is None else done[at : at + length])
@@ -147,7 +147,7 @@ class Object(_Shape):
         if self.known.issuperset(map(type, values)):
             return self.selection.complete(values, places, run, jobs)
         sound = [index for index, value in enumerate(values) if self._is_one(value, index, places, run)]
-        some = SomePlaces(places, sound, places.depth)
+        some = SomePlaces(places, sound)
         return _back(self.selection.complete([values[i] for i in sound], some, run, jobs), sound, len(values))
 
     def _is_one(self, value: Any, index: int, places: Places, run: "Run") -> bool:
@@ -189,7 +189,7 @@ class Abstract(_Shape):
                     self._fail(error, index, places, run)
         completed: list[Any] = [None] * len(values)
         for name, indexes in by_type.items():
-            some = SomePlaces(places, indexes, places.depth)
+            some = SomePlaces(places, indexes)
             done = self._object(name).complete([values[i] for i in indexes], some, run, jobs)
             for index, value in zip(indexes, done, strict=True):
                 completed[index] = value

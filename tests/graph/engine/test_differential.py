@@ -1,0 +1,35 @@
+"""The engine answers as graphql-core does: random documents, valid ones and failing ones, through both.
+
+`FUZZ_DOCUMENTS` says how many for each part, `FUZZ_SEED` where chance begins; docs/fuzzing.md tells of long runs.
+"""
+
+import os
+
+import pytest
+from graphql import parse, validate
+
+from tests.graph.engine.authors import Samples, documents
+from tests.graph.engine.twins import check
+from tests.graph.engine.world import schema
+
+# graphql-core leaves coroutines behind where it has given something up.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "300"))
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+SAMPLES: Samples = {
+    "Date": ["2026-01-31", "1999-12-31", "no date"],
+    "Decimal": ["1.50"],
+    "number": [0, 1, 2, 3, 4, 5, 6, 10, 16, 18, 22, 32, 34],
+}
+
+
+def _fits(text: str) -> bool:
+    return not validate(schema._schema, parse(text))
+
+
+@pytest.mark.timeout(60 + DOCUMENTS // 10)
+@pytest.mark.parametrize("troubled", [0, 10, 50, 300])
+async def test_random_documents(troubled: int) -> None:
+    for text, variables in documents(schema._schema, SEED * 1000 + troubled, DOCUMENTS, SAMPLES, fits=_fits):
+        await check(text, variables, troubled)

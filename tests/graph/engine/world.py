@@ -1,0 +1,319 @@
+"""A schema that has a bit of everything, and in which anything may go wrong: what, depends on who asks for what, never on chance."""
+
+import asyncio
+import datetime as dt
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Any
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.extensions import FieldExtension
+
+from graph.engine import Batch
+
+
+class Trouble(Exception):
+    """What resolvers fail with."""
+
+
+@dataclass(slots=True)
+class World:
+    """The context. `troubled` of a thousand values are not what they should be; `log` tells what was changed, in its order."""
+
+    troubled: int = 0
+    log: list[str] = field(default_factory=list)
+
+    def has_trouble(self, *what: Any) -> int:
+        """0 for none, else its kind."""
+        drawn = zlib.crc32(repr(what).encode())
+        return 1 + drawn // 1000 % 5 if drawn % 1000 < self.troubled else 0
+
+
+def _spoilt(info: strawberry.Info, good: Any, *what: Any) -> Any:
+    match info.context.has_trouble(*what):
+        case 0:
+            return good
+        case 1:
+            raise Trouble(f"{what} raises")
+        case 2:
+            return None
+        case 3:
+            return Trouble(f"{what} is a failure")
+        case 4:
+            return object  # of no type that it could have
+        case _:
+            raise GraphQLError(f"{what} is refused", extensions={"code": "REFUSED"})
+
+
+@strawberry.enum
+class Colour(Enum):
+    RED = "r"
+    GREEN = 2
+
+
+@dataclass(slots=True)
+class Row:
+    """What stands for a thing: its number, from which all else follows."""
+
+    number: int
+    kind: int = 0
+    depth: int = 0
+
+    def other(self, number: int, kind: int = 0) -> "Row":
+        return Row(number % 1000, kind, self.depth + 1)
+
+    def others(self, count: int) -> range:
+        """Fewer the deeper, so that no answer grows without end."""
+        return range(min(count, max(0, 4 - self.depth)))
+
+    @property
+    def name(self) -> str:
+        return f"thing {self.number}"
+
+    @property
+    def maybe(self) -> str | None:
+        return None if self.number % 3 == 0 else "there"
+
+    @property
+    def size(self) -> Any:
+        return 2**31 if self.number % 17 == 16 else self.number
+
+    @property
+    def share(self) -> Any:
+        return float("nan") if self.number % 19 == 18 else self.number / 4
+
+    @property
+    def is_even(self) -> Any:
+        return "yes" if self.number % 23 == 22 else self.number % 2 == 0
+
+    @property
+    def price(self) -> Decimal | None:
+        return Decimal(self.number).quantize(Decimal("1.00")) if self.number % 13 else None
+
+    @property
+    def day(self) -> Any:
+        return dt.date(2026, 1, 1) + dt.timedelta(self.number)
+
+    @property
+    def colour(self) -> Any:
+        return (Colour.RED, Colour.GREEN, "blue")[self.number % 3]
+
+    @property
+    def words(self) -> Any:
+        if self.number % 11 == 10:
+            return 5
+        return ("a", "b") if self.number % 2 else [None if self.number % 7 == 6 else "c"]
+
+    @property
+    def missing(self) -> str:
+        raise AttributeError("missing")
+
+
+class Doubling(FieldExtension):
+    """An extension that has to be waited for."""
+
+    async def resolve_async(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **given: Any) -> Any:
+        answer = next_(source, info, **given)
+        return 2 * (await answer if hasattr(answer, "__await__") else answer)
+
+
+class Tripling(FieldExtension):
+    def resolve(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **given: Any) -> Any:
+        return 3 * next_(source, info, **given)
+
+
+async def _weigh(rows: Sequence[Row], context: World) -> list[Any]:
+    await asyncio.sleep(0)
+    if context.has_trouble("weighing"):
+        raise Trouble("nothing can be weighed")
+    return [Trouble("too heavy") if context.has_trouble("weight", row.number) else row.number for row in rows]
+
+
+def _batched(then: Callable[[Any], Any], returned: Any) -> Any:
+    async def resolve(self: Row, info: strawberry.Info) -> Any:
+        [loaded] = await _weigh([self], info.context)
+        return loaded if isinstance(loaded, Exception) else then(loaded)
+
+    resolve.__annotations__["return"] = returned
+    return strawberry.field(resolve, metadata={"batch": Batch(_weigh, then)})
+
+
+def _fussy(weight: int) -> int | None:
+    if weight % 5 == 4:
+        raise Trouble("not said")
+    return None if weight % 5 == 3 else weight
+
+
+@strawberry.input
+class Wish:
+    count: int = 2
+    colour: Colour | None = None
+    names: list[str] = strawberry.field(default_factory=list)
+    more: "Wish | None" = None
+
+
+@strawberry.interface
+class Named:
+    name: str
+    maybe: str | None
+
+
+def _of(kind: int) -> Any:
+    return classmethod(lambda _, row, __: isinstance(row, Row) and row.kind == kind)
+
+
+@strawberry.type
+class Stone(Named):
+    is_type_of = _of(1)
+    size: int
+    hardness: int | None = strawberry.field(resolver=lambda self: self.number)
+
+    @strawberry.field
+    async def thing(self: Row) -> "Thing":
+        return self.other(self.number + 1)  # type: ignore[return-value]
+
+
+@strawberry.type
+class Plant(Named):
+    is_type_of = _of(2)
+    is_even: bool
+
+    @strawberry.field
+    def stones(self: Row, info: strawberry.Info, first: int = 2) -> list[Stone]:
+        return _spoilt(info, [self.other(self.number + i, 1) for i in self.others(first)], "stones", self.number)  # type: ignore[no-any-return]
+
+
+Either = Annotated[Stone | Plant, strawberry.union("Either")]
+
+
+@strawberry.type
+class Inner:
+    name: str
+    maybe: str | None
+    size: int
+
+
+@strawberry.type
+class Thing:
+    name: str
+    maybe: str | None
+    size: int
+    maybe_size: int | None = strawberry.field(resolver=lambda self: self.size)
+    share: float | None
+    is_even: bool | None
+    price: Decimal | None
+    day: dt.date
+    colour: Colour | None
+    words: list[str] | None
+    loose_words: list[str | None] = strawberry.field(resolver=lambda self: self.words)
+    missing: str | None
+    weight: int = _batched(lambda weight: weight, int)
+    heavier: int | None = _batched(_fussy, int | None)
+
+    @strawberry.field
+    def id(self: Row) -> strawberry.ID:
+        return strawberry.ID(str(self.number))
+
+    @strawberry.field
+    def text(self: Row, info: strawberry.Info, times: int = 1, wish: Wish | None = None) -> str:
+        told = f"{self.number}" * (times % 5) + (f" {wish}" if wish else "")
+        return _spoilt(info, told, "text", self.number)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    def maybe_text(self: Row, info: strawberry.Info, at: dt.date | None = None) -> str | None:
+        return _spoilt(info, f"{self.number} {at}", "maybe text", self.number)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    async def soon(self: Row, info: strawberry.Info) -> int:
+        return _spoilt(info, self.number, "soon", self.number)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    async def maybe_later(self: Row, info: strawberry.Info, ids: list[strawberry.ID] | None = None) -> int | None:
+        await asyncio.sleep(0)
+        return _spoilt(info, self.number + len(ids or ()), "later", self.number)  # type: ignore[no-any-return]
+
+    @strawberry.field(extensions=[Doubling()])  # type: ignore[untyped-decorator]  # Strawberry leaves it untyped
+    def doubled(self: Row) -> int | None:
+        return self.number
+
+    @strawberry.field(extensions=[Tripling()])  # type: ignore[untyped-decorator]  # the same
+    def tripled(root: Row, plus: int = 0) -> int:
+        return root.number + plus
+
+    @strawberry.field
+    def inner(self: Row, info: strawberry.Info) -> Inner:
+        return _spoilt(info, self.other(self.number + 1), "inner", self.number)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    def maybe_inner(self: Row, info: strawberry.Info) -> Inner | None:
+        return _spoilt(info, self.other(self.number + 2), "maybe inner", self.number)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    def inners(self: Row, info: strawberry.Info) -> list[Inner]:
+        return _spoilt(info, [self.other(self.number + i) for i in self.others(self.number % 4)], "inners", self.number)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    def grid(self: Row) -> list[list[Inner | None]] | None:
+        return [[self.other(i), None] for i in self.others(self.number % 3)]  # type: ignore[list-item]
+
+    @strawberry.field
+    def things(self: Row, info: strawberry.Info, first: int = 3) -> list["Thing"]:
+        return _spoilt(info, [self.other(2 * self.number + i) for i in self.others(first)], "things", self.number)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    async def maybe_things(self: Row, info: strawberry.Info) -> list["Thing | None"] | None:
+        things = [None if i == self.number % 5 else self.other(3 * self.number + i) for i in self.others(4)]
+        return _spoilt(info, things, "maybe things", self.number)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    def either(self: Row, info: strawberry.Info) -> Either | None:
+        return _spoilt(info, self.other(self.number, 1 + self.number % 2), "either", self.number)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    async def eithers(self: Row) -> list[Either]:
+        return [self.other(i, i % 3) for i in self.others(3 + self.number % 3)]  # type: ignore[misc]
+
+    @strawberry.field
+    def named(self: Row) -> Named:
+        return self.other(self.number, 1 + self.number % 2)  # type: ignore[return-value]
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    def thing(self, number: int = 1) -> Thing | None:
+        return Row(number % 1000) if number >= 0 else None  # type: ignore[return-value]
+
+    @strawberry.field
+    async def things(self, info: strawberry.Info, first: int = 3, wish: Wish | None = None) -> list[Thing]:
+        return [Row(i) for i in range(min(first, 6))]  # type: ignore[misc]
+
+    @strawberry.field
+    def sure(self, info: strawberry.Info, number: int = 5) -> Thing:
+        return _spoilt(info, Row(number % 1000), "sure", number)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    async def named(self, number: int) -> Named | None:
+        return Row(number % 1000, number % 4)  # type: ignore[return-value]
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation
+    async def change(self, info: strawberry.Info, number: int, wish: Wish | None = None) -> Thing | None:
+        info.context.log.append(f"begins {number}")
+        await asyncio.sleep(0)
+        info.context.log.append(f"ends {number} {wish}")
+        return _spoilt(info, Row(number % 1000), "change", number)  # type: ignore[no-any-return]
+
+    @strawberry.mutation
+    def surely_change(self, info: strawberry.Info, number: int) -> Thing:
+        info.context.log.append(f"surely {number}")
+        return _spoilt(info, Row(number % 1000), "surely", number)  # type: ignore[no-any-return]
+
+
+schema = strawberry.Schema(query=Query, mutation=Mutation)

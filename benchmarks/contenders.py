@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
 import psutil
+from sqlalchemy.engine import make_url
 
 from benchmarks.dialects import Dialect, GraphQL, Rest
 from benchmarks.peers.fastapi_orm.routes import ROUTES
+from benchmarks.peers.statements import exported
 from benchmarks.stage import PUBLIC_URL, SECRET
 from domain.tokens import derived_key
 from server.settings import Settings
@@ -79,6 +82,7 @@ def _npm_install(cache: Path) -> Path:
         raise Absent("Node and npm are not here")
     folder = cache / "mercurius"
     shutil.copytree(PEERS / "mercurius", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
+    (folder / "statements.json").write_bytes(orjson.dumps(exported()))
     command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--omit=dev", "--ignore-scripts"]
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
@@ -142,8 +146,14 @@ def running(contender: Contender, url: str, folder: Path, core: int | None) -> I
 
 def _environment(url: str) -> dict[str, str]:
     """As in production, but for a rate limit that lets the load through, and still counts it."""
+    address = make_url(url)
     return os.environ | {
         "DATABASE_URL": url,
+        "PGHOST": str(address.query.get("host", address.host)),
+        "PGPORT": str(address.port or 5432),
+        "PGUSER": address.username or "",
+        "PGPASSWORD": address.password or "",
+        "PGDATABASE": address.database or "",
         "ENVIRONMENT": "production",
         "SECRET_KEY": SECRET,
         "PUBLIC_URL": PUBLIC_URL,

@@ -68,10 +68,11 @@ STATEMENTS: dict[str, Query[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """For programs in other languages: the text, and the names of its parameters in their order."""
+    """For programs in other languages: the text, the names of its parameters in their order, and those that are fixed."""
 
     sql: str
     parameters: list[str]
+    fixed: dict[str, Any]
     skewed: bool
 
 
@@ -87,6 +88,6 @@ class _Names(dict[str, str]):
 
 def exported() -> dict[str, Exported]:
     return {
-        name: Exported(query.sql, cast(list[str], query.bind(_Names())), query.skewed)
+        name: Exported(query.sql, cast(list[str], query.bind(_Names())), query._fixed, query.skewed)
         for name, query in STATEMENTS.items()
     }

@@ -87,9 +87,11 @@ def _bytes(workload: Workload, answer: bytes) -> bytes:
 
 
 def _difference(workload: Workload, question: Question, first: str, second: str, ours: Any, theirs: Any) -> str:
-    lines = [
-        orjson.dumps(comparable(told), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode().splitlines()
-        for told in (ours, theirs)
-    ]
-    shown = "\n".join(itertools.islice(difflib.unified_diff(*lines, first, second, lineterm="", n=2), 60))
+    difference = difflib.unified_diff(_lines(ours), _lines(theirs), first, second, lineterm="", n=2)
+    shown = "\n".join(itertools.islice(difference, 60))
     return f"{workload.name}: {first} and {second} differ for {question.variables}:\n{shown}"
+
+
+def _lines(told: Any) -> list[str]:
+    option = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+    return orjson.dumps(comparable(told), option=option).decode().splitlines()

@@ -44,7 +44,7 @@ class Contender:
     command: Callable[[int], list[str]]
     dialect: Dialect = field(default_factory=GraphQL)
     environment: dict[str, str] = field(default_factory=dict)
-    place: Callable[[Path], Path] = lambda folder: ROOT
+    place: Callable[[Path], Path] = lambda _: ROOT
     exact: bool = False
 
 
@@ -102,7 +102,9 @@ CONTENDERS = {
             environment={"ENGINE": "false"},
             place=_elsewhere,
         ),
-        Contender("handwritten", "a handler written by hand", _asgi("benchmarks.peers.handwritten:app"), exact=True),
+        Contender(
+            "handwritten", "a handler written by hand", _asgi("benchmarks.peers.handwritten.app:app"), exact=True
+        ),
         Contender("mercurius", "Mercurius with JIT, the same SQL", _mercurius, place=_npm_install),
         Contender("fastapi", "FastAPI with the ORM", _asgi("benchmarks.peers.fastapi_orm.app:app"), Rest(ROUTES)),
         Contender("strawberry", "Strawberry with the ORM", _asgi("benchmarks.peers.idiomatic_strawberry.app:app")),

@@ -1,7 +1,6 @@
 """How a contender is asked, and how its answers are made comparable."""
 
 import itertools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -36,7 +35,9 @@ class Speech:
         """Whole HTTP requests: as many as are to be asked once, or some hundreds to be asked over and over."""
         questions = workload.questions(stage, key)
         wanted = count if workload.writes else 1_000
-        return [http(*self.asked(workload, question), question.token) for question in itertools.islice(questions, wanted)]
+        return [
+            http(*self.asked(workload, question), question.token) for question in itertools.islice(questions, wanted)
+        ]
 
 
 def http(method: str, path: str, body: bytes | None, token: str | None) -> bytes:
@@ -64,7 +65,7 @@ class GraphQL(Speech):
 class Route:
     """One workload as a REST endpoint."""
 
-    asked: Callable[[dict[str, Any]], Asked]
+    asked: Callable[[Any], Asked]
     told: Callable[[Any], Any]
 
 

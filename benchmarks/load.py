@@ -137,9 +137,7 @@ async def carry_out(order: Order) -> Tally:
     return tally
 
 
-async def _crowd(
-    callers: list[Caller], order: Order, requests: Iterator[bytes], seconds: float
-) -> tuple[Phase, float]:
+async def _crowd(callers: list[Caller], order: Order, requests: Iterator[bytes], seconds: float) -> tuple[Phase, float]:
     """Until the last answer has come; how long that took."""
     pause, began = len(callers) / order.rate if order.rate else 0, time.perf_counter()
     phase = Phase(requests, order.success, began + seconds, pause)

@@ -16,6 +16,7 @@ from benchmarks.load import Order, Tally
 from benchmarks.stage import Stage
 from benchmarks.workloads import Workload
 
+
 @dataclass(frozen=True, slots=True)
 class Effort:
     """How hard to try."""

@@ -48,7 +48,7 @@ class Workload:
     document: str
     questions: Callable[[Stage, str], Iterator[Question]]
     success: bytes = b'"data"'
-    prepare: Callable[[Stage, int], None] = lambda stage, count: None
+    prepare: Callable[[Stage, int], None] = lambda _stage, _count: None
     writes: bool = False
     most: int = 6_000
 

@@ -68,7 +68,9 @@ async def add_to_cart(session: AsyncSession, user: User, book_id: uuid.UUID, qua
 
 async def checkout(session: AsyncSession, user: User, key: str, payment_token: str | None) -> Order:
     """Three transactions, as in our shop: no lock is held while the payment is taken. Raises `Refused`."""
-    known = select(Order).options(selectinload(Order.items)).where(Order.user_id == user.id, Order.idempotency_key == key)
+    known = (
+        select(Order).options(selectinload(Order.items)).where(Order.user_id == user.id, Order.idempotency_key == key)
+    )
     if order := await session.scalar(known):
         return order
     order = await _reserve(session, user, key, payment_token)
@@ -105,9 +107,7 @@ async def _reserve(session: AsyncSession, user: User, key: str, payment_token: s
         if item.quantity > book.stock_quantity:
             raise Refused("ORDER_INSUFFICIENT_STOCK", "There are not enough copies.")
         book.stock_quantity -= item.quantity
-        order.items.append(
-            OrderItem(book_id=book.id, title=book.title, quantity=item.quantity, unit_price=book.price)
-        )
+        order.items.append(OrderItem(book_id=book.id, title=book.title, quantity=item.quantity, unit_price=book.price))
         movement = {"change": -item.quantity, "reason": "SALE", "order_id": order.id}
         session.add(StockMovement(book_id=book.id, title=book.title, **movement))
         await session.delete(item)

@@ -10,7 +10,7 @@ from sqlalchemy import Double, Select, cast, func, select, tuple_
 from benchmarks.peers.orm import Book, Review
 
 
-def newest(first: int, after: str | None) -> Select[tuple[Book]]:
+def newest(first: int, after: str | None) -> Select[Book]:
     """One more than are wanted tells whether there are more."""
     statement = select(Book).order_by(Book.added_at.desc(), Book.id.desc()).limit(first + 1)
     if after:
@@ -19,7 +19,7 @@ def newest(first: int, after: str | None) -> Select[tuple[Book]]:
     return statement
 
 
-def found(words: str, first: int) -> Select[tuple[Book]]:
+def found(words: str, first: int) -> Select[Book]:
     """Whole words count ten times what beginnings do."""
     whole, begun = (func.search_query(words, " | ", suffix) for suffix in ("", ":*"))
     rank: Any = cast(10 * func.ts_rank(Book.search, whole) + func.ts_rank(Book.search, begun), Double)
@@ -27,7 +27,7 @@ def found(words: str, first: int) -> Select[tuple[Book]]:
     return select(Book).where(matches).order_by(rank.desc(), Book.id.desc()).limit(first + 1)
 
 
-def reviews_of(book_id: uuid.UUID, first: int) -> Select[tuple[Review]]:
+def reviews_of(book_id: uuid.UUID, first: int) -> Select[Review]:
     return (
         select(Review)
         .where(Review.book_id == book_id, Review.deleted_at.is_(None))

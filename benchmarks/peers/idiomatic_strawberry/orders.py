@@ -123,7 +123,7 @@ class CheckoutInput:
 
 @strawberry.type
 class Mutation:
-    @strawberry.mutation(permission_classes=[IsAuthenticated])
+    @strawberry.mutation(permission_classes=[IsAuthenticated])  # type: ignore[untyped-decorator]  # Strawberry leaves it so
     async def add_to_cart(self, info: Info, input: AddToCartInput) -> AddToCartResult:
         user = info.context.user
         assert user is not None
@@ -134,7 +134,7 @@ class Mutation:
                 return Problem(code=refused.code, message=refused.message)
         return CartUpdated(cart=Cart.marshal(items))
 
-    @strawberry.mutation(permission_classes=[IsAuthenticated])
+    @strawberry.mutation(permission_classes=[IsAuthenticated])  # type: ignore[untyped-decorator]  # Strawberry leaves it so
     async def checkout(self, info: Info, input: CheckoutInput) -> CheckoutResult:
         user = info.context.user
         assert user is not None

@@ -1,21 +1,22 @@
-"""The limit: a handler for these workloads alone, with our SQL on our pools and our bytes as its answer.
-
-Rows become parts of the answer at once. Carts and orders go through our domain: only GraphQL and our HTTP are left out.
-"""
+"""What each document is answered with. Carts and orders go through our domain; the rest is SQL and dictionaries."""
 
 import asyncio
-import datetime as dt
-import uuid
-from binascii import b2a_base64
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from decimal import Decimal
-from typing import Any
 
-import orjson
-from starlette.types import Message, Receive, Scope, Send
-
-from benchmarks import workloads
+from benchmarks.peers.handwritten.rows import (
+    AUTHORS,
+    FOUND_BOOKS,
+    GENRES,
+    NEWEST_BOOKS,
+    NEXT_BOOKS,
+    ONE_BOOK,
+    RATINGS,
+    READERS,
+    REVIEWS,
+    Answer,
+    Key,
+    id_of,
+)
 from benchmarks.peers.statements import STATEMENTS
 from domain import cart as carts
 from domain import orders
@@ -23,72 +24,11 @@ from domain.orders import Purchase
 from domain.shop import Shop
 from graph.ids import key_of
 from graph.listing import _kind
-from graph.scalars import format_datetime
 from persistence import accounts, cart, catalog
 from persistence.listing import BookList
 from persistence.orders import list_order_items
-from persistence.pages import Position
-from persistence.query import Query
-from server.app import open_shop
-from server.settings import Settings
-
-Answer = dict[str, Any]
-Key = uuid.UUID
 
 NEWEST = _kind(BookList())
-HEADERS = [(b"content-type", b"application/graphql-response+json; charset=utf-8")]
-
-
-def _id(kind: bytes, key: Key) -> str:
-    return b2a_base64(kind + key.hex.encode(), newline=False).rstrip(b"=").decode()
-
-
-def _with(name: str, row: Callable[..., Any]) -> Query[Any]:
-    query = STATEMENTS[name]
-    return Query(query.statement, row, skewed=query.skewed)
-
-
-def _listed(sort_key: Any, id_: Key, *columns: Any) -> tuple[Position, Key | None, Answer]:
-    return Position(sort_key, id_), columns[7], _book(columns)
-
-
-def _book(columns: tuple[Any, ...]) -> Answer:
-    return {
-        "id": _id(b"Book:", columns[0]),
-        "title": columns[2],
-        "authors": None,
-        "isbn": columns[4],
-        "price": {"amount": str(columns[13])},
-        "stockQuantity": columns[14],
-        "genre": None,
-        "averageRating": None,
-        "reviewCount": 0,
-    }
-
-
-def _rating(book_id: Key, *columns: Any) -> tuple[Key, float | None, int]:
-    return book_id, float(columns[6]) if columns[5] else None, columns[5]
-
-
-def _review(_: Any, id_: Key, *columns: Any) -> tuple[Key, Answer]:
-    return columns[2], {
-        "id": _id(b"Review:", id_),
-        "rating": columns[3],
-        "text": columns[4],
-        "createdAt": format_datetime(columns[5]),
-        "reviewer": None,
-    }
-
-
-NEWEST_BOOKS = _with("newest", _listed)
-NEXT_BOOKS = _with("newestAfter", _listed)
-FOUND_BOOKS = _with("search", _listed)
-ONE_BOOK = _with("books", lambda *columns: columns)
-AUTHORS = _with("authors", lambda book_id, _, __, name: (book_id, {"name": name}))
-GENRES = _with("genres", lambda id_, _, name: (id_, {"name": name}))
-RATINGS = _with("ratings", _rating)
-REVIEWS = _with("reviews", _review)
-READERS = _with("users", lambda id_, _, name, *__: (id_, {"displayName": name}))
 
 
 class Handlers:
@@ -193,7 +133,7 @@ class Handlers:
             {
                 "quantity": item.quantity,
                 "lineTotal": {"amount": str(item.line_total)},
-                "book": {"id": _id(b"Book:", item.book_id), "title": titles[item.book_id]},
+                "book": {"id": id_of(b"Book:", item.book_id), "title": titles[item.book_id]},
             }
             for item in items
         ]
@@ -214,7 +154,7 @@ class Handlers:
             for item in items
         ]
         placed = {
-            "id": _id(b"Order:", order.id),
+            "id": id_of(b"Order:", order.id),
             "number": order.number,
             "status": order.status,
             "totalQuantity": order.total_quantity,
@@ -241,59 +181,3 @@ class Handlers:
 
     async def _genres(self, keys: set[Key]) -> dict[Key, Answer]:
         return dict(await self._all(GENRES, ids=list(keys)))
-
-
-class App:
-    """ASGI, and nothing between it and the handlers."""
-
-    def __init__(self) -> None:
-        self._shop = open_shop(Settings(_env_file=None))
-        self._queries: dict[str, Callable[[Answer], Awaitable[Answer]]] = {}
-        self._mutations: dict[str, Callable[[Answer, str], Awaitable[Answer]]] = {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
-        asked = orjson.loads(await _body(receive))
-        document = asked["query"]
-        if document in self._queries:
-            data = await self._queries[document](asked["variables"])
-        else:
-            data = await self._mutations[document](asked["variables"], _token(scope))
-        body = orjson.dumps({"data": data})
-        headers = [*HEADERS, (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        async with self._shop.database:
-            handlers = Handlers(self._shop)
-            self._queries = {
-                workloads.CATALOGUE: handlers.catalogue,
-                workloads.COUNTED: handlers.counted,
-                workloads.SEARCH: handlers.search,
-                workloads.BOOK: handlers.book,
-            }
-            self._mutations = {workloads.ADD: handlers.add, workloads.BUY: handlers.buy}
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-        await send({"type": "lifespan.shutdown.complete"})
-
-
-async def _body(receive: Receive) -> bytes:
-    message: Message = await receive()
-    body: bytes = message["body"]
-    while message.get("more_body"):
-        message = await receive()
-        body += message["body"]
-    return body
-
-
-def _token(scope: Scope) -> str:
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
-    return next((value[7:].decode() for name, value in headers if name == b"authorization"), "")
-
-
-app = App()

@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under ten minutes in all: short rounds, and few of them")
     parser.add_argument("--books", type=int, default=100_000, help="how many (100,000); 1,000 and 1,000,000 do, too")
-    parser.add_argument("--reviews", type=int, help="how many (ten for each book)")
+    parser.add_argument("--reviews", type=int, help="how many (ten for each book, two million at most)")
     parser.add_argument("--rounds", type=int, help="how often everybody has a turn (5)")
     parser.add_argument("--seconds", type=float, help="how long a turn lasts (4)")
     parser.add_argument("--connections", type=int, default=8, help="how many ask at the same time (8)")
@@ -54,7 +54,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else 5)
     seconds = options.seconds or (QUICK_SECONDS if options.quick else 4.0)
     return Plan(
-        size=Size(options.books, options.reviews or 10 * options.books),
+        size=Size(options.books, options.reviews) if options.reviews else Size.of(options.books),
         contenders=options.contenders or [name for name in CONTENDERS if name not in LEFT_OUT],
         workloads=options.only or list(WORKLOADS),
         rounds=rounds,
@@ -100,10 +100,12 @@ def write(folder: Path, plan: Plan, outcome: Outcome) -> None:
     (folder / "bench.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     series = {
         name: {workload: one["cpu"] for (contender, workload), one in found.items() if contender == name}
-        for name in dict.fromkeys(contender for contender, _ in found)
+        for name in plan.contenders
+        if any(contender == name for contender, _ in found)
     }
+    groups = {name: WORKLOADS[name].title for name in plan.workloads}
     title = "CPU time for each request, in milliseconds (logarithmic)"
-    (folder / "bench.svg").write_text(plot.bars(title, plan.workloads, series), encoding="utf-8")
+    (folder / "bench.svg").write_text(plot.bars(title, groups, series), encoding="utf-8")
 
 
 def main() -> None:

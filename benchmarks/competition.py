@@ -65,16 +65,28 @@ def kept(folder: Path | None) -> Iterator[Path]:
             yield Path(temporary)
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """PostgreSQL's address, the databases by their size, and the core that contenders may have."""
+
+    url: str
+    databases: dict[Size, str]
+    core: int | None
+
+
 @contextmanager
-def prepared(folder: Path, size: Size, progress: Progress) -> Iterator[tuple[str, int | None]]:
-    """The address of a fresh copy of the database, and the core that contenders may have."""
+def prepared(folder: Path, sizes: Sequence[Size], progress: Progress) -> Iterator[Ground]:
     making = progress.add_task("the database", total=None)
+
+    def told(what: str) -> None:
+        progress.update(making, description=f"the database: {what}")
+
     with data.postgres(folder) as url:
-        name = data.made(url, size, lambda what: progress.update(making, description=f"the database: {what}"))
+        databases = {size: data.made(url, size, told) for size in sizes}
     core = cores.divide()
-    with data.postgres(folder) as url, data.copied(url, name) as copy:  # started anew, on its cores
-        progress.remove_task(making)
-        yield copy, core
+    progress.remove_task(making)
+    with data.postgres(folder) as url:  # started anew, on the cores that are left to it
+        yield Ground(url, databases, core)
 
 
 def compete(plan: Plan, say: Callable[[str], None]) -> Outcome:
@@ -83,10 +95,11 @@ def compete(plan: Plan, say: Callable[[str], None]) -> Outcome:
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(*COLUMNS))
         folder = stack.enter_context(kept(plan.data))
-        url, core = stack.enter_context(prepared(folder, plan.size, progress))
-        outcome.pinned = core is not None
+        ground = stack.enter_context(prepared(folder, [plan.size], progress))
+        outcome.pinned = ground.core is not None
+        url = stack.enter_context(data.copied(ground.url, ground.databases[plan.size]))
         stage = set_stage(url)
-        present = list(_started(stack, plan, url, folder, core, outcome))
+        present = list(_started(stack, plan, url, folder, ground.core, outcome))
         workloads = [WORKLOADS[name] for name in plan.workloads]
         for workload in workloads:
             agree(present, workload, stage)

@@ -19,6 +19,7 @@ Told = Callable[[str], None]
 
 SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track_planning": "on",
     "max_connections": "300",
     "shared_buffers": "1GB",
     "maintenance_work_mem": "512MB",

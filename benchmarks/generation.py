@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from benchmarks.feed import FIRST, WORDS
 
@@ -28,6 +29,8 @@ SENTENCES = (
 ANCHOR = "timestamptz '2026-11-01 00:00:00+00'"
 """The day by which all of it has happened."""
 VOCABULARY = 5_000
+MOST_REVIEWS = 2_000_000
+"""However many books there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ class Size:
     reviews: int
     users: int = 20_000
     genres: int = 50
+
+    @classmethod
+    def of(cls, books: int) -> Self:
+        return cls(books, min(10 * books, MOST_REVIEWS))
 
     @property
     def authors(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 COLOURS = ("#2b6cb0", "#90cdf4", "#2f855a", "#b7791f", "#c05621", "#9b2c2c", "#6b46c1", "#718096")
-WIDTH, HEIGHT = 960, 440
+WIDTH, HEIGHT = 1200, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 64, 48
 STYLE = "font-family: system-ui, sans-serif; font-size: 12px; fill: #2d3748"
 
@@ -51,16 +51,17 @@ class Canvas:
         return f"{head}\n{background}\n{inside}\n</svg>\n"
 
 
-def bars(title: str, groups: Sequence[str], series: Mapping[str, Mapping[str, float]]) -> str:
-    """`series` by name, each with a value for every group it has one for."""
+def bars(title: str, groups: Mapping[str, str], series: Mapping[str, Mapping[str, float]]) -> str:
+    """`groups` with what they are; `series` by name, each with a value for every group it has one for."""
     values = [value for one in series.values() for value in one.values()]
     canvas = Canvas(title, min(values) / 2, max(values))
     canvas.legend(list(series))
     room = (WIDTH - LEFT - RIGHT) / len(groups)
     width = room * 0.8 / len(series)
-    for place, group in enumerate(groups):
+    for place, (group, meaning) in enumerate(groups.items()):
         start = LEFT + room * (place + 0.1)
-        canvas.text(start + room * 0.4, HEIGHT - BOTTOM + 18, group, anchor="middle")
+        canvas.text(start + room * 0.4, HEIGHT - BOTTOM + 18, group, anchor="middle", weight="bold")
+        canvas.text(start + room * 0.4, HEIGHT - BOTTOM + 34, meaning, anchor="middle")
         for number, (one, colour) in enumerate(zip(series.values(), COLOURS, strict=False)):
             if group in one:
                 x, top = start + number * width, canvas.height(one[group])

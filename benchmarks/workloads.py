@@ -82,7 +82,7 @@ WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload("W1", "catalogue page", CATALOGUE, _pages),
-        Workload("W1c", "catalogue page with totalCount", COUNTED, _pages),
+        Workload("W1c", "the same with totalCount", COUNTED, _pages),
         Workload("W2", "search for two words", SEARCH, _searches),
         Workload("W3", "book page with ten reviews", BOOK, _books),
         Workload("W4", "add to cart", ADD, _additions, b"CartUpdated", Stage.empty_carts, True),

@@ -32,8 +32,7 @@ def _id(kind: str, text: str) -> str:
 
 def _book(book: Json) -> Json:
     """Whatever of a book is told."""
-    rating = book.get("rating")
-    rated = rating and rating["count"]
+    rating = book.get("rating") or {"average": None, "count": 0}
     told = {
         "id": _id("Book", book["id"]),
         "title": book["title"],
@@ -43,8 +42,8 @@ def _book(book: Json) -> Json:
         "price": {"amount": book["price"]},
         "stockQuantity": book["stock_quantity"],
         "genre": book.get("genre"),
-        "averageRating": rating["average"] if rated else None,
-        "reviewCount": rating["count"] if rating else 0,
+        "averageRating": rating["average"] if rating["count"] else None,
+        "reviewCount": rating["count"],
     }
     absent = {"description": "description", "isbn": "isbn", "genre": "genre", "reviewCount": "isbn"}
     return {name: value for name, value in told.items() if absent.get(name, "id") in book}

@@ -30,7 +30,7 @@ FROM generate_series(1, :genres) AS n;
 -- ── authors
 CREATE TEMP TABLE writers AS
 SELECT n, pg_temp.key('author', n, :anchor - interval '3 years') AS id,
-    (:first)[1 + n % :firsts] || ' ' || initcap(pg_temp.spelt(n * 8009, 6)) AS name
+    (:first)[1 + n % :firsts] || ' ' || initcap(pg_temp.spelt(n::bigint * 8009, 6)) AS name
 FROM generate_series(1, :authors) AS n;
 ALTER TABLE writers ADD PRIMARY KEY (n);
 INSERT INTO authors (id, slug, name) SELECT id, 'author-' || n, name FROM writers;

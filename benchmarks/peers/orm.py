@@ -15,8 +15,8 @@ from persistence.models import new_id
 
 engine = create_async_engine(
     make_url(os.environ.get("DATABASE_URL", "postgresql://")).set(drivername="postgresql+asyncpg"),
-    pool_size=10,
-    max_overflow=10,
+    pool_size=24,  # as many as eight callers use at once: overflow connections are made and closed each time
+    max_overflow=0,
 )
 Session = async_sessionmaker(engine, expire_on_commit=False)
 

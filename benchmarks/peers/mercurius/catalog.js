@@ -1,55 +1,80 @@
-// Books and reviews: resolvers for lists, loaders for what many books ask at once.
+// Books and reviews. What all books of a page ask for is asked once, when the first of them asks.
+// Mercurius's own loaders would do that, too, but tell books apart by writing them as JSON, for a third more CPU.
 
 import { ask, recentCount } from './database.js'
 import { globalId, keyOf } from './ids.js'
 
 const CURRENCY = 'EUR'
+const NOT_RATED = { average: null, count: 0 }
 
 export function money (amount) {
   return { amount, currency: CURRENCY }
 }
 
-// A book as its columns come; `page` is what it was read with, so that ratings are asked for once.
-export function book (columns, page) {
-  return {
-    key: columns[0],
-    id: globalId('Book', columns[0]),
-    title: columns[2],
-    isbn: columns[4],
-    description: columns[5],
-    genreId: columns[7],
-    price: money(columns[13]),
-    stockQuantity: columns[14],
-    page
-  }
+// Books that were read together.
+class Page {
+  keys = []
+  genreIds = new Set()
+
+  get authors () { return (this._authors ??= authorsOf(this.keys)) }
+  get genres () { return (this._genres ??= genresOf([...this.genreIds])) }
+  get ratings () { return (this._ratings ??= ratingsOf(this.keys)) }
 }
 
-function page (rows, size, offset) {
-  const shared = { keys: [], ratings: null }
-  const nodes = rows.slice(0, size).map(row => book(row.slice(offset), shared))
-  shared.keys = nodes.map(node => node.key)
-  return nodes
+async function authorsOf (ids) {
+  const found = new Map(ids.map(id => [id, []]))
+  for (const [bookId, id, , name] of await ask('authors', { ids })) {
+    found.get(bookId).push({ id: globalId('Author', id), name })
+  }
+  return found
+}
+
+async function genresOf (ids) {
+  return new Map((await ask('genres', { ids })).map(([id, , name]) => [id, { id: globalId('Genre', id), name }]))
+}
+
+async function ratingsOf (ids) {
+  const rows = await ask('ratings', { ids })
+  return new Map(rows.map(row => [row[0], { average: row[6] ? Number(row[7]) : null, count: row[6] }]))
+}
+
+async function readersOf (ids) {
+  return new Map((await ask('users', { ids: [...ids] })).map(row => [row[0], { displayName: row[2] }]))
+}
+
+// Books from rows whose columns begin at `offset`.
+export function books (rows, offset) {
+  const page = new Page()
+  return rows.map(row => {
+    const key = row[offset]
+    const genreId = row[offset + 7]
+    page.keys.push(key)
+    if (genreId) page.genreIds.add(genreId)
+    return {
+      key,
+      genreId,
+      page,
+      id: globalId('Book', key),
+      title: row[offset + 2],
+      isbn: row[offset + 4],
+      description: row[offset + 5],
+      price: money(row[offset + 13]),
+      stockQuantity: row[offset + 14]
+    }
+  })
 }
 
 async function connection (rows, size) {
   const found = await rows
-  const nodes = page(found, size, 2)
-  const end = nodes.length ? found[nodes.length - 1] : null
-  return { nodes, pageInfo: { hasNextPage: found.length > size, endCursor: end && cursor(end[0], end[1]) } }
-}
-
-function cursor (at, id) {
-  return Buffer.from(JSON.stringify([at, id])).toString('base64url')
+  const shown = found.slice(0, size)
+  const end = shown.at(-1)
+  const endCursor = end ? Buffer.from(JSON.stringify([end[0], end[1]])).toString('base64url') : null
+  return { nodes: books(shown, 2), pageInfo: { hasNextPage: found.length > size, endCursor } }
 }
 
 function position (text) {
   const [at, id] = JSON.parse(Buffer.from(text, 'base64url'))
   return { after_key: at, after_id: id }
-}
-
-function ratingsOf (shared) {
-  shared.ratings ??= ask('ratings', { ids: shared.keys }).then(rows => new Map(rows.map(row => [row[0], row])))
-  return shared.ratings
 }
 
 function instant (text) {
@@ -58,9 +83,13 @@ function instant (text) {
 
 async function reviews (parent, { first }) {
   const rows = await ask('reviews', { book_id: parent.key, limit: first + 1 })
-  const nodes = rows.slice(0, first).map(row => ({
-    id: globalId('Review', row[1]), userId: row[4], rating: row[5], text: row[6], createdAt: instant(row[7])
-  }))
+  const page = { ids: new Set(), get readers () { return (this._readers ??= readersOf(this.ids)) } }
+  const nodes = rows.slice(0, first).map(row => {
+    page.ids.add(row[4])
+    return {
+      page, userId: row[4], id: globalId('Review', row[1]), rating: row[5], text: row[6], createdAt: instant(row[7])
+    }
+  })
   return { nodes, pageInfo: { hasNextPage: rows.length > first, endCursor: null } }
 }
 
@@ -73,65 +102,20 @@ export const resolvers = {
       return connection(ask('newest', { limit }), first)
     },
     async book (_, { by }) {
-      return page(await ask('books', { ids: [keyOf('Book', by.id)] }), 1, 0)[0] ?? null
+      return books(await ask('books', { ids: [keyOf('Book', by.id)] }), 0)[0] ?? null
     }
   },
   BookConnection: {
     totalCount: () => recentCount('books', async () => Number((await ask('countBooks', {}))[0][0]))
   },
-  Book: { reviews }
-}
-
-const fresh = { cache: false } // each batch is asked for once in a request anyway
-
-export const loaders = {
   Book: {
-    authors: {
-      opts: fresh,
-      async loader (queries) {
-        const found = new Map(queries.map(({ obj }) => [obj.key, []]))
-        for (const [bookId, id, , name] of await ask('authors', { ids: [...found.keys()] })) {
-          found.get(bookId).push({ id: globalId('Author', id), name })
-        }
-        return queries.map(({ obj }) => found.get(obj.key))
-      }
-    },
-    genre: {
-      opts: fresh,
-      async loader (queries) {
-        const ids = [...new Set(queries.map(({ obj }) => obj.genreId).filter(Boolean))]
-        const rows = await ask('genres', { ids })
-        const found = new Map(rows.map(([id, , name]) => [id, { id: globalId('Genre', id), name }]))
-        return queries.map(({ obj }) => found.get(obj.genreId) ?? null)
-      }
-    },
-    averageRating: {
-      opts: fresh,
-      async loader (queries) {
-        const found = await ratingsOf(queries[0].obj.page)
-        return queries.map(({ obj }) => average(found.get(obj.key)))
-      }
-    },
-    reviewCount: {
-      opts: fresh,
-      async loader (queries) {
-        const found = await ratingsOf(queries[0].obj.page)
-        return queries.map(({ obj }) => found.get(obj.key)?.[6] ?? 0)
-      }
-    }
+    reviews,
+    authors: async ({ page, key }) => (await page.authors).get(key),
+    genre: async ({ page, genreId }) => (genreId ? (await page.genres).get(genreId) : null),
+    averageRating: async ({ page, key }) => ((await page.ratings).get(key) ?? NOT_RATED).average,
+    reviewCount: async ({ page, key }) => ((await page.ratings).get(key) ?? NOT_RATED).count
   },
   Review: {
-    reviewer: {
-      opts: fresh,
-      async loader (queries) {
-        const rows = await ask('users', { ids: [...new Set(queries.map(({ obj }) => obj.userId))] })
-        const found = new Map(rows.map(row => [row[0], { displayName: row[2] }]))
-        return queries.map(({ obj }) => found.get(obj.userId))
-      }
-    }
+    reviewer: async ({ page, userId }) => (await page.readers).get(userId)
   }
-}
-
-function average (row) {
-  return row?.[6] ? Number(row[7]) : null
 }

@@ -1,7 +1,7 @@
 // The cart and checkout: the transactions that our shop makes, with the same locks and the same ledger.
 
 import { createHash, randomInt } from 'node:crypto'
-import { book, money } from './catalog.js'
+import { books, money } from './catalog.js'
 import { ask, run, write, writes } from './database.js'
 import { globalId, keyOf, newId } from './ids.js'
 
@@ -85,14 +85,13 @@ async function addToCart (userId, bookId, quantity) {
 
 async function cart (userId) {
   const items = await ask('cartItems', { user_ids: [userId] })
-  const shared = { keys: items.map(item => item[2]), ratings: null }
-  const rows = await ask('books', { ids: shared.keys })
-  const books = new Map(rows.map(row => [row[0], book(row, shared)]))
+  const rows = await ask('books', { ids: items.map(item => item[2]) })
+  const found = new Map(books(rows, 0).map(book => [book.key, book]))
   return {
     totalQuantity: sum(items.map(item => item[3])),
     total: money(euros(sum(items.map(item => item[3] * cents(item[5]))))),
     items: items.map(item => ({
-      quantity: item[3], lineTotal: money(euros(item[3] * cents(item[5]))), book: books.get(item[2])
+      quantity: item[3], lineTotal: money(euros(item[3] * cents(item[5]))), book: found.get(item[2])
     }))
   }
 }

@@ -13,7 +13,6 @@ const app = Fastify()
 app.register(mercurius, {
   schema: readFileSync(new URL('./schema.graphql', import.meta.url), 'utf8'),
   resolvers: { ...catalog.resolvers, ...orders.resolvers },
-  loaders: catalog.loaders,
   context: request => ({ customer: () => customerOf(request.headers.authorization) }),
   jit: 1
 })

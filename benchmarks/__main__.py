@@ -19,7 +19,7 @@ from benchmarks.contenders import CONTENDERS, LEFT_OUT
 from benchmarks.generation import Size
 from benchmarks.measuring import Effort
 from benchmarks.report import figures_table, medians, memory_table, ratios, ratios_table
-from benchmarks.versions import machine, versions
+from benchmarks.versions import machine
 from benchmarks.workloads import WORKLOADS
 
 QUICK_ROUNDS, QUICK_SECONDS = 3, 1.5
@@ -67,7 +67,8 @@ def tell(console: Console, plan: Plan, outcome: Outcome) -> None:
     console.print(figures_table(outcome.samples))
     if outcome.memory:
         console.print(memory_table(outcome.memory, outcome.rate))
-    console.print(ratios_table(ratios(outcome.samples)))
+    if found := ratios(outcome.samples):
+        console.print(ratios_table(found))
     for sentence in outcome.absent:
         console.print(f"[yellow]{sentence}[/]")
     if not outcome.pinned:
@@ -82,14 +83,13 @@ def tell(console: Console, plan: Plan, outcome: Outcome) -> None:
 def write(folder: Path, plan: Plan, outcome: Outcome) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     found = medians(outcome.samples)
-    mercurius = outcome.places.get("mercurius")
     report = {
         "size": asdict(plan.size),
         "rounds": plan.rounds,
         "effort": asdict(plan.effort),
         "machine": machine(),
         "pinned": outcome.pinned,
-        "versions": versions(mercurius / "mercurius" if mercurius else None),
+        "versions": outcome.versions,
         "ratios": [asdict(ratio) | {"reached": ratio.reached} for ratio in ratios(outcome.samples)],
         "medians": [{"contender": name, "workload": workload} | one for (name, workload), one in found.items()],
         "samples": [asdict(sample) for sample in outcome.samples],

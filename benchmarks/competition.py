@@ -16,6 +16,7 @@ from benchmarks.contenders import CONTENDERS, Absent, Running, running
 from benchmarks.generation import Size
 from benchmarks.measuring import Effort, Postmaster, Sample, measure
 from benchmarks.stage import Stage, set_stage
+from benchmarks.versions import versions
 from benchmarks.workloads import WORKLOADS, Workload
 from tests.invariants import violated
 
@@ -51,7 +52,7 @@ class Outcome:
     absent: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     pinned: bool = False
-    places: dict[str, Path] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -101,6 +102,7 @@ def compete(plan: Plan, say: Callable[[str], None]) -> Outcome:
         stage = set_stage(url)
         present = list(_started(stack, plan, url, folder, ground.core, outcome))
         workloads = [WORKLOADS[name] for name in plan.workloads]
+        outcome.versions = versions(folder / "peers")
         for workload in workloads:
             agree(present, workload, stage)
         say(f"{', '.join(one.name for one in present)} answer alike.")
@@ -120,7 +122,6 @@ def _started(
         place.mkdir(parents=True, exist_ok=True)
         try:
             yield stack.enter_context(running(contender, url, place, core))
-            outcome.places[name] = place
         except Absent as reason:
             outcome.absent.append(f"{contender.title} is left out: {reason}.")
 

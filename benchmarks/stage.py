@@ -11,6 +11,8 @@ import asyncpg
 
 from domain.tokens import Tokens
 from graph.ids import global_id
+from persistence.database import Database
+from persistence.sales import move_sales_window
 
 SECRET = "6b1f4e0c-benchmarks-sign-with-this-2d97a358"
 PUBLIC_URL = "http://localhost:8000"
@@ -72,6 +74,8 @@ def set_stage(url: str) -> Stage:
 
 
 async def _set_stage(url: str) -> Stage:
+    async with Database(url) as database, database.transaction() as tx:
+        await move_sales_window(tx)  # up to today, as a server would while others are measured
     connection = await asyncpg.connect(url, timeout=10)
     await connection.execute(SCENERY)
     reviewed = [_book(row["book_id"]) for row in await connection.fetch(REVIEWED)]

@@ -25,12 +25,14 @@ PACKAGES = (
 )
 
 
-def versions(node_folder: Path | None = None) -> dict[str, str]:
+def versions(peers: Path | None = None) -> dict[str, str]:
+    """`peers` is where those were installed that are not Python's."""
     found = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    if node_folder is not None:
-        found["node"] = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        wanted = orjson.loads((node_folder / "package.json").read_bytes())["dependencies"]
-        found |= {name: _installed(node_folder, name) for name in (*wanted, "graphql-jit")}
+    manifests = sorted(peers.glob("*/*/package.json")) if peers else []
+    for manifest in manifests:
+        node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
+        wanted = orjson.loads(manifest.read_bytes())["dependencies"]
+        found |= {"node": node.stdout.strip()} | {name: _installed(manifest.parent, name) for name in wanted}
     return found
 
 

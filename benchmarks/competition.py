@@ -30,6 +30,7 @@ COLUMNS = (
 FIRST_ROUND = 2.0  # seconds that are not counted, for caches and compilers
 SHARE = 0.6
 """Of what the slowest contender can do, for memory at the same rate."""
+MEMORY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,8 @@ def _measure_memory(
     if not rates:
         return
     outcome.rate = SHARE * min(rates)
-    effort = Effort(plan.effort.connections, plan.effort.warm_up, plan.effort.seconds, outcome.rate)
+    seconds = max(plan.effort.seconds, MEMORY_SECONDS)
+    effort = Effort(plan.effort.connections, plan.effort.warm_up, seconds, outcome.rate)
     for contender in present:
         outcome.memory.append(measure(contender, WORKLOADS["W1"], stage, postmaster, effort, "memory"))
 

@@ -83,10 +83,13 @@ async def _execute(url: str, *commands: str) -> None:
 
 
 async def _create(url: str, name: str) -> None:
-    locale = "ENCODING UTF8 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
-    await _execute(
-        url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE template0 {locale}"
-    )
+    """With the locale that `bookstore serve` chooses, where PostgreSQL has it."""
+    connection = await asyncpg.connect(url, timeout=10)
+    is_new = int(await connection.fetchval("SHOW server_version_num")) >= 170_000
+    locale = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'" if is_new else ""
+    await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING UTF8 {locale}")
+    await connection.close()
 
 
 async def _fill(url: str, size: Size, told: Told) -> None:

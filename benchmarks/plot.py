@@ -82,7 +82,7 @@ def lines(title: str, series: Mapping[str, Mapping[int, float]]) -> str:
     span = math.log(sizes[-1] / sizes[0]) or 1
 
     def across(size: int) -> float:
-        return LEFT + 24 + math.log(size / sizes[0]) / span * (WIDTH - LEFT - RIGHT - 48)
+        return LEFT + 60 + math.log(size / sizes[0]) / span * (WIDTH - LEFT - RIGHT - 120)
 
     for size in sizes:
         canvas.text(across(size), HEIGHT - BOTTOM + 18, f"{size:,} books", anchor="middle")

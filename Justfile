@@ -85,3 +85,11 @@ measure *options:
 # What the shop bears under load: killed connections, hostile requests. Six minutes, or `--seconds 20` for each load.
 endure *options:
     uv run python -m benchmarks.endurance {{ options }}
+
+# The shop beside its peers, in one run: half an hour, or `--quick` for under ten minutes; `--help` tells the rest.
+bench *options:
+    uv run --group bench python -m benchmarks {{ options }}
+
+# What grows with the catalogue: deep cursors, common words, hot books, parts of names. `--million` for a million books, too.
+growth *options:
+    uv run --group bench python -m benchmarks.growth {{ options }}

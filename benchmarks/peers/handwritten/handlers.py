@@ -1,0 +1,183 @@
+"""What each document is answered with. Carts and orders go through our domain; the rest is SQL and dictionaries."""
+
+import asyncio
+from collections import defaultdict
+
+from benchmarks.peers.handwritten.rows import (
+    AUTHORS,
+    FOUND_BOOKS,
+    GENRES,
+    NEWEST_BOOKS,
+    NEXT_BOOKS,
+    ONE_BOOK,
+    RATINGS,
+    READERS,
+    REVIEWS,
+    Answer,
+    Key,
+    id_of,
+)
+from benchmarks.peers.statements import STATEMENTS
+from domain import cart as carts
+from domain import orders
+from domain.orders import Purchase
+from domain.shop import Shop
+from graph.ids import key_of
+from graph.listing import _kind
+from persistence import accounts, cart, catalog
+from persistence.listing import BookList
+from persistence.orders import list_order_items
+
+NEWEST = _kind(BookList())
+
+
+class Handlers:
+    """One method for each document."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._all = shop.database.reading.all
+
+    async def catalogue(self, variables: Answer) -> Answer:
+        return {"books": await self._page(variables)}
+
+    async def counted(self, variables: Answer) -> Answer:
+        whole = BookList()
+        count = self._shop.counts.get(whole, lambda: self._shop.database.reading.first(STATEMENTS["countBooks"]))
+        total, page = await asyncio.gather(count, self._page(variables))
+        return {"books": {"totalCount": total, **page}}
+
+    async def _page(self, variables: Answer) -> Answer:
+        size, after = variables["first"], variables.get("after")
+        if after:
+            position = NEWEST.position(after)
+            told = {"after_key": position.key, "after_id": position.id}
+            rows = await self._all(NEXT_BOOKS, limit=size + 1, **told)
+        else:
+            rows = await self._all(NEWEST_BOOKS, limit=size + 1)
+        books = rows[:size]
+        keys = [position.id for position, _, _ in books]
+        authors, ratings, genres = await asyncio.gather(
+            self._authors(keys), self._ratings(keys), self._genres({genre for _, genre, _ in books if genre})
+        )
+        for position, genre, book in books:
+            book["authors"] = authors[position.id]
+            book["genre"] = genres[genre] if genre else None
+            if position.id in ratings:
+                book["averageRating"], book["reviewCount"] = ratings[position.id]
+        end = NEWEST.cursor(books[-1][0]) if books else None
+        return {
+            "nodes": [book for _, _, book in books],
+            "pageInfo": {"hasNextPage": len(rows) > size, "endCursor": end},
+        }
+
+    async def search(self, variables: Answer) -> Answer:
+        size = variables["first"]
+        rows = await self._all(FOUND_BOOKS, limit=size + 1, search=variables["words"].casefold())
+        keys = [position.id for position, _, _ in rows[:size]]
+        authors, ratings = await asyncio.gather(self._authors(keys), self._ratings(keys))
+        nodes = [
+            {
+                "id": book["id"],
+                "title": book["title"],
+                "authors": authors[position.id],
+                "price": book["price"],
+                "stockQuantity": book["stockQuantity"],
+                "averageRating": ratings[position.id][0] if position.id in ratings else None,
+            }
+            for position, _, book in rows[:size]
+        ]
+        return {"books": {"nodes": nodes, "pageInfo": {"hasNextPage": len(rows) > size}}}
+
+    async def book(self, variables: Answer) -> Answer:
+        key, size = key_of("Book", variables["id"]), variables["first"]
+        found = await self._all(ONE_BOOK, ids=[key])
+        if not found:
+            return {"book": None}
+        columns = found[0]
+        authors, ratings, genres, reviews = await asyncio.gather(
+            self._authors([key]),
+            self._ratings([key]),
+            self._genres({columns[7]} if columns[7] else set()),
+            self._all(REVIEWS, limit=size + 1, book_id=key),
+        )
+        readers = dict(await self._all(READERS, ids=list({reader for reader, _ in reviews[:size]})))
+        for reader, review in reviews[:size]:
+            review["reviewer"] = readers[reader]
+        average, count = ratings.get(key, (None, 0))
+        book = {
+            "id": variables["id"],
+            "title": columns[2],
+            "description": columns[5],
+            "isbn": columns[4],
+            "authors": authors[key],
+            "genre": genres[columns[7]] if columns[7] else None,
+            "price": {"amount": str(columns[13])},
+            "stockQuantity": columns[14],
+            "averageRating": average,
+            "reviewCount": count,
+            "reviews": {
+                "nodes": [review for _, review in reviews[:size]],
+                "pageInfo": {"hasNextPage": len(reviews) > size},
+            },
+        }
+        return {"book": book}
+
+    async def add(self, variables: Answer, token: str) -> Answer:
+        customer, told = await self._customer(token), variables["input"]
+        await carts.add_to_cart(self._shop, customer, key_of("Book", told["bookId"]), told.get("quantity", 1))
+        items = await cart.list_cart_items(self._shop.database.reading, [customer])
+        books = await catalog.list_books_by_id(self._shop.database.reading, [item.book_id for item in items])
+        titles = {book.id: book.title for book in books}
+        lines = [
+            {
+                "quantity": item.quantity,
+                "lineTotal": {"amount": str(item.line_total)},
+                "book": {"id": id_of(b"Book:", item.book_id), "title": titles[item.book_id]},
+            }
+            for item in items
+        ]
+        kept = {
+            "totalQuantity": sum(item.quantity for item in items),
+            "total": {"amount": str(carts.total_of(items))},
+            "items": lines,
+        }
+        return {"addToCart": {"__typename": "CartUpdated", "cart": kept}}
+
+    async def buy(self, variables: Answer, token: str) -> Answer:
+        customer, told = await self._customer(token), variables["input"]
+        purchase = Purchase(told["idempotencyKey"], payment_token=told["paymentToken"])
+        order = await orders.checkout(self._shop, customer, purchase)
+        items = await list_order_items(self._shop.database.reading, [order.id])
+        lines = [
+            {"title": item.title, "quantity": item.quantity, "unitPrice": {"amount": str(item.unit_price)}}
+            for item in items
+        ]
+        placed = {
+            "id": id_of(b"Order:", order.id),
+            "number": order.number,
+            "status": order.status,
+            "totalQuantity": order.total_quantity,
+            "total": {"amount": str(order.total)},
+            "items": lines,
+        }
+        return {"checkout": {"__typename": "OrderPlaced", "order": placed}}
+
+    async def _customer(self, token: str) -> Key:
+        speaker = self._shop.tokens.speaker_of(token)
+        viewer = await accounts.find_viewer(self._shop.database.reading, speaker.session_id)
+        if viewer is None or not viewer.session_alive or not viewer.user.is_active:
+            raise PermissionError
+        return viewer.user.id
+
+    async def _authors(self, keys: list[Key]) -> defaultdict[Key, list[Answer]]:
+        found: defaultdict[Key, list[Answer]] = defaultdict(list)
+        for book_id, author in await self._all(AUTHORS, ids=keys):
+            found[book_id].append(author)
+        return found
+
+    async def _ratings(self, keys: list[Key]) -> dict[Key, tuple[float | None, int]]:
+        return {key: (average, count) for key, average, count in await self._all(RATINGS, ids=keys)}
+
+    async def _genres(self, keys: set[Key]) -> dict[Key, Answer]:
+        return dict(await self._all(GENRES, ids=list(keys)))

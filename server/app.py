@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     cookie_path = prefix + ENDPOINT if settings.refresh_tokens_in_cookie else None
     sign_in = OAuth(shop, providers.configured(settings, shop.policy), cookie_path)
     readiness = Readiness(shop)
-    documents = Documents(introspection=settings.allows_introspection)
+    documents = Documents(introspection=settings.allows_introspection, compiled=settings.engine)
     endpoint = GraphQLEndpoint(shop, documents, settings.playground, cookie_path)
     routes: list[BaseRoute] = [
         Route("/", _home),

@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 8
     graphiql: bool | None = None
     introspection: bool | None = None
+    engine: bool = True
     cors_origins: Annotated[list[str], NoDecode] = []
     trusted_proxies: Annotated[list[str], NoDecode] = []
     rate_limit_storage: str = "memory"

@@ -21,13 +21,13 @@ async def test_a_book_deleted_after_the_line_that_names_it_was_read(
 
     def deleting_first(loaders: Loaders) -> Any:
         loader = real(loaders)
-        load = loader.batch_load_fn
+        question = loader._question
 
         async def delete_and_load(keys: list[Any]) -> Any:
             await postgres.execute("DELETE FROM books")
-            return await load(keys)
+            return await question(keys)
 
-        loader.batch_load_fn = delete_and_load
+        loader._question = delete_and_load
         return loader
 
     changed = cached_property(deleting_first)

@@ -11,6 +11,7 @@ from strawberry import UNSET
 
 from domain import stock
 from domain.validation import as_isbn, is_clean
+from graph.companions import along_with_books, unaccompanied
 from graph.context import Info
 from graph.faults import BadUserInput
 from graph.fields import column, field, input_shape, query, shape, vocabulary
@@ -20,7 +21,7 @@ from graph.listing import BookConnection, SortArgument, books_of
 from graph.money import Money
 from graph.nodes import Node, refetched
 from graph.pagination import After, Before, Connection, First, Last, Offset, argument
-from graph.questions import GENRE, Question, loaded
+from graph.questions import AUTHORS, GENRE, RATING, loaded
 from graph.reviews import (
     RatingBucket,
     RatingsArgument,
@@ -33,6 +34,7 @@ from persistence import catalog
 from persistence.catalog import Author as AuthorRow
 from persistence.catalog import Book as BookRow
 from persistence.catalog import Genre as GenreRow
+from persistence.companions import BookKey, find_accompanied
 from persistence.listing import BookList
 from persistence.listing import BookSort as Sorts
 from persistence.prebookings import Prebooking as PrebookingRow
@@ -49,10 +51,6 @@ Availability = vocabulary(
     LOW_STOCK="Few are left; the store decides how few.",
     OUT_OF_STOCK="None are left; it can be pre-booked.",
 )
-
-
-AUTHORS = Question(lambda loaders: loaders.authors_of_book, lambda book: book.id)
-RATING = Question(lambda loaders: loaders.rating_of_book, lambda book: book.id)
 
 
 @shape(of=BookRow)
@@ -249,13 +247,22 @@ class BookLookup:
 @query(public, Book | None)
 async def book(info: Info, by: Annotated[BookLookup, argument("The key to look the book up by.")]) -> BookRow | None:
     """One book, by any of its keys. `null` when the catalog has no such book."""
+    key, value = _named(by)
+    if value is None:
+        return None
+    along = along_with_books(info)
+    if key is BookKey.ID and not any(along):
+        return await info.context.loaders.book.load(value)
+    found = await find_accompanied(info.context.reading, key, value, along)
+    return unaccompanied(info, [found], along)[0] if found else None
+
+
+def _named(by: BookLookup) -> tuple[BookKey, Any]:
     if isinstance(by.id, str):
-        return await info.context.loaders.book.load(key_of("Book", by.id))
+        return BookKey.ID, key_of("Book", by.id)
     if by.isbn:
-        isbn = as_isbn(by.isbn)
-        return await catalog.find_book_by_isbn(info.context.reading, isbn) if isbn else None
-    slug = _slug(by.slug)
-    return await catalog.find_book_by_slug(info.context.reading, slug) if slug else None
+        return BookKey.ISBN, as_isbn(by.isbn)
+    return BookKey.SLUG, _slug(by.slug) or None
 
 
 @query(public, list[Genre])

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -42,6 +42,17 @@ class Loader(Generic[K, V]):
     async def load(self, key: K) -> V:
         [value] = await self._lists.load((key,))
         return value
+
+    def at_hand(self, keys: Iterable[K | None]) -> list[V | None] | None:
+        """In the order of the keys, where all of it is known; there is nothing for no key."""
+        found = self._found
+        try:
+            return [None if key is None else found[key] for key in keys]
+        except KeyError:
+            return None
+
+    def remember(self, answers: Mapping[K, V]) -> None:
+        self._found.update(answers)
 
     async def load_all(self, keys: Sequence[K]) -> list[V]:
         """In the order of the keys."""

@@ -1,12 +1,12 @@
 """Fields that are loaded: for all rows of a list at once."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import strawberry
 
-from graph.engine import Batch
+from graph.engine import Loaded
 from graph.faults import Vanished
 from graph.fields import described
 from graph.loaders import Loader, Loaders
@@ -29,13 +29,24 @@ class Question(Generic[K, V]):
     key: Callable[[Any], K | None]
 
     async def load(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None]:
-        keys = [self.key(row) for row in rows]
+        keys = list(map(self.key, rows))
         asked = [key for key in keys if key is not None]
         answers = await self.loader(context.loaders).load_all(asked) if asked else []
         if len(asked) == len(keys):
             return answers
         found = dict(zip(asked, answers, strict=True))
         return [None if key is None else found[key] for key in keys]
+
+    def at_hand(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None] | None:
+        return self.loader(context.loaders).at_hand(map(self.key, rows))
+
+    def came_along(self, info: strawberry.Info, answers: Mapping[K, V]) -> None:
+        """Answers that were read together with the rows."""
+        self.loader(info.context.loaders).remember(answers)
+
+    def is_asked(self, info: strawberry.Info) -> bool:
+        """Whether some field below asks it of the rows, as far as the executor tells."""
+        return self in getattr(info, "along", ())
 
 
 def loaded(
@@ -56,7 +67,7 @@ def loaded(
             resolve,
             description=described(then),
             graphql_type=graphql_type,
-            metadata={"batch": Batch(question.load, then)} | ({"length": length} if length else {}),
+            metadata={"loaded": Loaded(question, then)} | ({"length": length} if length else {}),
         )
 
     return declare
@@ -69,6 +80,8 @@ def there(row: V | None) -> V:
     return row
 
 
+AUTHORS = Question(lambda loaders: loaders.authors_of_book, lambda book: book.id)
+RATING = Question(lambda loaders: loaders.rating_of_book, lambda book: book.id)
 BOOK = Question(lambda loaders: loaders.book, lambda row: row.book_id)
 USER = Question(lambda loaders: loaders.user, lambda row: row.user_id)
 GENRE = Question(lambda loaders: loaders.genre, lambda row: row.genre_id)

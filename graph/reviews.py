@@ -20,6 +20,7 @@ from graph.questions import BOOK, USER, Question, loaded, there
 from persistence import reviews as rows
 from persistence.accounts import User as UserRow
 from persistence.catalog import Book as BookRow
+from persistence.pages import Slice
 from persistence.reviews import KEY_TYPES, ReviewList
 from persistence.reviews import Review as ReviewRow
 from persistence.reviews import ReviewSort as Sorts
@@ -112,7 +113,11 @@ async def reviews_of(
 ) -> Connection[ReviewRow]:
     kind = ListKind(f"reviews {wanted!r}", KEY_TYPES[wanted.sort])
     page = page_of(kind, first, after, last, before, offset)
-    slice_ = await rows.list_reviews(info.context.reading, wanted, page)
+    with_readers = USER.is_asked(info)
+    taken = await rows.list_reviews(info.context.reading, wanted, page, with_readers=with_readers)
+    if with_readers:
+        USER.came_along(info, {row.review.user_id: row.reader for _, row in taken.items})
+    slice_ = Slice([(position, row.review) for position, row in taken.items], taken.has_next, taken.has_previous)
 
     async def count() -> int:
         return await info.context.shop.counts.get(wanted, lambda: rows.count_reviews(info.context.reading, wanted))

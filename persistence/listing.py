@@ -28,7 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from persistence.catalog import BOOK, Book
+from persistence.catalog import BOOK
+from persistence.companions import ALONE, Accompanied, Along, accompanied, unpacking
 from persistence.database import Reading
 from persistence.models import Book as books
 from persistence.models import BookAuthor as book_authors
@@ -43,7 +44,7 @@ from persistence.pages import (
     Position,
     Slice,
     Sort,
-    keyed,
+    ordered,
     paged,
     take,
 )
@@ -315,23 +316,43 @@ def _ranked(shape: ListShape, page: PageShape) -> Select[Any]:
         ranked.c.id,
         page,
     ).cte("wanted")
-    order = (wanted.c.rank, wanted.c.id) if page.backward else (wanted.c.rank.desc(), wanted.c.id.desc())
-    return select(wanted.c.rank, wanted.c.id, *BOOK).join(books, books.id == wanted.c.id).order_by(*order)
+    return (
+        select(wanted.c.rank.label("sort_key"), wanted.c.id.label("sort_id"), *BOOK)
+        .join(books, books.id == wanted.c.id)
+        .order_by(*ordered(wanted.c.rank, wanted.c.id, BY_RANK, page))
+    )
+
+
+BY_RANK = Sort(literal_column("rank", Double()), descending=True)
 
 
 @lru_cache(maxsize=1000)
-def _page_query(shape: ListShape, page: PageShape) -> Query[tuple[Position, Book]]:
-    if shape.ranked:
-        return Query(_ranked(shape, page), keyed(Book), skewed=True)
-    sort = SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
+def _page_query(shape: ListShape, page: PageShape, along: Along) -> Query[tuple[Position, Accompanied]]:
+    sort = BY_RANK if shape.ranked else SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
+    statement = _ranked(shape, page) if shape.ranked else _sorted(shape, page, sort)
+    if any(along):
+        statement = accompanied(statement, along)
+        key, id_, *_ = statement.selected_columns
+        statement = statement.order_by(*ordered(key, id_, sort, page))
+    unpack = unpacking(along, before=2)
+    return Query(
+        statement,
+        lambda key, id_, *book: (Position(key, id_), unpack(key, id_, *book)),
+        skewed=shape.ranked or shape.skewed,
+    )
+
+
+def _sorted(shape: ListShape, page: PageShape, sort: Sort) -> Select[Any]:
     figures = FIGURES.get(shape.sort)
     id_ = figures.book_id if figures else books.id  # the one that stands beside the key in its index
-    statement = select(sort.key, id_, *BOOK).select_from(books).where(*conditions(shape))
+    statement = (
+        select(sort.key.label("sort_key"), id_.label("sort_id"), *BOOK).select_from(books).where(*conditions(shape))
+    )
     if figures:
         statement = statement.join(figures, figures.book_id == books.id)
     if shape.sort is StockroomSort.SCARCEST:
         statement = statement.outerjoin(_waiting, _waiting.c.book_id == books.id)
-    return Query(paged(statement, sort, id_.expression, page), keyed(Book), skewed=shape.skewed)
+    return paged(statement, sort, id_.expression, page)
 
 
 @lru_cache(maxsize=1000)
@@ -354,8 +375,8 @@ _ANY_MATCH: Query[int] = Query(
 )
 
 
-async def list_books(reading: Reading, wanted: BookList, page: Page) -> Slice[Book]:
-    return await take(reading, _page_query(wanted.shape, page.shape), page, **wanted.parameters)
+async def list_books(reading: Reading, wanted: BookList, page: Page, along: Along = ALONE) -> Slice[Accompanied]:
+    return await take(reading, _page_query(wanted.shape, page.shape, along), page, **wanted.parameters)
 
 
 async def count_books(reading: Reading, wanted: BookList) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Integer, Numeric, Select, Uuid, bindparam, tuple_
+from sqlalchemy import ColumnElement, Integer, Numeric, Select, UnaryExpression, Uuid, bindparam, tuple_
 
 from persistence.database import Reading
 from persistence.query import Query
@@ -101,13 +101,19 @@ def paged(
         select = select.where(place < bound("after") if sort.descending else place > bound("after"))
     if shape.before:
         select = select.where(place > bound("before") if sort.descending else place < bound("before"))
-    if sort.descending is shape.backward:
-        select = select.order_by(key.asc(), id_column.asc())
-    else:
-        select = select.order_by(key.desc(), id_column.desc())
+    select = select.order_by(*ordered(key, id_column, sort, shape))
     if shape.offset:
         select = select.offset(bindparam("offset", type_=Integer()))
     return select.limit(bindparam("limit", type_=Integer()))
+
+
+def ordered(
+    key: ColumnElement[Any], id_column: ColumnElement[uuid.UUID], sort: Sort, shape: PageShape
+) -> tuple[UnaryExpression[Any], UnaryExpression[Any]]:
+    """The order in which a page is read; one from the end is turned round later."""
+    if sort.descending is shape.backward:
+        return key.asc(), id_column.asc()
+    return key.desc(), id_column.desc()
 
 
 def keyed(row: Callable[..., T]) -> Callable[..., tuple[Position, T]]:

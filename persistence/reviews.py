@@ -20,15 +20,17 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
+from persistence.accounts import USER, User
 from persistence.database import Reading, Transaction
 from persistence.orders import STANDS
-from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
+from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, ordered, paged, take
 from persistence.pairs import PAIRS, Pair, paired, parameters
 from persistence.query import Query
 
@@ -52,6 +54,13 @@ class Review:
     @property
     def purchase(self) -> Pair:
         return self.user_id, self.book_id
+
+
+class Reviewed(NamedTuple):
+    """A review, with who wrote it where that was asked for."""
+
+    review: Review
+    reader: User | None
 
 
 @dataclass(slots=True)
@@ -187,10 +196,21 @@ def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=500)
-def _page_query(shape: ListShape, page: PageShape) -> Query[tuple[Position, Review]]:
+def _page_query(shape: ListShape, page: PageShape, with_readers: bool) -> Query[tuple[Position, Reviewed]]:
     sort = SORTS[shape.sort]
-    statement: Select[Any] = select(sort.key, _review.id, *REVIEW).where(*_conditions(shape))
-    return Query(paged(statement, sort, _review.id.expression, page), keyed(Review))
+    columns = (sort.key.label("sort_key"), _review.id.label("sort_id"), *REVIEW)
+    statement: Select[Any] = paged(select(*columns).where(*_conditions(shape)), sort, _review.id.expression, page)
+    if with_readers:
+        reviews = statement.subquery("page")
+        reader = select(*USER).where(models.User.id == reviews.c.user_id).offset(_fence).lateral("reader")
+        order = ordered(reviews.c.sort_key, reviews.c.sort_id, sort, page)
+        statement = select(*reviews.c, *reader.c).join_from(reviews, reader, true()).order_by(*order)
+    return Query(statement, keyed(_reviewed))
+
+
+def _reviewed(*columns: Any) -> Reviewed:
+    own = columns[: len(REVIEW)]
+    return Reviewed(Review(*own), User(*columns[len(REVIEW) :]) if len(columns) > len(REVIEW) else None)
 
 
 @lru_cache(maxsize=100)
@@ -199,8 +219,10 @@ def _count_query(shape: ListShape) -> Query[int]:
     return Query(select(func.count()).select_from(some), int)
 
 
-async def list_reviews(reading: Reading, wanted: ReviewList, page: Page) -> Slice[Review]:
-    return await take(reading, _page_query(wanted.shape, page.shape), page, **wanted.parameters)
+async def list_reviews(
+    reading: Reading, wanted: ReviewList, page: Page, *, with_readers: bool = False
+) -> Slice[Reviewed]:
+    return await take(reading, _page_query(wanted.shape, page.shape, with_readers), page, **wanted.parameters)
 
 
 async def count_reviews(reading: Reading, wanted: ReviewList) -> int:

@@ -1,7 +1,7 @@
 """GraphQL compiled: each document once, into functions that answer it. Knows Strawberry, and nothing of any shop."""
 
-from graph.engine.batches import Batch
+from graph.engine.batches import Batch, Loaded
 from graph.engine.engine import Engine
 from graph.engine.plan import NotSpoken, Outcome, Plan
 
-__all__ = ["Batch", "Engine", "NotSpoken", "Outcome", "Plan"]
+__all__ = ["Batch", "Engine", "Loaded", "NotSpoken", "Outcome", "Plan"]

@@ -1,20 +1,28 @@
 """Fields that are got for many parents at once."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-METADATA = "batch"
-"""Where a Strawberry field keeps its `Batch`."""
+METADATA = "loaded"
+"""Where a Strawberry field keeps that it is `Loaded`."""
+
+
+class Batch(Protocol):
+    """What is loaded for many parents in one go, in their order; a failure stands as an exception."""
+
+    async def load(self, parents: Sequence[Any], context: Any) -> Sequence[Any]: ...
+
+    def at_hand(self, parents: Sequence[Any], context: Any) -> Sequence[Any] | None:
+        """What would be loaded, where all of it is there already and nothing of it has failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """How a field's values come for all parents in one go, in the order of the parents; a failure stands as an exception.
+class Loaded:
+    """How a field is got. Fields of one batch beside each other share what it loads; `then` makes each one's value of it.
 
-    Fields with the same `load` beside each other share what it loads. `then` makes the value out of what was loaded for a parent.
+    Whoever resolves a field above it finds the batch in `info.along`, and may get what it loads along with the parents.
     """
 
-    load: Callable[[Sequence[Any], Any], Awaitable[Sequence[Any]]]
-    """Called with the parents and the context of the request."""
+    batch: Batch
     then: Callable[[Any], Any]

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
@@ -21,9 +22,10 @@ from graphql.execution.collect_fields import (
 from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 
+from graph.engine.batches import Batch
 from graph.engine.failures import FieldPlaces, Places
 from graph.engine.run import Run
-from graph.engine.shapes import Jobs, Shape, shape_of
+from graph.engine.shapes import Jobs, Listing, Object, Shape, shape_of
 from graph.engine.sources import Batched, Source, source_of
 from graph.engine.swift import Swift, written
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from graph.engine.plan import Plan
 
 Values = Sequence[Any]
+Row = dict[str, Any]
+MOST_SWIFT = 8
+"""Functions for one selection, one for each set of what is at hand."""
 
 
 class Field:
@@ -61,12 +66,52 @@ class Field:
     def inline(self) -> bool:
         return not self.source.deferred and self.shape.inline
 
-    def fill(self, rows: list[dict[str, Any]], values: Values, places: Places, run: Run, jobs: Jobs) -> None:
+    @cached_property
+    def along(self) -> frozenset[Batch]:
+        """What is loaded for the objects that this field leads to."""
+        return frozenset(_along(self.shape))
+
+    def fill(self, rows: list[Row], values: Values, places: Places, run: Run, jobs: Jobs) -> None:
         """Completes the field's values, and puts each into its row."""
         own = FieldPlaces(places, self.key, self.order, self.nullable)
         key = self.key
         for row, value in zip(rows, self.shape.complete(values, own, run, jobs), strict=True):
             row[key] = value
+
+
+class Group:
+    """Deferred fields that are got together."""
+
+    def __init__(self, fields: list[Field]) -> None:
+        self.fields = fields
+        source = fields[0].source
+        self._source = source if isinstance(source, Batched) else None
+
+    def at_hand(self, parents: Values, run: Run) -> Values | None:
+        """What is loaded for the fields, where it is there already."""
+        return self._source.batch.at_hand(parents, run.context) if self._source else None
+
+    def fill(self, fields: list[Field], loaded: Values, rows: list[Row], places: Places, run: Run, jobs: Jobs) -> None:
+        for field in fields:
+            assert isinstance(field.source, Batched)
+            field.fill(rows, field.source.made(loaded), places, run, jobs)
+
+    async def fill_later(self, parents: Values, rows: list[Row], places: Places, run: Run) -> None:
+        jobs: Jobs = []
+        if self._source:
+            loaded = await self._source.loaded(parents, run)
+            run.failures.a_moment_later()
+            self.fill(self.fields, loaded, rows, places, run, jobs)
+        else:
+            [field] = self.fields
+            values = await field.source.later(field, parents, run)
+            run.failures.a_moment_later()
+            field.fill(rows, values, places, run, jobs)
+        await all_done(jobs)
+
+
+Hand = dict[Group, Values]
+"""What groups have at hand."""
 
 
 class Selection:
@@ -78,66 +123,76 @@ class Selection:
 
     def __init__(self, fields: list[Field], *, once: bool = False) -> None:
         self.fields = fields
-        self._once = once
-        self.swift_fields = [field for field in fields if field.inline]
+        self.plain = [field for field in fields if field.inline]
+        self.inline = len(self.plain) == len(fields)
         self._nested = [field for field in fields if not field.inline and not field.source.deferred]
-        self._deferred = _grouped([field for field in fields if field.source.deferred])
-        self.inline = len(self.swift_fields) == len(fields)
+        self._groups = _grouped([field for field in fields if field.source.deferred])
+        self._once = once
         self._seen = False
-        self._swift: Swift | None = None
+        self._swift: dict[tuple[Group, ...], Swift] = {}
 
-    def complete(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[dict[str, Any]]:
+    def complete(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[Row]:
         """A row for each parent. What has to be waited for joins the jobs, and is put into the rows later."""
         if not parents:
             return []
-        rows = self._rows(parents, places, run, jobs)
+        hand: Hand = {}
+        for group in self._groups:
+            if (loaded := group.at_hand(parents, run)) is not None:
+                hand[group] = loaded
+        rows = self._swiftly(parents, hand, run)
+        if rows is None:
+            rows = self._carefully(parents, places, run, jobs)
+            left = {group: group.fields for group in hand}
+        else:
+            left = {group: [field for field in group.fields if not field.shape.inline] for group in hand}
+        for group, fields in left.items():
+            group.fill(fields, hand[group], rows, places, run, jobs)
         for field in self._nested:
             field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
-        for fields in self._deferred:
-            jobs.append(_fill_later(fields, parents, rows, places, run))
+        for group in self._groups:
+            if group not in hand:
+                jobs.append(group.fill_later(parents, rows, places, run))
         return rows
 
-    def _rows(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[dict[str, Any]]:
-        if (
-            self._swift is None and self._seen and not self._once
-        ):  # writing and compiling takes longer than answering once
-            self._swift = written(self)
-        self._seen = True
-        if self._swift is not None:
-            with contextlib.suppress(Exception):  # something is wrong: what and where, the careful way finds out
-                return self._swift(parents, run)
-        rows: list[dict[str, Any]] = [dict.fromkeys(field.key for field in self.fields) for _ in parents]
-        for field in self.swift_fields:
+    def _swiftly(self, parents: Values, hand: Hand, run: Run) -> list[Row] | None:
+        """`None` where something is not as it should be: what and where, the careful way finds out."""
+        if self._once or not self._seen:  # writing and compiling takes longer than answering once
+            self._seen = True
+            return None
+        groups = tuple(hand)
+        swift = self._swift.get(groups)
+        if swift is None:
+            if len(self._swift) >= MOST_SWIFT:
+                return None
+            swift = self._swift[groups] = written(self, groups)
+        with contextlib.suppress(Exception):
+            return swift(parents, run, *hand.values())
+        return None
+
+    def _carefully(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[Row]:
+        rows: list[Row] = [dict.fromkeys(field.key for field in self.fields) for _ in parents]
+        for field in self.plain:
             field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
         return rows
 
 
-def _grouped(fields: list[Field]) -> list[list[Field]]:
+def _along(shape: Shape) -> Iterator[Batch]:
+    while isinstance(shape, Listing):
+        shape = shape.item
+    for field in shape.selection.fields if isinstance(shape, Object) else ():
+        if isinstance(field.source, Batched):
+            yield field.source.batch
+        elif not field.source.deferred:
+            yield from _along(field.shape)
+
+
+def _grouped(fields: list[Field]) -> list[Group]:
     """Those that share what is loaded, together."""
     groups: dict[Any, list[Field]] = {}
     for field in fields:
         source = field.source
-        groups.setdefault(source.batch.load if isinstance(source, Batched) else field, []).append(field)
-    return list(groups.values())
-
-
-async def _fill_later(
-    fields: list[Field], parents: Values, rows: list[dict[str, Any]], places: Places, run: Run
-) -> None:
-    jobs: Jobs = []
-    first = fields[0].source
-    if isinstance(first, Batched):
-        loaded = await first.loaded(parents, run)
-        run.failures.a_moment_later()
-        for field in fields:
-            assert isinstance(field.source, Batched)
-            field.fill(rows, field.source.made(loaded), places, run, jobs)
-    else:
-        [field] = fields
-        values = await first.later(field, parents, run)
-        run.failures.a_moment_later()
-        field.fill(rows, values, places, run, jobs)
-    await all_done(jobs)
+        groups.setdefault(source.batch if isinstance(source, Batched) else field, []).append(field)
+    return list(map(Group, groups.values()))
 
 
 async def all_done(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:

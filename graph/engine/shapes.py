@@ -74,6 +74,8 @@ class Leaf(_Shape):
     def __init__(self, field: "Field", type_: GraphQLLeafType, *, required: bool) -> None:
         super().__init__(field, required=required)
         self.type = type_
+        self.known: set[type] = set()
+        """Classes whose values have been serialized."""
 
     def complete(self, values: Values, places: Places, run: "Run", jobs: Jobs) -> list[Any]:
         return [self._completed(value, index, places, run) for index, value in enumerate(values)]

@@ -12,7 +12,7 @@ from strawberry.extensions.field_extension import build_field_extension_resolver
 from strawberry.types.field import StrawberryField
 
 from graph.engine.arguments import Arguments
-from graph.engine.batches import METADATA, Batch
+from graph.engine.batches import METADATA, Loaded
 
 if TYPE_CHECKING:
     from graph.engine.run import Run
@@ -86,12 +86,13 @@ class Call:
 
 
 class Batched:
-    """What a `Batch` loads."""
+    """What is loaded for all parents at once."""
 
     deferred = True
 
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+    def __init__(self, loaded: Loaded) -> None:
+        self.batch = loaded.batch
+        self.then = loaded.then
 
     def now(self, field: "Field", parents: Values, run: "Run") -> Values:
         raise NotImplementedError
@@ -106,7 +107,7 @@ class Batched:
             return [error] * len(parents)
 
     def made(self, loaded: Values) -> Values:
-        then = self.batch.then
+        then = self.then
         return _each(lambda value: value if isinstance(value, Exception) else then(value), loaded)
 
 
@@ -168,9 +169,9 @@ def source_of(schema: Schema, definition: GraphQLField, node: FieldNode, *, hide
     if node.name.value == "__typename":
         return Typename()
     field: StrawberryField = definition.extensions["strawberry-definition"]
-    batch = field.metadata.get(METADATA)
-    if isinstance(batch, Batch) and not field.extensions:
-        return Batched(batch)
+    loaded = field.metadata.get(METADATA)
+    if isinstance(loaded, Loaded) and not field.extensions:
+        return Batched(loaded)
     if field.is_basic_field and field.default_resolver is getattr and field.python_name.isidentifier():
         return Attribute(field.python_name)
     return Call(field, Arguments(schema, field, definition, node, hide_suggestions=hide_suggestions))

@@ -4,20 +4,20 @@ It raises whatever it meets that is not as it should be; the careful way then fi
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphql import Undefined
+from graphql import GraphQLEnumType, Undefined
 from graphql.pyutils import is_awaitable
 
 from graph.engine.shapes import Leaf, Listing, Object, Shape
-from graph.engine.sources import Attribute, Call, Typename
+from graph.engine.sources import Attribute, Batched, Call, Typename
 
 if TYPE_CHECKING:
     from graph.engine.run import Run
-    from graph.engine.selections import Field, Selection
+    from graph.engine.selections import Field, Group, Selection
 
-Swift = Callable[[Sequence[Any], "Run"], list[dict[str, Any]]]
+Swift = Callable[..., list[dict[str, Any]]]
 """The rows of some parents."""
 
 UNFIT = {
@@ -34,25 +34,36 @@ class Deviation(Exception):
     """Something is not as it should be."""
 
 
-def written(selection: "Selection") -> Swift:
-    writer = _Writer()
+def written(selection: "Selection", groups: Sequence["Group"]) -> Swift:
+    """The function takes what the groups have at hand after the parents and the run."""
+    hands = [f"hand{number}" for number in range(len(groups))]
+    loaded = {
+        field: f"loaded{number}" for number, group in enumerate(groups) for field in group.fields if field.shape.inline
+    }
+    each = [f"loaded{number}" for number in range(len(groups))]
+    writer = _Writer(["parents", "run", *hands], loaded)
     writer.line("rows = []")
-    writer.line("for parent in parents:")
-    with_rows = writer.selection(selection, "parent", 1)
-    writer.line(f"rows.append({with_rows})", 1)
+    looped = (
+        f"for parent, {', '.join(each)} in zip(parents, {', '.join(hands)}):" if groups else "for parent in parents:"
+    )
+    writer.line(looped)
+    row = writer.selection(selection, "parent", 1)
+    writer.line(f"rows.append({row})", 1)
     writer.line("return rows")
     return writer.function()
 
 
 class _Writer:
-    def __init__(self) -> None:
+    def __init__(self, parameters: Sequence[str], loaded: Mapping["Field", str]) -> None:
+        self._parameters = parameters
+        self._loaded = loaded
         self._names: dict[str, Any] = {}
         self._head: list[str] = []
         self._body: list[str] = []
         self._count = 0
 
     def function(self) -> Swift:
-        source = "\n".join(["def swift(parents, run):", *self._head, *self._body])
+        source = "\n".join([f"def swift({', '.join(self._parameters)}):", *self._head, *self._body])
         exec(compile(source, "<swift>", "exec"), self._names)  # noqa: S102  # written here, of names made here
         swift: Swift = self._names["swift"]
         return swift
@@ -62,7 +73,11 @@ class _Writer:
 
     def selection(self, selection: "Selection", parent: str, depth: int) -> str:
         """Writes what comes before, and tells the expression that is the row."""
-        told = {field: self._field(field, parent, depth) for field in selection.swift_fields}
+        told = {
+            field: self._field(field, parent, depth)
+            for field in selection.fields
+            if field.inline or field in self._loaded
+        }
         return "{" + ", ".join(f"{field.key!r}: {told.get(field)}" for field in selection.fields) + "}"
 
     def _field(self, field: "Field", parent: str, depth: int) -> str:
@@ -73,6 +88,8 @@ class _Writer:
         return self._value(field.shape, value, depth)
 
     def _source(self, field: "Field", parent: str) -> str:
+        if isinstance(field.source, Batched):
+            return f"{self._bound(field.source.then)}({self._loaded[field]})"
         if isinstance(field.source, Attribute):
             return f"{parent}.{field.source.name}"
         assert isinstance(field.source, Call)
@@ -103,9 +120,14 @@ class _Writer:
         return done
 
     def _leaf(self, shape: Leaf, value: str, depth: int) -> str:
-        unfit = UNFIT.get(shape.type.name)
-        serialized = f"{value} = {self._bound(_serialized(shape))}({value})"
-        self.line(f"if {unfit.format(value)}: {serialized}" if unfit else serialized, depth)
+        looked_at = f"{value} = {self._bound(_looked_at(shape))}({value})"
+        if shape.type.name in UNFIT:
+            self.line(f"if {UNFIT[shape.type.name].format(value)}: {looked_at}", depth)
+        elif isinstance(shape.type, GraphQLEnumType):
+            self.line(f"{value} = {self._bound(_Names(shape))}[{value}]", depth)
+        else:
+            self.line(f"if {value}.__class__ not in {self._bound(shape.known)}: {looked_at}", depth)
+            self.line(f"else: {value} = {self._bound(shape.serialized)}({value})", depth)
         return value
 
     def _unless_null(self, required: bool, value: str, done: str, depth: int) -> int:
@@ -127,19 +149,31 @@ class _Writer:
         return name
 
 
-def _serialized(shape: Leaf) -> Callable[[Any], Any]:
-    serialized, required = shape.serialized, shape.required
-
+def _looked_at(shape: Leaf) -> Callable[[Any], Any]:
     def swiftly(value: Any) -> Any:
         if value is None or value is Undefined:
-            if required:
+            if shape.required:
                 raise Deviation
             return None
         if isinstance(value, Exception) or is_awaitable(value):
             raise Deviation
-        return serialized(value)
+        serialized = shape.serialized(value)
+        shape.known.add(value.__class__)
+        return serialized
 
     return swiftly
+
+
+class _Names(dict[Any, Any]):
+    """The names of an enum's values; each is looked up once."""
+
+    def __init__(self, shape: Leaf) -> None:
+        super().__init__()
+        self._look = _looked_at(shape)
+
+    def __missing__(self, value: Any) -> Any:
+        name = self[value] = self._look(value)
+        return name
 
 
 def _items(shape: Listing) -> Callable[[Any], Any]:

@@ -13,7 +13,7 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import FieldExtension
 
-from graph.engine import Batch
+from graph.engine import Loaded
 
 
 class Trouble(Exception):
@@ -126,20 +126,29 @@ class Tripling(FieldExtension):
         return 3 * next_(source, info, **given)
 
 
-async def _weigh(rows: Sequence[Row], context: World) -> list[Any]:
-    await asyncio.sleep(0)
-    if context.has_trouble("weighing"):
-        raise Trouble("nothing can be weighed")
-    return [Trouble("too heavy") if context.has_trouble("weight", row.number) else row.number for row in rows]
+class Scales:
+    """Weighs many things at once, and knows at once what weighs little."""
+
+    async def load(self, parents: Sequence[Row], context: World) -> Sequence[Any]:
+        await asyncio.sleep(0)
+        if context.has_trouble("weighing"):
+            raise Trouble("nothing can be weighed")
+        return [Trouble("too heavy") if context.has_trouble("weight", row.number) else row.number for row in parents]
+
+    def at_hand(self, parents: Sequence[Row], context: World) -> Sequence[Any] | None:
+        return [row.number for row in parents] if not context.troubled and parents[0].number < 3 else None
+
+
+SCALES = Scales()
 
 
 def _batched(then: Callable[[Any], Any], returned: Any) -> Any:
     async def resolve(self: Row, info: strawberry.Info) -> Any:
-        [loaded] = await _weigh([self], info.context)
+        [loaded] = await SCALES.load([self], info.context)
         return loaded if isinstance(loaded, Exception) else then(loaded)
 
     resolve.__annotations__["return"] = returned
-    return strawberry.field(resolve, metadata={"batch": Batch(_weigh, then)})
+    return strawberry.field(resolve, metadata={"loaded": Loaded(SCALES, then)})
 
 
 def _fussy(weight: int) -> int | None:

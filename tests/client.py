@@ -11,6 +11,8 @@ from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXAsyncTransport
 from starlette.types import ASGIApp
 
+from tests.secrecy import HOOKS
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -56,16 +58,17 @@ class Visitor:
                 return Reply(error.data, error.errors or [])
 
     def _transport(self) -> HTTPXAsyncTransport:
-        if isinstance(self._app, str):
-            return HTTPXAsyncTransport(f"{self._app}/graphql", headers=self._headers, timeout=30)
-        return HTTPXAsyncTransport(
-            "http://shop.test/graphql", headers=self._headers, transport=_from_anywhere(self._app), timeout=30
-        )
+        return HTTPXAsyncTransport(f"{self._address}/graphql", **self._details)
 
     def http(self) -> httpx2.AsyncClient:
         """For what GraphQL clients never send."""
-        if isinstance(self._app, str):
-            return httpx2.AsyncClient(base_url=self._app, headers=self._headers, timeout=30)
-        return httpx2.AsyncClient(
-            base_url="http://shop.test", headers=self._headers, transport=_from_anywhere(self._app), timeout=30
-        )
+        return httpx2.AsyncClient(base_url=self._address, **self._details)
+
+    @property
+    def _address(self) -> str:
+        return self._app if isinstance(self._app, str) else "http://shop.test"
+
+    @property
+    def _details(self) -> dict[str, Any]:
+        transport = None if isinstance(self._app, str) else _from_anywhere(self._app)
+        return {"headers": self._headers, "transport": transport, "timeout": 30, "event_hooks": HOOKS}

@@ -19,6 +19,8 @@ from server.embedded import embedded
 from server.migrating import migrate
 from server.settings import Environment, Settings
 from tests.client import Visitor
+from tests.secrecy import pytest_runtest_makereport as pytest_runtest_makereport
+from tests.secrecy import pytest_runtest_setup as pytest_runtest_setup
 
 hypothesis.settings.register_profile("ci", derandomize=True)  # what CI says depends on the change alone
 if os.environ.get("CI"):
@@ -63,7 +65,7 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
         sweep_every_seconds=3600,
         worker=False,
         rate_limit_burst=1_000_000_000,  # tests ask faster than any caller may
-        log_level="error",
+        log_level="debug",
     )
 
 

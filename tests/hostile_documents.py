@@ -14,6 +14,8 @@ BOMBS = {
     "fragments that double 12 times": _chain(12, "...NEXT ...NEXT", "__typename"),
     "fragments that double 24 times": _chain(24, "...NEXT ...NEXT", "__typename"),
     "fragments that double 28 times": _chain(28, "...NEXT ...NEXT", "__typename"),
+    "fragments that double 24 times, which nobody spreads": "{ __typename } "
+    + _chain(24, "...NEXT ...NEXT", "__typename").removeprefix("{ ...f0 } "),
     "more fragments than may be": _chain(30, "...NEXT ...NEXT", "__typename"),
     "fragments that go deeper, twice each": _chain(
         20, "node(id: 1) { ...NEXT } nodes(ids: []) { ...NEXT }", "__typename"

@@ -56,6 +56,15 @@ async def until_settled(postgres: asyncpg.Connection) -> list[tuple[str, str]]:
     return await fates(postgres)
 
 
+async def until_tried(postgres: asyncpg.Connection, times: int) -> None:
+    """Comes back when some letter has been tried this often, in vain."""
+    for _ in range(1000):  # looks, whatever the event loop's clock says meanwhile
+        if (await postgres.fetchval("SELECT max(attempts) FROM letters") or 0) >= times:
+            return
+        await asyncio.sleep(0.02)
+    raise TimeoutError
+
+
 def parts(letter: EmailMessage) -> tuple[str, str]:
     """The plain text and the HTML."""
     assert letter.get_content_type() == "multipart/alternative"

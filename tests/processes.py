@@ -13,6 +13,7 @@ import httpx2
 
 from server.settings import Settings
 from tests.client import Visitor
+from tests.secrecy import found_in
 
 BOOKSTORE = Path(sys.executable).with_name("bookstore")
 
@@ -35,7 +36,10 @@ class Server:
 
 @asynccontextmanager
 async def serving(settings: Settings, folder: Path, *options: str, **more: str) -> AsyncIterator[Server]:
-    """`bookstore serve` on the tests' database, which takes the tests' tokens. `more` are settings by their names."""
+    """`bookstore serve` on the tests' database, which takes the tests' tokens and tells no secrets in its log.
+
+    `more` are settings by their names.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -46,6 +50,7 @@ async def serving(settings: Settings, folder: Path, *options: str, **more: str) 
         "PUBLIC_URL": settings.issuer,
         "SWEEP_EVERY_SECONDS": "3600",
         "WORKER": "false",
+        "LOG_LEVEL": "debug",
     }
     path = folder / f"server-{port}.log"
     with path.open("wb") as log:
@@ -67,6 +72,7 @@ async def serving(settings: Settings, folder: Path, *options: str, **more: str) 
     finally:
         if process.returncode is None:
             await server.dies()
+    assert found_in(path.read_text("utf-8")) == [], "the log tells secrets"
 
 
 def _inherited() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A mail server of the tests' own, with moods: it takes letters, puts them off, refuses them, or says nothing."""
+"""A mail server of the tests' own, with moods: it takes letters, puts them off, refuses them, hangs, dawdles or dies."""
 
 import asyncio
 import datetime as dt
@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from cryptography import x509
@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+from tests.clock import let_pass
 
 
 @dataclass(slots=True)
@@ -38,6 +40,19 @@ class Mailbox:
     """To whom letters were handed in, whether they were taken or not."""
     gate: asyncio.Event | None = None
     """Letters that are handed in wait until it is opened."""
+    silent_to: set[str] = field(default_factory=set)
+    """Recipients that it never says anything about."""
+    never_says: str | None = None
+    """How the answer begins that it never gives."""
+    never_ends: str | None = None
+    """How the answer begins that it has more and more to add to."""
+    on_hold: list[str] = field(default_factory=list)
+    """What it does not say, or not to the end."""
+    takes: float = 0
+    """Seconds that each answer takes, on the event loop's clock."""
+    drips: bool = False
+    dies: Literal["in a letter", "after a letter"] | None = None
+    deaths: int = 0
 
     @property
     def url(self) -> str:
@@ -45,6 +60,12 @@ class Mailbox:
 
     def to(self, address: str) -> list[EmailMessage]:
         return [letter for letter in self.letters if address in str(letter["To"])]
+
+    async def hold(self, what: str) -> None:
+        """Until the other end has gone."""
+        await asyncio.sleep(0.05)  # in which who has just connected begins to wait
+        self.on_hold.append(what)
+        await asyncio.Event().wait()
 
     async def until(self, count: int, place: list[Any] | None = None) -> None:
         """Comes back when this many letters have arrived, or got to another place."""
@@ -69,6 +90,8 @@ class _Doorman:
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        if address in self._mailbox.silent_to:
+            await self._mailbox.hold(address)
         answers = self._mailbox.on_recipient
         if answer := answers.get(address) or answers.get("*"):
             self._mailbox.turned_away.append(address)
@@ -81,6 +104,8 @@ class _Doorman:
         mailbox.on_their_way.append(envelope.rcpt_tos[0])
         if mailbox.gate:
             await mailbox.gate.wait()
+        if mailbox.dies == "after a letter":
+            await _die(mailbox, server)
         if mailbox.on_data:
             mailbox.turned_away.append(envelope.rcpt_tos[0])
             return mailbox.on_data
@@ -90,6 +115,48 @@ class _Doorman:
         mailbox.encrypted.append(server.transport.get_extra_info("sslcontext") is not None)
         mailbox.letters.append(email.message_from_bytes(raw, policy=email.policy.default))
         return "250 Taken"
+
+
+class _Server(SMTP):
+    """Answers in the mood that its mailbox is in."""
+
+    def __init__(self, mailbox: Mailbox, **more: Any) -> None:
+        super().__init__(_Doorman(mailbox), enable_SMTPUTF8=True, **more)
+        self._mailbox = mailbox
+
+    async def push(self, status: str | bytes) -> None:
+        mailbox, answer = self._mailbox, status if isinstance(status, str) else status.decode()
+        if mailbox.never_says and answer.startswith(mailbox.never_says):
+            await mailbox.hold(answer)
+        if mailbox.takes and answer[3] == " ":  # its last line
+            let_pass(mailbox.takes)
+            await asyncio.sleep(0.02)
+        if mailbox.never_ends and answer.startswith(mailbox.never_ends):
+            await self._go_on_and_on(answer)
+        if mailbox.drips:
+            await self._drip(answer)
+        else:
+            await super().push(answer)
+        if mailbox.dies == "in a letter" and answer.startswith("354"):
+            await self._reader.readline()
+            await _die(mailbox, self)
+
+    async def _drip(self, answer: str) -> None:
+        for byte in f"{answer}\r\n".encode():
+            self._writer.write(bytes([byte]))
+            await asyncio.sleep(0.001)
+
+    async def _go_on_and_on(self, answer: str) -> None:
+        self._mailbox.on_hold.append(answer)
+        while True:
+            self._writer.write(f"{answer[:3]}-and so on\r\n".encode())
+            await asyncio.sleep(0.05)
+
+
+async def _die(mailbox: Mailbox, server: SMTP) -> None:
+    mailbox.deaths += 1
+    server._writer.transport.abort()
+    await asyncio.Event().wait()
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:
@@ -129,9 +196,8 @@ async def mail_server(
     def protocol() -> SMTP:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that passwords may travel in the clear: whether they do is tested
-            return SMTP(
-                _Doorman(mailbox),
-                enable_SMTPUTF8=True,
+            return _Server(
+                mailbox,
                 tls_context=None if from_the_start else tls,
                 authenticator=authenticate if password is not None else None,
                 auth_required=password is not None,

@@ -23,13 +23,9 @@ FAREWELL_TIMEOUT = 2.0  # seconds
 
 
 class SmtpOffice:
-    def __init__(
-        self, relay: Relay, our_name: str, step_timeout: float = STEP_TIMEOUT, whole_timeout: float = WHOLE_TIMEOUT
-    ) -> None:
+    def __init__(self, relay: Relay, our_name: str) -> None:
         self._relay = relay
         self._our_name = our_name
-        self._step_timeout = step_timeout
-        self._whole_timeout = whole_timeout
         self._tls = ssl.create_default_context()
         if relay.is_local:  # this machine's own mail server mostly has a certificate that it gave itself
             self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
@@ -40,7 +36,7 @@ class SmtpOffice:
     async def send(self, message: EmailMessage) -> None:
         client = self._client()
         try:
-            async with asyncio.timeout(self._whole_timeout):
+            async with asyncio.timeout(WHOLE_TIMEOUT):
                 await client.connect()
                 await client.send_message(message)
         except (SMTPRecipientsRefused, SMTPDataError, SMTPNotSupported) as error:
@@ -63,7 +59,7 @@ class SmtpOffice:
             use_tls=relay.tls,
             start_tls=False if relay.tls else relay.must_encrypt or None,  # None: where it is offered
             tls_context=self._tls,
-            timeout=self._step_timeout,
+            timeout=STEP_TIMEOUT,
         )
 
 

@@ -5,11 +5,9 @@ import os
 import sys
 import threading
 import unicodedata
-from typing import Literal
 
 import asyncpg
 import pytest
-from argon2 import PasswordHasher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,38 +16,11 @@ from domain.errors import Busy, InvalidCredentials, Rule
 from domain.passwords import MAX_LENGTH, MAX_WAITING, NICENESS, THREADS, Passwords, check_password, common_passwords
 from domain.shop import Shop
 from domain.validation import Checker
-from tests.client import Visitor
 from tests.factories import PASSWORD, PASSWORD_HASH, add_member
-from tests.sessions import LOGIN
+from tests.hashers import Gated, Quick
 
 TODAYS = "$argon2id$v=19$m=65536,t=3,p=4$"
 EMAIL = "anna@example.com"
-
-
-class Quick(PasswordHasher):
-    """Hashes with next to no work."""
-
-    def __init__(self) -> None:
-        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
-
-
-class Gated(Quick):
-    """Verifies only once the gate is open, and counts how many stand before it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Event()
-        self.inside = self.most = 0
-        self._lock = threading.Lock()
-
-    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
-        with self._lock:
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-        self.gate.wait(30)
-        with self._lock:
-            self.inside -= 1
-        return super().verify(hash, password)
 
 
 def _broken(password: str, *personal: str) -> list[Rule]:
@@ -114,25 +85,6 @@ async def test_a_full_queue_turns_away_at_once_and_recovers() -> None:
     assert await asyncio.gather(*waiting) == [True] * (THREADS + MAX_WAITING)
     assert hasher.most <= THREADS
     assert await passwords.verify(PASSWORD, hash_)
-
-
-async def test_a_login_in_a_flood_is_told_when_to_try_again(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await add_member(shop, EMAIL)
-    hasher = Gated()
-    monkeypatch.setattr(shop.passwords, "_hasher", hasher)
-    waiting = [asyncio.create_task(shop.passwords.verify("x", None)) for _ in range(THREADS + MAX_WAITING)]
-    await asyncio.sleep(0)
-    try:
-        reply = await visitor.ask(LOGIN, email=EMAIL, password=PASSWORD)
-        assert (reply.data, reply.codes) == ({"login": None}, ["SERVICE_UNAVAILABLE"])
-        assert reply.errors[0]["extensions"]["retryAfter"] == 2
-        assert (await visitor.ask("{ genres { name } }"))["genres"] == []  # nobody else has to wait
-    finally:
-        hasher.gate.set()
-        await asyncio.gather(*waiting)
-    assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens") == 0
 
 
 async def test_hashing_leaves_the_processor_to_others() -> None:

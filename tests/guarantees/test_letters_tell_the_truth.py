@@ -1,4 +1,4 @@
-"""Letters tell the truth: what was rolled back was never told, and what was committed arrives once, whatever happens."""
+"""Letters tell the truth: what was rolled back was never told, and what was committed arrives once, whoever dies."""
 
 import asyncio
 from pathlib import Path
@@ -6,14 +6,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from domain.posting import begin_again
 from domain.shop import Shop
 from persistence.catalog import Book
 from server.settings import Settings
 from tests.client import Visitor
 from tests.customers import Customer, add_customer
 from tests.factories import add_book
-from tests.letters import GIVES_UP, at, fates, parts, posting, until_settled
+from tests.letters import at, fates, parts, posting, until_settled
 from tests.locks import BOOKS, holding, until_gone, until_waiting
 from tests.processes import serving
 from tests.smtp import mail_server
@@ -137,69 +136,6 @@ async def test_a_letter_whose_job_is_gone_is_found(
     async with mail_server() as mailbox, posting(shop, at(mailbox, settings)):
         assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
     assert len(mailbox.letters) == 1
-
-
-# ── The mail server has moods ─────────────────────────────────────────────────────────────
-
-
-async def test_a_mail_server_that_puts_off_delays_and_loses_nothing(
-    customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
-) -> None:
-    async with mail_server() as mailbox, posting(shop, at(mailbox, settings)):
-        mailbox.on_recipient["*"] = "451 4.3.0 Not now"
-        await customer.buys()
-        await mailbox.until(4, mailbox.turned_away)
-        assert await fates(postgres) == [(CONFIRMED, "QUEUED")]
-        assert "451 4.3.0 Not now" in await postgres.fetchval("SELECT problem FROM letters")
-
-        mailbox.on_recipient.clear()
-        assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
-
-
-async def test_a_mail_server_that_is_away_delays_and_loses_nothing(
-    customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
-) -> None:
-    async with mail_server() as mailbox:
-        pass
-    async with posting(shop, at(mailbox, settings)):
-        await customer.buys()
-        async with asyncio.timeout(20):
-            while await postgres.fetchval("SELECT attempts FROM letters") < 3:
-                await asyncio.sleep(0.02)
-        assert await fates(postgres) == [(CONFIRMED, "QUEUED")]
-        async with mail_server(port=mailbox.port) as mailbox:
-            assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
-
-
-async def test_what_is_refused_for_good_is_kept_while_the_others_flow_on(
-    visitor: Visitor, shop: Shop, book: Book, settings: Settings, postgres: asyncpg.Connection
-) -> None:
-    unknown = await add_customer(visitor, shop, (book, 1))
-    known = await add_customer(visitor, shop, (book, 1))
-    async with mail_server() as mailbox, posting(shop, at(mailbox, settings)):
-        mailbox.on_recipient[unknown.member.user.email] = "550 5.1.1 Nobody here by that name"
-        await unknown.buys()
-        await known.buys()
-        assert await until_settled(postgres) == [(CONFIRMED, "FAILED"), (CONFIRMED, "SENT")]
-        assert (len(mailbox.turned_away), len(mailbox.letters)) == (1, 1)
-
-        mailbox.on_recipient.clear()
-        assert await begin_again(shop) == 1
-        assert await until_settled(postgres) == [(CONFIRMED, "SENT")] * 2
-        assert await begin_again(shop) == 0
-    assert [len(mailbox.to(who.member.user.email)) for who in (unknown, known)] == [1, 1]
-
-
-async def test_what_is_put_off_for_too_long_is_kept_too(
-    customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
-) -> None:
-    async with mail_server() as mailbox, posting(shop, at(mailbox, settings), GIVES_UP):
-        mailbox.on_recipient["*"] = "451 4.3.0 Not now"
-        await customer.buys()
-        assert await until_settled(postgres) == [(CONFIRMED, "FAILED")]
-    assert len(mailbox.turned_away) == GIVES_UP.attempts
 
 
 async def _jobs(postgres: asyncpg.Connection) -> int:

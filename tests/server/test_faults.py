@@ -95,20 +95,6 @@ async def test_no_connection_left_to_write_with(
     assert await postgres.fetchval("SELECT stock_quantity FROM books") == 2
 
 
-async def test_a_lock_held_for_too_long(
-    visitor: Visitor, shop: Shop, database_url: str, postgres: asyncpg.Connection
-) -> None:
-    book, admin = (
-        await add_book(shop, stock=1),
-        visitor.signed_in((await add_administrator(shop)).token),
-    )
-    async with holding(database_url, BOOKS, [book.id]):
-        response = await ask(admin, RESTOCK, id=book_id(book))
-    assert response.json()["data"] == {"updateStock": None}
-    assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE]
-    assert await postgres.fetchval("SELECT stock_quantity FROM books") == 1
-
-
 async def test_a_database_that_is_away(settings: Settings) -> None:
     async with shop_with(settings, database_url="postgresql://nobody@127.0.0.1:1/nothing") as visitor:
         response = await ask(visitor, GENRES)

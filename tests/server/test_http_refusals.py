@@ -1,14 +1,11 @@
 """HTTP requests that the endpoint does not take: refused as `BAD_REQUEST` with the status that says why."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
 
 from domain.shop import Shop
-from server import http as endpoint
-from server.http import LARGEST_BODY
 from tests.client import Visitor
 from tests.factories import add_book
 
@@ -73,70 +70,6 @@ async def test_a_body_that_is_no_request(http: httpx2.AsyncClient, body: bytes) 
 )
 async def test_an_address_that_is_no_request(http: httpx2.AsyncClient, query: str) -> None:
     assert refused(await http.get(f"/graphql?{query}"), 400)
-
-
-async def test_a_body_that_says_it_is_too_large(http: httpx2.AsyncClient) -> None:
-    assert refused(
-        await http.post("/graphql", content=b" " * (LARGEST_BODY + 1), headers=AS_JSON),
-        413,
-    )
-
-
-async def test_a_body_that_turns_out_to_be_too_large(http: httpx2.AsyncClient) -> None:
-    sent = 0
-
-    async def stream() -> AsyncIterator[bytes]:
-        nonlocal sent
-        for _ in range(100):
-            sent += 10_000
-            yield b" " * 10_000
-
-    assert refused(await http.post("/graphql", content=stream(), headers=AS_JSON), 413)
-
-
-async def test_a_body_that_drips(http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "BODY_TIMEOUT", 0.1)
-
-    async def stream() -> AsyncIterator[bytes]:
-        yield HELLO[:5]
-        await asyncio.sleep(60)
-
-    response = await http.post("/graphql", content=stream(), headers=AS_JSON)
-    assert refused(response, 408)
-    assert response.headers["connection"] == "close"
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "nonsense"])
-async def test_a_body_that_is_compressed(http: httpx2.AsyncClient, encoding: str) -> None:
-    """Nothing is unpacked, so nothing can swell."""
-    headers = AS_JSON | {"content-encoding": encoding}
-    assert refused(await http.post("/graphql", content=HELLO, headers=headers), 415)
-
-
-async def test_a_body_as_large_as_may_be(http: httpx2.AsyncClient) -> None:
-    response = await http.post("/graphql", content=HELLO.ljust(LARGEST_BODY), headers=AS_JSON)
-    assert response.json() == {"data": {"__typename": "Query"}}
-
-
-@pytest.mark.parametrize("length", ["-1", "many", "1e9", "²", ""])
-async def test_a_length_that_is_none_is_passed_over(http: httpx2.AsyncClient, length: str) -> None:
-    """The bytes are counted all the same."""
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", length.encode("latin-1")),
-    ]
-    response = await http.post("/graphql", content=HELLO, headers=headers)
-    assert response.json() == {"data": {"__typename": "Query"}}
-    assert refused(
-        await http.post("/graphql", content=b" " * (LARGEST_BODY + 1), headers=headers),
-        413,
-    )
-
-
-@pytest.mark.parametrize("length", [str(LARGEST_BODY + 1), "9" * 5_000])
-async def test_a_length_that_is_too_large_is_believed(http: httpx2.AsyncClient, length: str) -> None:
-    headers = AS_JSON | {"content-length": length}
-    assert refused(await http.post("/graphql", content=HELLO, headers=headers), 413)
 
 
 @pytest.mark.parametrize(

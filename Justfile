@@ -82,7 +82,7 @@ tables:
 measure *options:
     uv run python -m benchmarks.measures {{ options }}
 
-# What the shop bears under load: killed connections, hostile requests. Six minutes, or `--seconds 20` for each load.
+# What the shop bears under load: killed connections, hostile requests. Six minutes, or `--seconds 20` for each load; `--soak 300000` for its memory.
 endure *options:
     uv run python -m benchmarks.endurance {{ options }}
 

@@ -22,13 +22,14 @@ import asyncpg
 import orjson
 import psutil
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from benchmarks.callers import Line, Tally, come, crowd
 from benchmarks.measures import healthy, shop_environment
 from server.embedded import embedded
 
-CALLERS = 48
+CALLERS = 96  # each with a budget of their own
 SHARE = 0.6
 KILLS = 5  # a second
 HOSTILE = 5_000
@@ -106,8 +107,7 @@ async def signed_up(port: int) -> list[Line]:
 
 async def endured(url: str, port: int, process: psutil.Process, seconds: float) -> Table:
     lines = await signed_up(port)
-    _, body = await lines[0].ask("{ books(first: 100) { nodes { id } } }")
-    shoppers = Shoppers([node["id"] for node in orjson.loads(body)["data"]["books"]["nodes"]])
+    shoppers = Shoppers(await _books(lines[0]))
     await crowd(lines, shoppers.call, 5)
     most = len((await crowd(lines, shoppers.call, 10)).answered) / 10
     rate, before = most * SHARE, process.memory_info().rss
@@ -131,6 +131,27 @@ async def endured(url: str, port: int, process: psutil.Process, seconds: float) 
         f"{answered:,} answers."
     )
     return table
+
+
+async def soaked(port: int, process: psutil.Process, requests: int) -> str:
+    """What so many requests, one after the other from everybody, leave in the memory of the process."""
+    lines = await signed_up(port)
+    shoppers = Shoppers(await _books(lines[0]))
+    await crowd(lines, shoppers.call, 10)
+    before, answered, failed = process.memory_info().rss, 0, 0
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
+        task = progress.add_task("asking", total=requests)
+        while answered < requests:
+            tally = await crowd(lines, shoppers.call, 5)
+            answered, failed = answered + len(tally.answered), failed + len(tally.failed)
+            progress.update(task, completed=answered)
+    after = process.memory_info().rss
+    return f"{before / 2**20:.0f} MB before, {after / 2**20:.0f} MB after {answered:,} answers; {failed:,} failed."
+
+
+async def _books(line: Line) -> list[str]:
+    _, body = await line.ask("{ books(first: 100) { nodes { id } } }")
+    return [node["id"] for node in orjson.loads(body)["data"]["books"]["nodes"]]
 
 
 def _told(tally: Tally) -> str:
@@ -163,7 +184,10 @@ def served(url: str, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120, help="how long each of the three loads lasts")
-    seconds = parser.parse_args().seconds
+    parser.add_argument(
+        "--soak", type=int, metavar="REQUESTS", help="instead: memory before and after so many requests"
+    )
+    told = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
         embedded(Path(folder) / "data") as url,
@@ -172,7 +196,8 @@ def main() -> None:
             process,
         ),
     ):
-        Console(width=150).print(asyncio.run(endured(url, port, process, seconds)))
+        work = soaked(port, process, told.soak) if told.soak else endured(url, port, process, told.seconds)
+        Console(width=150).print(asyncio.run(work))
 
 
 if __name__ == "__main__":

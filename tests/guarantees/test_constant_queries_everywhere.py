@@ -44,7 +44,7 @@ FACETS = "{ books(first: 2) { nodes { title } facets { %s } } }"
 VIEWED_STATEMENTS = 6  # who asks, the page, their purchases, reviews, saved books and pre-bookings
 # who asks, the book with authors, genre and ratings, its related books, the viewer's four, the reviews with who wrote them
 # and their number, who of these has bought it; the viewer's purchases may go with theirs
-BOOK_PAGE_STATEMENTS = (9, 10)
+BOOK_PAGE_STATEMENTS = (10, 11)
 ORDERS_STATEMENTS = 8  # who asks, the page, customers, addresses, the lines, their books, the authors, the genres
 OFFICE_STATEMENTS = {"users": 2, "reviews": 3, "lowStockBooks": 3, "bestSellers": 3}
 MINE_STATEMENTS = {"wishlist": 3, "prebookings": 3, "reviews": 4}

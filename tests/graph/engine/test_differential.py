@@ -3,6 +3,7 @@
 `FUZZ_DOCUMENTS` says how many for each part, `FUZZ_SEED` where chance begins; docs/fuzzing.md tells of long runs.
 """
 
+import gc
 import os
 
 import pytest
@@ -12,7 +13,7 @@ from tests.graph.engine.authors import Samples, documents
 from tests.graph.engine.twins import check
 from tests.graph.engine.world import schema
 
-# graphql-core leaves coroutines behind where it has given something up.
+# graphql-core leaves coroutines behind where it has given something up; they are swept up here, and not in another test.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "300"))
@@ -33,3 +34,4 @@ def _fits(text: str) -> bool:
 async def test_random_documents(troubled: int) -> None:
     for text, variables in documents(schema._schema, SEED * 1000 + troubled, DOCUMENTS, SAMPLES, fits=_fits):
         await check(text, variables, troubled)
+    gc.collect()

@@ -64,7 +64,7 @@ def _rating(page: Subquery) -> LateralFromClause:
 
 
 def accompanied(statement: Select[Any], along: Along) -> Select[Any]:
-    """A statement whose last columns are books, with the columns of their companions after them; in the same order."""
+    """A statement whose last columns are books, with the columns of their companions after them. The order is for the caller to say."""
     page = statement.subquery("page")
     whole = select(*page.c).select_from(page)
     for wanted, companion in zip(along, (_authors, _genre, _rating), strict=True):

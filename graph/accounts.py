@@ -37,7 +37,7 @@ from persistence.wishlist import WishlistItem as WishlistItemRow
 class Session:
     """One sign-in on one device, however often its tokens were refreshed since."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("Session"), description="The session's ID.")
+    id: strawberry.ID = own_id("Session", "The session's ID.")
     user_agent: str | None = column("The browser or app it was opened from, as it named itself.")
     created_at: dt.datetime = column("When it was opened.")
     last_used_at: dt.datetime = column("When its tokens were last refreshed.")
@@ -53,7 +53,7 @@ class Session:
 class User(Node):
     """An account. Its owner and administrators can see it, no one else."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("User"), description="The user's global ID.")
+    id: strawberry.ID = own_id("User", "The user's global ID.")
     email: str = column("The address they sign in with and get mail at.")
     is_email_verified: bool = column("Whether they proved that the address is theirs.")
     display_name: str = column("The name shown next to their reviews.")
@@ -61,7 +61,7 @@ class User(Node):
     is_active: bool = column("Whether they may sign in.")
     has_password: bool = column("Whether they can sign in with a password, or through a provider only.")
 
-    @loaded(Question(lambda loaders: loaders.providers_of_user, lambda user: user.id))
+    @loaded(Question(lambda loaders: loaders.providers_of_user, "id"))
     def linked_providers(providers: list[Provider]) -> list[Provider]:
         """The providers they can sign in through."""
         return providers

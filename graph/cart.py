@@ -23,14 +23,14 @@ from persistence import catalog
 from persistence.cart import Cart as CartRow
 from persistence.cart import CartItem as CartItemRow
 
-ITEMS = Question(lambda loaders: loaders.items_of_cart, lambda cart: cart.user_id)
+ITEMS = Question(lambda loaders: loaders.items_of_cart, "user_id")
 
 
 @shape(of=CartItemRow)
 class CartItem:
     """A book in the cart. A book has one line, so the book is the key to change it by."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("CartItem"), description="The line's ID.")
+    id: strawberry.ID = own_id("CartItem", "The line's ID.")
     quantity: int = column("The number of copies.")
     added_at: dt.datetime = column("When it was added.")
 
@@ -49,7 +49,7 @@ class CartItem:
 class Cart(Node):
     """What a customer is about to buy, at today's prices."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("Cart", "user_id"), description="The cart's global ID.")
+    id: strawberry.ID = own_id("Cart", "The cart's global ID.", "user_id")
 
     @loaded(ITEMS, list[CartItem])
     def items(items: Sequence[CartItemRow]) -> Sequence[CartItemRow]:

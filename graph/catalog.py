@@ -11,7 +11,7 @@ from strawberry import UNSET
 
 from domain import stock
 from domain.validation import as_isbn, is_clean
-from graph.companions import along_with_books, unaccompanied
+from graph.companions import book_columns
 from graph.context import Info
 from graph.faults import BadUserInput
 from graph.fields import column, field, input_shape, query, shape, vocabulary
@@ -60,7 +60,7 @@ class Book(Node):
     Fields that begin with `viewer` depend on who asks.
     """
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("Book"), description="The book's global ID.")
+    id: strawberry.ID = own_id("Book", "The book's global ID.")
     slug: str = column("The book's name in URLs, unique and stable, such as `the-hobbit`.")
     title: str = column("The title.")
     subtitle: str | None = column("The line under the title.")
@@ -86,22 +86,22 @@ class Book(Node):
         """The shelf it stands on."""
         return genre
 
-    @field()
+    @field(reads=("price",))
     def price(self: BookRow, info: Info) -> Money:
         """What one copy costs now."""
         return Money(amount=self.price, currency=info.context.shop.policy.currency)
 
-    @field()
+    @field(reads=("stock_quantity",))
     def availability(self: BookRow, info: Info) -> stock.Availability:
         """The stock in a word: whether to offer the cart, to press for time, or to offer pre-booking."""
         return stock.availability(self.stock_quantity, info.context.shop.policy.low_stock_threshold)
 
-    @loaded(RATING)
+    @loaded(RATING, reads=("average", "count"))
     def average_rating(rating: BookRating | None) -> float | None:
         """The mean of its ratings, to one decimal. `null` while there are none."""
         return float(rating.average) if rating and rating.count else None
 
-    @loaded(RATING)
+    @loaded(RATING, reads=("count",))
     def review_count(rating: BookRating | None) -> int:
         """How many readers have reviewed it."""
         return rating.count if rating else 0
@@ -112,7 +112,7 @@ class Book(Node):
         counts = (rating.five, rating.four, rating.three, rating.two, rating.one) if rating else (0,) * 5
         return [RatingBucket(stars=5 - position, count=count) for position, count in enumerate(counts)]
 
-    @field(ReviewConnection)
+    @field(ReviewConnection, reads=("id",))
     async def reviews(
         self: BookRow,
         info: Info,
@@ -128,7 +128,7 @@ class Book(Node):
         wanted = ReviewList(sort, book_id=self.id, ratings=_stars(ratings))
         return await reviews_of(info, wanted, first, after, last, before, offset)
 
-    @field(list[Annotated["Book", strawberry.lazy("graph.catalog")]])
+    @field(list[Annotated["Book", strawberry.lazy("graph.catalog")]], reads=("id",))
     async def related_books(
         self: BookRow, info: Info, first: Annotated[int, argument("How many, 20 at most.")] = 6
     ) -> Sequence[BookRow]:
@@ -137,13 +137,13 @@ class Book(Node):
             raise BadUserInput(f"`first` must be from 0 to {MOST_RELATED}.")
         return (await info.context.loaders.related_to_book.load(self.id))[:first]
 
-    @field(Review | None)
+    @field(Review | None, reads=("id",))
     async def viewer_review(self: BookRow, info: Info) -> ReviewRow | None:
         """The caller's own review, to offer editing instead of writing."""
         reader = await _viewer_id(info)
         return await info.context.loaders.review_of_reader.load((reader, self.id)) if reader else None
 
-    @field()
+    @field(reads=("id",))
     async def viewer_can_review(self: BookRow, info: Info) -> bool:
         """Whether the caller may review it: they have bought it and have not reviewed it yet."""
         reader = await _viewer_id(info)
@@ -153,19 +153,19 @@ class Book(Node):
         bought, review = await asyncio.gather(loaders.purchase.load(pair), loaders.review_of_reader.load(pair))
         return bought and review is None
 
-    @field()
+    @field(reads=("id",))
     async def viewer_has_wishlisted(self: BookRow, info: Info) -> bool:
         """Whether it is on the caller's wishlist."""
         reader = await _viewer_id(info)
         return reader is not None and await info.context.loaders.wish.load((reader, self.id)) is not None
 
-    @field(Prebooking | None)
+    @field(Prebooking | None, reads=("id",))
     async def viewer_prebooking(self: BookRow, info: Info) -> PrebookingRow | None:
         """The caller's place on the waiting list, while they have one."""
         reader = await _viewer_id(info)
         return await info.context.loaders.waiting_of_reader.load((reader, self.id)) if reader else None
 
-    @field(gate=administrator)
+    @field(gate=administrator, reads=("id",))
     async def waiting_prebookings(self: BookRow, info: Info) -> int | None:
         """How many customers are waiting for it."""
         return sum(await info.context.loaders.waiting_for_book.load(self.id))
@@ -188,11 +188,11 @@ def _stars(ratings: list[int] | None) -> tuple[int, ...] | None:
 class Author(Node):
     """Someone who writes books."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("Author"), description="The author's global ID.")
+    id: strawberry.ID = own_id("Author", "The author's global ID.")
     slug: str = column("The author's name in URLs, unique and stable.")
     name: str = column("The name, as printed on the cover.")
 
-    @field(BookConnection)
+    @field(BookConnection, reads=("id",))
     async def books(
         self: AuthorRow,
         info: Info,
@@ -211,11 +211,11 @@ class Author(Node):
 class Genre(Node):
     """A shelf of the store. A book stands on one shelf at most."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("Genre"), description="The genre's global ID.")
+    id: strawberry.ID = own_id("Genre", "The genre's global ID.")
     slug: str = column("The genre's name in URLs, unique and stable.")
     name: str = column("The name on the shelf.")
 
-    @field(BookConnection)
+    @field(BookConnection, reads=("id",))
     async def books(
         self: GenreRow,
         info: Info,
@@ -250,11 +250,10 @@ async def book(info: Info, by: Annotated[BookLookup, argument("The key to look t
     key, value = _named(by)
     if value is None:
         return None
-    along = along_with_books(info)
-    if key is BookKey.ID and not any(along):
+    columns = book_columns(info)
+    if key is BookKey.ID and not any(columns.companions):
         return await info.context.loaders.book.load(value)
-    found = await find_accompanied(info.context.reading, key, value, along)
-    return unaccompanied(info, [found], along)[0] if found else None
+    return await find_accompanied(info.context.reading, key, value, columns)
 
 
 def _named(by: BookLookup) -> tuple[BookKey, Any]:

@@ -1,33 +1,50 @@
-"""Books with what is asked of them, read in one statement where the executor tells what that is."""
+"""What has to be read of books and reviews for what is asked of them, where the executor tells what that is."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
 
 from graph.context import Info
-from graph.questions import AUTHORS, GENRE, RATING
-from persistence.catalog import Book
-from persistence.companions import Accompanied, Along
-from persistence.pages import Slice
+from graph.engine import ANYTHING, NOTHING, Asked
+from graph.questions import AUTHORS, GENRE, RATING, USER, Question
+from persistence.accounts import User
+from persistence.catalog import Author, Book, Genre
+from persistence.companions import Columns
+from persistence.parts import Names, names_of
+from persistence.reviews import BookRating, Review, ReviewColumns
 
 
-def along_with_books(info: Info) -> Along:
-    return Along(AUTHORS.is_asked(info), GENRE.is_asked(info), RATING.is_asked(info))
+def book_columns(info: Info) -> Columns:
+    return _book_columns(_asked(info, "Book"))
 
 
-def unaccompanied(info: Info, rows: Sequence[Accompanied], along: Along) -> list[Book]:
-    """The books alone; what came along is remembered for the fields that ask."""
-    if along.authors:
-        AUTHORS.came_along(info, {row.book.id: row.authors or [] for row in rows})
-    if along.genre:
-        GENRE.came_along(info, {row.genre.id: row.genre for row in rows if row.genre})
-    if along.rating:
-        RATING.came_along(info, {row.book.id: row.rating for row in rows})
-    return [row.book for row in rows]
+def review_columns(info: Info) -> ReviewColumns:
+    return _review_columns(_asked(info, "Review"))
 
 
-def books_alone(info: Info, slice_: Slice[Accompanied], along: Along) -> Slice[Book]:
-    books = unaccompanied(info, [row for _, row in slice_.items], along)
-    return Slice(
-        [(position, book) for (position, _), book in zip(slice_.items, books, strict=True)],
-        slice_.has_next,
-        slice_.has_previous,
-    )
+def _asked(info: Info, kind: str) -> Asked:
+    asked = getattr(info, "asked", None)
+    return ANYTHING if asked is None else asked.get(kind, NOTHING)
+
+
+@lru_cache(maxsize=1000)
+def _book_columns(asked: Asked) -> Columns:
+    companions = ((AUTHORS, Author), (GENRE, Genre), (RATING, BookRating))
+    own = _names(Book, asked, [question for question, _ in companions])
+    return Columns(own, *(_along(row, asked.loaded.get(question)) for question, row in companions))
+
+
+@lru_cache(maxsize=1000)
+def _review_columns(asked: Asked) -> ReviewColumns:
+    return ReviewColumns(_names(Review, asked, [USER]), _along(User, asked.loaded.get(USER)))
+
+
+def _names(row: Any, asked: Asked, along: Collection[Question[Any, Any]] = ()) -> Names:
+    if asked.attributes is None:
+        return names_of(row, None)
+    keys = (question.reads for question in asked.loaded if question not in along)
+    return names_of(row, asked.attributes.union(*keys))
+
+
+def _along(row: Any, asked: Asked | None) -> Names | None:
+    return None if asked is None else _names(row, asked) or ("id",)

@@ -4,7 +4,7 @@ Docstrings are the descriptions in the contract. Every query and mutation names 
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any, TypeVar, dataclass_transform
 
@@ -13,6 +13,7 @@ from strawberry.extensions import FieldExtension
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
+from graph.engine import READS
 from graph.gates import Gate, RequiresAuth
 from graph.refusals import Refusals
 
@@ -27,15 +28,24 @@ def column(description: str, graphql_type: Any = None) -> Any:
 
 
 def field(
-    graphql_type: Any = None, *, gate: Gate | None = None, name: str | None = None, length: int | None = None
+    graphql_type: Any = None,
+    *,
+    gate: Gate | None = None,
+    name: str | None = None,
+    length: int | None = None,
+    reads: Collection[str] | None = None,
 ) -> Callable[[Resolver], Any]:
     """A field that takes work. `graphql_type` names its type where the resolver gives rows back.
 
-    `length` is how long a list is reckoned to be, where no argument says it.
+    `length` is how long a list is reckoned to be, where no argument says it. `reads` are the attributes of the row that the
+    resolver reads: where fields say so, the others need not be got.
     """
+    metadata: dict[str, Any] = {"length": length} if length else {}
+    if reads is not None:
+        metadata[READS] = frozenset(reads)
 
     def declare(resolver: Resolver) -> Any:
-        return _field(resolver, graphql_type, [gate] if gate else [], gate, name, {"length": length} if length else {})
+        return _field(resolver, graphql_type, [gate] if gate else [], gate, name, metadata)
 
     return declare
 

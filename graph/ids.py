@@ -3,11 +3,11 @@
 import binascii
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
 from typing import Any
 
 import strawberry
 
+from graph.engine import READS
 from graph.faults import BadUserInput
 
 LENGTH = 200
@@ -40,10 +40,10 @@ def key_of(kind: str, text: str) -> uuid.UUID:
     return key
 
 
-def own_id(kind: str, attribute: str = "id") -> Callable[[Any], strawberry.ID]:
-    """A resolver for the ID of a row."""
+def own_id(kind: str, description: str, attribute: str = "id") -> Any:
+    """The field for the ID of a row."""
 
     def resolve(self: Any) -> strawberry.ID:
         return global_id(kind, getattr(self, attribute))
 
-    return resolve
+    return strawberry.field(resolver=resolve, description=description, metadata={READS: frozenset({attribute})})

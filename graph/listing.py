@@ -10,7 +10,7 @@ import strawberry
 from strawberry import UNSET
 
 from domain.validation import as_isbn, is_clean
-from graph.companions import along_with_books, books_alone
+from graph.companions import book_columns
 from graph.context import Info
 from graph.faults import BadUserInput
 from graph.fields import column, field, input_shape, query, shape, vocabulary
@@ -198,20 +198,20 @@ async def books_of(
     if any(cursor and _belongs(_kind(guess), cursor) for cursor in (after, before)):
         wanted, kind = guess, _kind(guess)
     page = page_of(kind, first, after, last, before, offset)
-    along = along_with_books(info)
-    slice_ = await listing.list_books(info.context.reading, wanted, page, along)
+    columns = book_columns(info)
+    slice_ = await listing.list_books(info.context.reading, wanted, page, columns)
     if (
         not slice_.items
         and _may_be_misspelt(wanted)
         and not await listing.any_book_has(info.context.reading, wanted.search or "")
     ):
         wanted, kind = guess, _kind(guess)
-        slice_ = await listing.list_books(info.context.reading, wanted, page, along)
+        slice_ = await listing.list_books(info.context.reading, wanted, page, columns)
 
     async def count() -> int:
         return await info.context.shop.counts.get(wanted, lambda: listing.count_books(info.context.reading, wanted))
 
-    return Connection(kind, books_alone(info, slice_, along), count, wanted)
+    return Connection(kind, slice_, count, wanted)
 
 
 def _kind(wanted: BookList) -> ListKind:

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -50,9 +50,6 @@ class Loader(Generic[K, V]):
             return [None if key is None else found[key] for key in keys]
         except KeyError:
             return None
-
-    def remember(self, answers: Mapping[K, V]) -> None:
-        self._found.update(answers)
 
     async def load_all(self, keys: Sequence[K]) -> list[V]:
         """In the order of the keys."""

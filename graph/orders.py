@@ -56,7 +56,7 @@ StatusesArgument = Annotated[list[Statuses] | None, argument("Only orders with o
 class OrderItem:
     """A line of an order."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("OrderItem"), description="The line's ID.")
+    id: strawberry.ID = own_id("OrderItem", "The line's ID.")
     title: str = column("The title on the day of the purchase.")
     quantity: int = column("The number of copies.")
 
@@ -94,7 +94,7 @@ class Address:
 class Order(Node):
     """A purchase. Titles and prices are those of the day it was made."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("Order"), description="The order's global ID.")
+    id: strawberry.ID = own_id("Order", "The order's global ID.")
     number: str = column("The number to quote in mails and on the phone.")
     status: Statuses = column("How far it has come.")
     total_quantity: int = column("How many copies were bought in all.")
@@ -103,7 +103,7 @@ class Order(Node):
     shipped_at: dt.datetime | None = column("When it was sent.")
     cancelled_at: dt.datetime | None = column("When it was cancelled.")
 
-    @loaded(Question(lambda loaders: loaders.items_of_order, lambda order: order.id), list[OrderItem])
+    @loaded(Question(lambda loaders: loaders.items_of_order, "id"), list[OrderItem])
     def items(items: Sequence[OrderItemRow]) -> Sequence[OrderItemRow]:
         """What was bought."""
         return items
@@ -113,7 +113,7 @@ class Order(Node):
         """What was paid for it all."""
         return Money(amount=self.total, currency=self.currency)
 
-    @loaded(Question(lambda loaders: loaders.address_of_order, lambda order: order.id), Address | None)
+    @loaded(Question(lambda loaders: loaders.address_of_order, "id"), Address | None)
     def shipping_address(addresses: Sequence[AddressRow]) -> AddressRow | None:
         """Where it goes. `null` when it is picked up."""
         return addresses[0] if addresses else None

@@ -40,7 +40,7 @@ PrebookingConnection = connection_type(
 class Prebooking(Node):
     """A customer's place on the waiting list of a book."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("Prebooking"), description="The pre-booking's global ID.")
+    id: strawberry.ID = own_id("Prebooking", "The pre-booking's global ID.")
     status: Statuses = column("How it stands.")
     created_at: dt.datetime = column("When they joined the list.")
     notified_at: dt.datetime | None = column("When they were told that the book is back.")

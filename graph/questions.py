@@ -1,7 +1,8 @@
 """Fields that are loaded: for all rows of a list at once."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Collection, Hashable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import strawberry
@@ -18,44 +19,48 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class Question(Generic[K, V]):
-    """What is loaded for a row, and by which of its values. A row without that value has nothing.
+    """What is loaded for a row, and by which of its attributes. A row without that key has nothing.
 
-    Fields that share a question share its answer.
+    Fields that share a question share its answer. Rows that were read together with it have it as an attribute, `carried`.
     """
 
-    loader: Callable[[Loaders], Loader[K, V]]
-    key: Callable[[Any], K | None]
+    def __init__(self, loader: Callable[[Loaders], Loader[K, V]], key: str, *, carried: str | None = None) -> None:
+        self.reads = frozenset({key})
+        self._loader = loader
+        self._key = attrgetter(key)
+        self._carried = attrgetter(carried) if carried else None
 
     async def load(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None]:
-        keys = list(map(self.key, rows))
+        keys = list(map(self._key, rows))
         asked = [key for key in keys if key is not None]
-        answers = await self.loader(context.loaders).load_all(asked) if asked else []
+        answers = await self._loader(context.loaders).load_all(asked) if asked else []
         if len(asked) == len(keys):
             return answers
         found = dict(zip(asked, answers, strict=True))
         return [None if key is None else found[key] for key in keys]
 
     def at_hand(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None] | None:
-        return self.loader(context.loaders).at_hand(map(self.key, rows))
-
-    def came_along(self, info: strawberry.Info, answers: Mapping[K, V]) -> None:
-        """Answers that were read together with the rows."""
-        self.loader(info.context.loaders).remember(answers)
-
-    def is_asked(self, info: strawberry.Info) -> bool:
-        """Whether some field below asks it of the rows, as far as the executor tells."""
-        return self in getattr(info, "along", ())
+        if self._carried:
+            with contextlib.suppress(AttributeError):
+                return list(map(self._carried, rows))
+        return self._loader(context.loaders).at_hand(map(self._key, rows))
 
 
 def loaded(
-    question: Question[Any, Any], graphql_type: Any = None, *, length: int | None = None
+    question: Question[Any, Any],
+    graphql_type: Any = None,
+    *,
+    length: int | None = None,
+    reads: Collection[str] | None = None,
 ) -> Callable[[Callable[[Any], Any]], Any]:
     """A field that a question answers; what is decorated makes its value out of the answer.
 
-    `graphql_type` names its type where the value is made of rows, `length` is how long a list is reckoned to be.
+    `graphql_type` names its type where rows are handed on. `length` is how long a list is reckoned to be. `reads` are the
+    attributes of the answer that the value is made of; where it is not said, and nothing is handed on, that may be any.
     """
+    handed_on = graphql_type is not None
+    read = frozenset(reads or ()) if handed_on or reads is not None else None
 
     def declare(then: Callable[[Any], Any]) -> Any:
         async def resolve(self: Any, info: strawberry.Info) -> Any:
@@ -67,7 +72,7 @@ def loaded(
             resolve,
             description=described(then),
             graphql_type=graphql_type,
-            metadata={"loaded": Loaded(question, then)} | ({"length": length} if length else {}),
+            metadata={"loaded": Loaded(question, then, read, handed_on)} | ({"length": length} if length else {}),
         )
 
     return declare
@@ -80,8 +85,8 @@ def there(row: V | None) -> V:
     return row
 
 
-AUTHORS = Question(lambda loaders: loaders.authors_of_book, lambda book: book.id)
-RATING = Question(lambda loaders: loaders.rating_of_book, lambda book: book.id)
-BOOK = Question(lambda loaders: loaders.book, lambda row: row.book_id)
-USER = Question(lambda loaders: loaders.user, lambda row: row.user_id)
-GENRE = Question(lambda loaders: loaders.genre, lambda row: row.genre_id)
+AUTHORS = Question(lambda loaders: loaders.authors_of_book, "id", carried="authors")
+RATING = Question(lambda loaders: loaders.rating_of_book, "id", carried="rating")
+BOOK = Question(lambda loaders: loaders.book, "book_id")
+USER = Question(lambda loaders: loaders.user, "user_id", carried="user")
+GENRE = Question(lambda loaders: loaders.genre, "genre_id", carried="genre")

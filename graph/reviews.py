@@ -8,6 +8,7 @@ from strawberry import UNSET
 
 from domain import reviews
 from domain.reviews import NotYours
+from graph.companions import review_columns
 from graph.context import Info
 from graph.errors import DuplicateReview, InvalidInput, NotFound, PurchaseRequired
 from graph.faults import Forbidden
@@ -20,7 +21,6 @@ from graph.questions import BOOK, USER, Question, loaded, there
 from persistence import reviews as rows
 from persistence.accounts import User as UserRow
 from persistence.catalog import Book as BookRow
-from persistence.pages import Slice
 from persistence.reviews import KEY_TYPES, ReviewList
 from persistence.reviews import Review as ReviewRow
 from persistence.reviews import ReviewSort as Sorts
@@ -65,7 +65,7 @@ class Reviewer:
 class Review(Node):
     """What a reader thinks of a book they bought."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("Review"), description="The review's global ID.")
+    id: strawberry.ID = own_id("Review", "The review's global ID.")
     rating: int = column("The number of stars, 1 to 5.")
     text: str | None = column("The words, if they left any.")
     created_at: dt.datetime = column("When it was written.")
@@ -81,7 +81,7 @@ class Review(Node):
         """Who wrote it."""
         return user
 
-    @loaded(Question(lambda loaders: loaders.purchase, lambda review: review.purchase))
+    @loaded(Question(lambda loaders: loaders.purchase, "purchase"))
     def is_verified_purchase(is_bought: bool) -> bool:
         """Whether the purchase stands; a cancelled order takes it away."""
         return is_bought
@@ -113,11 +113,7 @@ async def reviews_of(
 ) -> Connection[ReviewRow]:
     kind = ListKind(f"reviews {wanted!r}", KEY_TYPES[wanted.sort])
     page = page_of(kind, first, after, last, before, offset)
-    with_readers = USER.is_asked(info)
-    taken = await rows.list_reviews(info.context.reading, wanted, page, with_readers=with_readers)
-    if with_readers:
-        USER.came_along(info, {row.review.user_id: row.reader for _, row in taken.items})
-    slice_ = Slice([(position, row.review) for position, row in taken.items], taken.has_next, taken.has_previous)
+    slice_ = await rows.list_reviews(info.context.reading, wanted, page, review_columns(info))
 
     async def count() -> int:
         return await info.context.shop.counts.get(wanted, lambda: rows.count_reviews(info.context.reading, wanted))

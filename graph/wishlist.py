@@ -29,7 +29,7 @@ WishlistConnection = connection_type(
 class WishlistItem(Node):
     """A book saved for later. Its price and stock are today's."""
 
-    id: strawberry.ID = strawberry.field(resolver=own_id("WishlistItem"), description="The item's global ID.")
+    id: strawberry.ID = own_id("WishlistItem", "The item's global ID.")
     added_at: dt.datetime = column("When it was saved.")
 
     @loaded(BOOK, Book)

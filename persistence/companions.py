@@ -1,9 +1,8 @@
-"""What is read together with books: their authors, genre and ratings, in the statement that reads the books."""
+"""Books with what is asked of them: some columns, and authors, genre and ratings in the statement that reads the books."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select, true
@@ -11,42 +10,60 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.sql.selectable import LateralFromClause, Subquery
 
 from persistence import models
-from persistence.catalog import AUTHOR, BOOK, GENRE, Author, Book, Genre
+from persistence.catalog import Author, Book, Genre
 from persistence.database import Reading
+from persistence.parts import Names, columns_of, only
 from persistence.query import Query
-from persistence.reviews import RATING, BookRating
-
-BOOK_COLUMNS = len(Book.__slots__)
+from persistence.reviews import BookRating
 
 
-class Along(NamedTuple):
-    """Which of them."""
+class Columns(NamedTuple):
+    """Those that are read of books, and of what comes along with them, which is nothing where it is `None`.
 
-    authors: bool = False
-    genre: bool = False
-    rating: bool = False
+    The id is read in any case.
+    """
+
+    book: Names = Book.__slots__
+    authors: Names | None = None
+    genre: Names | None = None
+    rating: Names | None = None
+
+    @property
+    def own(self) -> Names:
+        return tuple(name for name in self.book if name != "id")
+
+    @property
+    def inner(self) -> Names:
+        """What is looked at of a book itself; by its `genre_id` its genre is found."""
+        return self.own if self.genre is None or "genre_id" in self.own else (*self.own, "genre_id")
+
+    @property
+    def companions(self) -> tuple[Names | None, ...]:
+        return self.authors, self.genre, self.rating
 
 
-ALONE = Along()
+WHOLE = Columns()
 
 
-@dataclass(slots=True)
-class Accompanied:
-    """A book, and what was asked along with it; the rest is `None`."""
+class Accompanied(Book):
+    """A book with what was asked along with it; the rest is not there."""
 
-    book: Book
-    authors: list[Author] | None = None
-    genre: Genre | None = None
-    rating: BookRating | None = None
+    __slots__ = ("authors", "genre", "rating")
+    authors: list[Author]
+    genre: Genre | None
+    rating: BookRating | None
 
 
 # Fenced by OFFSET 0: each is looked up for each book of a page, however many books the planner expects there.
 _fence: ColumnElement[int] = literal_column("0")
 
 
-def _authors(page: Subquery) -> LateralFromClause:
+def _authors(page: Subquery, names: Names) -> LateralFromClause:
     title_page = models.BookAuthor
-    columns = [func.array_agg(aggregate_order_by(column, title_page.position)).label(column.key) for column in AUTHOR]
+    columns = [
+        func.array_agg(aggregate_order_by(column, title_page.position)).label(column.key)
+        for column in columns_of(models.Author, names)
+    ]
     return (
         select(*columns)
         .join_from(title_page, models.Author, models.Author.id == title_page.author_id)
@@ -55,23 +72,56 @@ def _authors(page: Subquery) -> LateralFromClause:
     )
 
 
-def _genre(page: Subquery) -> LateralFromClause:
-    return select(*GENRE).where(models.Genre.id == page.c.genre_id).offset(_fence).lateral("shelf")
+def _genre(page: Subquery, names: Names) -> LateralFromClause:
+    columns = columns_of(models.Genre, names)
+    return select(*columns).where(models.Genre.id == page.c.genre_id).offset(_fence).lateral("shelf")
 
 
-def _rating(page: Subquery) -> LateralFromClause:
-    return select(*RATING).where(models.BookRating.book_id == page.c.id).offset(_fence).lateral("stars")
+def _rating(page: Subquery, names: Names) -> LateralFromClause:
+    columns = columns_of(models.BookRating, names)
+    return select(*columns).where(models.BookRating.book_id == page.c.id).offset(_fence).lateral("stars")
 
 
-def accompanied(statement: Select[Any], along: Along) -> Select[Any]:
-    """A statement whose last columns are books, with the columns of their companions after them. The order is for the caller to say."""
+def read(columns: Columns) -> list[Any]:
+    """What a statement selects of books, for `accompanied` to go on with; last, and after the id."""
+    return columns_of(models.Book, columns.inner)
+
+
+def accompanied(statement: Select[Any], columns: Columns) -> Select[Any]:
+    """A statement with the companions beside its books. The order is for the caller to say."""
+    if not any(columns.companions):
+        return statement
     page = statement.subquery("page")
-    whole = select(*page.c).select_from(page)
-    for wanted, companion in zip(along, (_authors, _genre, _rating), strict=True):
-        if wanted:
-            lateral = companion(page)
+    told = (column for column in page.c if column.key not in columns.inner or column.key in columns.own)
+    whole = select(*told).select_from(page)
+    for names, companion in zip(columns.companions, (_authors, _genre, _rating), strict=True):
+        if names:
+            lateral = companion(page, names)
             whole = whole.add_columns(*lateral.c).join(lateral, true(), isouter=True)
     return whole
+
+
+def unpacking(columns: Columns) -> Callable[..., Accompanied]:
+    """Makes rows of the id and the columns after it."""
+    make = only(Accompanied, ("id", *columns.own))
+    end = len(columns.own) + 1
+    authors_end = end + len(columns.authors or ())
+    genre_end = authors_end + len(columns.genre or ())
+    author = only(Author, columns.authors) if columns.authors else None
+    genre = only(Genre, columns.genre) if columns.genre else None
+    rating = only(BookRating, columns.rating) if columns.rating else None
+
+    def unpack(*values: Any) -> Accompanied:
+        book = make(*values[:end])
+        if author:
+            book.authors = list(map(author, *values[end:authors_end])) if values[end] else []
+        if genre:
+            book.genre = genre(*values[authors_end:genre_end]) if values[authors_end] else None
+        if rating:
+            book.rating = rating(*values[genre_end:]) if values[genre_end] is not None else None
+        return book
+
+    return unpack
 
 
 class BookKey(StrEnum):
@@ -82,31 +132,12 @@ class BookKey(StrEnum):
     ISBN = "isbn"
 
 
-@cache
-def _book_query(key: BookKey, along: Along) -> Query[Accompanied]:
+@lru_cache(maxsize=1000)
+def _book_query(key: BookKey, columns: Columns) -> Query[Accompanied]:
     column = getattr(models.Book, key)
-    statement: Select[Any] = select(*BOOK).where(column == bindparam("value", type_=column.type))
-    return Query(accompanied(statement, along), unpacking(along, before=0))
+    found: Select[Any] = select(models.Book.id, *read(columns)).where(column == bindparam("value", type_=column.type))
+    return Query(accompanied(found, columns), unpacking(columns))
 
 
-async def find_accompanied(reading: Reading, key: BookKey, value: Any, along: Along) -> Accompanied | None:
-    return await reading.first(_book_query(key, along), value=value)
-
-
-def unpacking(along: Along, before: int) -> Callable[..., Accompanied]:
-    """Makes rows of the columns; `before` of them come before the book's."""
-    first = before + BOOK_COLUMNS
-    genre_at = first + len(AUTHOR) * along.authors
-    rating_at = genre_at + len(GENRE) * along.genre
-
-    def unpack(*columns: Any) -> Accompanied:
-        row = Accompanied(Book(*columns[before:first]))
-        if along.authors:
-            row.authors = list(map(Author, *columns[first:genre_at])) if columns[first] else []
-        if along.genre and columns[genre_at]:
-            row.genre = Genre(*columns[genre_at:rating_at])
-        if along.rating and columns[rating_at]:
-            row.rating = BookRating(*columns[rating_at:])
-        return row
-
-    return unpack
+async def find_accompanied(reading: Reading, key: BookKey, value: Any, columns: Columns) -> Accompanied | None:
+    return await reading.first(_book_query(key, columns), value=value)

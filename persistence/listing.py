@@ -28,8 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from persistence.catalog import BOOK
-from persistence.companions import ALONE, Accompanied, Along, accompanied, unpacking
+from persistence.companions import WHOLE, Accompanied, Columns, accompanied, read, unpacking
 from persistence.database import Reading
 from persistence.models import Book as books
 from persistence.models import BookAuthor as book_authors
@@ -300,7 +299,7 @@ def _relevance(shape: ListShape, matches: Any) -> ColumnElement[float]:
     )
 
 
-def _ranked(shape: ListShape, page: PageShape) -> Select[Any]:
+def _ranked(shape: ListShape, page: PageShape, columns: Columns) -> Select[Any]:
     limit = GUESSED_LIMIT if shape.misspelt_words else RANKED_LIMIT
     matches = (
         select(books.id, books.search, books.spelling)
@@ -317,7 +316,7 @@ def _ranked(shape: ListShape, page: PageShape) -> Select[Any]:
         page,
     ).cte("wanted")
     return (
-        select(wanted.c.rank.label("sort_key"), wanted.c.id.label("sort_id"), *BOOK)
+        select(wanted.c.rank.label("sort_key"), wanted.c.id, *read(columns))
         .join(books, books.id == wanted.c.id)
         .order_by(*ordered(wanted.c.rank, wanted.c.id, BY_RANK, page))
     )
@@ -327,26 +326,26 @@ BY_RANK = Sort(literal_column("rank", Double()), descending=True)
 
 
 @lru_cache(maxsize=1000)
-def _page_query(shape: ListShape, page: PageShape, along: Along) -> Query[tuple[Position, Accompanied]]:
+def _page_query(shape: ListShape, page: PageShape, columns: Columns) -> Query[tuple[Position, Accompanied]]:
     sort = BY_RANK if shape.ranked else SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
-    statement = _ranked(shape, page) if shape.ranked else _sorted(shape, page, sort)
-    if any(along):
-        statement = accompanied(statement, along)
+    inner = _ranked(shape, page, columns) if shape.ranked else _sorted(shape, page, sort, columns)
+    statement = accompanied(inner, columns)
+    if statement is not inner:
         key, id_, *_ = statement.selected_columns
         statement = statement.order_by(*ordered(key, id_, sort, page))
-    unpack = unpacking(along, before=2)
+    unpack = unpacking(columns)
     return Query(
         statement,
-        lambda key, id_, *book: (Position(key, id_), unpack(key, id_, *book)),
+        lambda key, id_, *book: (Position(key, id_), unpack(id_, *book)),
         skewed=shape.ranked or shape.skewed,
     )
 
 
-def _sorted(shape: ListShape, page: PageShape, sort: Sort) -> Select[Any]:
+def _sorted(shape: ListShape, page: PageShape, sort: Sort, columns: Columns) -> Select[Any]:
     figures = FIGURES.get(shape.sort)
     id_ = figures.book_id if figures else books.id  # the one that stands beside the key in its index
     statement = (
-        select(sort.key.label("sort_key"), id_.label("sort_id"), *BOOK).select_from(books).where(*conditions(shape))
+        select(sort.key.label("sort_key"), id_.label("id"), *read(columns)).select_from(books).where(*conditions(shape))
     )
     if figures:
         statement = statement.join(figures, figures.book_id == books.id)
@@ -375,8 +374,8 @@ _ANY_MATCH: Query[int] = Query(
 )
 
 
-async def list_books(reading: Reading, wanted: BookList, page: Page, along: Along = ALONE) -> Slice[Accompanied]:
-    return await take(reading, _page_query(wanted.shape, page.shape, along), page, **wanted.parameters)
+async def list_books(reading: Reading, wanted: BookList, page: Page, columns: Columns = WHOLE) -> Slice[Accompanied]:
+    return await take(reading, _page_query(wanted.shape, page.shape, columns), page, **wanted.parameters)
 
 
 async def count_books(reading: Reading, wanted: BookList) -> int:

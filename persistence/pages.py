@@ -1,7 +1,7 @@
 """Pages of a list by keyset: page 50,000 costs what page 1 does."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -11,6 +11,7 @@ from persistence.database import Reading
 from persistence.query import Query
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 COUNT_LIMIT = 10_000
 """A narrowed list is counted up to here."""
@@ -72,10 +73,10 @@ class Sort(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Slice(Generic[T]):
+class Slice(Generic[T_co]):
     """A page that was taken: each item with its place in the list."""
 
-    items: list[tuple[Position, T]]
+    items: Sequence[tuple[Position, T_co]]
     has_next: bool
     has_previous: bool
 

@@ -3,7 +3,7 @@
 import datetime as dt
 import decimal
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -27,11 +27,12 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
-from persistence.accounts import USER, User
+from persistence.accounts import User
 from persistence.database import Reading, Transaction
 from persistence.orders import STANDS
-from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, ordered, paged, take
+from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, ordered, paged, take
 from persistence.pairs import PAIRS, Pair, paired, parameters
+from persistence.parts import Names, columns_of, only
 from persistence.query import Query
 
 
@@ -56,11 +57,22 @@ class Review:
         return self.user_id, self.book_id
 
 
-class Reviewed(NamedTuple):
-    """A review, with who wrote it where that was asked for."""
+class ReviewColumns(NamedTuple):
+    """Those that are read of reviews, and of who wrote them, who stays behind where it is `None`."""
 
-    review: Review
-    reader: User | None
+    review: Names = Review.__slots__
+    user: Names | None = None
+
+    @property
+    def own(self) -> Names:
+        return tuple(name for name in self.review if name != "id")
+
+
+class Reviewed(Review):
+    """A review with who wrote it, where that was asked for."""
+
+    __slots__ = ("user",)
+    user: User | None
 
 
 @dataclass(slots=True)
@@ -76,6 +88,8 @@ class BookRating:
     count: int
     average: decimal.Decimal
 
+
+WHOLE = ReviewColumns()
 
 _review = models.Review
 REVIEW = tuple(getattr(_review, name) for name in Review.__slots__)
@@ -196,21 +210,41 @@ def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=500)
-def _page_query(shape: ListShape, page: PageShape, with_readers: bool) -> Query[tuple[Position, Reviewed]]:
+def _page_query(shape: ListShape, page: PageShape, columns: ReviewColumns) -> Query[tuple[Position, Reviewed]]:
     sort = SORTS[shape.sort]
-    columns = (sort.key.label("sort_key"), _review.id.label("sort_id"), *REVIEW)
-    statement: Select[Any] = paged(select(*columns).where(*_conditions(shape)), sort, _review.id.expression, page)
-    if with_readers:
+    inner = dict.fromkeys([*columns.own, *(["user_id"] if columns.user else [])])
+    statement: Select[Any] = paged(
+        select(sort.key.label("sort_key"), _review.id, *columns_of(_review, list(inner))).where(*_conditions(shape)),
+        sort,
+        _review.id.expression,
+        page,
+    )
+    if columns.user:
         reviews = statement.subquery("page")
-        reader = select(*USER).where(models.User.id == reviews.c.user_id).offset(_fence).lateral("reader")
-        order = ordered(reviews.c.sort_key, reviews.c.sort_id, sort, page)
-        statement = select(*reviews.c, *reader.c).join_from(reviews, reader, true()).order_by(*order)
-    return Query(statement, keyed(_reviewed))
+        reader = (
+            select(*columns_of(models.User, columns.user))
+            .where(models.User.id == reviews.c.user_id)
+            .offset(_fence)
+            .lateral("reader")
+        )
+        order = ordered(reviews.c.sort_key, reviews.c.id, sort, page)
+        told = (reviews.c.sort_key, reviews.c.id, *(reviews.c[name] for name in columns.own))
+        statement = select(*told, *reader.c).join_from(reviews, reader, true()).order_by(*order)
+    return Query(statement, _unpacking(columns))
 
 
-def _reviewed(*columns: Any) -> Reviewed:
-    own = columns[: len(REVIEW)]
-    return Reviewed(Review(*own), User(*columns[len(REVIEW) :]) if len(columns) > len(REVIEW) else None)
+def _unpacking(columns: ReviewColumns) -> Callable[..., tuple[Position, Reviewed]]:
+    make = only(Reviewed, ("id", *columns.own))
+    user = only(User, columns.user) if columns.user else None
+    end = len(columns.own)
+
+    def unpack(key: Any, id_: uuid.UUID, *values: Any) -> tuple[Position, Reviewed]:
+        review = make(id_, *values[:end])
+        if user:
+            review.user = user(*values[end:])
+        return Position(key, id_), review
+
+    return unpack
 
 
 @lru_cache(maxsize=100)
@@ -220,9 +254,9 @@ def _count_query(shape: ListShape) -> Query[int]:
 
 
 async def list_reviews(
-    reading: Reading, wanted: ReviewList, page: Page, *, with_readers: bool = False
+    reading: Reading, wanted: ReviewList, page: Page, columns: ReviewColumns = WHOLE
 ) -> Slice[Reviewed]:
-    return await take(reading, _page_query(wanted.shape, page.shape, with_readers), page, **wanted.parameters)
+    return await take(reading, _page_query(wanted.shape, page.shape, columns), page, **wanted.parameters)
 
 
 async def count_reviews(reading: Reading, wanted: ReviewList) -> int:

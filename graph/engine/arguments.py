@@ -1,25 +1,43 @@
-"""What a field is called with: as graphql-core coerces it and Strawberry converts it, once a request at most."""
+"""What a field is called with: as graphql-core coerces it and Strawberry converts it, and as much of it as can be, but once."""
 
 import datetime as dt
 import decimal
 import enum
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
-from graphql import FieldNode, GraphQLField, ValueNode, VariableNode
+from graphql import (
+    FieldNode,
+    GraphQLArgument,
+    GraphQLField,
+    Undefined,
+    ValueNode,
+    VariableNode,
+    get_nullable_type,
+    is_leaf_type,
+    is_non_null_type,
+)
 from graphql.execution.values import VariableValues, get_argument_values
 from strawberry import UNSET, Schema
-from strawberry.types.arguments import convert_arguments
+from strawberry.extensions import FieldExtension
+from strawberry.relay import GlobalID
+from strawberry.types.arguments import StrawberryArgument, convert_arguments
+from strawberry.types.base import StrawberryMaybe, StrawberryOptional
 from strawberry.types.field import StrawberryField
+
+from graph.engine.variables import NO_VARIABLES
 
 IMMUTABLE = (str, int, float, decimal.Decimal, uuid.UUID, dt.date, enum.Enum, type(None), type(UNSET))
 
 
 class Arguments:
-    """Of one field of a document. Those that depend on no variable, and that nobody can change, are worked out but once."""
+    """Of one field of a document.
 
-    __slots__ = ("_constant", "_definition", "_field", "_hide_suggestions", "_node", "_schema")
+    What no variable touches is worked out but once. A variable that is an argument by itself, and a scalar or of an enum, is
+    handed on as it is. The rest, and whatever fails, is worked out in each request.
+    """
 
     def __init__(
         self,
@@ -30,37 +48,85 @@ class Arguments:
         *,
         hide_suggestions: bool,
     ) -> None:
-        self._schema, self._field, self._definition, self._node = schema, field, definition, node
-        self._hide_suggestions = hide_suggestions
-        self._constant: dict[str, Any] | None = None if any(_variables(node)) else self._constants()
+        self._schema, self._node, self._hide_suggestions = schema, node, hide_suggestions
+        name_of = schema.config.name_converter.from_argument
+        self._known = {
+            name_of(argument): (argument, definition.args[name_of(argument)]) for argument in field.arguments
+        }
+        self._mapped_by = [it for it in field.extensions if type(it).map_arguments is not FieldExtension.map_arguments]
+        told = {it.name.value: it.value for it in node.arguments or ()}
+        touched = {name for name, value in told.items() if any(_variables_in(value))}
+        self._handed_on = [
+            _HandedOn(name, value.name.value, *self._known[name])
+            for name, value in told.items()
+            if isinstance(value, VariableNode) and _is_plain(*self._known[name])
+        ]
+        handed_on = {it.name for it in self._handed_on}
+        self._constant = self._constants([name for name in self._known if name not in touched])
+        self._rest = [
+            name for name in self._known if name not in handed_on and (self._constant is None or name in touched)
+        ]
 
     def of(self, variables: VariableValues) -> dict[str, Any]:
         """By the names of the resolver's parameters. Raises what the field fails with."""
-        return self._convert(variables) if self._constant is None else self._constant
+        given = dict(self._constant or ())
+        rest = list(self._rest)
+        for it in self._handed_on:
+            value = variables.coerced.get(it.variable, UNSET)
+            if value is UNSET:
+                if not it.omittable:
+                    rest.append(it.name)
+            elif value is None and it.required:
+                rest.append(it.name)
+            else:
+                given[it.parameter] = value
+        if rest:
+            given |= self._converted(rest, variables)
+        for extension in self._mapped_by:
+            given = extension.map_arguments(given)
+        return given
 
-    def _constants(self) -> dict[str, Any] | None:
+    def _constants(self, names: list[str]) -> dict[str, Any] | None:
         try:
-            constants = self._convert(VariableValues({}, {}))
+            constants = self._converted(names, NO_VARIABLES)
         except Exception:
             return None  # and fails in each request
         return constants if all(isinstance(value, IMMUTABLE) for value in constants.values()) else None
 
-    def _convert(self, variables: VariableValues) -> dict[str, Any]:
-        coerced = get_argument_values(self._definition, self._node, variables, hide_suggestions=self._hide_suggestions)
-        converted = convert_arguments(
+    def _converted(self, names: Collection[str], variables: VariableValues) -> dict[str, Any]:
+        some = [self._known[name] for name in self._known if name in names]
+        definition = cast(GraphQLField, SimpleNamespace(args={name: self._known[name][1] for name in names}))
+        coerced = get_argument_values(definition, self._node, variables, hide_suggestions=self._hide_suggestions)
+        return convert_arguments(
             coerced,
-            self._field.arguments,
+            [argument for argument, _ in some],
             scalar_registry=self._schema.schema_converter.scalar_registry,
             config=self._schema.config,
         )
-        for extension in self._field.extensions:
-            converted = extension.map_arguments(converted)
-        return converted
 
 
-def _variables(node: FieldNode) -> Iterator[VariableNode]:
-    for argument in node.arguments or ():
-        yield from _variables_in(argument.value)
+class _HandedOn:
+    """An argument that is a variable; it is `omittable` where there is nothing in its place without it."""
+
+    __slots__ = ("name", "omittable", "parameter", "required", "variable")
+
+    def __init__(self, name: str, variable: str, argument: StrawberryArgument, definition: GraphQLArgument) -> None:
+        self.name, self.variable, self.parameter = name, variable, argument.python_name
+        self.required = is_non_null_type(definition.type)
+        has_default = definition.default is not None or definition.default_value is not Undefined
+        self.omittable = not self.required and not has_default
+
+
+def _is_plain(argument: StrawberryArgument, definition: GraphQLArgument) -> bool:
+    """Whether Strawberry takes its values as graphql-core gives them."""
+    type_ = argument.type
+    while isinstance(type_, StrawberryOptional) and not isinstance(type_, StrawberryMaybe):
+        type_ = type_.of_type
+    return (
+        is_leaf_type(get_nullable_type(definition.type))
+        and not isinstance(type_, StrawberryMaybe)
+        and type_ is not GlobalID
+    )
 
 
 def _variables_in(value: ValueNode) -> Iterator[VariableNode]:

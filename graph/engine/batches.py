@@ -9,7 +9,12 @@ METADATA = "loaded"
 
 
 class Batch(Protocol):
-    """What is loaded for many parents in one go, in their order; a failure stands as an exception."""
+    """What is loaded for many parents in one go, in their order; a failure stands as an exception.
+
+    `reads` are the attributes of a parent that it depends on.
+    """
+
+    reads: frozenset[str]
 
     async def load(self, parents: Sequence[Any], context: Any) -> Sequence[Any]: ...
 
@@ -21,8 +26,12 @@ class Batch(Protocol):
 class Loaded:
     """How a field is got. Fields of one batch beside each other share what it loads; `then` makes each one's value of it.
 
-    Whoever resolves a field above it finds the batch in `info.along`, and may get what it loads along with the parents.
+    Whoever resolves a field above it finds the batch in `info.asked`, and may get what it loads along with the parents.
+    `reads` are the attributes that `then` reads of what is loaded, `None` where it may be any; what is `handed_on` is a value
+    itself, of which the document's fields read theirs.
     """
 
     batch: Batch
     then: Callable[[Any], Any]
+    reads: frozenset[str] | None = None
+    handed_on: bool = False

@@ -15,19 +15,18 @@ from graphql import (
     SelectionSetNode,
     VariableNode,
 )
-from graphql.execution.values import VariableValues, get_variable_values
+from graphql.execution.values import VariableValues
 from strawberry import Schema
 
 from graph.engine.failures import Root
 from graph.engine.run import Run
 from graph.engine.selections import Selection, Selections, all_done
 from graph.engine.shapes import Jobs
+from graph.engine.variables import Variables
 
 MOST_VARIANTS = 16
 """Of a plan, one for each set of conditions in `@skip` and `@include` that was met."""
-MOST_COERCION_ERRORS = 50
 INTROSPECTION = ("__schema", "__type")
-NO_VARIABLES = VariableValues({}, {})
 
 
 class NotSpoken(Exception):
@@ -57,13 +56,14 @@ class Plan:
         self.schema, self.hide_suggestions = schema, hide_suggestions
         self.graphql_schema = schema._schema
         self.operation, self.fragments = operation, fragments
-        self._definitions = operation.variable_definitions or ()
+        definitions = operation.variable_definitions or ()
+        self._variables = Variables(self.graphql_schema, definitions, hide_suggestions=hide_suggestions)
         self._conditions = self._survey()
         self._variants: dict[tuple[Any, ...], list[Selection]] = {}
 
     async def run(self, context: Any, variables: dict[str, Any] | None) -> Outcome:
         """Raises `NotSpoken` before anything has run; else only what no field raised: cancellation, and mistakes of ours."""
-        coerced = self._coerced(variables or {})
+        coerced = self._variables.coerced(variables or {})
         if isinstance(coerced, list):
             return Outcome(None, coerced, executed=False)
         run = Run(self, context, coerced)
@@ -76,13 +76,6 @@ class Plan:
             if run.failures.leave_nothing:
                 break
         return Outcome(*run.failures.settle(data))
-
-    def _coerced(self, variables: dict[str, Any]) -> VariableValues | list[GraphQLError]:
-        if not self._definitions:
-            return NO_VARIABLES
-        return get_variable_values(
-            self.graphql_schema, self._definitions, variables, MOST_COERCION_ERRORS, self.hide_suggestions
-        )
 
     def _variant(self, variables: VariableValues) -> list[Selection]:
         conditions = tuple(variables.coerced.get(name) for name in self._conditions)

@@ -23,13 +23,13 @@ class Run:
     _infos: dict["Field", Any] = field(default_factory=dict)
 
     def info(self, of: "Field") -> Any:
-        """As Strawberry's resolvers take it, with the batches `along`. Its `path` has no places in lists: all parents share it."""
+        """As Strawberry's resolvers take it, with what is `asked` below. Its `path` has no places in lists: all parents share it."""
         known: Any = self._infos.get(of)
         if known is None:
             known = self._infos[of] = self.plan.schema.config.info_class(
                 _raw_info=self.raw_info(of), _field=of.definition.extensions["strawberry-definition"]
             )
-            known.along = of.along
+            known.asked = of.asked
         return known
 
     def raw_info(self, of: "Field") -> GraphQLResolveInfo[Any]:

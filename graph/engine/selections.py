@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,10 @@ from graphql.execution.collect_fields import (
 from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 
-from graph.engine.batches import Batch
+from graph.engine.asked import Asked, asked_below
 from graph.engine.failures import FieldPlaces, Places
 from graph.engine.run import Run
-from graph.engine.shapes import Jobs, Listing, Object, Shape, shape_of
+from graph.engine.shapes import Jobs, Shape, shape_of
 from graph.engine.sources import Batched, Source, source_of
 from graph.engine.swift import Swift, written
 
@@ -67,9 +67,9 @@ class Field:
         return not self.source.deferred and self.shape.inline
 
     @cached_property
-    def along(self) -> frozenset[Batch]:
-        """What is loaded for the objects that this field leads to."""
-        return frozenset(_along(self.shape))
+    def asked(self) -> Mapping[str, Asked] | None:
+        """What is asked of the objects that this field leads to, by their types."""
+        return asked_below(self)
 
     def fill(self, rows: list[Row], values: Values, places: Places, run: Run, jobs: Jobs) -> None:
         """Completes the field's values, and puts each into its row."""
@@ -174,16 +174,6 @@ class Selection:
         for field in self.plain:
             field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
         return rows
-
-
-def _along(shape: Shape) -> Iterator[Batch]:
-    while isinstance(shape, Listing):
-        shape = shape.item
-    for field in shape.selection.fields if isinstance(shape, Object) else ():
-        if isinstance(field.source, Batched):
-            yield field.source.batch
-        elif not field.source.deferred:
-            yield from _along(field.shape)
 
 
 def _grouped(fields: list[Field]) -> list[Group]:

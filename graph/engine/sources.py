@@ -12,6 +12,7 @@ from strawberry.extensions.field_extension import build_field_extension_resolver
 from strawberry.types.field import StrawberryField
 
 from graph.engine.arguments import Arguments
+from graph.engine.asked import NOTHING, READS, Asked, asked_of
 from graph.engine.batches import METADATA, Loaded
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class Source(Protocol):
 
     async def later(self, field: "Field", parents: Values, run: "Run") -> Values: ...
 
+    def asks(self, field: "Field") -> Asked:
+        """What it reads of a parent."""
+
 
 class _Now:
     deferred = False
@@ -42,6 +46,9 @@ class Typename(_Now):
     def now(self, field: "Field", parents: Values, run: "Run") -> Values:
         return [field.parent_type.name] * len(parents)
 
+    def asks(self, field: "Field") -> Asked:
+        return NOTHING
+
 
 class Attribute(_Now):
     def __init__(self, name: str) -> None:
@@ -50,12 +57,16 @@ class Attribute(_Now):
     def now(self, field: "Field", parents: Values, run: "Run") -> Values:
         return _each(lambda parent: getattr(parent, self.name), parents)
 
+    def asks(self, field: "Field") -> Asked:
+        return Asked(frozenset({self.name}))
+
 
 class Call:
     """A resolver, with the extensions around it."""
 
     def __init__(self, strawberry_field: StrawberryField, arguments: Arguments) -> None:
         self.arguments = arguments
+        self._reads: frozenset[str] | None = strawberry_field.metadata.get(READS)
         functions = build_field_extension_resolvers(strawberry_field) if strawberry_field.extensions else []
         self.deferred = strawberry_field.is_async or bool(functions)
         self.bare = _Resolver(strawberry_field)
@@ -84,6 +95,9 @@ class Call:
             return [await _settled(values[0])]
         return await asyncio.gather(*map(_settled, values))
 
+    def asks(self, field: "Field") -> Asked:
+        return Asked(self._reads)
+
 
 class Batched:
     """What is loaded for all parents at once."""
@@ -93,6 +107,7 @@ class Batched:
     def __init__(self, loaded: Loaded) -> None:
         self.batch = loaded.batch
         self.then = loaded.then
+        self._reads, self._handed_on = loaded.reads, loaded.handed_on
 
     def now(self, field: "Field", parents: Values, run: "Run") -> Values:
         raise NotImplementedError
@@ -109,6 +124,10 @@ class Batched:
     def made(self, loaded: Values) -> Values:
         then = self.then
         return _each(lambda value: value if isinstance(value, Exception) else then(value), loaded)
+
+    def asks(self, field: "Field") -> Asked:
+        asked = Asked(self._reads)
+        return Asked(loaded={self.batch: asked | asked_of(field.shape) if self._handed_on else asked})
 
 
 class _Resolver:

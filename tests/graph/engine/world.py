@@ -129,6 +129,8 @@ class Tripling(FieldExtension):
 class Scales:
     """Weighs many things at once, and knows at once what weighs little."""
 
+    reads = frozenset({"number"})
+
     async def load(self, parents: Sequence[Row], context: World) -> Sequence[Any]:
         await asyncio.sleep(0)
         if context.has_trouble("weighing"):

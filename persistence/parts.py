@@ -1,0 +1,26 @@
+"""Rows of which only some columns are read."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import make_dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Names = tuple[str, ...]
+
+
+def names_of(row: Any, read: Collection[str] | None) -> Names:
+    """The columns that hold these attributes of a row, in its order; all of them where an attribute is made of others."""
+    columns: Names = row.__slots__
+    return columns if read is None or not set(columns).issuperset(read) else tuple(filter(read.__contains__, columns))
+
+
+def columns_of(model: Any, names: Sequence[str]) -> list[Any]:
+    """Of a table. A row's `id` is the table's primary key, whatever it is called there."""
+    [key] = model.__table__.primary_key if "id" in names else [None]
+    return [key if name == "id" else getattr(model, name) for name in names]
+
+
+def only(row: type[T], names: Sequence[str]) -> type[T]:
+    """A class of rows that have these columns alone, and are made of them: the other attributes are not there."""
+    made = make_dataclass(row.__name__, names)
+    return type(row.__name__, (row,), {"__slots__": (), "__init__": vars(made)["__init__"]})

@@ -2,10 +2,13 @@
 
 import binascii
 import uuid
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
+from operator import attrgetter
 from typing import Any
 
 import strawberry
+from strawberry import ID
 
 from graph.engine import READS
 from graph.faults import BadUserInput
@@ -13,8 +16,11 @@ from graph.faults import BadUserInput
 LENGTH = 200
 
 
+URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
 def global_id(kind: str, key: uuid.UUID) -> strawberry.ID:
-    return strawberry.ID(urlsafe_b64encode(f"{kind}:{key.hex}".encode()).rstrip(b"=").decode())
+    return ID(b2a_base64(f"{kind}:{key.hex}".encode(), newline=False).translate(URL_SAFE, b"=").decode())
 
 
 def parse_id(text: str) -> tuple[str, uuid.UUID]:
@@ -43,7 +49,9 @@ def key_of(kind: str, text: str) -> uuid.UUID:
 def own_id(kind: str, description: str, attribute: str = "id") -> Any:
     """The field for the ID of a row."""
 
+    key_of_row = attrgetter(attribute)
+
     def resolve(self: Any) -> strawberry.ID:
-        return global_id(kind, getattr(self, attribute))
+        return global_id(kind, key_of_row(self))
 
     return strawberry.field(resolver=resolve, description=description, metadata={READS: frozenset({attribute})})

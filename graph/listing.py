@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 import strawberry
@@ -194,9 +195,8 @@ async def books_of(
     offset: int | None,
 ) -> Connection[BookRow]:
     kind = _kind(wanted)
-    guess = replace(wanted, match=Match.SPELLING)
-    if any(cursor and _belongs(_kind(guess), cursor) for cursor in (after, before)):
-        wanted, kind = guess, _kind(guess)
+    if any(cursor and _belongs(_kind(_guess(wanted)), cursor) for cursor in (after, before)):
+        wanted, kind = _guess(wanted), _kind(_guess(wanted))
     page = page_of(kind, first, after, last, before, offset)
     columns = book_columns(info)
     slice_ = await listing.list_books(info.context.reading, wanted, page, columns)
@@ -205,7 +205,7 @@ async def books_of(
         and _may_be_misspelt(wanted)
         and not await listing.any_book_has(info.context.reading, wanted.search or "")
     ):
-        wanted, kind = guess, _kind(guess)
+        wanted, kind = _guess(wanted), _kind(_guess(wanted))
         slice_ = await listing.list_books(info.context.reading, wanted, page, columns)
 
     async def count() -> int:
@@ -214,6 +214,11 @@ async def books_of(
     return Connection(kind, slice_, count, wanted)
 
 
+def _guess(wanted: BookList) -> BookList:
+    return replace(wanted, match=Match.SPELLING)
+
+
+@lru_cache(maxsize=1000)
 def _kind(wanted: BookList) -> ListKind:
     return ListKind(f"books {wanted!r}", KEY_TYPES[wanted.sort])
 

@@ -8,6 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
@@ -54,7 +55,7 @@ class ListKind:
     @property
     def fingerprint(self) -> str:
         """Keeps the cursors of one list out of another."""
-        return urlsafe_b64encode(hashlib.sha256(self.name.encode()).digest()[:6]).decode()
+        return _fingerprint(self.name)
 
     def cursor(self, position: Position) -> str:
         told = orjson.dumps([self.fingerprint, _told(position.key), position.id.hex])
@@ -72,6 +73,11 @@ class ListKind:
             return Position(_understood(self.key_type, key), uuid.UUID(hex=id_))
         except (ValueError, TypeError, AttributeError, binascii.Error, BadUserInput) as error:
             raise BadUserInput("This is no cursor of this list in this order.") from error
+
+
+@lru_cache(maxsize=1000)
+def _fingerprint(name: str) -> str:
+    return urlsafe_b64encode(hashlib.sha256(name.encode()).digest()[:6]).decode()
 
 
 def _told(key: Any) -> Any:
@@ -123,16 +129,6 @@ def page_of(
     )
 
 
-@shape()
-class PageInfo:
-    """Where a page stands in its list."""
-
-    has_next_page: bool = column("Whether there is more after this page.")
-    has_previous_page: bool = column("Whether there is more before this page.")
-    start_cursor: str | None = column("The cursor of the first item, to pass as `before`.")
-    end_cursor: str | None = column("The cursor of the last item, to pass as `after`.")
-
-
 @dataclass(slots=True)
 class Edge(Generic[T]):
     cursor: str
@@ -147,6 +143,36 @@ class Connection(Generic[T]):
     slice: Slice[T]
     count: Callable[[], Awaitable[int]]
     wanted: Any = None
+
+    @property
+    def has_next_page(self) -> bool:
+        return self.slice.has_next
+
+    @property
+    def has_previous_page(self) -> bool:
+        return self.slice.has_previous
+
+    @property
+    def start_cursor(self) -> str | None:
+        return self._cursor_at(0)
+
+    @property
+    def end_cursor(self) -> str | None:
+        return self._cursor_at(-1)
+
+    def _cursor_at(self, index: int) -> str | None:
+        items = self.slice.items
+        return self.kind.cursor(items[index][0]) if items else None
+
+
+@shape(of=Connection)
+class PageInfo:
+    """Where a page stands in its list."""
+
+    has_next_page: bool = column("Whether there is more after this page.")
+    has_previous_page: bool = column("Whether there is more before this page.")
+    start_cursor: str | None = column("The cursor of the first item, to pass as `before`.")
+    end_cursor: str | None = column("The cursor of the last item, to pass as `after`.")
 
 
 def connection_type(name: str, item_type: Any, items: str, prefix: str | None = None, **more: Any) -> Any:
@@ -175,16 +201,10 @@ def connection_type(name: str, item_type: Any, items: str, prefix: str | None = 
             """The items alone."""
             return [row for _, row in self.slice.items]
 
-        @field()
-        def page_info(self: Connection[Any]) -> PageInfo:
+        @field(PageInfo)
+        def page_info(self: Connection[Any]) -> Connection[Any]:
             """Where the page stands."""
-            positions = [position for position, _ in self.slice.items]
-            return PageInfo(
-                has_next_page=self.slice.has_next,
-                has_previous_page=self.slice.has_previous,
-                start_cursor=self.kind.cursor(positions[0]) if positions else None,
-                end_cursor=self.kind.cursor(positions[-1]) if positions else None,
-            )
+            return self
 
         @field()
         async def total_count(self: Connection[Any]) -> int:

@@ -43,6 +43,7 @@ class Columns(NamedTuple):
 
 
 WHOLE = Columns()
+Values = tuple[Any, ...]
 
 
 class Accompanied(Book):
@@ -101,24 +102,25 @@ def accompanied(statement: Select[Any], columns: Columns) -> Select[Any]:
     return whole
 
 
-def unpacking(columns: Columns) -> Callable[..., Accompanied]:
-    """Makes rows of the id and the columns after it."""
+def unpacking(columns: Columns) -> Callable[[Values, int], Accompanied]:
+    """Makes rows of the values of a statement's columns, from the id on, which stands at the index given."""
     make = only(Accompanied, ("id", *columns.own))
-    end = len(columns.own) + 1
-    authors_end = end + len(columns.authors or ())
-    genre_end = authors_end + len(columns.genre or ())
     author = only(Author, columns.authors) if columns.authors else None
     genre = only(Genre, columns.genre) if columns.genre else None
     rating = only(BookRating, columns.rating) if columns.rating else None
+    width, authors, genres = len(columns.own) + 1, len(columns.authors or ()), len(columns.genre or ())
 
-    def unpack(*values: Any) -> Accompanied:
-        book = make(*values[:end])
+    def unpack(values: Values, start: int) -> Accompanied:
+        end = start + width
+        book = make(*values[start:end])
         if author:
-            book.authors = list(map(author, *values[end:authors_end])) if values[end] else []
+            start, end = end, end + authors
+            book.authors = list(map(author, *values[start:end])) if values[start] else []
         if genre:
-            book.genre = genre(*values[authors_end:genre_end]) if values[authors_end] else None
+            start, end = end, end + genres
+            book.genre = genre(*values[start:end]) if values[start] else None
         if rating:
-            book.rating = rating(*values[genre_end:]) if values[genre_end] is not None else None
+            book.rating = rating(*values[end:]) if values[end] is not None else None
         return book
 
     return unpack
@@ -136,7 +138,8 @@ class BookKey(StrEnum):
 def _book_query(key: BookKey, columns: Columns) -> Query[Accompanied]:
     column = getattr(models.Book, key)
     found: Select[Any] = select(models.Book.id, *read(columns)).where(column == bindparam("value", type_=column.type))
-    return Query(accompanied(found, columns), unpacking(columns))
+    unpack = unpacking(columns)
+    return Query(accompanied(found, columns), lambda *values: unpack(values, 0))
 
 
 async def find_accompanied(reading: Reading, key: BookKey, value: Any, columns: Columns) -> Accompanied | None:

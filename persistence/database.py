@@ -1,20 +1,19 @@
 """The two ways to PostgreSQL: `Reading`, a fast lane that cannot write, and `Transaction`, the only thing that can."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy import Executable, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from persistence.faults import Conflict, Unavailable, fault_of, is_lost, is_read_only
+from persistence.lending import Lender, LentConnection
 from persistence.query import Query
 
 T = TypeVar("T")
@@ -102,12 +101,10 @@ class Transaction:
 class Reading:
     """Prepared statements on read-only connections, each borrowed for one statement."""
 
-    __slots__ = ("_pool", "_skewed_pool", "_timeout")
+    __slots__ = ("_lender", "_skewed")
 
-    def __init__(self, pool: asyncpg.Pool, skewed_pool: asyncpg.Pool, timeout: float) -> None:
-        self._pool = pool
-        self._skewed_pool = skewed_pool
-        self._timeout = timeout
+    def __init__(self, lender: Lender, skewed: Lender) -> None:
+        self._lender, self._skewed = lender, skewed
 
     async def all(self, query: Query[T], **parameters: Any) -> list[T]:
         row = query.row
@@ -131,34 +128,29 @@ class Reading:
 
     async def _fetch_once(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
         """Raises `_ConnectionLost`, or whatever else the driver raises."""
-        pool = self._skewed_pool if query.skewed else self._pool
-        async with pool.acquire(timeout=self._timeout) as connection:
+        lender = self._skewed if query.skewed else self._lender
+        connection = await lender.borrow()
+        give_back = lender.give_back
+        try:
             try:
                 return await connection.fetch(query.sql, *arguments)
             except asyncpg.InvalidCachedStatementError:  # a migration changed the table; asyncpg has dropped the plan
                 return await connection.fetch(query.sql, *arguments)
-            except DRIVER_ERRORS as error:
-                if is_lost(error) or isinstance(error, TimeoutError):
-                    _hang_up(connection)  # the pool might lend it again, or wait for it to answer
-                if is_lost(error):
-                    raise _ConnectionLost from error
-                raise
-
-
-def _hang_up(connection: PoolConnectionProxy) -> None:
-    with contextlib.suppress(asyncpg.InterfaceError):  # the pool has noticed
-        connection.terminate()
+        except asyncio.CancelledError:
+            give_back = lender.give_back_checked
+            raise
+        except DRIVER_ERRORS as error:
+            if is_lost(error) or isinstance(error, TimeoutError):
+                connection.terminate()  # or it might be lent again
+            if is_lost(error):
+                raise _ConnectionLost from error
+            raise
+        finally:
+            give_back(connection)
 
 
 class _ConnectionLost(Exception):
     """In the middle of a statement."""
-
-
-class _ReadConnection(asyncpg.Connection):
-    """A read leaves nothing behind in its session, so giving the connection back costs no round trip."""
-
-    def get_reset_query(self) -> str:
-        return ""
 
 
 class Database:
@@ -178,13 +170,13 @@ class Database:
             pool_pre_ping=True,
         )
         self._reading: Reading | None = None
-        self._read_pools: list[asyncpg.Pool] = []
+        self._lenders: list[Lender] = []
 
     async def __aenter__(self) -> Self:
-        pool = self._read_pool(self._settings.most)
-        skewed_pool = self._read_pool(self._settings.size, plan_cache_mode="force_custom_plan")
-        self._read_pools = [await pool, await skewed_pool]
-        self._reading = Reading(pool, skewed_pool, self._settings.timeout_seconds)
+        lender = self._lender_of(self._settings.most)
+        skewed = self._lender_of(self._settings.size, plan_cache_mode="force_custom_plan")
+        self._lenders = [lender, skewed]
+        self._reading = Reading(lender, skewed)
         return self
 
     async def _connect(self, **session_settings: str) -> asyncpg.Connection:
@@ -195,26 +187,23 @@ class Database:
             server_settings={**SESSION_SETTINGS, **session_settings},
         )
 
-    def _read_pool(self, most: int, **session_settings: str) -> asyncpg.Pool:
-        return asyncpg.create_pool(
-            self._address,
-            min_size=0,
-            max_size=most,
-            max_inactive_connection_lifetime=self._settings.recycle_seconds,
-            connection_class=_ReadConnection,
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=COMMAND_TIMEOUT,
-            statement_cache_size=500,
-            server_settings={
-                **SESSION_SETTINGS,
-                "default_transaction_read_only": "on",
-                **session_settings,
-            },
-        )
+    def _lender_of(self, most: int, **session_settings: str) -> Lender:
+        async def connect() -> LentConnection:
+            return await asyncpg.connect(
+                self._address,
+                connection_class=LentConnection,
+                timeout=CONNECT_TIMEOUT,
+                command_timeout=COMMAND_TIMEOUT,
+                statement_cache_size=500,
+                server_settings={**SESSION_SETTINGS, "default_transaction_read_only": "on", **session_settings},
+            )
+
+        wait, idle = self._settings.timeout_seconds, self._settings.recycle_seconds
+        return Lender(connect, most, wait_seconds=wait, idle_seconds=idle)
 
     async def __aexit__(self, *_: object) -> None:
-        for pool in self._read_pools:
-            await pool.close()
+        for lender in self._lenders:
+            await lender.close()
         await self._engine.dispose()
 
     @property

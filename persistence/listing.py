@@ -336,7 +336,7 @@ def _page_query(shape: ListShape, page: PageShape, columns: Columns) -> Query[tu
     unpack = unpacking(columns)
     return Query(
         statement,
-        lambda key, id_, *book: (Position(key, id_), unpack(id_, *book)),
+        lambda *values: (Position(values[0], values[1]), unpack(values, 1)),
         skewed=shape.ranked or shape.skewed,
     )
 

@@ -13,8 +13,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.processors import ExceptionRenderer
 from structlog.typing import ExcInfo
 
-log = structlog.get_logger("http")
-
 
 def configure_logs(level: str, *, as_json: bool) -> None:
     shared: list[Any] = [
@@ -48,10 +46,11 @@ def _write(file: TextIO, exc_info: ExcInfo) -> None:
 
 
 class RequestLog:
-    """Gives each request an id, tells the client, and writes its line."""
+    """Gives each request an id, tells the client, and writes its line. Logs must have been configured."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._log = structlog.get_logger("http").bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,7 +72,7 @@ class RequestLog:
             try:
                 await self._app(scope, receive, tell)
             finally:
-                log.info(
+                self._log.info(
                     "request",
                     method=scope["method"],
                     path=scope["path"],

@@ -1,0 +1,116 @@
+"""Connections lent for a statement each. asyncpg's own pool costs twice what a short statement does; this costs a list's `pop`."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+CHECK_TIMEOUT = 2  # seconds
+CLOSE_TIMEOUT = 2  # seconds
+
+
+class LentConnection(asyncpg.Connection):
+    """`used_at` is when it was last given back, on the loop's clock."""
+
+    used_at: float = 0.0
+
+
+class Lender:
+    """Opens connections as they are needed, `most` at a time, and closes those that nobody has needed for `idle_seconds`."""
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[LentConnection]], most: int, *, wait_seconds: float, idle_seconds: float
+    ) -> None:
+        self._connect, self._most = connect, most
+        self._wait_seconds, self._idle_seconds = wait_seconds, idle_seconds
+        self._idle: list[LentConnection] = []
+        self._open = 0
+        self._waiting: deque[asyncio.Future[LentConnection | None]] = deque()
+        self._checks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def borrow(self) -> LentConnection:
+        """Whoever borrows must give back. Raises `TimeoutError` after `wait_seconds`, or whatever hinders it from connecting."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+            self._open -= 1
+        if self._closing:
+            raise asyncpg.InterfaceError("the database is closed")
+        async with asyncio.timeout(self._wait_seconds):
+            if self._open < self._most:
+                self._open += 1
+            elif (handed := await self._turn()) is not None:
+                return handed
+            return await self._opened()
+
+    def give_back(self, connection: LentConnection) -> None:
+        if self._closing or connection.is_closed():
+            connection.terminate()
+            self._open -= 1
+            self._pass_on(None)
+        elif not self._pass_on(connection):
+            connection.used_at = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+            if self._idle[0].used_at < connection.used_at - self._idle_seconds:
+                self._idle.pop(0).terminate()
+                self._open -= 1
+
+    def give_back_checked(self, connection: LentConnection) -> None:
+        """One whose statement was given up: it is lent again when PostgreSQL has let go of that."""
+        check = asyncio.get_running_loop().create_task(self._check(connection))
+        self._checks.add(check)
+        check.add_done_callback(self._checks.discard)
+
+    async def close(self) -> None:
+        """Those that are still lent are closed when they are given back."""
+        self._closing = True
+        idle, self._idle = self._idle, []
+        self._open -= len(idle)
+        await asyncio.gather(*self._checks, *(it.close(timeout=CLOSE_TIMEOUT) for it in idle), return_exceptions=True)
+
+    async def _turn(self) -> LentConnection | None:
+        """A connection, or with `None` the right to open one."""
+        waiter: asyncio.Future[LentConnection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():  # it came at the very moment
+                self._hand_on(waiter.result())
+            raise
+
+    async def _opened(self) -> LentConnection:
+        try:
+            return await self._connect()
+        except BaseException:
+            self._hand_on(None)
+            raise
+
+    def _hand_on(self, connection: LentConnection | None) -> None:
+        if connection is not None:
+            self.give_back(connection)
+        else:
+            self._open -= 1
+            self._pass_on(None)
+
+    def _pass_on(self, connection: LentConnection | None) -> bool:
+        """To whoever has waited longest."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                self._open += connection is None
+                waiter.set_result(connection)
+                return True
+        return False
+
+    async def _check(self, connection: LentConnection) -> None:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await connection.execute("SELECT 1")
+        except Exception:
+            connection.terminate()
+        finally:
+            self.give_back(connection)

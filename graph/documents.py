@@ -1,5 +1,6 @@
 """Documents: parsed, held against limits and schema, and kept with what they cost."""
 
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from graphql import (
     validate,
 )
 
-from graph.cost import Price, prices_of
+from graph.cost import DEAREST_FOR_ADMINISTRATORS, Price, prices_of
 from graph.engine import Engine, NotSpoken, Plan
 from graph.limits import LONGEST_DOCUMENT, MOST_TOKENS, FragmentCycle, TooComplex, check_limits
 from graph.schema import schema
@@ -22,6 +23,10 @@ KEPT_CHARACTERS = 500_000
 """Of documents: one takes about forty times its length in memory."""
 MOST_ERRORS = 20
 """Of validation: after so many it stops."""
+ONLY_TRUSTED = (
+    "This server takes the documents on its list alone, and this one is not on it: "
+    "have `bookstore schema documents` add it, and send its id as `documentId`."
+)
 
 
 class Refused(Exception):
@@ -65,14 +70,18 @@ class Documents:
     """Documents that have been checked; the least recently used is forgotten first.
 
     Without `introspection` nobody learns the schema from it: not by asking for it, nor from suggestions in errors.
-    Those that are not `compiled` are interpreted by graphql-core.
+    Those that are not `compiled` are interpreted by graphql-core. With `trusted_only` any other than those that
+    `trust` was told is refused unread.
     """
 
-    def __init__(self, *, introspection: bool, compiled: bool = True) -> None:
+    def __init__(self, *, introspection: bool, compiled: bool = True, trusted_only: bool = False) -> None:
         self.introspection = introspection
+        self.trusted_only = trusted_only
         self.engine = Engine(schema, hide_suggestions=not introspection) if compiled else None
         self._kept: OrderedDict[str, Checked] = OrderedDict()
         self._characters = 0
+        self._trusted: dict[str, Checked] = {}
+        self._trusted_texts: dict[str, Checked] = {}
         mutations = schema._schema.mutation_type
         assert mutations is not None
         self._alone = frozenset(
@@ -81,11 +90,37 @@ class Documents:
             if mutation.extensions["strawberry-definition"].metadata.get("alone")
         )
 
+    def trust(self, text: str, id_: str | None = None) -> Checked:
+        """Keeps a document for good, to be asked for by the SHA-256 of its text and by another id, where it has one.
+
+        Introspection is not for trusting. Raises `Refused`.
+        """
+        checked = self._trusted_texts.get(text) or self._check(text, introspection=False, hide_suggestions=False)
+        if any(price.for_(None) > DEAREST_FOR_ADMINISTRATORS for price in checked.prices.values()):
+            raise Refused(coded("QUERY_TOO_COMPLEX", f"It costs more than {DEAREST_FOR_ADMINISTRATORS:,}."))
+        self._trusted_texts[text] = checked
+        self._trusted |= dict.fromkeys({sha256(text), id_ or sha256(text)}, checked)
+        return checked
+
+    def trusted(self, id_: str) -> Checked:
+        """Raises `Refused` for an id that is not on the list."""
+        checked = self._trusted.get(id_)
+        if checked is None:
+            other = "." if self.trusted_only else ", so send the document itself as `query`."
+            raise Refused(coded("PERSISTED_QUERY_NOT_FOUND", f"No trusted document has this id{other}"))
+        return checked
+
     def get(self, text: str) -> Checked:
         """Raises `Refused`."""
+        if text in self._trusted_texts:
+            return self._trusted_texts[text]
+        if self.trusted_only:
+            raise Refused(coded("PERSISTED_QUERY_NOT_FOUND", ONLY_TRUSTED))
         checked = self._kept.get(text)
         if checked is None:
-            checked = self._kept[text] = self._check(text)
+            checked = self._kept[text] = self._check(
+                text, introspection=self.introspection, hide_suggestions=not self.introspection
+            )
             self._characters += len(text)
             while self._characters > KEPT_CHARACTERS:
                 self._characters -= len(self._kept.popitem(last=False)[0])
@@ -93,7 +128,7 @@ class Documents:
             self._kept.move_to_end(text)
         return checked
 
-    def _check(self, text: str) -> Checked:
+    def _check(self, text: str, *, introspection: bool, hide_suggestions: bool) -> Checked:
         document = _parsed(text)
         try:
             check_limits(document, self._alone)
@@ -104,14 +139,18 @@ class Documents:
         errors = validate(
             schema._schema,
             document,
-            specified_rules if self.introspection else (*specified_rules, NoSchemaIntrospectionCustomRule),
+            specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule),
             max_errors=MOST_ERRORS,
-            hide_suggestions=not self.introspection,
+            hide_suggestions=hide_suggestions,
             allow_empty_selection_sets=False,
         )
         if errors:
             raise Refused(*(coded("GRAPHQL_VALIDATION_FAILED", error.message, error) for error in errors))
         return Checked(document, prices_of(document, schema._schema), self.engine)
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _parsed(text: str) -> DocumentNode:

@@ -32,13 +32,17 @@ TIMEOUT = 10  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client sends. `read_only` refuses mutations, for GET; `tell_cost` has the answer say what it cost."""
+    """What a client sends: a document, or the id of a trusted one.
 
-    query: str
+    `read_only` refuses mutations, for GET; `tell_cost` has the answer say what it cost.
+    """
+
+    query: str | None
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
     read_only: bool = False
     tell_cost: bool = False
+    document_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ async def _admitted(
     try:
         limiter.check(caller)
         try:
-            checked = documents.get(request.query)
+            checked = _document(documents, request)
             operation = _operation(checked.document, request)
             name = operation.name.value if operation.name else None
             cost, limit = await _affordable(context, checked.prices[name].for_(request.variables))
@@ -138,6 +142,12 @@ async def _execute(
     )
     result = await result if isinstance(result, Awaitable) else result
     return result.data, result.errors or []
+
+
+def _document(documents: Documents, request: Request) -> Checked:
+    if request.query is None:
+        return documents.trusted(request.document_id or "")
+    return documents.get(request.query)
 
 
 def _operation(document: DocumentNode, request: Request) -> OperationDefinitionNode:

@@ -22,7 +22,6 @@ from domain.shop import Shop
 from domain.sweeping import sweep_for_ever
 from domain.throttling import Throttles
 from domain.tokens import Tokens, derived_key
-from graph.documents import Documents
 from persistence.database import Database
 from persistence.rate_limits import InMemory, InPostgreSQL, RateLimits
 from server import graphiql, providers
@@ -32,6 +31,7 @@ from server.http import ENDPOINT, GraphQLEndpoint
 from server.logs import RequestLog, configure_logs
 from server.oauth import OAuth
 from server.settings import Settings
+from server.trusted import documents_of
 
 log = structlog.get_logger()
 
@@ -45,8 +45,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     cookie_path = prefix + ENDPOINT if settings.refresh_tokens_in_cookie else None
     sign_in = OAuth(shop, providers.configured(settings, shop.policy), cookie_path)
     readiness = Readiness(shop)
-    documents = Documents(introspection=settings.allows_introspection, compiled=settings.engine)
-    endpoint = GraphQLEndpoint(shop, documents, settings.playground, cookie_path)
+    endpoint = GraphQLEndpoint(shop, documents_of(settings), settings.playground, cookie_path)
     routes: list[BaseRoute] = [
         Route("/", _home),
         Route("/health", health, methods=["GET", "HEAD"]),

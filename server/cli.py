@@ -17,7 +17,7 @@ from rich.table import Table
 from domain.errors import InvalidCredentials, InvalidInput
 from domain.importing import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, Feed, Rejection, Summary, batches, import_batch
 from domain.shop import Shop
-from server.commands import letters
+from server.commands import letters, schema
 from server.commands.opening import Data, err, fail, in_shop, opened, out
 from server.place import DEFAULT_DATA, Misconfigured, Place, export
 from server.settings import Settings
@@ -31,6 +31,9 @@ app = typer.Typer(
 )
 admin = typer.Typer(help="Make and unmake administrators.", no_args_is_help=True)
 app.add_typer(admin, name="admin")
+app.add_typer(schema.app, name="schema")
+
+
 # ── Serving ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -48,6 +51,7 @@ def serve(
     import uvicorn
 
     from graph.execution import TIMEOUT
+    from server.trusted import documents_of
     from server.workers import Workers
 
     with opened(data) as found:
@@ -55,6 +59,7 @@ def serve(
             update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
             | ({"worker": False} if no_worker else {})
         )
+        documents_of(settings)  # told here in one line, where processes would each tell it in a traceback
         asyncio.run(_try_address(settings.host, settings.port))
         loaded = in_shop(found, lambda shop: _stock_shelves(shop, wanted=found.is_embedded and not no_demo))
         _welcome(settings, found, loaded)
@@ -288,25 +293,3 @@ def revoke_administrator(email: str, data: Data = None) -> None:
         if user is None:
             raise Misconfigured(f"{email} is no administrator.")
     out.print(f"{user.email} is a customer again.", highlight=False)
-
-
-# ── The contract ──────────────────────────────────────────────────────────────────────────
-
-
-@app.command()
-def schema(
-    check: Annotated[
-        bool, typer.Option("--check", help="Fail when schema.graphql is not what would be printed.")
-    ] = False,
-    file: Annotated[Path, typer.Option(help="The file to compare with.")] = Path("schema.graphql"),
-) -> None:
-    """Print the schema as GraphQL SDL."""
-    from graph.schema import schema as exported
-
-    sdl = exported.as_str() + "\n"
-    if not check:
-        typer.echo(sdl, nl=False)
-    elif not file.exists() or file.read_text(encoding="utf-8") != sdl:
-        fail(f"{file} is not up to date. Write it anew with `just schema`.")
-    else:
-        out.print(f"{file} is up to date.")

@@ -15,16 +15,19 @@ from starlette.responses import HTMLResponse, Response
 from domain.shop import Shop
 from graph import execution
 from graph.context import Context
-from graph.documents import Documents
+from graph.documents import Documents, sha256
 from server import cookies, graphiql, negotiation
 from server.departures import noticing_departure
 from server.negotiation import GRAPHQL_JSON, JSON
+from server.trusted import HASHED
 
 log = structlog.get_logger()
 
 LARGEST_BODY = 100_000  # bytes
 BODY_TIMEOUT = 10  # seconds
 ENDPOINT = "/graphql"
+PARAMETERS = ("query", "documentId", "variables", "extensions", "operationName")
+"""Of GET; each may be in the body of a POST."""
 
 
 class BadRequest(Exception):
@@ -53,7 +56,7 @@ class GraphQLEndpoint:
             self.playground
             and request.method == "GET"
             and "text/html" in accepted
-            and "query" not in request.query_params
+            and request.query_params.keys().isdisjoint(("query", "documentId", "extensions"))
         ):
             return _playground()
         try:
@@ -108,7 +111,7 @@ async def _asked(request: Request) -> execution.Request:
             name: _decoded(parameters[name].encode("utf-8", "surrogatepass"))
             if name in ("variables", "extensions")
             else parameters[name]
-            for name in ("query", "variables", "extensions", "operationName")
+            for name in PARAMETERS
             if name in parameters
         }
         return _checked(told, read_only=True)
@@ -158,17 +161,35 @@ def _checked(told: Any, *, read_only: bool = False) -> execution.Request:
     if not isinstance(told, dict):
         raise BadRequest(400, "Send one JSON object.")
     query, variables, name = told.get("query"), told.get("variables"), told.get("operationName")
-    if not isinstance(query, str) or not query:
+    extensions = told.get("extensions")
+    if not isinstance(extensions, dict | None):
+        raise BadRequest(400, "`extensions` must be an object.")
+    document_id = _document_id(told.get("documentId"), (extensions or {}).get("persistedQuery"))
+    if (query is not None or document_id is None) and (not isinstance(query, str) or not query):
         raise BadRequest(400, "`query` must be a document.")
+    if query is not None and document_id is not None and document_id != sha256(query):
+        raise BadRequest(400, "`query` is not the document whose id is sent with it.")
     if not isinstance(variables, dict | None):
         raise BadRequest(400, "`variables` must be an object.")
     if not isinstance(name, str | None):
         raise BadRequest(400, "`operationName` must be a string.")
-    extensions = told.get("extensions")
-    if not isinstance(extensions, dict | None):
-        raise BadRequest(400, "`extensions` must be an object.")
     tell_cost = extensions is not None and extensions.get("cost") is True
-    return execution.Request(query, variables, name or None, read_only, tell_cost)
+    return execution.Request(query, variables, name or None, read_only, tell_cost, document_id)
+
+
+def _document_id(id_: Any, persisted: Any) -> str | None:
+    """As `documentId` or as Apollo's clients send it."""
+    if not isinstance(id_, str | None) or id_ == "":
+        raise BadRequest(400, "`documentId` must be the id of a document.")
+    told = None if id_ is None else id_.removeprefix(HASHED)
+    if persisted is None:
+        return told
+    hash_ = persisted.get("sha256Hash") if isinstance(persisted, dict) and persisted.get("version") == 1 else None
+    if not isinstance(hash_, str) or not hash_:
+        raise BadRequest(400, "`extensions.persistedQuery` must have the `version` 1 and a `sha256Hash`.")
+    if told not in (None, hash_):
+        raise BadRequest(400, "`documentId` and `extensions.persistedQuery` name two documents.")
+    return hash_
 
 
 def _bearer(request: Request) -> str | None:

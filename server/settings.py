@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     graphiql: bool | None = None
     introspection: bool | None = None
     engine: bool = True
+    trusted_documents: Path | None = None
+    trusted_documents_only: bool = False
     cors_origins: Annotated[list[str], NoDecode] = []
     trusted_proxies: Annotated[list[str], NoDecode] = []
     rate_limit_storage: str = "memory"
@@ -167,6 +169,10 @@ class Settings(BaseSettings):
             id_, secret = f"{provider}_CLIENT_ID", f"{provider}_CLIENT_SECRET"
             if bool(getattr(self, id_.lower())) != bool(getattr(self, secret.lower())):
                 raise ValueError(f"{id_} and {secret} must be set together, or neither of them")
+        if self.trusted_documents_only and not self.trusted_documents:
+            raise ValueError("TRUSTED_DOCUMENTS must name the list when TRUSTED_DOCUMENTS_ONLY is on")
+        if self.trusted_documents_only and self.graphiql:
+            raise ValueError("GRAPHIQL asks what is on no list: turn it off, or TRUSTED_DOCUMENTS_ONLY")
         if self.database_url and not self.database_url.startswith(
             ("postgresql://", "postgres://", "postgresql+asyncpg://")
         ):
@@ -181,7 +187,8 @@ class Settings(BaseSettings):
 
     @property
     def playground(self) -> bool:
-        return not self.in_production if self.graphiql is None else self.graphiql
+        free = not self.in_production and not self.trusted_documents_only
+        return free if self.graphiql is None else self.graphiql
 
     @property
     def allows_introspection(self) -> bool:

@@ -110,6 +110,16 @@ def test_another_database(url: str) -> None:
     assert _refusal(**PRODUCTION | {"database_url": url}) == "DATABASE_URL must begin with postgresql://"
 
 
+def test_only_trusted_documents_of_which_there_are_none() -> None:
+    assert _refusal(trusted_documents_only=True).startswith("TRUSTED_DOCUMENTS must name the list")
+
+
+def test_a_playground_that_could_ask_nothing(tmp_path: Path) -> None:
+    only: dict[str, Any] = {"trusted_documents": tmp_path / "list.json", "trusted_documents_only": True}
+    assert _refusal(**only, graphiql=True).startswith("GRAPHIQL asks what is on no list")
+    assert not Settings(**only).playground
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [

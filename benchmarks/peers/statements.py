@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from persistence import accounts, cart, catalog, listing, orders, reviews
+from persistence import accounts, cart, catalog, companions, listing, orders, reviews
+from persistence.companions import BookKey, Columns
 from persistence.database import Reading
 from persistence.listing import BookList, BookSort
 from persistence.pages import Page, Position
 from persistence.query import Query
-from persistence.reviews import ReviewList
+from persistence.reviews import ReviewColumns, ReviewList
 
 T = TypeVar("T")
 
@@ -45,21 +46,26 @@ def _recorded(ask: Callable[[Reading], Awaitable[Any]]) -> Query[Any]:
     raise AssertionError("a reading waits for its statement alone")
 
 
+RATING = ("count", "average")
+LISTED = Columns(("id", "title", "isbn", "price", "stock_quantity"), ("name",), ("name",), RATING)
+FOUND = Columns(("id", "title", "price", "stock_quantity"), ("name",), None, RATING)
+SHOWN = Columns(("id", "title", "isbn", "description", "price", "stock_quantity"), ("name",), ("name",), RATING)
+REVIEWED = ReviewColumns(("id", "rating", "text", "created_at"), ("display_name",))
+"""What the documents of W1, W2 and W3 ask of books and reviews."""
+
+
+def _books(wanted: BookList, columns: Columns, page: Page | None = None) -> Query[Any]:
+    return _recorded(lambda reading: listing.list_books(reading, wanted, page or Page(), columns))
+
+
 STATEMENTS: dict[str, Query[Any]] = {
-    "newest": _recorded(lambda reading: listing.list_books(reading, BookList(), Page())),
-    "newestAfter": _recorded(
-        lambda reading: listing.list_books(reading, BookList(), Page(after=Position(SOMETIME, NOBODY)))
-    ),
+    "newest": _books(BookList(), LISTED),
+    "newestAfter": _books(BookList(), LISTED, Page(after=Position(SOMETIME, NOBODY))),
     "countBooks": _recorded(lambda reading: listing.count_books(reading, BookList())),
-    "search": _recorded(
-        lambda reading: listing.list_books(reading, BookList(BookSort.RELEVANCE, search="two words"), Page())
-    ),
+    "search": _books(BookList(BookSort.RELEVANCE, search="two words"), FOUND),
+    "book": _recorded(lambda reading: companions.find_accompanied(reading, BookKey.ID, NOBODY, SHOWN)),
     "books": _recorded(lambda reading: catalog.list_books_by_id(reading, [])),
-    "authors": _recorded(lambda reading: catalog.list_authors_by_book(reading, [])),
-    "genres": _recorded(lambda reading: catalog.list_genres_by_id(reading, [])),
-    "ratings": _recorded(lambda reading: reviews.list_ratings(reading, [])),
-    "reviews": _recorded(lambda reading: reviews.list_reviews(reading, ReviewList(book_id=NOBODY), Page())),
-    "users": _recorded(lambda reading: accounts.list_users_by_id(reading, [])),
+    "reviews": _recorded(lambda reading: reviews.list_reviews(reading, ReviewList(book_id=NOBODY), Page(), REVIEWED)),
     "viewer": _recorded(lambda reading: accounts.find_viewer(reading, NOBODY)),
     "cartItems": _recorded(lambda reading: cart.list_cart_items(reading, [])),
     "orderItems": _recorded(lambda reading: orders.list_order_items(reading, [])),

@@ -23,44 +23,86 @@ def _with(name: str, row: Callable[..., Any]) -> Query[Any]:
     return Query(query.statement, row, skewed=query.skewed)
 
 
-def _listed(sort_key: Any, id_: Key, *columns: Any) -> tuple[Position, Key | None, Answer]:
-    return Position(sort_key, id_), columns[7], book_of(columns)
+def _names(authors: list[str] | None) -> list[Answer]:
+    return [{"name": name} for name in authors or ()]
 
 
-def book_of(columns: tuple[Any, ...]) -> Answer:
-    return {
-        "id": id_of(b"Book:", columns[0]),
-        "title": columns[2],
-        "authors": None,
-        "isbn": columns[4],
-        "price": {"amount": str(columns[13])},
-        "stockQuantity": columns[14],
-        "genre": None,
-        "averageRating": None,
-        "reviewCount": 0,
+def _average(count: int | None, average: Any) -> float | None:
+    return float(average) if count else None
+
+
+def _listed(
+    sort_key: Any,
+    id_: Key,
+    title: str,
+    isbn: str | None,
+    price: Any,
+    stock: int,
+    authors: Any,
+    genre: Any,
+    *rating: Any,
+) -> tuple[Position, Answer]:
+    return Position(sort_key, id_), {
+        "id": id_of(b"Book:", id_),
+        "title": title,
+        "authors": _names(authors),
+        "isbn": isbn,
+        "price": {"amount": str(price)},
+        "stockQuantity": stock,
+        "genre": {"name": genre} if genre else None,
+        "averageRating": _average(*rating),
+        "reviewCount": rating[0] or 0,
     }
 
 
-def _rating(book_id: Key, *columns: Any) -> tuple[Key, float | None, int]:
-    return book_id, float(columns[6]) if columns[5] else None, columns[5]
+def _found(_: Any, id_: Key, title: str, price: Any, stock: int, authors: Any, *rating: Any) -> Answer:
+    return {
+        "id": id_of(b"Book:", id_),
+        "title": title,
+        "authors": _names(authors),
+        "price": {"amount": str(price)},
+        "stockQuantity": stock,
+        "averageRating": _average(*rating),
+    }
 
 
-def _review(_: Any, id_: Key, *columns: Any) -> tuple[Key, Answer]:
-    return columns[2], {
+def _shown(
+    id_: Key,
+    title: str,
+    isbn: str | None,
+    description: str | None,
+    price: Any,
+    stock: int,
+    authors: Any,
+    genre: Any,
+    *rating: Any,
+) -> Answer:
+    return {
+        "id": id_of(b"Book:", id_),
+        "title": title,
+        "description": description,
+        "isbn": isbn,
+        "authors": _names(authors),
+        "genre": {"name": genre} if genre else None,
+        "price": {"amount": str(price)},
+        "stockQuantity": stock,
+        "averageRating": _average(*rating),
+        "reviewCount": rating[0] or 0,
+    }
+
+
+def _review(_: Any, id_: Key, rating: int, text: str | None, created_at: Any, reader: str) -> Answer:
+    return {
         "id": id_of(b"Review:", id_),
-        "rating": columns[3],
-        "text": columns[4],
-        "createdAt": format_datetime(columns[5]),
-        "reviewer": None,
+        "rating": rating,
+        "text": text,
+        "createdAt": format_datetime(created_at),
+        "reviewer": {"displayName": reader},
     }
 
 
 NEWEST_BOOKS = _with("newest", _listed)
 NEXT_BOOKS = _with("newestAfter", _listed)
-FOUND_BOOKS = _with("search", _listed)
-ONE_BOOK = _with("books", lambda *columns: columns)
-AUTHORS = _with("authors", lambda book_id, _, __, name: (book_id, {"name": name}))
-GENRES = _with("genres", lambda id_, _, name: (id_, {"name": name}))
-RATINGS = _with("ratings", _rating)
+FOUND_BOOKS = _with("search", _found)
+ONE_BOOK = _with("book", _shown)
 REVIEWS = _with("reviews", _review)
-READERS = _with("users", lambda id_, _, name, *__: (id_, {"displayName": name}))

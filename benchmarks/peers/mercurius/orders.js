@@ -1,7 +1,7 @@
 // The cart and checkout: the transactions that our shop makes, with the same locks and the same ledger.
 
 import { createHash, randomInt } from 'node:crypto'
-import { books, money } from './catalog.js'
+import { money, titled } from './catalog.js'
 import { ask, run, write, writes } from './database.js'
 import { globalId, keyOf, newId } from './ids.js'
 
@@ -86,7 +86,7 @@ async function addToCart (userId, bookId, quantity) {
 async function cart (userId) {
   const items = await ask('cartItems', { user_ids: [userId] })
   const rows = await ask('books', { ids: items.map(item => item[2]) })
-  const found = new Map(books(rows, 0).map(book => [book.key, book]))
+  const found = new Map(rows.map(titled).map(book => [book.key, book]))
   return {
     totalQuantity: sum(items.map(item => item[3])),
     total: money(euros(sum(items.map(item => item[3] * cents(item[5]))))),

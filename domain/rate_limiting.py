@@ -1,7 +1,6 @@
 """How much callers may ask for: what their documents cost is taken off a budget that time refills."""
 
 import hashlib
-import hmac
 import math
 import time
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ class RateLimiter:
 
     def check(self, caller: str) -> None:
         """Raises `TooOften` for a caller that was refused a moment ago, before any work is done and without asking."""
-        until = self._refused_until.get(self._digest(caller))
+        until = self._refused_until.get(self._digest(caller)) if self._refused_until else None
         if until is not None and (wait := until - time.monotonic()) > 0:
             raise TooOften(math.ceil(wait))
 
@@ -62,4 +61,4 @@ class RateLimiter:
         self._refused_until[digest] = until
 
     def _digest(self, caller: str) -> bytes:
-        return hmac.digest(self.key, caller.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        return hashlib.blake2b(caller.encode("utf-8", "surrogatepass"), key=self.key, digest_size=32).digest()

@@ -74,6 +74,11 @@ class Call:
         if functions:
             self._chain = reduce(lambda chained, next_: partial(next_, chained), functions, self.bare.from_extensions)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a function of the parent, to be called with the info and the arguments by their names."""
+        return self._chain is None and self.bare.itself and not self.bare.named
+
     def caller(self, field: "Field", run: "Run") -> Callable[[Any], Any]:
         """What gives the value of a parent. Raises what the field fails with, whatever the parent."""
         given = self.arguments.of(run.variables)

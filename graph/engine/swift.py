@@ -93,9 +93,23 @@ class _Writer:
         if isinstance(field.source, Attribute):
             return f"{parent}.{field.source.name}"
         assert isinstance(field.source, Call)
+        if field.source.is_plain:
+            return self._call(field.source, field, parent)
         call = self._name("c")
         self._head.append(f"    {call} = {self._bound(field.source.caller)}({self._bound(field)}, run)")
         return f"{call}({parent})"
+
+    def _call(self, source: Call, field: "Field", parent: str) -> str:
+        told = [parent]
+        if source.bare.info:
+            info = self._name("i")
+            self._head.append(f"    {info} = run.info({self._bound(field)})")
+            told.append(f"{source.bare.info}={info}")
+        if field.definition.args:
+            given = self._name("a")
+            self._head.append(f"    {given} = {self._bound(source.arguments.of)}(run.variables)")
+            told.append(f"**{given}")
+        return f"{self._bound(source.bare.function)}({', '.join(told)})"
 
     def _value(self, shape: Shape, value: str, depth: int) -> str:
         """Writes how a value is completed; tells the name or expression of what it becomes."""

@@ -50,12 +50,19 @@ class Question(Generic[K, V]):
 
 
 def loaded(
-    question: Question[Any, Any], graphql_type: Any = None, *, length: int | None = None
+    question: Question[Any, Any],
+    graphql_type: Any = None,
+    *,
+    length: int | None = None,
+    fresh_for: int | None = None,
 ) -> Callable[[Callable[[Any], Any]], Any]:
     """A field that a question answers; what is decorated makes its value out of the answer.
 
-    `graphql_type` names its type where the value is made of rows, `length` is how long a list is reckoned to be.
+    `graphql_type` names its type where the value is made of rows, `length` is how long a list is reckoned to be,
+    `fresh_for` the seconds for which caches may keep a visitor's answer with it.
     """
+
+    told = {"length": length, "fresh_for": fresh_for}
 
     def declare(then: Callable[[Any], Any]) -> Any:
         async def resolve(self: Any, info: strawberry.Info) -> Any:
@@ -67,7 +74,8 @@ def loaded(
             resolve,
             description=described(then),
             graphql_type=graphql_type,
-            metadata={"loaded": Loaded(question, then)} | ({"length": length} if length else {}),
+            metadata={"loaded": Loaded(question, then)}
+            | {key: value for key, value in told.items() if value is not None},
         )
 
     return declare

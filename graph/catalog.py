@@ -14,7 +14,7 @@ from domain.validation import as_isbn, is_clean
 from graph.companions import book_columns
 from graph.context import Info
 from graph.faults import BadUserInput
-from graph.fields import column, field, input_shape, query, shape, vocabulary
+from graph.fields import MINUTE, SECOND, column, field, input_shape, query, shape, vocabulary
 from graph.gates import administrator, public
 from graph.ids import key_of, own_id
 from graph.listing import BookConnection, SortArgument, books_of
@@ -53,7 +53,7 @@ Availability = vocabulary(
 )
 
 
-@shape(of=BookRow)
+@shape(of=BookRow, fresh_for=SECOND)
 class Book(Node):
     """A book on sale: one edition, with its own ISBN, price and stock.
 
@@ -76,43 +76,43 @@ class Book(Node):
     added_at: dt.datetime = column("When it joined the catalog.")
     updated_at: dt.datetime = column("When its details were last changed.")
 
-    @loaded(AUTHORS, list[Annotated["Author", strawberry.lazy("graph.catalog")]], length=3)
+    @loaded(AUTHORS, list[Annotated["Author", strawberry.lazy("graph.catalog")]], length=3, fresh_for=SECOND)
     def authors(authors: Sequence[AuthorRow]) -> Sequence[AuthorRow]:
         """Who wrote it, in the order of the title page."""
         return authors
 
-    @loaded(GENRE, Annotated["Genre", strawberry.lazy("graph.catalog")] | None)
+    @loaded(GENRE, Annotated["Genre", strawberry.lazy("graph.catalog")] | None, fresh_for=SECOND)
     def genre(genre: GenreRow | None) -> GenreRow | None:
         """The shelf it stands on."""
         return genre
 
-    @field(reads=("price",))
+    @field(reads=("price",), fresh_for=SECOND)
     def price(self: BookRow, info: Info) -> Money:
         """What one copy costs now."""
         return Money(amount=self.price, currency=info.context.shop.policy.currency)
 
-    @field(reads=("stock_quantity",))
+    @field(reads=("stock_quantity",), fresh_for=SECOND)
     def availability(self: BookRow, info: Info) -> stock.Availability:
         """The stock in a word: whether to offer the cart, to press for time, or to offer pre-booking."""
         return stock.availability(self.stock_quantity, info.context.shop.policy.low_stock_threshold)
 
-    @loaded(RATING, reads=("average", "count"))
+    @loaded(RATING, reads=("average", "count"), fresh_for=SECOND)
     def average_rating(rating: BookRating | None) -> float | None:
         """The mean of its ratings, to one decimal. `null` while there are none."""
         return float(rating.average) if rating and rating.count else None
 
-    @loaded(RATING, reads=("count",))
+    @loaded(RATING, reads=("count",), fresh_for=SECOND)
     def review_count(rating: BookRating | None) -> int:
         """How many readers have reviewed it."""
         return rating.count if rating else 0
 
-    @loaded(RATING)
+    @loaded(RATING, fresh_for=SECOND)
     def rating_histogram(rating: BookRating | None) -> list[RatingBucket]:
         """How many readers gave each number of stars: five entries, from five stars to one."""
         counts = (rating.five, rating.four, rating.three, rating.two, rating.one) if rating else (0,) * 5
         return [RatingBucket(stars=5 - position, count=count) for position, count in enumerate(counts)]
 
-    @field(ReviewConnection, reads=("id",))
+    @field(ReviewConnection, reads=("id",), fresh_for=SECOND)
     async def reviews(
         self: BookRow,
         info: Info,
@@ -128,7 +128,7 @@ class Book(Node):
         wanted = ReviewList(sort, book_id=self.id, ratings=_stars(ratings))
         return await reviews_of(info, wanted, first, after, last, before, offset)
 
-    @field(list[Annotated["Book", strawberry.lazy("graph.catalog")]], reads=("id",))
+    @field(list[Annotated["Book", strawberry.lazy("graph.catalog")]], reads=("id",), fresh_for=SECOND)
     async def related_books(
         self: BookRow, info: Info, first: Annotated[int, argument("How many, 20 at most.")] = 6
     ) -> Sequence[BookRow]:
@@ -184,7 +184,7 @@ def _stars(ratings: list[int] | None) -> tuple[int, ...] | None:
     return tuple(sorted(set(ratings)))
 
 
-@shape(of=AuthorRow)
+@shape(of=AuthorRow, fresh_for=MINUTE)
 class Author(Node):
     """Someone who writes books."""
 
@@ -192,7 +192,7 @@ class Author(Node):
     slug: str = column("The author's name in URLs, unique and stable.")
     name: str = column("The name, as printed on the cover.")
 
-    @field(BookConnection, reads=("id",))
+    @field(BookConnection, reads=("id",), fresh_for=SECOND)
     async def books(
         self: AuthorRow,
         info: Info,
@@ -207,7 +207,7 @@ class Author(Node):
         return await books_of(info, BookList(sort, author_id=self.id), first, after, last, before, offset)
 
 
-@shape(of=GenreRow)
+@shape(of=GenreRow, fresh_for=MINUTE)
 class Genre(Node):
     """A shelf of the store. A book stands on one shelf at most."""
 
@@ -215,7 +215,7 @@ class Genre(Node):
     slug: str = column("The genre's name in URLs, unique and stable.")
     name: str = column("The name on the shelf.")
 
-    @field(BookConnection, reads=("id",))
+    @field(BookConnection, reads=("id",), fresh_for=SECOND)
     async def books(
         self: GenreRow,
         info: Info,
@@ -244,7 +244,7 @@ class BookLookup:
     )
 
 
-@query(public, Book | None)
+@query(public, Book | None, fresh_for=SECOND)
 async def book(info: Info, by: Annotated[BookLookup, argument("The key to look the book up by.")]) -> BookRow | None:
     """One book, by any of its keys. `null` when the catalog has no such book."""
     key, value = _named(by)
@@ -264,7 +264,7 @@ def _named(by: BookLookup) -> tuple[BookKey, Any]:
     return BookKey.SLUG, _slug(by.slug) or None
 
 
-@query(public, list[Genre])
+@query(public, list[Genre], fresh_for=MINUTE)
 async def genres(info: Info) -> list[GenreRow]:
     """Every genre, in alphabetical order."""
     return await catalog.list_genres(info.context.reading)
@@ -278,7 +278,7 @@ class GenreLookup:
     slug: str | None = strawberry.field(default=UNSET, description="Its slug.")
 
 
-@query(public, Genre | None)
+@query(public, Genre | None, fresh_for=MINUTE)
 async def genre(
     info: Info, by: Annotated[GenreLookup, argument("The key to look the genre up by.")]
 ) -> GenreRow | None:
@@ -297,7 +297,7 @@ class AuthorLookup:
     slug: str | None = strawberry.field(default=UNSET, description="Their slug.")
 
 
-@query(public, Author | None)
+@query(public, Author | None, fresh_for=MINUTE)
 async def author(
     info: Info, by: Annotated[AuthorLookup, argument("The key to look the author up by.")]
 ) -> AuthorRow | None:

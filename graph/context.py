@@ -1,8 +1,10 @@
 """What a request carries: who asks, what has been loaded for it, and the shop it asks."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import strawberry
 
@@ -15,6 +17,8 @@ from graph.loaders import Loaders
 from persistence import accounts
 from persistence.accounts import Viewer
 from persistence.database import Reading
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -32,7 +36,10 @@ class RefreshCookie:
 
 @dataclass(slots=True)
 class Context:
-    """`address` is the caller's on the network. `cookie` is there when refresh tokens travel in a cookie and never in a body."""
+    """`address` is the caller's on the network. `cookie` is there when refresh tokens travel in a cookie and never in a body.
+
+    With a `version` of the catalogue the answer will be said to be at least as new as that.
+    """
 
     shop: Shop
     request_id: str
@@ -42,6 +49,7 @@ class Context:
     address: str = ""
     query_deadline: asyncio.Timeout | None = None
     is_abandoned: bool = False
+    version: Hashable = None
     _loaders: Loaders | None = None
     _speaker: Speaker | BadAccessToken | None = None
     _viewer: asyncio.Task[Viewer | None] | None = field(default=None, repr=False)
@@ -55,6 +63,10 @@ class Context:
         if self._loaders is None:
             self._loaders = Loaders(self.reading)
         return self._loaders
+
+    async def recent(self, key: Hashable, count: Callable[[], Awaitable[T]]) -> T:
+        """A count that may be a second old, and no older than the version."""
+        return await self.shop.counts.get((self.version, key), count)
 
     def trying(self, kind: Kind, account: str = "") -> AbstractAsyncContextManager[None]:
         """Raises `TooOften` for what this caller has tried too often."""

@@ -16,6 +16,7 @@ from graphql import (
 
 from graph.cost import DEAREST_FOR_ADMINISTRATORS, Price, prices_of
 from graph.engine import Engine, NotSpoken, Plan
+from graph.freshness import freshness_of
 from graph.limits import LONGEST_DOCUMENT, MOST_TOKENS, FragmentCycle, TooComplex, check_limits
 from graph.schema import schema
 
@@ -49,6 +50,7 @@ class Checked:
     prices: dict[str | None, Price]
     engine: Engine | None
     _plans: dict[str | None, Plan | None] = field(default_factory=dict)
+    _freshness: dict[str | None, int | None] = field(default_factory=dict)
 
     def plan(self, operation: OperationDefinitionNode) -> Plan | None:
         """`None` where graphql-core has to execute it."""
@@ -56,6 +58,13 @@ class Checked:
         if name not in self._plans:
             self._plans[name] = self._compiled(operation)
         return self._plans[name]
+
+    def fresh_for(self, operation: OperationDefinitionNode) -> int | None:
+        """The seconds for which caches may keep a visitor's answer; `None`: not at all."""
+        name = operation.name.value if operation.name else None
+        if name not in self._freshness:
+            self._freshness[name] = freshness_of(self.document, operation, schema._schema)
+        return self._freshness[name]
 
     def _compiled(self, operation: OperationDefinitionNode) -> Plan | None:
         if self.engine is None:

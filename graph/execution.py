@@ -47,13 +47,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`executed` is false where the document was refused before anything ran."""
+    """`executed` is false where the document was refused before anything ran.
+
+    `fresh_for` are the seconds for which caches may keep it if it is a visitor's; only requests that are `read_only` have it.
+    """
 
     data: dict[str, Any] | None
     errors: list[dict[str, Any]]
     executed: bool = True
     operation: str | None = None
     extensions: dict[str, Any] = field(default_factory=dict)
+    fresh_for: int | None = None
 
     @property
     def codes(self) -> set[str]:
@@ -87,7 +91,8 @@ async def answer(documents: Documents, context: Context, request: Request) -> An
         return Answer(None, [formatted(late, context.request_id)], operation=name, extensions=told)
     errors = [formatted(error, context.request_id) for error in told_errors]
     executed = data is not None or any("path" in error for error in errors)
-    return Answer(data, errors, executed, operation=name, extensions=told)
+    fresh_for = checked.fresh_for(operation) if request.read_only and not errors else None
+    return Answer(data, errors, executed, operation=name, extensions=told, fresh_for=fresh_for)
 
 
 async def _admitted(

@@ -14,7 +14,7 @@ from domain.validation import as_isbn, is_clean
 from graph.companions import book_columns
 from graph.context import Info
 from graph.faults import BadUserInput
-from graph.fields import column, field, input_shape, query, shape, vocabulary
+from graph.fields import SECOND, column, field, input_shape, query, shape, vocabulary
 from graph.gates import public
 from graph.money import Money
 from graph.pagination import (
@@ -81,19 +81,19 @@ SortArgument = Annotated[Sorts, argument("How to order the books.")]
 # ── Facets ────────────────────────────────────────────────────────────────────────────────
 
 
-@shape(of=GenreCount)
+@shape(of=GenreCount, fresh_for=SECOND)
 class GenreFacet:
     """A genre and the number of books it would leave."""
 
     count: int = column("The number of books.")
 
-    @loaded(GENRE, Genre)
+    @loaded(GENRE, Genre, fresh_for=SECOND)
     def genre(genre: GenreRow | None) -> GenreRow:
         """The genre."""
         return there(genre)
 
 
-@shape(of=FormatCount)
+@shape(of=FormatCount, fresh_for=SECOND)
 class FormatFacet:
     """A format and the number of books it would leave."""
 
@@ -115,27 +115,27 @@ class BookFacets:
     Each facet is counted as if its own filter were not set, so that the choices beside the chosen one stay on offer.
     """
 
-    @field(list[GenreFacet])
+    @field(list[GenreFacet], fresh_for=SECOND)
     async def genres(self: FacetedList, info: Info) -> list[GenreCount]:
         """The genres in the list, the fullest first."""
         return await _recent(info, facets.count_genres, self.wanted)
 
-    @field(list[FormatFacet])
+    @field(list[FormatFacet], fresh_for=SECOND)
     async def formats(self: FacetedList, info: Info) -> list[FormatCount]:
         """The formats in the list, the fullest first."""
         return await _recent(info, facets.count_formats, self.wanted)
 
-    @field()
+    @field(fresh_for=SECOND)
     async def min_price(self: FacetedList, info: Info) -> Money | None:
         """The cheapest price in the list. `null` when the list is empty."""
         return _money(info, (await _recent(info, facets.find_price_range, self.wanted)).least)
 
-    @field()
+    @field(fresh_for=SECOND)
     async def max_price(self: FacetedList, info: Info) -> Money | None:
         """The dearest price in the list. `null` when the list is empty."""
         return _money(info, (await _recent(info, facets.find_price_range, self.wanted)).most)
 
-    @field()
+    @field(fresh_for=SECOND)
     async def in_stock_count(self: FacetedList, info: Info) -> int:
         """How many books in the list are in stock."""
         return await _recent(info, facets.count_in_stock, self.wanted)
@@ -143,21 +143,21 @@ class BookFacets:
 
 async def _recent(info: Info, question: Callable[[Reading, BookList], Awaitable[T]], wanted: BookList) -> T:
     key = question.__name__, wanted
-    return await info.context.shop.counts.get(key, lambda: question(info.context.reading, wanted))
+    return await info.context.recent(key, lambda: question(info.context.reading, wanted))
 
 
 def _money(info: Info, amount: Decimal | None) -> Money | None:
     return None if amount is None else Money(amount=amount, currency=info.context.shop.policy.currency)
 
 
-@field(BookFacets)
+@field(BookFacets, fresh_for=SECOND)
 def _facets(self: Connection[BookRow]) -> FacetedList:
     """What the whole list could be narrowed to, with counts for the filter column."""
     return FacetedList(self.wanted)
 
 
-BookConnection = connection_type("Book", Book, "books", facets=_facets)
-AuthorConnection = connection_type("Author", Author, "authors")
+BookConnection = connection_type("Book", Book, "books", fresh_for=SECOND, facets=_facets)
+AuthorConnection = connection_type("Author", Author, "authors", fresh_for=SECOND)
 
 
 # ── Lists ─────────────────────────────────────────────────────────────────────────────────
@@ -209,7 +209,7 @@ async def books_of(
         slice_ = await listing.list_books(info.context.reading, wanted, page, columns)
 
     async def count() -> int:
-        return await info.context.shop.counts.get(wanted, lambda: listing.count_books(info.context.reading, wanted))
+        return await info.context.recent(wanted, lambda: listing.count_books(info.context.reading, wanted))
 
     return Connection(kind, slice_, count, wanted)
 
@@ -297,7 +297,7 @@ def clean(name: str, text: str | None) -> str:
 # ── Queries ───────────────────────────────────────────────────────────────────────────────
 
 
-@query(public, BookConnection)
+@query(public, BookConnection, fresh_for=SECOND)
 async def books(
     info: Info,
     search: Annotated[
@@ -325,7 +325,7 @@ async def books(
     return await books_of(info, _wanted(search, filter, sort), first, after, last, before, offset)
 
 
-@query(public, AuthorConnection)
+@query(public, AuthorConnection, fresh_for=SECOND)
 async def authors(
     info: Info,
     search: Annotated[str | None, argument("The start of any word of the name.")] = UNSET,
@@ -340,6 +340,6 @@ async def authors(
     slice_ = await author_rows.list_authors(info.context.reading, text, page_of(kind, first, after, last, before))
 
     async def count() -> int:
-        return await info.context.shop.counts.get(kind, lambda: author_rows.count_authors(info.context.reading, text))
+        return await info.context.recent(kind, lambda: author_rows.count_authors(info.context.reading, text))
 
     return Connection(kind, slice_, count)

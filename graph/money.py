@@ -2,10 +2,10 @@
 
 from decimal import Decimal
 
-from graph.fields import column, shape
+from graph.fields import MINUTE, column, shape
 
 
-@shape()
+@shape(fresh_for=MINUTE)
 class Money:
     """An amount of money."""
 

@@ -17,7 +17,7 @@ from strawberry import UNSET
 
 from domain.validation import is_clean
 from graph.faults import BadUserInput
-from graph.fields import column, field, shape
+from graph.fields import MINUTE, column, field, shape
 from graph.scalars import parse_date, parse_datetime, parse_decimal
 from persistence.pages import Page, Position, Slice
 
@@ -165,7 +165,7 @@ class Connection(Generic[T]):
         return self.kind.cursor(items[index][0]) if items else None
 
 
-@shape(of=Connection)
+@shape(of=Connection, fresh_for=MINUTE)
 class PageInfo:
     """Where a page stands in its list."""
 
@@ -175,7 +175,9 @@ class PageInfo:
     end_cursor: str | None = column("The cursor of the last item, to pass as `after`.")
 
 
-def connection_type(name: str, item_type: Any, items: str, prefix: str | None = None, **more: Any) -> Any:
+def connection_type(
+    name: str, item_type: Any, items: str, prefix: str | None = None, fresh_for: int | None = None, **more: Any
+) -> Any:
     """The connection of a type, and its edge, named by `prefix` or the type.
 
     `more` are fields that only this one has; they find what was `wanted`.
@@ -188,25 +190,25 @@ def connection_type(name: str, item_type: Any, items: str, prefix: str | None = 
 
     EdgeType.__name__ = f"{prefix}Edge"
     EdgeType.__doc__ = f"One of the {items} in a list."
-    edge = shape()(EdgeType)
+    edge = shape(fresh_for=fresh_for)(EdgeType)
 
     class ConnectionType:
-        @field(list[edge])  # type: ignore[valid-type]  # made at run time
+        @field(list[edge], fresh_for=fresh_for)  # type: ignore[valid-type]  # made at run time
         def edges(self: Connection[Any]) -> list[Edge[Any]]:
             """The items with their cursors."""
             return [Edge(self.kind.cursor(position), row) for position, row in self.slice.items]
 
-        @field(list[item_type])
+        @field(list[item_type], fresh_for=fresh_for)
         def nodes(self: Connection[Any]) -> list[Any]:
             """The items alone."""
             return [row for _, row in self.slice.items]
 
-        @field(PageInfo)
+        @field(PageInfo, fresh_for=fresh_for)
         def page_info(self: Connection[Any]) -> Connection[Any]:
             """Where the page stands."""
             return self
 
-        @field()
+        @field(fresh_for=fresh_for)
         async def total_count(self: Connection[Any]) -> int:
             """How many items the whole list has."""
             return await self.count()

@@ -53,14 +53,17 @@ def loaded(
     *,
     length: int | None = None,
     reads: Collection[str] | None = None,
+    fresh_for: int | None = None,
 ) -> Callable[[Callable[[Any], Any]], Any]:
     """A field that a question answers; what is decorated makes its value out of the answer.
 
     `graphql_type` names its type where rows are handed on. `length` is how long a list is reckoned to be. `reads` are the
     attributes of the answer that the value is made of; where it is not said, and nothing is handed on, that may be any.
+    `fresh_for` are the seconds for which caches may keep a visitor's answer with it.
     """
     handed_on = graphql_type is not None
     read = frozenset(reads or ()) if handed_on or reads is not None else None
+    told = {"length": length, "fresh_for": fresh_for}
 
     def declare(then: Callable[[Any], Any]) -> Any:
         async def resolve(self: Any, info: strawberry.Info) -> Any:
@@ -72,7 +75,8 @@ def loaded(
             resolve,
             description=described(then),
             graphql_type=graphql_type,
-            metadata={"loaded": Loaded(question, then, read, handed_on)} | ({"length": length} if length else {}),
+            metadata={"loaded": Loaded(question, then, read, handed_on)}
+            | {key: value for key, value in told.items() if value is not None},
         )
 
     return declare

@@ -12,7 +12,7 @@ from graph.companions import review_columns
 from graph.context import Info
 from graph.errors import DuplicateReview, InvalidInput, NotFound, PurchaseRequired
 from graph.faults import Forbidden
-from graph.fields import column, field, input_shape, mutation, outcomes, query, shape, vocabulary
+from graph.fields import SECOND, column, field, input_shape, mutation, outcomes, query, shape, vocabulary
 from graph.gates import administrator, public, signed_in
 from graph.ids import global_id, key_of, own_id
 from graph.nodes import Node, refetched
@@ -38,10 +38,12 @@ ReviewSort = vocabulary(
 ReviewSortArgument = Annotated[Sorts, argument("How to order the reviews.")]
 RatingsArgument = Annotated[list[int] | None, argument("Only reviews with one of these numbers of stars.")]
 
-ReviewConnection = connection_type("Review", Annotated["Review", strawberry.lazy("graph.reviews")], "reviews")
+ReviewConnection = connection_type(
+    "Review", Annotated["Review", strawberry.lazy("graph.reviews")], "reviews", fresh_for=SECOND
+)
 
 
-@shape()
+@shape(fresh_for=SECOND)
 class RatingBucket:
     """How many readers gave a number of stars."""
 
@@ -49,7 +51,7 @@ class RatingBucket:
     count: int = column("The number of readers.")
 
 
-@shape()
+@shape(fresh_for=SECOND)
 class Reviewer:
     """What everyone may know of the writer of a review."""
 
@@ -61,7 +63,7 @@ class Reviewer:
         return self
 
 
-@shape(of=ReviewRow)
+@shape(of=ReviewRow, fresh_for=SECOND)
 class Review(Node):
     """What a reader thinks of a book they bought."""
 
@@ -71,17 +73,17 @@ class Review(Node):
     created_at: dt.datetime = column("When it was written.")
     updated_at: dt.datetime = column("When it was last changed.")
 
-    @loaded(BOOK, Book)
+    @loaded(BOOK, Book, fresh_for=SECOND)
     def book(book: BookRow | None) -> BookRow:
         """The book."""
         return there(book)
 
-    @loaded(USER, Reviewer)
+    @loaded(USER, Reviewer, fresh_for=SECOND)
     def reviewer(user: UserRow | None) -> UserRow | None:
         """Who wrote it."""
         return user
 
-    @loaded(Question(lambda loaders: loaders.purchase, "purchase"))
+    @loaded(Question(lambda loaders: loaders.purchase, "purchase"), fresh_for=SECOND)
     def is_verified_purchase(is_bought: bool) -> bool:
         """Whether the purchase stands; a cancelled order takes it away."""
         return is_bought
@@ -116,12 +118,12 @@ async def reviews_of(
     slice_ = await rows.list_reviews(info.context.reading, wanted, page, review_columns(info))
 
     async def count() -> int:
-        return await info.context.shop.counts.get(wanted, lambda: rows.count_reviews(info.context.reading, wanted))
+        return await info.context.recent(wanted, lambda: rows.count_reviews(info.context.reading, wanted))
 
     return Connection(kind, slice_, count)
 
 
-@query(public, Review | None)
+@query(public, Review | None, fresh_for=SECOND)
 async def review(info: Info, id: Annotated[strawberry.ID, argument("The ID of the review.")]) -> ReviewRow | None:
     """One review. `null` once it has been deleted."""
     return await info.context.loaders.review.load(key_of("Review", id))

@@ -25,6 +25,7 @@ from domain.tokens import Tokens, derived_key
 from persistence.database import Database
 from persistence.rate_limits import InMemory, InPostgreSQL, RateLimits
 from server import graphiql, providers
+from server.caching import VARY, Caching
 from server.headers import EVERYWHERE, SecurityHeaders
 from server.health import Readiness, health
 from server.http import ENDPOINT, GraphQLEndpoint
@@ -45,7 +46,8 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     cookie_path = prefix + ENDPOINT if settings.refresh_tokens_in_cookie else None
     sign_in = OAuth(shop, providers.configured(settings, shop.policy), cookie_path)
     readiness = Readiness(shop)
-    endpoint = GraphQLEndpoint(shop, documents_of(settings), settings.playground, cookie_path)
+    caching = Caching(settings.cache_seconds, f"{VARY}, origin" if settings.cors_origins else VARY)
+    endpoint = GraphQLEndpoint(shop, documents_of(settings), settings.playground, cookie_path, caching)
     routes: list[BaseRoute] = [
         Route("/", _home),
         Route("/health", health, methods=["GET", "HEAD"]),

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
@@ -17,6 +17,7 @@ from graph import execution
 from graph.context import Context
 from graph.documents import Documents, sha256
 from server import cookies, graphiql, negotiation
+from server.caching import PRIVATE, VARY, Caching
 from server.departures import noticing_departure
 from server.negotiation import GRAPHQL_JSON, JSON
 from server.trusted import HASHED
@@ -48,6 +49,7 @@ class GraphQLEndpoint:
     documents: Documents
     playground: bool
     cookie_path: str | None = None
+    caching: Caching = field(default_factory=Caching)
 
     async def __call__(self, request: Request) -> Response:
         request_id = request.state.request_id
@@ -70,6 +72,8 @@ class GraphQLEndpoint:
         cookie = cookies.received(request) if self.cookie_path else None
         address = network_of(request.client.host if request.client else "")
         context = Context(self.shop, request_id, _bearer(request), request.headers.get("user-agent"), cookie, address)
+        if unchanged := await self.caching.unchanged(request, context, media_type):
+            return unchanged
         with noticing_departure(request, context.abandon):
             answer = await execution.answer(self.documents, context, asked)
         request.state.operation = answer.operation
@@ -77,7 +81,7 @@ class GraphQLEndpoint:
         response = _json(answer.body, _status(answer, media_type), media_type, _retry(answer))
         if cookie is not None and self.cookie_path:
             cookies.put(response, cookie, self.cookie_path)
-        return response
+        return self.caching.marked(request, context, media_type, answer, response)
 
 
 def network_of(address: str) -> str:
@@ -95,8 +99,8 @@ def _playground() -> Response:
     nonce = secrets.token_urlsafe(16)
     headers = {
         "content-security-policy": graphiql.content_security_policy(nonce),
-        "vary": "accept",
-        "cache-control": "no-store",
+        "vary": VARY,
+        "cache-control": PRIVATE,
     }
     return HTMLResponse(graphiql.page(ENDPOINT, nonce), headers=headers)
 
@@ -234,7 +238,5 @@ def _json(body: dict[str, Any], status: int, media_type: str, headers: dict[str,
     return Response(
         text,
         status,
-        {"content-type": f"{media_type}; charset=utf-8", "cache-control": "no-store", "vary": "accept"}
-        | headers
-        | allow,
+        {"content-type": f"{media_type}; charset=utf-8", "cache-control": PRIVATE, "vary": VARY} | headers | allow,
     )

@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     engine: bool = True
     trusted_documents: Path | None = None
     trusted_documents_only: bool = False
+    cache_seconds: Annotated[int | None, Field(ge=0, le=86_400)] = None
     cors_origins: Annotated[list[str], NoDecode] = []
     trusted_proxies: Annotated[list[str], NoDecode] = []
     rate_limit_storage: str = "memory"

@@ -31,7 +31,7 @@ async def test_a_query_by_post(http: httpx2.AsyncClient) -> None:
     )
     assert response.status_code == 200
     assert response.json() == {"data": {"books": {"nodes": [{"title": "The Hobbit"}]}}}
-    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["cache-control"] == "private, no-store"
 
 
 async def test_a_query_by_get(http: httpx2.AsyncClient) -> None:

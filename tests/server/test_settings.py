@@ -133,6 +133,7 @@ def test_a_playground_that_could_ask_nothing(tmp_path: Path) -> None:
         ("session_max_days", [0, 366]),
         ("refresh_grace_seconds", [-1, 61]),
         ("password_min_length", [7, 65]),
+        ("cache_seconds", [-1, 86_401]),
         ("low_stock_threshold", [0, 1_000_001]),
         ("sweep_after_seconds", [0]),
         ("sweep_every_seconds", [0]),

@@ -49,10 +49,10 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     caching = Caching(settings.cache_seconds, f"{VARY}, origin" if settings.cors_origins else VARY)
     endpoint = GraphQLEndpoint(shop, documents_of(settings), settings.playground, cookie_path, caching)
     routes: list[BaseRoute] = [
+        Route(ENDPOINT, endpoint, methods=ALL_METHODS),
         Route("/", _home),
         Route("/health", health, methods=["GET", "HEAD"]),
         Route("/ready", readiness.__call__, methods=["GET", "HEAD"]),
-        Route(ENDPOINT, endpoint.__call__, methods=ALL_METHODS),
         sign_in.mounted(derived_key(settings.secret_key[0], "sign-in-cookie").hex(), f"{prefix}/auth"),
     ]
     if settings.playground:

@@ -2,15 +2,16 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
 import orjson
 import structlog
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from domain.shop import Shop
 from graph import execution
@@ -51,8 +52,12 @@ class GraphQLEndpoint:
     cookie_path: str | None = None
     caching: Caching = field(default_factory=Caching)
 
-    async def __call__(self, request: Request) -> Response:
-        request_id = request.state.request_id
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._respond(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        state = request.scope["state"]
         accepted = request.headers.get("accept", "")
         if (
             self.playground
@@ -71,19 +76,21 @@ class GraphQLEndpoint:
             return _json({"errors": [error]}, refusal.status, JSON, refusal.headers)
         cookie = cookies.received(request) if self.cookie_path else None
         address = network_of(request.client.host if request.client else "")
-        context = Context(self.shop, request_id, _bearer(request), request.headers.get("user-agent"), cookie, address)
+        context = Context(
+            self.shop, state["request_id"], _bearer(request), request.headers.get("user-agent"), cookie, address
+        )
         if unchanged := await self.caching.unchanged(request, context, media_type):
             return unchanged
         with noticing_departure(request, context.abandon):
             answer = await execution.answer(self.documents, context, asked)
-        request.state.operation = answer.operation
-        request.state.codes = sorted(answer.codes)
+        state["operation"], state["codes"] = answer.operation, sorted(answer.codes)
         response = _json(answer.body, _status(answer, media_type), media_type, _retry(answer))
         if cookie is not None and self.cookie_path:
             cookies.put(response, cookie, self.cookie_path)
         return self.caching.marked(request, context, media_type, answer, response)
 
 
+@lru_cache(maxsize=10_000)
 def network_of(address: str) -> str:
     """Whose an address is: of IPv6, whoever has one has the 2⁶⁴ addresses beside it."""
     try:
@@ -134,19 +141,21 @@ async def _body(request: Request) -> bytes:
     if declared.isdecimal() and (len(declared) > 9 or int(declared) > LARGEST_BODY):  # the rest is counted below
         raise _too_large()
     chunks, size = [], 0
-    stream: AsyncIterator[bytes] = request.stream()
+    more = True
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in stream:
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise BadRequest(400, "The body ended early.")
+                chunk, more = message.get("body", b""), message.get("more_body", False)
                 size += len(chunk)
                 if size > LARGEST_BODY:
                     raise _too_large()
                 chunks.append(chunk)
     except TimeoutError as error:
-        message = f"The body took longer than {BODY_TIMEOUT} seconds."
-        raise BadRequest(408, message, {"connection": "close"}) from error
-    except ClientDisconnect as error:
-        raise BadRequest(400, "The body ended early.") from error
+        told = f"The body took longer than {BODY_TIMEOUT} seconds."
+        raise BadRequest(408, told, {"connection": "close"}) from error
     return b"".join(chunks)
 
 

@@ -1,9 +1,12 @@
 """Which of our two media types a client wants (RFC 9110, section 12.5.1)."""
 
+from functools import lru_cache
+
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
 
 
+@lru_cache(maxsize=100)
 def media_type(accepted: str) -> str | None:
     """`None` when it takes neither. Where both are as welcome, the one that is named, and the newer one first."""
     weights = _weights(accepted) if accepted.strip() else {"*/*": 1.0}

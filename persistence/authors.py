@@ -19,7 +19,7 @@ def _authors_query(page: PageShape, search: bool) -> Query[tuple[Position, Autho
     statement = select(_BY_NAME.key, authors.id, *AUTHOR)
     if search:
         statement = statement.where(authors.search.bool_op("@@")(matching()))
-    return Query(paged(statement, _BY_NAME, authors.id.expression, page), keyed(Author))
+    return Query(paged(statement, _BY_NAME, authors.id.expression, page), keyed(Author), skewed=page.skewed)
 
 
 _ALL_AUTHORS = Query(select(func.count()).select_from(authors), int)

@@ -70,7 +70,9 @@ def _of_users(shape: UserShape) -> list[ColumnElement[bool]]:
 @lru_cache(maxsize=100)
 def _users_query(shape: UserShape, page: PageShape) -> Query[tuple[Position, User]]:
     statement = select(_NEWEST_USER.key, _user.id, *USER).where(*_of_users(shape))
-    return Query(paged(statement, _NEWEST_USER, _user.id.expression, page), keyed(User), skewed=shape.search)
+    return Query(
+        paged(statement, _NEWEST_USER, _user.id.expression, page), keyed(User), skewed=shape.search or page.skewed
+    )
 
 
 @lru_cache(maxsize=100)
@@ -146,7 +148,9 @@ def _of_orders(shape: OrderShape) -> list[ColumnElement[bool]]:
 @lru_cache(maxsize=200)
 def _orders_query(shape: OrderShape, page: PageShape) -> Query[tuple[Position, Order]]:
     statement = select(_LATEST_ORDER.key, _order.id, *ORDER).where(*_of_orders(shape))
-    return Query(paged(statement, _LATEST_ORDER, _order.id.expression, page), keyed(Order), skewed=shape.email)
+    return Query(
+        paged(statement, _LATEST_ORDER, _order.id.expression, page), keyed(Order), skewed=shape.email or page.skewed
+    )
 
 
 @lru_cache(maxsize=200)

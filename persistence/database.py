@@ -163,8 +163,9 @@ class Database:
             "postgresql+asyncpg://",
             async_creator=self._connect,
             hide_parameters=True,  # an error's text may be logged
-            pool_size=self._settings.size,
-            max_overflow=self._settings.max_overflow,
+            pool_size=self._settings.most,
+            max_overflow=0,
+            pool_use_lifo=True,
             pool_recycle=self._settings.recycle_seconds,
             pool_timeout=self._settings.timeout_seconds,
             pool_pre_ping=True,
@@ -173,7 +174,7 @@ class Database:
         self._lenders: list[Lender] = []
 
     async def __aenter__(self) -> Self:
-        lender = self._lender_of(self._settings.most)
+        lender = self._lender_of(self._settings.most, plan_cache_mode="force_generic_plan")
         skewed = self._lender_of(self._settings.size, plan_cache_mode="force_custom_plan")
         self._lenders = [lender, skewed]
         self._reading = Reading(lender, skewed)

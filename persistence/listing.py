@@ -337,7 +337,7 @@ def _page_query(shape: ListShape, page: PageShape, columns: Columns) -> Query[tu
     return Query(
         statement,
         lambda *values: (Position(values[0], values[1]), unpack(values, 1)),
-        skewed=shape.ranked or shape.skewed,
+        skewed=shape.ranked or shape.skewed or page.skewed,
     )
 
 

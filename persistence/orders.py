@@ -102,7 +102,8 @@ class Address:
 
 
 ORDER = tuple(getattr(models.Order, name) for name in Order.__slots__)
-ITEM = (*(getattr(models.OrderItem, name) for name in OrderItem.__slots__ if name != "currency"), models.Order.currency)
+_currency = select(models.Order.currency).where(models.Order.id == models.OrderItem.order_id).scalar_subquery()
+ITEM = (*(getattr(models.OrderItem, name) for name in OrderItem.__slots__ if name != "currency"), _currency)
 ADDRESS = tuple(getattr(models.OrderAddress, name) for name in Address.__slots__)
 
 _order = models.Order
@@ -121,7 +122,6 @@ _BY_KEY = Query(
 _LOCKED = Query(select(*ORDER).where(_order.id == _id).with_for_update(), Order)
 _ITEMS = Query(
     select(*ITEM)
-    .join(models.Order, models.Order.id == models.OrderItem.order_id)
     .where(models.OrderItem.order_id == any_(_ids))
     .order_by(models.OrderItem.order_id, models.OrderItem.id),
     OrderItem,
@@ -173,7 +173,7 @@ def _of_customer(statement: Select[Any], by_status: bool) -> Select[Any]:
 @lru_cache(maxsize=100)
 def _page_query(page: PageShape, by_status: bool) -> Query[tuple[Position, Order]]:
     statement = _of_customer(select(_LATEST.key, _order.id, *ORDER), by_status)
-    return Query(paged(statement, _LATEST, _order.id.expression, page), keyed(Order))
+    return Query(paged(statement, _LATEST, _order.id.expression, page), keyed(Order), skewed=page.skewed)
 
 
 @lru_cache(maxsize=2)

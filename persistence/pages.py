@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Integer, Numeric, Select, UnaryExpression, Uuid, bindparam, tuple_
+from sqlalchemy import ColumnElement, Integer, Numeric, Select, UnaryExpression, Uuid, bindparam, literal_column, tuple_
 
 from persistence.database import Reading
 from persistence.query import Query
@@ -13,6 +13,8 @@ from persistence.query import Query
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+USUAL_SIZES = frozenset({5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 40, 48, 50, 60, 100})
+"""Written into the SQL, so that PostgreSQL makes a plan for them once. A list for each would be as right, and too many statements."""
 COUNT_LIMIT = 10_000
 """A narrowed list is counted up to here."""
 
@@ -41,6 +43,7 @@ class Page:
             self.after is not None,
             self.before is not None,
             self.offset > 0,
+            self.size if self.size in USUAL_SIZES else None,
         )
 
     @property
@@ -57,12 +60,18 @@ class Page:
 
 
 class PageShape(NamedTuple):
-    """All of a page that its SQL depends on."""
+    """All of a page that its SQL depends on. `size` is told where it is a usual one."""
 
     backward: bool
     after: bool
     before: bool
     offset: bool
+    size: int | None
+
+    @property
+    def skewed(self) -> bool:
+        """As a parameter, a size is a thing that a plan depends on."""
+        return self.size is None
 
 
 class Sort(NamedTuple):
@@ -105,7 +114,9 @@ def paged(
     select = select.order_by(*ordered(key, id_column, sort, shape))
     if shape.offset:
         select = select.offset(bindparam("offset", type_=Integer()))
-    return select.limit(bindparam("limit", type_=Integer()))
+    if shape.size is None:
+        return select.limit(bindparam("limit", type_=Integer()))
+    return select.limit(literal_column(str(shape.size + 1)))
 
 
 def ordered(

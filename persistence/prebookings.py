@@ -89,7 +89,7 @@ def _of_user(statement: Select[Any], by_status: bool) -> Select[Any]:
 @lru_cache(maxsize=100)
 def _page_query(page: PageShape, by_status: bool) -> Query[tuple[Position, Prebooking]]:
     statement = _of_user(select(_LATEST.key, _prebooking.id, *PREBOOKING), by_status)
-    return Query(paged(statement, _LATEST, _prebooking.id.expression, page), keyed(Prebooking))
+    return Query(paged(statement, _LATEST, _prebooking.id.expression, page), keyed(Prebooking), skewed=page.skewed)
 
 
 @lru_cache(maxsize=2)

@@ -230,7 +230,7 @@ def _page_query(shape: ListShape, page: PageShape, columns: ReviewColumns) -> Qu
         order = ordered(reviews.c.sort_key, reviews.c.id, sort, page)
         told = (reviews.c.sort_key, reviews.c.id, *(reviews.c[name] for name in columns.own))
         statement = select(*told, *reader.c).join_from(reviews, reader, true()).order_by(*order)
-    return Query(statement, _unpacking(columns))
+    return Query(statement, _unpacking(columns), skewed=page.skewed)
 
 
 def _unpacking(columns: ReviewColumns) -> Callable[..., tuple[Position, Reviewed]]:

@@ -41,7 +41,7 @@ _COUNT = Query(
 @lru_cache(maxsize=100)
 def _page_query(page: PageShape) -> Query[tuple[Position, WishlistItem]]:
     statement = select(_LATEST.key, _item.id, *ITEM).where(_item.user_id == _user_id)
-    return Query(paged(statement, _LATEST, _item.id.expression, page), keyed(WishlistItem))
+    return Query(paged(statement, _LATEST, _item.id.expression, page), keyed(WishlistItem), skewed=page.skewed)
 
 
 async def list_wishlist_items_by_id(reading: Reading, item_ids: Iterable[uuid.UUID]) -> list[WishlistItem]:

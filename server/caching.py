@@ -70,7 +70,7 @@ class Caching:
             return response
         seconds = answer.fresh_for if self.seconds is None else self.seconds
         etag = _etag(media_type, bytes(response.body))
-        answered = Answered(etag, f"public, max-age={seconds}, must-revalidate", context.version)
+        answered = Answered(etag, f"public, max-age=0, s-maxage={seconds}, must-revalidate", context.version)
         if context.version is not None:
             self._remember(_key(request, media_type), answered)
         if _has(request, etag):

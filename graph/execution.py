@@ -49,7 +49,8 @@ class Request:
 class Answer:
     """`executed` is false where the document was refused before anything ran.
 
-    `fresh_for` are the seconds for which caches may keep it if it is a visitor's; only requests that are `read_only` have it.
+    `fresh_for` are the seconds for which caches may keep it if it is a visitor's. Only what was asked `read_only` and has
+    no errors has them.
     """
 
     data: dict[str, Any] | None

@@ -101,8 +101,8 @@ def _may_be_public(request: Request, context: Context) -> bool:
 
 def _is_public(request: Request, context: Context, answer: Answer, response: Response) -> bool:
     keeps_cookie = context.cookie is not None and context.cookie.changed
-    is_whole = response.status_code == 200 and not answer.errors
-    return _may_be_public(request, context) and answer.fresh_for is not None and is_whole and not keeps_cookie
+    may_be_kept = answer.fresh_for is not None and response.status_code == 200
+    return _may_be_public(request, context) and may_be_kept and not keeps_cookie
 
 
 async def _recent_version(context: Context) -> Hashable:

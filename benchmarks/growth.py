@@ -32,12 +32,15 @@ from persistence.listing import BookList
 from persistence.pages import Position
 
 SIZES = (1_000, 100_000)
+COMMON_WORD, RARE_WORD = "search for a common word", "search for a rare word"
 BY_AUTHOR = f"""query ByAuthor($author: String!, $first: Int!) {{
     books(filter: {{author: $author}}, first: $first) {{ {PAGE} }} }}"""
 DEEP = """
 SELECT added_at, id FROM books ORDER BY added_at DESC, id DESC OFFSET (SELECT count(*) / 2 FROM books) LIMIT 500"""
 COMMON = """
 SELECT word FROM ts_stat('SELECT search FROM books TABLESAMPLE SYSTEM (20) REPEATABLE (1)') ORDER BY ndoc DESC, word LIMIT 5"""
+RARE = """
+SELECT word FROM ts_stat('SELECT search FROM books TABLESAMPLE SYSTEM (20) REPEATABLE (1)') WHERE ndoc = 1 ORDER BY word LIMIT 200"""
 HOT = "SELECT book_id FROM book_ratings ORDER BY count DESC, book_id LIMIT 5"
 PARTS = """
 SELECT substr(lower(name), 7, 5) AS part FROM authors ORDER BY hashtextextended(name, 5) LIMIT 200"""
@@ -52,13 +55,15 @@ async def _questions_of(url: str) -> list[Workload]:
     newest = _kind(BookList())
     deep = [newest.cursor(Position(*row)) for row in await connection.fetch(DEEP)]
     common = [str(row["word"]) for row in await connection.fetch(COMMON)]
+    rare = [str(row["word"]) for row in await connection.fetch(RARE)]
     parts = [str(row["part"]) for row in await connection.fetch(PARTS)]
     hot = [str(global_id("Book", row[0])) for row in await connection.fetch(HOT)]
     await connection.close()
     return [
         _asked("first page", CATALOGUE, [{"first": 20, "after": None}]),
         _asked("page in the middle", CATALOGUE, [{"first": 20, "after": cursor} for cursor in deep]),
-        _asked("search for a common word", SEARCH, [{"words": word, "first": 20} for word in common]),
+        _asked(COMMON_WORD, SEARCH, [{"words": word, "first": 20} for word in common]),
+        _asked(RARE_WORD, SEARCH, [{"words": word, "first": 20} for word in rare]),
         _asked("book with the most reviews", BOOK, [{"id": id_, "first": 10} for id_ in hot]),
         _asked("part of an author's name", BY_AUTHOR, [{"author": part, "first": 20} for part in parts]),
     ]
@@ -102,7 +107,16 @@ def table_of(found: dict[int, list[Sample]]) -> Table:
             growth = f"× {values[-1] / values[0]:.1f}" if values[0] else ""
             table.add_row(name, title, *(f"{value:.2f}" for value in values), growth)
             name = ""
+    table.caption = "\n".join(
+        f"With {size:,} books a common word costs {_cost(samples, COMMON_WORD) / _cost(samples, RARE_WORD):.1f} times what a rare one does."
+        for size, samples in found.items()
+    )
     return table
+
+
+def _cost(samples: Sequence[Sample], name: str) -> float:
+    """PostgreSQL's CPU and ours."""
+    return next(sample.database_cpu + sample.cpu for sample in samples if sample.workload == name)
 
 
 def write(folder: Path, found: dict[int, list[Sample]]) -> None:

@@ -6,10 +6,10 @@ from sqlalchemy import func, literal_column, select
 
 from persistence.catalog import AUTHOR, Author
 from persistence.database import Reading
-from persistence.listing import matching
 from persistence.models import Author as authors
 from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
 from persistence.query import Query
+from persistence.relevance import matching
 
 _BY_NAME = Sort(authors.sort_name.expression, descending=False)
 

@@ -12,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Date,
-    Double,
     Integer,
     Numeric,
     Select,
@@ -49,11 +48,8 @@ from persistence.pages import (
 )
 from persistence.prebookings import PrebookingStatus
 from persistence.query import Query
+from persistence.relevance import BY_RANK, GUESSED_LIMIT, matching, may_be_ranked, misspelt, ranked, was_ranked
 
-RANKED_LIMIT = 10_000
-"""Relevance ranks this many matches, the newest, and the list ends there."""
-GUESSED_LIMIT = 200
-"""Of books found by a misspelt word, this many are ranked."""
 GUESSED_WORDS = 4
 
 
@@ -239,22 +235,10 @@ def _containing(name: str) -> ColumnElement[str]:
     return literal_column("'%'").concat(pattern).concat(literal_column("'%'"))
 
 
-def matching(suffix: str = ":*", operator: str = " & ") -> ColumnElement[Any]:
-    return func.search_query(
-        _bound("search", String()),
-        literal_column(f"'{operator}'"),
-        literal_column(f"'{suffix}'"),
-    )
-
-
-def _misspelt(count: int) -> list[ColumnElement[Any]]:
-    return [func.fold(_bound(f"word_{i}", String())) for i in range(count)]
-
-
 def conditions(shape: ListShape) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = []
     if shape.misspelt_words:
-        wanted += [word.bool_op("<%")(books.spelling) for word in _misspelt(shape.misspelt_words)]
+        wanted += [word.bool_op("<%")(books.spelling) for word in misspelt(shape.misspelt_words)]
     elif shape.search:
         wanted.append(books.search.bool_op("@@")(matching()))
     if shape.isbn:
@@ -285,50 +269,16 @@ def conditions(shape: ListShape) -> list[ColumnElement[bool]]:
     return wanted
 
 
-def _relevance(shape: ListShape, matches: Any) -> ColumnElement[float]:
-    if shape.misspelt_words:
-        likeness: ColumnElement[float] = literal(0.0, Double())
-        for word in _misspelt(shape.misspelt_words):
-            likeness = likeness + func.word_similarity(word, matches.c.spelling)
-        return cast(likeness, Double())
-    # whole words count ten times what beginnings do; ts_rank never passes 1
-    whole, begun = (select(matching(suffix, " | ")).scalar_subquery() for suffix in ("", ":*"))
-    return cast(
-        10 * func.ts_rank(matches.c.search, whole) + func.ts_rank(matches.c.search, begun),
-        Double(),
-    )
-
-
-def _ranked(shape: ListShape, page: PageShape, columns: Columns) -> Select[Any]:
-    limit = GUESSED_LIMIT if shape.misspelt_words else RANKED_LIMIT
-    matches = (
-        select(books.id, books.search, books.spelling)
-        .where(*conditions(shape))
-        .order_by(books.added_at.desc(), books.id.desc())
-        .limit(literal_column(str(limit)))
-        .cte("matches")
-    )
-    ranked = select(matches.c.id, _relevance(shape, matches).label("rank")).cte("ranked")
-    wanted = paged(
-        select(ranked.c.rank, ranked.c.id),
-        Sort(ranked.c.rank, descending=True),
-        ranked.c.id,
-        page,
-    ).cte("wanted")
-    return (
-        select(wanted.c.rank.label("sort_key"), wanted.c.id, *read(columns))
-        .join(books, books.id == wanted.c.id)
-        .order_by(*ordered(wanted.c.rank, wanted.c.id, BY_RANK, page))
-    )
-
-
-BY_RANK = Sort(literal_column("rank", Double()), descending=True)
-
-
 @lru_cache(maxsize=1000)
-def _page_query(shape: ListShape, page: PageShape, columns: Columns) -> Query[tuple[Position, Accompanied]]:
+def _page_query(
+    shape: ListShape, page: PageShape, columns: Columns, *, whole: bool = True
+) -> Query[tuple[Position, Accompanied]]:
+    """Of what is ranked, the `whole` list or the ranked part of it."""
     sort = BY_RANK if shape.ranked else SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
-    inner = _ranked(shape, page, columns) if shape.ranked else _sorted(shape, page, sort, columns)
+    if shape.ranked:
+        inner = ranked(conditions(shape), shape.misspelt_words, page, columns, whole=whole)
+    else:
+        inner = _sorted(shape, page, sort, columns)
     statement = accompanied(inner, columns)
     if statement is not inner:
         key, id_, *_ = statement.selected_columns
@@ -375,7 +325,13 @@ _ANY_MATCH: Query[int] = Query(
 
 
 async def list_books(reading: Reading, wanted: BookList, page: Page, columns: Columns = WHOLE) -> Slice[Accompanied]:
-    return await take(reading, _page_query(wanted.shape, page.shape, columns), page, **wanted.parameters)
+    shape = wanted.shape
+    if shape.ranked and not shape.misspelt_words and may_be_ranked(page):
+        query = _page_query(shape, page.shape, columns, whole=False)
+        found = await take(reading, query, page, **wanted.parameters)
+        if was_ranked(page, found):
+            return found
+    return await take(reading, _page_query(shape, page.shape, columns), page, **wanted.parameters)
 
 
 async def count_books(reading: Reading, wanted: BookList) -> int:

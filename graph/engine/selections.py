@@ -26,7 +26,7 @@ from graph.engine.batches import Batch
 from graph.engine.failures import FieldPlaces, Places
 from graph.engine.run import Run
 from graph.engine.shapes import Jobs, Listing, Object, Shape, shape_of
-from graph.engine.sources import Batched, Source, source_of
+from graph.engine.sources import Batched, Call, Source, source_of
 from graph.engine.swift import Swift, written
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Group:
             self.fill(self.fields, loaded, rows, places, run, jobs)
         else:
             [field] = self.fields
+            assert isinstance(field.source, Call)
             values = await field.source.later(field, parents, run)
             run.failures.a_moment_later()
             field.fill(rows, values, places, run, jobs)

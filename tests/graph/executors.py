@@ -67,6 +67,8 @@ async def open_for_questions(shop: Shop, postgres: asyncpg.Connection) -> Asking
     for member, some in zip(members, (books[:3], books[2:6]), strict=True):
         await fill_cart(shop, member, *((book, 1) for book in books if book.stock_quantity > 5))
         await _opinions(postgres, member, [book.id for book in some])
+    await postgres.execute(RATED)
+    await postgres.execute("UPDATE book_sales SET copies = copies + 9")  # for what may be cancelled
     ids = {name: await _ids(postgres, kind, table) for name, (kind, table) in KINDS.items()}
     tokens = {"visitor": None, "customer": customer.token, "administrator": administrator.token}
     return Asking(tokens, [member.session_id for member in members], _samples(ids) | await _cursors(shop, customer))
@@ -85,6 +87,13 @@ KINDS = {
     "wishlistItemId": ("WishlistItem", "wishlist_items"),
 }
 """What arguments name, and where that is kept."""
+
+
+RATED = """
+UPDATE book_ratings SET (one, two, three, four, five) = (
+    SELECT count(*) FILTER (WHERE rating = 1), count(*) FILTER (WHERE rating = 2), count(*) FILTER (WHERE rating = 3),
+        count(*) FILTER (WHERE rating = 4), count(*) FILTER (WHERE rating = 5)
+    FROM reviews WHERE reviews.book_id = book_ratings.book_id)"""
 
 
 async def _opinions(postgres: asyncpg.Connection, reader: Member, books: Sequence[Any]) -> None:

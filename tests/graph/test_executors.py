@@ -24,7 +24,7 @@ from domain.shop import Shop
 from graph import back_office
 from graph.schema import schema
 from persistence.models import Table
-from server.app import open_shop
+from server.app import create_app
 from server.migrating import migrate
 from server.settings import Settings
 from tests.graph.engine.authors import documents
@@ -40,6 +40,7 @@ from tests.graph.executors import (
     open_for_questions,
     told,
 )
+from tests.stranger import FAULTS
 
 DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "60"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
@@ -75,6 +76,7 @@ async def test_queries(shop: Shop, postgres: asyncpg.Connection, caller: str, re
             answer = await asked(ENGINE, shop, token, text, variables)
             assert answer.executed == expected.executed, text
             assert told(answer).is_as_good_as(told(expected)), text
+        assert not expected.codes & FAULTS, text
         kinds["failing" if expected.errors else "fine"] += 1
         kinds["executed"] += expected.executed
     record_property("documents", dict(kinds))
@@ -127,13 +129,10 @@ async def twins(server_url: str, settings: Settings) -> AsyncIterator[tuple[Twin
 
 @asynccontextmanager
 async def _opened(settings: Settings, url: str) -> AsyncIterator[tuple[Shop, asyncpg.Connection]]:
-    shop, postgres = open_shop(settings.model_copy(update={"database_url": url})), await asyncpg.connect(url)
-    try:
-        async with shop.database:
-            yield shop, postgres
-    finally:
-        shop.passwords.close()
-        await postgres.close()
+    app, postgres = create_app(settings.model_copy(update={"database_url": url})), await asyncpg.connect(url)
+    async with app.router.lifespan_context(app):
+        yield app.state.shop, postgres
+    await postgres.close()
 
 
 @pytest.mark.timeout(60 + DOCUMENTS)
@@ -149,6 +148,7 @@ async def test_mutations(twins: tuple[Twin, Twin], record_property: Record) -> N
             await twin.revive()
         answer = await asked(ENGINE, ours.shop, token, text, variables)
         expected = await asked(CORE, theirs.shop, token, text, variables)
+        assert not answer.codes & FAULTS, text
         expected = replace(expected, data=translation.of(expected.data, answer.data))
         assert answer.executed == expected.executed, text
         assert told(answer).is_as_good_as(told(expected)), text

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -15,7 +15,6 @@ from graph.execution import Answer, Request, answer
 from graph.ids import global_id
 from tests.factories import Member, add_administrator, add_member, fill_cart
 from tests.graph.engine.authors import Samples
-from tests.graph.engine.twins import Told
 from tests.hostile import NOWHERE
 from tests.purchases import bought
 from tests.shelves import AUTHORS, stocked
@@ -37,11 +36,6 @@ def fits(text: str) -> bool:
 
 async def asked(documents: Documents, shop: Shop, token: str | None, text: str, variables: dict[str, Any]) -> Answer:
     return await answer(documents, Context(shop, "the request", token), Request(text, variables))
-
-
-def told(given: Answer) -> Told:
-    errors = [orjson.dumps(error, option=orjson.OPT_SORT_KEYS).decode() for error in given.errors]
-    return Told(orjson.dumps(given.data).decode(), sorted(errors), [])
 
 
 # ── What there is ─────────────────────────────────────────────────────────────────────────
@@ -144,35 +138,3 @@ def _samples(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
         "Date": ["1937-09-21", "2024-02-30"],
         "DateTime": ["2026-03-01T09:30:00Z"] * 3 + ["2024-01-01"],
     }
-
-
-# ── Twins ─────────────────────────────────────────────────────────────────────────────────
-
-INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*")
-OF_ITS_OWN = re.compile(r"[\w.=-]{14,}")
-"""An ID, a cursor, a token, the number of an order."""
-
-
-@dataclass(slots=True)
-class Translation:
-    """Of answers that two shops gave which were one: each makes IDs, tokens and instants of its own."""
-
-    _ours: dict[str, str] = field(default_factory=dict)
-    _theirs: dict[str, str] = field(default_factory=dict)
-
-    def of(self, theirs: Any, ours: Any) -> Any:
-        """Theirs, in our words."""
-        if isinstance(theirs, dict) and isinstance(ours, dict):
-            return {key: self.of(value, ours.get(key)) for key, value in theirs.items()}
-        if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
-            return [self.of(value, own) for value, own in zip(theirs, ours, strict=True)]
-        if isinstance(theirs, str) and isinstance(ours, str) and theirs != ours:
-            if INSTANT.fullmatch(theirs) and INSTANT.fullmatch(ours):
-                return ours
-            if OF_ITS_OWN.fullmatch(theirs) and OF_ITS_OWN.fullmatch(ours) and self._same(theirs, ours):
-                return ours
-        return theirs
-
-    def _same(self, theirs: str, ours: str) -> bool:
-        """As before."""
-        return self._ours.setdefault(theirs, ours) == ours and self._theirs.setdefault(ours, theirs) == theirs

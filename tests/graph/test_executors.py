@@ -27,19 +27,9 @@ from persistence.models import Table
 from server.app import create_app
 from server.migrating import migrate
 from server.settings import Settings
+from tests.graph.answers import INSTANT, OF_ITS_OWN, Translation, told
 from tests.graph.engine.authors import documents
-from tests.graph.executors import (
-    CORE,
-    ENGINE,
-    INSTANT,
-    OF_ITS_OWN,
-    Asking,
-    Translation,
-    asked,
-    fits,
-    open_for_questions,
-    told,
-)
+from tests.graph.executors import CORE, ENGINE, Asking, asked, fits, open_for_questions
 from tests.stranger import FAULTS
 
 DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "60"))
@@ -139,7 +129,7 @@ async def _opened(settings: Settings, url: str) -> AsyncIterator[tuple[Shop, asy
 async def test_mutations(twins: tuple[Twin, Twin], record_property: Record) -> None:
     """Each is done once by either, in databases that were one, and that are one afterwards, but for what shops make up."""
     ours, theirs = twins
-    before, translation, kinds = Counter(_strings(await ours.rows())), Translation(), Counter[str]()
+    before, translation, kinds = Counter(_strings(await ours.rows())), Translation(OF_ITS_OWN), Counter[str]()
     samples = ours.asking.samples
     written = documents(schema._schema, SEED * 1000 + 3, DOCUMENTS, samples, fits=fits, kinds=["mutation"])
     for number, (text, variables) in enumerate(written):

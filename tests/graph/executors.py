@@ -34,8 +34,10 @@ def fits(text: str) -> bool:
         return False
 
 
-async def asked(documents: Documents, shop: Shop, token: str | None, text: str, variables: dict[str, Any]) -> Answer:
-    return await answer(documents, Context(shop, "the request", token), Request(text, variables))
+async def asked(
+    documents: Documents, shop: Shop, token: str | None, text: str, variables: dict[str, Any], name: str | None = None
+) -> Answer:
+    return await answer(documents, Context(shop, "the request", token), Request(text, variables, name))
 
 
 # ── What there is ─────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from gql.transport.httpx import HTTPXAsyncTransport
 from starlette.types import ASGIApp
 
 from tests.secrecy import HOOKS
+from tests.twice import Twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,9 @@ class Reply:
 _addresses = itertools.count()
 
 
-def _from_anywhere(app: ASGIApp) -> httpx2.ASGITransport:
+def _from_anywhere(app: ASGIApp) -> Twice:
     """From an address of its own, so that what tests do by the hundred is not slowed as one caller's would be."""
-    return httpx2.ASGITransport(app, client=(str(IPv4Address("10.0.0.0") + next(_addresses)), 4711))
+    return Twice(app, client=(str(IPv4Address("10.0.0.0") + next(_addresses)), 4711))
 
 
 class Visitor:

@@ -15,13 +15,13 @@ class Engine:
         self.schema = schema
         self.hide_suggestions = hide_suggestions
         self.left: Counter[str] = Counter()
-        """How many documents were left to graphql-core, by what they had in them."""
+        """How often documents were left to graphql-core, by what they had in them."""
 
     def compile(self, document: DocumentNode, operation: OperationDefinitionNode) -> "Plan":
         """The document must be valid. Raises `NotSpoken`, and counts it."""
         fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
         try:
-            return Plan(self.schema, operation, fragments, hide_suggestions=self.hide_suggestions)
+            return Plan(self.schema, operation, fragments, hide_suggestions=self.hide_suggestions, left=self.left)
         except NotSpoken as error:
             self.left[str(error)] += 1
             raise

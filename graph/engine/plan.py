@@ -1,6 +1,7 @@
 """An operation of a document, ready to run."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from graph.engine.variables import Variables
 
 MOST_VARIANTS = 16
 """Of a plan, one for each set of conditions in `@skip` and `@include` that was met."""
+NULL_CONDITION = "a condition that is null"
 INTROSPECTION = ("__schema", "__type")
 
 
@@ -43,7 +45,7 @@ class Outcome:
 
 
 class Plan:
-    """Raises `NotSpoken` for what is left to graphql-core."""
+    """Raises `NotSpoken` for what is left to graphql-core, and counts it where that is seen no sooner than in a request."""
 
     def __init__(
         self,
@@ -52,8 +54,10 @@ class Plan:
         fragments: dict[str, FragmentDefinitionNode],
         *,
         hide_suggestions: bool,
+        left: Counter[str],
     ) -> None:
         self.schema, self.hide_suggestions = schema, hide_suggestions
+        self._left = left
         self.graphql_schema = schema._schema
         self.operation, self.fragments = operation, fragments
         definitions = operation.variable_definitions or ()
@@ -80,7 +84,8 @@ class Plan:
     def _variant(self, variables: VariableValues) -> list[Selection]:
         conditions = tuple(variables.coerced.get(name) for name in self._conditions)
         if None in conditions:
-            raise NotSpoken("a condition that is null")
+            self._left[NULL_CONDITION] += 1
+            raise NotSpoken(NULL_CONDITION)
         known = self._variants.get(conditions)
         if known is None:
             if len(self._variants) >= MOST_VARIANTS:

@@ -26,8 +26,8 @@ from graph.engine.asked import Asked, asked_below
 from graph.engine.failures import FieldPlaces, Places
 from graph.engine.run import Run
 from graph.engine.shapes import Jobs, Shape, shape_of
-from graph.engine.sources import Batched, Source, source_of
-from graph.engine.swift import Swift, written
+from graph.engine.sources import Batched, Call, Source, source_of
+from graph.engine.swift import Deviation, Swift, given_up, written
 
 if TYPE_CHECKING:
     from graph.engine.plan import Plan
@@ -104,6 +104,7 @@ class Group:
             self.fill(self.fields, loaded, rows, places, run, jobs)
         else:
             [field] = self.fields
+            assert isinstance(field.source, Call)
             values = await field.source.later(field, parents, run)
             run.failures.a_moment_later()
             field.fill(rows, values, places, run, jobs)
@@ -159,15 +160,19 @@ class Selection:
         if self._once or not self._seen:  # writing and compiling takes longer than answering once
             self._seen = True
             return None
-        groups = tuple(hand)
+        with contextlib.suppress(Exception):
+            return self._swift_way(tuple(hand))(parents, run, *hand.values())
+        return None
+
+    def _swift_way(self, groups: tuple[Group, ...]) -> Swift:
+        """Raises where there is none."""
         swift = self._swift.get(groups)
         if swift is None:
             if len(self._swift) >= MOST_SWIFT:
-                return None
+                raise Deviation
+            self._swift[groups] = given_up  # for good, if Python refuses to compile so many blocks within one another
             swift = self._swift[groups] = written(self, groups)
-        with contextlib.suppress(Exception):
-            return swift(parents, run, *hand.values())
-        return None
+        return swift
 
     def _carefully(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[Row]:
         rows: list[Row] = [dict.fromkeys(field.key for field in self.fields) for _ in parents]

@@ -29,20 +29,13 @@ class Source(Protocol):
 
     def now(self, field: "Field", parents: Values, run: "Run") -> Values: ...
 
-    async def later(self, field: "Field", parents: Values, run: "Run") -> Values: ...
-
     def asks(self, field: "Field") -> Asked:
         """What it reads of a parent."""
 
 
-class _Now:
+class Typename:
     deferred = False
 
-    async def later(self, field: "Field", parents: Values, run: "Run") -> Values:
-        raise NotImplementedError
-
-
-class Typename(_Now):
     def now(self, field: "Field", parents: Values, run: "Run") -> Values:
         return [field.parent_type.name] * len(parents)
 
@@ -50,7 +43,9 @@ class Typename(_Now):
         return NOTHING
 
 
-class Attribute(_Now):
+class Attribute:
+    deferred = False
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -116,9 +111,6 @@ class Batched:
 
     def now(self, field: "Field", parents: Values, run: "Run") -> Values:
         raise NotImplementedError
-
-    async def later(self, field: "Field", parents: Values, run: "Run") -> Values:
-        return self.made(await self.loaded(parents, run))
 
     async def loaded(self, parents: Values, run: "Run") -> Values:
         try:

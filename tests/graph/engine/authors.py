@@ -1,7 +1,7 @@
 """Writes random documents over any schema: the same ones for the same chance. Most are valid."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -78,7 +78,7 @@ class Author:
         if drawn < 0.2 and depth > 0:
             return f"...{self._fragment(type_, depth)}{self._directives()}"
         if (drawn < 0.38 and depth > 0) or isinstance(type_, GraphQLUnionType):
-            condition = self._condition(type_)
+            condition = self._condition(type_, depth)
             on = f" on {condition}" if condition is not type_ or self.chance.random() < 0.5 else ""
             return f"...{on}{self._directives()} {self._selection(condition, depth - 1)}"
         return self._some_field(type_, depth)
@@ -109,10 +109,11 @@ class Author:
     def _aliased(self, name: str) -> str:
         return f"{self.chance.choice('abcde')}: {name}" if self.chance.random() < 0.12 else name
 
-    def _condition(self, type_: Any) -> Any:
-        """A type that a fragment may be on here."""
+    def _condition(self, type_: Any, depth: int) -> Any:
+        """A type that a fragment may be on here; in the depths one that is no union again."""
         if isinstance(type_, GraphQLInterfaceType | GraphQLUnionType):
-            return self.chance.choice([type_, *self.schema.get_possible_types(type_)])
+            itself = [type_] if depth > 0 else []
+            return self.chance.choice([*itself, *self.schema.get_possible_types(type_)])
         return self.chance.choice([type_, *type_.interfaces])
 
     def _fragment(self, type_: Any, depth: int) -> str:
@@ -186,13 +187,18 @@ def _literal(value: Any, type_: Any) -> str:
 
 
 def documents(
-    schema: GraphQLSchema, seed: int, count: int, samples: Samples, *, fits: Callable[[str], bool]
+    schema: GraphQLSchema,
+    seed: int,
+    count: int,
+    samples: Samples,
+    *,
+    fits: Callable[[str], bool],
+    kinds: Sequence[str] = ("query", "query", "mutation"),
 ) -> Iterable[tuple[str, dict[str, Any]]]:
-    """So many that fit, queries and mutations in turn, and their variables."""
+    """So many that fit, of these kinds in turn, and their variables."""
     chance, written = Random(seed), 0
     while written < count:
-        kind = "mutation" if schema.mutation_type and written % 3 == 2 else "query"
-        text, variables = Author(schema, chance, samples).write(kind)
+        text, variables = Author(schema, chance, samples).write(kinds[written % len(kinds)])
         if fits(text):
             written += 1
             yield text, variables

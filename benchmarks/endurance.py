@@ -33,6 +33,7 @@ CALLERS = 96  # each with a budget of their own
 SHARE = 0.6
 KILLS = 5  # a second
 HOSTILE = 5_000
+TOKENS_LAST = 600  # seconds, for which nobody has to sign in again
 BROWSE = """{ books(first: 20) { nodes { id title authors { name } isbn price { amount } availability genre { name }
     averageRating reviewCount } pageInfo { hasNextPage endCursor } } }"""
 BOOK = """query ($id: ID!) { book(by: {id: $id}) { title description authors { name } averageRating
@@ -99,10 +100,15 @@ async def killing(url: str, seconds: float) -> int:
 
 async def signed_up(port: int) -> list[Line]:
     lines = [Line(port, f"127.0.1.{number + 1}") for number in range(CALLERS)]
+    await sign_up(lines)
+    return lines
+
+
+async def sign_up(lines: list[Line]) -> None:
     for line in lines:
+        line.token = None
         _, body = await line.ask(REGISTER, email=f"{uuid.uuid4().hex}@example.com")
         line.token = orjson.loads(body)["data"]["register"]["tokens"]["accessToken"]
-    return lines
 
 
 async def endured(url: str, port: int, process: psutil.Process, seconds: float) -> Table:
@@ -138,15 +144,21 @@ async def soaked(port: int, process: psutil.Process, requests: int) -> str:
     lines = await signed_up(port)
     shoppers = Shoppers(await _books(lines[0]))
     await crowd(lines, shoppers.call, 10)
-    before, answered, failed = process.memory_info().rss, 0, 0
+    before, answered, failed = process.memory_info().rss, 0, Counter[str]()
+    signed_up_at = time.monotonic()
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
         task = progress.add_task("asking", total=requests)
         while answered < requests:
+            if time.monotonic() - signed_up_at > TOKENS_LAST:
+                await sign_up(lines)
+                signed_up_at = time.monotonic()
             tally = await crowd(lines, shoppers.call, 5)
-            answered, failed = answered + len(tally.answered), failed + len(tally.failed)
+            answered += len(tally.answered)
+            failed.update(tally.failed)
             progress.update(task, completed=answered)
     after = process.memory_info().rss
-    return f"{before / 2**20:.0f} MB before, {after / 2**20:.0f} MB after {answered:,} answers; {failed:,} failed."
+    told = ", ".join(f"{count:,} × {reason}" for reason, count in failed.most_common()) or "none"
+    return f"{before / 2**20:.0f} MB before, {after / 2**20:.0f} MB after {answered:,} answers; failed: {told}."
 
 
 async def _books(line: Line) -> list[str]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import strawberry
 
@@ -67,6 +67,10 @@ class Context:
     async def recent(self, key: Hashable, count: Callable[[], Awaitable[T]]) -> T:
         """A count that may be a second old, and no older than the version."""
         return await self.shop.counts.get((self.version, key), count)
+
+    def known(self, key: Hashable) -> Any:
+        """The same where it is known without asking, else `None`."""
+        return self.shop.counts.known((self.version, key))
 
     def trying(self, kind: Kind, account: str = "") -> AbstractAsyncContextManager[None]:
         """Raises `TooOften` for what this caller has tried too often."""

@@ -208,10 +208,7 @@ async def books_of(
         wanted, kind = _guess(wanted), _kind(_guess(wanted))
         slice_ = await listing.list_books(info.context.reading, wanted, page, columns)
 
-    async def count() -> int:
-        return await info.context.recent(wanted, lambda: listing.count_books(info.context.reading, wanted))
-
-    return Connection(kind, slice_, count, wanted)
+    return Connection(kind, slice_, lambda: listing.count_books(info.context.reading, wanted), wanted, wanted)
 
 
 def _guess(wanted: BookList) -> BookList:
@@ -339,7 +336,4 @@ async def authors(
     kind = ListKind(f"authors {text!r}", str)
     slice_ = await author_rows.list_authors(info.context.reading, text, page_of(kind, first, after, last, before))
 
-    async def count() -> int:
-        return await info.context.recent(kind, lambda: author_rows.count_authors(info.context.reading, text))
-
-    return Connection(kind, slice_, count)
+    return Connection(kind, slice_, lambda: author_rows.count_authors(info.context.reading, text), kind)

@@ -1,15 +1,16 @@
 """Connections and cursors, after the Relay specification."""
 
+import asyncio
 import binascii
 import datetime as dt
 import hashlib
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import orjson
 import strawberry
@@ -18,8 +19,12 @@ from strawberry import UNSET
 from domain.validation import is_clean
 from graph.faults import BadUserInput
 from graph.fields import MINUTE, column, field, shape
+from graph.questions import loaded
 from graph.scalars import parse_date, parse_datetime, parse_decimal
 from persistence.pages import Page, Position, Slice
+
+if TYPE_CHECKING:
+    from graph.context import Context
 
 T = TypeVar("T")
 
@@ -137,11 +142,15 @@ class Edge(Generic[T]):
 
 @dataclass(slots=True)
 class Connection(Generic[T]):
-    """A page that was taken from a list. The list is counted only when somebody asks."""
+    """A page that was taken from a list. The list is counted only when somebody asks.
+
+    Where the count may be a second old, it is `counted_as` this.
+    """
 
     kind: ListKind
     slice: Slice[T]
     count: Callable[[], Awaitable[int]]
+    counted_as: Hashable = None
     wanted: Any = None
 
     @property
@@ -163,6 +172,28 @@ class Connection(Generic[T]):
     def _cursor_at(self, index: int) -> str | None:
         items = self.slice.items
         return self.kind.cursor(items[index][0]) if items else None
+
+
+class Counting:
+    """How many items whole lists have."""
+
+    reads = frozenset({"count", "counted_as"})
+
+    async def load(self, lists: Sequence[Connection[Any]], context: "Context") -> Sequence[Any]:
+        return await asyncio.gather(*(self._count(it, context) for it in lists))
+
+    def at_hand(self, lists: Sequence[Connection[Any]], context: "Context") -> Sequence[int] | None:
+        counts = [context.known(it.counted_as) for it in lists]
+        return None if None in counts else counts
+
+    async def _count(self, it: Connection[Any], context: "Context") -> Any:
+        try:
+            return await (context.recent(it.counted_as, it.count) if it.counted_as else it.count())
+        except Exception as error:
+            return error
+
+
+COUNT = Counting()
 
 
 @shape(of=Connection, fresh_for=MINUTE)
@@ -208,10 +239,10 @@ def connection_type(
             """Where the page stands."""
             return self
 
-        @field(fresh_for=fresh_for)
-        async def total_count(self: Connection[Any]) -> int:
+        @loaded(COUNT, fresh_for=fresh_for)
+        def total_count(count: int) -> int:
             """How many items the whole list has."""
-            return await self.count()
+            return count
 
     for field_name, declared in more.items():
         setattr(ConnectionType, field_name, declared)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import strawberry
 
-from graph.engine import Loaded
+from graph.engine import Batch, Loaded
 from graph.faults import Vanished
 from graph.fields import described
 from graph.loaders import Loader, Loaders
@@ -48,7 +48,7 @@ class Question(Generic[K, V]):
 
 
 def loaded(
-    question: Question[Any, Any],
+    question: Batch,
     graphql_type: Any = None,
     *,
     length: int | None = None,
@@ -68,6 +68,8 @@ def loaded(
     def declare(then: Callable[[Any], Any]) -> Any:
         async def resolve(self: Any, info: strawberry.Info) -> Any:
             [answer] = await question.load([self], info.context)
+            if isinstance(answer, Exception):
+                raise answer
             return then(answer)
 
         resolve.__annotations__["return"] = then.__annotations__["return"]

@@ -117,10 +117,7 @@ async def reviews_of(
     page = page_of(kind, first, after, last, before, offset)
     slice_ = await rows.list_reviews(info.context.reading, wanted, page, review_columns(info))
 
-    async def count() -> int:
-        return await info.context.recent(wanted, lambda: rows.count_reviews(info.context.reading, wanted))
-
-    return Connection(kind, slice_, count)
+    return Connection(kind, slice_, lambda: rows.count_reviews(info.context.reading, wanted), wanted)
 
 
 @query(public, Review | None, fresh_for=SECOND)

@@ -22,17 +22,24 @@ class RecentCounts:
     def clear(self) -> None:
         self._counts.clear()
 
+    def known(self, key: Hashable) -> Any:
+        """What was counted within the last second, or `None`."""
+        started, future = self._counts.get(key, (float("-inf"), None))
+        if future is None or not future.done() or self._clock() - started >= FRESH_FOR or _has_failed(future):
+            return None
+        return future.result()
+
     async def get(self, key: Hashable, count: Callable[[], Awaitable[T]]) -> T:
         now = self._clock()
         started, future = self._counts.get(key, (float("-inf"), None))
-        if (
-            future is None
-            or now - started >= FRESH_FOR
-            or (future.done() and (future.cancelled() or future.exception()))
-        ):
+        if future is None or now - started >= FRESH_FOR or _has_failed(future):
             future = asyncio.ensure_future(count())
             self._counts[key] = (now, future)
             self._counts.move_to_end(key)
             if len(self._counts) > CAPACITY:
                 self._counts.popitem(last=False)
         return cast(T, await asyncio.shield(future))  # one caller who leaves does not take the count from the others
+
+
+def _has_failed(future: asyncio.Future[Any]) -> bool:
+    return future.done() and (future.cancelled() or future.exception() is not None)

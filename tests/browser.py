@@ -14,6 +14,7 @@ from starlette.routing import Route
 from server.app import create_app
 from server.settings import Settings
 from tests.secrecy import HOOKS
+from tests.twice import Twice
 
 SHOP = "https://shop.test"
 FRONTEND = "https://front.test/welcome?theme=dark"
@@ -51,7 +52,7 @@ async def opened(settings: Settings, **changes: Any) -> AsyncIterator[Starlette]
 async def browsing(app: Starlette) -> AsyncIterator[Browser]:
     """The shop and its frontend are at their addresses; every other host is on the network."""
     frontend = Starlette(routes=[Route("/{path:path}", _page)])
-    hosts = {SHOP: httpx2.ASGITransport(app), "https://front.test": httpx2.ASGITransport(frontend)}
+    hosts = {SHOP: Twice(app), "https://front.test": httpx2.ASGITransport(frontend)}
     async with httpx2.AsyncClient(
         base_url=SHOP, mounts=hosts, follow_redirects=True, timeout=30, event_hooks=HOOKS
     ) as http:

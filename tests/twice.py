@@ -73,8 +73,10 @@ def _told(request: httpx2.Request) -> dict[str, Any]:
 
 
 def _token(request: httpx2.Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    """As the server reads it."""
+    told = request.headers.get("authorization")
+    scheme, _, token = (told or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else told and ""
 
 
 async def _answer_in(response: httpx2.Response) -> Answer:

@@ -11,7 +11,6 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
-from persistence.catalog import hold_book
 from persistence.database import Reading, Transaction
 from persistence.query import Command, Query
 
@@ -87,12 +86,9 @@ async def list_cart_items(db: Reading | Transaction, user_ids: list[uuid.UUID]) 
     return await db.all(_ITEMS, user_ids=user_ids)
 
 
-async def set_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> bool:
-    """Makes the line this many copies. False when the book is gone."""
-    if not await hold_book(tx, book_id):
-        return False
+async def set_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> None:
+    """Makes the line this many copies. The caller holds the book."""
     await tx.run(_SET_ITEM, user_id=user_id, book_id=book_id, quantity=quantity)
-    return True
 
 
 async def return_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int, most: int) -> None:

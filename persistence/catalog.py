@@ -196,7 +196,7 @@ _ADD_FIGURES = [
 ]
 _SET_BOOK = Command(update(models.Book).where(models.Book.id == _book).values(updated_at=func.now()))
 _REMOVE_BOOK = Command(delete(models.Book).where(models.Book.id == _book))
-_HOLD_BOOK = Query(select(models.Book.id).where(models.Book.id == _id).with_for_update(read=True, key_share=True), bool)
+_HELD_BOOK = Query(select(*BOOK).where(models.Book.id == _id).with_for_update(read=True, key_share=True), Book)
 
 
 async def add_book(tx: Transaction, details: dict[str, Any]) -> uuid.UUID | None:
@@ -234,9 +234,9 @@ async def remove_book(tx: Transaction, book_id: uuid.UUID) -> bool:
     return await tx.run(_REMOVE_BOOK, book=book_id) == 1
 
 
-async def hold_book(tx: Transaction, book_id: uuid.UUID) -> bool:
-    """Whether the book is there; it cannot be deleted until the end of the transaction, but sold and changed."""
-    return await tx.first(_HOLD_BOOK, id=book_id) is not None
+async def hold_book(tx: Transaction, book_id: uuid.UUID) -> Book | None:
+    """It cannot be deleted until the end of the transaction, but sold and changed."""
+    return await tx.first(_HELD_BOOK, id=book_id)
 
 
 async def lock_book(tx: Transaction, book_id: uuid.UUID) -> Book | None:

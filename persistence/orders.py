@@ -200,7 +200,7 @@ async def count_orders(reading: Reading, user_id: uuid.UUID, statuses: tuple[str
 
 
 _CLAIM = Command(upsert(_order).on_conflict_do_nothing().returning(_order.id))
-_SET = Command(update(_order).where(_order.id == bindparam("order", type_=Uuid())))
+_SET = Command(update(_order).where(_order.id == bindparam("order", type_=Uuid())).returning(*ORDER))
 _ADD_ITEM = Command(insert(models.OrderItem))
 _ADD_ADDRESS = Command(insert(models.OrderAddress))
 
@@ -218,8 +218,10 @@ async def lock_order(tx: Transaction, order_id: uuid.UUID) -> Order | None:
     return await tx.first(_LOCKED, id=order_id)
 
 
-async def set_order(tx: Transaction, order_id: uuid.UUID, **details: Any) -> None:
-    await tx.run(_SET, order=order_id, **details)
+async def set_order(tx: Transaction, order_id: uuid.UUID, **details: Any) -> Order:
+    """The order as it is now."""
+    [row] = await tx.rows(_SET, order=order_id, **details)
+    return Order(*row)
 
 
 async def add_order_items(tx: Transaction, order_id: uuid.UUID, items: Sequence[dict[str, Any]]) -> None:

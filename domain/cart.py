@@ -74,16 +74,16 @@ async def merge_cart(shop: Shop, user_id: uuid.UUID, picked: Sequence[tuple[uuid
         if len(lines.keys() | books.keys()) > MOST_LINES:
             raise invalid(("items",), Rule.TOO_LONG, f"A cart holds at most {MOST_LINES} different books.")
         for book_id in (book_id for book_id in wanted if book_id in books):
-            await cart.set_cart_item(tx, user_id, book_id, min(wanted[book_id], books[book_id].stock_quantity))
+            if await catalog.hold_book(tx, book_id):
+                await cart.set_cart_item(tx, user_id, book_id, min(wanted[book_id], books[book_id].stock_quantity))
 
 
 async def _put(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> None:
-    book = await catalog.find_book(tx, book_id)
+    book = await catalog.hold_book(tx, book_id)
     if book is None:
         raise NotFound("Book", book_id)
     if quantity > MOST_COPIES:
         raise invalid(("quantity",), Rule.TOO_LARGE, f"A cart holds at most {MOST_COPIES} copies of a book.")
     if quantity > book.stock_quantity:
         raise InsufficientStock([Shortage(book, quantity, book.stock_quantity)])
-    if not await cart.set_cart_item(tx, user_id, book_id, quantity):
-        raise NotFound("Book", book_id)
+    await cart.set_cart_item(tx, user_id, book_id, quantity)

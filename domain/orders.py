@@ -151,11 +151,11 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Or
             for line in lines
         ]
         await orders.add_order_items(tx, order_id, bought)
-        await orders.set_order(tx, order_id, total=total, total_quantity=sum(line.quantity for line in lines))
+        order = await orders.set_order(tx, order_id, total=total, total_quantity=sum(line.quantity for line in lines))
         if purchase.address is not None:
             await orders.add_address(tx, order_id, purchase.address)
         await cart.remove_cart_items(tx, customer_id, [line.book_id for line in lines])
-        return await _order(tx, order_id)
+        return order
 
 
 async def _claim(tx: Transaction, shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> uuid.UUID | None:
@@ -196,18 +196,18 @@ async def settle(shop: Shop, order_id: uuid.UUID, outcome: Outcome | None) -> Or
         assert order is not None
         if order.status == OrderStatus.PENDING:
             if isinstance(outcome, Approved):
-                await orders.set_order(tx, order_id, status=OrderStatus.CONFIRMED)
+                order = await orders.set_order(tx, order_id, status=OrderStatus.CONFIRMED)
                 await letters.write(tx, LetterKind.ORDER_CONFIRMED, order_id, order.user_id)
                 await sales.add_sales(tx, await _copies(tx, order))
             else:
                 reason = outcome.reason if outcome else NO_ANSWER
                 due = None if outcome else dt.datetime.now(dt.UTC)
                 failed = OrderStatus.PAYMENT_FAILED
-                await orders.set_order(tx, order_id, status=failed, decline_reason=reason, refund_due_at=due)
+                order = await orders.set_order(tx, order_id, status=failed, decline_reason=reason, refund_due_at=due)
                 await _put_back(tx, order, Reason.PAYMENT_FAILED)
         elif order.status == OrderStatus.PAYMENT_FAILED and isinstance(outcome, Approved):
-            await orders.set_order(tx, order_id, refund_due_at=dt.datetime.now(dt.UTC))
-        return await _order(tx, order_id)
+            order = await orders.set_order(tx, order_id, refund_due_at=dt.datetime.now(dt.UTC))
+        return order
 
 
 async def _replay(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Order:
@@ -287,12 +287,12 @@ async def cancel_order(shop: Shop, viewer: User, order_id: uuid.UUID) -> Order:
         if order.status != OrderStatus.CONFIRMED:
             raise OrderNotCancellable(order)
         now = dt.datetime.now(dt.UTC)
-        await orders.set_order(tx, order_id, status=OrderStatus.CANCELLED, cancelled_at=now, refund_due_at=now)
+        order = await orders.set_order(tx, order_id, status=OrderStatus.CANCELLED, cancelled_at=now, refund_due_at=now)
         await letters.write(tx, LetterKind.ORDER_CANCELLED, order_id, order.user_id)
         await _put_back(tx, order, Reason.CANCELLATION)
         if order.placed_at >= await sales.lock_sales_window(tx):
             await sales.add_sales(tx, {book_id: -copies for book_id, copies in (await _copies(tx, order)).items()})
-        return await _order(tx, order_id)
+        return order
 
 
 @retried
@@ -307,9 +307,9 @@ async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) 
         if order.status != OrderStatus.CONFIRMED:
             raise OrderNotShippable(order)
         now = dt.datetime.now(dt.UTC)
-        await orders.set_order(tx, order_id, status=OrderStatus.SHIPPED, shipped_at=now, tracking_url=url)
+        order = await orders.set_order(tx, order_id, status=OrderStatus.SHIPPED, shipped_at=now, tracking_url=url)
         await letters.write(tx, LetterKind.ORDER_SHIPPED, order_id, order.user_id)
-        return await _order(tx, order_id)
+        return order
 
 
 async def _copies(tx: Transaction, order: Order) -> dict[uuid.UUID, int]:
@@ -329,12 +329,6 @@ async def _put_back(tx: Transaction, order: Order, reason: Reason) -> None:
     if reason is Reason.PAYMENT_FAILED:
         for book_id, quantity in returned.items():
             await cart.return_cart_item(tx, order.user_id, book_id, quantity, MOST_COPIES)
-
-
-async def _order(tx: Transaction, order_id: uuid.UUID) -> Order:
-    order = await orders.find_order(tx, order_id)
-    assert order is not None
-    return order
 
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

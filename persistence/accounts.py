@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
 from persistence.database import Reading, Transaction
-from persistence.query import Query
+from persistence.query import Command, Query
 
 
 @dataclass(slots=True)
@@ -87,11 +87,27 @@ _VIEWER: Query[Viewer] = Query(
     lambda *columns: Viewer(User(*columns[:-2]), *columns[-2:]),
 )
 _LIVE = models.Session.revoked_at.is_(None), models.Session.expires_at > func.now()
+_user = bindparam("user", type_=Uuid())
+_ADD_USER = Command(upsert(models.User).on_conflict_do_nothing().returning(models.User.id))
+_ADD_CART = Command(insert(models.Cart))
+_SET_USER = Command(update(models.User).where(models.User.id == _user))
 _SESSIONS = Query(
     select(*SESSION)
     .where(models.Session.user_id == _id, *_LIVE)
     .order_by(models.Session.last_used_at.desc(), models.Session.id.desc()),
     Session,
+)
+
+
+_session = bindparam("session", type_=Uuid())
+_ADD_SESSION = Command(insert(models.Session).returning(models.Session.id))
+_TOUCH = Command(update(models.Session).where(models.Session.id == _session).values(last_used_at=func.now()))
+_revoke = update(models.Session).where(*_LIVE).values(revoked_at=func.now())
+_REVOKE = Command(_revoke.where(models.Session.id == _session))
+_REVOKE_ALL = Command(_revoke.where(models.Session.user_id == _user))
+_REVOKE_OTHERS = Command(_revoke.where(models.Session.user_id == _user, models.Session.id != _session))
+_SESSION_OWNER: Query[uuid.UUID] = Query(
+    select(models.Session.user_id).where(models.Session.id == _id), lambda user_id: user_id
 )
 
 
@@ -116,15 +132,14 @@ async def lock_user(tx: Transaction, user_id: uuid.UUID) -> User | None:
 
 async def add_user(tx: Transaction, **details: Any) -> uuid.UUID | None:
     """With an empty cart. `None` when the address is taken."""
-    statement = upsert(models.User).values(**details).on_conflict_do_nothing().returning(models.User.id)
-    user_id: uuid.UUID | None = await tx.scalar(statement)
+    user_id: uuid.UUID | None = await tx.scalar(_ADD_USER, **details)
     if user_id is not None:
-        await tx.run(insert(models.Cart).values(user_id=user_id))
+        await tx.run(_ADD_CART, user_id=user_id)
     return user_id
 
 
 async def set_user(tx: Transaction, user_id: uuid.UUID, **details: Any) -> None:
-    await tx.run(update(models.User).where(models.User.id == user_id).values(**details))
+    await tx.run(_SET_USER, user=user_id, **details)
 
 
 # ── Sessions ──────────────────────────────────────────────────────────────────────────────
@@ -142,33 +157,28 @@ async def list_sessions(reading: Reading, user_id: uuid.UUID) -> list[Session]:
 async def add_session(
     tx: Transaction, user_id: uuid.UUID, user_agent: str | None, expires_at: dt.datetime
 ) -> uuid.UUID:
-    statement = insert(models.Session).values(user_id=user_id, user_agent=user_agent, expires_at=expires_at)
-    session_id: uuid.UUID = await tx.scalar(statement.returning(models.Session.id))
+    session_id: uuid.UUID = await tx.scalar(_ADD_SESSION, user_id=user_id, user_agent=user_agent, expires_at=expires_at)
     return session_id
 
 
 async def touch_session(tx: Transaction, session_id: uuid.UUID) -> None:
-    await tx.run(update(models.Session).where(models.Session.id == session_id).values(last_used_at=func.now()))
+    await tx.run(_TOUCH, session=session_id)
 
 
 async def revoke_session(tx: Transaction, session_id: uuid.UUID) -> int:
     """How many ended: none when it had ended before."""
-    return await tx.run(
-        update(models.Session).where(models.Session.id == session_id, *_LIVE).values(revoked_at=func.now())
-    )
+    return await tx.run(_REVOKE, session=session_id)
 
 
 async def revoke_sessions(tx: Transaction, user_id: uuid.UUID, keep: uuid.UUID | None = None) -> int:
     """All of a user's sessions, or all but one; how many ended."""
-    statement = update(models.Session).where(models.Session.user_id == user_id, *_LIVE).values(revoked_at=func.now())
-    if keep is not None:
-        statement = statement.where(models.Session.id != keep)
-    return await tx.run(statement)
+    if keep is None:
+        return await tx.run(_REVOKE_ALL, user=user_id)
+    return await tx.run(_REVOKE_OTHERS, user=user_id, session=keep)
 
 
 async def find_session_owner(tx: Transaction, session_id: uuid.UUID) -> uuid.UUID | None:
-    owner: uuid.UUID | None = await tx.scalar(select(models.Session.user_id).where(models.Session.id == session_id))
-    return owner
+    return await tx.first(_SESSION_OWNER, id=session_id)
 
 
 # ── Refresh tokens ────────────────────────────────────────────────────────────────────────
@@ -191,7 +201,7 @@ _TOKEN = Query(
     .where(models.RefreshToken.hash == _hash),
     RefreshToken,
 )
-_SPEND = (
+_SPEND = Command(
     update(models.RefreshToken)
     .where(
         models.RefreshToken.hash == _hash,
@@ -205,6 +215,7 @@ _SPEND = (
     .values(used_at=func.now())
     .returning(*_token_columns)
 )
+_ADD_TOKEN = Command(insert(models.RefreshToken))
 _SUCCESSOR: Query[tuple[uuid.UUID, bytes, dt.datetime]] = Query(
     select(models.RefreshToken.id, models.RefreshToken.hash, models.RefreshToken.expires_at).where(
         models.RefreshToken.parent_id == _id, models.RefreshToken.used_at.is_(None)
@@ -215,7 +226,7 @@ _SUCCESSOR: Query[tuple[uuid.UUID, bytes, dt.datetime]] = Query(
 
 async def spend_refresh_token(tx: Transaction, token_hash: bytes) -> RefreshToken | None:
     """Of any number of callers with one token, one gets it; the others, and whoever comes late, get `None`."""
-    rows = await tx.rows(_SPEND, {"token_hash": token_hash})
+    rows = await tx.rows(_SPEND, token_hash=token_hash)
     return RefreshToken(*rows[0]) if rows else None
 
 
@@ -229,4 +240,4 @@ async def find_unused_successor(tx: Transaction, parent_id: uuid.UUID) -> tuple[
 
 
 async def add_refresh_token(tx: Transaction, **details: Any) -> None:
-    await tx.run(insert(models.RefreshToken).values(**details))
+    await tx.run(_ADD_TOKEN, **details)

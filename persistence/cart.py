@@ -6,14 +6,13 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Uuid, any_, bindparam, delete, func, select
+from sqlalchemy import Integer, Uuid, any_, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
-from persistence.catalog import hold_book
 from persistence.database import Reading, Transaction
-from persistence.query import Query
+from persistence.query import Command, Query
 
 
 @dataclass(slots=True)
@@ -57,12 +56,29 @@ _ITEMS = Query(
     .order_by(_item.id),
     CartItem,
 )
-_LOCK = select(models.Cart.user_id).where(models.Cart.user_id == bindparam("user_id", type_=Uuid())).with_for_update()
+_user = bindparam("user", type_=Uuid())
+_LOCK = Command(select(models.Cart.user_id).where(models.Cart.user_id == _user).with_for_update())
+_line = upsert(_item)
+_SET_ITEM = Command(
+    _line.on_conflict_do_update(
+        index_elements=["user_id", "book_id"],
+        set_={"quantity": _line.excluded.quantity},
+    )
+)
+_RETURN_ITEM = Command(
+    _line.on_conflict_do_update(
+        index_elements=["user_id", "book_id"],
+        set_={"quantity": func.least(_item.quantity + _line.excluded.quantity, bindparam("most", type_=Integer()))},
+    )
+)
+_REMOVE_ITEMS = Command(
+    delete(_item).where(_item.user_id == _user, _item.book_id == any_(bindparam("books", type_=ARRAY(Uuid()))))
+)
 
 
 async def lock_cart(tx: Transaction, user_id: uuid.UUID) -> None:
     """Until the end of the transaction nobody else changes the cart."""
-    await tx.scalar(_LOCK, {"user_id": user_id})
+    await tx.run(_LOCK, user=user_id)
 
 
 async def list_cart_items(db: Reading | Transaction, user_ids: list[uuid.UUID]) -> list[CartItem]:
@@ -70,18 +86,9 @@ async def list_cart_items(db: Reading | Transaction, user_ids: list[uuid.UUID]) 
     return await db.all(_ITEMS, user_ids=user_ids)
 
 
-async def set_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> bool:
-    """Makes the line this many copies. False when the book is gone."""
-    if not await hold_book(tx, book_id):
-        return False
-    line = upsert(_item).values(user_id=user_id, book_id=book_id, quantity=quantity)
-    await tx.run(
-        line.on_conflict_do_update(
-            index_elements=["user_id", "book_id"],
-            set_={"quantity": line.excluded.quantity},
-        )
-    )
-    return True
+async def set_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> None:
+    """Makes the line this many copies. The caller holds the book."""
+    await tx.run(_SET_ITEM, user_id=user_id, book_id=book_id, quantity=quantity)
 
 
 async def return_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int, most: int) -> None:
@@ -89,14 +96,8 @@ async def return_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UU
 
     The caller holds the book's lock.
     """
-    line = upsert(_item).values(user_id=user_id, book_id=book_id, quantity=quantity)
-    added_up = func.least(_item.quantity + line.excluded.quantity, most)
-    await tx.run(line.on_conflict_do_update(index_elements=["user_id", "book_id"], set_={"quantity": added_up}))
+    await tx.run(_RETURN_ITEM, user_id=user_id, book_id=book_id, quantity=quantity, most=most)
 
 
 async def remove_cart_items(tx: Transaction, user_id: uuid.UUID, book_ids: Iterable[uuid.UUID]) -> None:
-    wanted = bindparam("book_ids", type_=ARRAY(Uuid()))
-    await tx.run(
-        delete(_item).where(_item.user_id == user_id, _item.book_id == any_(wanted)),
-        {"book_ids": list(book_ids)},
-    )
+    await tx.run(_REMOVE_ITEMS, user=user_id, books=list(book_ids))

@@ -6,8 +6,10 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
+import asyncpg
 from sqlalchemy import (
     ColumnElement,
     Select,
@@ -25,12 +27,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import IntegrityError
 
 from persistence import models
 from persistence.database import Reading, Transaction
-from persistence.faults import Conflict, is_duplicate
-from persistence.query import Query
+from persistence.faults import Conflict
+from persistence.query import Command, Query
 
 
 class BookFormat(StrEnum):
@@ -183,52 +184,59 @@ async def find_genre_by_name(tx: Transaction, name: str) -> Genre | None:
 # ── Books ─────────────────────────────────────────────────────────────────────────────────
 
 
+_book = bindparam("book", type_=Uuid())
+_add_book = upsert(models.Book).on_conflict_do_nothing()
+_ADD_BOOK = Command(_add_book.returning(models.Book.id))
+_ADD_BOOKS = Command(_add_book)
+_COUNT_BOOKS = Query(select(func.count()).where(models.Book.id == any_(_ids)), int)
+# Each book has its rows of ratings and sales from the start, so that lists can be sorted by them.
+_ADD_FIGURES = [
+    Command(insert(table).from_select(["book_id"], select(func.unnest(_ids))))
+    for table in (models.BookRating, models.BookSales)
+]
+_SET_BOOK = Command(update(models.Book).where(models.Book.id == _book).values(updated_at=func.now()))
+_REMOVE_BOOK = Command(delete(models.Book).where(models.Book.id == _book))
+_HELD_BOOK = Query(select(*BOOK).where(models.Book.id == _id).with_for_update(read=True, key_share=True), Book)
+
+
 async def add_book(tx: Transaction, details: dict[str, Any]) -> uuid.UUID | None:
     """`None` when another book has the ISBN or the slug."""
-    statement = upsert(models.Book).values(**details).on_conflict_do_nothing().returning(models.Book.id)
-    book_id: uuid.UUID | None = await tx.scalar(statement)
+    book_id: uuid.UUID | None = await tx.scalar(_ADD_BOOK, **details)
     if book_id is not None:
         await _add_figures(tx, [book_id])
     return book_id
 
 
 async def _add_figures(tx: Transaction, book_ids: list[uuid.UUID]) -> None:
-    """Each book has its rows of ratings and sales from the start, so that lists can be sorted by them."""
-    for table in (models.BookRating, models.BookSales):
-        await tx.run(insert(table).from_select(["book_id"], select(func.unnest(_ids))), {"ids": book_ids})
+    for command in _ADD_FIGURES:
+        await tx.run(command, ids=book_ids)
 
 
 async def add_books(tx: Transaction, books: Sequence[dict[str, Any]]) -> None:
     """Many at once. Raises `Conflict` when an ISBN or a slug was taken a moment ago."""
-    await tx.run(upsert(models.Book).on_conflict_do_nothing(), list(books))
-    added = await tx.scalar(
-        select(func.count()).where(models.Book.id == any_(_ids)),
-        {"ids": [book["id"] for book in books]},
-    )
-    if added != len(books):
+    await tx.run_for_each(_ADD_BOOKS, books)
+    ids = [book["id"] for book in books]
+    if await tx.first(_COUNT_BOOKS, ids=ids) != len(books):
         raise Conflict
-    await _add_figures(tx, [book["id"] for book in books])
+    await _add_figures(tx, ids)
 
 
 async def set_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]) -> None:
     """Raises `Conflict` when another book got the ISBN a moment ago."""
     try:
-        await tx.run(update(models.Book).where(models.Book.id == book_id).values(**details, updated_at=func.now()))
-    except IntegrityError as error:
-        if is_duplicate(error.orig):
-            raise Conflict from error
-        raise
+        await tx.run(_SET_BOOK, book=book_id, **details)
+    except asyncpg.UniqueViolationError as error:
+        raise Conflict from error
 
 
 async def remove_book(tx: Transaction, book_id: uuid.UUID) -> bool:
     """Takes its cart lines with it; order lines and stock movements stay, without it."""
-    return await tx.run(delete(models.Book).where(models.Book.id == book_id)) == 1
+    return await tx.run(_REMOVE_BOOK, book=book_id) == 1
 
 
-async def hold_book(tx: Transaction, book_id: uuid.UUID) -> bool:
-    """Whether the book is there; it cannot be deleted until the end of the transaction, but sold and changed."""
-    statement = select(models.Book.id).where(models.Book.id == book_id).with_for_update(read=True, key_share=True)
-    return await tx.scalar(statement) is not None
+async def hold_book(tx: Transaction, book_id: uuid.UUID) -> Book | None:
+    """It cannot be deleted until the end of the transaction, but sold and changed."""
+    return await tx.first(_HELD_BOOK, id=book_id)
 
 
 async def lock_book(tx: Transaction, book_id: uuid.UUID) -> Book | None:
@@ -249,34 +257,40 @@ _LOCKED_BOOK = _locking(select(*BOOK).where(models.Book.id == _id))
 _LOCKED_BOOKS = _locking(select(*BOOK).where(models.Book.id == any_(_ids)))
 
 
+@cache
+def _taken_slugs(table: Slugged) -> Query[str]:
+    return Query(select(table.slug).where(table.slug == any_(bindparam("slugs", type_=ARRAY(String())))), str)
+
+
 async def list_taken_slugs(tx: Transaction, table: Slugged, slugs: Sequence[str]) -> set[str]:
     """Which of these slugs are in use."""
-    return set(
-        await tx.scalars(
-            select(table.slug).where(table.slug == any_(bindparam("slugs", type_=ARRAY(String())))),
-            {"slugs": list(slugs)},
-        )
-    )
+    return set(await tx.all(_taken_slugs(table), slugs=list(slugs)))
 
 
 # ── Authors ───────────────────────────────────────────────────────────────────────────────
 
 
+_wanted = func.unnest(bindparam("names", type_=ARRAY(String()))).table_valued("name").render_derived()
+_AUTHORS_BY_NAME: Query[tuple[str, uuid.UUID]] = Query(
+    select(_wanted.c.name, models.Author.id).join(
+        models.Author, func.lower(models.Author.name) == func.lower(_wanted.c.name)
+    ),
+    lambda name, id_: (name, id_),
+)
+_ADD_AUTHOR = Command(upsert(models.Author).on_conflict_do_nothing())
+_ADD_BOOK_AUTHOR = Command(insert(models.BookAuthor))
+_REMOVE_BOOK_AUTHORS = Command(delete(models.BookAuthor).where(models.BookAuthor.book_id == _book))
+
+
 async def find_authors_by_name(tx: Transaction, names: Iterable[str]) -> dict[str, uuid.UUID]:
     """Ids by the names as they are given. Letter case aside, as PostgreSQL sees it: it differs from Python on `İ`."""
-    wanted = func.unnest(bindparam("names", type_=ARRAY(String()))).table_valued("name").render_derived()
-    statement = select(wanted.c.name, models.Author.id).join(
-        models.Author, func.lower(models.Author.name) == func.lower(wanted.c.name)
-    )
-    pairs: Query[tuple[str, uuid.UUID]] = Query(statement, lambda name, id_: (name, id_))
-    return dict(await tx.all(pairs, names=list(names)))
+    return dict(await tx.all(_AUTHORS_BY_NAME, names=list(names)))
 
 
 async def add_authors(tx: Transaction, slugs_by_name: dict[str, str]) -> None:
     """Does nothing where a name or a slug is taken. In one order for all, so that nobody waits in a ring."""
     rows = [{"name": name, "slug": slugs_by_name[name]} for name in sorted(slugs_by_name, key=str.lower)]
-    if rows:
-        await tx.run(upsert(models.Author).on_conflict_do_nothing(), rows)
+    await tx.run_for_each(_ADD_AUTHOR, rows)
 
 
 async def add_book_authors(tx: Transaction, authors_by_book: dict[uuid.UUID, list[uuid.UUID]]) -> None:
@@ -285,51 +299,57 @@ async def add_book_authors(tx: Transaction, authors_by_book: dict[uuid.UUID, lis
         for book_id, author_ids in authors_by_book.items()
         for position, author_id in enumerate(dict.fromkeys(author_ids))
     ]
-    if rows:
-        await tx.run(insert(models.BookAuthor), rows)
+    await tx.run_for_each(_ADD_BOOK_AUTHOR, rows)
 
 
 async def set_authors(tx: Transaction, book_id: uuid.UUID, author_ids: Sequence[uuid.UUID]) -> None:
-    await tx.run(delete(models.BookAuthor).where(models.BookAuthor.book_id == book_id))
+    await tx.run(_REMOVE_BOOK_AUTHORS, book=book_id)
     await add_book_authors(tx, {book_id: list(author_ids)})
 
 
 # ── Genres ────────────────────────────────────────────────────────────────────────────────
 
 
+_genre = bindparam("genre", type_=Uuid())
+_ADD_GENRE = Command(upsert(models.Genre).on_conflict_do_nothing().returning(models.Genre.id))
+_LOCKED_GENRE = Query(select(*GENRE).where(models.Genre.id == _id).with_for_update(), Genre)
+_HOLD_GENRE = Query(
+    select(models.Genre.id).where(models.Genre.id == _id).with_for_update(read=True, key_share=True), bool
+)
+_LOCK_GENRES = Command(text("LOCK TABLE genres IN SHARE ROW EXCLUSIVE MODE"))
+_SET_GENRE = Command(update(models.Genre).where(models.Genre.id == _genre))
+_HAS_BOOKS: Query[bool] = Query(select(exists().where(models.Book.genre_id == _genre)), bool)
+_REMOVE_GENRE = Command(delete(models.Genre).where(models.Genre.id == _genre))
+
+
 async def add_genre(tx: Transaction, name: str, slug: str) -> uuid.UUID | None:
     """`None` when the name or the slug is taken."""
-    statement = upsert(models.Genre).values(name=name, slug=slug).on_conflict_do_nothing().returning(models.Genre.id)
-    genre_id: uuid.UUID | None = await tx.scalar(statement)
+    genre_id: uuid.UUID | None = await tx.scalar(_ADD_GENRE, name=name, slug=slug)
     return genre_id
 
 
 async def lock_genre(tx: Transaction, genre_id: uuid.UUID) -> Genre | None:
     """No book can be put on the shelf while it is locked."""
-    return await tx.first(
-        Query(select(*GENRE).where(models.Genre.id == _id).with_for_update(), Genre),
-        id=genre_id,
-    )
+    return await tx.first(_LOCKED_GENRE, id=genre_id)
 
 
 async def hold_genre(tx: Transaction, genre_id: uuid.UUID) -> bool:
     """Whether the genre is there; it stays there until the end of the transaction."""
-    statement = select(models.Genre.id).where(models.Genre.id == genre_id).with_for_update(read=True, key_share=True)
-    return await tx.scalar(statement) is not None
+    return await tx.first(_HOLD_GENRE, id=genre_id) is not None
 
 
 async def lock_genre_names(tx: Transaction) -> None:
     """Whoever renames a genre looks for another of that name first; nobody may add one in between."""
-    await tx.run(text("LOCK TABLE genres IN SHARE ROW EXCLUSIVE MODE"))
+    await tx.run(_LOCK_GENRES)
 
 
 async def set_genre_name(tx: Transaction, genre_id: uuid.UUID, name: str) -> None:
-    await tx.run(update(models.Genre).where(models.Genre.id == genre_id).values(name=name))
+    await tx.run(_SET_GENRE, genre=genre_id, name=name)
 
 
 async def has_books(tx: Transaction, genre_id: uuid.UUID) -> bool:
-    return bool(await tx.scalar(select(exists().where(models.Book.genre_id == genre_id))))
+    return await tx.first(_HAS_BOOKS, genre=genre_id) is True
 
 
 async def remove_genre(tx: Transaction, genre_id: uuid.UUID) -> None:
-    await tx.run(delete(models.Genre).where(models.Genre.id == genre_id))
+    await tx.run(_REMOVE_GENRE, genre=genre_id)

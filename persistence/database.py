@@ -1,20 +1,16 @@
 """The two ways to PostgreSQL: `Reading`, a fast lane that cannot write, and `Transaction`, the only thing that can."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import asyncpg
-from sqlalchemy import Executable, text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from persistence.faults import Conflict, Unavailable, fault_of, is_lost, is_read_only
 from persistence.lending import Lender, LentConnection
-from persistence.query import Query
+from persistence.query import Command, Query
 
 T = TypeVar("T")
 
@@ -28,14 +24,17 @@ SESSION_SETTINGS = {
 }
 KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 CONNECT_TIMEOUT = 3  # seconds
-DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+READ_ONLY = {"default_transaction_read_only": "on"}
+STATEMENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
+DRIVER_ERRORS = (*STATEMENT_ERRORS, OSError)
+NOT_OPEN = "Database is not open: use `async with database`."
 SECOND_TRY = 0.02  # seconds, in which the pool notices what else has been cut
 COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """How many connections a process keeps for writes, and as many again for reads."""
+    """How many connections a process may have for writes, and as many again for reads."""
 
     size: int = 5
     max_overflow: int = 10
@@ -55,47 +54,45 @@ def driver_address(url: str) -> str:
 class Transaction:
     """Everything done through it is committed together, or not at all."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("driver",)
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, driver: asyncpg.Connection) -> None:
+        self.driver = driver
+        """The connection below, inside this transaction, for what speaks to the driver itself."""
 
     async def all(self, query: Query[T], **parameters: Any) -> list[T]:
-        result = await self._connection.execute(query.statement, parameters)
-        return [query.row(*row) for row in result]
+        row = query.row
+        return [row(*record) for record in await self.driver.fetch(query.sql, *query.bind(parameters))]
 
     async def first(self, query: Query[T], **parameters: Any) -> T | None:
-        result = await self._connection.execute(query.statement, parameters)
-        row = result.first()
-        return None if row is None else query.row(*row)
+        records = await self.driver.fetch(query.sql, *query.bind(parameters))
+        return query.row(*records[0]) if records else None
 
-    async def scalar(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Any:
+    async def scalar(self, command: Command, /, **parameters: Any) -> Any:
         """The first column of the first row, or `None`."""
-        return await self._connection.scalar(statement, parameters)
+        records = await self.rows(command, **parameters)
+        return records[0][0] if records else None
 
-    async def scalars(self, statement: Executable, parameters: dict[str, Any] | None = None) -> list[Any]:
+    async def scalars(self, command: Command, /, **parameters: Any) -> list[Any]:
         """The first column of every row."""
-        return list((await self._connection.execute(statement, parameters)).scalars())
+        return [record[0] for record in await self.rows(command, **parameters)]
 
-    async def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in await self._connection.execute(statement, parameters)]
+    async def rows(self, command: Command, /, **parameters: Any) -> list[asyncpg.Record]:
+        sql, arguments = command.bind(parameters)
+        return await self.driver.fetch(sql, *arguments)
 
-    async def run(
-        self,
-        statement: Executable,
-        parameters: dict[str, Any] | list[dict[str, Any]] | None = None,
-    ) -> int:
+    async def run(self, command: Command, /, **parameters: Any) -> int:
         """Runs a statement whose answer does not matter; tells how many rows it touched."""
-        return (await self._connection.execute(statement, parameters)).rowcount
+        sql, arguments = command.bind(parameters)
+        *_, touched = (await self.driver.execute(sql, *arguments)).split()
+        return int(touched) if touched.isdigit() else 0
 
-    async def driver_connection(self) -> asyncpg.Connection:
-        """The connection below, inside this transaction, for what speaks to the driver itself."""
-        connection = (await self._connection.get_raw_connection()).driver_connection
-        assert isinstance(connection, asyncpg.Connection)
-        if not connection.is_in_transaction():  # SQLAlchemy begins one with the first statement
-            await self._connection.execute(text("SELECT 1"))
-        assert connection.is_in_transaction()
-        return connection
+    async def run_for_each(self, command: Command, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Runs a statement once for each row of parameters, all of which have the same names."""
+        if rows:
+            bound = [command.bind(row) for row in rows]
+            [sql] = {sql for sql, _ in bound}
+            await self.driver.executemany(sql, [arguments for _, arguments in bound])
 
 
 class Reading:
@@ -149,6 +146,83 @@ class Reading:
             give_back(connection)
 
 
+class Writing:
+    """Transactions, each on a connection that is borrowed for it."""
+
+    __slots__ = ("_lender",)
+
+    def __init__(self, lender: Lender) -> None:
+        self._lender = lender
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        connection = await self._begun()
+        try:
+            try:
+                yield Transaction(connection)
+            except STATEMENT_ERRORS as error:
+                if is_lost(error) or is_read_only(error) or isinstance(error, TimeoutError):
+                    connection.terminate()  # the next one may lead to the new primary
+                if is_lost(error) or isinstance(error, asyncpg.InvalidCachedStatementError):
+                    raise Conflict from error
+                raise fault_of(error) from error
+            await self._commit(connection)
+        except Exception:
+            await self._roll_back(connection)
+            raise
+        finally:
+            if connection.has_open_transaction:  # it was given up in the middle of a statement
+                self._lender.give_back_checked(connection)
+            else:
+                self._lender.give_back(connection)
+
+    async def _begun(self) -> LentConnection:
+        try:
+            try:
+                return await self._begun_once()
+            except _ConnectionLost:  # it may have died idle; nothing has been asked of it
+                await asyncio.sleep(SECOND_TRY)
+                return await self._begun_once()
+        except _ConnectionLost as error:
+            raise Conflict from error.__cause__
+        except DRIVER_ERRORS as error:
+            raise fault_of(error) from error
+
+    async def _begun_once(self) -> LentConnection:
+        """Raises `_ConnectionLost`, or whatever else the driver raises."""
+        connection = await self._lender.borrow()
+        try:
+            await connection.execute("BEGIN")
+        except Exception as error:
+            connection.terminate()
+            self._lender.give_back(connection)
+            if is_lost(error):
+                raise _ConnectionLost from error
+            raise
+        except BaseException:
+            self._lender.give_back_checked(connection)
+            raise
+        return connection
+
+    async def _commit(self, connection: LentConnection) -> None:
+        """Once: when the answer is lost, nobody knows what became of it."""
+        try:
+            done = await connection.execute("COMMIT")
+        except STATEMENT_ERRORS as error:
+            if is_lost(error) or isinstance(error, TimeoutError):
+                connection.terminate()
+            raise fault_of(error) from error
+        if done != "COMMIT":
+            raise RuntimeError("A statement had failed and that was passed over: all was rolled back.")
+
+    async def _roll_back(self, connection: LentConnection) -> None:
+        if connection.has_open_transaction:
+            try:
+                await connection.execute("ROLLBACK")
+            except STATEMENT_ERRORS:
+                connection.terminate()  # PostgreSQL rolls back by itself
+
+
 class _ConnectionLost(Exception):
     """In the middle of a statement."""
 
@@ -159,34 +233,17 @@ class Database:
     def __init__(self, url: str, pool: PoolSettings | None = None) -> None:
         self._address = driver_address(url)
         self._settings = pool or PoolSettings()
-        self._engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=self._connect,
-            hide_parameters=True,  # an error's text may be logged
-            pool_size=self._settings.most,
-            max_overflow=0,
-            pool_use_lifo=True,
-            pool_recycle=self._settings.recycle_seconds,
-            pool_timeout=self._settings.timeout_seconds,
-            pool_pre_ping=True,
-        )
         self._reading: Reading | None = None
+        self._writing: Writing | None = None
         self._lenders: list[Lender] = []
 
     async def __aenter__(self) -> Self:
-        lender = self._lender_of(self._settings.most, plan_cache_mode="force_generic_plan")
-        skewed = self._lender_of(self._settings.size, plan_cache_mode="force_custom_plan")
-        self._lenders = [lender, skewed]
-        self._reading = Reading(lender, skewed)
+        lender = self._lender_of(self._settings.most, plan_cache_mode="force_generic_plan", **READ_ONLY)
+        skewed = self._lender_of(self._settings.size, plan_cache_mode="force_custom_plan", **READ_ONLY)
+        writing = self._lender_of(self._settings.most)
+        self._lenders = [lender, skewed, writing]
+        self._reading, self._writing = Reading(lender, skewed), Writing(writing)
         return self
-
-    async def _connect(self, **session_settings: str) -> asyncpg.Connection:
-        return await asyncpg.connect(
-            self._address,
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=COMMAND_TIMEOUT,
-            server_settings={**SESSION_SETTINGS, **session_settings},
-        )
 
     def _lender_of(self, most: int, **session_settings: str) -> Lender:
         async def connect() -> LentConnection:
@@ -196,7 +253,7 @@ class Database:
                 timeout=CONNECT_TIMEOUT,
                 command_timeout=COMMAND_TIMEOUT,
                 statement_cache_size=500,
-                server_settings={**SESSION_SETTINGS, "default_transaction_read_only": "on", **session_settings},
+                server_settings={**SESSION_SETTINGS, **session_settings},
             )
 
         wait, idle = self._settings.timeout_seconds, self._settings.recycle_seconds
@@ -205,12 +262,11 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         for lender in self._lenders:
             await lender.close()
-        await self._engine.dispose()
 
     @property
     def reading(self) -> Reading:
         if self._reading is None:
-            raise RuntimeError("Database is not open: use `async with database`.")
+            raise RuntimeError(NOT_OPEN)
         return self._reading
 
     async def own_connection(self, name: str) -> asyncpg.Connection:
@@ -218,30 +274,19 @@ class Database:
 
         PostgreSQL looks every few seconds whether somebody is still at the other end.
         """
-        return await self._connect(application_name=name, **KEEPALIVES)
+        return await asyncpg.connect(
+            self._address,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=COMMAND_TIMEOUT,
+            server_settings={**SESSION_SETTINGS, "application_name": name, **KEEPALIVES},
+        )
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Returning commits, raising rolls back.
 
         Raises `Conflict` where the whole unit of work may be tried again, `Unavailable` where PostgreSQL
         is away, overloaded, or somebody holds a lock for too long.
         """
-        try:
-            async with self._engine.connect() as connection:
-                try:
-                    yield Transaction(connection)
-                except DBAPIError as error:
-                    cause = error.orig and error.orig.__cause__
-                    if is_read_only(cause):
-                        await connection.invalidate()  # the next one may lead to the new primary
-                    if error.connection_invalidated or is_lost(cause):
-                        raise Conflict from error
-                    raise
-                await connection.commit()
-        except DBAPIError as error:
-            raise fault_of(error.orig and error.orig.__cause__) from error
-        except DRIVER_ERRORS as error:  # no connection could be made
-            raise fault_of(error) from error
-        except PoolTimeout as error:
-            raise Unavailable from error
+        if self._writing is None:
+            raise RuntimeError(NOT_OPEN)
+        return self._writing.transaction()

@@ -69,11 +69,6 @@ def is_read_only(error: BaseException | None) -> bool:
     return getattr(error, "sqlstate", None) == "25006"  # read_only_sql_transaction
 
 
-def is_duplicate(error: BaseException | None) -> bool:
-    """Whether somebody else has what a unique constraint lets one have."""
-    return getattr(error, "sqlstate", None) == "23505"  # unique_violation
-
-
 def retried(
     unit_of_work: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:

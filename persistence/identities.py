@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
 from persistence.database import Reading, Transaction
-from persistence.query import Query
+from persistence.query import Command, Query
 
 
 class Provider(StrEnum):
@@ -46,6 +46,9 @@ _PROVIDERS: Query[tuple[uuid.UUID, Provider]] = Query(
 )
 
 
+_ADD = Command(upsert(_identity).on_conflict_do_nothing().returning(_identity.id))
+
+
 async def find_owner(tx: Transaction, provider: Provider, account: str) -> uuid.UUID | None:
     return await tx.first(_OWNER, provider=provider, account=account)
 
@@ -60,6 +63,5 @@ async def list_providers_by_user(reading: Reading, ids: list[uuid.UUID]) -> list
 
 async def add_identity(tx: Transaction, user_id: uuid.UUID, provider: Provider, account: str) -> uuid.UUID | None:
     """`None` when the account has just become somebody's."""
-    statement = upsert(_identity).values(user_id=user_id, provider=provider, account=account)
-    identity_id: uuid.UUID | None = await tx.scalar(statement.on_conflict_do_nothing().returning(_identity.id))
+    identity_id: uuid.UUID | None = await tx.scalar(_ADD, user_id=user_id, provider=provider, account=account)
     return identity_id

@@ -1,4 +1,4 @@
-"""Connections lent for a statement each. asyncpg's own pool costs twice what a short statement does; this costs a list's `pop`."""
+"""Connections lent for a statement or a transaction each. asyncpg's own pool costs twice what a short statement does; this costs a list's `pop`."""
 
 import asyncio
 from collections import deque
@@ -14,6 +14,10 @@ class LentConnection(asyncpg.Connection):
     """`used_at` is when it was last given back, on the loop's clock."""
 
     used_at: float = 0.0
+
+    @property
+    def has_open_transaction(self) -> bool:
+        return not self.is_closed() and self.is_in_transaction()
 
 
 class Lender:
@@ -59,7 +63,7 @@ class Lender:
                 self._open -= 1
 
     def give_back_checked(self, connection: LentConnection) -> None:
-        """One whose statement was given up: it is lent again when PostgreSQL has let go of that."""
+        """One whose statement was given up: it is lent again when PostgreSQL has let go of that, outside of any transaction."""
         check = asyncio.get_running_loop().create_task(self._check(connection))
         self._checks.add(check)
         check.add_done_callback(self._checks.discard)
@@ -109,7 +113,9 @@ class Lender:
     async def _check(self, connection: LentConnection) -> None:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
-                await connection.execute("SELECT 1")
+                await connection.execute("ROLLBACK" if connection.has_open_transaction else "SELECT 1")
+                if connection.has_open_transaction:  # what was given up was the BEGIN
+                    await connection.execute("ROLLBACK")
         except Exception:
             connection.terminate()
         finally:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import jobs, models
 from persistence.database import Reading, Transaction
-from persistence.query import Query
+from persistence.query import Command, Query
 
 ENTRYPOINT = "letter"
 """What PgQueuer calls the work of posting one; the payload is the letter's id."""
@@ -74,7 +74,7 @@ async def list_failed_letters(reading: Reading) -> list[Letter]:
     return await reading.all(_FAILED)
 
 
-_WRITE = (
+_WRITE = Command(
     upsert(_letter)
     .from_select(
         ["id", "kind", "subject_id", "user_id"],
@@ -90,15 +90,36 @@ _WRITE = (
 )
 
 
+_one = update(_letter).where(_letter.id == bindparam("letter", type_=Uuid()))
+_NOTE_ATTEMPT = Command(_one.values(attempts=_letter.attempts + 1))
+_SETTLE = Command(
+    _one.where(_letter.status == LetterStatus.QUEUED).values(attempts=_letter.attempts + 1, settled_at=func.now())
+)
+_STRAYS: Query[uuid.UUID] = Query(
+    select(_letter.id).where(
+        _letter.status == LetterStatus.QUEUED, ~jobs.is_under_way(ENTRYPOINT, _letter.id.expression)
+    ),
+    lambda letter_id: letter_id,
+)
+_requeue = (
+    update(_letter)
+    .where(_letter.status == LetterStatus.FAILED)
+    .values(status=LetterStatus.QUEUED, attempts=0, problem=None, settled_at=None)
+    .returning(_letter.id)
+)
+_REQUEUE_ALL = Command(_requeue)
+_REQUEUE_SOME = Command(_requeue.where(_letter.id == any_(_ids)))
+
+
 async def add_letters(tx: Transaction, kind: LetterKind, about: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> None:
     """Writes to each (subject, user) who has no such letter yet."""
-    added = await tx.scalars(_WRITE, _values(kind, list(about)))
+    added = await tx.scalars(_WRITE, **_values(kind, list(about)))
     await jobs.enqueue(tx, ENTRYPOINT, [str(letter_id).encode() for letter_id in added])
 
 
 async def pretend_letter(tx: Transaction, kind: LetterKind) -> None:
     """No letter, by the statements that write one, and a job for it: whoever measures the time learns nothing."""
-    await tx.scalars(_WRITE, _values(kind, []))
+    await tx.scalars(_WRITE, **_values(kind, []))
     await jobs.enqueue(tx, ENTRYPOINT, [str(models.new_id()).encode()])
 
 
@@ -113,36 +134,28 @@ def _values(kind: LetterKind, pairs: list[tuple[uuid.UUID, uuid.UUID]]) -> dict[
 
 async def note_attempt(tx: Transaction, letter_id: uuid.UUID, problem: str) -> None:
     """It will be tried again."""
-    values = {"attempts": _letter.attempts + 1, "problem": problem}
-    await tx.run(update(_letter).where(_letter.id == letter_id).values(**values))
+    await tx.run(_NOTE_ATTEMPT, letter=letter_id, problem=problem)
 
 
 async def settle_letter(
     tx: Transaction, letter_id: uuid.UUID, status: LetterStatus, problem: str | None = None
 ) -> bool:
     """It will not be tried again. False when it was settled before."""
-    values = {"status": status, "attempts": _letter.attempts + 1, "problem": problem, "settled_at": func.now()}
-    waiting = _letter.status == LetterStatus.QUEUED
-    return await tx.run(update(_letter).where(_letter.id == letter_id, waiting).values(**values)) == 1
+    return await tx.run(_SETTLE, letter=letter_id, status=status, problem=problem) == 1
 
 
 async def requeue_strays(tx: Transaction) -> int:
     """Those that wait without a job that would carry them, which should not be; how many."""
-    strays = select(_letter.id).where(
-        _letter.status == LetterStatus.QUEUED, ~jobs.is_under_way(ENTRYPOINT, _letter.id.expression)
-    )
-    found = await tx.scalars(strays)
+    found = await tx.all(_STRAYS)
     await jobs.enqueue(tx, ENTRYPOINT, [str(letter_id).encode() for letter_id in found])
     return len(found)
 
 
 async def requeue_failed_letters(tx: Transaction, letter_ids: Iterable[uuid.UUID] | None = None) -> int:
     """Those that were given up, or some of them, begin again; how many."""
-    statement = update(_letter).where(_letter.status == LetterStatus.FAILED)
-    parameters = {}
-    if letter_ids is not None:
-        statement, parameters = statement.where(_letter.id == any_(_ids)), {"ids": list(letter_ids)}
-    fresh = statement.values(status=LetterStatus.QUEUED, attempts=0, problem=None, settled_at=None)
-    again = await tx.scalars(fresh.returning(_letter.id), parameters)
+    if letter_ids is None:
+        again = await tx.scalars(_REQUEUE_ALL)
+    else:
+        again = await tx.scalars(_REQUEUE_SOME, ids=list(letter_ids))
     await jobs.enqueue(tx, ENTRYPOINT, [str(letter_id).encode() for letter_id in again])
     return len(again)

@@ -5,13 +5,13 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import DateTime, String, Uuid, bindparam, func, insert, select, update
-from sqlalchemy.dialects.postgresql import BYTEA
+from sqlalchemy import DateTime, String, Uuid, any_, bindparam, func, insert, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 
 from persistence import accounts, models
 from persistence.accounts import User
 from persistence.database import Reading, Transaction
-from persistence.query import Query
+from persistence.query import Command, Query
 
 
 class Purpose(StrEnum):
@@ -44,8 +44,18 @@ _BY_ID = Query(
     ),
     OneTimeToken,
 )
-_SPEND = update(_token).where(*_PROVES).values(used_at=func.now()).returning(_token.user_id)
-_ADD_FOR_ADDRESS = (
+_ADD = Command(insert(_token))
+_SPEND = Command(update(_token).where(*_PROVES).values(used_at=func.now()).returning(_token.user_id))
+_SPEND_ALL = Command(
+    update(_token)
+    .where(
+        _token.user_id == bindparam("user", type_=Uuid()),
+        _token.purpose == any_(bindparam("purposes", type_=ARRAY(String()))),
+        _token.used_at.is_(None),
+    )
+    .values(used_at=func.now())
+)
+_ADD_FOR_ADDRESS = Command(
     insert(_token)
     .from_select(
         ["id", "user_id", "purpose", "hash", "expires_at"],
@@ -73,7 +83,7 @@ async def find_owner(db: Reading | Transaction, purpose: Purpose, token_hash: by
 async def add_token(
     tx: Transaction, token_id: uuid.UUID, user_id: uuid.UUID, purpose: Purpose, token_hash: bytes, ends: dt.datetime
 ) -> None:
-    await tx.run(insert(_token).values(id=token_id, user_id=user_id, purpose=purpose, hash=token_hash, expires_at=ends))
+    await tx.run(_ADD, id=token_id, user_id=user_id, purpose=purpose, hash=token_hash, expires_at=ends)
 
 
 async def add_token_for_address(
@@ -81,16 +91,15 @@ async def add_token_for_address(
 ) -> uuid.UUID | None:
     """Whose it is; `None`, by the same statement, when nobody has the address."""
     values = {"token_id": token_id, "email": email, "for_purpose": purpose, "token_hash": token_hash, "ends": ends}
-    owner: uuid.UUID | None = await tx.scalar(_ADD_FOR_ADDRESS, values)
+    owner: uuid.UUID | None = await tx.scalar(_ADD_FOR_ADDRESS, **values)
     return owner
 
 
 async def spend_token(tx: Transaction, purpose: Purpose, token_hash: bytes) -> bool:
     """Of any number of callers with one token, one spends it; the others, and whoever comes late, do not."""
-    return await tx.scalar(_SPEND, {"for_purpose": purpose, "token_hash": token_hash}) is not None
+    return await tx.scalar(_SPEND, for_purpose=purpose, token_hash=token_hash) is not None
 
 
 async def spend_tokens(tx: Transaction, user_id: uuid.UUID, *purposes: Purpose) -> None:
     """All that a user has left for these purposes."""
-    unused = _token.user_id == user_id, _token.purpose.in_(purposes), _token.used_at.is_(None)
-    await tx.run(update(_token).where(*unused).values(used_at=func.now()))
+    await tx.run(_SPEND_ALL, user=user_id, purposes=list(purposes))

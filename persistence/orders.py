@@ -38,7 +38,7 @@ from persistence.pages import (
     paged,
     take,
 )
-from persistence.query import Query
+from persistence.query import Command, Query
 
 
 class OrderStatus(StrEnum):
@@ -199,14 +199,18 @@ async def count_orders(reading: Reading, user_id: uuid.UUID, statuses: tuple[str
 # ── Writes ────────────────────────────────────────────────────────────────────────────────
 
 
+_CLAIM = Command(upsert(_order).on_conflict_do_nothing().returning(_order.id))
+_SET = Command(update(_order).where(_order.id == bindparam("order", type_=Uuid())).returning(*ORDER))
+_ADD_ITEM = Command(insert(models.OrderItem))
+_ADD_ADDRESS = Command(insert(models.OrderAddress))
+
+
 async def claim_order(tx: Transaction, **details: Any) -> uuid.UUID | None:
     """Inserts the order, and with it claims its (user, idempotency key).
 
     `None` when either that or the order number is taken; waits for whoever is claiming the same at this moment.
     """
-    order_id: uuid.UUID | None = await tx.scalar(
-        upsert(_order).values(**details).on_conflict_do_nothing().returning(_order.id)
-    )
+    order_id: uuid.UUID | None = await tx.scalar(_CLAIM, **details)
     return order_id
 
 
@@ -214,16 +218,18 @@ async def lock_order(tx: Transaction, order_id: uuid.UUID) -> Order | None:
     return await tx.first(_LOCKED, id=order_id)
 
 
-async def set_order(tx: Transaction, order_id: uuid.UUID, **details: Any) -> None:
-    await tx.run(update(_order).where(_order.id == order_id).values(**details))
+async def set_order(tx: Transaction, order_id: uuid.UUID, **details: Any) -> Order:
+    """The order as it is now."""
+    [row] = await tx.rows(_SET, order=order_id, **details)
+    return Order(*row)
 
 
 async def add_order_items(tx: Transaction, order_id: uuid.UUID, items: Sequence[dict[str, Any]]) -> None:
-    await tx.run(insert(models.OrderItem), [{"order_id": order_id, **item} for item in items])
+    await tx.run_for_each(_ADD_ITEM, [{"order_id": order_id, **item} for item in items])
 
 
 async def add_address(tx: Transaction, order_id: uuid.UUID, address: Address) -> None:
-    await tx.run(insert(models.OrderAddress).values(order_id=order_id, **asdict(address)))
+    await tx.run(_ADD_ADDRESS, order_id=order_id, **asdict(address))
 
 
 # ── Sweeping ──────────────────────────────────────────────────────────────────────────────
@@ -233,30 +239,33 @@ def _one_due(due: Select[Any]) -> Any:
     return due.order_by(_order.placed_at).limit(1).with_for_update(skip_locked=True).scalar_subquery()
 
 
+_PENDING = select(_order.id).where(
+    _order.status == OrderStatus.PENDING,
+    _order.placed_at < func.now() - bindparam("older_than", type_=Interval()),
+    func.coalesce(_order.swept_at, _order.placed_at) < func.now() - bindparam("lease", type_=Interval()),
+)
+_TAKE_UP_PENDING = Command(
+    update(_order).where(_order.id == _one_due(_PENDING)).values(swept_at=func.now()).returning(*ORDER)
+)
+_delay = func.least(
+    bindparam("first_delay", type_=Interval()) * func.power(2, func.least(_order.refund_attempts, 30)),
+    bindparam("longest_delay", type_=Interval()),
+)
+_TAKE_UP_REFUND = Command(
+    update(_order)
+    .where(_order.id == _one_due(select(_order.id).where(_order.refund_due_at <= func.now())))
+    .values(refund_attempts=_order.refund_attempts + 1, refund_due_at=func.now() + _delay)
+    .returning(*ORDER)
+)
+
+
 async def take_up_pending(tx: Transaction, older_than: dt.timedelta, lease: dt.timedelta) -> Order | None:
     """One order whose checkout seems to be dead and that no other sweeper has taken up within the lease."""
-    due = select(_order.id).where(
-        _order.status == OrderStatus.PENDING,
-        _order.placed_at < func.now() - bindparam("older_than", type_=Interval()),
-        func.coalesce(_order.swept_at, _order.placed_at) < func.now() - bindparam("lease", type_=Interval()),
-    )
-    statement = update(_order).where(_order.id == _one_due(due)).values(swept_at=func.now()).returning(*ORDER)
-    rows = await tx.rows(statement, {"older_than": older_than, "lease": lease})
+    rows = await tx.rows(_TAKE_UP_PENDING, older_than=older_than, lease=lease)
     return Order(*rows[0]) if rows else None
 
 
 async def take_up_refund(tx: Transaction, first_delay: dt.timedelta, longest_delay: dt.timedelta) -> Order | None:
     """One order whose money is to go back now; its next try is put off, twice as far each time, until it is done."""
-    due = select(_order.id).where(_order.refund_due_at <= func.now())
-    delay = func.least(
-        bindparam("first_delay", type_=Interval()) * func.power(2, func.least(_order.refund_attempts, 30)),
-        bindparam("longest_delay", type_=Interval()),
-    )
-    statement = (
-        update(_order)
-        .where(_order.id == _one_due(due))
-        .values(refund_attempts=_order.refund_attempts + 1, refund_due_at=func.now() + delay)
-        .returning(*ORDER)
-    )
-    rows = await tx.rows(statement, {"first_delay": first_delay, "longest_delay": longest_delay})
+    rows = await tx.rows(_TAKE_UP_REFUND, first_delay=first_delay, longest_delay=longest_delay)
     return Order(*rows[0]) if rows else None

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
 from persistence.database import Reading, Transaction
-from persistence.query import Query
+from persistence.query import Command, Query
 
 
 @dataclass(slots=True)
@@ -25,6 +25,18 @@ _BY_KEY = Query(
 )
 
 
+_ADD = Command(upsert(_payment).on_conflict_do_nothing())
+_REFUND = Command(
+    update(_payment)
+    .where(
+        _payment.key == bindparam("payment", type_=String()),
+        _payment.status == "APPROVED",
+        _payment.refunded_at.is_(None),
+    )
+    .values(refunded_at=func.now())
+)
+
+
 async def add_payment(
     tx: Transaction,
     key: str,
@@ -34,14 +46,7 @@ async def add_payment(
     reason: str | None,
 ) -> None:
     """Does nothing where the key is known: what was decided stays decided."""
-    values = {
-        "key": key,
-        "status": status,
-        "amount": amount,
-        "currency": currency,
-        "reason": reason,
-    }
-    await tx.run(upsert(_payment).values(**values).on_conflict_do_nothing())
+    await tx.run(_ADD, key=key, status=status, amount=amount, currency=currency, reason=reason)
 
 
 async def find_payment(db: Reading | Transaction, key: str) -> MockPayment | None:
@@ -50,9 +55,4 @@ async def find_payment(db: Reading | Transaction, key: str) -> MockPayment | Non
 
 async def set_refunded(tx: Transaction, key: str) -> bool:
     """False when there is nothing to give back, or it has been given back before."""
-    statement = update(_payment).where(
-        _payment.key == key,
-        _payment.status == "APPROVED",
-        _payment.refunded_at.is_(None),
-    )
-    return await tx.run(statement.values(refunded_at=func.now())) == 1
+    return await tx.run(_REFUND, payment=key) == 1

@@ -16,7 +16,7 @@ from persistence import models
 from persistence.database import Reading, Transaction
 from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
 from persistence.pairs import PAIRS, Pair, paired, parameters
-from persistence.query import Query
+from persistence.query import Command, Query
 
 
 class PrebookingStatus(StrEnum):
@@ -113,10 +113,17 @@ async def count_prebookings(reading: Reading, user_id: uuid.UUID, statuses: tupl
 # ── Writes ────────────────────────────────────────────────────────────────────────────────
 
 
+_ADD = Command(upsert(_prebooking).on_conflict_do_nothing().returning(_prebooking.id))
+_CANCEL = Command(
+    update(_prebooking)
+    .where(_prebooking.id == bindparam("prebooking", type_=Uuid()))
+    .values(status=PrebookingStatus.CANCELLED, cancelled_at=func.now())
+)
+
+
 async def add_prebooking(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID) -> uuid.UUID | None:
     """`None` when the user is waiting for the book already. The caller holds the book's lock."""
-    statement = upsert(_prebooking).values(user_id=user_id, book_id=book_id).on_conflict_do_nothing()
-    prebooking_id: uuid.UUID | None = await tx.scalar(statement.returning(_prebooking.id))
+    prebooking_id: uuid.UUID | None = await tx.scalar(_ADD, user_id=user_id, book_id=book_id)
     return prebooking_id
 
 
@@ -125,11 +132,10 @@ async def lock_prebooking(tx: Transaction, prebooking_id: uuid.UUID) -> Prebooki
 
 
 async def cancel_prebooking(tx: Transaction, prebooking_id: uuid.UUID) -> None:
-    cancelled = {"status": PrebookingStatus.CANCELLED, "cancelled_at": func.now()}
-    await tx.run(update(_prebooking).where(_prebooking.id == prebooking_id).values(**cancelled))
+    await tx.run(_CANCEL, prebooking=prebooking_id)
 
 
-_NOTIFY = (
+_NOTIFY = Command(
     update(_prebooking)
     .where(_prebooking.book_id == any_(_ids), _waiting)
     .values(status=PrebookingStatus.NOTIFIED, notified_at=func.now())
@@ -139,4 +145,4 @@ _NOTIFY = (
 
 async def notify_waiting(tx: Transaction, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, uuid.UUID]]:
     """Takes everyone off these waiting lists: (pre-booking, user). The caller holds the books' locks."""
-    return [(prebooking, user) for prebooking, user in await tx.rows(_NOTIFY, {"ids": list(book_ids)})]
+    return [(prebooking, user) for prebooking, user in await tx.rows(_NOTIFY, ids=list(book_ids))]

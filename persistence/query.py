@@ -1,14 +1,27 @@
-"""A statement compiled once, and the small object that each of its rows becomes."""
+"""Statements, compiled once: a `Query` reads, a `Command` writes or locks."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import Select
+from sqlalchemy import Column, Delete, Insert, Select, TextClause, Update
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.schema import CallableColumnDefault
 
 T = TypeVar("T")
+Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete | TextClause
 
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+
+def _compiled(statement: Statement, given: Sequence[str] | None = None) -> SQLCompiler:
+    """Raises `TypeError` for what would have to be compiled for each execution."""
+    compiled = statement.compile(dialect=_DIALECT, column_keys=given)
+    assert isinstance(compiled, SQLCompiler)
+    if compiled.post_compile_params:
+        raise TypeError(f"IN would be written out for each list of values: use `= any_(…)` in {compiled}")
+    return compiled
 
 
 class Query(Generic[T]):
@@ -30,7 +43,7 @@ class Query(Generic[T]):
         self.statement = statement
         self.row = row
         self.skewed = skewed
-        compiled = statement.compile(dialect=_DIALECT)
+        compiled = _compiled(statement)
         self.sql = str(compiled)
         self._names: Sequence[str] = compiled.positiontup or ()
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
@@ -39,3 +52,44 @@ class Query(Generic[T]):
         """The arguments in the order of the SQL text. A missing one is a programming error: KeyError."""
         fixed = self._fixed
         return [parameters[name] if name in parameters else fixed[name] for name in self._names]
+
+
+class Command:
+    """A statement with named parameters that changes or locks something.
+
+    An INSERT or UPDATE sets, beside what it says itself, the columns that parameters are named after, as SQLAlchemy has it;
+    so a WHERE needs other names for its own. Each set of names is compiled once.
+    """
+
+    __slots__ = ("_shape", "statement")
+
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+        self._shape = lru_cache(maxsize=100)(self._compile)
+
+    def bind(self, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        """The SQL text and its arguments, keys that are made here among them. A missing one is a programming error: KeyError."""
+        sql, names, fixed, made = self._shape(*parameters)
+        if made:
+            parameters = {name: make(None) for name, make in made} | dict(parameters)
+        return sql, [parameters[name] if name in parameters else fixed[name] for name in names]
+
+    def _compile(self, *given: str) -> "_Shape":
+        compiled = _compiled(self.statement, given)
+        names = tuple(compiled.positiontup or ())
+        if unknown := set(given).difference(names):
+            raise TypeError(f"There is no place for {', '.join(sorted(unknown))} in {compiled}")
+        fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+        made = tuple((column.key, _maker(column)) for column in (*compiled.insert_prefetch, *compiled.update_prefetch))
+        return str(compiled), names, fixed, made
+
+
+_Maker = Callable[[None], Any]
+_Shape = tuple[str, tuple[str, ...], dict[str, Any], tuple[tuple[str, _Maker], ...]]
+"""The SQL text, the names of its parameters, the values that never change, and what makes the others."""
+
+
+def _maker(column: Column[Any]) -> _Maker:
+    if not isinstance(column.default, CallableColumnDefault):
+        raise TypeError(f"{column} has a default that is not made by a function")
+    return cast(_Maker, column.default.arg)

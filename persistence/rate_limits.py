@@ -12,6 +12,7 @@ from sqlalchemy import Double, LargeBinary, bindparam, delete, func, text
 
 from persistence.database import Database
 from persistence.models import RateLimit
+from persistence.query import Command
 
 FEWEST_SWEPT = 1_000
 
@@ -69,7 +70,8 @@ class InMemory:
 
 
 # One statement decides and counts: requests at once spend as they would one after the other.
-_SPEND = text("""
+_SPEND = Command(
+    text("""
     INSERT INTO rate_limits AS known (caller, full_at)
     VALUES (:caller, clock_timestamp() + :cost * interval '1 second')
     ON CONFLICT (caller) DO UPDATE SET
@@ -77,13 +79,15 @@ _SPEND = text("""
     WHERE known.full_at <= clock_timestamp() + :time_to_fill * interval '1 second'
     RETURNING caller
 """).bindparams(
-    bindparam("caller", type_=LargeBinary()),
-    bindparam("cost", type_=Double()),
-    bindparam("time_to_fill", type_=Double()),
+        bindparam("caller", type_=LargeBinary()),
+        bindparam("cost", type_=Double()),
+        bindparam("time_to_fill", type_=Double()),
+    )
 )
-_FULL_IN = text(
-    "SELECT extract(epoch FROM full_at - clock_timestamp())::float8 FROM rate_limits WHERE caller = :caller"
+_FULL_IN = Command(
+    text("SELECT extract(epoch FROM full_at - clock_timestamp())::float8 FROM rate_limits WHERE caller = :caller")
 )
+_FORGET_FULL = Command(delete(RateLimit).where(RateLimit.full_at < func.clock_timestamp()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +99,14 @@ class InPostgreSQL:
     async def spend(self, caller: bytes, cost: int, rate: Rate) -> float:
         parameters = {"caller": caller, "cost": cost / rate.per_second, "time_to_fill": rate.time_to_fill}
         async with self.database.transaction() as tx:
-            if await tx.scalar(_SPEND, parameters) is not None:
+            if await tx.scalar(_SPEND, **parameters) is not None:
                 return 0
-            full_in: float = await tx.scalar(_FULL_IN, {"caller": caller}) or 0
+            full_in: float = await tx.scalar(_FULL_IN, caller=caller) or 0
             return max(full_in - rate.time_to_fill, 0.001)
 
     async def forget_full(self) -> None:
         async with self.database.transaction() as tx:
-            await tx.run(delete(RateLimit).where(RateLimit.full_at < func.clock_timestamp()))
+            await tx.run(_FORGET_FULL)
 
     async def close(self) -> None:
         pass  # the database is the shop's

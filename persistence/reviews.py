@@ -33,7 +33,7 @@ from persistence.orders import STANDS
 from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, ordered, paged, take
 from persistence.pairs import PAIRS, Pair, paired, parameters
 from persistence.parts import Names, columns_of, only
-from persistence.query import Query
+from persistence.query import Command, Query
 
 
 class ReviewSort(StrEnum):
@@ -267,13 +267,20 @@ async def count_reviews(reading: Reading, wanted: ReviewList) -> int:
 # ── Writes ────────────────────────────────────────────────────────────────────────────────
 
 
+_ADD = Command(
+    upsert(_review)
+    .on_conflict_do_nothing(index_elements=["user_id", "book_id"], index_where=_living)
+    .returning(_review.id)
+)
+_SET = Command(update(_review).where(_review.id == bindparam("review", type_=Uuid())).values(updated_at=func.now()))
+_DELETE = Command(update(_review).where(_review.id == any_(_ids)).values(deleted_at=func.now()))
+
+
 async def add_review(
     tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, rating: int, text: str | None
 ) -> uuid.UUID | None:
     """`None` when the user has a living review of the book; waits for one that is being written."""
-    statement = upsert(_review).values(user_id=user_id, book_id=book_id, rating=rating, text=text)
-    once = statement.on_conflict_do_nothing(index_elements=["user_id", "book_id"], index_where=_living)
-    review_id: uuid.UUID | None = await tx.scalar(once.returning(_review.id))
+    review_id: uuid.UUID | None = await tx.scalar(_ADD, user_id=user_id, book_id=book_id, rating=rating, text=text)
     return review_id
 
 
@@ -283,13 +290,11 @@ async def lock_reviews(tx: Transaction, review_ids: Iterable[uuid.UUID]) -> list
 
 
 async def set_review(tx: Transaction, review_id: uuid.UUID, **details: Any) -> None:
-    await tx.run(update(_review).where(_review.id == review_id).values(**details, updated_at=func.now()))
+    await tx.run(_SET, review=review_id, **details)
 
 
 async def delete_reviews(tx: Transaction, review_ids: Iterable[uuid.UUID]) -> None:
-    await tx.run(
-        update(_review).where(_review.id == any_(_ids)).values(deleted_at=func.now()), {"ids": list(review_ids)}
-    )
+    await tx.run(_DELETE, ids=list(review_ids))
 
 
 _stars = tuple(getattr(_rating, name) for name in models.STARS)
@@ -302,7 +307,7 @@ _changes = (
     .render_derived(name="changes")
 )
 _locked = select(_rating.book_id).where(_rating.book_id == any_(_ids)).order_by(_rating.book_id).with_for_update().cte()
-_CHANGE_RATINGS = (
+_CHANGE_RATINGS = Command(
     update(_rating)
     .where(_rating.book_id == _locked.c.book_id, _rating.book_id == _changes.c.book_id)
     .values({name: getattr(_rating, name) + _changes.c[name] for name in models.STARS})
@@ -313,7 +318,7 @@ async def change_ratings(tx: Transaction, changes: Mapping[uuid.UUID, Sequence[i
     """Adds to the number of readers who gave one to five stars, book by book in ascending id order."""
     columns = zip(*changes.values(), strict=True)
     told = {f"change_{name}": list(numbers) for name, numbers in zip(models.STARS, columns, strict=True)}
-    await tx.run(_CHANGE_RATINGS, {"ids": list(changes), **told})
+    await tx.run(_CHANGE_RATINGS, ids=list(changes), **told)
 
 
 _counted = [

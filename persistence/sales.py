@@ -16,7 +16,7 @@ from persistence import models
 from persistence.catalog import BOOK, Book
 from persistence.database import Reading, Transaction
 from persistence.orders import STANDS
-from persistence.query import Query
+from persistence.query import Command, Query
 
 WINDOW = dt.timedelta(days=90)
 """A best-seller list looks back this far."""
@@ -29,7 +29,7 @@ _sales, _window, _order, _item = models.BookSales, models.SalesWindow, models.Or
 
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
 _changes = (
-    func.unnest(_ids, bindparam("copies", type_=ARRAY(Integer())))
+    func.unnest(_ids, bindparam("changes", type_=ARRAY(Integer())))
     .table_valued(column("book_id", Uuid()), column("copies", Integer()))
     .render_derived(name="changes")
 )
@@ -40,7 +40,7 @@ _locked = (
     .with_for_update(of=_sales)
     .cte("locked")
 )
-_ADD = (
+_ADD = Command(
     update(_sales)
     .where(_sales.book_id == _locked.c.book_id)
     .values(copies=func.greatest(_sales.copies + _locked.c.copies, 0))
@@ -50,30 +50,36 @@ _ADD = (
 async def add_sales(tx: Transaction, copies: Mapping[uuid.UUID, int]) -> None:
     """Counts copies as sold, book by book in ascending id order."""
     if copies:
-        await tx.run(_ADD, {"ids": list(copies), "copies": list(copies.values())})
+        await tx.run(_ADD, ids=list(copies), changes=list(copies.values()))
+
+
+_LOCK_WINDOW = Command(select(_window.since).with_for_update(read=True))
+_until = func.now() - WINDOW
+_TAKE_UP_WINDOW = Command(select(_window.since).where(_window.since < _until - STEP).with_for_update(skip_locked=True))
+_SOLD = Command(
+    select(_item.book_id, func.sum(_item.quantity))
+    .join(_order, _order.id == _item.order_id)
+    .where(_order.placed_at >= bindparam("since", type_=DateTime(timezone=True)), _order.placed_at < _until, STANDS)
+    .where(_item.book_id.is_not(None))
+    .group_by(_item.book_id)
+)
+_MOVE_WINDOW = Command(update(_window).values(since=_until))
 
 
 async def lock_sales_window(tx: Transaction) -> dt.datetime:
     """Orders placed from here on are counted; it stays so until the end of the transaction."""
-    since: dt.datetime = await tx.scalar(select(_window.since).with_for_update(read=True))
+    since: dt.datetime = await tx.scalar(_LOCK_WINDOW)
     return since
 
 
 async def move_sales_window(tx: Transaction) -> bool:
     """Takes what was sold more than 90 days ago out of the counts; false while there is nothing to do."""
-    until = func.now() - WINDOW
-    since = await tx.scalar(select(_window.since).where(_window.since < until - STEP).with_for_update(skip_locked=True))
+    since = await tx.scalar(_TAKE_UP_WINDOW)
     if since is None:
         return False
-    sold = await tx.rows(
-        select(_item.book_id, func.sum(_item.quantity))
-        .join(_order, _order.id == _item.order_id)
-        .where(_order.placed_at >= since, _order.placed_at < until, STANDS)
-        .where(_item.book_id.is_not(None))
-        .group_by(_item.book_id)
-    )
+    sold = await tx.rows(_SOLD, since=since)
     await add_sales(tx, {book_id: -copies for book_id, copies in sold})
-    await tx.run(update(_window).values(since=until))
+    await tx.run(_MOVE_WINDOW)
     return True
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from persistence import models
 from persistence.database import Reading, Transaction
-from persistence.query import Query
+from persistence.query import Command, Query
 
 
 class Reason(StrEnum):
@@ -40,12 +40,15 @@ _changes = (
     .table_valued(column("book_id", Uuid()), column("change", Integer()))
     .render_derived()
 )
-_MOVE = (
+_MOVE = Command(
     update(models.Book)
     .where(models.Book.id == _changes.c.book_id, _changes.c.change != 0)
     .values(stock_quantity=models.Book.stock_quantity + _changes.c.change)
     .returning(models.Book.id, models.Book.title, _changes.c.change, models.Book.stock_quantity)
 )
+
+
+_RECORD = Command(insert(models.StockMovement))
 
 
 async def change_stock(
@@ -58,7 +61,7 @@ async def change_stock(
 
     The caller holds their locks.
     """
-    moved = await tx.rows(_MOVE, {"book_ids": list(changes), "changes": list(changes.values())})
+    moved = await tx.rows(_MOVE, book_ids=list(changes), changes=list(changes.values()))
     movements = [(book_id, title, change) for book_id, title, change, _ in moved]
     await record_movements(tx, movements, reason, order_id)
     return [book_id for book_id, _, change, left in moved if left > 0 and left == change]
@@ -82,8 +85,7 @@ async def record_movements(
         for book_id, title, change in movements
         if change != 0
     ]
-    if rows:
-        await tx.run(insert(models.StockMovement), rows)
+    await tx.run_for_each(_RECORD, rows)
 
 
 _DISCREPANCIES: Query[tuple[uuid.UUID, int, int]] = Query(

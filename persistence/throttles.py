@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from persistence.database import Transaction
 from persistence.models import Throttle
+from persistence.query import Command, Query
 
 KEPT = dt.timedelta(days=90)
 """How long it is remembered where an account was signed in to; wrong tries count for a day."""
@@ -23,7 +24,8 @@ class Claim:
 
 
 # One statement decides and counts, so that of tries at once no more pass than one after the other would.
-_CLAIM = text("""
+_CLAIM = Command(
+    text("""
     INSERT INTO throttles AS known (key, tries, free_at, tried_at)
     VALUES (:key, 1, clock_timestamp(), clock_timestamp())
     ON CONFLICT (key) DO UPDATE SET
@@ -35,40 +37,51 @@ _CLAIM = text("""
     WHERE known.free_at <= clock_timestamp()
     RETURNING key
 """).bindparams(
-    bindparam("key", type_=LargeBinary()), bindparam("free", type_=Integer()), bindparam("longest", type_=Interval())
+        bindparam("key", type_=LargeBinary()),
+        bindparam("free", type_=Integer()),
+        bindparam("longest", type_=Interval()),
+    )
 )
-_WAIT = select(func.ceil(extract("epoch", Throttle.free_at - func.clock_timestamp())).cast(Integer)).where(
-    Throttle.key == bindparam("key", type_=LargeBinary())
+_this = Throttle.key == bindparam("throttle", type_=LargeBinary())
+_now = func.clock_timestamp()
+_WAIT = Query(select(func.ceil(extract("epoch", Throttle.free_at - _now)).cast(Integer)).where(_this), int)
+_FORGET = Command(delete(Throttle).where(_this))
+_FORGET_LAST = Command(delete(Throttle).where(_this, Throttle.tries <= 1))
+_UNCOUNT = Command(update(Throttle).where(_this).values(tries=Throttle.tries - 1, free_at=_now))
+_REMEMBER = Command(
+    insert(Throttle)
+    .values(tries=0, free_at=_now, tried_at=_now)
+    .on_conflict_do_update(index_elements=["key"], set_={"tried_at": _now})
+)
+_IS_THERE = Query(select(Throttle.key).where(_this), bool)
+_FORGET_OLD = Command(
+    delete(Throttle).where(
+        ((Throttle.tries > 0) & (Throttle.tried_at < _now - dt.timedelta(days=1)) & (Throttle.free_at < _now))
+        | (Throttle.tried_at < _now - KEPT)
+    )
 )
 
 
 async def claim(tx: Transaction, claim: Claim) -> int:
     """Counts a try. The seconds it has to wait, 0 when it may go on."""
-    parameters = {"key": claim.key, "free": claim.free, "longest": claim.longest}
-    if await tx.scalar(_CLAIM, parameters) is not None:
+    if await tx.scalar(_CLAIM, key=claim.key, free=claim.free, longest=claim.longest) is not None:
         return 0
-    return max(1, await tx.scalar(_WAIT, {"key": claim.key}) or 1)
+    return max(1, await tx.first(_WAIT, throttle=claim.key) or 1)
 
 
 async def give_back(tx: Transaction, key: bytes, *, wholly: bool) -> None:
     """Uncounts a try, or all of them."""
-    last = Throttle.key == key if wholly else (Throttle.key == key) & (Throttle.tries <= 1)
-    if not await tx.run(delete(Throttle).where(last)):
-        fewer = {"tries": Throttle.tries - 1, "free_at": func.clock_timestamp()}
-        await tx.run(update(Throttle).where(Throttle.key == key).values(fewer))
+    if not await tx.run(_FORGET if wholly else _FORGET_LAST, throttle=key):
+        await tx.run(_UNCOUNT, throttle=key)
 
 
 async def remember(tx: Transaction, key: bytes) -> None:
-    now = func.clock_timestamp()
-    there = insert(Throttle).values(key=key, tries=0, free_at=now, tried_at=now)
-    await tx.run(there.on_conflict_do_update(index_elements=["key"], set_={"tried_at": now}))
+    await tx.run(_REMEMBER, key=key)
 
 
 async def is_there(tx: Transaction, key: bytes) -> bool:
-    return await tx.scalar(select(Throttle.key).where(Throttle.key == key)) is not None
+    return await tx.first(_IS_THERE, throttle=key) is not None
 
 
 async def forget_old(tx: Transaction) -> int:
-    now = func.clock_timestamp()
-    spent = (Throttle.tries > 0) & (Throttle.tried_at < now - dt.timedelta(days=1)) & (Throttle.free_at < now)
-    return await tx.run(delete(Throttle).where(spent | (Throttle.tried_at < now - KEPT)))
+    return await tx.run(_FORGET_OLD)

@@ -14,7 +14,7 @@ from persistence import models
 from persistence.database import Reading, Transaction
 from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
 from persistence.pairs import PAIRS, Pair, paired, parameters
-from persistence.query import Query
+from persistence.query import Command, Query
 
 
 @dataclass(slots=True)
@@ -44,6 +44,14 @@ def _page_query(page: PageShape) -> Query[tuple[Position, WishlistItem]]:
     return Query(paged(statement, _LATEST, _item.id.expression, page), keyed(WishlistItem), skewed=page.skewed)
 
 
+_ADD = Command(upsert(_item).on_conflict_do_nothing())
+_REMOVE = Command(
+    delete(_item)
+    .where(_item.user_id == bindparam("user", type_=Uuid()), _item.book_id == bindparam("book", type_=Uuid()))
+    .returning(_item.id)
+)
+
+
 async def list_wishlist_items_by_id(reading: Reading, item_ids: Iterable[uuid.UUID]) -> list[WishlistItem]:
     return await reading.all(_BY_IDS, ids=list(item_ids))
 
@@ -64,11 +72,10 @@ async def count_wishlist_items(reading: Reading, user_id: uuid.UUID) -> int:
 
 async def add_wishlist_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID) -> None:
     """Does nothing when it is there. The caller holds the book."""
-    await tx.run(upsert(_item).values(user_id=user_id, book_id=book_id).on_conflict_do_nothing())
+    await tx.run(_ADD, user_id=user_id, book_id=book_id)
 
 
 async def remove_wishlist_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID) -> uuid.UUID | None:
     """The item that was removed; `None` when there was none."""
-    statement = delete(_item).where(_item.user_id == user_id, _item.book_id == book_id).returning(_item.id)
-    item_id: uuid.UUID | None = await tx.scalar(statement)
+    item_id: uuid.UUID | None = await tx.scalar(_REMOVE, user=user_id, book=book_id)
     return item_id

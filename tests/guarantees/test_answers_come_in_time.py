@@ -207,7 +207,7 @@ async def test_a_transaction_that_has_been_forgotten_lets_go(
             await set_book(tx, book.id, {"title": "Forgotten"})
             restocking = asyncio.create_task(admin.ask(RESTOCK, id=book_id(book)))
             await until_waiting(postgres, 1)
-            await until_gone(postgres, [(await tx.driver_connection()).get_server_pid()])
+            await until_gone(postgres, [tx.driver.get_server_pid()])
             assert (await restocking)["updateStock"] == {"__typename": "StockUpdated"}
 
     with pytest.raises(Unavailable):

@@ -7,6 +7,7 @@ from sqlalchemy import text as sql
 from domain.shop import Shop
 from persistence.catalog import is_empty
 from persistence.database import Database
+from persistence.query import Command
 
 
 @pytest.mark.parametrize("parameters", [{"sslmode": "disable"}, {"sslmode": "prefer"}, {"target_session_attrs": "any"}])
@@ -16,7 +17,7 @@ async def test_what_an_address_says_holds_for_reads_and_writes(
     async with Database(_address(database_url, parameters)) as database:
         assert await is_empty(database.reading)
         async with database.transaction() as tx:
-            assert await tx.scalar(sql("SELECT 1")) == 1
+            assert await tx.scalar(Command(sql("SELECT 1"))) == 1
 
 
 def _address(url: str, parameters: dict[str, str]) -> str:

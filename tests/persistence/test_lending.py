@@ -169,6 +169,23 @@ async def test_one_whose_statement_was_given_up_is_lent_when_that_has_ended(
     assert await again.fetchval("SELECT 1") == 1
 
 
+@pytest.mark.parametrize("steps", [["BEGIN"], ["BEGIN", "SELECT 1"], ["BEGIN", "SELECT 1 / 0"]])
+async def test_one_that_was_given_up_in_a_transaction_is_lent_outside_of_it(opening: Opening, steps: list[str]) -> None:
+    lends = lender(opening)
+    lent, _ = [await lends.borrow() for _ in range(MOST)]
+    for number, step in enumerate(steps, 1):
+        running = asyncio.create_task(lent.execute(step))
+        if number == len(steps) == 1:
+            await asyncio.sleep(0)  # it has been sent, and no more
+            running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    lends.give_back_checked(lent)
+    again = await lends.borrow()
+    assert again is lent
+    assert not again.is_in_transaction()
+    assert await again.fetchval("SELECT 1") == 1
+
+
 async def test_what_nobody_needs_is_closed(opening: Opening) -> None:
     lends = lender(opening)
     busy, idle = [await lends.borrow() for _ in range(MOST)]

@@ -314,7 +314,7 @@ async def test_without_a_version_it_is_answered_and_not_remembered(
     etag = (await get(http)).headers["etag"]
     assert (await get(http, known=etag)).status_code == 304
     async with shop.database.transaction() as tx:
-        await (await tx.driver_connection()).execute("UPDATE books SET price = 1")
+        await tx.driver.execute("UPDATE books SET price = 1")
     assert (await get(http, known=etag)).json()["data"]["books"]["nodes"][0]["title"] == book.title
 
 

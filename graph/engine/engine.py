@@ -15,7 +15,7 @@ class Engine:
         self.schema = schema
         self.hide_suggestions = hide_suggestions
         self.left: Counter[str] = Counter()
-        """How often documents were left to graphql-core, by what they had in them."""
+        """What was left to graphql-core: documents by what they had in them, and each time a condition was null."""
 
     def compile(self, document: DocumentNode, operation: OperationDefinitionNode) -> "Plan":
         """The document must be valid. Raises `NotSpoken`, and counts it."""

@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import make_url
 
 from domain.shop import Shop
+from graph.execution import Answer
 from graph.schema import schema
 from persistence.models import Table
 from server.app import create_app
@@ -50,17 +51,25 @@ async def test_queries(shop: Shop, postgres: asyncpg.Connection, caller: str, re
     token, kinds = asking.tokens[caller], Counter[str]()
     seed = SEED * 1000 + CALLERS.index(caller)
     for text, variables in documents(schema._schema, seed, DOCUMENTS, asking.samples, fits=fits, kinds=["query"]):
-        expected = await asked(CORE, shop, token, text, variables)
+        expected = await _without_fault(CORE, shop, token, text, variables)
         for _ in range(TIMES):
-            answer = await asked(ENGINE, shop, token, text, variables)
+            answer = await _without_fault(ENGINE, shop, token, text, variables)
             assert agree(answer, expected), text
-        assert not expected.codes & FAULTS, text
         kinds["failing" if expected.errors else "fine"] += 1
         kinds["executed"] += expected.executed
     record_property("documents", dict(kinds))
     assert min(kinds["failing"], kinds["fine"], kinds["executed"]) > DOCUMENTS / 20
     assert ENGINE.engine is not None
     assert set(ENGINE.engine.left) <= {"introspection"}
+
+
+async def _without_fault(*question: Any) -> Answer:
+    """A busy machine may be too slow once, but not each time."""
+    for _ in range(TIMES):
+        answer = await asked(*question)
+        if not answer.codes & FAULTS:
+            return answer
+    raise AssertionError(f"{question[-2:]}: {answer.errors}")
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 """The operations in GraphiQL's tabs and those of the benchmarks are compiled, every one, and answered as graphql-core does."""
 
+import itertools
 import json
 
 import asyncpg
@@ -39,16 +40,15 @@ def test_all_of_it_is_compiled(name: str) -> None:
     assert not documents.engine.left
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-async def test_queries_are_answered_alike(shop: Shop, postgres: asyncpg.Connection, name: str) -> None:
-    asking, text = await open_for_questions(shop, postgres), SHIPPED[name]
+async def test_queries_are_answered_alike(shop: Shop, postgres: asyncpg.Connection) -> None:
+    asking = await open_for_questions(shop, postgres)
     known = {"first": 20, "words": "zeb", "search": "zeb", "slug": "zebra", "id": asking.samples["bookId"][0]}
-    variables = VARIABLES.get(name, {}) | known
-    for operation in operations(text):
-        if operation.operation is OperationType.QUERY:
-            called = operation.name.value if operation.name else None
-            for token in asking.tokens.values():
-                expected = await asked(CORE, shop, token, text, variables, called)
-                assert expected.executed, expected.errors
-                for _ in range(TIMES):
-                    assert agree(await asked(ENGINE, shop, token, text, variables, called), expected)
+    for name, text in SHIPPED.items():
+        queries = [it for it in operations(text) if it.operation is OperationType.QUERY]
+        variables = VARIABLES.get(name, {}) | known
+        for query, token in itertools.product(queries, asking.tokens.values()):
+            called = query.name.value if query.name else None
+            expected = await asked(CORE, shop, token, text, variables, called)
+            assert expected.executed, expected.errors
+            for _ in range(TIMES):
+                assert agree(await asked(ENGINE, shop, token, text, variables, called), expected), (name, called)

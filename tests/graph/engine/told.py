@@ -42,5 +42,5 @@ def _nulled(data: Any, path: list[str | int]) -> Position:
 def _agree(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], position: Position) -> bool:
     if all(tuple(error.get("path", [])) == position for error in (*ours, *theirs)):
         return ours == theirs
-    known = {tuple(error["path"]): error for error in theirs}
-    return all(error == known.get(tuple(error["path"]), error) for error in ours)
+    known = {tuple(error.get("path", [])): error for error in theirs}
+    return all(error == known.get(tuple(error.get("path", [])), error) for error in ours)

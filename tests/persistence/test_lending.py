@@ -47,8 +47,9 @@ def lender(opening: Opening, wait_seconds: float = 30) -> Lender:
 
 
 async def test_whoever_finds_none_waits_no_longer_than_said(opening: Opening) -> None:
-    lends = lender(opening, wait_seconds=0.01)
+    lends = lender(opening)
     lent = [await lends.borrow() for _ in range(MOST)]
+    lends._wait_seconds = 0.01
     with pytest.raises(TimeoutError):
         await lends.borrow()
     for connection in lent:

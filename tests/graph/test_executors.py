@@ -95,8 +95,11 @@ class Twin:
 
 
 @pytest.fixture
-async def twins(server_url: str, settings: Settings) -> AsyncIterator[tuple[Twin, Twin]]:
-    """Two shops that were one."""
+async def twins(
+    server_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Twin, Twin]]:
+    """Two shops that were one, in neither of which payments are a matter of chance."""
+    monkeypatch.setattr("domain.payments._approves", lambda _, token: token != "mock-decline")
     name = f"bookstore_twin_{uuid.uuid4().hex[:12]}"
     ours, theirs = (
         make_url(server_url).set(database=it).render_as_string(hide_password=False) for it in (name, f"{name}_too")

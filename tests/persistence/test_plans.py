@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import Engine, event, make_url
+from sqlalchemy import make_url
 
 from benchmarks.data import copied, made
 from benchmarks.generation import Size
@@ -43,29 +43,24 @@ class Statement:
     arguments: tuple[Any, ...]
 
 
-class Heard(list[Statement]):
-    """What was sent, by either way to PostgreSQL."""
-
-    def note(self, sql: str, arguments: Any) -> None:
-        if STATEMENT.match(sql):
-            self.append(Statement(sql, tuple(arguments)))
-
-
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
-    heard, fetch = Heard(), asyncpg.Connection.fetch
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
+    """What is sent to PostgreSQL."""
+    heard: list[Statement] = []
 
-    async def reads(connection: asyncpg.Connection, sql: str, *arguments: Any, **options: Any) -> Any:
-        heard.note(sql, arguments)
-        return await fetch(connection, sql, *arguments, **options)
+    def listening(method: str) -> None:
+        real = getattr(asyncpg.Connection, method)
 
-    def writes(_: Any, __: Any, sql: str, arguments: Any, ___: Any, many: bool) -> None:
-        heard.note(sql, arguments[0] if many else arguments)
+        async def heeding(connection: asyncpg.Connection, sql: str, *arguments: Any, **options: Any) -> Any:
+            if STATEMENT.match(sql):
+                heard.append(Statement(sql, tuple(next(iter(arguments[0])) if method == "executemany" else arguments)))
+            return await real(connection, sql, *arguments, **options)
 
-    monkeypatch.setattr(asyncpg.Connection, "fetch", reads)
-    event.listen(Engine, "before_cursor_execute", writes)
-    yield heard
-    event.remove(Engine, "before_cursor_execute", writes)
+        monkeypatch.setattr(asyncpg.Connection, method, heeding)
+
+    for method in ("fetch", "execute", "executemany"):
+        listening(method)
+    return heard
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +126,9 @@ async def _ask(settings: Settings, stage: Stage, name: str) -> None:
             assert workload.success.decode() in json.dumps({"data": reply.data})
 
 
-async def test_no_large_table_is_read_whole(settings: Settings, stage: Stage, plans: Plans, heard: Heard) -> None:
+async def test_no_large_table_is_read_whole(
+    settings: Settings, stage: Stage, plans: Plans, heard: list[Statement]
+) -> None:
     """W1c counts the whole catalogue, which takes a whole index, once a second at most."""
     for name, tables in TOUCHED.items():
         heard.clear()

@@ -1,6 +1,7 @@
 """Reviews: what readers think of the books they bought."""
 
 import datetime as dt
+from functools import lru_cache
 from typing import Annotated, Any
 
 import strawberry
@@ -104,6 +105,11 @@ class Review(Node):
 refetched("Review")(lambda info, key: info.context.loaders.review.load(key))
 
 
+@lru_cache(maxsize=1000)
+def _kind(wanted: ReviewList) -> ListKind:
+    return ListKind(f"reviews {wanted!r}", KEY_TYPES[wanted.sort])
+
+
 async def reviews_of(
     info: Info,
     wanted: ReviewList,
@@ -113,7 +119,7 @@ async def reviews_of(
     before: str | None,
     offset: int | None = UNSET,
 ) -> Connection[ReviewRow]:
-    kind = ListKind(f"reviews {wanted!r}", KEY_TYPES[wanted.sort])
+    kind = _kind(wanted)
     page = page_of(kind, first, after, last, before, offset)
     slice_ = await rows.list_reviews(info.context.reading, wanted, page, review_columns(info))
 

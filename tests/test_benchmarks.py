@@ -22,6 +22,6 @@ def test_every_name_is_put_in() -> None:
 
 def test_the_sql_for_other_programs_tells_its_parameters() -> None:
     statements = exported()
-    assert statements["newest"].parameters == ["limit"]
-    assert set(statements["search"].parameters) == {"search", "limit", *statements["search"].fixed}
+    assert statements["newestAfter"].parameters == ["after_key", "after_id"]
+    assert set(statements["search"].parameters) == {"search", *statements["search"].fixed}
     assert statements["search"].skewed

@@ -51,7 +51,7 @@ LISTED = Columns(("id", "title", "isbn", "price", "stock_quantity"), ("name",), 
 FOUND = Columns(("id", "title", "price", "stock_quantity"), ("name",), None, RATING)
 SHOWN = Columns(("id", "title", "isbn", "description", "price", "stock_quantity"), ("name",), ("name",), RATING)
 REVIEWED = ReviewColumns(("id", "rating", "text", "created_at"), ("display_name",))
-"""What the documents of W1, W2 and W3 ask of books and reviews."""
+"""What the documents of W1, W2 and W3 ask of books and reviews, 20 and 10 of them."""
 
 
 def _books(wanted: BookList, columns: Columns, page: Page | None = None) -> Query[Any]:
@@ -65,7 +65,7 @@ STATEMENTS: dict[str, Query[Any]] = {
     "search": _books(BookList(BookSort.RELEVANCE, search="two words"), FOUND),
     "book": _recorded(lambda reading: companions.find_accompanied(reading, BookKey.ID, NOBODY, SHOWN)),
     "books": _recorded(lambda reading: catalog.list_books_by_id(reading, [])),
-    "reviews": _recorded(lambda reading: reviews.list_reviews(reading, ReviewList(book_id=NOBODY), Page(), REVIEWED)),
+    "reviews": _recorded(lambda reading: reviews.list_reviews(reading, ReviewList(book_id=NOBODY), Page(10), REVIEWED)),
     "viewer": _recorded(lambda reading: accounts.find_viewer(reading, NOBODY)),
     "cartItems": _recorded(lambda reading: cart.list_cart_items(reading, [])),
     "orderItems": _recorded(lambda reading: orders.list_order_items(reading, [])),

@@ -1,5 +1,6 @@
 """What a field is called with: as graphql-core coerces it and Strawberry converts it, and as much of it as can be, but once."""
 
+import dataclasses
 import datetime as dt
 import decimal
 import enum
@@ -12,6 +13,7 @@ from graphql import (
     FieldNode,
     GraphQLArgument,
     GraphQLField,
+    ObjectValueNode,
     Undefined,
     ValueNode,
     VariableNode,
@@ -36,7 +38,8 @@ class Arguments:
     """Of one field of a document.
 
     What no variable touches is worked out but once. A variable that is an argument by itself, and a scalar or of an enum, is
-    handed on as it is. The rest, and whatever fails, is worked out in each request.
+    handed on as it is, or put where it belongs in an input object that is written out. The rest, and whatever fails, is worked
+    out in each request.
     """
 
     def __init__(
@@ -62,6 +65,12 @@ class Arguments:
             if isinstance(value, VariableNode) and _is_plain(*self._known[name])
         ]
         handed_on = {it.name for it in self._handed_on}
+        self._forms = [
+            form
+            for name in touched - handed_on
+            if isinstance(told[name], ObjectValueNode) and (form := self._form(name))
+        ]
+        handed_on |= {form.name for form in self._forms}
         self._constant = self._constants([name for name in self._known if name not in touched])
         self._rest = [
             name for name in self._known if name not in handed_on and (self._constant is None or name in touched)
@@ -80,6 +89,12 @@ class Arguments:
                 rest.append(it.name)
             else:
                 given[it.parameter] = value
+        for form in self._forms:
+            filled = form.filled(variables)
+            if filled is None:
+                rest.append(form.name)
+            else:
+                given[form.parameter] = filled
         if rest:
             given |= self._converted(rest, variables)
         for extension in self._mapped_by:
@@ -92,6 +107,21 @@ class Arguments:
         except Exception:
             return None  # and fails in each request
         return constants if all(isinstance(value, IMMUTABLE) for value in constants.values()) else None
+
+    def _form(self, name: str) -> "_Form | None":
+        """Found out by converting the object with something in place of each variable, and seeing where that comes out."""
+        value = next(it.value for it in self._node.arguments or () if it.name.value == name)
+        stands_for = {it.name.value: object() for it in _variables_in(value)}
+        try:
+            [(parameter, made)] = self._converted([name], VariableValues({}, dict(stands_for))).items()
+            values = {it.name: getattr(made, it.name) for it in dataclasses.fields(made)}
+        except Exception:
+            return None
+        holes = {at: name_ for at, found in values.items() for name_, it in stands_for.items() if found is it}
+        fixed = {at: found for at, found in values.items() if at not in holes}
+        if set(holes.values()) != set(stands_for) or not all(isinstance(it, IMMUTABLE) for it in fixed.values()):
+            return None
+        return _Form(name, parameter, type(made), fixed, holes)
 
     def _converted(self, names: Collection[str], variables: VariableValues) -> dict[str, Any]:
         some = [self._known[name] for name in self._known if name in names]
@@ -115,6 +145,22 @@ class _HandedOn:
         self.required = is_non_null_type(definition.type)
         has_default = definition.default is not None or definition.default_value is not Undefined
         self.omittable = not self.required and not has_default
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Form:
+    """An input object in which some values are variables."""
+
+    name: str
+    parameter: str
+    type: type
+    fixed: dict[str, Any]
+    holes: dict[str, str]
+
+    def filled(self, variables: VariableValues) -> Any:
+        """`None` where one of them is not there or null: what that means is for graphql-core to say."""
+        values = {at: variables.coerced.get(variable) for at, variable in self.holes.items()}
+        return None if None in values.values() else self.type(**self.fixed, **values)
 
 
 def _is_plain(argument: StrawberryArgument, definition: GraphQLArgument) -> bool:

@@ -102,7 +102,7 @@ async def wire(settings: Settings, accounts: None) -> AsyncIterator[tuple[Wire, 
             yield wire, visitor
 
 
-STATEMENTS = 10  # one for the account; the others count the try and open its transaction
+STATEMENTS = 7  # one for the account; the others count the try, and begin and end its transactions
 
 
 @pytest.mark.parametrize(("email", "password"), FAILING)

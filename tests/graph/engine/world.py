@@ -167,6 +167,16 @@ class Wish:
     more: "Wish | None" = None
 
 
+@strawberry.input
+class Measure:
+    """Nothing in it can be changed by whoever gets it."""
+
+    width: int
+    height: int | None = 3
+    colour: Colour | None = Colour.RED
+    label: str | None = strawberry.UNSET
+
+
 @strawberry.interface
 class Named:
     name: str
@@ -230,8 +240,10 @@ class Thing:
         return strawberry.ID(str(self.number))
 
     @strawberry.field
-    def text(self: Row, info: strawberry.Info, times: int = 1, wish: Wish | None = None) -> str:
-        told = f"{self.number}" * (times % 5) + (f" {wish}" if wish else "")
+    def text(
+        self: Row, info: strawberry.Info, times: int = 1, wish: Wish | None = None, measure: Measure | None = None
+    ) -> str:
+        told = f"{self.number}" * (times % 5) + (f" {wish}" if wish else "") + (f" {measure}" if measure else "")
         return _spoilt(info, told, "text", self.number)  # type: ignore[no-any-return]
 
     @strawberry.field

@@ -40,7 +40,7 @@ class Loader(Generic[K, V]):
         self._lists: DataLoader[tuple[K, ...], list[V]] = DataLoader(self._load_lists)
 
     async def load(self, key: K) -> V:
-        [value] = await self._lists.load((key,))
+        [value] = await self.load_all((key,))
         return value
 
     def at_hand(self, keys: Iterable[K | None]) -> list[V | None] | None:
@@ -52,8 +52,8 @@ class Loader(Generic[K, V]):
             return None
 
     async def load_all(self, keys: Sequence[K]) -> list[V]:
-        """In the order of the keys."""
-        return await self._lists.load(tuple(keys))
+        """In the order of the keys. Who gives up waiting takes nothing from others who wait for the same."""
+        return await asyncio.shield(self._lists.load(tuple(keys)))
 
     async def _load_lists(self, lists: list[tuple[K, ...]]) -> list[list[V]]:
         batch = asyncio.current_task()  # DataLoaders have one for each batch, apart from whoever waits for it

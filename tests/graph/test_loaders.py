@@ -1,0 +1,26 @@
+"""What several fields wait for together."""
+
+import asyncio
+
+import pytest
+
+from graph.loaders import Loader
+
+
+async def test_who_gives_up_takes_nothing_from_the_others() -> None:
+    """As graphql-core gives up the fields beside one that failed."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def double(keys: list[int]) -> list[int]:
+        asked.set()
+        await answered.wait()
+        return [2 * key for key in keys]
+
+    loader = Loader(double, set())
+    impatient, patient = asyncio.create_task(loader.load(1)), asyncio.create_task(loader.load(1))
+    await asked.wait()
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    answered.set()
+    assert await patient == 2

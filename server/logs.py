@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.processors import ExceptionRenderer
 from structlog.typing import ExcInfo
 
+log = structlog.get_logger("http")
+
 
 def configure_logs(level: str, *, as_json: bool) -> None:
     shared: list[Any] = [
@@ -46,11 +48,10 @@ def _write(file: TextIO, exc_info: ExcInfo) -> None:
 
 
 class RequestLog:
-    """Gives each request an id, tells the client, and writes its line. Logs must have been configured."""
+    """Gives each request an id, tells the client, and writes its line."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._log = structlog.get_logger("http").bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,7 +73,7 @@ class RequestLog:
             try:
                 await self._app(scope, receive, tell)
             finally:
-                self._log.info(
+                log.info(
                     "request",
                     method=scope["method"],
                     path=scope["path"],

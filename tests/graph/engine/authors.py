@@ -19,6 +19,7 @@ from graphql import (
     GraphQLSchema,
     GraphQLUnionType,
     get_named_type,
+    get_nullable_type,
     is_composite_type,
     is_leaf_type,
     is_required_argument,
@@ -136,10 +137,18 @@ class Author:
     # ── What is given ─────────────────────────────────────────────────────────────────────
 
     def _value(self, name: str, given: GraphQLArgument | GraphQLInputField) -> str:
+        type_ = get_nullable_type(given.type)
+        if isinstance(type_, GraphQLInputObjectType) and not type_.is_one_of and self.chance.random() < 0.5:
+            return self._object(type_)
         value = self._plain(name, given.type)
         if self.chance.random() < 0.4:
             return self._variable(str(given.type), value)
         return _literal(value, given.type)
+
+    def _object(self, type_: GraphQLInputObjectType) -> str:
+        """Written out, with variables in some places."""
+        fields = {key: it for key, it in type_.fields.items() if is_required_input_field(it) or self._may_go_on()}
+        return "{" + ", ".join(f"{key}: {self._value(key, it)}" for key, it in fields.items()) + "}"
 
     def _variable(self, type_: str, value: Any) -> str:
         name = f"v{len(self._declared)}"

@@ -5,15 +5,15 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select, true
+from sqlalchemy import Select, bindparam, func, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.sql.selectable import LateralFromClause, Subquery
 
 from persistence import models
 from persistence.catalog import Author, Book, Genre
 from persistence.database import Reading
-from persistence.parts import Names, columns_of, only
-from persistence.query import Query
+from persistence.parts import Names, columns_of, only, without_id
+from persistence.query import FENCE, Query
 from persistence.reviews import BookRating
 
 
@@ -30,7 +30,7 @@ class Columns(NamedTuple):
 
     @property
     def own(self) -> Names:
-        return tuple(name for name in self.book if name != "id")
+        return without_id(self.book)
 
     @property
     def inner(self) -> Names:
@@ -55,10 +55,6 @@ class Accompanied(Book):
     rating: BookRating | None
 
 
-# Fenced by OFFSET 0: each is looked up for each book of a page, however many books the planner expects there.
-_fence: ColumnElement[int] = literal_column("0")
-
-
 def _authors(page: Subquery, names: Names) -> LateralFromClause:
     title_page = models.BookAuthor
     columns = [
@@ -75,12 +71,12 @@ def _authors(page: Subquery, names: Names) -> LateralFromClause:
 
 def _genre(page: Subquery, names: Names) -> LateralFromClause:
     columns = columns_of(models.Genre, names)
-    return select(*columns).where(models.Genre.id == page.c.genre_id).offset(_fence).lateral("shelf")
+    return select(*columns).where(models.Genre.id == page.c.genre_id).offset(FENCE).lateral("shelf")
 
 
 def _rating(page: Subquery, names: Names) -> LateralFromClause:
     columns = columns_of(models.BookRating, names)
-    return select(*columns).where(models.BookRating.book_id == page.c.id).offset(_fence).lateral("stars")
+    return select(*columns).where(models.BookRating.book_id == page.c.id).offset(FENCE).lateral("stars")
 
 
 def read(columns: Columns) -> list[Any]:

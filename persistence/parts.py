@@ -14,6 +14,10 @@ def names_of(row: Any, read: Collection[str] | None) -> Names:
     return columns if read is None or not set(columns).issuperset(read) else tuple(filter(read.__contains__, columns))
 
 
+def without_id(names: Names) -> Names:
+    return tuple(name for name in names if name != "id")
+
+
 def columns_of(model: Any, names: Sequence[str]) -> list[Any]:
     """Of a table. A row's `id` is the table's primary key, whatever it is called there."""
     [key] = model.__table__.primary_key if "id" in names else [None]

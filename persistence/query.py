@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import Column, Delete, Insert, Select, TextClause, Update
+from sqlalchemy import Column, ColumnElement, Delete, Insert, Select, TextClause, Update, literal_column
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.schema import CallableColumnDefault
 
 T = TypeVar("T")
 Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete | TextClause
+
+FENCE: ColumnElement[int] = literal_column("0")
+"""As OFFSET of a subquery: it is run for each row beside it, however many rows the planner expects there."""
 
 _DIALECT = asyncpg_dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 

@@ -18,7 +18,6 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
-    literal_column,
     select,
     true,
     update,
@@ -32,8 +31,8 @@ from persistence.database import Reading, Transaction
 from persistence.orders import STANDS
 from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, ordered, paged, take
 from persistence.pairs import PAIRS, Pair, paired, parameters
-from persistence.parts import Names, columns_of, only
-from persistence.query import Command, Query
+from persistence.parts import Names, columns_of, only, without_id
+from persistence.query import FENCE, Command, Query
 
 
 class ReviewSort(StrEnum):
@@ -65,7 +64,7 @@ class ReviewColumns(NamedTuple):
 
     @property
     def own(self) -> Names:
-        return tuple(name for name in self.review if name != "id")
+        return without_id(self.review)
 
 
 class Reviewed(Review):
@@ -104,18 +103,17 @@ _LOCKED = Query(select(*REVIEW).where(_review.id == any_(_ids), _living).order_b
 _BY_IDS = Query(select(*REVIEW).where(_review.id == any_(_ids), _living), Review)
 _BY_PAIRS = Query(select(*REVIEW).join(PAIRS, paired(_review)).where(_living), Review)
 # Fenced by OFFSET 0: each pair goes through the orders of its user, never through all sales of a book that sells well.
-_fence: ColumnElement[int] = literal_column("0")
 _with_the_book = (
     select(models.OrderItem.id)
     .where(models.OrderItem.order_id == models.Order.id, models.OrderItem.book_id == PAIRS.c.book_id)
     .correlate(models.Order, PAIRS)
-    .offset(_fence)
+    .offset(FENCE)
 )
 _purchases = (
     select(models.Order.id)
     .where(models.Order.user_id == PAIRS.c.user_id, STANDS, _with_the_book.exists())
     .correlate(PAIRS)
-    .offset(_fence)
+    .offset(FENCE)
 )
 _BOUGHT: Query[Pair] = Query(
     select(PAIRS.c.user_id, PAIRS.c.book_id).where(_purchases.exists()),
@@ -224,7 +222,7 @@ def _page_query(shape: ListShape, page: PageShape, columns: ReviewColumns) -> Qu
         reader = (
             select(*columns_of(models.User, columns.user))
             .where(models.User.id == reviews.c.user_id)
-            .offset(_fence)
+            .offset(FENCE)
             .lateral("reader")
         )
         order = ordered(reviews.c.sort_key, reviews.c.id, sort, page)

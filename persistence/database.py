@@ -29,6 +29,8 @@ STATEMENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Inter
 DRIVER_ERRORS = (*STATEMENT_ERRORS, OSError)
 NOT_OPEN = "Database is not open: use `async with database`."
 SECOND_TRY = 0.02  # seconds, in which the pool notices what else has been cut
+MOST_PLANS = 100
+"""Of a connection. Each takes a tenth of a megabyte in PostgreSQL, and documents decide how many there could be."""
 COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
 
 
@@ -252,7 +254,7 @@ class Database:
                 connection_class=LentConnection,
                 timeout=CONNECT_TIMEOUT,
                 command_timeout=COMMAND_TIMEOUT,
-                statement_cache_size=500,
+                statement_cache_size=MOST_PLANS,
                 server_settings={**SESSION_SETTINGS, **session_settings},
             )
 

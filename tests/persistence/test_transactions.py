@@ -1,7 +1,10 @@
 """Returning commits, raising rolls back; a connection is lent again when it is known to be outside of any transaction."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from typing import Any
 
 import asyncpg
 import pytest
@@ -10,6 +13,7 @@ from sqlalchemy import Integer, column, insert, table, text
 from domain.shop import Shop
 from persistence.database import Database, PoolSettings, Transaction
 from persistence.faults import Conflict, Unavailable
+from persistence.lending import LentConnection
 from persistence.query import Command
 from tests.locks import until_waiting
 
@@ -140,6 +144,28 @@ async def test_given_up_while_committing_the_connection_is_lent_again(
         assert await postgres.fetchval(COUNT) == 0
     finally:
         await postgres.execute("DROP TRIGGER slow ON copies; DROP FUNCTION wait_for_it")
+
+
+@pytest.mark.parametrize(("dead", "begins"), [(1, True), (2, False)])
+async def test_a_connection_that_died_idle_is_replaced_once(
+    database: Database, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, dead: int, begins: bool
+) -> None:
+    execute, asked = LentConnection.execute, itertools.count(1)
+
+    async def found_out(self: LentConnection, query: str, *arguments: Any) -> str:
+        if query == "BEGIN" and next(asked) <= dead:
+            self.terminate()
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        return await execute(self, query, *arguments)
+
+    async def adds() -> None:
+        async with database.transaction() as tx:
+            await tx.run(ADD, number=1)
+
+    monkeypatch.setattr(LentConnection, "execute", found_out)
+    with nullcontext() if begins else pytest.raises(Conflict):
+        await adds()
+    assert await postgres.fetchval(COUNT) == int(begins)
 
 
 async def test_a_connection_lost_before_the_commit_is_a_conflict(

@@ -14,6 +14,7 @@ from domain.throttling import Kind
 from domain.tokens import BadAccessToken, ExpiredAccessToken, Speaker
 from graph.faults import Deactivated, TokenExpired, Unauthenticated, WrongCall
 from graph.loaders import Loaders
+from graph.patience import Departure
 from persistence import accounts
 from persistence.accounts import Viewer
 from persistence.database import Reading
@@ -38,6 +39,8 @@ class RefreshCookie:
 class Context:
     """`address` is the caller's on the network. `cookie` is there when refresh tokens travel in a cookie and never in a body.
 
+    When the client departs, a query ends, and a mutation goes on.
+
     With a `version` of the catalogue the answer will be said to be at least as new as that.
     """
 
@@ -47,8 +50,7 @@ class Context:
     user_agent: str | None = None
     cookie: RefreshCookie | None = None
     address: str = ""
-    query_deadline: asyncio.Timeout | None = None
-    is_abandoned: bool = False
+    departure: Departure | None = None
     version: Hashable = None
     _loaders: Loaders | None = None
     _speaker: Speaker | BadAccessToken | None = None
@@ -87,12 +89,6 @@ class Context:
     @property
     def _place(self) -> str:
         return f"address {self.address}"
-
-    def abandon(self) -> None:
-        """Nobody waits for the answer any more: a query ends, a mutation goes on."""
-        if self.query_deadline is not None:
-            self.is_abandoned = True
-            self.query_deadline.reschedule(0)
 
     def cancel(self) -> None:
         """Ends what is being loaded."""

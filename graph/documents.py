@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from graphql import (
     DocumentNode,
@@ -14,10 +14,10 @@ from graphql import (
     validate,
 )
 
-from graph.cost import DEAREST_FOR_ADMINISTRATORS, Price, prices_of
-from graph.engine import Engine, NotSpoken, Plan
-from graph.freshness import freshness_of
+from graph.cost import DEAREST_FOR_ADMINISTRATORS, prices_of
+from graph.engine import Engine
 from graph.limits import LONGEST_DOCUMENT, MOST_TOKENS, FragmentCycle, TooComplex, check_limits
+from graph.operations import Operation, name_of
 from graph.schema import schema
 
 KEPT_CHARACTERS = 500_000
@@ -44,35 +44,16 @@ def coded(code: str, message: str, error: GraphQLError | None = None) -> GraphQL
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A document that fits the schema and the limits, with what its operations cost."""
+    """A document that fits the schema and the limits, with its operations by their names."""
 
     document: DocumentNode
-    prices: dict[str | None, Price]
-    engine: Engine | None
-    _plans: dict[str | None, Plan | None] = field(default_factory=dict)
-    _freshness: dict[str | None, int | None] = field(default_factory=dict)
+    operations: dict[str | None, Operation]
 
-    def plan(self, operation: OperationDefinitionNode) -> Plan | None:
-        """`None` where graphql-core has to execute it."""
-        name = operation.name.value if operation.name else None
-        if name not in self._plans:
-            self._plans[name] = self._compiled(operation)
-        return self._plans[name]
-
-    def fresh_for(self, operation: OperationDefinitionNode) -> int | None:
-        """The seconds for which caches may keep a visitor's answer; `None`: not at all."""
-        name = operation.name.value if operation.name else None
-        if name not in self._freshness:
-            self._freshness[name] = freshness_of(self.document, operation, schema._schema)
-        return self._freshness[name]
-
-    def _compiled(self, operation: OperationDefinitionNode) -> Plan | None:
-        if self.engine is None:
-            return None
-        try:
-            return self.engine.compile(self.document, operation)
-        except NotSpoken:
-            return None
+    def operation(self, name: str | None) -> Operation | None:
+        """The one of this name; without a name the only one. `None` where there is no such."""
+        if name is None and len(self.operations) == 1:
+            return next(iter(self.operations.values()))
+        return self.operations.get(name)
 
 
 class Documents:
@@ -105,7 +86,7 @@ class Documents:
         Introspection is not for trusting. Raises `Refused`.
         """
         checked = self._trusted_texts.get(text) or self._check(text, introspection=False, hide_suggestions=False)
-        if any(price.for_(None) > DEAREST_FOR_ADMINISTRATORS for price in checked.prices.values()):
+        if any(it.price.for_(None) > DEAREST_FOR_ADMINISTRATORS for it in checked.operations.values()):
             raise Refused(coded("QUERY_TOO_COMPLEX", f"It costs more than {DEAREST_FOR_ADMINISTRATORS:,}."))
         self._trusted_texts[text] = checked
         self._trusted |= dict.fromkeys({sha256(text), id_ or sha256(text)}, checked)
@@ -155,7 +136,10 @@ class Documents:
         )
         if errors:
             raise Refused(*(coded("GRAPHQL_VALIDATION_FAILED", error.message, error) for error in errors))
-        return Checked(document, prices_of(document, schema._schema), self.engine)
+        prices = prices_of(document, schema._schema)
+        nodes = (node for node in document.definitions if isinstance(node, OperationDefinitionNode))
+        operations = [Operation(document, node, prices[name_of(node)], self.engine) for node in nodes]
+        return Checked(document, {it.name: it for it in operations})
 
 
 def sha256(text: str) -> str:

@@ -1,33 +1,25 @@
 """A request from text to answer: parse, validate, execute, and errors as clients see them."""
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from graphql import (
-    DocumentNode,
-    GraphQLError,
-    OperationDefinitionNode,
-    OperationType,
-    execute,
-    get_operation_ast,
-)
+from graphql import GraphQLError, execute
 
 from domain.errors import TooOften
 from domain.rate_limiting import REFUSED
 from graph.context import Context
 from graph.cost import DEAREST, DEAREST_FOR_ADMINISTRATORS
-from graph.documents import Checked, Documents, Refused, coded
+from graph.documents import Documents, Refused, coded
 from graph.engine import NotSpoken
 from graph.faults import formatted
+from graph.operations import Operation
+from graph.patience import TIMEOUT, Patience
 from graph.schema import schema
 
 log = structlog.get_logger()
-
-TIMEOUT = 10  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,72 +67,68 @@ class Answer:
 async def answer(documents: Documents, context: Context, request: Request) -> Answer:
     """Never raises over what was asked."""
     try:
-        checked, operation, cost, limit = await _admitted(documents, context, request)
+        operation, cost, limit = await _admitted(documents, context, request)
     except Refused as refused:
         return Answer(None, [formatted(error, context.request_id) for error in refused.errors], executed=False)
     told = {"cost": {"requested": cost, "limit": limit}} if request.tell_cost else {}
-    name = operation.name.value if operation.name else None
+    name = operation.name
+    patience = Patience(context.departure if operation.is_query else None)
     try:
-        async with asyncio.timeout(TIMEOUT) as deadline:
-            if operation.operation is OperationType.QUERY:
-                context.query_deadline = deadline
-            data, told_errors = await _execute(documents, context, checked, operation, request)
+        async with patience:
+            data, told_errors = await _execute(documents, context, operation, request)
     except TimeoutError:
         context.cancel()
-        log.warning("client gone" if context.is_abandoned else "timeout", operation=name)
+        log.warning("client gone" if patience.is_abandoned else "timeout", operation=name)
         late = coded("TIMEOUT", f"The answer took longer than {TIMEOUT} seconds. Ask for less, or try again.")
         return Answer(None, [formatted(late, context.request_id)], operation=name, extensions=told)
+    if not told_errors:
+        fresh_for = operation.fresh_for if request.read_only else None
+        return Answer(data, [], data is not None, operation=name, extensions=told, fresh_for=fresh_for)
     errors = [formatted(error, context.request_id) for error in told_errors]
     executed = data is not None or any("path" in error for error in errors)
-    fresh_for = checked.fresh_for(operation) if request.read_only and not errors else None
-    return Answer(data, errors, executed, operation=name, extensions=told, fresh_for=fresh_for)
+    return Answer(data, errors, executed, operation=name, extensions=told)
 
 
-async def _admitted(
-    documents: Documents, context: Context, request: Request
-) -> tuple[Checked, OperationDefinitionNode, int, int]:
-    """The document, what is to be executed of it, what that costs and what it may cost; paid for."""
+async def _admitted(documents: Documents, context: Context, request: Request) -> tuple[Operation, int, int]:
+    """What is to be executed, what that costs and what it may cost; paid for."""
     limiter, caller = context.shop.rate_limiter, context.caller
     try:
         limiter.check(caller)
         try:
-            checked = _document(documents, request)
-            operation = _operation(checked.document, request)
-            name = operation.name.value if operation.name else None
-            cost, limit = await _affordable(context, checked.prices[name].for_(request.variables))
+            operation = _operation(documents, request)
+            cost, limit = operation.price.for_(request.variables), DEAREST
+            if cost > limit:
+                limit = await _higher_limit(context, cost)
         except Refused:
             await limiter.spend(caller, REFUSED)
             raise
         await limiter.spend(caller, cost)
     except TooOften as error:
         raise Refused(GraphQLError("", original_error=error)) from error
-    return checked, operation, cost, limit
+    return operation, cost, limit
 
 
-async def _affordable(context: Context, cost: int) -> tuple[int, int]:
-    """The cost, and how much one document of this caller's may cost."""
-    limit = DEAREST
-    if cost > limit and await context.is_administrator():
-        limit = DEAREST_FOR_ADMINISTRATORS
+async def _higher_limit(context: Context, cost: int) -> int:
+    """How much one document of this caller's may cost."""
+    limit = DEAREST_FOR_ADMINISTRATORS if await context.is_administrator() else DEAREST
     if cost > limit:
         message = (
             f"The document costs {cost:,} and may cost {limit:,}. Ask for shorter lists, or for less of each item."
         )
         raise Refused(coded("QUERY_TOO_COMPLEX", message))
-    return cost, limit
+    return limit
 
 
 async def _execute(
-    documents: Documents, context: Context, checked: Checked, operation: OperationDefinitionNode, request: Request
+    documents: Documents, context: Context, operation: Operation, request: Request
 ) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
-    plan = checked.plan(operation)
-    if plan is not None:
+    if operation.plan is not None:
         with contextlib.suppress(NotSpoken):
-            outcome = await plan.run(context, request.variables)
+            outcome = await operation.plan.run(context, request.variables)
             return outcome.data, outcome.errors
     result = execute(
         schema._schema,
-        checked.document,
+        operation.document,
         context_value=context,
         variable_values=request.variables,
         operation_name=request.operation_name,
@@ -150,17 +138,12 @@ async def _execute(
     return result.data, result.errors or []
 
 
-def _document(documents: Documents, request: Request) -> Checked:
-    if request.query is None:
-        return documents.trusted(request.document_id or "")
-    return documents.get(request.query)
-
-
-def _operation(document: DocumentNode, request: Request) -> OperationDefinitionNode:
-    operation = get_operation_ast(document, request.operation_name)
+def _operation(documents: Documents, request: Request) -> Operation:
+    checked = documents.trusted(request.document_id or "") if request.query is None else documents.get(request.query)
+    operation = checked.operation(request.operation_name)
     if operation is None:
         asked = f"no operation {request.operation_name!r}" if request.operation_name else "several operations: name one"
         raise Refused(coded("BAD_USER_INPUT", f"The document has {asked}."))
-    if request.read_only and operation.operation is not OperationType.QUERY:
+    if request.read_only and not operation.is_query:
         raise Refused(coded("BAD_REQUEST", "Send mutations by POST."))
     return operation

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from domain.passwords import Passwords
@@ -58,16 +59,33 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     if settings.playground:
         routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))
     middleware = [
-        Middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxies),
+        *_behind(settings.trusted_proxies),
         Middleware(SecurityHeaders, https=shop.policy.public_url.startswith("https://")),
         Middleware(RequestLog),
         *_cross_origin(settings.cors_origins),
+        Middleware(Straight, path=ENDPOINT, to=endpoint),
     ]
     app = Starlette(routes=routes, middleware=middleware, exception_handlers={Exception: _fault}, lifespan=_lifespan)
     app.state.shop = shop
     app.state.readiness = readiness
     app.state.settings = settings
     return app
+
+
+class Straight:
+    """Takes what is asked at a path to its application, past the routes, each of which would be looked at."""
+
+    def __init__(self, app: ASGIApp, *, path: str, to: ASGIApp) -> None:
+        self._app, self._path, self._to = app, path, to
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        straight = scope["type"] == "http" and scope["path"] == self._path and not scope.get("root_path")
+        await (self._to if straight else self._app)(scope, receive, send)
+
+
+def _behind(proxies: list[str]) -> list[Middleware]:
+    """Callers have the addresses that these proxies tell."""
+    return [Middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)] if proxies else []
 
 
 def _cross_origin(origins: list[str]) -> list[Middleware]:

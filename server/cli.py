@@ -50,7 +50,7 @@ def serve(
     """Open the shop: serve GraphQL, with an embedded PostgreSQL unless DATABASE_URL is set."""
     import uvicorn
 
-    from graph.execution import TIMEOUT
+    from graph.patience import TIMEOUT
     from server.trusted import documents_of
     from server.workers import Workers
 

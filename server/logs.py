@@ -1,13 +1,16 @@
 """Structured logs: one line a request, with its id. Never a token, a password or what was asked for."""
 
+import json
 import logging
 import re
 import secrets
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, TextIO
 
+import orjson
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.processors import ExceptionRenderer
@@ -23,15 +26,22 @@ def configure_logs(level: str, *, as_json: bool) -> None:
         structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
     ]
     last: list[Any] = (
-        [ExceptionRenderer(_as_text), structlog.processors.JSONRenderer()]
+        [ExceptionRenderer(_as_text), structlog.processors.JSONRenderer(_json)]
         if as_json
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write)]
     )
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+
+
+def _json(event: dict[str, Any], default: Callable[[Any], Any]) -> str:
+    try:
+        return orjson.dumps(event, default).decode()
+    except orjson.JSONEncodeError:  # half a character, say, in what a traceback tells
+        return json.dumps(event, default=default)
 
 
 ROW = re.compile(r"^DETAIL: .*$", re.MULTILINE)
@@ -69,15 +79,16 @@ class RequestLog:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, tell)
-            finally:
-                log.info(
-                    "request",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status,
-                    milliseconds=round((time.perf_counter() - started) * 1000, 1),
-                    **{name: state[name] for name in ("operation", "codes") if state.get(name)},
-                )
+        before = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, tell)
+        finally:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                **{name: state[name] for name in ("operation", "codes") if state.get(name)},
+            )
+            structlog.contextvars.reset_contextvars(**before)

@@ -58,7 +58,7 @@ def documents(
                 _complain(f"{path}:{place}" if place else f"{path}", message)
             continue
         listed[sha256(text)] = text
-        if any(price.for_(None) > DEAREST for price in document.prices.values()):
+        if any(it.price.for_(None) > DEAREST for it in document.operations.values()):
             _complain(f"{path}", f"It costs more than {DEAREST:,}: only administrators may ask it.")
     if wrong or not paths:
         reason = f"{wrong} of {len(paths)} documents do not fit" if wrong else f"{folder} has no documents"

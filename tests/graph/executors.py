@@ -29,7 +29,7 @@ DEAREST = 1_500
 def fits(text: str) -> bool:
     """Whether the document would be executed, unless its variables forbid it."""
     try:
-        return all(price.for_({}) <= DEAREST for price in CORE.get(text).prices.values())
+        return all(it.price.for_({}) <= DEAREST for it in CORE.get(text).operations.values())
     except Refused:
         return False
 

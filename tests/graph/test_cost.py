@@ -42,8 +42,8 @@ ASKING_FOR_THE_COST = {"extensions": {"cost": True}}
 
 
 def price(document: str, **variables: Any) -> int:
-    prices = Documents(introspection=True).get(document).prices
-    return next(iter(prices.values())).for_(variables)
+    operations = Documents(introspection=True).get(document).operations
+    return next(iter(operations.values())).price.for_(variables)
 
 
 @pytest.mark.parametrize(("document", "cost"), PRICES.items(), ids=range(len(PRICES)))

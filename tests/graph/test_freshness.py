@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from graphql import GraphQLObjectType, OperationDefinitionNode
+from graphql import GraphQLObjectType
 
 from graph.documents import Documents
 from graph.fields import field, query
@@ -67,11 +67,9 @@ def declared(type_: GraphQLObjectType) -> dict[str, int | None]:
 
 
 def fresh_for(document: str, name: str | None = None) -> int | None:
-    checked = Documents(introspection=True).get(document)
-    operations = [it for it in checked.document.definitions if isinstance(it, OperationDefinitionNode)]
-    [operation] = [it for it in operations if name is None or (it.name and it.name.value == name)]
-    assert checked.fresh_for(operation) == checked.fresh_for(operation)
-    return checked.fresh_for(operation)
+    operation = Documents(introspection=True).get(document).operation(name)
+    assert operation is not None
+    return operation.fresh_for
 
 
 # ── What is declared ──────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ import pytest
 
 from domain import orders
 from domain.shop import Shop
-from graph import execution
+from graph import patience
 from persistence import database
 from persistence.catalog import set_book
 from persistence.faults import Unavailable
@@ -52,7 +52,7 @@ async def runs_late(
     async with lock:
         asked = asyncio.create_task(asking)
         await until_waiting(postgres, 1)
-        let_pass(execution.TIMEOUT)
+        let_pass(patience.TIMEOUT)
         async with asyncio.timeout(20):
             reply = await asked
             while await postgres.fetchval(WAITING):
@@ -143,7 +143,7 @@ async def test_a_purchase_that_waits_for_its_books_is_none(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "code"), [(orders.ANSWER_WAIT, "SERVICE_UNAVAILABLE"), (execution.TIMEOUT, "TIMEOUT")]
+    ("seconds", "code"), [(orders.ANSWER_WAIT, "SERVICE_UNAVAILABLE"), (patience.TIMEOUT, "TIMEOUT")]
 )
 async def test_a_purchase_that_is_being_paid_is_made(
     visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str, seconds: float, code: str
@@ -199,7 +199,7 @@ async def test_a_statement_waits_for_so_long_and_no_longer(
 async def test_a_transaction_that_has_been_forgotten_lets_go(
     visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution, "TIMEOUT", 100_000)
+    monkeypatch.setattr(patience, "TIMEOUT", 100_000)
     book, admin = await add_book(shop, stock=1), visitor.signed_in((await add_administrator(shop)).token)
 
     async def forgets() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from domain.shop import Shop
 from persistence.catalog import Book
-from server.http import BODY_TIMEOUT, LARGEST_BODY
+from server.questions import BODY_TIMEOUT, LARGEST_BODY
 from server.settings import Settings
 from tests.client import Visitor
 from tests.clock import let_pass

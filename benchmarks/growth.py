@@ -29,7 +29,6 @@ from benchmarks.workloads import BOOK, CATALOGUE, PAGE, SEARCH, Question, Variab
 from graph.ids import global_id
 from graph.listing import _kind
 from persistence.listing import BookList
-from persistence.pages import Position
 
 SIZES = (1_000, 100_000)
 COMMON_WORD, RARE_WORD = "search for a common word", "search for a rare word"
@@ -53,7 +52,7 @@ def questions_of(url: str) -> list[Workload]:
 async def _questions_of(url: str) -> list[Workload]:
     connection = await asyncpg.connect(url, timeout=10)
     newest = _kind(BookList())
-    deep = [newest.cursor(Position(*row)) for row in await connection.fetch(DEEP)]
+    deep = [newest.cursor(*row) for row in await connection.fetch(DEEP)]
     common = [str(row["word"]) for row in await connection.fetch(COMMON)]
     rare = [str(row["word"]) for row in await connection.fetch(RARE)]
     parts = [str(row["part"]) for row in await connection.fetch(PARTS)]

@@ -99,7 +99,7 @@ class Book(Node):
     @loaded(RATING, reads=("average", "count"), fresh_for=SECOND)
     def average_rating(rating: BookRating | None) -> float | None:
         """The mean of its ratings, to one decimal. `null` while there are none."""
-        return float(rating.average) if rating and rating.count else None
+        return rating.average if rating and rating.count else None
 
     @loaded(RATING, reads=("count",), fresh_for=SECOND)
     def review_count(rating: BookRating | None) -> int:

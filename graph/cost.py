@@ -5,7 +5,7 @@ or `ids` say, or as its field declares.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from graphql import (
@@ -39,6 +39,8 @@ MUTATION = 10
 SEARCH = 5
 COUNT = 5
 USUAL_LENGTH = 10
+MOST_KNOWN = 100
+"""Prices of an operation, for sizes that it was asked with."""
 SIZES = ("first", "last", "ids")
 """Arguments that say how long a list is."""
 
@@ -78,16 +80,37 @@ class Cost:
     def of(self, variables: Variables) -> int:
         return self.constant + sum(size.of(variables) * item.of(variables) for size, item in self.lists)
 
+    @property
+    def depends_on(self) -> set[str]:
+        """The names of variables."""
+        own = {it.name.value for size, _ in self.lists for it in size.given if isinstance(it, VariableNode)}
+        return own.union(*(item.depends_on for _, item in self.lists))
 
-@dataclass(frozen=True, slots=True)
+
 class Price:
     """What an operation costs. `defaults` are those of its variables."""
 
-    cost: Cost
-    defaults: Variables = field(default_factory=dict)
+    __slots__ = ("_cost", "_defaults", "_known")
+
+    def __init__(self, cost: Cost, defaults: Variables) -> None:
+        self._cost = cost
+        self._defaults = dict.fromkeys(cost.depends_on) | {
+            name: value for name, value in defaults.items() if name in cost.depends_on
+        }
+        self._known: dict[tuple[Any, ...], int] = {}
 
     def for_(self, variables: Variables | None) -> int:
-        return self.cost.of({**self.defaults, **(variables or {})})
+        told = variables or {}
+        sizes = {name: told.get(name, default) for name, default in self._defaults.items()}
+        try:
+            known = self._known.get(values := tuple(sizes.values()))
+        except TypeError:  # a list, that is as long as it is
+            return self._cost.of(sizes)
+        if known is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            known = self._known[values] = self._cost.of(sizes)
+        return known
 
 
 def prices_of(document: DocumentNode, schema: GraphQLSchema) -> dict[str | None, Price]:

@@ -48,7 +48,7 @@ def field(
 
     def declare(resolver: Resolver) -> Any:
         metadata = {"length": length, "fresh_for": fresh_for, READS: None if reads is None else frozenset(reads)}
-        return _field(resolver, graphql_type, [gate] if gate else [], gate, name, metadata)
+        return _field(resolver, graphql_type, gate.keepers if gate else [], gate, name, metadata)
 
     return declare
 
@@ -57,7 +57,7 @@ def query(
     gate: Gate, graphql_type: Any = None, *, fresh_for: int | None = None
 ) -> Callable[[Resolver], StrawberryField]:
     """A field of `Query`."""
-    return lambda resolver: _field(resolver, graphql_type, [gate], gate, metadata={"fresh_for": fresh_for})
+    return lambda resolver: _field(resolver, graphql_type, gate.keepers, gate, metadata={"fresh_for": fresh_for})
 
 
 def mutation(gate: Gate, *, name: str | None = None, alone: bool = False) -> Callable[[Resolver], StrawberryField]:
@@ -65,7 +65,7 @@ def mutation(gate: Gate, *, name: str | None = None, alone: bool = False) -> Cal
 
     One that must be `alone` may have no other mutation beside it in a document.
     """
-    return lambda resolver: _field(resolver, None, [Fresh(), gate, Refusals()], gate, name, {"alone": alone})
+    return lambda resolver: _field(resolver, None, [Fresh(), *gate.keepers, Refusals()], gate, name, {"alone": alone})
 
 
 def _field(

@@ -29,10 +29,21 @@ class RequiresAuth:
     role: UserRole = strawberry.directive_field(name="role", default=strawberry.UNSET)
 
 
-class Gate(FieldExtension):
-    """Asked before the resolver. `printed` are the arguments of `@requiresAuth`, or `None` where it is not needed."""
+class Gate:
+    """Who is let in: everybody. `printed` are the arguments of `@requiresAuth`, or `None` where it is not needed."""
 
-    printed: dict[str, Any] | None
+    printed: dict[str, Any] | None = None
+
+    @property
+    def keepers(self) -> list[FieldExtension]:
+        """Those that are asked before the resolver."""
+        return []
+
+
+class _Closed(Gate, FieldExtension):
+    @property
+    def keepers(self) -> list[FieldExtension]:
+        return [self]
 
     async def admit(self, info: strawberry.Info) -> None:
         """Raises what the caller is told instead of an answer."""
@@ -44,21 +55,14 @@ class Gate(FieldExtension):
         return await answer if hasattr(answer, "__await__") else answer
 
 
-class _Public(Gate):
-    printed = None
-
-    async def admit(self, _: strawberry.Info) -> None:
-        return None
-
-
-class _SignedIn(Gate):
+class _SignedIn(_Closed):
     printed: dict[str, Any] | None = {}  # noqa: RUF012  # read only
 
     async def admit(self, info: strawberry.Info) -> None:
         await info.context.signed_in()
 
 
-class _Administrator(Gate):
+class _Administrator(_Closed):
     printed: dict[str, Any] | None = {"role": UserRole.ADMIN}  # noqa: RUF012  # read only
 
     async def admit(self, info: strawberry.Info) -> None:
@@ -67,6 +71,6 @@ class _Administrator(Gate):
             raise Forbidden
 
 
-public = _Public()
+public = Gate()
 signed_in = _SignedIn()
 administrator = _Administrator()

@@ -62,8 +62,8 @@ class ListKind:
         """Keeps the cursors of one list out of another."""
         return _fingerprint(self.name)
 
-    def cursor(self, position: Position) -> str:
-        told = orjson.dumps([self.fingerprint, _told(position.key), position.id.hex])
+    def cursor(self, key: Any, id_: uuid.UUID) -> str:
+        told = orjson.dumps([self.fingerprint, _told(key), id_.hex])
         return urlsafe_b64encode(told).rstrip(b"=").decode()
 
     def position(self, cursor: str) -> Position:
@@ -171,13 +171,14 @@ class Connection(Generic[T]):
 
     def _cursor_at(self, index: int) -> str | None:
         items = self.slice.items
-        return self.kind.cursor(items[index][0]) if items else None
+        return self.kind.cursor(*items[index][:2]) if items else None
 
 
 class Counting:
     """How many items whole lists have."""
 
     reads = frozenset({"count", "counted_as"})
+    carried: str | None = None
 
     async def load(self, lists: Sequence[Connection[Any]], context: "Context") -> Sequence[Any]:
         return await asyncio.gather(*(self._count(it, context) for it in lists))
@@ -227,12 +228,12 @@ def connection_type(
         @field(list[edge], fresh_for=fresh_for)  # type: ignore[valid-type]  # made at run time
         def edges(self: Connection[Any]) -> list[Edge[Any]]:
             """The items with their cursors."""
-            return [Edge(self.kind.cursor(position), row) for position, row in self.slice.items]
+            return [Edge(self.kind.cursor(key, id_), row) for key, id_, row in self.slice.items]
 
         @field(list[item_type], fresh_for=fresh_for)
         def nodes(self: Connection[Any]) -> list[Any]:
             """The items alone."""
-            return [row for _, row in self.slice.items]
+            return [row for _, _, row in self.slice.items]
 
         @field(PageInfo, fresh_for=fresh_for)
         def page_info(self: Connection[Any]) -> Connection[Any]:

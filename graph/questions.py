@@ -1,6 +1,5 @@
 """Fields that are loaded: for all rows of a list at once."""
 
-import contextlib
 from collections.abc import Callable, Collection, Hashable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -29,7 +28,7 @@ class Question(Generic[K, V]):
         self.reads = frozenset({key})
         self._loader = loader
         self._key = attrgetter(key)
-        self._carried = attrgetter(carried) if carried else None
+        self.carried = carried
 
     async def load(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None]:
         keys = list(map(self._key, rows))
@@ -41,9 +40,6 @@ class Question(Generic[K, V]):
         return [None if key is None else found[key] for key in keys]
 
     def at_hand(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None] | None:
-        if self._carried:
-            with contextlib.suppress(AttributeError):
-                return list(map(self._carried, rows))
         return self._loader(context.loaders).at_hand(map(self._key, rows))
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import func, literal_column, select
 from persistence.catalog import AUTHOR, Author
 from persistence.database import Reading
 from persistence.models import Author as authors
-from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
+from persistence.pages import COUNT_LIMIT, Item, Page, PageShape, Slice, Sort, keyed, paged, take
 from persistence.query import Query
 from persistence.relevance import matching
 
@@ -15,7 +15,7 @@ _BY_NAME = Sort(authors.sort_name.expression, descending=False)
 
 
 @lru_cache(maxsize=100)
-def _authors_query(page: PageShape, search: bool) -> Query[tuple[Position, Author]]:
+def _authors_query(page: PageShape, search: bool) -> Query[Item[Author]]:
     statement = select(_BY_NAME.key, authors.id, *AUTHOR)
     if search:
         statement = statement.where(authors.search.bool_op("@@")(matching()))

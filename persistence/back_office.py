@@ -13,7 +13,7 @@ from persistence import models
 from persistence.accounts import USER, User
 from persistence.database import Reading
 from persistence.orders import ORDER, Order
-from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
+from persistence.pages import COUNT_LIMIT, Item, Page, PageShape, Slice, Sort, keyed, paged, take
 from persistence.query import Query
 
 
@@ -68,7 +68,7 @@ def _of_users(shape: UserShape) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=100)
-def _users_query(shape: UserShape, page: PageShape) -> Query[tuple[Position, User]]:
+def _users_query(shape: UserShape, page: PageShape) -> Query[Item[User]]:
     statement = select(_NEWEST_USER.key, _user.id, *USER).where(*_of_users(shape))
     return Query(
         paged(statement, _NEWEST_USER, _user.id.expression, page), keyed(User), skewed=shape.search or page.skewed
@@ -146,7 +146,7 @@ def _of_orders(shape: OrderShape) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=200)
-def _orders_query(shape: OrderShape, page: PageShape) -> Query[tuple[Position, Order]]:
+def _orders_query(shape: OrderShape, page: PageShape) -> Query[Item[Order]]:
     statement = select(_LATEST_ORDER.key, _order.id, *ORDER).where(*_of_orders(shape))
     return Query(
         paged(statement, _LATEST_ORDER, _order.id.expression, page), keyed(Order), skewed=shape.email or page.skewed

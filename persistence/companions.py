@@ -12,9 +12,10 @@ from sqlalchemy.sql.selectable import LateralFromClause, Subquery
 from persistence import models
 from persistence.catalog import Author, Book, Genre
 from persistence.database import Reading
-from persistence.parts import Names, columns_of, only, without_id
+from persistence.parts import Names, columns_of, without_id
 from persistence.query import FENCE, Query
-from persistence.reviews import BookRating
+from persistence.reviews import BookRating, rating_columns
+from persistence.unpacking import Part, unpacking
 
 
 class Columns(NamedTuple):
@@ -43,7 +44,6 @@ class Columns(NamedTuple):
 
 
 WHOLE = Columns()
-Values = tuple[Any, ...]
 
 
 class Accompanied(Book):
@@ -75,8 +75,7 @@ def _genre(page: Subquery, names: Names) -> LateralFromClause:
 
 
 def _rating(page: Subquery, names: Names) -> LateralFromClause:
-    columns = columns_of(models.BookRating, names)
-    return select(*columns).where(models.BookRating.book_id == page.c.id).offset(FENCE).lateral("stars")
+    return select(*rating_columns(names)).where(models.BookRating.book_id == page.c.id).offset(FENCE).lateral("stars")
 
 
 def read(columns: Columns) -> list[Any]:
@@ -98,28 +97,15 @@ def accompanied(statement: Select[Any], columns: Columns) -> Select[Any]:
     return whole
 
 
-def unpacking(columns: Columns) -> Callable[[Values, int], Accompanied]:
-    """Makes rows of the values of a statement's columns, from the id on, which stands at the index given."""
-    make = only(Accompanied, ("id", *columns.own))
-    author = only(Author, columns.authors) if columns.authors else None
-    genre = only(Genre, columns.genre) if columns.genre else None
-    rating = only(BookRating, columns.rating) if columns.rating else None
-    width, authors, genres = len(columns.own) + 1, len(columns.authors or ()), len(columns.genre or ())
-
-    def unpack(values: Values, start: int) -> Accompanied:
-        end = start + width
-        book = make(*values[start:end])
-        if author:
-            start, end = end, end + authors
-            book.authors = list(map(author, *values[start:end])) if values[start] else []
-        if genre:
-            start, end = end, end + genres
-            book.genre = genre(*values[start:end]) if values[start] else None
-        if rating:
-            book.rating = rating(*values[end:]) if values[end] is not None else None
-        return book
-
-    return unpack
+def accompanied_rows(columns: Columns, *, keyed: bool = False) -> Callable[..., Any]:
+    """Makes `Accompanied` books of what a statement selects."""
+    parts = (
+        ("authors", Author, columns.authors, True),
+        ("genre", Genre, columns.genre, False),
+        ("rating", BookRating, columns.rating, False),
+    )
+    along = [Part(attribute, row, names, many) for attribute, row, names, many in parts if names]
+    return unpacking(Accompanied, ("id", *columns.own), along, keyed=keyed)
 
 
 class BookKey(StrEnum):
@@ -134,8 +120,7 @@ class BookKey(StrEnum):
 def _book_query(key: BookKey, columns: Columns) -> Query[Accompanied]:
     column = getattr(models.Book, key)
     found: Select[Any] = select(models.Book.id, *read(columns)).where(column == bindparam("value", type_=column.type))
-    unpack = unpacking(columns)
-    return Query(accompanied(found, columns), lambda *values: unpack(values, 0))
+    return Query(accompanied(found, columns), accompanied_rows(columns))
 
 
 async def find_accompanied(reading: Reading, key: BookKey, value: Any, columns: Columns) -> Accompanied | None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from persistence.companions import WHOLE, Accompanied, Columns, accompanied, read, unpacking
+from persistence.companions import WHOLE, Accompanied, Columns, accompanied, accompanied_rows, read
 from persistence.database import Reading
 from persistence.models import Book as books
 from persistence.models import BookAuthor as book_authors
@@ -37,9 +37,9 @@ from persistence.models import Genre as genres
 from persistence.models import Prebooking as prebookings
 from persistence.pages import (
     COUNT_LIMIT,
+    Item,
     Page,
     PageShape,
-    Position,
     Slice,
     Sort,
     ordered,
@@ -270,9 +270,7 @@ def conditions(shape: ListShape) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=1000)
-def _page_query(
-    shape: ListShape, page: PageShape, columns: Columns, *, whole: bool = True
-) -> Query[tuple[Position, Accompanied]]:
+def _page_query(shape: ListShape, page: PageShape, columns: Columns, *, whole: bool = True) -> Query[Item[Accompanied]]:
     """Of what is ranked, the `whole` list or the ranked part of it."""
     sort = BY_RANK if shape.ranked else SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
     if shape.ranked:
@@ -283,10 +281,9 @@ def _page_query(
     if statement is not inner:
         key, id_, *_ = statement.selected_columns
         statement = statement.order_by(*ordered(key, id_, sort, page))
-    unpack = unpacking(columns)
     return Query(
         statement,
-        lambda *values: (Position(values[0], values[1]), unpack(values, 1)),
+        accompanied_rows(columns, keyed=True),
         skewed=shape.ranked or shape.skewed or page.skewed,
     )
 

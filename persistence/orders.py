@@ -29,9 +29,9 @@ from persistence import models
 from persistence.database import Reading, Transaction
 from persistence.pages import (
     COUNT_LIMIT,
+    Item,
     Page,
     PageShape,
-    Position,
     Slice,
     Sort,
     keyed,
@@ -171,7 +171,7 @@ def _of_customer(statement: Select[Any], by_status: bool) -> Select[Any]:
 
 
 @lru_cache(maxsize=100)
-def _page_query(page: PageShape, by_status: bool) -> Query[tuple[Position, Order]]:
+def _page_query(page: PageShape, by_status: bool) -> Query[Item[Order]]:
     statement = _of_customer(select(_LATEST.key, _order.id, *ORDER), by_status)
     return Query(paged(statement, _LATEST, _order.id.expression, page), keyed(Order), skewed=page.skewed)
 

@@ -19,6 +19,10 @@ COUNT_LIMIT = 10_000
 """A narrowed list is counted up to here."""
 
 
+Item = tuple[Any, uuid.UUID, T_co]
+"""What stands in a list: the value it is sorted by, its id, and what it is."""
+
+
 class Position(NamedTuple):
     """Where an item stands: the value it is sorted by, then its id."""
 
@@ -83,9 +87,9 @@ class Sort(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Slice(Generic[T_co]):
-    """A page that was taken: each item with its place in the list."""
+    """A page that was taken."""
 
-    items: Sequence[tuple[Position, T_co]]
+    items: Sequence[Item[T_co]]
     has_next: bool
     has_previous: bool
 
@@ -128,12 +132,12 @@ def ordered(
     return key.desc(), id_column.desc()
 
 
-def keyed(row: Callable[..., T]) -> Callable[..., tuple[Position, T]]:
-    """For rows whose first two columns are the sort key and the id, and whose others make the item."""
-    return lambda key, id_, *columns: (Position(key, id_), row(*columns))
+def keyed(row: Callable[..., T]) -> Callable[..., Item[T]]:
+    """For rows whose first two columns are the sort key and the id, and whose others make what stands there."""
+    return lambda key, id_, *columns: (key, id_, row(*columns))
 
 
-async def take(reading: Reading, query: Query[tuple[Position, T]], page: Page, **parameters: Any) -> Slice[T]:
+async def take(reading: Reading, query: Query[Item[T]], page: Page, **parameters: Any) -> Slice[T]:
     items = await reading.all(query, **page.parameters, **parameters)
     more = len(items) > page.size
     items = items[: page.size]

@@ -1,10 +1,8 @@
 """Rows of which only some columns are read."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import make_dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
 Names = tuple[str, ...]
 
 
@@ -22,9 +20,3 @@ def columns_of(model: Any, names: Sequence[str]) -> list[Any]:
     """Of a table. A row's `id` is the table's primary key, whatever it is called there."""
     [key] = model.__table__.primary_key if "id" in names else [None]
     return [key if name == "id" else getattr(model, name) for name in names]
-
-
-def only(row: type[T], names: Sequence[str]) -> type[T]:
-    """A class of rows that have these columns alone, and are made of them: the other attributes are not there."""
-    made = make_dataclass(row.__name__, names)
-    return type(row.__name__, (row,), {"__slots__": (), "__init__": vars(made)["__init__"]})

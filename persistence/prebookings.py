@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
 from persistence.database import Reading, Transaction
-from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
+from persistence.pages import COUNT_LIMIT, Item, Page, PageShape, Slice, Sort, keyed, paged, take
 from persistence.pairs import PAIRS, Pair, paired, parameters
 from persistence.query import Command, Query
 
@@ -87,7 +87,7 @@ def _of_user(statement: Select[Any], by_status: bool) -> Select[Any]:
 
 
 @lru_cache(maxsize=100)
-def _page_query(page: PageShape, by_status: bool) -> Query[tuple[Position, Prebooking]]:
+def _page_query(page: PageShape, by_status: bool) -> Query[Item[Prebooking]]:
     statement = _of_user(select(_LATEST.key, _prebooking.id, *PREBOOKING), by_status)
     return Query(paged(statement, _LATEST, _prebooking.id.expression, page), keyed(Prebooking), skewed=page.skewed)
 

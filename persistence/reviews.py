@@ -1,9 +1,8 @@
 """Reviews, and each book's ratings that they add up to."""
 
 import datetime as dt
-import decimal
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -11,11 +10,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    Double,
     Integer,
     Select,
     Uuid,
     any_,
     bindparam,
+    cast,
     column,
     func,
     select,
@@ -29,10 +30,11 @@ from persistence import models
 from persistence.accounts import User
 from persistence.database import Reading, Transaction
 from persistence.orders import STANDS
-from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, ordered, paged, take
+from persistence.pages import COUNT_LIMIT, Item, Page, PageShape, Slice, Sort, ordered, paged, take
 from persistence.pairs import PAIRS, Pair, paired, parameters
-from persistence.parts import Names, columns_of, only, without_id
+from persistence.parts import Names, columns_of, without_id
 from persistence.query import FENCE, Command, Query
+from persistence.unpacking import Part, unpacking
 
 
 class ReviewSort(StrEnum):
@@ -85,7 +87,7 @@ class BookRating:
     four: int
     five: int
     count: int
-    average: decimal.Decimal
+    average: float
 
 
 WHOLE = ReviewColumns()
@@ -93,7 +95,13 @@ WHOLE = ReviewColumns()
 _review = models.Review
 REVIEW = tuple(getattr(_review, name) for name in Review.__slots__)
 _rating = models.BookRating
-RATING = (_rating.book_id, *(getattr(_rating, name) for name in BookRating.__slots__[1:]))
+
+
+def rating_columns(names: Names) -> list[Any]:
+    """Of ratings, with the average as what it is shown as."""
+    shown = {"average": cast(_rating.average, Double).label("average")}
+    return [shown.get(column.key, column) for column in columns_of(_rating, names)]
+
 
 _living = _review.deleted_at.is_(None)
 _id = bindparam("id", type_=Uuid())
@@ -119,7 +127,7 @@ _BOUGHT: Query[Pair] = Query(
     select(PAIRS.c.user_id, PAIRS.c.book_id).where(_purchases.exists()),
     lambda user_id, book_id: (user_id, book_id),
 )
-_RATINGS = Query(select(*RATING).where(_rating.book_id == any_(_ids)), BookRating)
+_RATINGS = Query(select(*rating_columns(BookRating.__slots__)).where(_rating.book_id == any_(_ids)), BookRating)
 
 
 # ── Reads ─────────────────────────────────────────────────────────────────────────────────
@@ -208,7 +216,7 @@ def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=500)
-def _page_query(shape: ListShape, page: PageShape, columns: ReviewColumns) -> Query[tuple[Position, Reviewed]]:
+def _page_query(shape: ListShape, page: PageShape, columns: ReviewColumns) -> Query[Item[Reviewed]]:
     sort = SORTS[shape.sort]
     inner = dict.fromkeys([*columns.own, *(["user_id"] if columns.user else [])])
     statement: Select[Any] = paged(
@@ -228,21 +236,8 @@ def _page_query(shape: ListShape, page: PageShape, columns: ReviewColumns) -> Qu
         order = ordered(reviews.c.sort_key, reviews.c.id, sort, page)
         told = (reviews.c.sort_key, reviews.c.id, *(reviews.c[name] for name in columns.own))
         statement = select(*told, *reader.c).join_from(reviews, reader, true()).order_by(*order)
-    return Query(statement, _unpacking(columns), skewed=page.skewed)
-
-
-def _unpacking(columns: ReviewColumns) -> Callable[..., tuple[Position, Reviewed]]:
-    make = only(Reviewed, ("id", *columns.own))
-    user = only(User, columns.user) if columns.user else None
-    end = len(columns.own)
-
-    def unpack(key: Any, id_: uuid.UUID, *values: Any) -> tuple[Position, Reviewed]:
-        review = make(id_, *values[:end])
-        if user:
-            review.user = user(*values[end:])
-        return Position(key, id_), review
-
-    return unpack
+    along = [Part("user", User, columns.user)] if columns.user else []
+    return Query(statement, unpacking(Reviewed, ("id", *columns.own), along, keyed=True), skewed=page.skewed)
 
 
 @lru_cache(maxsize=100)

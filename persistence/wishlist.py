@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
 from persistence.database import Reading, Transaction
-from persistence.pages import COUNT_LIMIT, Page, PageShape, Position, Slice, Sort, keyed, paged, take
+from persistence.pages import COUNT_LIMIT, Item, Page, PageShape, Slice, Sort, keyed, paged, take
 from persistence.pairs import PAIRS, Pair, paired, parameters
 from persistence.query import Command, Query
 
@@ -39,7 +39,7 @@ _COUNT = Query(
 
 
 @lru_cache(maxsize=100)
-def _page_query(page: PageShape) -> Query[tuple[Position, WishlistItem]]:
+def _page_query(page: PageShape) -> Query[Item[WishlistItem]]:
     statement = select(_LATEST.key, _item.id, *ITEM).where(_item.user_id == _user_id)
     return Query(paged(statement, _LATEST, _item.id.expression, page), keyed(WishlistItem), skewed=page.skewed)
 

@@ -30,7 +30,7 @@ from server.caching import VARY, Caching
 from server.headers import EVERYWHERE, SecurityHeaders
 from server.health import Readiness, health
 from server.http import ENDPOINT, GraphQLEndpoint
-from server.logs import RequestLog, configure_logs
+from server.logs import RequestLog, configure_logs, request_line
 from server.oauth import OAuth
 from server.settings import Settings
 from server.trusted import documents_of
@@ -61,7 +61,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     middleware = [
         *_behind(settings.trusted_proxies),
         Middleware(SecurityHeaders, https=shop.policy.public_url.startswith("https://")),
-        Middleware(RequestLog),
+        Middleware(RequestLog, write=request_line(settings.log_level, as_json=settings.json_logs)),
         *_cross_origin(settings.cors_origins),
         Middleware(Straight, path=ENDPOINT, to=endpoint),
     ]

@@ -20,13 +20,14 @@ class SecurityHeaders:
         self._app = app
         headers = EVERYWHERE | ({"strict-transport-security": ONE_YEAR} if https else {})
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._names = frozenset(name for name, _ in self._headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = message["headers"]
-                names = {name for name, _ in own}
-                message["headers"] = [*own, *(header for header in self._headers if header[0] not in names)]
+                names = self._names.intersection(dict(own))
+                message["headers"] = own + [header for header in self._headers if header[0] not in names]
             await send(message)
 
         await self._app(scope, receive, with_headers)

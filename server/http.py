@@ -72,14 +72,14 @@ class GraphQLEndpoint:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
 
-        user_agent = headers.get(b"user-agent")
+        client, user_agent = request.scope.get("client"), headers.get(b"user-agent")
         return Context(
             self.shop,
             request.scope["state"]["request_id"],
             _bearer(headers.get(b"authorization")),
             user_agent.decode("latin-1") if user_agent is not None else None,
             cookies.received(request) if self.cookie_path else None,
-            network_of(request.client.host if request.client else ""),
+            network_of(client[0] if client else ""),
             departure,
         )
 

@@ -11,10 +11,11 @@ METADATA = "loaded"
 class Batch(Protocol):
     """What is loaded for many parents in one go, in their order; a failure stands as an exception.
 
-    `reads` are the attributes of a parent that it depends on.
+    `reads` are the attributes of a parent that it depends on; a parent that has the attribute `carried` has it loaded there.
     """
 
     reads: frozenset[str]
+    carried: str | None
 
     async def load(self, parents: Sequence[Any], context: Any) -> Sequence[Any]: ...
 

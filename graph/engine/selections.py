@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
@@ -63,8 +64,14 @@ class Field:
         self.shape: Shape = shape_of(self, definition.type, selections)
 
     @property
+    def carried(self) -> str | None:
+        """The attribute in which a parent may have what is loaded for it."""
+        return self.source.carried if isinstance(self.source, Batched) else None
+
+    @property
     def inline(self) -> bool:
-        return not self.source.deferred and self.shape.inline
+        """Whether it can be written out as plain Python, if parents carry what is loaded for them."""
+        return self.shape.inline and (not self.source.deferred or self.carried is not None)
 
     @cached_property
     def asked(self) -> Mapping[str, Asked] | None:
@@ -89,7 +96,12 @@ class Group:
 
     def at_hand(self, parents: Values, run: Run) -> Values | None:
         """What is loaded for the fields, where it is there already."""
-        return self._source.batch.at_hand(parents, run.context) if self._source else None
+        if self._source is None:
+            return None
+        if self._source.carried:
+            with contextlib.suppress(AttributeError):
+                return list(map(attrgetter(self._source.carried), parents))
+        return self._source.batch.at_hand(parents, run.context)
 
     def fill(self, fields: list[Field], loaded: Values, rows: list[Row], places: Places, run: Run, jobs: Jobs) -> None:
         for field in fields:
@@ -124,59 +136,73 @@ class Selection:
 
     def __init__(self, fields: list[Field], *, once: bool = False) -> None:
         self.fields = fields
-        self.plain = [field for field in fields if field.inline]
-        self.inline = len(self.plain) == len(fields)
+        self.inline = all(field.inline for field in fields)
+        self._plain = [field for field in fields if field.inline and not field.source.deferred]
         self._nested = [field for field in fields if not field.inline and not field.source.deferred]
         self._groups = _grouped([field for field in fields if field.source.deferred])
+        self._carried = [group for group in self._groups if all(field.inline for field in group.fields)]
+        self._carrying = [field.carried or "" for group in self._carried for field in group.fields]
         self._once = once
         self._seen = False
-        self._swift: dict[tuple[Group, ...], Swift] = {}
+        self._swift: dict[Any, Swift] = {}
 
     def complete(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[Row]:
         """A row for each parent. What has to be waited for joins the jobs, and is put into the rows later."""
         if not parents:
             return []
-        hand: Hand = {}
-        for group in self._groups:
-            if (loaded := group.at_hand(parents, run)) is not None:
-                hand[group] = loaded
-        rows = self._swiftly(parents, hand, run)
+        rows, hand = None, Hand()
+        done: Sequence[Group] = self._carried if self._are_carried(parents[0]) else ()
+        if done:
+            rows = self._swiftly(parents, hand, done, run)
+        if rows is None:
+            done = ()
+            hand = self._hand(parents, run)
+            rows = self._swiftly(parents, hand, done, run)
+        left = {group: [field for field in group.fields if not field.shape.inline] for group in hand}
         if rows is None:
             rows = self._carefully(parents, places, run, jobs)
             left = {group: group.fields for group in hand}
-        else:
-            left = {group: [field for field in group.fields if not field.shape.inline] for group in hand}
         for group, fields in left.items():
             group.fill(fields, hand[group], rows, places, run, jobs)
         for field in self._nested:
             field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
         for group in self._groups:
-            if group not in hand:
+            if group not in hand and group not in done:
                 jobs.append(group.fill_later(parents, rows, places, run))
         return rows
 
-    def _swiftly(self, parents: Values, hand: Hand, run: Run) -> list[Row] | None:
+    def _are_carried(self, parent: Any) -> bool:
+        return all(hasattr(parent, name) for name in self._carrying)
+
+    def _hand(self, parents: Values, run: Run) -> Hand:
+        found = ((group, group.at_hand(parents, run)) for group in self._groups)
+        return {group: loaded for group, loaded in found if loaded is not None}
+
+    def _swiftly(self, parents: Values, hand: Hand, carried: Sequence[Group], run: Run) -> list[Row] | None:
         """`None` where something is not as it should be: what and where, the careful way finds out."""
         if self._once or not self._seen:  # writing and compiling takes longer than answering once
             self._seen = True
             return None
-        with contextlib.suppress(Exception):
-            return self._swift_way(tuple(hand))(parents, run, *hand.values())
-        return None
+        try:
+            return self._swift_way(tuple(hand), carried)(parents, run, *hand.values())
+        except Exception:
+            return None
 
-    def _swift_way(self, groups: tuple[Group, ...]) -> Swift:
+    def _swift_way(self, groups: tuple[Group, ...], carried: Sequence[Group]) -> Swift:
         """Raises where there is none."""
-        swift = self._swift.get(groups)
+        known = groups, bool(carried)
+        swift = self._swift.get(known)
         if swift is None:
             if len(self._swift) >= MOST_SWIFT:
                 raise Deviation
-            self._swift[groups] = given_up  # for good, if Python refuses to compile so many blocks within one another
-            swift = self._swift[groups] = written(self, groups)
+            self._swift[known] = given_up  # for good, if Python refuses to compile so many blocks within one another
+            fields = self._plain + [field for group in carried for field in group.fields]
+            swift = self._swift[known] = written(self, fields, groups)
         return swift
 
     def _carefully(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[Row]:
         rows: list[Row] = [dict.fromkeys(field.key for field in self.fields) for _ in parents]
-        for field in self.plain:
+        for field in self._plain:
             field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
         return rows
 

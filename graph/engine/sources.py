@@ -106,6 +106,7 @@ class Batched:
 
     def __init__(self, loaded: Loaded) -> None:
         self.batch = loaded.batch
+        self.carried = loaded.batch.carried
         self.then = loaded.then
         self._reads, self._handed_on = loaded.reads, loaded.handed_on
 

@@ -4,7 +4,7 @@ It raises whatever it meets that is not as it should be; the careful way then fi
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLEnumType, Undefined
@@ -39,8 +39,8 @@ def given_up(*_: Any) -> list[dict[str, Any]]:
     raise Deviation
 
 
-def written(selection: "Selection", groups: Sequence["Group"]) -> Swift:
-    """The function takes what the groups have at hand after the parents and the run."""
+def written(selection: "Selection", fields: Sequence["Field"], groups: Sequence["Group"]) -> Swift:
+    """Of the selection it completes these fields, and those of the groups: what they have at hand it takes after the parents and the run."""
     hands = [f"hand{number}" for number in range(len(groups))]
     loaded = {
         field: f"loaded{number}" for number, group in enumerate(groups) for field in group.fields if field.shape.inline
@@ -52,7 +52,7 @@ def written(selection: "Selection", groups: Sequence["Group"]) -> Swift:
         f"for parent, {', '.join(each)} in zip(parents, {', '.join(hands)}):" if groups else "for parent in parents:"
     )
     writer.line(looped)
-    row = writer.selection(selection, "parent", 1)
+    row = writer.selection(selection, [*fields, *loaded], "parent", 1)
     writer.line(f"rows.append({row})", 1)
     writer.line("return rows")
     return writer.function()
@@ -76,13 +76,9 @@ class _Writer:
     def line(self, text: str, depth: int = 0) -> None:
         self._body.append("    " * (depth + 1) + text)
 
-    def selection(self, selection: "Selection", parent: str, depth: int) -> str:
-        """Writes what comes before, and tells the expression that is the row."""
-        told = {
-            field: self._field(field, parent, depth)
-            for field in selection.fields
-            if field.inline or field in self._loaded
-        }
+    def selection(self, selection: "Selection", fields: Collection["Field"], parent: str, depth: int) -> str:
+        """Writes how these fields are completed, and tells the expression that is the row; other fields are null in it."""
+        told = {field: self._field(field, parent, depth) for field in fields}
         return "{" + ", ".join(f"{field.key!r}: {told.get(field)}" for field in selection.fields) + "}"
 
     def _field(self, field: "Field", parent: str, depth: int) -> str:
@@ -94,7 +90,8 @@ class _Writer:
 
     def _source(self, field: "Field", parent: str) -> str:
         if isinstance(field.source, Batched):
-            return f"{self._bound(field.source.then)}({self._loaded[field]})"
+            loaded = self._loaded.get(field, f"{parent}.{field.source.carried}")
+            return f"{self._bound(field.source.then)}({loaded})"
         if isinstance(field.source, Attribute):
             return f"{parent}.{field.source.name}"
         assert isinstance(field.source, Call)
@@ -135,7 +132,7 @@ class _Writer:
             f"if {value}.__class__ not in {self._bound(shape.known)}: {self._bound(_admitted(shape))}({value}, run)",
             inner,
         )
-        self.line(f"{done} = {self.selection(shape.selection, value, inner)}", inner)
+        self.line(f"{done} = {self.selection(shape.selection, shape.selection.fields, value, inner)}", inner)
         return done
 
     def _leaf(self, shape: Leaf, value: str, depth: int) -> str:

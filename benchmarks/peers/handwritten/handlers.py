@@ -50,9 +50,9 @@ class Handlers:
             rows = await self._all(NEXT_BOOKS, limit=size + 1, **told)
         else:
             rows = await self._all(NEWEST_BOOKS, limit=size + 1)
-        end = NEWEST.cursor(rows[:size][-1][0]) if rows[:size] else None
+        end = NEWEST.cursor(*rows[:size][-1][:2]) if rows[:size] else None
         return {
-            "nodes": [book for _, book in rows[:size]],
+            "nodes": [book for _, _, book in rows[:size]],
             "pageInfo": {"hasNextPage": len(rows) > size, "endCursor": end},
         }
 

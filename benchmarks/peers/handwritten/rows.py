@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.peers.statements import STATEMENTS
 from graph.scalars import format_datetime
-from persistence.pages import Position
+from persistence.pages import Item
 from persistence.query import Query
 
 Answer = dict[str, Any]
@@ -27,8 +27,8 @@ def _names(authors: list[str] | None) -> list[Answer]:
     return [{"name": name} for name in authors or ()]
 
 
-def _average(count: int | None, average: Any) -> float | None:
-    return float(average) if count else None
+def _average(count: int | None, average: float | None) -> float | None:
+    return average if count else None
 
 
 def _listed(
@@ -41,18 +41,22 @@ def _listed(
     authors: Any,
     genre: Any,
     *rating: Any,
-) -> tuple[Position, Answer]:
-    return Position(sort_key, id_), {
-        "id": id_of(b"Book:", id_),
-        "title": title,
-        "authors": _names(authors),
-        "isbn": isbn,
-        "price": {"amount": str(price)},
-        "stockQuantity": stock,
-        "genre": {"name": genre} if genre else None,
-        "averageRating": _average(*rating),
-        "reviewCount": rating[0] or 0,
-    }
+) -> Item[Answer]:
+    return (
+        sort_key,
+        id_,
+        {
+            "id": id_of(b"Book:", id_),
+            "title": title,
+            "authors": _names(authors),
+            "isbn": isbn,
+            "price": {"amount": str(price)},
+            "stockQuantity": stock,
+            "genre": {"name": genre} if genre else None,
+            "averageRating": _average(*rating),
+            "reviewCount": rating[0] or 0,
+        },
+    )
 
 
 def _found(_: Any, id_: Key, title: str, price: Any, stock: int, authors: Any, *rating: Any) -> Answer:

@@ -109,6 +109,13 @@ class Row:
         return ("a", "b") if self.number % 2 else [None if self.number % 7 == 6 else "c"]
 
     @property
+    def borne(self) -> int:
+        """What most have along with them."""
+        if self.number % 7 == 5:
+            raise AttributeError("borne")
+        return self.number
+
+    @property
     def missing(self) -> str:
         raise AttributeError("missing")
 
@@ -130,6 +137,7 @@ class Scales:
     """Weighs many things at once, and knows at once what weighs little."""
 
     reads = frozenset({"number"})
+    carried: str | None = None
 
     async def load(self, parents: Sequence[Row], context: World) -> Sequence[Any]:
         await asyncio.sleep(0)
@@ -141,16 +149,34 @@ class Scales:
         return [row.number for row in parents] if not context.troubled and parents[0].number < 3 else None
 
 
+class Rulers:
+    """Measures those that do not bear their measure themselves."""
+
+    reads = frozenset({"number"})
+    carried: str | None = "borne"
+
+    async def load(self, parents: Sequence[Row], context: World) -> Sequence[Any]:
+        await asyncio.sleep(0)
+        return [row.borne if hasattr(row, "borne") else self._measured(row, context) for row in parents]
+
+    def at_hand(self, parents: Sequence[Row], context: World) -> Sequence[Any] | None:
+        return None
+
+    def _measured(self, row: Row, context: World) -> Any:
+        return Trouble("too long") if context.has_trouble("length", row.number) else row.number
+
+
 SCALES = Scales()
+RULERS = Rulers()
 
 
-def _batched(then: Callable[[Any], Any], returned: Any) -> Any:
+def _batched(then: Callable[[Any], Any], returned: Any, batch: Scales | Rulers = SCALES) -> Any:
     async def resolve(self: Row, info: strawberry.Info) -> Any:
-        [loaded] = await SCALES.load([self], info.context)
+        [loaded] = await batch.load([self], info.context)
         return loaded if isinstance(loaded, Exception) else then(loaded)
 
     resolve.__annotations__["return"] = returned
-    return strawberry.field(resolve, metadata={"loaded": Loaded(SCALES, then)})
+    return strawberry.field(resolve, metadata={"loaded": Loaded(batch, then)})
 
 
 def _fussy(weight: int) -> int | None:
@@ -234,6 +260,9 @@ class Thing:
     missing: str | None
     weight: int = _batched(lambda weight: weight, int)
     heavier: int | None = _batched(_fussy, int | None)
+    length: int = _batched(lambda length: length, int, RULERS)
+    longer: int | None = _batched(_fussy, int | None, RULERS)
+    marks: list[Inner] = _batched(lambda length: [Row(length), Row(length + 1)], list[Inner], RULERS)
 
     @strawberry.field
     def id(self: Row) -> strawberry.ID:

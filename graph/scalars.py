@@ -43,7 +43,8 @@ def parse_datetime(value: Any) -> dt.datetime:
 
 def format_datetime(value: dt.datetime) -> str:
     """RFC 3339 in UTC, with milliseconds."""
-    return value.astimezone(dt.UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    instant = value if value.tzinfo is dt.UTC else value.astimezone(dt.UTC)
+    return instant.isoformat("T", "milliseconds")[: -len("+00:00")] + "Z"
 
 
 SCALARS: dict[object, Any] = {

@@ -110,6 +110,8 @@ class Failures:
     @property
     def leave_nothing(self) -> bool:
         """Whether the whole answer is null."""
+        if not self._failures:
+            return False
         return any(failure.place is None or failure.place.absorbing is None for failure in self._failures)
 
     def settle(self, data: dict[str, Any]) -> tuple[dict[str, Any] | None, list[GraphQLError]]:

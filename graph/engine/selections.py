@@ -150,14 +150,17 @@ class Selection:
         """A row for each parent. What has to be waited for joins the jobs, and is put into the rows later."""
         if not parents:
             return []
-        rows, hand = None, Hand()
-        done: Sequence[Group] = self._carried if self._are_carried(parents[0]) else ()
-        if done:
-            rows = self._swiftly(parents, hand, done, run)
+        swift, self._seen = (
+            self._seen and not self._once,
+            True,
+        )  # writing and compiling takes longer than answering once
+        rows, hand, carried = None, Hand(), self._carried
+        if swift and carried and self._are_carried(parents[0]):
+            rows = self._swiftly(parents, hand, carried, run)
         if rows is None:
-            done = ()
-            hand = self._hand(parents, run)
-            rows = self._swiftly(parents, hand, done, run)
+            hand, carried = self._hand(parents, run), []
+            if swift and (hand or self._plain):
+                rows = self._swiftly(parents, hand, carried, run)
         left = {group: [field for field in group.fields if not field.shape.inline] for group in hand}
         if rows is None:
             rows = self._carefully(parents, places, run, jobs)
@@ -167,7 +170,7 @@ class Selection:
         for field in self._nested:
             field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
         for group in self._groups:
-            if group not in hand and group not in done:
+            if group not in hand and group not in carried:
                 jobs.append(group.fill_later(parents, rows, places, run))
         return rows
 
@@ -180,9 +183,6 @@ class Selection:
 
     def _swiftly(self, parents: Values, hand: Hand, carried: Sequence[Group], run: Run) -> list[Row] | None:
         """`None` where something is not as it should be: what and where, the careful way finds out."""
-        if self._once or not self._seen:  # writing and compiling takes longer than answering once
-            self._seen = True
-            return None
         try:
             return self._swift_way(tuple(hand), carried)(parents, run, *hand.values())
         except Exception:

@@ -90,10 +90,13 @@ class Call:
         return _each(call, parents)
 
     async def later(self, field: "Field", parents: Values, run: "Run") -> Values:
-        values = self.now(field, parents, run)
-        if len(values) == 1:
-            return [await _settled(values[0])]
-        return await asyncio.gather(*map(_settled, values))
+        if len(parents) == 1:
+            try:
+                value = self.caller(field, run)(parents[0])
+                return [await value if isinstance(value, Awaitable) else value]
+            except Exception as error:
+                return [error]
+        return await asyncio.gather(*map(_settled, self.now(field, parents, run)))
 
     def asks(self, field: "Field") -> Asked:
         return Asked(self._reads)

@@ -143,7 +143,10 @@ class _Writer:
             self.line(f"{value} = {self._bound(_Names(shape))}[{value}]", depth)
         else:
             self.line(f"if {value}.__class__ not in {self._bound(shape.known)}: {looked_at}", depth)
-            self.line(f"else: {value} = {self._bound(shape.serialized)}({value})", depth)
+            self.line("else:", depth)
+            self.line(f"{value} = {self._bound(shape.type.coerce_output_value)}({value})", depth + 1)
+            missing = f"{value} is None or {value} is {self._bound(Undefined)}"
+            self.line(f"if {missing}: raise {self._bound(Deviation)}", depth + 1)
         return value
 
     def _unless_null(self, required: bool, value: str, done: str, depth: int) -> int:

@@ -22,7 +22,7 @@ from graph.schema import schema
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """What a client sends: a document, or the id of a trusted one.
 
@@ -37,7 +37,7 @@ class Request:
     document_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """`executed` is false where the document was refused before anything ran.
 

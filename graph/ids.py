@@ -12,6 +12,7 @@ from strawberry import ID
 
 from graph.engine import READS
 from graph.faults import BadUserInput
+from persistence.keys import key_from
 
 LENGTH = 200
 
@@ -33,7 +34,7 @@ def parse_id(text: str) -> tuple[str, uuid.UUID]:
             raise ValueError
         decoded = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode("ascii")
         kind, _, key = decoded.partition(":")
-        found = kind, uuid.UUID(hex=key)
+        found = kind, key_from(key)
     except (ValueError, binascii.Error) as error:
         raise BadUserInput(f"{text[:LENGTH]!r} is not an ID.") from error
     if global_id(*found) != text:

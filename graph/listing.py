@@ -195,7 +195,7 @@ async def books_of(
     offset: int | None,
 ) -> Connection[BookRow]:
     kind = _kind(wanted)
-    if any(cursor and _belongs(_kind(_guess(wanted)), cursor) for cursor in (after, before)):
+    if (after or before) and any(cursor and _belongs(_kind(_guess(wanted)), cursor) for cursor in (after, before)):
         wanted, kind = _guess(wanted), _kind(_guess(wanted))
     page = page_of(kind, first, after, last, before, offset)
     columns = book_columns(info)
@@ -209,6 +209,9 @@ async def books_of(
         slice_ = await listing.list_books(info.context.reading, wanted, page, columns)
 
     return Connection(kind, slice_, lambda: listing.count_books(info.context.reading, wanted), wanted, wanted)
+
+
+WHOLE_LISTS = {sort: BookList(sort) for sort in Sorts}
 
 
 def _guess(wanted: BookList) -> BookList:
@@ -243,7 +246,7 @@ def _wanted(search: str | None, narrow: BookFilter | None, sort: Sorts | None) -
     if isbn:
         text, chosen = None, Sorts.NEWEST if chosen is Sorts.RELEVANCE else chosen
     if not narrow:
-        return BookList(chosen, text, isbn=isbn)
+        return BookList(chosen, text, isbn=isbn) if text is not None or isbn else WHOLE_LISTS[chosen]
     price = narrow.price or PriceFilter()
     return BookList(
         chosen,

@@ -21,6 +21,7 @@ from graph.faults import BadUserInput
 from graph.fields import MINUTE, column, field, shape
 from graph.questions import loaded
 from graph.scalars import parse_date, parse_datetime, parse_decimal
+from persistence.keys import key_from
 from persistence.pages import Page, Position, Slice
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class ListKind:
             fingerprint, key, id_ = told
             if fingerprint != self.fingerprint:
                 raise ValueError
-            return Position(_understood(self.key_type, key), uuid.UUID(hex=id_))
+            return Position(_understood(self.key_type, key), key_from(id_))
         except (ValueError, TypeError, AttributeError, binascii.Error, BadUserInput) as error:
             raise BadUserInput("This is no cursor of this list in this order.") from error
 
@@ -114,24 +115,29 @@ def page_of(
     offset: int | None = UNSET,
 ) -> Page:
     """What the arguments ask for. Raises `BadUserInput` for what makes no sense."""
-    given = {"first": first, "last": last, "offset": offset}
-    sizes = {name: value for name, value in given.items() if value is not UNSET and value is not None}
-    for name in sizes.keys() & {"first", "last"}:
-        if not 0 <= sizes[name] <= LARGEST:
+    first, after, last, before, offset = map(_given, (first, after, last, before, offset))
+    for name, size in (("first", first), ("last", last)):
+        if size is not None and not 0 <= size <= LARGEST:
             raise BadUserInput(f"`{name}` must be from 0 to {LARGEST}.")
-    if "first" in sizes and "last" in sizes:
+    if first is not None and last is not None:
         raise BadUserInput("Give `first` or `last`, not both.")
-    if not 0 <= sizes.get("offset", 0) <= LARGEST_OFFSET:
-        raise BadUserInput(f"`offset` must be from 0 to {LARGEST_OFFSET:,}. To go deeper, follow cursors.")
-    if "offset" in sizes and (after or before or "last" in sizes):
-        raise BadUserInput("`offset` goes with `first` alone, not with cursors or `last`.")
+    if offset is not None:
+        if not 0 <= offset <= LARGEST_OFFSET:
+            raise BadUserInput(f"`offset` must be from 0 to {LARGEST_OFFSET:,}. To go deeper, follow cursors.")
+        if after or before or last is not None:
+            raise BadUserInput("`offset` goes with `first` alone, not with cursors or `last`.")
+    size = first if last is None else last
     return Page(
-        size=sizes.get("last", sizes.get("first", DEFAULT_SIZE)),
-        backward="last" in sizes,
-        after=kind.position(after) if after or after == "" else None,
-        before=kind.position(before) if before or before == "" else None,
-        offset=sizes.get("offset", 0),
+        size=DEFAULT_SIZE if size is None else size,
+        backward=last is not None,
+        after=None if after is None else kind.position(after),
+        before=None if before is None else kind.position(before),
+        offset=offset or 0,
     )
+
+
+def _given(argument: Any) -> Any:
+    return None if argument is UNSET else argument
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ class Position(NamedTuple):
     id: uuid.UUID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page:
     """What to take. `backward` takes from the end; `offset` skips, and never comes with a position."""
 
@@ -85,7 +85,7 @@ class Sort(NamedTuple):
     descending: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Slice(Generic[T_co]):
     """A page that was taken."""
 

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,10 +27,10 @@ from persistence.database import Database
 from persistence.rate_limits import InMemory, InPostgreSQL, RateLimits
 from server import graphiql, providers
 from server.caching import VARY, Caching
-from server.headers import EVERYWHERE, SecurityHeaders
+from server.envelope import Envelope, fault
 from server.health import Readiness, health
 from server.http import ENDPOINT, GraphQLEndpoint
-from server.logs import RequestLog, configure_logs, request_line
+from server.logs import configure_logs, request_line
 from server.oauth import OAuth
 from server.settings import Settings
 from server.trusted import documents_of
@@ -60,15 +60,27 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
         routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))
     middleware = [
         *_behind(settings.trusted_proxies),
-        Middleware(SecurityHeaders, https=shop.policy.public_url.startswith("https://")),
-        Middleware(RequestLog, write=request_line(settings.log_level, as_json=settings.json_logs)),
+        Middleware(
+            Envelope,
+            https=shop.policy.public_url.startswith("https://"),
+            write=request_line(settings.log_level, as_json=settings.json_logs),
+        ),
         *_cross_origin(settings.cors_origins),
         Middleware(Straight, path=ENDPOINT, to=endpoint),
     ]
-    app = Starlette(routes=routes, middleware=middleware, exception_handlers={Exception: _fault}, lifespan=_lifespan)
+    app = Starlette(routes=routes, exception_handlers={Exception: fault}, lifespan=_lifespan)
+    app.middleware_stack = _within(
+        middleware, app.build_middleware_stack()
+    )  # what is Starlette's own is for its routes
     app.state.shop = shop
     app.state.readiness = readiness
     app.state.settings = settings
+    return app
+
+
+def _within(middleware: list[Middleware], app: ASGIApp) -> ASGIApp:
+    for cls, args, told in reversed(middleware):
+        app = cls(app, *args, **told)
     return app
 
 
@@ -176,10 +188,3 @@ async def posting(shop: Shop, settings: Settings) -> AsyncIterator[None]:
 
 async def _home(_: Request) -> Response:
     return RedirectResponse(ENDPOINT)
-
-
-async def _fault(request: Request, _: Exception) -> Response:
-    """Our mistake, outside of any field. The traceback is in the log."""
-    extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": getattr(request.state, "request_id", None)}
-    error = {"message": "Something went wrong on our side.", "extensions": extensions}
-    return JSONResponse({"errors": [error]}, 500, headers={"cache-control": "no-store", **EVERYWHERE})

@@ -1,12 +1,10 @@
-"""Structured logs: one line a request, with its id. Never a token, a password or what was asked for."""
+"""Structured logs: one line a request, and its id in all others that are written for it. Never a token, a password or what was asked for."""
 
 import datetime as dt
 import json
 import logging
 import re
-import secrets
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -15,13 +13,13 @@ from typing import Any, TextIO
 
 import orjson
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.processors import ExceptionRenderer
 from structlog.typing import EventDict, ExcInfo
 
 log = structlog.get_logger("http")
 
-_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+request_id_of: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The request that is being answered, if it is one."""
 
 
 def configure_logs(level: str, *, as_json: bool) -> None:
@@ -43,7 +41,7 @@ def configure_logs(level: str, *, as_json: bool) -> None:
 
 
 def _with_request_id(_: Any, __: str, event: EventDict) -> EventDict:
-    request_id = _request_id.get()
+    request_id = request_id_of.get()
     return event if request_id is None else {"request_id": request_id, **event}
 
 
@@ -79,42 +77,6 @@ def request_line(level: str, *, as_json: bool) -> Write:
 
 def _write_json(**told: Any) -> None:
     now = dt.datetime.now(dt.UTC)
-    line = {"event": "request", "level": "info", "timestamp": now, "request_id": _request_id.get(), **told}
+    line = {"event": "request", "level": "info", "timestamp": now, "request_id": request_id_of.get(), **told}
     sys.stderr.write(_json(line) + "\n")
     sys.stderr.flush()
-
-
-class RequestLog:
-    """Gives each request an id, tells the client, and writes its line."""
-
-    def __init__(self, app: ASGIApp, write: Write) -> None:
-        self._app, self._write = app, write
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = secrets.token_hex(8)
-        state = scope.setdefault("state", {})
-        state["request_id"] = request_id
-        started, status = time.perf_counter(), 500
-
-        async def tell(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            await send(message)
-
-        before = _request_id.set(request_id)
-        try:
-            await self._app(scope, receive, tell)
-        finally:
-            self._write(
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                milliseconds=round((time.perf_counter() - started) * 1000, 1),
-                **{name: state[name] for name in ("operation", "codes") if state.get(name)},
-            )
-            _request_id.reset(before)

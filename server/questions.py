@@ -1,6 +1,5 @@
 """What clients ask over HTTP: read, and its form checked."""
 
-import asyncio
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +8,7 @@ from starlette.requests import Request
 
 from graph import execution
 from graph.documents import sha256
+from server.at_once import within
 from server.negotiation import JSON
 from server.trusted import HASHED
 
@@ -61,22 +61,25 @@ def _is_json(content_type: bytes) -> bool:
 async def _body(request: Request, declared: bytes) -> bytes:
     if declared.isdigit() and (len(declared) > 9 or int(declared) > LARGEST_BODY):  # the rest is counted below
         raise _too_large()
-    chunks, size = [], 0
-    more = True
     try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            while more:
-                message = await request.receive()
-                if message["type"] == "http.disconnect":
-                    raise BadRequest(400, "The body ended early.")
-                chunk, more = message.get("body", b""), message.get("more_body", False)
-                size += len(chunk)
-                if size > LARGEST_BODY:
-                    raise _too_large()
-                chunks.append(chunk)
+        return await within(BODY_TIMEOUT, _received(request))
     except TimeoutError as error:
         told = f"The body took longer than {BODY_TIMEOUT} seconds."
         raise BadRequest(408, told, {"connection": "close"}) from error
+
+
+async def _received(request: Request) -> bytes:
+    chunks, size = [], 0
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequest(400, "The body ended early.")
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            raise _too_large()
+        chunks.append(chunk)
     return b"".join(chunks)
 
 

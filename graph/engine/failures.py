@@ -45,7 +45,7 @@ class Root:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FieldPlaces:
     """A field of each of some objects."""
 
@@ -58,7 +58,7 @@ class FieldPlaces:
         return Place(self.objects.at(index), self.key, self.order, self.nullable)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ItemPlaces:
     """The items of lists, one list after the other; `lengths` has `None` for what is no list."""
 
@@ -74,7 +74,7 @@ class ItemPlaces:
         raise IndexError(index)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SomePlaces:
     """Those of some of the values."""
 

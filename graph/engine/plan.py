@@ -35,7 +35,7 @@ class NotSpoken(Exception):
     """What the engine leaves to graphql-core; `args` tell what that is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """`executed` is false where nothing ran because of the variables."""
 

@@ -157,16 +157,18 @@ class Selection:
         rows, hand, carried = None, Hand(), self._carried
         if swift and carried and self._are_carried(parents[0]):
             rows = self._swiftly(parents, hand, carried, run)
+            if rows is not None and self.inline:
+                return rows
         if rows is None:
             hand, carried = self._hand(parents, run), []
             if swift and (hand or self._plain):
                 rows = self._swiftly(parents, hand, carried, run)
-        left = {group: [field for field in group.fields if not field.shape.inline] for group in hand}
+        done = rows is not None
         if rows is None:
             rows = self._carefully(parents, places, run, jobs)
-            left = {group: group.fields for group in hand}
-        for group, fields in left.items():
-            group.fill(fields, hand[group], rows, places, run, jobs)
+        for group, loaded in hand.items():
+            fields = [field for field in group.fields if not field.shape.inline] if done else group.fields
+            group.fill(fields, loaded, rows, places, run, jobs)
         for field in self._nested:
             field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
         for group in self._groups:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from domain.shop import Shop
 from graph import execution
 from server.app import create_app
-from server.headers import EVERYWHERE
+from server.envelope import EVERYWHERE
 from server.settings import Settings
 from tests.client import Visitor
 

@@ -1,0 +1,72 @@
+"""What goes around every answer: headers that all have, an id, a line in the log, and words where we failed."""
+
+import secrets
+import time
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.logs import Write, request_id_of
+
+EVERYWHERE = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""Where an answer has its own, as the playground has, that one stays."""
+ONE_YEAR = "max-age=31536000; includeSubDomains"
+
+
+class Envelope:
+    """`https` says that browsers reach us by TLS alone; `write` writes a request's line."""
+
+    def __init__(self, app: ASGIApp, *, https: bool, write: Write) -> None:
+        self._app, self._write = app, write
+        headers = EVERYWHERE | ({"strict-transport-security": ONE_YEAR} if https else {})
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._names = frozenset(name for name, _ in self._headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def put_in(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status, own = message["status"], message["headers"]
+                names = self._names.intersection(dict(own))
+                ours = [header for header in self._headers if header[0] not in names]
+                message["headers"] = [*own, *ours, (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        before = request_id_of.set(request_id)
+        try:
+            await self._app(scope, receive, put_in)
+        except Exception as error:
+            if not status:
+                await (await fault(Request(scope), error))(scope, receive, put_in)
+            raise  # for the server's log
+        finally:
+            self._write(
+                method=scope["method"],
+                path=scope["path"],
+                status=status or 500,
+                milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                **{name: state[name] for name in ("operation", "codes") if name in state},
+            )
+            request_id_of.reset(before)
+
+
+async def fault(request: Request, _: Exception) -> Response:
+    """Our mistake, outside of any field. The traceback is in the log."""
+    extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request.state.request_id}
+    error = {"message": "Something went wrong on our side.", "extensions": extensions}
+    return JSONResponse({"errors": [error]}, 500, headers={"cache-control": "no-store"})

@@ -102,10 +102,10 @@ class Price:
     def for_(self, variables: Variables | None) -> int:
         told = variables or {}
         sizes = {name: told.get(name, default) for name, default in self._defaults.items()}
-        try:
-            known = self._known.get(values := tuple(sizes.values()))
-        except TypeError:  # a list, that is as long as it is
+        values = tuple(sizes.values())
+        if not all(value is None or type(value) is int for value in values):  # whatever it is, it would have to be kept
             return self._cost.of(sizes)
+        known = self._known.get(values)
         if known is None:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()

@@ -30,13 +30,20 @@ class RequiresAuth:
 
 
 class Gate:
-    """Who is let in: everybody. `printed` are the arguments of `@requiresAuth`, or `None` where it is not needed."""
+    """`printed` are the arguments of `@requiresAuth`, or `None` where it is not needed; `keepers` are asked before the resolver."""
 
-    printed: dict[str, Any] | None = None
+    printed: dict[str, Any] | None
 
     @property
     def keepers(self) -> list[FieldExtension]:
-        """Those that are asked before the resolver."""
+        raise NotImplementedError
+
+
+class _Public(Gate):
+    printed = None
+
+    @property
+    def keepers(self) -> list[FieldExtension]:
         return []
 
 
@@ -71,6 +78,6 @@ class _Administrator(_Closed):
             raise Forbidden
 
 
-public = Gate()
+public = _Public()
 signed_in = _SignedIn()
 administrator = _Administrator()

@@ -44,5 +44,6 @@ class Patience:
 
     async def _watch_for(self, departure: Departure) -> None:
         await departure()
-        self.is_abandoned = True
-        self._deadline.reschedule(0)
+        if not self._deadline.expired():
+            self.is_abandoned = True
+            self._deadline.reschedule(0)

@@ -236,7 +236,7 @@ def _page_query(shape: ListShape, page: PageShape, columns: ReviewColumns) -> Qu
         order = ordered(reviews.c.sort_key, reviews.c.id, sort, page)
         told = (reviews.c.sort_key, reviews.c.id, *(reviews.c[name] for name in columns.own))
         statement = select(*told, *reader.c).join_from(reviews, reader, true()).order_by(*order)
-    along = [Part("user", User, columns.user)] if columns.user else []
+    along = [Part("user", User, columns.user, certain=True)] if columns.user else []
     return Query(statement, unpacking(Reviewed, ("id", *columns.own), along, keyed=True), skewed=page.skewed)
 
 

@@ -7,7 +7,7 @@ from persistence.parts import Names
 
 
 class Part(NamedTuple):
-    """What comes along with a row, as its `attribute`: one, or nothing where its first column is NULL.
+    """What comes along with a row, as its `attribute`: one, or nothing where its first column is NULL and it is not `certain`.
 
     Of `many` each column is an array.
     """
@@ -16,6 +16,7 @@ class Part(NamedTuple):
     row: type
     names: Names
     many: bool = False
+    certain: bool = False
 
 
 def unpacking(row: type, names: Names, parts: Sequence[Part] = (), *, keyed: bool = False) -> Callable[..., Any]:
@@ -65,6 +66,8 @@ class _Writer:
             self.line(f"if {columns[0]}:", 1)
             self.line(f"for {', '.join(items)} in {each}:", 2)
             self.line(f"made.append({self.made(part.row, zip(part.names, items, strict=True), 3)})", 3)
+        elif part.certain:
+            self.line(f"{place} = {self.made(part.row, zip(part.names, columns, strict=True), 1)}", 1)
         else:
             self.line(f"if {columns[0]} is None: {place} = None", 1)
             self.line("else:", 1)

@@ -69,9 +69,8 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
         Middleware(Straight, path=ENDPOINT, to=endpoint),
     ]
     app = Starlette(routes=routes, exception_handlers={Exception: fault}, lifespan=_lifespan)
-    app.middleware_stack = _within(
-        middleware, app.build_middleware_stack()
-    )  # what is Starlette's own is for its routes
+    # In the place of what Starlette would assemble at the first request, so that `Straight` goes past its handlers of errors, too.
+    app.middleware_stack = _within(middleware, app.build_middleware_stack())
     app.state.shop = shop
     app.state.readiness = readiness
     app.state.settings = settings

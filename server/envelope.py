@@ -47,7 +47,7 @@ class Envelope:
                 message["headers"] = [*own, *ours, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        before = request_id_of.set(request_id)
+        token = request_id_of.set(request_id)
         try:
             await self._app(scope, receive, put_in)
         except Exception as error:
@@ -62,7 +62,7 @@ class Envelope:
                 milliseconds=round((time.perf_counter() - started) * 1000, 1),
                 **{name: state[name] for name in ("operation", "codes") if name in state},
             )
-            request_id_of.reset(before)
+            request_id_of.reset(token)
 
 
 async def fault(request: Request, _: Exception) -> Response:

@@ -46,11 +46,17 @@ def _with_request_id(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 def _json(event: EventDict, default: Callable[[Any], Any] = str) -> str:
+    """In ASCII: what clients put into a path or a message must not look like a line's end, nor move a terminal."""
     try:
-        return orjson.dumps(event, default, orjson.OPT_UTC_Z).decode()
+        text = orjson.dumps(event, default, AS_LOGGED)
     except orjson.JSONEncodeError:  # half a character, say, in what a traceback tells
         return json.dumps(event, default=default)
+    return text.decode() if text.isascii() else json.dumps(event, default=default)
 
+
+AS_LOGGED = (
+    orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
+)  # a dataclass may have fields that its `repr` keeps to itself
 
 ROW = re.compile(r"^DETAIL: .*$", re.MULTILINE)
 """PostgreSQL says here which row did not fit, with all that is in it."""

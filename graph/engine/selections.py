@@ -70,7 +70,7 @@ class Field:
 
     @property
     def inline(self) -> bool:
-        """Whether it can be written out as plain Python, if parents carry what is loaded for them."""
+        """Whether it can be written out as plain Python; one that has to be loaded, if parents carry what is loaded for it."""
         return self.shape.inline and (not self.source.deferred or self.carried is not None)
 
     @cached_property
@@ -140,8 +140,9 @@ class Selection:
         self._plain = [field for field in fields if field.inline and not field.source.deferred]
         self._nested = [field for field in fields if not field.inline and not field.source.deferred]
         self._groups = _grouped([field for field in fields if field.source.deferred])
-        self._carried = [group for group in self._groups if all(field.inline for field in group.fields)]
-        self._carrying = [field.carried or "" for group in self._carried for field in group.fields]
+        self._readable = [group for group in self._groups if all(field.inline for field in group.fields)]
+        self._attributes = [field.carried or "" for group in self._readable for field in group.fields]
+        self._others = [group for group in self._groups if group not in self._readable]
         self._once = once
         self._seen = False
         self._swift: dict[Any, Swift] = {}
@@ -150,56 +151,55 @@ class Selection:
         """A row for each parent. What has to be waited for joins the jobs, and is put into the rows later."""
         if not parents:
             return []
-        swift, self._seen = (
-            self._seen and not self._once,
-            True,
-        )  # writing and compiling takes longer than answering once
-        rows, hand, carried = None, Hand(), self._carried
-        if swift and carried and self._are_carried(parents[0]):
-            rows = self._swiftly(parents, hand, carried, run)
-            if rows is not None and self.inline:
-                return rows
+        is_swift = self._seen and not self._once
+        self._seen = True  # writing and compiling takes longer than answering once
+        carried = is_swift and self._are_carried(parents[0])
+        hand = self._hand(self._others if carried else self._groups, parents, run)
+        rows = self._swiftly(parents, hand, run, carried=carried) if is_swift else None
+        if rows is not None and self.inline and carried:
+            return rows
+        left = {group: [field for field in group.fields if not field.shape.inline] for group in hand}
         if rows is None:
-            hand, carried = self._hand(parents, run), []
-            if swift and (hand or self._plain):
-                rows = self._swiftly(parents, hand, carried, run)
-        done = rows is not None
-        if rows is None:
+            if carried:
+                carried, hand = False, self._hand(self._groups, parents, run)
             rows = self._carefully(parents, places, run, jobs)
-        for group, loaded in hand.items():
-            fields = [field for field in group.fields if not field.shape.inline] if done else group.fields
-            group.fill(fields, loaded, rows, places, run, jobs)
+            left = {group: group.fields for group in hand}
+        for group, fields in left.items():
+            group.fill(fields, hand[group], rows, places, run, jobs)
         for field in self._nested:
             field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
-        for group in self._groups:
-            if group not in hand and group not in carried:
+        for group in self._others if carried else self._groups:
+            if group not in hand:
                 jobs.append(group.fill_later(parents, rows, places, run))
         return rows
 
     def _are_carried(self, parent: Any) -> bool:
-        return all(hasattr(parent, name) for name in self._carrying)
+        """Whether what is loaded for fields that could be written out can be read off the parent. Then it can be of all, or swiftness fails."""
+        return bool(self._attributes) and all(hasattr(parent, name) for name in self._attributes)
 
-    def _hand(self, parents: Values, run: Run) -> Hand:
-        found = ((group, group.at_hand(parents, run)) for group in self._groups)
+    def _hand(self, groups: Sequence[Group], parents: Values, run: Run) -> Hand:
+        found = ((group, group.at_hand(parents, run)) for group in groups)
         return {group: loaded for group, loaded in found if loaded is not None}
 
-    def _swiftly(self, parents: Values, hand: Hand, carried: Sequence[Group], run: Run) -> list[Row] | None:
+    def _swiftly(self, parents: Values, hand: Hand, run: Run, *, carried: bool) -> list[Row] | None:
         """`None` where something is not as it should be: what and where, the careful way finds out."""
+        if not (carried or hand or self._plain):
+            return None
         try:
-            return self._swift_way(tuple(hand), carried)(parents, run, *hand.values())
+            return self._swift_way(tuple(hand), carried=carried)(parents, run, *hand.values())
         except Exception:
             return None
 
-    def _swift_way(self, groups: tuple[Group, ...], carried: Sequence[Group]) -> Swift:
+    def _swift_way(self, groups: tuple[Group, ...], *, carried: bool) -> Swift:
         """Raises where there is none."""
-        known = groups, bool(carried)
+        known = groups, carried
         swift = self._swift.get(known)
         if swift is None:
             if len(self._swift) >= MOST_SWIFT:
                 raise Deviation
             self._swift[known] = given_up  # for good, if Python refuses to compile so many blocks within one another
-            fields = self._plain + [field for group in carried for field in group.fields]
-            swift = self._swift[known] = written(self, fields, groups)
+            readable = [field for group in self._readable for field in group.fields] if carried else []
+            swift = self._swift[known] = written(self, [*self._plain, *readable], groups)
         return swift
 
     def _carefully(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[Row]:

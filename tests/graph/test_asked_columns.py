@@ -22,6 +22,8 @@ reviewer{displayName} reviewer{account{email}}
 """
 BOOKS = "query ($id: ID!) {{ book(by: {{id: $id}}) {{ {0} }} books {{ nodes {{ {0} }} edges {{ node {{ {0} }} }} }} }}"
 REVIEWS = "query ($id: ID!) {{ book(by: {{id: $id}}) {{ reviews {{ nodes {{ {0} }} edges {{ node {{ {0} }} }} }} }} }}"
+TIMES = 2
+"""The engine writes a document's functions when it is asked again, and uses them from then on."""
 NOTHING = "query ($id: ID!) { book(by: {id: $id}) { __typename authors { __typename } genre { __typename } } books { totalCount } }"
 
 
@@ -53,9 +55,27 @@ async def test_each_alone_and_all_together(
     visitor, id_ = visitor_and_book
     together = await visitor.ask(document.format(selections), id=id_)
     assert not together.errors
+    for _ in range(TIMES):
+        assert (await visitor.ask(document.format(selections), id=id_)).data == together.data
     for selection in selections.split():
         alone = await visitor.ask(document.format(selection), id=id_)
         assert (alone.errors, alone.data) == ([], _of(together.data, alone.data)), selection
+
+
+@pytest.mark.parametrize("beside", [it for it in BOOK.split() if "{books" in it or it == "relatedBooks{title}"])
+@pytest.mark.parametrize(
+    "selection", [it for it in BOOK.split() if it.startswith(("average", "rating", "genre", "authors"))]
+)
+async def test_each_beside_one_that_has_to_wait(
+    visitor_and_book: tuple[Visitor, str], selection: str, beside: str
+) -> None:
+    visitor, id_ = visitor_and_book
+    document = BOOKS.format(f"{selection} {beside}")
+    first = await visitor.ask(document, id=id_)
+    assert not first.errors
+    for _ in range(TIMES):
+        again = await visitor.ask(document, id=id_)
+        assert (again.errors, again.data) == ([], first.data)
 
 
 def _of(told: Any, part: Any) -> Any:

@@ -116,6 +116,13 @@ class Row:
         return self.number
 
     @property
+    def label(self) -> int:
+        """The same of others."""
+        if self.number % 9 == 4:
+            raise AttributeError("label")
+        return self.number + 1
+
+    @property
     def missing(self) -> str:
         raise AttributeError("missing")
 
@@ -166,12 +173,31 @@ class Rulers:
         return Trouble("too long") if context.has_trouble("length", row.number) else row.number
 
 
+class Printer:
+    """Prints labels, and is never asked by those that all have theirs."""
+
+    reads = frozenset({"number"})
+    carried: str | None = "label"
+
+    async def load(self, parents: Sequence[Row], context: World) -> Sequence[Any]:
+        await asyncio.sleep(0)
+        if all(hasattr(row, "label") for row in parents):
+            raise RuntimeError("they have it along")
+        return [row.number + 1 for row in parents]
+
+    def at_hand(self, parents: Sequence[Row], context: World) -> Sequence[Any] | None:
+        return None
+
+
 SCALES = Scales()
 RULERS = Rulers()
+PRINTER = Printer()
 
 
-def _batched(then: Callable[[Any], Any], returned: Any, batch: Scales | Rulers = SCALES) -> Any:
+def _batched(then: Callable[[Any], Any], returned: Any, batch: Scales | Rulers | Printer = SCALES) -> Any:
     async def resolve(self: Row, info: strawberry.Info) -> Any:
+        if batch is PRINTER and hasattr(self, "label"):
+            return then(self.label)
         [loaded] = await batch.load([self], info.context)
         return loaded if isinstance(loaded, Exception) else then(loaded)
 
@@ -263,6 +289,9 @@ class Thing:
     length: int = _batched(lambda length: length, int, RULERS)
     longer: int | None = _batched(_fussy, int | None, RULERS)
     marks: list[Inner] = _batched(lambda length: [Row(length), Row(length + 1)], list[Inner], RULERS)
+
+    label: int | None = _batched(_fussy, int | None, PRINTER)
+    labelled: list["Thing"] = _batched(lambda label: [Row(label % 1000, 0, 3)], list["Thing"], PRINTER)
 
     @strawberry.field
     def id(self: Row) -> strawberry.ID:

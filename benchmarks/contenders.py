@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,8 @@ class Absent(Exception):
 class Contender:
     """`command` is given a free port; `place` a folder for temporary files, and says where to start.
 
-    `place` may install things, and raises `Absent`. `exact` answers are ours to the byte.
+    `beside` is there while it runs, and tells more of its environment. `place` may
+    install things, and raises `Absent`. `exact` answers are ours to the byte.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Contender:
     command: Callable[[int], list[str]]
     dialect: Dialect = field(default_factory=GraphQL)
     environment: dict[str, str] = field(default_factory=dict)
+    beside: Callable[[], AbstractContextManager[dict[str, str]]] = lambda: nullcontext({})
     place: Callable[[Path], Path] = lambda _: ROOT
     exact: bool = False
 
@@ -103,6 +105,13 @@ CONTENDERS = {
             place=_elsewhere,
         ),
         Contender(
+            "ours-with-metrics",
+            "Bookstore with METRICS_PORT",
+            _shop,
+            environment={"METRICS_PORT": "19273"},
+            place=_elsewhere,
+        ),
+        Contender(
             "handwritten", "a handler written by hand", _asgi("benchmarks.peers.handwritten.app:app"), exact=True
         ),
         Contender("mercurius", "Mercurius with JIT, the same SQL", _mercurius, place=_npm_install),
@@ -116,7 +125,9 @@ CONTENDERS = {
         ),
     )
 }
-LEFT_OUT = {"strawberry-caches"} | (set() if "engine" in Settings.model_fields else {"ours-without-engine"})
+LEFT_OUT = {"strawberry-caches", "ours-with-metrics"} | (
+    set() if "engine" in Settings.model_fields else {"ours-without-engine"}
+)
 """Run when they are named; the engine can be turned off only where there is one."""
 
 
@@ -125,25 +136,25 @@ def running(contender: Contender, url: str, folder: Path, core: int | None) -> I
     """Starts it, pinned to a core, and ends it. Raises `Absent`, or `RuntimeError` when it does not start."""
     where = contender.place(folder)
     port, log = _free_port(), folder / f"{contender.name}.log"
-    with log.open("wb") as out:
+    with contender.beside() as told, log.open("wb") as out:
         process = subprocess.Popen(
             contender.command(port),
-            env=_environment(url) | contender.environment,
+            env=_environment(url) | contender.environment | told,
             cwd=where,
             stdout=out,
             stderr=out,
             preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
         )
-    try:
-        _wait(process, port, log)
-        yield Running(contender.name, port, psutil.Process(process.pid), contender.dialect, contender.exact)
-    finally:
-        process.terminate()
         try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+            _wait(process, port, log)
+            yield Running(contender.name, port, psutil.Process(process.pid), contender.dialect, contender.exact)
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
 
 
 def _environment(url: str) -> dict[str, str]:

@@ -56,6 +56,16 @@ class Checked:
         return self.operations.get(name)
 
 
+@dataclass(slots=True)
+class Executed:
+    """Since the process began: operations that had a plan, that were given one, or that graphql-core interpreted; and what all cost."""
+
+    planned: int = 0
+    compiled: int = 0
+    interpreted: int = 0
+    cost: int = 0
+
+
 class Documents:
     """Documents that have been checked; the least recently used is forgotten first.
 
@@ -68,6 +78,7 @@ class Documents:
         self.introspection = introspection
         self.trusted_only = trusted_only
         self.engine = Engine(schema, hide_suggestions=not introspection) if compiled else None
+        self.executed = Executed()
         self._kept: OrderedDict[str, Checked] = OrderedDict()
         self._characters = 0
         self._trusted: dict[str, Checked] = {}
@@ -99,6 +110,11 @@ class Documents:
             other = "." if self.trusted_only else ", so send the document itself as `query`."
             raise Refused(coded("PERSISTED_QUERY_NOT_FOUND", f"No trusted document has this id{other}"))
         return checked
+
+    @property
+    def trusted_names(self) -> frozenset[str]:
+        """Of the operations of trusted documents."""
+        return frozenset(name for it in self._trusted_texts.values() for name in it.operations if name)
 
     def get(self, text: str) -> Checked:
         """Raises `Refused`."""

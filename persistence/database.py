@@ -56,18 +56,19 @@ def driver_address(url: str) -> str:
 class Transaction:
     """Everything done through it is committed together, or not at all."""
 
-    __slots__ = ("driver",)
+    __slots__ = ("_lender", "driver")
 
-    def __init__(self, driver: asyncpg.Connection) -> None:
+    def __init__(self, driver: asyncpg.Connection, lender: Lender) -> None:
+        self._lender = lender
         self.driver = driver
         """The connection below, inside this transaction, for what speaks to the driver itself."""
 
     async def all(self, query: Query[T], **parameters: Any) -> list[T]:
         row = query.row
-        return [row(*record) for record in await self.driver.fetch(query.sql, *query.bind(parameters))]
+        return [row(*record) for record in await self._fetch(query.sql, query.bind(parameters))]
 
     async def first(self, query: Query[T], **parameters: Any) -> T | None:
-        records = await self.driver.fetch(query.sql, *query.bind(parameters))
+        records = await self._fetch(query.sql, query.bind(parameters))
         return query.row(*records[0]) if records else None
 
     async def scalar(self, command: Command, /, **parameters: Any) -> Any:
@@ -80,12 +81,12 @@ class Transaction:
         return [record[0] for record in await self.rows(command, **parameters)]
 
     async def rows(self, command: Command, /, **parameters: Any) -> list[asyncpg.Record]:
-        sql, arguments = command.bind(parameters)
-        return await self.driver.fetch(sql, *arguments)
+        return await self._fetch(*command.bind(parameters))
 
     async def run(self, command: Command, /, **parameters: Any) -> int:
         """Runs a statement whose answer does not matter; tells how many rows it touched."""
         sql, arguments = command.bind(parameters)
+        self._lender.statements += 1
         *_, touched = (await self.driver.execute(sql, *arguments)).split()
         return int(touched) if touched.isdigit() else 0
 
@@ -94,7 +95,12 @@ class Transaction:
         if rows:
             bound = [command.bind(row) for row in rows]
             [sql] = {sql for sql, _ in bound}
+            self._lender.statements += len(rows)
             await self.driver.executemany(sql, [arguments for _, arguments in bound])
+
+    async def _fetch(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
+        self._lender.statements += 1
+        return await self.driver.fetch(sql, *arguments)
 
 
 class Reading:
@@ -129,6 +135,7 @@ class Reading:
         """Raises `_ConnectionLost`, or whatever else the driver raises."""
         lender = self._skewed if query.skewed else self._lender
         connection = await lender.borrow()
+        lender.statements += 1
         give_back = lender.give_back
         try:
             try:
@@ -161,7 +168,7 @@ class Writing:
         connection = await self._begun()
         try:
             try:
-                yield Transaction(connection)
+                yield Transaction(connection, self._lender)
             except STATEMENT_ERRORS as error:
                 if is_lost(error) or is_read_only(error) or isinstance(error, TimeoutError):
                     connection.terminate()  # the next one may lead to the new primary
@@ -237,13 +244,14 @@ class Database:
         self._settings = pool or PoolSettings()
         self._reading: Reading | None = None
         self._writing: Writing | None = None
-        self._lenders: list[Lender] = []
+        self.lenders: dict[str, Lender] = {}
+        """While it is open, by what they are for."""
 
     async def __aenter__(self) -> Self:
         lender = self._lender_of(self._settings.most, plan_cache_mode="force_generic_plan", **READ_ONLY)
         skewed = self._lender_of(self._settings.size, plan_cache_mode="force_custom_plan", **READ_ONLY)
         writing = self._lender_of(self._settings.most)
-        self._lenders = [lender, skewed, writing]
+        self.lenders = {"read": lender, "search": skewed, "write": writing}
         self._reading, self._writing = Reading(lender, skewed), Writing(writing)
         return self
 
@@ -262,7 +270,7 @@ class Database:
         return Lender(connect, most, wait_seconds=wait, idle_seconds=idle)
 
     async def __aexit__(self, *_: object) -> None:
-        for lender in self._lenders:
+        for lender in self.lenders.values():
             await lender.close()
 
     @property

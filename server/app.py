@@ -34,6 +34,7 @@ from server.logs import configure_logs, request_line
 from server.oauth import OAuth
 from server.settings import Settings
 from server.trusted import documents_of
+from server.watching import metrics_of, telling
 
 log = structlog.get_logger()
 
@@ -48,7 +49,9 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     sign_in = OAuth(shop, providers.configured(settings, shop.policy), cookie_path)
     readiness = Readiness(shop)
     caching = Caching(settings.cache_seconds, f"{VARY}, origin" if settings.cors_origins else VARY)
-    endpoint = GraphQLEndpoint(shop, documents_of(settings), settings.playground, cookie_path, caching)
+    documents = documents_of(settings)
+    metrics = metrics_of(settings, shop, documents, ENDPOINT)
+    endpoint = GraphQLEndpoint(shop, documents, settings.playground, cookie_path, caching)
     routes: list[BaseRoute] = [
         Route(ENDPOINT, endpoint, methods=ALL_METHODS),
         Route("/", _home),
@@ -64,6 +67,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
             Envelope,
             https=shop.policy.public_url.startswith("https://"),
             write=request_line(settings.log_level, as_json=settings.json_logs),
+            observe=metrics.observe if metrics else None,
         ),
         *_cross_origin(settings.cors_origins),
         Middleware(Straight, path=ENDPOINT, to=endpoint),
@@ -75,6 +79,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     app.state.shop = shop
     app.state.readiness = readiness
     app.state.settings = settings
+    app.state.metrics = metrics
     return app
 
 
@@ -158,7 +163,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     readiness: Readiness = app.state.readiness
     at_work = posting(shop, settings) if settings.worker else contextlib.nullcontext()
     with readiness.watching_signals():
-        async with shop.database, at_work:
+        async with shop.database, telling(settings, app.state.metrics), at_work:
             sweeper = asyncio.create_task(sweep_for_ever(shop, settings.sweep_every_seconds))
             try:
                 yield

@@ -60,6 +60,8 @@ class GraphQLEndpoint:
         answer = await execution.answer(self.documents, context, question)
         if answer.operation:
             state["operation"] = answer.operation
+        if answer.root:
+            state["root"] = answer.root
         if answer.errors:
             state["codes"] = sorted(answer.codes)
         response = _json(answer.body, _status(answer, media_type), media_type, _retry(answer))

@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     sweep_every_seconds: Annotated[float, Field(gt=0)] = 5
     log_level: Annotated[str, Field(pattern="(?i)^(debug|info|warning|error)$")] = "info"
     log_format: Annotated[str | None, Field(pattern="^(pretty|json)$")] = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
 

@@ -14,6 +14,7 @@ from domain.shop import Shop
 from persistence.letters import Letter
 from server.commands.opening import Data, fail, in_shop, opened, out
 from server.settings import Settings
+from server.watching import metrics_of, telling, try_metrics_address
 
 WIDE = 1000  # characters: a program that reads the list finds a letter on each line
 
@@ -21,6 +22,7 @@ WIDE = 1000  # characters: a program that reads the list finds a letter on each 
 def work(data: Data = None) -> None:
     """Post letters until told to stop, beside servers that leave it to others (`serve --no-worker`)."""
     with opened(data) as found:
+        try_metrics_address(found.settings)
         in_shop(found, lambda shop: _post_until_told(shop, found.settings))
 
 
@@ -32,7 +34,7 @@ async def _post_until_told(shop: Shop, settings: Settings) -> None:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    async with posting(shop, settings):
+    async with telling(settings, metrics_of(settings, shop)), posting(shop, settings):
         out.print(f"Posting letters: {whereabouts(settings, here=True)}. Stop with Ctrl+C.", soft_wrap=True)
         await told.wait()
 

@@ -22,6 +22,7 @@ from benchmarks.peers.statements import exported
 from benchmarks.stage import PUBLIC_URL, SECRET
 from domain.tokens import derived_key
 from server.settings import Settings
+from tests.collector import collecting
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
@@ -68,6 +69,13 @@ def _elsewhere(folder: Path) -> Path:
     return folder
 
 
+@contextmanager
+def _collector() -> Iterator[dict[str, str]]:
+    """Somebody to send traces to, who does not keep them."""
+    with collecting(keeps=False) as collector:
+        yield {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+
+
 def _asgi(app: str) -> Callable[[int], list[str]]:
     """As `bookstore serve` runs: uvicorn with uvloop and httptools, in one process."""
     options = ["--no-access-log", "--log-level", "warning", "--no-server-header", "--no-proxy-headers"]
@@ -112,6 +120,13 @@ CONTENDERS = {
             place=_elsewhere,
         ),
         Contender(
+            "ours-with-traces",
+            "Bookstore with every request traced",
+            _shop,
+            beside=_collector,
+            place=_elsewhere,
+        ),
+        Contender(
             "handwritten", "a handler written by hand", _asgi("benchmarks.peers.handwritten.app:app"), exact=True
         ),
         Contender("mercurius", "Mercurius with JIT, the same SQL", _mercurius, place=_npm_install),
@@ -125,7 +140,7 @@ CONTENDERS = {
         ),
     )
 }
-LEFT_OUT = {"strawberry-caches", "ours-with-metrics"} | (
+LEFT_OUT = {"strawberry-caches", "ours-with-metrics", "ours-with-traces"} | (
     set() if "engine" in Settings.model_fields else {"ours-without-engine"}
 )
 """Run when they are named; the engine can be turned off only where there is one."""

@@ -15,7 +15,7 @@ from graphql import (
 )
 
 from graph.cost import DEAREST_FOR_ADMINISTRATORS, prices_of
-from graph.engine import Engine
+from graph.engine import Engine, Watch
 from graph.limits import LONGEST_DOCUMENT, MOST_TOKENS, FragmentCycle, TooComplex, check_limits
 from graph.operations import Operation, name_of
 from graph.schema import schema
@@ -71,13 +71,15 @@ class Documents:
 
     Without `introspection` nobody learns the schema from it: not by asking for it, nor from suggestions in errors.
     Those that are not `compiled` are interpreted by graphql-core. With `trusted_only` any other than those that
-    `trust` was told is refused unread.
+    `trust` was told is refused unread. `watch` is put around what is waited for, where they are compiled.
     """
 
-    def __init__(self, *, introspection: bool, compiled: bool = True, trusted_only: bool = False) -> None:
+    def __init__(
+        self, *, introspection: bool, compiled: bool = True, trusted_only: bool = False, watch: Watch | None = None
+    ) -> None:
         self.introspection = introspection
         self.trusted_only = trusted_only
-        self.engine = Engine(schema, hide_suggestions=not introspection) if compiled else None
+        self.engine = Engine(schema, hide_suggestions=not introspection, watch=watch) if compiled else None
         self.executed = Executed()
         self._kept: OrderedDict[str, Checked] = OrderedDict()
         self._characters = 0

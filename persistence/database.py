@@ -1,12 +1,13 @@
 """The two ways to PostgreSQL: `Reading`, a fast lane that cannot write, and `Transaction`, the only thing that can."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import asyncpg
+from asyncpg.connection import LoggedQuery
 
 from persistence.faults import Conflict, Unavailable, fault_of, is_lost, is_read_only
 from persistence.lending import Lender, LentConnection
@@ -32,6 +33,9 @@ SECOND_TRY = 0.02  # seconds, in which the pool notices what else has been cut
 MOST_PLANS = 100
 """Of a connection. Each takes a tenth of a megabyte in PostgreSQL, and documents decide how many there could be."""
 COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
+
+
+Listener = Callable[[LoggedQuery], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +241,11 @@ class _ConnectionLost(Exception):
 
 
 class Database:
-    """PostgreSQL as the shop knows it. Open it with `async with`."""
+    """PostgreSQL as the shop knows it. Open it with `async with`. A `listener` is told of each statement when it has run."""
 
-    def __init__(self, url: str, pool: PoolSettings | None = None) -> None:
+    def __init__(self, url: str, pool: PoolSettings | None = None, listener: Listener | None = None) -> None:
         self._address = driver_address(url)
+        self._listener = listener
         self._settings = pool or PoolSettings()
         self._reading: Reading | None = None
         self._writing: Writing | None = None
@@ -257,7 +262,7 @@ class Database:
 
     def _lender_of(self, most: int, **session_settings: str) -> Lender:
         async def connect() -> LentConnection:
-            return await asyncpg.connect(
+            connection: LentConnection = await asyncpg.connect(
                 self._address,
                 connection_class=LentConnection,
                 timeout=CONNECT_TIMEOUT,
@@ -265,6 +270,9 @@ class Database:
                 statement_cache_size=MOST_PLANS,
                 server_settings={**SESSION_SETTINGS, **session_settings},
             )
+            if self._listener is not None:
+                connection.add_query_logger(self._listener)
+            return connection
 
         wait, idle = self._settings.timeout_seconds, self._settings.recycle_seconds
         return Lender(connect, most, wait_seconds=wait, idle_seconds=idle)

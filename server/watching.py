@@ -1,4 +1,4 @@
-"""Where Prometheus may ask, if anywhere. What that takes is loaded only then."""
+"""Who watches, if anybody: where Prometheus may ask, where traces go. What that takes is loaded only then."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +13,7 @@ from server.settings import Settings
 if TYPE_CHECKING:
     from graph.documents import Documents
     from server.metrics import Metrics
+    from server.tracing import Tracing
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus-client keeps what processes count, each in files of its own; it looks for this name when it is imported."""
@@ -56,6 +57,15 @@ def metrics_of(
     from server.metrics import Metrics
 
     return Metrics(shop, documents, path)
+
+
+def tracing_of(settings: Settings) -> "Tracing | None":
+    """What traces in this process."""
+    if not settings.otel_exporter_otlp_endpoint:
+        return None
+    from server.tracing import Tracing
+
+    return Tracing(settings)
 
 
 @asynccontextmanager

@@ -192,14 +192,14 @@ async def test_who_waits_for_a_connection_is_told(settings: Settings, shop: Shop
     assert total(found, "pool_waited_seconds_total", pool="write") > 0
 
 
-async def test_without_a_port_nothing_is_counted_or_loaded(app: Starlette, repository: Path) -> None:
-    assert app.state.metrics is None
-    code = "import sys, server.app, server.cli; print('prometheus_client' in sys.modules)"
+async def test_where_nobody_watches_nothing_is_counted_traced_or_loaded(app: Starlette, repository: Path) -> None:
+    assert (app.state.metrics, app.state.tracing) == (None, None)
+    code = "import sys, server.app, server.cli; print({'prometheus_client', 'opentelemetry.sdk'} & sys.modules.keys())"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=repository, stdout=asyncio.subprocess.PIPE
     )
     out, _ = await process.communicate()
-    assert out == b"False\n"
+    assert out == b"set()\n"
 
 
 # ── Several ───────────────────────────────────────────────────────────────────────────────

@@ -1,14 +1,12 @@
 """Where Prometheus asks: an address of its own, which tells of all processes that serve here and of what is in the database."""
 
 import asyncio
-import os
 import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -22,7 +20,6 @@ from prometheus_client.registry import Collector
 
 from persistence.figures import Figures, find_figures
 from server.settings import Settings
-from server.watching import FOLDER
 
 log = structlog.get_logger()
 
@@ -45,14 +42,12 @@ def scraped(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
 
 
 @contextmanager
-def several_scraped(settings: Settings) -> Iterator[None]:
-    """The same for processes that are started in the block: they leave what they count in a folder."""
-    with TemporaryDirectory(prefix="bookstore-metrics-") as folder:
-        os.environ[FOLDER] = folder
-        registry = CollectorRegistry()
-        registry.register(Together(Path(folder)))
-        with scraped(settings, registry):
-            yield
+def several_scraped(settings: Settings, folder: Path) -> Iterator[None]:
+    """The same for processes that leave what they count in a folder."""
+    registry = CollectorRegistry()
+    registry.register(Together(folder))
+    with scraped(settings, registry):
+        yield
 
 
 class Together(MultiProcessCollector):

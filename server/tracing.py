@@ -58,6 +58,10 @@ class Tracing:
             farewell.start()
             await asyncio.to_thread(farewell.join, FAREWELL_TIMEOUT)
 
+    def flush(self) -> None:
+        """Sends what has not been sent, and waits for it."""
+        self._provider.force_flush()
+
     @contextmanager
     def span(
         self, name: str, kind: SpanKind = SpanKind.INTERNAL, parent: Any = None, **told: str

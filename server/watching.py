@@ -3,7 +3,9 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
 from socket import AF_INET, AF_INET6, create_server
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from domain.shop import Shop
@@ -42,10 +44,18 @@ def watched(settings: Settings, *, several: bool) -> Iterator[None]:
     if not (settings.metrics_port and several):
         yield
         return
+    try:
+        folder = TemporaryDirectory(prefix="bookstore-metrics-")
+    except OSError as error:
+        raise Misconfigured(
+            "METRICS_PORT needs a folder for what several processes count: set TMPDIR to one that can be written."
+        ) from error
     from server.scraping import several_scraped
 
-    with several_scraped(settings):
-        yield
+    with folder as name:
+        os.environ[FOLDER] = name
+        with several_scraped(settings, Path(name)):
+            yield
 
 
 def metrics_of(

@@ -21,7 +21,9 @@ from persistence import letters
 from persistence.letters import LetterKind
 from server.app import create_app
 from server.metrics import LONGEST_NAME, MOST_NAMES
+from server.place import Misconfigured
 from server.settings import Settings
+from server.watching import watched
 from tests.client import Visitor
 from tests.commands import Bookstore, refused, started
 from tests.exposition import Told, asked, free_port, total, until
@@ -256,6 +258,13 @@ async def test_a_port_that_is_taken_is_one_line(bookstore: Bookstore, command: s
         line = await refused(bookstore(command, METRICS_PORT=str(port)))
     assert line.startswith(f"Cannot tell metrics at 127.0.0.1:{port}: ")
     assert line.endswith("Choose others with METRICS_HOST and METRICS_PORT, or none with METRICS_PORT=0.")
+
+
+def test_several_processes_need_a_folder(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    several = settings.model_copy(update={"metrics_port": free_port()})
+    with pytest.raises(Misconfigured, match="TMPDIR"), watched(several, several=True):
+        pass
 
 
 async def test_the_port_of_the_shop_is_none_for_metrics(bookstore: Bookstore) -> None:

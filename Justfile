@@ -86,6 +86,10 @@ measure *options:
 endure *options:
     uv run python -m benchmarks.endurance {{ options }}
 
+# What metrics and traces cost a request, by turns in one process; `--several`: as one process of several counts.
+watching *options:
+    uv run python -m benchmarks.watching {{ options }}
+
 # The shop beside its peers, in one run: half an hour, or `--quick` for under ten minutes; `--help` tells the rest.
 bench *options:
     uv run --group bench python -m benchmarks {{ options }}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from benchmarks.peers.statements import exported
 from benchmarks.stage import PUBLIC_URL, SECRET
 from domain.tokens import derived_key
 from server.settings import Settings
+from tests.collector import collecting
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
@@ -36,7 +37,8 @@ class Absent(Exception):
 class Contender:
     """`command` is given a free port; `place` a folder for temporary files, and says where to start.
 
-    `place` may install things, and raises `Absent`. `exact` answers are ours to the byte.
+    `beside` is there while it runs, and tells more of its environment. `place` may
+    install things, and raises `Absent`. `exact` answers are ours to the byte.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Contender:
     command: Callable[[int], list[str]]
     dialect: Dialect = field(default_factory=GraphQL)
     environment: dict[str, str] = field(default_factory=dict)
+    beside: Callable[[], AbstractContextManager[dict[str, str]]] = lambda: nullcontext({})
     place: Callable[[Path], Path] = lambda _: ROOT
     exact: bool = False
 
@@ -64,6 +67,13 @@ def _shop(port: int) -> list[str]:
 def _elsewhere(folder: Path) -> Path:
     """Away from a developer's `.env`."""
     return folder
+
+
+@contextmanager
+def _collector() -> Iterator[dict[str, str]]:
+    """Somebody to send traces to, who does not keep them."""
+    with collecting(keeps=False) as collector:
+        yield {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
 
 
 def _asgi(app: str) -> Callable[[int], list[str]]:
@@ -103,6 +113,20 @@ CONTENDERS = {
             place=_elsewhere,
         ),
         Contender(
+            "ours-with-metrics",
+            "Bookstore with METRICS_PORT",
+            _shop,
+            environment={"METRICS_PORT": "19273"},
+            place=_elsewhere,
+        ),
+        Contender(
+            "ours-with-traces",
+            "Bookstore with every request traced",
+            _shop,
+            beside=_collector,
+            place=_elsewhere,
+        ),
+        Contender(
             "handwritten", "a handler written by hand", _asgi("benchmarks.peers.handwritten.app:app"), exact=True
         ),
         Contender("mercurius", "Mercurius with JIT, the same SQL", _mercurius, place=_npm_install),
@@ -116,7 +140,9 @@ CONTENDERS = {
         ),
     )
 }
-LEFT_OUT = {"strawberry-caches"} | (set() if "engine" in Settings.model_fields else {"ours-without-engine"})
+LEFT_OUT = {"strawberry-caches", "ours-with-metrics", "ours-with-traces"} | (
+    set() if "engine" in Settings.model_fields else {"ours-without-engine"}
+)
 """Run when they are named; the engine can be turned off only where there is one."""
 
 
@@ -125,25 +151,25 @@ def running(contender: Contender, url: str, folder: Path, core: int | None) -> I
     """Starts it, pinned to a core, and ends it. Raises `Absent`, or `RuntimeError` when it does not start."""
     where = contender.place(folder)
     port, log = _free_port(), folder / f"{contender.name}.log"
-    with log.open("wb") as out:
+    with contender.beside() as told, log.open("wb") as out:
         process = subprocess.Popen(
             contender.command(port),
-            env=_environment(url) | contender.environment,
+            env=_environment(url) | contender.environment | told,
             cwd=where,
             stdout=out,
             stderr=out,
             preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
         )
-    try:
-        _wait(process, port, log)
-        yield Running(contender.name, port, psutil.Process(process.pid), contender.dialect, contender.exact)
-    finally:
-        process.terminate()
         try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+            _wait(process, port, log)
+            yield Running(contender.name, port, psutil.Process(process.pid), contender.dialect, contender.exact)
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
 
 
 def _environment(url: str) -> dict[str, str]:

@@ -22,6 +22,8 @@ TARGETS: Mapping[str, Mapping[str, float | None]] = {
 }
 """Of the naive peers how many times our CPU they may use at least; of the others how many times theirs we may use at most."""
 NAIVE = ("strawberry", "fastapi")
+VARIANTS: Mapping[str, float | None] = {"ours-with-metrics": 1.03, "ours-with-traces": None}
+"""Of ours that do more: how many times our CPU they may use at most."""
 COUNTING = 1.05
 """How much a page with `totalCount` may cost, of one without."""
 
@@ -73,6 +75,11 @@ def ratios(samples: Samples) -> list[Ratio]:
             ratio = compared(theirs, ours) if peer in NAIVE else compared(ours, theirs)
             if ratio is not None:
                 found.append(Ratio(peer, workload, ratio, target, peer in NAIVE))
+    for variant, most in VARIANTS.items():
+        for workload in WORKLOADS:
+            ratio = compared((variant, workload), ("ours", workload))
+            if ratio is not None:
+                found.append(Ratio(variant, workload, ratio, most, at_least=False))
     counting = compared(("ours", "W1c"), ("ours", "W1"))
     if counting is not None:
         found.append(Ratio("ours", "W1c of W1", counting, COUNTING, at_least=False))
@@ -125,7 +132,7 @@ def _compared(ratio: Ratio) -> str:
     if ratio.peer == "ours":
         return "a page with totalCount, of one without"
     title = CONTENDERS[ratio.peer].title
-    return f"{title}, of ours" if ratio.at_least else f"ours, of {title}"
+    return f"{title}, of ours" if ratio.at_least or ratio.peer in VARIANTS else f"ours, of {title}"
 
 
 def memory_table(samples: Samples, rate: float) -> Table:

@@ -104,6 +104,7 @@ async def _postpone(shop: Shop, patience: Patience, letter: Letter, problem: str
         return None
     async with shop.database.transaction() as tx:
         await letters.note_attempt(tx, letter.id, problem)
+    shop.tally.letters[letter.kind, "POSTPONED"] += 1
     log.warning("letter_postponed", letter=str(letter.id), kind=letter.kind, seconds=delay.total_seconds(), why=problem)
     return delay
 
@@ -112,6 +113,7 @@ async def _postpone(shop: Shop, patience: Patience, letter: Letter, problem: str
 async def _settle(shop: Shop, letter: Letter, status: LetterStatus, problem: str | None) -> None:
     async with shop.database.transaction() as tx:
         await letters.settle_letter(tx, letter.id, status, problem)
+    shop.tally.letters[letter.kind, str(status)] += 1
     note = log.warning if status is LetterStatus.FAILED else log.info
     note("letter_settled", letter=str(letter.id), kind=letter.kind, status=str(status), why=problem)
 

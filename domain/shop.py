@@ -8,6 +8,7 @@ from typing import Any
 from domain.passwords import Passwords
 from domain.payments import Payments
 from domain.rate_limiting import RateLimiter
+from domain.tally import Tally
 from domain.throttling import Throttles
 from domain.tokens import Tokens
 from persistence.counts import RecentCounts
@@ -47,6 +48,7 @@ class Shop:
     rate_limiter: RateLimiter
     policy: Policy = Policy()
     counts: RecentCounts = field(default_factory=RecentCounts)
+    tally: Tally = field(default_factory=Tally)
     tills: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(5))
     """How many checkouts may be in the database at once: a book that all want must leave connections for the rest."""
     under_way: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -15,7 +15,7 @@ from graphql import (
 )
 
 from graph.cost import DEAREST_FOR_ADMINISTRATORS, prices_of
-from graph.engine import Engine
+from graph.engine import Engine, Watch
 from graph.limits import LONGEST_DOCUMENT, MOST_TOKENS, FragmentCycle, TooComplex, check_limits
 from graph.operations import Operation, name_of
 from graph.schema import schema
@@ -56,18 +56,31 @@ class Checked:
         return self.operations.get(name)
 
 
+@dataclass(slots=True)
+class Executed:
+    """Since the process began: operations that had a plan, that were given one, or that graphql-core interpreted; and what all cost."""
+
+    planned: int = 0
+    compiled: int = 0
+    interpreted: int = 0
+    cost: int = 0
+
+
 class Documents:
     """Documents that have been checked; the least recently used is forgotten first.
 
     Without `introspection` nobody learns the schema from it: not by asking for it, nor from suggestions in errors.
     Those that are not `compiled` are interpreted by graphql-core. With `trusted_only` any other than those that
-    `trust` was told is refused unread.
+    `trust` was told is refused unread. `watch` is put around what is waited for, where they are compiled.
     """
 
-    def __init__(self, *, introspection: bool, compiled: bool = True, trusted_only: bool = False) -> None:
+    def __init__(
+        self, *, introspection: bool, compiled: bool = True, trusted_only: bool = False, watch: Watch | None = None
+    ) -> None:
         self.introspection = introspection
         self.trusted_only = trusted_only
-        self.engine = Engine(schema, hide_suggestions=not introspection) if compiled else None
+        self.engine = Engine(schema, hide_suggestions=not introspection, watch=watch) if compiled else None
+        self.executed = Executed()
         self._kept: OrderedDict[str, Checked] = OrderedDict()
         self._characters = 0
         self._trusted: dict[str, Checked] = {}
@@ -99,6 +112,11 @@ class Documents:
             other = "." if self.trusted_only else ", so send the document itself as `query`."
             raise Refused(coded("PERSISTED_QUERY_NOT_FOUND", f"No trusted document has this id{other}"))
         return checked
+
+    @property
+    def trusted_names(self) -> frozenset[str]:
+        """Of the operations of trusted documents."""
+        return frozenset(name for it in self._trusted_texts.values() for name in it.operations if name)
 
     def get(self, text: str) -> Checked:
         """Raises `Refused`."""

@@ -41,14 +41,15 @@ class Request:
 class Answer:
     """`executed` is false where the document was refused before anything ran.
 
-    `fresh_for` are the seconds for which caches may keep it if it is a visitor's. Only what was asked `read_only` and has
-    no errors has them.
+    `root` is the field at the root, where there is but one. `fresh_for` are the seconds for which caches may keep it if it
+    is a visitor's. Only what was asked `read_only` and has no errors has them.
     """
 
     data: dict[str, Any] | None
     errors: list[dict[str, Any]]
     executed: bool = True
     operation: str | None = None
+    root: str | None = None
     extensions: dict[str, Any] = field(default_factory=dict)
     fresh_for: int | None = None
 
@@ -81,13 +82,13 @@ async def answer(documents: Documents, context: Context, request: Request) -> An
         context.cancel()
         log.warning("client gone" if patience.is_abandoned else "timeout", operation=name)
         late = coded("TIMEOUT", f"The answer took longer than {TIMEOUT} seconds. Ask for less, or try again.")
-        return Answer(None, [formatted(late, context.request_id)], operation=name, extensions=told)
+        return Answer(None, [formatted(late, context.request_id)], True, name, operation.root, told)
     if not told_errors:
         fresh_for = operation.fresh_for if request.read_only else None
-        return Answer(data, [], data is not None, operation=name, extensions=told, fresh_for=fresh_for)
+        return Answer(data, [], data is not None, name, operation.root, told, fresh_for)
     errors = [formatted(error, context.request_id) for error in told_errors]
     executed = data is not None or any("path" in error for error in errors)
-    return Answer(data, errors, executed, operation=name, extensions=told)
+    return Answer(data, errors, executed, name, operation.root, told)
 
 
 async def _admitted(documents: Documents, context: Context, request: Request) -> tuple[Operation, int, int]:
@@ -104,6 +105,7 @@ async def _admitted(documents: Documents, context: Context, request: Request) ->
             await limiter.spend(caller, REFUSED)
             raise
         await limiter.spend(caller, cost)
+        documents.executed.cost += cost
     except TooOften as error:
         raise Refused(GraphQLError("", original_error=error)) from error
     return operation, cost, limit
@@ -123,10 +125,14 @@ async def _higher_limit(context: Context, cost: int) -> int:
 async def _execute(
     documents: Documents, context: Context, operation: Operation, request: Request
 ) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
+    executed, was_planned = documents.executed, operation.is_planned
     if operation.plan is not None:
         with contextlib.suppress(NotSpoken):
             outcome = await operation.plan.run(context, request.variables)
+            executed.planned += was_planned
+            executed.compiled += not was_planned
             return outcome.data, outcome.errors
+    executed.interpreted += 1
     result = execute(
         schema._schema,
         operation.document,

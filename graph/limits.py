@@ -67,7 +67,7 @@ def check_limits(document: DocumentNode, alone: frozenset[str] = frozenset()) ->
     for operation in operations:
         whole = whole.beside(extents.of(operation))
         _check_extent(whole)
-        _check_roots(operation, list(_expanded([operation.selection_set], fragments)), alone)
+        _check_roots(operation, list(expanded([operation.selection_set], fragments)), alone)
     for definition in (*operations, *fragments.values()):
         _check_merges(definition.selection_set, fragments)
 
@@ -147,17 +147,18 @@ def _check_directives(directives: Iterable[DirectiveNode] | None) -> None:
 # From here on nothing has more than MOST_FIELDS, so fragments can be written out.
 
 
-def _expanded(
+def expanded(
     selection_sets: Iterable[SelectionSetNode], fragments: dict[str, FragmentDefinitionNode]
 ) -> Iterator[FieldNode]:
+    """The fields of a selection, those of its fragments among them."""
     for selection_set in selection_sets:
         for selection in selection_set.selections:
             if isinstance(selection, FieldNode):
                 yield selection
             elif isinstance(selection, InlineFragmentNode):
-                yield from _expanded([selection.selection_set], fragments)
+                yield from expanded([selection.selection_set], fragments)
             elif isinstance(selection, FragmentSpreadNode) and selection.name.value in fragments:
-                yield from _expanded([fragments[selection.name.value].selection_set], fragments)
+                yield from expanded([fragments[selection.name.value].selection_set], fragments)
 
 
 def _check_merges(selection_set: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode]) -> None:
@@ -165,7 +166,7 @@ def _check_merges(selection_set: SelectionSetNode, fragments: dict[str, Fragment
     levels = [[selection_set]]
     while levels:
         fields: dict[str, list[FieldNode]] = {}
-        for field in _expanded(levels.pop(), fragments):
+        for field in expanded(levels.pop(), fragments):
             fields.setdefault(field.alias.value if field.alias else field.name.value, []).append(field)
         for same in fields.values():
             pairs += len(same) * (len(same) - 1) // 2

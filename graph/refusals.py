@@ -19,4 +19,5 @@ class Refusals(FieldExtension):
         try:
             return await next_(source, info, **arguments)
         except Refusal as refusal:
+            info.context.shop.tally.refusals[info.field_name, refusal.code] += 1
             return PROBLEMS[type(refusal)](refusal=refusal)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 import asyncpg
+from asyncpg.connection import LoggedQuery
 
 from persistence.browsing import Browsing, StandbyLender, Standbys
 from persistence.connecting import connect, connect_directly
@@ -19,6 +20,7 @@ from persistence.reading import Reading as Reading
 
 T = TypeVar("T")
 Connect = Callable[..., Awaitable[LentConnection]]
+Listener = Callable[[LoggedQuery], None]
 
 NOT_OPEN = "Database is not open: use `async with database`."
 
@@ -40,18 +42,19 @@ class PoolSettings:
 class Transaction:
     """Everything done through it is committed together, or not at all."""
 
-    __slots__ = ("driver",)
+    __slots__ = ("_lender", "driver")
 
-    def __init__(self, driver: asyncpg.Connection) -> None:
+    def __init__(self, driver: asyncpg.Connection, lender: Lender) -> None:
+        self._lender = lender
         self.driver = driver
         """The connection below, inside this transaction, for what speaks to the driver itself."""
 
     async def all(self, query: Query[T], **parameters: Any) -> list[T]:
         row = query.row
-        return [row(*record) for record in await self.driver.fetch(query.sql, *query.bind(parameters))]
+        return [row(*record) for record in await self._fetch(query.sql, query.bind(parameters))]
 
     async def first(self, query: Query[T], **parameters: Any) -> T | None:
-        records = await self.driver.fetch(query.sql, *query.bind(parameters))
+        records = await self._fetch(query.sql, query.bind(parameters))
         return query.row(*records[0]) if records else None
 
     async def scalar(self, command: Command, /, **parameters: Any) -> Any:
@@ -64,12 +67,12 @@ class Transaction:
         return [record[0] for record in await self.rows(command, **parameters)]
 
     async def rows(self, command: Command, /, **parameters: Any) -> list[asyncpg.Record]:
-        sql, arguments = command.bind(parameters)
-        return await self.driver.fetch(sql, *arguments)
+        return await self._fetch(*command.bind(parameters))
 
     async def run(self, command: Command, /, **parameters: Any) -> int:
         """Runs a statement whose answer does not matter; tells how many rows it touched."""
         sql, arguments = command.bind(parameters)
+        self._lender.statements += 1
         *_, touched = (await self.driver.execute(sql, *arguments)).split()
         return int(touched) if touched.isdigit() else 0
 
@@ -78,7 +81,12 @@ class Transaction:
         if rows:
             bound = [command.bind(row) for row in rows]
             [sql] = {sql for sql, _ in bound}
+            self._lender.statements += len(rows)
             await self.driver.executemany(sql, [arguments for _, arguments in bound])
+
+    async def _fetch(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
+        self._lender.statements += 1
+        return await self.driver.fetch(sql, *arguments)
 
 
 class Writing:
@@ -94,7 +102,7 @@ class Writing:
         connection = await self._begun()
         try:
             try:
-                yield Transaction(connection)
+                yield Transaction(connection, self._lender)
             except STATEMENT_ERRORS as error:
                 if is_lost(error) or is_read_only(error) or isinstance(error, TimeoutError):
                     connection.terminate()  # the next one may lead to the new primary
@@ -159,7 +167,7 @@ class Writing:
 
 
 class Database:
-    """PostgreSQL as the shop knows it. Open it with `async with`.
+    """PostgreSQL as the shop knows it. Open it with `async with`. A `listener` is told of each statement when it has run.
 
     `read_url` leads to standbys, for visitors, and `direct_url` past a pooler, through which nothing is `prepared`.
     """
@@ -172,40 +180,49 @@ class Database:
         read_url: str | None = None,
         direct_url: str | None = None,
         prepared: bool = True,
+        listener: Listener | None = None,
     ) -> None:
+        self._listener = listener
         self._url, self._read_url, self._direct_url = url, read_url, direct_url or url
         self._settings = pool or PoolSettings()
         self._prepared = prepared
         self._reading: Reading | None = None
         self._browsing: Browsing | None = None
         self._writing: Writing | None = None
-        self._lenders: list[Lender] = []
+        self.lenders: dict[str, Lender] = {}
+        """While it is open, by what they are for."""
 
     async def __aenter__(self) -> Self:
         opened = partial(connect, self._url, prepared=self._prepared)
         self._reading = Reading(*self._readers(partial(opened, read_only=True)))
-        self._writing = Writing(self._lender(opened, self._settings.most))
+        self._writing = Writing(self._lender("write", opened, self._settings.most))
         if self._read_url:
             standbys = Standbys(self._read_url, opened, prepared=self._prepared)
-            self._browsing = Browsing(*self._readers(standbys.connect, StandbyLender), self._reading)
+            self._browsing = Browsing(*self._readers(standbys.connect, StandbyLender, "standby "), self._reading)
         return self
 
-    def _readers(self, connect: Connect, kind: type[Lender] = Lender) -> tuple[Lender, Lender]:
+    def _readers(self, connect: Connect, kind: type[Lender] = Lender, where: str = "") -> tuple[Lender, Lender]:
         """One whose statements keep their plans, and one whose statements are planned each time."""
         keeping = partial(connect, plan_cache_mode="force_generic_plan")
         planning = partial(connect, plan_cache_mode="force_custom_plan")
-        return self._lender(keeping, self._settings.most, kind), self._lender(planning, self._settings.size, kind)
+        reader = self._lender(f"{where}read", keeping, self._settings.most, kind)
+        return reader, self._lender(f"{where}search", planning, self._settings.size, kind)
 
-    def _lender(self, connect: Connect, most: int, kind: type[Lender] = Lender) -> Lender:
+    def _lender(self, name: str, connect: Connect, most: int, kind: type[Lender] = Lender) -> Lender:
+        async def heard() -> LentConnection:
+            connection = await connect()
+            if self._listener is not None:
+                connection.add_query_logger(self._listener)
+            return connection
+
         wait, idle = self._settings.timeout_seconds, self._settings.recycle_seconds
-        lender = kind(connect, most, wait_seconds=wait, idle_seconds=idle)
-        self._lenders.append(lender)
-        return lender
+        self.lenders[name] = kind(heard, most, wait_seconds=wait, idle_seconds=idle)
+        return self.lenders[name]
 
     async def __aexit__(self, *_: object) -> None:
         if self._browsing is not None:
             self._browsing.close()
-        for lender in self._lenders:
+        for lender in self.lenders.values():
             await lender.close()
 
     @property

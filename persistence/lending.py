@@ -27,12 +27,17 @@ class LentConnection(asyncpg.Connection):
 
 
 class Lender:
-    """Opens connections as they are needed, `most` at a time, and closes those that nobody has needed for `idle_seconds`."""
+    """Opens connections as they are needed, `most` at a time, and closes those that nobody has needed for `idle_seconds`.
+
+    For whoever watches it counts, since the process began: the `statements` that borrowers sent, how often and for how long somebody
+    had to wait until another gave one back, and how often nobody did in time.
+    """
 
     def __init__(
         self, connect: Callable[[], Awaitable[LentConnection]], most: int, *, wait_seconds: float, idle_seconds: float
     ) -> None:
-        self._connect, self._most = connect, most
+        self.statements, self.waits, self.waited_seconds, self.in_vain = 0, 0, 0.0, 0
+        self._connect, self.most = connect, most
         self._wait_seconds, self._idle_seconds = wait_seconds, idle_seconds
         self._idle: list[LentConnection] = []
         self._open = 0
@@ -49,12 +54,29 @@ class Lender:
             self._open -= 1
         if self._closing:
             raise asyncpg.InterfaceError("the database is closed")
-        async with asyncio.timeout(self._wait_seconds):
-            if self._open < self._most:
-                self._open += 1
-            elif (handed := await self._turn()) is not None:
-                return handed
-            return await self._opened()
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                if self._open < self.most:
+                    self._open += 1
+                elif (handed := await self._turn()) is not None:
+                    return handed
+                return await self._opened()
+        except TimeoutError:
+            self.in_vain += 1
+            raise
+
+    @property
+    def in_use(self) -> int:
+        """Those that are lent or being opened."""
+        return self._open - len(self._idle)
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        return sum(not waiter.done() for waiter in self._waiting)
 
     def give_back(self, connection: LentConnection) -> None:
         if self._closing or connection.is_closed():
@@ -83,14 +105,18 @@ class Lender:
 
     async def _turn(self) -> LentConnection | None:
         """A connection, or with `None` the right to open one."""
-        waiter: asyncio.Future[LentConnection | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[LentConnection | None] = loop.create_future()
         self._waiting.append(waiter)
+        self.waits, since = self.waits + 1, loop.time()
         try:
             return await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():  # it came at the very moment
                 self._hand_on(waiter.result())
             raise
+        finally:
+            self.waited_seconds += loop.time() - since
 
     async def _opened(self) -> LentConnection:
         try:

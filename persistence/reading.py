@@ -49,6 +49,7 @@ class Reading:
         """Raises `ConnectionLost`, or whatever else the driver raises."""
         lender = self._skewed if query.skewed else self._lender
         connection = await lender.borrow()
+        lender.statements += 1
         give_back = lender.give_back
         try:
             try:

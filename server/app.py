@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
@@ -23,6 +24,7 @@ from domain.shop import Shop
 from domain.sweeping import sweep_for_ever
 from domain.throttling import Throttles
 from domain.tokens import Tokens, derived_key
+from graph import execution
 from persistence.database import Database
 from persistence.rate_limits import InMemory, InPostgreSQL, RateLimits
 from server import graphiql, providers
@@ -34,6 +36,10 @@ from server.logs import configure_logs, request_line
 from server.oauth import OAuth
 from server.settings import Settings
 from server.trusted import documents_of
+from server.watching import metrics_of, telling, tracing_of
+
+if TYPE_CHECKING:
+    from server.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -41,14 +47,18 @@ log = structlog.get_logger()
 def create_app(settings: Settings | None = None, payments: Payments | None = None) -> Starlette:
     """The shop as settings have it; `payments` takes the place of the mock provider."""
     settings = settings or Settings()
-    configure_logs(settings.log_level, as_json=settings.json_logs)
-    shop = open_shop(settings, payments)
+    tracing = tracing_of(settings)
+    configure_logs(settings.log_level, as_json=settings.json_logs, ids=tracing.ids if tracing else None)
+    shop = open_shop(settings, payments, tracing)
     prefix = urlsplit(shop.policy.public_url).path  # what a proxy has put before our addresses
     cookie_path = prefix + ENDPOINT if settings.refresh_tokens_in_cookie else None
     sign_in = OAuth(shop, providers.configured(settings, shop.policy), cookie_path)
     readiness = Readiness(shop)
     caching = Caching(settings.cache_seconds, f"{VARY}, origin" if settings.cors_origins else VARY)
-    endpoint = GraphQLEndpoint(shop, documents_of(settings), settings.playground, cookie_path, caching)
+    documents = documents_of(settings, tracing.waiting if tracing else None)
+    metrics = metrics_of(settings, shop, documents, ENDPOINT)
+    answer = tracing.answer if tracing else execution.answer
+    endpoint = GraphQLEndpoint(shop, documents, settings.playground, cookie_path, caching, answer)
     routes: list[BaseRoute] = [
         Route(ENDPOINT, endpoint, methods=ALL_METHODS),
         Route("/", _home),
@@ -59,11 +69,13 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     if settings.playground:
         routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))
     middleware = [
+        *([Middleware(tracing.around)] if tracing else []),
         *_behind(settings.trusted_proxies),
         Middleware(
             Envelope,
             https=shop.policy.public_url.startswith("https://"),
-            write=request_line(settings.log_level, as_json=settings.json_logs),
+            write=request_line(settings.log_level, as_json=settings.json_logs, ids=tracing.ids if tracing else None),
+            observe=metrics.observe if metrics else None,
         ),
         *_cross_origin(settings.cors_origins),
         Middleware(Straight, path=ENDPOINT, to=endpoint),
@@ -74,6 +86,8 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     app.state.shop = shop
     app.state.readiness = readiness
     app.state.settings = settings
+    app.state.metrics = metrics
+    app.state.tracing = tracing
     return app
 
 
@@ -118,7 +132,7 @@ def _cross_origin(origins: list[str]) -> list[Middleware]:
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
+def open_shop(settings: Settings, payments: Payments | None = None, tracing: "Tracing | None" = None) -> Shop:
     if settings.database_url is None:
         raise RuntimeError("DATABASE_URL is not set: `bookstore serve` sets it for the embedded database.")
     if not settings.secret_key:
@@ -129,6 +143,7 @@ def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
         read_url=settings.database_read_url,
         direct_url=settings.database_direct_url,
         prepared=settings.prepared_statements,
+        listener=tracing.statement if tracing else None,
     )
     return Shop(
         database=database,
@@ -161,9 +176,11 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     shop: Shop = app.state.shop
     settings: Settings = app.state.settings
     readiness: Readiness = app.state.readiness
-    at_work = posting(shop, settings) if settings.worker else contextlib.nullcontext()
+    tracing: Tracing | None = app.state.tracing
+    at_work = posting(shop, settings, tracing) if settings.worker else contextlib.nullcontext()
+    sending = tracing.sending() if tracing else contextlib.nullcontext()
     with readiness.watching_signals():
-        async with shop.database, at_work:
+        async with sending, shop.database, telling(settings, app.state.metrics), at_work:
             sweeper = asyncio.create_task(sweep_for_ever(shop, settings.sweep_every_seconds))
             try:
                 yield
@@ -177,12 +194,12 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def posting(shop: Shop, settings: Settings) -> AsyncIterator[None]:
+async def posting(shop: Shop, settings: Settings, tracing: "Tracing | None" = None) -> AsyncIterator[None]:
     """A poster at work. It stops when letters that are on their way have got there or are given back."""
     from server.post.desk import desk_of  # templates and mail take time to load, which many commands do without
     from server.post.poster import Poster
 
-    poster = Poster(shop, desk_of(settings))
+    poster = Poster(shop, desk_of(settings, tracing.post_office if tracing else None))
     at_work = asyncio.create_task(poster.run())
     try:
         yield

@@ -21,6 +21,7 @@ from server.commands import letters, schema
 from server.commands.opening import Data, err, fail, in_shop, opened, out
 from server.place import DEFAULT_DATA, Misconfigured, Place, export
 from server.settings import Settings
+from server.watching import try_metrics_address, watched
 
 app = typer.Typer(
     name="bookstore",
@@ -61,6 +62,7 @@ def serve(
         )
         documents_of(settings)  # told here in one line, where processes would each tell it in a traceback
         asyncio.run(_try_address(settings.host, settings.port))
+        try_metrics_address(settings)
         wanted = found.is_embedded and not no_demo
         loaded = in_shop(found, lambda shop: _stock_shelves(shop, wanted=wanted), posts=settings.worker)
         _welcome(settings, found, loaded)
@@ -76,12 +78,13 @@ def serve(
             "proxy_headers": False,  # TRUSTED_PROXIES says whom the app believes
             "timeout_graceful_shutdown": TIMEOUT,  # after which every answer is there
         }
-        if workers > 1 and not reload:
-            config = uvicorn.Config(app, workers=workers, **options)
-            Workers(config, sockets=[config.bind_socket()]).run()
-        else:
-            reloaded = ["graph", "domain", "persistence", "server"] if reload else None
-            uvicorn.run(app, reload=reload, reload_dirs=reloaded, **options)
+        with watched(settings, several=workers > 1 or reload):
+            if workers > 1 and not reload:
+                config = uvicorn.Config(app, workers=workers, **options)
+                Workers(config, sockets=[config.bind_socket()]).run()
+            else:
+                reloaded = ["graph", "domain", "persistence", "server"] if reload else None
+                uvicorn.run(app, reload=reload, reload_dirs=reloaded, **options)
 
 
 async def _try_address(host: str, port: int) -> None:

@@ -2,12 +2,16 @@
 
 import secrets
 import time
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.logs import Write, request_id_of
+
+Observe = Callable[[Scope, int, float], None]
+"""Is told of a request when it is over: its scope, its status, and the seconds it took."""
 
 EVERYWHERE = {
     "x-content-type-options": "nosniff",
@@ -21,10 +25,10 @@ ONE_YEAR = "max-age=31536000; includeSubDomains"
 
 
 class Envelope:
-    """`https` says that browsers reach us by TLS alone; `write` writes a request's line."""
+    """`https` says that browsers reach us by TLS alone; `write` writes a request's line; `observe`, if anybody does, counts it."""
 
-    def __init__(self, app: ASGIApp, *, https: bool, write: Write) -> None:
-        self._app, self._write = app, write
+    def __init__(self, app: ASGIApp, *, https: bool, write: Write, observe: Observe | None = None) -> None:
+        self._app, self._write, self._observe = app, write, observe
         headers = EVERYWHERE | ({"strict-transport-security": ONE_YEAR} if https else {})
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         self._names = frozenset(name for name, _ in self._headers)
@@ -55,13 +59,16 @@ class Envelope:
                 await (await fault(Request(scope), error))(scope, receive, put_in)
             raise  # for the server's log
         finally:
+            seconds, status = time.perf_counter() - started, status or 500
             self._write(
                 method=scope["method"],
                 path=scope["path"],
-                status=status or 500,
-                milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                status=status,
+                milliseconds=round(seconds * 1000, 1),
                 **{name: state[name] for name in ("operation", "codes") if name in state},
             )
+            if self._observe is not None:
+                self._observe(scope, status, seconds)
             request_id_of.reset(token)
 
 

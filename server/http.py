@@ -1,6 +1,7 @@
 """GraphQL over HTTP at one address: POST and GET of JSON, and the playground for browsers."""
 
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -24,17 +25,19 @@ from server.questions import BadRequest, Headers, asked
 log = structlog.get_logger()
 
 ENDPOINT = "/graphql"
+Answering = Callable[[Documents, Context, execution.Request], Awaitable[execution.Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class GraphQLEndpoint:
-    """`cookie_path` is there when refresh tokens travel in a cookie."""
+    """`cookie_path` is there when refresh tokens travel in a cookie; `answer` gives answers."""
 
     shop: Shop
     documents: Documents
     playground: bool
     cookie_path: str | None = None
     caching: Caching = field(default_factory=Caching)
+    answer: Answering = execution.answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._respond(Request(scope, receive, send))
@@ -57,9 +60,11 @@ class GraphQLEndpoint:
         context = self._context(request, headers)
         if question.read_only and (unchanged := await self.caching.unchanged(request, context, media_type)):
             return unchanged
-        answer = await execution.answer(self.documents, context, question)
+        answer = await self.answer(self.documents, context, question)
         if answer.operation:
             state["operation"] = answer.operation
+        if answer.root:
+            state["root"] = answer.root
         if answer.errors:
             state["codes"] = sorted(answer.codes)
         response = _json(answer.body, _status(answer, media_type), media_type, _retry(answer))

@@ -22,8 +22,13 @@ request_id_of: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request that is being answered, if it is one."""
 
 
-def configure_logs(level: str, *, as_json: bool) -> None:
+Ids = Callable[[], dict[str, str]]
+"""Tells the ids of what is traced just now, if anything is."""
+
+
+def configure_logs(level: str, *, as_json: bool, ids: Ids | None = None) -> None:
     shared: list[Any] = [
+        *([lambda _, __, event: {**ids(), **event}] if ids else []),
         _with_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
@@ -74,11 +79,13 @@ def _write(file: TextIO, exc_info: ExcInfo) -> None:
 Write = Callable[..., None]
 
 
-def request_line(level: str, *, as_json: bool) -> Write:
+def request_line(level: str, *, as_json: bool, ids: Ids | None = None) -> Write:
     """What writes the line of a request: one as all others, but there are so many that in JSON they have a shorter way."""
     if logging.getLevelNamesMapping()[level.upper()] > logging.INFO:
         return lambda **_: None
-    return _write_json if as_json else partial(log.info, "request")
+    if not as_json:
+        return partial(log.info, "request")
+    return _write_json if ids is None else lambda **told: _write_json(**ids(), **told)
 
 
 def _write_json(**told: Any) -> None:

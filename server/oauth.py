@@ -147,6 +147,7 @@ class OAuth:
     def _sorry(self, name: str, error: Exception) -> Response:
         code = error.code if isinstance(error, Trouble) else _code_of(error)
         status, message = TROUBLES[code]
+        self.shop.tally.failed_sign_ins[name, code] += 1
         log.info("sign_in_refused", provider=name, code=code, reason=str(error))
         frontend = self.shop.policy.frontend_url
         if frontend is not None:

@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     sweep_every_seconds: Annotated[float, Field(gt=0)] = 5
     log_level: Annotated[str, Field(pattern="(?i)^(debug|info|warning|error)$")] = "info"
     log_format: Annotated[str | None, Field(pattern="^(pretty|json)$")] = None
+    otel_exporter_otlp_endpoint: str | None = None
+    otel_service_name: str = "bookstore"
+    otel_traces_sampler_arg: Annotated[float, Field(ge=0, le=1)] = 1.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
 
@@ -141,6 +146,13 @@ class Settings(BaseSettings):
     def _relay(cls, value: str | None) -> str | None:
         if value is not None:
             Relay.parse(value)
+        return value
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _place_of_traces(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith(("http://", "https://")) and urlsplit(value).hostname):
+            raise ValueError("must be an address such as http://localhost:4318, where OTLP is spoken over HTTP")
         return value
 
     @field_validator("mail_from")

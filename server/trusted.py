@@ -6,6 +6,7 @@ import orjson
 from graphql import GraphQLError
 
 from graph.documents import Checked, Documents, Refused, sha256
+from graph.engine import Watch
 from server.place import Misconfigured
 from server.settings import Settings
 
@@ -14,12 +15,13 @@ HASHED = "sha256:"
 APOLLO = "apollo-persisted-query-manifest"
 
 
-def documents_of(settings: Settings) -> Documents:
+def documents_of(settings: Settings, watch: Watch | None = None) -> Documents:
     """Raises `Misconfigured` for a list that cannot be read, or that holds what this shop would not answer."""
     documents = Documents(
         introspection=settings.allows_introspection,
         compiled=settings.engine,
         trusted_only=settings.trusted_documents_only,
+        watch=watch,
     )
     path = settings.trusted_documents
     for id_, text in listed(path).items() if path else ():

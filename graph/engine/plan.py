@@ -22,7 +22,7 @@ from strawberry import Schema
 from graph.engine.failures import Root
 from graph.engine.run import Run
 from graph.engine.selections import Selection, Selections, all_done
-from graph.engine.shapes import Jobs
+from graph.engine.shapes import Jobs, Watch
 from graph.engine.variables import Variables
 
 MOST_VARIANTS = 16
@@ -55,9 +55,11 @@ class Plan:
         *,
         hide_suggestions: bool,
         left: Counter[str],
+        watch: Watch | None = None,
     ) -> None:
         self.schema, self.hide_suggestions = schema, hide_suggestions
         self._left = left
+        self.watch = watch
         self.graphql_schema = schema._schema
         self.operation, self.fragments = operation, fragments
         definitions = operation.variable_definitions or ()

@@ -91,6 +91,7 @@ class Group:
 
     def __init__(self, fields: list[Field]) -> None:
         self.fields = fields
+        self.name = ", ".join(f"{field.parent_type.name}.{field.name}" for field in fields)
         source = fields[0].source
         self._source = source if isinstance(source, Batched) else None
 
@@ -170,7 +171,8 @@ class Selection:
             field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
         for group in self._others if carried else self._groups:
             if group not in hand:
-                jobs.append(group.fill_later(parents, rows, places, run))
+                later, watch = group.fill_later(parents, rows, places, run), run.plan.watch
+                jobs.append(later if watch is None else watch(group.name, later))
         return rows
 
     def _are_carried(self, parent: Any) -> bool:

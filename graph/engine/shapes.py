@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Values = Sequence[Any]
 Jobs = list[Coroutine[Any, Any, None]]
+Watch = Callable[[str, Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
+"""Puts something around a job, which is told by the names of its fields."""
 """What has to be waited for until the answer is whole."""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import uuid
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from domain.shop import Shop
 from persistence.letters import Letter
 from server.commands.opening import Data, fail, in_shop, opened, out
 from server.settings import Settings
+from server.watching import metrics_of, telling, tracing_of, try_metrics_address
 
 WIDE = 1000  # characters: a program that reads the list finds a letter on each line
 
@@ -21,6 +23,7 @@ WIDE = 1000  # characters: a program that reads the list finds a letter on each 
 def work(data: Data = None) -> None:
     """Post letters until told to stop, beside servers that leave it to others (`serve --no-worker`)."""
     with opened(data) as found:
+        try_metrics_address(found.settings)
         in_shop(found, lambda shop: _post_until_told(shop, found.settings), posts=True)
 
 
@@ -28,11 +31,13 @@ async def _post_until_told(shop: Shop, settings: Settings) -> None:
     from server.app import posting
     from server.logs import configure_logs
 
-    configure_logs(settings.log_level, as_json=settings.json_logs)
+    tracing = tracing_of(settings)
+    configure_logs(settings.log_level, as_json=settings.json_logs, ids=tracing.ids if tracing else None)
+    sending = tracing.sending() if tracing else nullcontext()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    async with posting(shop, settings):
+    async with sending, telling(settings, metrics_of(settings, shop)), posting(shop, settings, tracing):
         out.print(f"Posting letters: {whereabouts(settings, here=True)}. Stop with Ctrl+C.", soft_wrap=True)
         await told.wait()
 

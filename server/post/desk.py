@@ -1,5 +1,7 @@
 """The desk that letters are made and handed in at, as the settings have it."""
 
+from collections.abc import Callable
+
 from domain.posting import Desk, PostOffice
 from server.post.maildir import MaildirOffice
 from server.post.relay import Relay
@@ -8,8 +10,10 @@ from server.post.smtp import SmtpOffice
 from server.settings import Settings
 
 
-def desk_of(settings: Settings) -> Desk:
-    return Desk(Stationery(settings.sender, settings.policy).compose, _office(settings))
+def desk_of(settings: Settings, watched: Callable[[PostOffice], PostOffice] | None = None) -> Desk:
+    """`watched` is put around the office, if anybody watches."""
+    office = _office(settings)
+    return Desk(Stationery(settings.sender, settings.policy).compose, watched(office) if office and watched else office)
 
 
 def _office(settings: Settings) -> PostOffice | None:

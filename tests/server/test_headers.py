@@ -55,7 +55,7 @@ async def test_every_answer_has_them(http: httpx2.AsyncClient, monkeypatch: pyte
     async def broken(*_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(execution, "answer", broken)
+    monkeypatch.setattr(execution, "_admitted", broken)
     answers.append(await http.post("/graphql", json={"query": "{ __typename }"}))
     assert answers[-1].status_code == 500
     assert answers[-1].json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"

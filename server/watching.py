@@ -1,0 +1,91 @@
+"""Who watches, if anybody: where Prometheus may ask, where traces go. What that takes is loaded only then."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
+from socket import AF_INET, AF_INET6, create_server
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from domain.shop import Shop
+from server.place import Misconfigured
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from graph.documents import Documents
+    from server.metrics import Metrics
+    from server.tracing import Tracing
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Where prometheus-client keeps what processes count, each in files of its own; it looks for this name when it is imported."""
+
+
+def try_metrics_address(settings: Settings) -> None:
+    """Raises `Misconfigured` where nothing can be told at it."""
+    host, port = settings.metrics_host, settings.metrics_port
+    if not port:
+        return
+    if port == settings.port:
+        raise Misconfigured(f"METRICS_PORT is the port of the shop itself, {port}: choose another one.")
+    try:
+        create_server((host, port), family=AF_INET6 if ":" in host else AF_INET).close()
+    except OSError as error:
+        raise Misconfigured(
+            f"Cannot tell metrics at {host}:{port}: {error.strerror}. Choose others with METRICS_HOST and METRICS_PORT, "
+            "or none with METRICS_PORT=0."
+        ) from error
+
+
+@contextmanager
+def watched(settings: Settings, *, several: bool) -> Iterator[None]:
+    """One process tells of itself; of `several` that are started in the block, this one tells."""
+    os.environ.pop(FOLDER, None)
+    if not (settings.metrics_port and several):
+        yield
+        return
+    try:
+        folder = TemporaryDirectory(prefix="bookstore-metrics-")
+    except OSError as error:
+        raise Misconfigured(
+            "METRICS_PORT needs a folder for what several processes count: set TMPDIR to one that can be written."
+        ) from error
+    from server.scraping import several_scraped
+
+    with folder as name:
+        os.environ[FOLDER] = name
+        with several_scraped(settings, Path(name)):
+            yield
+
+
+def metrics_of(
+    settings: Settings, shop: Shop, documents: "Documents | None" = None, path: str = ""
+) -> "Metrics | None":
+    """What is counted in this process, of requests for a path among others."""
+    if not settings.metrics_port:
+        return None
+    from server.metrics import Metrics
+
+    return Metrics(shop, documents, path)
+
+
+def tracing_of(settings: Settings) -> "Tracing | None":
+    """What traces in this process."""
+    if not settings.otel_exporter_otlp_endpoint:
+        return None
+    from server.tracing import Tracing
+
+    return Tracing(settings)
+
+
+@asynccontextmanager
+async def telling(settings: Settings, metrics: "Metrics | None") -> AsyncIterator[None]:
+    """In the block it is told to whoever asks, unless whoever started this process tells it."""
+    if metrics is None:
+        yield
+        return
+    from server.scraping import scraped
+
+    with nullcontext() if FOLDER in os.environ else scraped(settings, metrics.registry):
+        async with metrics.gathering():
+            yield

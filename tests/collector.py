@@ -1,0 +1,72 @@
+"""Where traces are sent in tests and benchmarks: an OTLP collector that keeps spans, or nothing."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    name: str
+    id: str
+    parent: str
+    trace: str
+    told: dict[str, Any]
+    is_error: bool
+
+
+@dataclass(slots=True)
+class Collector:
+    url: str = ""
+    spans: list[Span] = field(default_factory=list)
+    keeps: bool = True
+
+    def take(self, body: bytes) -> None:
+        if not self.keeps:
+            return
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            for scope in resource.scope_spans:
+                self.spans.extend(map(_span, scope.spans))
+
+    def named(self, name: str) -> list[Span]:
+        return [span for span in self.spans if span.name == name]
+
+    def below(self, parent: Span) -> list[Span]:
+        return [span for span in self.spans if span.parent == parent.id]
+
+
+@contextmanager
+def collecting(*, keeps: bool = True) -> Iterator[Collector]:
+    collector = Collector(keeps=keeps)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.path == "/v1/traces":
+                collector.take(body)
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    collector.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield collector
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _span(span: Any) -> Span:
+    told = {it.key: getattr(it.value, it.value.WhichOneof("value")) for it in span.attributes}
+    ids = (span.span_id.hex(), span.parent_span_id.hex(), span.trace_id.hex())
+    return Span(span.name, *ids, told, is_error=span.status.code == span.status.STATUS_CODE_ERROR)

@@ -1,5 +1,6 @@
 """Traces: a request with its operation, fields, statements and letters, below whoever asked; and never a value."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -88,7 +89,7 @@ async def test_what_fails_is_an_error_that_tells_no_values(
 
     async with traced(settings, collector) as app:
         await ask(app, "{ nothing }")
-        monkeypatch.setattr(Reading, "_fetch", fails)
+        monkeypatch.setattr(Reading, "fetch", fails)
         answer = await ask(app, "{ genres { name } }")
     assert answer.json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     refused, failed = (span for span in collector.spans if span.name.startswith("GraphQL"))
@@ -126,11 +127,19 @@ async def test_lines_of_the_log_tell_their_trace(
     given = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "LOG_FORMAT": log_format}
     async with serving(settings, tmp_path, **given) as server, server.visitor.http() as http:
         await http.post("/graphql", json={"query": "{ genres { name } }"}, headers=SAMPLED)
-        log = server.log
-    [line] = [line for line in log.read_text("utf-8").splitlines() if "/graphql" in line and "status" in line]
+        line = await line_of(server.log)
     assert TRACE in line
     if log_format == "json":
         assert json.loads(line).keys() >= {"trace_id", "span_id", "request_id"}
+
+
+async def line_of(log: Path) -> str:
+    """Of the one request; it is written when the client has its answer already."""
+    async with asyncio.timeout(20):
+        while not (lines := [it for it in log.read_text("utf-8").splitlines() if "/graphql" in it and "status" in it]):
+            await asyncio.sleep(0.02)
+    [line] = lines
+    return line
 
 
 async def test_a_collector_that_is_away_keeps_nobody_waiting(settings: Settings, shop: Shop) -> None:

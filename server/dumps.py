@@ -1,10 +1,14 @@
 """Copies of the whole database, made and read back by PostgreSQL's own programs."""
 
 import asyncio
+import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -15,6 +19,7 @@ from server.embedded import program
 CONNECT_TIMEOUT = 5  # seconds
 LONGEST = 12 * 60 * 60  # seconds that a copy may take
 NOBODYS = ("--no-owner", "--no-privileges")  # so that it can be read back under another name
+NEWS = b"SET transaction_timeout = 0;\n"  # stands before all data; PostgreSQL 17 is the first to know it
 IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
 
 
@@ -59,23 +64,51 @@ async def restore(file: Path, url: str) -> None:
 
 
 def _read_back(file: Path, url: str) -> None:
-    """Without what is said about extensions, which only a superuser may say."""
+    """As SQL, so that older servers are not told of what they do not know.
+
+    Without what is said about extensions, which only a superuser may say.
+    """
     contents = _run("pg_restore", "--list", str(file))
-    with tempfile.NamedTemporaryFile("w", suffix=".list") as chosen:
+    with tempfile.NamedTemporaryFile("w", suffix=".list") as chosen, tempfile.TemporaryFile() as complaints:
         chosen.writelines(line for line in contents.splitlines(True) if " COMMENT - EXTENSION " not in line)
         chosen.flush()
-        whole = ("--single-transaction", "--exit-on-error", f"--use-list={chosen.name}")
-        _run("pg_restore", *NOBODYS, *whole, str(file), url=url)
+        options = ("--file=-", f"--use-list={chosen.name}", *NOBODYS, str(file))
+        reading = _begun("pg_restore", *options, stdout=subprocess.PIPE, stderr=complaints)
+        whole = ("--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--file=-")
+        writing = _begun("psql", *whole, url=url, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints)
+        watch = threading.Timer(LONGEST, reading.kill)
+        watch.start()
+        try:
+            _pass_on(reading, writing)
+        finally:
+            watch.cancel()
+            writing.kill()  # unless all of it was there, none of it is kept
+            reading.kill()
+            writing.wait()
+        complaints.seek(0)
+        told = complaints.read().decode(errors="replace")
+    for name, process in (("pg_restore", reading), ("psql", writing)):
+        if process.wait() != 0:
+            raise DumpFailed(f"{name} failed: {_reason(told, name)}")
+
+
+def _pass_on(reading: "subprocess.Popen[bytes]", writing: "subprocess.Popen[bytes]") -> None:
+    assert reading.stdout is not None
+    assert writing.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # psql has had enough, and says why
+        for line in reading.stdout:
+            if line == NEWS:
+                break
+            writing.stdin.write(line)
+        shutil.copyfileobj(reading.stdout, writing.stdin)
+        if reading.wait() == 0:
+            writing.stdin.close()
+            writing.wait(LONGEST)
 
 
 def _run(name: str, *arguments: str, url: str | None = None) -> str:
-    """What it printed. The password goes by the environment: others can read a command line."""
-    environment = os.environ | {"PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT)}
-    command = [str(program(name)), *arguments]
-    if url:
-        address, password = _without_password(url)
-        command.insert(1, f"--dbname={address}")
-        environment |= {"PGPASSWORD": password} if password else {}
+    """What it printed."""
+    command, environment = _command(name, *arguments, url=url)
     try:
         ended = subprocess.run(  # noqa: S603  # PostgreSQL's own, without a shell
             command, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
@@ -87,6 +120,21 @@ def _run(name: str, *arguments: str, url: str | None = None) -> str:
     return ended.stdout
 
 
+def _begun(name: str, *arguments: str, url: str | None = None, **pipes: Any) -> "subprocess.Popen[bytes]":
+    command, environment = _command(name, *arguments, url=url)
+    return subprocess.Popen(command, env=environment, **pipes)  # noqa: S603  # PostgreSQL's own, without a shell
+
+
+def _command(name: str, *arguments: str, url: str | None) -> tuple[list[str], dict[str, str]]:
+    """And its environment, which the password goes by: others can read a command line."""
+    command, environment = [str(program(name)), *arguments], os.environ | {"PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT)}
+    if url:
+        address, password = _without_password(url)
+        command.insert(1, f"--dbname={address}")
+        environment |= {"PGPASSWORD": password} if password else {}
+    return command, environment
+
+
 def _without_password(url: str) -> tuple[str, str]:
     parts = urlsplit(driver_address(url))
     account, _, hosts = parts.netloc.rpartition("@")
@@ -96,5 +144,5 @@ def _without_password(url: str) -> tuple[str, str]:
 
 def _reason(told: str, name: str) -> str:
     """The first complaint of several."""
-    complaints = [line for line in told.splitlines() if line.startswith(f"{name}: error: ")] or told.splitlines()
+    complaints = [line for line in told.splitlines() if "error: " in line.lower()] or told.splitlines()
     return complaints[0].removeprefix(f"{name}: error: ") if complaints else "it does not say why."

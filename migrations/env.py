@@ -1,16 +1,25 @@
-"""Runs the migrations, one process at a time: whoever comes second finds the work done."""
+"""Runs the migrations, one process at a time, beside a shop that is open: whoever comes second finds the work done."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
+import stamina
 from alembic import context
-from sqlalchemy import Connection, pool, text
+from sqlalchemy import Connection, event, pool
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrations.address import database_url
 from persistence.models import Table
 
 LOCK = 0x626F6F6B73  # "books"
+LONGEST_WAIT = 600  # seconds for somebody else's migration
+LOCK_TIMEOUT = "1s"
+"""For which a change of a table may wait: all who ask for the table meanwhile stand in line behind it."""
+TRIES = 20
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 def is_ours(name: str | None, kind: str, _: object) -> bool:
@@ -19,20 +28,79 @@ def is_ours(name: str | None, kind: str, _: object) -> bool:
 
 
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=Table.metadata, compare_type=True, include_name=is_ours)
+    """Each revision in a transaction of its own: what one of them locks, the next does not keep."""
+    event.listen(connection, "begin", _in_a_hurry)
+    context.configure(
+        connection=connection,
+        target_metadata=Table.metadata,
+        compare_type=True,
+        include_name=is_ours,
+        transaction_per_migration=True,
+    )
     with context.begin_transaction():
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         context.run_migrations()
+
+
+def _in_a_hurry(connection: Connection) -> None:
+    if (
+        connection.get_isolation_level() != "AUTOCOMMIT"
+    ):  # where an index is built, which waits and keeps nobody waiting
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # a role's own would end long changes
+
+
+@asynccontextmanager
+async def alone(url: str) -> AsyncIterator[None]:
+    """Holds the lock in another transaction, which outlives those of the revisions and does not mind a pooler.
+
+    It asks again and again: who waits in a statement keeps a snapshot, and an index that is built concurrently waits for
+    that.
+    """
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            async with asyncio.timeout(LONGEST_WAIT):
+                while not await _is_ours(connection):  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
+            yield
+    finally:
+        await connection.close()
+
+
+async def _is_ours(connection: asyncpg.Connection) -> bool:
+    locked: bool = await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({LOCK})")
+    await connection.execute("SELECT")  # in one message, which ends the statement before and its snapshot
+    return locked
+
+
+def _lock_was_not_to_be_had(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
 
 
 async def connect_and_migrate(url: str) -> None:
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url, timeout=5), poolclass=pool.NullPool
     )
-    async with engine.connect() as connection:
-        await connection.run_sync(migrate)
+    async with alone(url):
+        async for attempt in stamina.retry_context(
+            on=_lock_was_not_to_be_had, attempts=TRIES, timeout=LONGEST_WAIT, wait_initial=0.5, wait_max=5
+        ):
+            with attempt:
+                async with engine.connect() as connection:
+                    await connection.run_sync(migrate)
     await engine.dispose()
 
 
-with database_url(context.config) as url:
-    asyncio.run(connect_and_migrate(url))
+def print_migrations() -> None:
+    """As SQL, for those who want to read or check it."""
+    context.configure(dialect_name="postgresql", target_metadata=Table.metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    print_migrations()
+else:
+    with database_url(context.config) as url:
+        asyncio.run(connect_and_migrate(url))

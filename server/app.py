@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     prefix = urlsplit(shop.policy.public_url).path  # what a proxy has put before our addresses
     cookie_path = prefix + ENDPOINT if settings.refresh_tokens_in_cookie else None
     sign_in = OAuth(shop, providers.configured(settings, shop.policy), cookie_path)
-    readiness = Readiness(shop)
+    readiness = Readiness(shop, settings.drain_seconds)
     caching = Caching(settings.cache_seconds, f"{VARY}, origin" if settings.cors_origins else VARY)
     documents = documents_of(settings, tracing.waiting if tracing else None)
     metrics = metrics_of(settings, shop, documents, ENDPOINT)
@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
         Route("/", _home),
         Route("/health", health, methods=["GET", "HEAD"]),
         Route("/ready", readiness.__call__, methods=["GET", "HEAD"]),
-        sign_in.mounted(derived_key(settings.secret_key[0], "sign-in-cookie").hex(), f"{prefix}/auth"),
+        sign_in.mounted([derived_key(it, "sign-in-cookie") for it in settings.secret_key], f"{prefix}/auth"),
     ]
     if settings.playground:
         routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))

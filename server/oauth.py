@@ -6,10 +6,12 @@ provider thinks. Every way it can fail has a code, which the frontend is told in
 
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
+from itsdangerous import TimestampSigner
 from pydantic import ValidationError
 from starlette.datastructures import URL
 from starlette.middleware import Middleware
@@ -17,6 +19,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from domain import identities
 from domain.errors import AccountDeactivated
@@ -66,6 +69,14 @@ class Trouble(Exception):
 KNOWN: tuple[type[Exception], ...] = (Trouble, *CODES)
 
 
+class SignInCookie(SessionMiddleware):
+    """The first key signs it, all verify it: nobody who is at the provider has to begin again when keys change."""
+
+    def __init__(self, app: ASGIApp, /, keys: Sequence[bytes], **options: Any) -> None:
+        super().__init__(app, keys[0].hex(), **options)
+        self.signer = TimestampSigner([key.hex() for key in reversed(keys)])  # which signs with the last
+
+
 @dataclass(frozen=True, slots=True)
 class OAuth:
     """The two addresses of each provider, by the provider's name in them; `cookie_path` as at the endpoint."""
@@ -74,12 +85,12 @@ class OAuth:
     providers: Mapping[str, SignInProvider]
     cookie_path: str | None
 
-    def mounted(self, secret_key: str, path: str) -> Mount:
+    def mounted(self, keys: Sequence[bytes], path: str) -> Mount:
         """`path` is the one that browsers see: a proxy may have put something before it."""
         is_https = self.shop.policy.public_url.startswith("https:")
         session = Middleware(
-            SessionMiddleware,
-            secret_key=secret_key,
+            SignInCookie,
+            keys=keys,
             session_cookie=SESSION_COOKIE,
             max_age=LIFETIME,
             path=path,

@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     sweep_after_seconds: Annotated[int, Field(ge=1)] = 120
     sweep_every_seconds: Annotated[float, Field(gt=0)] = 5
+    drain_seconds: Annotated[float, Field(ge=0, le=120)] = 0
     log_level: Annotated[str, Field(pattern="(?i)^(debug|info|warning|error)$")] = "info"
     log_format: Annotated[str | None, Field(pattern="^(pretty|json)$")] = None
     otel_exporter_otlp_endpoint: str | None = None

@@ -1,4 +1,4 @@
-"""SIGTERM: nobody new is let in, whoever is inside is served, and then the process ends."""
+"""SIGTERM: after its notice nobody new is let in, whoever is inside is served, and then the process ends."""
 
 import asyncio
 import signal
@@ -84,3 +84,25 @@ async def test_stopped_under_load(
     assert told["not let in"] == CALLERS
     assert await movements_of(postgres, stocked) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
     assert await payments(postgres) == [("APPROVED", False)]
+
+
+async def test_with_a_notice_it_is_not_welcome_and_lets_in_all_the_same_until_it_is_told_again(
+    shop: Shop, settings: Settings, tmp_path: Path
+) -> None:
+    book = await add_book(shop, stock=1)
+    async with serving(settings, tmp_path, DRAIN_SECONDS="60") as server:
+        customer = await add_customer(server.visitor, shop, (book, 1))
+        server.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            while await _status(server) != 503:
+                await asyncio.sleep(0.02)
+        assert (await customer.buys())["__typename"] == "OrderPlaced"
+        server.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(DRAIN_TIMEOUT):
+            assert await server.process.wait() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+async def _status(server: Server) -> int:
+    """Over a connection of its own, as a balancer asks."""
+    async with httpx2.AsyncClient(base_url=server.url, timeout=30) as http:
+        return (await http.get("/ready")).status_code

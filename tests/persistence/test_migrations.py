@@ -1,8 +1,10 @@
 """Migrations: from nothing to this version's tables and back, one process at a time, as the models have them."""
 
 import asyncio
+import sys
 import uuid
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from pathlib import Path
 
 import asyncpg
@@ -20,6 +22,20 @@ from tests.locks import holding, until_waiting
 HEAD = ScriptDirectory.from_config(migrations()).get_current_head()
 UNMIGRATED = "bookstore: The database is not at this version's tables: run `bookstore migrate`.\n"
 LOCK = "SELECT pg_advisory_xact_lock(422776367987)"  # "books"
+REPLICAS = 3
+ASKING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
+SELLING = "LOCK TABLE books IN ROW EXCLUSIVE MODE"
+CONCURRENTLY = f"""
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "later", {HEAD!r}, None, None
+
+
+def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_books_later")
+        op.execute("CREATE INDEX CONCURRENTLY ix_books_later ON books (price)")
+"""
 
 TABLES = """
 SELECT format('%s.%s %s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
@@ -38,6 +54,19 @@ FUNCTIONS = """
 SELECT pg_get_functiondef(oid) AS said FROM pg_proc WHERE pronamespace = 'public'::regnamespace
     AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e') ORDER BY oid
 """
+
+
+TO_LATER = """
+import os, sys
+from alembic import command
+from server.migrating import migrations
+
+config = migrations(sys.argv[1])
+config.set_main_option("version_locations", os.pathsep.join(sys.argv[2:]))
+config.set_main_option("path_separator", "os")
+command.upgrade(config, "head")
+"""
+"""As a release with one revision more would migrate."""
 
 
 @pytest.fixture
@@ -104,16 +133,53 @@ async def test_alembic_finds_nothing_to_write(database_url: str) -> None:
     await asyncio.to_thread(command.check, migrations(database_url))  # raises where it would
 
 
-async def test_of_two_processes_one_migrates_and_the_other_finds_the_work_done(
+async def test_of_several_processes_one_migrates_and_the_others_find_the_work_done(
     address: str, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
     async with holding(address, LOCK):
-        both = [asyncio.create_task(run("migrate", folder=tmp_path, DATABASE_URL=address)) for _ in range(2)]
-        await until_waiting(database, 2)
-    ended = await asyncio.gather(*both)
+        all_ = [asyncio.create_task(run("migrate", folder=tmp_path, DATABASE_URL=address)) for _ in range(REPLICAS)]
+        async with asyncio.timeout(60):
+            while await database.fetchval(ASKING) < REPLICAS + 1:  # and whoever holds the lock
+                await asyncio.sleep(0.05)
+    ended = await asyncio.gather(*all_)
 
-    assert [(one.code, one.out) for one in ended] == [(0, "The database is up to date.\n")] * 2
+    assert [(one.code, one.out) for one in ended] == [(0, "The database is up to date.\n")] * REPLICAS
     assert await problem_with(address) is None
+
+
+async def test_a_change_that_has_to_wait_steps_back_for_those_behind_it_and_tries_again(
+    address: str, database: asyncpg.Connection
+) -> None:
+    await asyncio.to_thread(migrate, address)
+    await asyncio.to_thread(command.downgrade, migrations(address), "-1")
+    async with holding(address, SELLING):
+        migrating = asyncio.create_task(asyncio.to_thread(migrate, address))
+        await until_waiting(database, 1)
+        async with asyncio.timeout(30), database.transaction():
+            await database.execute(SELLING)  # conflicts with the change, which came before it
+        assert not migrating.done()
+    await migrating
+
+    assert await problem_with(address) is None
+
+
+async def test_an_index_is_built_while_books_are_sold_and_others_wait_to_migrate(
+    address: str, database: asyncpg.Connection, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(migrate, address)
+    (tmp_path / "later.py").write_text(CONCURRENTLY)
+    command_line = sys.executable, "-c", TO_LATER, address, str(files("migrations") / "versions"), str(tmp_path)
+    async with holding(address, SELLING), asyncio.timeout(60):
+        both = [await asyncio.create_subprocess_exec(*command_line) for _ in range(2)]
+        await until_waiting(database, 1)  # the index, for whoever is in the middle of a sale
+        while await database.fetchval(ASKING) < 3:  # whose lock it is, who asks for it, and who sells
+            await asyncio.sleep(0.05)
+        await database.execute("UPDATE books SET title = title")
+    async with asyncio.timeout(60):
+        assert [await process.wait() for process in both] == [0, 0]
+
+    assert await database.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_books_later'::regclass")
+    assert await database.fetchval("SELECT version_num FROM alembic_version") == "later"
 
 
 @pytest.mark.parametrize(
@@ -137,11 +203,25 @@ async def test_nothing_works_on_a_database_without_the_tables(
     assert await said(database, TABLES) == []
 
 
-async def test_tables_of_another_version_are_refused_too(
+async def test_of_tables_of_another_program_nothing_is_taken(
+    address: str, database: asyncpg.Connection, tmp_path: Path
+) -> None:
+    await database.execute("CREATE TABLE alembic_version (version_num text)")
+    await database.execute("INSERT INTO alembic_version VALUES ('another program')")
+    ended = await run("serve", "--port", "0", folder=tmp_path, DATABASE_URL=address)
+    migrated = await run("migrate", folder=tmp_path, DATABASE_URL=address)
+
+    assert (ended.code, ended.out, ended.err) == (1, "", UNMIGRATED)
+    assert migrated.code == 1
+    assert migrated.err.startswith("bookstore: The tables are not of an earlier version of this program: ")
+
+
+async def test_servers_of_this_release_start_when_the_next_one_has_migrated(
     address: str, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
     await asyncio.to_thread(migrate, address)
-    await database.execute("UPDATE alembic_version SET version_num = 'from-the-future'")
-    ended = await run("serve", "--port", "0", folder=tmp_path, DATABASE_URL=address)
+    await database.execute("UPDATE alembic_version SET version_num = 'of the next release'")
 
-    assert (ended.code, ended.out, ended.err) == (1, "", UNMIGRATED)
+    assert (await run("demo", folder=tmp_path, DATABASE_URL=address)).code == 0
+    assert (await run("migrate", folder=tmp_path, DATABASE_URL=address)).code == 0
+    assert await database.fetchval("SELECT version_num FROM alembic_version") == "of the next release"

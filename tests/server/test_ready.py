@@ -79,6 +79,23 @@ def test_told_to_stop_it_is_not_and_whoever_was_told_before_still_is(monkeypatch
         signal.signal(signal.SIGTERM, before)
 
 
+async def test_with_a_notice_whoever_was_told_before_is_told_later_or_the_second_time() -> None:
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    try:
+        readiness = Readiness(None, notice=0.01)  # type: ignore[arg-type]  # asks no shop
+        with readiness.watching_signals():
+            signal.raise_signal(signal.SIGTERM)
+            assert (readiness.stopping_since is not None, told) == (True, [])
+            signal.raise_signal(signal.SIGTERM)
+            assert told == [signal.SIGTERM]
+            async with asyncio.timeout(10):
+                while len(told) < 2:
+                    await asyncio.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 async def test_while_it_stops_it_says_so(settings: Settings, shop: Shop) -> None:
     app = create_app(settings)
     async with app.router.lifespan_context(app), Visitor(app).http() as http:

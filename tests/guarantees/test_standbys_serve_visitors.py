@@ -242,7 +242,8 @@ async def test_the_right_addresses_are_no_problem(settings: Settings, servers: P
 async def test_a_standby_takes_no_writes_and_says_so(settings: Settings, servers: Pair) -> None:
     there = {"database_url": servers.standby.url}
     assert await problem_among(settings.model_copy(update=there)) == STANDBY
-    async with serving(settings, servers, **there, database_read_url=None) as (visitor, _):
+    alone = {"database_read_url": None, "rate_limit_storage": "postgresql"}  # whose table a standby has not got
+    async with serving(settings, servers, **there, **alone) as (visitor, _):
         assert await names(visitor) == []
         assert (await visitor.ask(REGISTER % PASSWORD)).codes == ["SERVICE_UNAVAILABLE"]
         assert await notes(visitor) == [NO_WRITES]

@@ -1,0 +1,37 @@
+"""PgBouncer, between the replicas of the shop and the primary."""
+
+from cluster.cluster import DATABASE, Cluster
+from cluster.ports import HOST
+
+POOL_MODE = "session"
+"""In `transaction` mode Debian's 1.18 keeps no prepared statements for its clients."""
+IGNORED = "statement_timeout lock_timeout idle_in_transaction_session_timeout pg_trgm.word_similarity_threshold"
+PLANNING = "plan_cache_mode default_transaction_read_only"
+KEEPALIVES = "tcp_keepalives_idle tcp_keepalives_interval tcp_keepalives_count"
+
+
+def start(cluster: Cluster) -> None:
+    users = cluster.processes.write("pgbouncer.users", f'"{DATABASE}" "{cluster.password}"\n')
+    ignored = ",".join(f"{IGNORED} {PLANNING} {KEEPALIVES}".split())
+    settings = cluster.processes.write(
+        "pgbouncer.ini",
+        f"""
+[databases]
+{DATABASE} = host={HOST} port={cluster.ports.primary}
+[pgbouncer]
+listen_addr = {HOST}
+listen_port = {cluster.ports.pgbouncer}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {users}
+pool_mode = {POOL_MODE}
+max_client_conn = 200
+default_pool_size = 80
+ignore_startup_parameters = {ignored}
+; after a failover: look again at once, where the default waits 15 seconds
+server_login_retry = 1
+server_connect_timeout = 2
+query_wait_timeout = 5
+""",
+    )
+    cluster.processes.start("pgbouncer", cluster.programs.pgbouncer, settings)

@@ -54,15 +54,23 @@ async def leader(cluster: Cluster, other_than: str | None = None) -> str:
 
 
 async def until_whole(cluster: Cluster) -> None:
-    """A primary, two standbys that follow it, one of which has what it has."""
+    """A primary and two standbys that receive what it writes, one of which has each commit before it is acknowledged."""
 
     async def look() -> bool | None:
-        found = list((await members(cluster)).values())
-        roles = sorted(member["role"] for member in found)
-        follow = all(member["state"] in ("running", "streaming") for member in found)
-        return (roles == ["leader", "replica", "sync_standby"] and follow) or None
+        return _are_whole(await members(cluster)) or None
 
-    await until(cluster.processes, "A primary with two standbys", 120, look)
+    await until(cluster.processes, "A primary with two standbys", 180, look)
+
+
+def _are_whole(found: Members) -> bool:
+    """A node that has just been started is `running`, too, and may have to be rewound yet."""
+    states = sorted((member["role"], member["state"]) for member in found.values())
+    timelines = {member.get("timeline") for member in found.values()}
+    return len(timelines) == 1 and states == [
+        ("leader", "running"),
+        ("replica", "streaming"),
+        ("sync_standby", "streaming"),
+    ]
 
 
 async def switch_over(cluster: Cluster) -> str:

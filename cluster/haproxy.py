@@ -12,10 +12,6 @@ def start(cluster: Cluster) -> None:
 
 def _settings(cluster: Cluster) -> str:
     """A request is sent to another replica only when it could not be sent to the first: it may be a purchase."""
-    ports = cluster.ports
-    shops = "\n".join(
-        f"  server shop{n} {HOST}:{port} check inter 500ms fall 2 rise 1" for n, port in enumerate(ports.shops, 1)
-    )
     return f"""
 global
   maxconn 2000
@@ -24,19 +20,31 @@ defaults
   timeout client 60s
   timeout server 60s
   timeout check 3s
-listen shop
-  bind {HOST}:{ports.front}
+  default-server inter 500ms fall 2 rise 1
+frontend shop
+  mode http
+  bind {HOST}:{cluster.ports.front}
+  # while the primary is away nobody is ready, and the shop still has answers: standbys' ones, and when to try again
+  use_backend ready if {{ nbsrv(ready) gt 0 }}
+  default_backend alive
+{_replicas(cluster, "ready", "/ready")}
+{_replicas(cluster, "alive", "/health")}
+{_nodes(cluster, "primary", cluster.ports.primary)}
+{_nodes(cluster, "replica", cluster.ports.standbys)}
+"""
+
+
+def _replicas(cluster: Cluster, name: str, check: str) -> str:
+    shops = "\n".join(f"  server shop{n} {HOST}:{port} check" for n, port in enumerate(cluster.ports.shops, 1))
+    return f"""backend {name}
   mode http
   balance roundrobin
   option forwardfor
-  option httpchk GET /ready
+  option httpchk GET {check}
   option redispatch 1
   retries 2
   retry-on conn-failure
-{shops}
-{_nodes(cluster, "primary", ports.primary)}
-{_nodes(cluster, "replica", ports.standbys)}
-"""
+{shops}"""
 
 
 def _nodes(cluster: Cluster, role: str, port: int) -> str:
@@ -52,5 +60,5 @@ def _nodes(cluster: Cluster, role: str, port: int) -> str:
   http-check expect status 200
   timeout client 1h
   timeout server 1h
-  default-server inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
+  default-server on-marked-down shutdown-sessions
 {nodes}"""

@@ -3,16 +3,11 @@
 from cluster.cluster import DATABASE, Cluster
 from cluster.ports import HOST
 
-POOL_MODE = "session"
-"""In `transaction` mode Debian's 1.18 keeps no prepared statements for its clients."""
-IGNORED = "statement_timeout lock_timeout idle_in_transaction_session_timeout pg_trgm.word_similarity_threshold"
-PLANNING = "plan_cache_mode default_transaction_read_only"
-KEEPALIVES = "tcp_keepalives_idle tcp_keepalives_interval tcp_keepalives_count"
+POOL_MODE = "transaction"
 
 
 def start(cluster: Cluster) -> None:
     users = cluster.processes.write("pgbouncer.users", f'"{DATABASE}" "{cluster.password}"\n')
-    ignored = ",".join(f"{IGNORED} {PLANNING} {KEEPALIVES}".split())
     settings = cluster.processes.write(
         "pgbouncer.ini",
         f"""
@@ -26,8 +21,7 @@ auth_type = scram-sha-256
 auth_file = {users}
 pool_mode = {POOL_MODE}
 max_client_conn = 200
-default_pool_size = 80
-ignore_startup_parameters = {ignored}
+default_pool_size = 20
 ; after a failover: look again at once, where the default waits 15 seconds
 server_login_retry = 1
 server_connect_timeout = 2

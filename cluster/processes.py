@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -104,7 +105,7 @@ class Processes:
         for postmaster in (leaving := self.postmasters()):
             with contextlib.suppress(psutil.NoSuchProcess):
                 postmaster.send_signal(signal.SIGQUIT)
-        for postmaster in psutil.wait_procs(leaving, END_WAIT)[1]:
+        for postmaster in _lingering(leaving):
             end_with_children(postmaster)
         for left in self.folder.glob("*/postmaster.pid"):
             memory = left.read_text().splitlines()[6:7]
@@ -117,11 +118,24 @@ class Processes:
 def end_with_children(process: psutil.Process) -> None:
     """As kill -9 does."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        family = [process, *process.children(recursive=True)]
-        for member in family:
+        for member in [process, *process.children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
-        psutil.wait_procs(family, END_WAIT)
+
+
+def _lingering(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that are still there after a while; a zombie is not, whoever is to collect it."""
+    until = time.monotonic() + END_WAIT
+    while (left := [process for process in processes if _is_alive(process)]) and time.monotonic() < until:
+        time.sleep(0.05)
+    return left
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _serving(below: Path) -> Iterator[psutil.Process]:

@@ -10,19 +10,18 @@ from pathlib import Path
 import asyncpg
 
 from benchmarks import feed
+from cluster import pgbouncer
 from cluster.cluster import DATABASE, Cluster
 from cluster.ports import HOST, REPLICAS
 from cluster.processes import Broken
 from cluster.waiting import ready, until
-from persistence.database import DRIVER_ERRORS
+from persistence.reading import DRIVER_ERRORS
 
 BOOKSTORE = Path(sys.executable).with_name("bookstore")
 BOOKS = 300
 STOCK = "100000"  # of each: nobody is to be refused for lack of it
 NAMES = [f"shop{n}" for n in range(1, REPLICAS + 1)]
 SECRET = secrets.token_urlsafe(48)
-TIMEOUTS = {"statement_timeout": "5s", "lock_timeout": "3s", "idle_in_transaction_session_timeout": "15s"}
-"""What the shop asks for when it connects, and PgBouncer passes over."""
 
 
 async def make_database(cluster: Cluster) -> None:
@@ -30,8 +29,6 @@ async def make_database(cluster: Cluster) -> None:
     connection = await until(cluster.processes, "HAProxy's finding the primary", 30, lambda: connected(address))
     try:
         await connection.execute(f"CREATE ROLE {DATABASE} LOGIN PASSWORD '{cluster.password}'")
-        for name, value in TIMEOUTS.items():
-            await connection.execute(f"ALTER ROLE {DATABASE} SET {name} = '{value}'")
         await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {DATABASE}")
     finally:
         await connection.close(timeout=5)
@@ -49,7 +46,7 @@ async def connected(address: str) -> asyncpg.Connection | None:
 
 async def _run(cluster: Cluster, *arguments: str) -> None:
     name = f"bookstore-{arguments[0]}"
-    cluster.processes.send(name, BOOKSTORE, *arguments, **_settings(cluster, cluster.ports.primary))
+    cluster.processes.send(name, BOOKSTORE, *arguments, **_settings(cluster))
 
     async def look() -> int | None:
         return cluster.processes.ended(name)
@@ -69,8 +66,7 @@ def _feed() -> str:
 def start(cluster: Cluster, *names: str) -> None:
     for name in names:
         port = str(cluster.ports.shops[NAMES.index(name)])
-        settings = _settings(cluster, cluster.ports.pgbouncer)
-        cluster.processes.start(name, BOOKSTORE, "serve", "--port", port, **settings)
+        cluster.processes.start(name, BOOKSTORE, "serve", "--port", port, **_settings(cluster))
 
 
 async def until_ready(cluster: Cluster, *names: str) -> None:
@@ -84,10 +80,13 @@ def front(cluster: Cluster) -> str:
     return f"http://{HOST}:{cluster.ports.front}"
 
 
-def _settings(cluster: Cluster, database_port: int) -> dict[str, str]:
+def _settings(cluster: Cluster) -> dict[str, str]:
     return {
         "ENVIRONMENT": "development",  # no TLS on loopback
-        "DATABASE_URL": cluster.address(database_port),
+        "DATABASE_URL": cluster.address(cluster.ports.pgbouncer),
+        "DATABASE_READ_URL": cluster.address(cluster.ports.standbys),
+        "DATABASE_DIRECT_URL": cluster.address(cluster.ports.primary),
+        "PREPARED_STATEMENTS": str(pgbouncer.POOL_MODE == "session").lower(),
         "SECRET_KEY": SECRET,
         "PUBLIC_URL": front(cluster),  # which a replica's tokens name: those of the others are to be good, too
         "RATE_LIMIT_STORAGE": "postgresql",

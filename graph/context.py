@@ -41,7 +41,8 @@ class Context:
 
     When the client departs, a query ends, and a mutation goes on.
 
-    With a `version` of the catalogue the answer will be said to be at least as new as that.
+    With a `version` of the catalogue the answer will be said to be at least as new as that. Who `browses` may be told what
+    was true a moment ago.
     """
 
     shop: Shop
@@ -52,13 +53,14 @@ class Context:
     address: str = ""
     departure: Departure | None = None
     version: Hashable = None
+    browses: bool = False
     _loaders: Loaders | None = None
     _speaker: Speaker | BadAccessToken | None = None
     _viewer: asyncio.Task[Viewer | None] | None = field(default=None, repr=False)
 
     @property
     def reading(self) -> Reading:
-        return self.shop.database.reading
+        return self.shop.database.browsing if self.browses else self.shop.database.reading
 
     @property
     def loaders(self) -> Loaders:
@@ -68,11 +70,11 @@ class Context:
 
     async def recent(self, key: Hashable, count: Callable[[], Awaitable[T]]) -> T:
         """A count that may be a second old, and no older than the version."""
-        return await self.shop.counts.get((self.version, key), count)
+        return await self.shop.counts.get((self.version, self.reading, key), count)
 
     def known(self, key: Hashable) -> Any:
         """The same where it is known without asking, else `None`."""
-        return self.shop.counts.known((self.version, key))
+        return self.shop.counts.known((self.version, self.reading, key))
 
     def trying(self, kind: Kind, account: str = "") -> AbstractAsyncContextManager[None]:
         """Raises `TooOften` for what this caller has tried too often."""

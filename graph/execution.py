@@ -72,6 +72,7 @@ async def answer(documents: Documents, context: Context, request: Request) -> An
         return Answer(None, [formatted(error, context.request_id) for error in refused.errors], executed=False)
     told = {"cost": {"requested": cost, "limit": limit}} if request.tell_cost else {}
     name = operation.name
+    context.browses = operation.is_query and context.access_token is None
     patience = Patience(context.departure if operation.is_query else None)
     try:
         async with patience:

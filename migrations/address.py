@@ -1,4 +1,4 @@
-"""Which database to migrate: the caller's, or for the `alembic` command `DATABASE_URL`."""
+"""Which database to migrate: the caller's, or for the `alembic` command `DATABASE_DIRECT_URL` or `DATABASE_URL`."""
 
 import os
 from collections.abc import Iterator
@@ -6,12 +6,13 @@ from contextlib import contextmanager
 
 from alembic.config import Config
 
-from persistence.database import driver_address
+from persistence.connecting import driver_address
 
 
 @contextmanager
 def database_url(config: Config) -> Iterator[str]:
-    url = config.attributes.get("url") or os.environ.get("DATABASE_URL")
+    named = os.environ.get("DATABASE_DIRECT_URL") or os.environ.get("DATABASE_URL")
+    url = config.attributes.get("url") or named
     if not url:
         raise SystemExit("Set DATABASE_URL, or use `bookstore migrate`.")
     yield driver_address(url)

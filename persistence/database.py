@@ -1,37 +1,26 @@
-"""The two ways to PostgreSQL: `Reading`, a fast lane that cannot write, and `Transaction`, the only thing that can."""
+"""PostgreSQL as the shop knows it: `Reading`, a fast lane that cannot write, and `Transaction`, the only thing that can."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import asyncpg
 
-from persistence.faults import Conflict, Unavailable, fault_of, is_lost, is_read_only
-from persistence.lending import Lender, LentConnection
+from persistence.browsing import Browsing, StandbyLender, Standbys
+from persistence.connecting import connect, connect_directly
+from persistence.faults import Conflict, fault_of, is_lost, is_read_only
+from persistence.lending import ConnectionLost, Lender, LentConnection
 from persistence.query import Command, Query
+from persistence.reading import DRIVER_ERRORS, SECOND_TRY, STATEMENT_ERRORS
+from persistence.reading import Reading as Reading
 
 T = TypeVar("T")
+Connect = Callable[..., Awaitable[LentConnection]]
 
-SESSION_SETTINGS = {
-    "application_name": "bookstore",
-    "timezone": "UTC",
-    "statement_timeout": "5s",
-    "lock_timeout": "3s",
-    "idle_in_transaction_session_timeout": "15s",
-    "pg_trgm.word_similarity_threshold": "0.5",  # finds letters that changed places, too
-}
-KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
-CONNECT_TIMEOUT = 3  # seconds
-READ_ONLY = {"default_transaction_read_only": "on"}
-STATEMENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
-DRIVER_ERRORS = (*STATEMENT_ERRORS, OSError)
 NOT_OPEN = "Database is not open: use `async with database`."
-SECOND_TRY = 0.02  # seconds, in which the pool notices what else has been cut
-MOST_PLANS = 100
-"""Of a connection. Each takes a tenth of a megabyte in PostgreSQL, and documents decide how many there could be."""
-COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +35,6 @@ class PoolSettings:
     @property
     def most(self) -> int:
         return self.size + self.max_overflow
-
-
-def driver_address(url: str) -> str:
-    """The address as asyncpg reads it, several hosts, `sslmode` and `target_session_attrs` included."""
-    return url.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
 class Transaction:
@@ -97,57 +81,6 @@ class Transaction:
             await self.driver.executemany(sql, [arguments for _, arguments in bound])
 
 
-class Reading:
-    """Prepared statements on read-only connections, each borrowed for one statement."""
-
-    __slots__ = ("_lender", "_skewed")
-
-    def __init__(self, lender: Lender, skewed: Lender) -> None:
-        self._lender, self._skewed = lender, skewed
-
-    async def all(self, query: Query[T], **parameters: Any) -> list[T]:
-        row = query.row
-        return [row(*record) for record in await self._fetch(query, query.bind(parameters))]
-
-    async def first(self, query: Query[T], **parameters: Any) -> T | None:
-        records = await self._fetch(query, query.bind(parameters))
-        return query.row(*records[0]) if records else None
-
-    async def _fetch(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
-        try:
-            try:
-                return await self._fetch_once(query, arguments)
-            except _ConnectionLost:  # a read can be done again without harm
-                await asyncio.sleep(SECOND_TRY)
-                return await self._fetch_once(query, arguments)
-        except _ConnectionLost as error:
-            raise Unavailable from error.__cause__
-        except DRIVER_ERRORS as error:
-            raise fault_of(error) from error
-
-    async def _fetch_once(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
-        """Raises `_ConnectionLost`, or whatever else the driver raises."""
-        lender = self._skewed if query.skewed else self._lender
-        connection = await lender.borrow()
-        give_back = lender.give_back
-        try:
-            try:
-                return await connection.fetch(query.sql, *arguments)
-            except asyncpg.InvalidCachedStatementError:  # a migration changed the table; asyncpg has dropped the plan
-                return await connection.fetch(query.sql, *arguments)
-        except asyncio.CancelledError:
-            give_back = lender.give_back_checked
-            raise
-        except DRIVER_ERRORS as error:
-            if is_lost(error) or isinstance(error, TimeoutError):
-                connection.terminate()  # or it might be lent again
-            if is_lost(error):
-                raise _ConnectionLost from error
-            raise
-        finally:
-            give_back(connection)
-
-
 class Writing:
     """Transactions, each on a connection that is borrowed for it."""
 
@@ -182,24 +115,24 @@ class Writing:
         try:
             try:
                 return await self._begun_once()
-            except _ConnectionLost:  # it may have died idle; nothing has been asked of it
+            except ConnectionLost:  # it may have died idle; nothing has been asked of it
                 await asyncio.sleep(SECOND_TRY)
                 return await self._begun_once()
-        except _ConnectionLost as error:
+        except ConnectionLost as error:
             raise Conflict from error.__cause__
         except DRIVER_ERRORS as error:
             raise fault_of(error) from error
 
     async def _begun_once(self) -> LentConnection:
-        """Raises `_ConnectionLost`, or whatever else the driver raises."""
+        """Raises `ConnectionLost`, or whatever else the driver raises."""
         connection = await self._lender.borrow()
         try:
-            await connection.execute("BEGIN")
+            await connection.execute(connection.begin)
         except Exception as error:
             connection.terminate()
             self._lender.give_back(connection)
             if is_lost(error):
-                raise _ConnectionLost from error
+                raise ConnectionLost from error
             raise
         except BaseException:
             self._lender.give_back_checked(connection)
@@ -225,63 +158,80 @@ class Writing:
                 connection.terminate()  # PostgreSQL rolls back by itself
 
 
-class _ConnectionLost(Exception):
-    """In the middle of a statement."""
-
-
 class Database:
-    """PostgreSQL as the shop knows it. Open it with `async with`."""
+    """PostgreSQL as the shop knows it. Open it with `async with`.
 
-    def __init__(self, url: str, pool: PoolSettings | None = None) -> None:
-        self._address = driver_address(url)
+    `read_url` leads to standbys, for visitors, and `direct_url` past a pooler, through which nothing is `prepared`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        pool: PoolSettings | None = None,
+        *,
+        read_url: str | None = None,
+        direct_url: str | None = None,
+        prepared: bool = True,
+    ) -> None:
+        self._url, self._read_url, self._direct_url = url, read_url, direct_url or url
         self._settings = pool or PoolSettings()
+        self._prepared = prepared
         self._reading: Reading | None = None
+        self._browsing: Browsing | None = None
         self._writing: Writing | None = None
         self._lenders: list[Lender] = []
 
     async def __aenter__(self) -> Self:
-        lender = self._lender_of(self._settings.most, plan_cache_mode="force_generic_plan", **READ_ONLY)
-        skewed = self._lender_of(self._settings.size, plan_cache_mode="force_custom_plan", **READ_ONLY)
-        writing = self._lender_of(self._settings.most)
-        self._lenders = [lender, skewed, writing]
-        self._reading, self._writing = Reading(lender, skewed), Writing(writing)
+        opened = partial(connect, self._url, prepared=self._prepared)
+        self._reading = Reading(*self._readers(partial(opened, read_only=True)))
+        self._writing = Writing(self._lender(opened, self._settings.most))
+        if self._read_url:
+            standbys = Standbys(self._read_url, opened, prepared=self._prepared)
+            self._browsing = Browsing(*self._readers(standbys.connect, StandbyLender), self._reading)
         return self
 
-    def _lender_of(self, most: int, **session_settings: str) -> Lender:
-        async def connect() -> LentConnection:
-            return await asyncpg.connect(
-                self._address,
-                connection_class=LentConnection,
-                timeout=CONNECT_TIMEOUT,
-                command_timeout=COMMAND_TIMEOUT,
-                statement_cache_size=MOST_PLANS,
-                server_settings={**SESSION_SETTINGS, **session_settings},
-            )
+    def _readers(self, connect: Connect, kind: type[Lender] = Lender) -> tuple[Lender, Lender]:
+        """One whose statements keep their plans, and one whose statements are planned each time."""
+        keeping = partial(connect, plan_cache_mode="force_generic_plan")
+        planning = partial(connect, plan_cache_mode="force_custom_plan")
+        return self._lender(keeping, self._settings.most, kind), self._lender(planning, self._settings.size, kind)
 
+    def _lender(self, connect: Connect, most: int, kind: type[Lender] = Lender) -> Lender:
         wait, idle = self._settings.timeout_seconds, self._settings.recycle_seconds
-        return Lender(connect, most, wait_seconds=wait, idle_seconds=idle)
+        lender = kind(connect, most, wait_seconds=wait, idle_seconds=idle)
+        self._lenders.append(lender)
+        return lender
 
     async def __aexit__(self, *_: object) -> None:
+        if self._browsing is not None:
+            self._browsing.close()
         for lender in self._lenders:
             await lender.close()
 
     @property
     def reading(self) -> Reading:
+        """For whoever may have written something."""
         if self._reading is None:
             raise RuntimeError(NOT_OPEN)
         return self._reading
 
-    async def own_connection(self, name: str) -> asyncpg.Connection:
-        """One beside the pools, for whoever listens or holds locks on it for long; the caller closes it.
+    @property
+    def browsing(self) -> Reading:
+        """For visitors, who may see what was true a moment ago."""
+        return self._browsing or self.reading
 
-        PostgreSQL looks every few seconds whether somebody is still at the other end.
-        """
-        return await asyncpg.connect(
-            self._address,
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=COMMAND_TIMEOUT,
-            server_settings={**SESSION_SETTINGS, "application_name": name, **KEEPALIVES},
-        )
+    @property
+    def has_standbys(self) -> bool:
+        return self._read_url is not None
+
+    @property
+    def standby_trouble(self) -> str | None:
+        """Why visitors read from the primary although there should be standbys."""
+        return self._browsing.trouble if self._browsing else None
+
+    async def own_connection(self, name: str) -> asyncpg.Connection:
+        """One past a pooler and beside the pools, for whoever listens or holds locks on it for long; the caller closes it."""
+        return await connect_directly(self._direct_url, name)
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Returning commits, raising rolls back.

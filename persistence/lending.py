@@ -10,9 +10,15 @@ CHECK_TIMEOUT = 2  # seconds
 CLOSE_TIMEOUT = 2  # seconds
 
 
-class LentConnection(asyncpg.Connection):
-    """`used_at` is when it was last given back, on the loop's clock."""
+class ConnectionLost(Exception):
+    """In the middle of a statement."""
 
+
+class LentConnection(asyncpg.Connection):
+    """`opened_at` and `used_at`, when it was last given back, are on the loop's clock; `begin` begins a transaction."""
+
+    begin: str = "BEGIN"
+    opened_at: float = 0.0
     used_at: float = 0.0
 
     @property

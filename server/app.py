@@ -124,7 +124,13 @@ def open_shop(settings: Settings, payments: Payments | None = None) -> Shop:
         raise RuntimeError("DATABASE_URL is not set: `bookstore serve` sets it for the embedded database.")
     if not settings.secret_key:
         raise RuntimeError("SECRET_KEY is not set: `bookstore serve` makes one in development.")
-    database = Database(settings.database_url, settings.pool)
+    database = Database(
+        settings.database_url,
+        settings.pool,
+        read_url=settings.database_read_url,
+        direct_url=settings.database_direct_url,
+        prepared=settings.prepared_statements,
+    )
     return Shop(
         database=database,
         payments=payments or MockPayments(database),

@@ -46,9 +46,10 @@ class Caching:
     async def unchanged(self, request: Request, context: Context, media_type: str) -> Response | None:
         """304, for a price of 1, where the client has the answer and the catalogue is what it was; nothing is resolved.
 
-        Otherwise the context has the version to answer from. That may be a second old, like all counts.
+        Otherwise the context has the version to answer from. That may be a second old, like all counts. There is none where
+        visitors read from standbys: what these have may be older than what the primary would call it.
         """
-        if not _may_be_public(request, context):
+        if not _may_be_public(request, context) or context.shop.database.has_standbys:
             return None
         context.version = await _recent_version(context)
         known = self._answered.get(_key(request, media_type))

@@ -61,7 +61,8 @@ def serve(
         )
         documents_of(settings)  # told here in one line, where processes would each tell it in a traceback
         asyncio.run(_try_address(settings.host, settings.port))
-        loaded = in_shop(found, lambda shop: _stock_shelves(shop, wanted=found.is_embedded and not no_demo))
+        wanted = found.is_embedded and not no_demo
+        loaded = in_shop(found, lambda shop: _stock_shelves(shop, wanted=wanted), posts=settings.worker)
         _welcome(settings, found, loaded)
         export(settings)
         app = "server.app:create_app"
@@ -140,9 +141,10 @@ def migrate(
     from server import migrating
 
     with opened(data, migrated=False) as found:
-        problem = asyncio.run(migrating.problem_with(found.url))
+        url, name = found.direct
+        problem = asyncio.run(migrating.problem_with(url, name))
         if problem == migrating.BEHIND and not check:
-            problem = migrating.problem_of(found.url)
+            problem = migrating.problem_of(url)
         if problem:
             raise Misconfigured(problem)
         out.print("The database is up to date.")

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from domain.shop import Shop
 from persistence.faults import Unavailable
-from persistence.readiness import find_revision
+from persistence.readiness import find_revision, write_nothing
 from server.migrating import migrations
 
 log = structlog.get_logger()
@@ -26,6 +26,7 @@ DRAIN_TIMEOUT = 15  # seconds from the signal to the end of the process
 STOPPING = "stopping"
 NO_DATABASE = "the database does not answer"
 BEHIND = "the database is not at this version's tables"
+NO_WRITES = "the database takes no writes: visitors are served, and nobody can buy"
 
 
 async def health(_: Request) -> Response:
@@ -35,7 +36,10 @@ async def health(_: Request) -> Response:
 
 @dataclass(slots=True)
 class Readiness:
-    """Whether requests are welcome: until SIGTERM or SIGINT, and while the database is well."""
+    """Whether requests are welcome: until SIGTERM or SIGINT, and while the database is well.
+
+    What is wrong and no reason to send them elsewhere is told in `notes`.
+    """
 
     shop: Shop
     stopping_since: float | None = None
@@ -43,7 +47,10 @@ class Readiness:
 
     async def __call__(self, _: Request) -> Response:
         problem = await self._problem() if self.stopping_since is None else STOPPING
-        return _told(503, {"status": "not ready", "reason": problem}) if problem else _told(200, {"status": "ready"})
+        if problem:
+            return _told(503, {"status": "not ready", "reason": problem})
+        notes = await self._notes()
+        return _told(200, {"status": "ready"} | ({"notes": notes} if notes else {}))
 
     def time_left(self) -> float:
         """Seconds until the process has to be over."""
@@ -60,6 +67,17 @@ class Readiness:
             log.exception("not ready")  # no table of revisions: somebody else's database, or an empty one
             return BEHIND
         return BEHIND if revision in self._older else None
+
+    async def _notes(self) -> list[str]:
+        database = self.shop.database
+        notes = [f"{database.standby_trouble}: the primary serves visitors, too"] if database.standby_trouble else []
+        try:
+            async with asyncio.timeout(TIMEOUT), database.transaction() as tx:
+                await write_nothing(tx)
+        except (Unavailable, TimeoutError) as error:
+            log.warning("no writes", cause=repr(error.__cause__ or error))
+            notes.append(NO_WRITES)
+        return notes
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:
@@ -90,5 +108,5 @@ def _older_revisions() -> frozenset[str | None]:
     return frozenset({None, *(script.revision for script in scripts.walk_revisions())} - {head})
 
 
-def _told(status: int, body: dict[str, str]) -> Response:
+def _told(status: int, body: Mapping[str, object]) -> Response:
     return JSONResponse(body, status, headers={"cache-control": "no-store"})

@@ -9,6 +9,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
+from persistence.connecting import driver_address
+
 OLDEST_POSTGRESQL = 150_000
 BEHIND = "The database is not at this version's tables: run `bookstore migrate`."
 NO_ADDRESS = (
@@ -40,14 +42,12 @@ def problem_of(url: str) -> str | None:
     return None
 
 
-async def problem_with(url: str) -> str | None:
-    """What keeps the program from serving this database, in a line that says what to do."""
+async def problem_with(url: str, name: str = "DATABASE_URL") -> str | None:
+    """What keeps the program from serving the database at this setting, in a line that says what to do."""
     try:
-        connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=5)
-    except (ValueError, OverflowError):  # whose messages can hold a piece of the password
-        return NO_ADDRESS
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return f"The database cannot be reached: {error or type(error).__name__}. Check DATABASE_URL."
+        connection = await asyncpg.connect(driver_address(url), timeout=5, statement_cache_size=0)
+    except (ValueError, OverflowError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return unreachable(error, name)
     try:
         if int(await connection.fetchval("SHOW server_version_num")) < OLDEST_POSTGRESQL:
             return "PostgreSQL must be 15 or later."
@@ -59,3 +59,9 @@ async def problem_with(url: str) -> str | None:
     if revision != head:
         return BEHIND
     return None
+
+
+def unreachable(error: Exception, name: str) -> str:
+    if isinstance(error, (ValueError, OverflowError)):  # whose messages can hold a piece of the password
+        return NO_ADDRESS.replace("DATABASE_URL", name)
+    return f"The database cannot be reached: {error or type(error).__name__}. Check {name}."

@@ -28,6 +28,12 @@ class Place:
     def is_embedded(self) -> bool:
         return self.data is not None
 
+    @property
+    def direct(self) -> tuple[str, str]:
+        """The address past a pooler, and the setting that names it."""
+        given = self.settings.database_direct_url
+        return (given, "DATABASE_DIRECT_URL") if given else (self.url, "DATABASE_URL")
+
 
 def read_settings(**given: object) -> Settings:
     """Raises `Misconfigured`."""

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
 
     environment: Environment | None = None
     database_url: str | None = None
+    database_read_url: str | None = None
+    database_direct_url: str | None = None
+    prepared_statements: bool = True
     pool_size: Annotated[int, Field(ge=1, le=200)] = 5
     pool_max_overflow: Annotated[int, Field(ge=0, le=200)] = 10
     pool_recycle_seconds: Annotated[int, Field(ge=1)] = 1800
@@ -147,6 +150,21 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _whole_set_of_addresses(self) -> Self:
+        for name in ("database_url", "database_read_url", "database_direct_url"):
+            url = getattr(self, name)
+            if url and not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
+                raise ValueError(f"{name.upper()} must begin with postgresql://")
+            if url and not self.database_url:
+                raise ValueError(f"{name.upper()} stands beside DATABASE_URL, where writes go: set that, too")
+        if not self.prepared_statements and not self.database_direct_url:
+            raise ValueError(
+                "PREPARED_STATEMENTS=false is for a pooler at DATABASE_URL: set DATABASE_DIRECT_URL"
+                " to the address past it, for migrations and for the letters"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
         for secret in self.secret_key:
             if len(secret.encode()) < SHORTEST_SECRET:
@@ -174,10 +192,6 @@ class Settings(BaseSettings):
             raise ValueError("TRUSTED_DOCUMENTS must name the list when TRUSTED_DOCUMENTS_ONLY is on")
         if self.trusted_documents_only and self.graphiql:
             raise ValueError("GRAPHIQL asks what is on no list: turn it off, or TRUSTED_DOCUMENTS_ONLY")
-        if self.database_url and not self.database_url.startswith(
-            ("postgresql://", "postgres://", "postgresql+asyncpg://")
-        ):
-            raise ValueError("DATABASE_URL must begin with postgresql://")
         return self
 
     @property

@@ -27,6 +27,8 @@ async def tapped(url: str) -> AsyncIterator[Wire]:
         try:
             answers, questions = await connect(there)
             await asyncio.gather(_carry(answers, writer), _listen(wire, reader, writer, questions))
+        except ConnectionRefusedError:
+            pass
         finally:
             writer.close()
 

@@ -21,7 +21,7 @@ WIDE = 1000  # characters: a program that reads the list finds a letter on each 
 def work(data: Data = None) -> None:
     """Post letters until told to stop, beside servers that leave it to others (`serve --no-worker`)."""
     with opened(data) as found:
-        in_shop(found, lambda shop: _post_until_told(shop, found.settings))
+        in_shop(found, lambda shop: _post_until_told(shop, found.settings), posts=True)
 
 
 async def _post_until_told(shop: Shop, settings: Settings) -> None:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from domain.shop import Shop
 from persistence.faults import Unavailable
 from server.place import DEFAULT_DATA, Misconfigured, Place, place
+from server.post.maildir import problem_with_maildir
 
 T = TypeVar("T")
 
@@ -41,12 +42,15 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def in_shop(found: Place, work: Callable[[Shop], Coroutine[Any, Any, T]]) -> T:
+def in_shop(found: Place, work: Callable[[Shop], Coroutine[Any, Any, T]], *, posts: bool = False) -> T:
+    """`posts` where letters will be posted, for which more has to be as it should."""
+    from server.addresses import problem_among
     from server.app import open_shop  # loads the whole schema, which `--help` does not need
-    from server.migrating import problem_with
 
     async def run() -> T:
-        if problem := await problem_with(found.url):
+        if problem := await problem_among(found.settings, posts=posts):
+            raise Misconfigured(problem)
+        if posts and (problem := problem_with_maildir(found.settings)):
             raise Misconfigured(problem)
         shop = open_shop(found.settings)
         async with shop.database:

@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 from domain.shop import Shop
 from graph import execution
-from persistence import database
+from persistence import connecting
 from server.settings import Settings
 from tests.client import Visitor
 from tests.factories import add_administrator, add_book, add_genre, book_id
@@ -31,8 +31,8 @@ async def is_told(visitor: Visitor, document: str, **variables: object) -> None:
 
 def make_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for PostgreSQL gives up soon, and what waits for an answer to a document does not."""
-    monkeypatch.setattr(database, "COMMAND_TIMEOUT", 0.5)
-    monkeypatch.setattr(database, "CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr(connecting, "COMMAND_TIMEOUT", 0.5)
+    monkeypatch.setattr(connecting, "CONNECT_TIMEOUT", 0.5)
     monkeypatch.setattr(execution, "TIMEOUT", 1000)
 
 

@@ -11,7 +11,7 @@ import pytest
 from domain import orders
 from domain.shop import Shop
 from graph import patience
-from persistence import database
+from persistence import connecting
 from persistence.catalog import set_book
 from persistence.faults import Unavailable
 from server.settings import Settings
@@ -37,8 +37,8 @@ OFF = {"lock_timeout": "0", "statement_timeout": "0"}
 @pytest.fixture
 async def visitor(settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Visitor]:
     """Of a shop whose statements would wait for ever."""
-    monkeypatch.setattr(database, "SESSION_SETTINGS", database.SESSION_SETTINGS | OFF)
-    monkeypatch.setattr(database, "COMMAND_TIMEOUT", 100_000)
+    monkeypatch.setattr(connecting, "SESSION_SETTINGS", connecting.SESSION_SETTINGS | OFF)
+    monkeypatch.setattr(connecting, "COMMAND_TIMEOUT", 100_000)
     async with shop_with(settings) as visitor:
         yield visitor
 
@@ -180,8 +180,8 @@ async def test_a_statement_waits_for_so_long_and_no_longer(
 ) -> None:
     """Whichever of the limits comes first; here there is no other."""
     for other in OFF.keys() - {limit}:
-        monkeypatch.setitem(database.SESSION_SETTINGS, other, "0")
-    monkeypatch.setattr(database, "COMMAND_TIMEOUT", 100_000)
+        monkeypatch.setitem(connecting.SESSION_SETTINGS, other, "0")
+    monkeypatch.setattr(connecting, "COMMAND_TIMEOUT", 100_000)
     book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
     before = await remembered(postgres)
     async with shop_with(settings) as visitor:

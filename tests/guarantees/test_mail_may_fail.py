@@ -4,20 +4,23 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 import asyncpg
+import psutil
 import pytest
 
 from domain.posting import Patience, begin_again
 from domain.shop import Shop
-from persistence import database
+from persistence import connecting
 from persistence.catalog import Book
 from server.post import smtp
 from server.post.smtp import FAREWELL_TIMEOUT, STEP_TIMEOUT, WHOLE_TIMEOUT
 from server.settings import Settings
 from tests.client import Visitor
 from tests.clock import let_pass
+from tests.commands import started
 from tests.customers import Customer, add_customer
 from tests.factories import add_book
 from tests.faulty import shop_with
@@ -32,7 +35,7 @@ CONFIRMED = "ORDER_CONFIRMED"
 @pytest.fixture
 def unhurried_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time that passes is the mail server's."""
-    monkeypatch.setattr(database, "COMMAND_TIMEOUT", 100_000)
+    monkeypatch.setattr(connecting, "COMMAND_TIMEOUT", 100_000)
 
 
 @pytest.fixture
@@ -283,3 +286,28 @@ async def test_nobody_at_the_till_waits_for_it(
             assert mailbox.letters == []
             mailbox.gate.set()
             await all_is_well(mailbox, postgres, *orders)
+
+
+# ── There is only a folder ────────────────────────────────────────────────────────────────
+
+
+async def test_a_folder_without_room_delays_and_loses_nothing(
+    customer: Customer, settings: Settings, postgres: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """Nothing can be written for a while."""
+    given = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0], "MAIL_FOLDER": "mail"}
+    async with started("worker", folder=tmp_path, settings=given) as worker:
+        assert worker.stdout is not None
+        assert b"Posting letters" in await worker.stdout.readline()
+        process = psutil.Process(worker.pid)
+        before = process.rlimit(psutil.RLIMIT_FSIZE)
+        process.rlimit(psutil.RLIMIT_FSIZE, (100, before[1]))
+        await customer.buys()
+        await until_tried(postgres, 1)
+        assert await fates(postgres) == [(CONFIRMED, "QUEUED")]
+        assert "File too large" in await postgres.fetchval("SELECT problem FROM letters")
+        assert [file for file in (tmp_path / "mail").rglob("*") if file.is_file()] == []
+        process.rlimit(psutil.RLIMIT_FSIZE, before)
+        await postgres.execute("UPDATE pgqueuer SET execute_after = now()")
+        assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
+    assert len(list((tmp_path / "mail" / "new").iterdir())) == 1

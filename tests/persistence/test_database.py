@@ -6,6 +6,7 @@ from sqlalchemy import text as sql
 
 from domain.shop import Shop
 from persistence.catalog import is_empty
+from persistence.connecting import driver_address
 from persistence.database import Database
 from persistence.query import Command
 
@@ -22,3 +23,16 @@ async def test_what_an_address_says_holds_for_reads_and_writes(
 
 def _address(url: str, parameters: dict[str, str]) -> str:
     return make_url(url).update_query_dict(parameters).render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ("postgresql+asyncpg://a:b@c/d", "postgresql://a:b@c/d"),
+        ("postgresql://a@b:1,c:2/d?sslmode=require", "postgresql://a@b:1,c:2/d?sslmode=require"),
+        ("postgresql://a@/d?host=b:1&host=c:2&sslmode=require", "postgresql://a@/d?host=b:1,c:2&sslmode=require"),
+        ("postgresql://a@/d?sslmode=require&host=/run/b", "postgresql://a@/d?sslmode=require&host=/run/b"),
+    ],
+)
+def test_no_host_of_several_is_lost(told: str, read: str) -> None:
+    assert driver_address(told) == read

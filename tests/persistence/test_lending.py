@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from persistence.database import driver_address
+from persistence.connecting import driver_address
 from persistence.lending import Lender, LentConnection
 
 MOST = 2

@@ -15,7 +15,7 @@ from benchmarks.data import copied, made
 from benchmarks.generation import Size
 from benchmarks.stage import PUBLIC_URL, SECRET, Stage, set_stage
 from benchmarks.workloads import WORKLOADS
-from persistence.database import SESSION_SETTINGS
+from persistence.connecting import SESSION_SETTINGS
 from server.settings import Settings
 from tests.browser import opened
 from tests.client import Visitor

@@ -1,7 +1,9 @@
 """The post offices: what they take, what they refuse for good, what they put off; and how far they trust the wire."""
 
 import asyncio
+import errno
 import mailbox
+import os
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from pathlib import Path
@@ -14,7 +16,7 @@ from domain.posting import PostDelayed, PostRefused
 from server.post import relay as relays
 from server.post import smtp
 from server.post.desk import desk_of
-from server.post.maildir import MaildirOffice
+from server.post.maildir import MaildirOffice, problem_with_maildir
 from server.post.relay import Relay
 from server.post.smtp import SmtpOffice
 from server.settings import Settings
@@ -237,6 +239,26 @@ async def test_a_folder_that_cannot_be_written_puts_off(tmp_path: Path) -> None:
     (tmp_path / "mail").write_text("in the way")
     with pytest.raises(OSError):
         await MaildirOffice(tmp_path / "mail").send(letter())
+
+
+async def test_of_a_letter_that_has_no_room_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_full(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", is_full)
+    with pytest.raises(OSError, match="No space left"):
+        await MaildirOffice(tmp_path / "mail").send(letter())
+    assert [file for file in (tmp_path / "mail").rglob("*") if file.is_file()] == []
+    assert problem_with_maildir(Settings(_env_file=None, mail_folder=tmp_path / "mail")) == (
+        f"{tmp_path}/mail takes no letters: No space left on device."
+        " Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL."
+    )
+
+
+@pytest.mark.parametrize("elsewhere", [{"smtp_url": "smtp://mail"}, {"mail_suppress_send": True}])
+def test_a_folder_that_no_letter_goes_to_is_not_looked_at(tmp_path: Path, elsewhere: dict[str, Any]) -> None:
+    assert problem_with_maildir(Settings(_env_file=None, mail_folder=tmp_path / "mail", **elsewhere)) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_settings_choose(tmp_path: Path) -> None:

@@ -110,6 +110,17 @@ def test_another_database(url: str) -> None:
     assert _refusal(**PRODUCTION | {"database_url": url}) == "DATABASE_URL must begin with postgresql://"
 
 
+@pytest.mark.parametrize("name", ["database_read_url", "database_direct_url"])
+def test_an_address_beside_none(name: str) -> None:
+    assert _refusal(**{name: DATABASE}).startswith(f"{name.upper()} stands beside DATABASE_URL")
+    assert _refusal(**PRODUCTION | {name: "mysql://db/shop"}) == f"{name.upper()} must begin with postgresql://"
+
+
+def test_a_pooler_without_a_way_past_it() -> None:
+    assert _refusal(**PRODUCTION, prepared_statements=False).startswith("PREPARED_STATEMENTS=false is for a pooler")
+    assert not Settings(**PRODUCTION, prepared_statements=False, database_direct_url=DATABASE).prepared_statements
+
+
 def test_only_trusted_documents_of_which_there_are_none() -> None:
     assert _refusal(trusted_documents_only=True).startswith("TRUSTED_DOCUMENTS must name the list")
 

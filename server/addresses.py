@@ -1,0 +1,121 @@
+"""Whether the addresses of PostgreSQL lead where they should: looked at before the shop opens, each fault a line that says what to do."""
+
+import asyncio
+import secrets
+from contextlib import suppress
+
+import asyncpg
+
+from persistence.connecting import SESSION_SETTINGS, connect, connect_directly, driver_address, identity_of
+from persistence.reading import DRIVER_ERRORS
+from server.migrating import NO_ADDRESS, problem_with, unreachable
+from server.settings import Settings
+
+WRITES, READS, DIRECT = "DATABASE_URL", "DATABASE_READ_URL", "DATABASE_DIRECT_URL"
+HEARING = 3  # seconds for a notice to come through; it takes milliseconds
+POOLED = (
+    f"{WRITES} leads through a pooler that has another session for each transaction:"
+    f" set PREPARED_STATEMENTS=false, and {DIRECT} to the address past it."
+)
+POOLED_DIRECTLY = (
+    "{name} leads through a pooler that has another session for each transaction, and letters need one that lasts:"
+    f" set {DIRECT} to the address past it, or leave the letters to `bookstore worker` elsewhere."
+)
+STANDBY = (
+    f"{WRITES} leads to a standby, which takes no writes: name the primary,"
+    " or all hosts as in postgresql://user:password@/name?host=a&host=b&target_session_attrs=read-write."
+)
+TAKES_NO_WRITES = (
+    f"The database at {WRITES} takes no writes: default_transaction_read_only is on for it or for its user."
+)
+ELSEWHERE = (
+    f"{{name}} leads to another database than {WRITES}: it must be the same one, or for {READS} a standby of it."
+)
+_POOLER_ERRORS = (
+    asyncpg.ProtocolViolationError,  # a start-up parameter that it does not know
+    asyncpg.DuplicatePreparedStatementError,
+    asyncpg.InvalidSQLStatementNameError,
+)
+
+
+async def problem_among(settings: Settings, *, posts: bool = False) -> str | None:
+    """What keeps the shop from serving with these addresses; `posts` where it will post letters, too."""
+    assert settings.database_url is not None
+    direct, name = settings.database_direct_url or settings.database_url, WRITES
+    if settings.database_direct_url:
+        name = DIRECT
+    try:
+        return (
+            await problem_with(direct, name)
+            or await _problem_with_writes(settings)
+            or (await _problem_with_listening(direct, name) if posts else None)
+            or await _problem_with_reads(settings)
+        )
+    except (*DRIVER_ERRORS, ValueError) as error:
+        return unreachable(error, WRITES)
+
+
+async def _problem_with_writes(settings: Settings) -> str | None:
+    assert settings.database_url is not None
+    try:
+        connection = await connect(settings.database_url, prepared=settings.prepared_statements)
+    except _POOLER_ERRORS:
+        return POOLED
+    try:
+        limit = await connection.fetchval("SHOW statement_timeout")
+        if settings.prepared_statements and limit != SESSION_SETTINGS["statement_timeout"]:
+            return POOLED
+        if await connection.fetchval("SELECT pg_is_in_recovery()"):
+            return STANDBY
+        if await connection.fetchval("SHOW transaction_read_only") == "on":
+            return TAKES_NO_WRITES
+        ours = await identity_of(connection)
+    except _POOLER_ERRORS:
+        return POOLED
+    finally:
+        await connection.close(timeout=1)
+    if settings.database_direct_url:
+        directly = await asyncpg.connect(driver_address(settings.database_direct_url), timeout=5)
+        theirs = await identity_of(directly)
+        await directly.close(timeout=1)
+        if theirs != ours:
+            return ELSEWHERE.format(name=DIRECT)
+    return None
+
+
+async def _problem_with_listening(url: str, name: str) -> str | None:
+    """Whether what is said on one connection is heard on another."""
+    heard, channel = asyncio.Event(), f"bookstore_{secrets.token_hex(8)}"
+    connections: list[asyncpg.Connection] = []
+    try:
+        connections += [await connect_directly(url, "bookstore start"), await connect_directly(url, "bookstore start")]
+        await connections[0].add_listener(channel, lambda *_: heard.set())
+        await connections[1].execute("SELECT pg_notify($1, '')", channel)
+        async with asyncio.timeout(HEARING):
+            await heard.wait()
+    except (*_POOLER_ERRORS, TimeoutError):
+        return POOLED_DIRECTLY.format(name=name)
+    finally:
+        for connection in connections:
+            connection.terminate()
+    return None
+
+
+async def _problem_with_reads(settings: Settings) -> str | None:
+    """A standby that does not answer is none: the primary takes its place."""
+    if not settings.database_read_url or not settings.database_url:
+        return None
+    identities = []
+    for url in (settings.database_url, settings.database_read_url):
+        try:
+            connection = await connect(url, prepared=settings.prepared_statements)
+        except ValueError:
+            return NO_ADDRESS.replace(WRITES, READS)
+        except _POOLER_ERRORS:
+            return POOLED.replace(WRITES, READS)
+        except DRIVER_ERRORS:
+            return None
+        with suppress(*DRIVER_ERRORS):
+            identities.append(await identity_of(connection))
+        connection.terminate()
+    return ELSEWHERE.format(name=READS) if len(set(identities)) > 1 else None

@@ -60,10 +60,11 @@ class Processes:
 
     def kill(self, name: str) -> None:
         """As kill -9 does, with whatever it has started in its session."""
-        process = self._running.pop(name)
+        process = self._running[name]
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(END_WAIT)
+        del self._running[name]
 
     def write(self, name: str, text: str) -> Path:
         """A file that its owner alone can read."""

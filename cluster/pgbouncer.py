@@ -25,7 +25,7 @@ default_pool_size = 20
 ; after a failover: look again at once, where the default waits 15 seconds
 server_login_retry = 1
 server_connect_timeout = 2
-query_wait_timeout = 5
+query_wait_timeout = 2
 """,
     )
     cluster.processes.start("pgbouncer", cluster.programs.pgbouncer, settings)

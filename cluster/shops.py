@@ -33,7 +33,7 @@ async def make_database(cluster: Cluster) -> None:
     finally:
         await connection.close(timeout=5)
     await _run(cluster, "migrate")
-    await _run(cluster, "import", str(cluster.processes.write("feed.csv", _feed())))
+    await _run(cluster, "import", cluster.processes.write("feed.csv", _feed()).name)  # the folder is where it works
 
 
 async def connected(address: str) -> asyncpg.Connection | None:

@@ -111,17 +111,17 @@ async def test_no_order_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_neither_process_nor_file(tmp_path: Path, number: signal.Signals) -> None:
-    tmp_path.chmod(0o755)
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    process = subprocess.Popen([sys.executable, "-m", "cluster"], env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "The shop, two replicas" in line:
-            break
-    [folder] = tmp_path.iterdir()
-    assert len(_left_in(folder)) > 10
-    process.send_signal(number)
-    assert process.wait(60) == 128 + number
+    command = [sys.executable, "-m", "cluster"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        opening = next((line for line in process.stdout if "The shop, two replicas" in line), None)
+        assert opening is not None
+        [folder] = tmp_path.glob("bookstore-cluster-*")
+        busy = len(_left_in(folder))
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+    assert busy > 10
     assert _left_in(folder) == []
     assert not folder.exists()
 

@@ -114,6 +114,7 @@ class Browsing(Reading):
         except (ConnectionLost, *DRIVER_ERRORS) as error:  # it may be behind a migration, too, or in the way of one
             if getattr(error, "sqlstate", None) == STATEMENT_TIMEOUT:
                 raise Unavailable from error
+            log.info("standby_passed_over", cause=repr(error.__cause__ or error))
         else:
             self._heard_at = clock()
             return records

@@ -38,6 +38,7 @@ _UNAVAILABLE = _KILLED | frozenset(
         "57014",  # query_canceled: statement_timeout
         "25P03",  # idle_in_transaction_session_timeout
         "25006",  # read_only_sql_transaction: a primary that has become a standby
+        "0A000",  # feature_not_supported: a table that is not in the log, at a standby
         "53300",  # too_many_connections
         "57P03",  # cannot_connect_now
     }

@@ -49,15 +49,16 @@ async def pooled(url: str, folder: Path, ignored: str = "") -> AsyncIterator[str
             ignored=ignored,
         )
     )
-    process = await asyncio.create_subprocess_exec(
-        PGBOUNCER,
-        "/dev/stdin",
-        stdin=configuration.open("rb"),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        cwd="/",
-        user=_owner(host),
-    )
+    with configuration.open("rb") as told:  # in a folder that it may not look into
+        process = await asyncio.create_subprocess_exec(
+            PGBOUNCER,
+            "/dev/stdin",
+            stdin=told,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd="/",
+            user=_owner(host),
+        )
     try:
         async with asyncio.timeout(20):
             while not await _listens(port):

@@ -128,6 +128,7 @@ async def test_a_migration_in_between_costs_nobody_an_answer(database: Database,
 # ── The shop behind it ────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.timeout(600)
 async def test_a_thousand_transactions(through: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
     books = [await add_book(shop, f"Book {n}", stock=10_000) for n in range(4)]
     scarce = await add_book(shop, "The last copies", stock=BUYERS // 2)
@@ -140,12 +141,13 @@ async def test_a_thousand_transactions(through: Settings, shop: Shop, postgres: 
             for turn, book in enumerate(books):
                 told[(await change(customer, ADD, book, quantity=1))["__typename"]] += 1
                 ended = await customer.buys(f"purchase {turn}")
-                again = await customer.buys(f"purchase {turn}")
-                told[ended["__typename"]] += 2
-                assert again == ended
+                told[ended["__typename"]] += 1
                 if ended["__typename"] == "InsufficientStock":
-                    told[(await change(customer, REMOVE, scarce))["__typename"]] += 1
+                    await change(customer, REMOVE, scarce)
+                    told["taken out"] += 1
                     continue
+                assert await customer.buys(f"purchase {turn}") == ended
+                told["told again"] += 1
                 told[(await reviews_it(customer, book, 1 + turn))["__typename"]] += 1
                 told[(await customer.cancels(ended["order"]["id"]))["__typename"]] += 1
                 for document in (PAGE, SEARCH):
@@ -158,7 +160,7 @@ async def test_a_thousand_transactions(through: Settings, shop: Shop, postgres: 
             await asyncio.gather(*map(shops, [await add_customer(visitor, shop) for _ in range(BUYERS)]))
         await sweep(visitor._app.state.shop)  # type: ignore[union-attr]  # an application of our own
     ends = {"CartUpdated", "OrderPlaced", "InsufficientStock", "ReviewSaved", "OrderCancelled", "StockUpdated"}
-    assert set(told) <= ends | {"PurchaseRequired"}
+    assert set(told) <= ends | {"taken out", "told again"}
     assert min(told[end] for end in ends - {"InsufficientStock"}) > 0
     assert await stock_is_explained(postgres, shop)
     assert await ratings_are_exact(postgres, shop)

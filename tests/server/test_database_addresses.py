@@ -1,12 +1,12 @@
 """The addresses of PostgreSQL, looked at before the shop opens: what is wrong with them is a line that says what to do."""
 
+import asyncio
 from pathlib import Path
 
 import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from domain.shop import Shop
 from server import migrating
 from server.addresses import ELSEWHERE, TAKES_NO_WRITES, problem_among
 from server.settings import Settings
@@ -53,25 +53,25 @@ async def test_a_database_that_takes_no_writes(
         await postgres.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
 
 
-@pytest.mark.parametrize("setting", ["DATABASE_READ_URL", "DATABASE_DIRECT_URL"])
-async def test_two_databases_for_one_shop(
-    bookstore: Bookstore, shop: Shop, settings: Settings, server_url: str, postgres: asyncpg.Connection, setting: str
-) -> None:
+async def test_two_databases_for_one_shop(settings: Settings, server_url: str, postgres: asyncpg.Connection) -> None:
     """Another one of the same server, with the same tables."""
     name = f"{make_url(str(settings.database_url)).database}_other"
     await postgres.execute(f"CREATE DATABASE {name}")
     other = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     try:
-        assert (await bookstore("migrate", DATABASE_URL=other)).code == 0
-        line = await refused(bookstore("serve", "--port", "0", **{setting: other}))
+        await asyncio.to_thread(migrating.migrate, other)
+        reads, direct = (
+            await problem(settings, database_read_url=other),
+            await problem(settings, database_direct_url=other),
+        )
     finally:
         await postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    assert line == ELSEWHERE.format(name=setting)
+    assert reads == ELSEWHERE.format(name="DATABASE_READ_URL")
+    assert direct == ELSEWHERE.format(name="DATABASE_DIRECT_URL")
 
 
 async def test_a_folder_that_takes_no_letters(bookstore: Bookstore, tmp_path: Path) -> None:
     (tmp_path / "mail").write_text("in the way")
-    for command in (("serve", "--port", "0"), ("worker",)):
-        line = await refused(bookstore(*command, MAIL_FOLDER="mail"))
-        assert line.startswith(f"{tmp_path}/mail takes no letters: ")
-        assert line.endswith("Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL.")
+    line = await refused(bookstore("serve", "--port", "0", MAIL_FOLDER="mail"))
+    assert line.startswith(f"{tmp_path}/mail takes no letters: ")
+    assert line.endswith("Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL.")

@@ -18,6 +18,10 @@ dev *options:
 test *options:
     uv run pytest {{ options }}
 
+# The tests that take minutes, and Debian packages: a cluster and its faults.
+test-slow *options:
+    uv run --group cluster pytest -m slow --numprocesses 0 {{ options }}
+
 # Everything CI runs.
 check: format-check lint types layers contract tables releases test
 
@@ -120,3 +124,7 @@ bench *options:
 # What grows with the catalogue: deep cursors, common words, hot books, parts of names. `--million` for a million books, too.
 growth *options:
     uv run --group bench python -m benchmarks.growth {{ options }}
+
+# A cluster on this machine, under load, its primary killed: what that costs, and that no order is lost. `--kills 10` repeats it.
+cluster *options:
+    uv run --group cluster python -m cluster {{ options }}

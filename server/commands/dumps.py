@@ -27,7 +27,7 @@ def export(file: Annotated[Path, typer.Argument(help="The file to write.")], dat
     All that customers trust the shop with is in it: its owner alone may read it.
     """
     with opened(data, migrated=False) as found, failing():
-        out.print(f"{_exported(found.url, file)} in {file}.", highlight=False, soft_wrap=True)
+        out.print(f"{_exported(found.direct[0], file)} in {file}.", highlight=False, soft_wrap=True)
 
 
 def import_(file: Annotated[Path, Given], data: Data = None) -> None:
@@ -35,8 +35,8 @@ def import_(file: Annotated[Path, Given], data: Data = None) -> None:
     from server.migrating import problem_with
 
     with opened(data, migrated=False) as found, failing():
-        told = _imported(file, found.url)
-        problem = asyncio.run(problem_with(found.url))
+        told = _imported(file, found.direct[0])
+        problem = asyncio.run(problem_with(found.direct[0]))
         out.print(f"{told}. {problem or 'The database is up to date.'}", highlight=False, soft_wrap=True)
 
 
@@ -55,7 +55,7 @@ def rehearse(file: Annotated[Path | None, Given] = None, data: Data = None) -> N
             found = stack.enter_context(opened(data, migrated=False))
             stack.enter_context(failing())
             file = folder / "now.dump"
-            _take(steps, "export", partial(_exported, found.url, file))
+            _take(steps, "export", partial(_exported, found.direct[0], file))
         stack.enter_context(failing())
         url = stack.enter_context(embedded(folder / "data"))
         _take(steps, "import", partial(_imported, file, url))

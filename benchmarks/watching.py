@@ -40,8 +40,16 @@ WITHOUT = "without"
 
 
 async def ask(app: ASGIApp) -> None:
-    scope: Scope = {"type": "http", "method": "POST", "path": ENDPOINT, "query_string": b"", "headers": list(HEADERS)}
-    scope.update(client=("127.0.0.1", 1), http_version="1.1", scheme="http")
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": ENDPOINT,
+        "query_string": b"",
+        "headers": list(HEADERS),
+        "client": ("127.0.0.1", 1),
+        "http_version": "1.1",
+        "scheme": "http",
+    }
     told = list[int]()
 
     async def receive() -> Message:

@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, TextIO
 
 import orjson
@@ -84,7 +83,7 @@ def request_line(level: str, *, as_json: bool, ids: Ids | None = None) -> Write:
     if logging.getLevelNamesMapping()[level.upper()] > logging.INFO:
         return lambda **_: None
     if not as_json:
-        return partial(log.info, "request")
+        return lambda **told: log.info("request", **told)
     return _write_json if ids is None else lambda **told: _write_json(**ids(), **told)
 
 

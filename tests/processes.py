@@ -5,11 +5,12 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+import psutil
 
 from server.settings import Settings
 from tests.client import Visitor
@@ -29,8 +30,12 @@ class Server:
         return Visitor(self.url)
 
     async def dies(self) -> None:
-        """At once, without a chance to tidy up."""
+        """At once, without a chance to tidy up, and all of its processes."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
+        for child in family:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         await self.process.wait()
 
 

@@ -20,7 +20,6 @@ log = structlog.get_logger("http")
 request_id_of: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request that is being answered, if it is one."""
 
-
 Ids = Callable[[], dict[str, str]]
 """Tells the ids of what is traced just now, if anything is."""
 
@@ -58,9 +57,8 @@ def _json(event: EventDict, default: Callable[[Any], Any] = str) -> str:
     return text.decode() if text.isascii() else json.dumps(event, default=default)
 
 
-AS_LOGGED = (
-    orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
-)  # a dataclass may have fields that its `repr` keeps to itself
+AS_LOGGED = orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
+"""A dataclass is told as its `repr`, which may keep fields to itself."""
 
 ROW = re.compile(r"^DETAIL: .*$", re.MULTILINE)
 """PostgreSQL says here which row did not fit, with all that is in it."""

@@ -1,5 +1,6 @@
 """What documents cost: reckoned from the sizes they ask for, told when asked, and more for administrators."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -44,6 +45,14 @@ ASKING_FOR_THE_COST = {"extensions": {"cost": True}}
 def price(document: str, **variables: Any) -> int:
     operations = Documents(introspection=True).get(document).operations
     return next(iter(operations.values())).price.for_(variables)
+
+
+def test_what_clients_send_as_a_size_is_not_kept() -> None:
+    operations = Documents(introspection=True).get(BY_VARIABLE).operations
+    text = "x" * 50_000
+    before = sys.getrefcount(text)
+    assert next(iter(operations.values())).price.for_({"first": text}) == price(BY_VARIABLE, first=20)
+    assert sys.getrefcount(text) == before
 
 
 @pytest.mark.parametrize(("document", "cost"), PRICES.items(), ids=range(len(PRICES)))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from domain.shop import Shop
 from persistence import accounts
 from persistence.database import Transaction
 from persistence.faults import Conflict
-from server.logs import configure_logs
+from server.logs import configure_logs, request_line
 from server.settings import Settings
 from tests.client import Visitor
 from tests.processes import serving
@@ -54,6 +55,28 @@ async def _a_day_of_an_account(visitor: Visitor) -> list[str]:
 
 
 JSON = {"content-type": "application/json"}
+
+
+@dataclass
+class Account:
+    name: str
+    secret: str = field(repr=False)
+
+
+@pytest.mark.parametrize("told", ["a\u2028b", "\x9b2J", "\u202e", "half a \ud800", 'plain "text"'])
+def test_lines_are_json_in_ascii(capsys: pytest.CaptureFixture[str], told: str) -> None:
+    configure_logs("info", as_json=True)
+    request_line("info", as_json=True)(path=told)
+    structlog.get_logger().info("seen", path=told)
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(line)["path"] for line in lines] == [told, told]
+    assert all(line.isascii() for line in lines)
+
+
+def test_what_a_dataclass_keeps_to_itself_stays_there(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", as_json=True)
+    structlog.get_logger().info("seen", by=Account("Ann", secret=PASSWORD))
+    assert PASSWORD not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("log_format", ["json", "pretty"])

@@ -18,7 +18,7 @@ from benchmarks.measuring import Effort, Postmaster, Sample, measure
 from benchmarks.stage import Stage, set_stage
 from benchmarks.versions import versions
 from benchmarks.workloads import WORKLOADS, Workload
-from tests.invariants import violated
+from persistence.invariants import violated
 
 COLUMNS = (
     TextColumn("{task.description}"),

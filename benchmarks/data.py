@@ -10,9 +10,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 
 from benchmarks.generation import Size, digest, steps
+from persistence.invariants import violated
 from server.embedded import embedded
 from server.migrating import migrate, migrations
-from tests.invariants import violated
 
 Told = Callable[[str], None]
 """Called with what is done now."""

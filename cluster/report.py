@@ -7,7 +7,7 @@ from rich.table import Table
 
 from cluster.journal import Kind, Span
 from cluster.stage import KILL, Outcome
-from tests.invariants import INVARIANTS
+from persistence.invariants import INVARIANTS
 
 
 def table(outcome: Outcome) -> Table:

@@ -8,7 +8,7 @@ from cluster.cluster import Cluster
 from cluster.journal import Journal, Span, Told
 from cluster.load import under_load
 from cluster.waiting import until
-from tests.invariants import INVARIANTS, violated
+from persistence.invariants import INVARIANTS, violated
 
 Say = Callable[[str], None]
 KILL, SWITCHOVER, KILL_SHOP, CALM = (

@@ -42,9 +42,8 @@ def migrate(connection: Connection) -> None:
 
 
 def _in_a_hurry(connection: Connection) -> None:
-    if (
-        connection.get_isolation_level() != "AUTOCOMMIT"
-    ):  # where an index is built, which waits and keeps nobody waiting
+    """But for what is on its own, an index that is built concurrently: it waits and keeps nobody waiting."""
+    if connection.get_isolation_level() != "AUTOCOMMIT":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # a role's own would end long changes
 

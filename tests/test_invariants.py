@@ -4,10 +4,10 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
+from persistence.invariants import INVARIANTS, violated
 from tests.client import Visitor
 from tests.customers import add_customer
 from tests.factories import add_book
-from tests.invariants import INVARIANTS, violated
 from tests.sessions import REGISTER
 
 SABOTAGE = {

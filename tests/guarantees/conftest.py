@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from tests.invariants import violated
+from persistence.invariants import violated
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from domain.sweeping import sweep
 from persistence.connecting import SESSION_SETTINGS
 from persistence.database import Database
 from persistence.faults import Unavailable
+from persistence.invariants import violated
 from persistence.query import Command, Query
 from server.addresses import POOLED, POOLED_DIRECTLY, problem_among
 from server.settings import Settings
@@ -23,7 +24,6 @@ from tests.commands import run
 from tests.customers import Customer, add_customer
 from tests.factories import add_administrator, add_book, book_id
 from tests.faulty import RESTOCK, shop_with
-from tests.invariants import violated
 from tests.letters import fates, posting, until_settled
 from tests.memory import stock_is_explained
 from tests.poolers import PGBOUNCER, pooled

@@ -10,6 +10,7 @@ import asyncpg
 import psutil
 import pytest
 
+from persistence.invariants import violated
 from server.app import create_app
 from server.embedded import embedded
 from server.migrating import migrate
@@ -17,7 +18,6 @@ from server.settings import Settings
 from tests.client import Visitor
 from tests.factories import add_administrator, add_book, book_id
 from tests.faulty import GENRES, RESTOCK, ask, status_of
-from tests.invariants import violated
 from tests.memory import movements_of
 from tests.postmasters import postmaster_of
 

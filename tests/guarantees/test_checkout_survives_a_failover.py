@@ -12,13 +12,13 @@ from domain import orders
 from domain.shop import Shop
 from domain.sweeping import sweep
 from persistence import browsing
+from persistence.invariants import violated
 from server.settings import Settings
 from tests.client import Visitor
 from tests.clusters import Pair, pair
 from tests.customers import Customer, add_customer
 from tests.factories import add_book
 from tests.faulty import GENRES, shop_with
-from tests.invariants import violated
 from tests.locks import ORDERS, PAYMENTS, holding, until_waiting
 from tests.memory import movements_of, payments, time_passes
 

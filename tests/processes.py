@@ -58,7 +58,7 @@ async def serving(settings: Settings, folder: Path, *options: str, **more: str) 
         "LOG_LEVEL": "debug",
     }
     path = folder / f"server-{port}.log"
-    with path.open("wb") as log:
+    with path.open("ab") as log:  # what a test writes there, too, stays
         process = await asyncio.create_subprocess_exec(
             BOOKSTORE,
             "serve",

@@ -26,6 +26,7 @@ from domain.throttling import Throttles
 from domain.tokens import Tokens, derived_key
 from graph import execution
 from persistence.database import Database
+from persistence.leased_rate_limits import Leased
 from persistence.rate_limits import InMemory, InPostgreSQL, RateLimits
 from server import graphiql, providers
 from server.caching import VARY, Caching
@@ -152,7 +153,7 @@ def open_shop(settings: Settings, payments: Payments | None = None, tracing: "Tr
         tokens=Tokens(settings.secret_key, settings.issuer),
         throttles=Throttles(database, derived_key(settings.secret_key[0], "throttles")),
         rate_limiter=RateLimiter(
-            _rate_limits(settings.rate_limit_storage, database),
+            _rate_limits(settings.rate_limit_storage or "memory", database),
             settings.rate,
             derived_key(settings.secret_key[0], "rate-limits"),
         ),
@@ -165,10 +166,10 @@ def _rate_limits(storage: str, database: Database) -> RateLimits:
     if storage == "memory":
         return InMemory()
     if storage == "postgresql":
-        return InPostgreSQL(database)
+        return Leased(InPostgreSQL(database))
     from persistence.redis_rate_limits import InRedis  # loaded only where it is used
 
-    return InRedis(storage)
+    return Leased(InRedis(storage))
 
 
 @contextlib.asynccontextmanager

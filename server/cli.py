@@ -56,10 +56,10 @@ def serve(
     from server.workers import Workers
 
     with opened(data) as found:
-        settings = found.settings.model_copy(
-            update={name: value for name, value in (("host", host), ("port", port)) if value is not None}
-            | ({"worker": False} if no_worker else {})
-        )
+        given: dict[str, Any] = {"host": host, "port": port, "worker": False if no_worker else None}
+        if workers > 1:
+            given["rate_limit_storage"] = found.settings.rate_limit_storage or "postgresql"
+        settings = found.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
         documents_of(settings)  # told here in one line, where processes would each tell it in a traceback
         asyncio.run(_try_address(settings.host, settings.port))
         try_metrics_address(settings)

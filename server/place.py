@@ -106,3 +106,4 @@ def export(settings: Settings) -> None:
     os.environ["PORT"] = str(settings.port)
     os.environ["MAIL_FOLDER"] = str(settings.mail_folder.resolve())
     os.environ["WORKER"] = str(settings.worker).lower()
+    os.environ["RATE_LIMIT_STORAGE"] = settings.rate_limit_storage or ""

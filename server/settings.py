@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     cache_seconds: Annotated[int | None, Field(ge=0, le=86_400)] = None
     cors_origins: Annotated[list[str], NoDecode] = []
     trusted_proxies: Annotated[list[str], NoDecode] = []
-    rate_limit_storage: str = "memory"
+    rate_limit_storage: str | None = None
     rate_limit_burst: Annotated[int, Field(ge=20_000, le=1_000_000_000)] = 50_000
     rate_limit_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
@@ -119,8 +119,8 @@ class Settings(BaseSettings):
 
     @field_validator("rate_limit_storage")
     @classmethod
-    def _known_storage(cls, value: str) -> str:
-        if value not in ("memory", "postgresql") and not value.startswith(("redis://", "rediss://")):
+    def _known_storage(cls, value: str | None) -> str | None:
+        if value not in (None, "memory", "postgresql") and not value.startswith(("redis://", "rediss://")):
             raise ValueError("must be memory, postgresql, or an address such as redis://localhost:6379/0")
         return value
 

@@ -91,6 +91,31 @@ async def test_a_database_of_ones_own_is_loaded_with_nothing(
     assert not (tmp_path / ".bookstore" / "postgres").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "chosen", "shared"),
+    [
+        (("--workers", "2"), {}, 1),
+        ((), {}, 0),
+        (("--workers", "2"), {"RATE_LIMIT_STORAGE": "memory"}, 0),
+        ((), {"RATE_LIMIT_STORAGE": "postgresql"}, 1),
+    ],
+)
+async def test_several_processes_share_budgets_unless_told_otherwise(
+    shop: Shop,
+    settings: Settings,
+    postgres: asyncpg.Connection,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    chosen: dict[str, str],
+    shared: int,
+) -> None:
+    url = str(settings.database_url)
+    async with opened(*options, folder=tmp_path, DATABASE_URL=url, **chosen) as mine:
+        assert (await mine.visitor.ask(TITLES)).errors == []
+        await mine.closes(signal.SIGTERM)
+    assert await postgres.fetchval("SELECT count(*) FROM rate_limits") == shared
+
+
 async def test_an_address_that_is_taken_is_one_line(settings: Settings, tmp_path: Path) -> None:
     url = str(settings.database_url)
     async with opened(folder=tmp_path, DATABASE_URL=url) as shop:

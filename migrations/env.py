@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrations.address import database_url
+from persistence.hosts import connect_to_one
 from persistence.models import Table
 
 LOCK = 0x626F6F6B73  # "books"
@@ -55,7 +56,7 @@ async def alone(url: str) -> AsyncIterator[None]:
     It asks again and again: who waits in a statement keeps a snapshot, and an index that is built concurrently waits for
     that.
     """
-    connection = await asyncpg.connect(url, timeout=5)
+    connection = await connect_to_one(url, asyncpg.Connection, within=5)
     try:
         async with connection.transaction():
             await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
@@ -79,7 +80,9 @@ def _lock_was_not_to_be_had(error: Exception) -> bool:
 
 async def connect_and_migrate(url: str) -> None:
     engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url, timeout=5), poolclass=pool.NullPool
+        "postgresql+asyncpg://",
+        async_creator=lambda: connect_to_one(url, asyncpg.Connection, within=5),
+        poolclass=pool.NullPool,
     )
     async with alone(url):
         async for attempt in stamina.retry_context(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -31,14 +32,19 @@ class NoStandby(Exception):
 class Standbys:
     """Opens connections to standbys of the shop's own database, and to no other."""
 
-    def __init__(self, url: str, primary: Callable[[], Awaitable[LentConnection]], *, prepared: bool) -> None:
-        self._url, self._primary, self._prepared = url, primary, prepared
+    def __init__(
+        self, url: str, primary: Callable[[], Awaitable[LentConnection]], *, prepared: bool, within: float
+    ) -> None:
+        self._primary = primary
+        self._connect: Callable[..., Awaitable[LentConnection]] = partial(
+            connect, url, prepared=prepared, within=within, read_only=True
+        )
         self._ours: tuple[int, str] | None = None
 
     async def connect(self, **settings: str) -> LentConnection:
         """Raises `NoStandby`."""
         try:
-            connection = await connect(self._url, prepared=self._prepared, read_only=True, **settings)
+            connection = await self._connect(**settings)
             try:
                 is_ours = await identity_of(connection) == await self._identity()
             except BaseException:

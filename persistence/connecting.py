@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
+from persistence.hosts import connect_to_one
 from persistence.lending import LentConnection
 from persistence.pooled import PooledConnection, beginning
 
@@ -21,7 +22,7 @@ READ_ONLY = {"default_transaction_read_only": "on"}
 KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 LET_THROUGH = ("application_name", "timezone")
 """What PgBouncer takes when a connection is opened, and keeps for it."""
-CONNECT_TIMEOUT = 3  # seconds
+CONNECT_TIMEOUT = 3  # seconds, which the hosts of an address share
 COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
 MOST_PLANS = 100
 """Of a connection. Each takes a tenth of a megabyte in PostgreSQL, and documents decide how many there could be."""
@@ -44,24 +45,30 @@ def driver_address(url: str) -> str:
     return "?".join([place, *filter(None, ["&".join(told)])])
 
 
-async def connect(url: str, *, prepared: bool = True, read_only: bool = False, **settings: str) -> LentConnection:
-    """One for a pool; what is agreed on holds until it is closed, or where nothing is prepared in each transaction anew."""
+async def connect(
+    url: str, *, prepared: bool = True, read_only: bool = False, within: float | None = None, **settings: str
+) -> LentConnection:
+    """One for a pool; what is agreed on holds until it is closed, or where nothing is prepared in each transaction anew.
+
+    `within` are seconds, where whoever waits for it has fewer than usual.
+    """
     session = {**SESSION_SETTINGS, **settings}
     address = driver_address(url)
+    timeout = min(CONNECT_TIMEOUT, within or CONNECT_TIMEOUT)
     if prepared:
-        return await asyncpg.connect(
+        return await connect_to_one(
             address,
-            connection_class=LentConnection,
-            target_session_attrs=_same_hosts(address) if read_only else None,
-            timeout=CONNECT_TIMEOUT,
+            LentConnection,
+            wanted=_same_hosts(address) if read_only else None,
+            within=timeout,
             command_timeout=COMMAND_TIMEOUT,
             statement_cache_size=MOST_PLANS,
             server_settings={**session, **READ_ONLY} if read_only else session,
         )
-    connection = await asyncpg.connect(
+    connection: PooledConnection = await connect_to_one(
         address,
-        connection_class=PooledConnection,
-        timeout=CONNECT_TIMEOUT,
+        PooledConnection,
+        within=timeout,
         command_timeout=COMMAND_TIMEOUT,
         statement_cache_size=0,
         server_settings={name: session[name] for name in LET_THROUGH},
@@ -75,9 +82,10 @@ async def connect_directly(url: str, name: str) -> asyncpg.Connection:
 
     PostgreSQL looks every few seconds whether somebody is still at the other end.
     """
-    return await asyncpg.connect(
+    return await connect_to_one(
         driver_address(url),
-        timeout=CONNECT_TIMEOUT,
+        asyncpg.Connection,
+        within=CONNECT_TIMEOUT,
         command_timeout=COMMAND_TIMEOUT,
         server_settings={**SESSION_SETTINGS, "application_name": name, **KEEPALIVES},
     )

@@ -22,6 +22,8 @@ T = TypeVar("T")
 Connect = Callable[..., Awaitable[LentConnection]]
 Listener = Callable[[LoggedQuery], None]
 
+OF_WAITING = 0.8
+"""How much of the time for which somebody waits for a connection may be spent on opening it: there has to be an answer before."""
 NOT_OPEN = "Database is not open: use `async with database`."
 
 
@@ -193,11 +195,12 @@ class Database:
         """While it is open, by what they are for."""
 
     async def __aenter__(self) -> Self:
-        opened = partial(connect, self._url, prepared=self._prepared)
+        within = self._settings.timeout_seconds * OF_WAITING
+        opened = partial(connect, self._url, prepared=self._prepared, within=within)
         self._reading = Reading(*self._readers(partial(opened, read_only=True)))
         self._writing = Writing(self._lender("write", opened, self._settings.most))
         if self._read_url:
-            standbys = Standbys(self._read_url, opened, prepared=self._prepared)
+            standbys = Standbys(self._read_url, opened, prepared=self._prepared, within=within)
             self._browsing = Browsing(*self._readers(standbys.connect, StandbyLender, "standby "), self._reading)
         return self
 

@@ -7,8 +7,9 @@ from contextlib import suppress
 import asyncpg
 
 from persistence.connecting import SESSION_SETTINGS, connect, connect_directly, driver_address, identity_of
+from persistence.hosts import connect_to_one
 from persistence.reading import DRIVER_ERRORS
-from server.migrating import NO_ADDRESS, problem_with, unreachable
+from server.migrating import NO_ADDRESS, TIMEOUT, problem_with, unreachable
 from server.settings import Settings
 
 WRITES, READS, DIRECT = "DATABASE_URL", "DATABASE_READ_URL", "DATABASE_DIRECT_URL"
@@ -75,7 +76,9 @@ async def _problem_with_writes(settings: Settings) -> str | None:
     finally:
         await connection.close(timeout=1)
     if settings.database_direct_url:
-        directly = await asyncpg.connect(driver_address(settings.database_direct_url), timeout=5)
+        directly = await connect_to_one(
+            driver_address(settings.database_direct_url), asyncpg.Connection, within=TIMEOUT
+        )
         theirs = await identity_of(directly)
         await directly.close(timeout=1)
         if theirs != ours:

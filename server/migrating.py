@@ -10,7 +10,9 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from persistence.connecting import driver_address
+from persistence.hosts import connect_to_one
 
+TIMEOUT = 5  # seconds
 OLDEST_POSTGRESQL = 150_000
 BEHIND = "The database is not at this version's tables: run `bookstore migrate`."
 IS_OURS = "SELECT to_regclass('alembic_version') IS NOT NULL AND to_regclass('stock_movements') IS NOT NULL"
@@ -48,7 +50,9 @@ def problem_of(url: str) -> str | None:
 async def problem_with(url: str, name: str = "DATABASE_URL") -> str | None:
     """What keeps the program from serving the database at this setting, in a line that says what to do."""
     try:
-        connection = await asyncpg.connect(driver_address(url), timeout=5, statement_cache_size=0)
+        connection = await connect_to_one(
+            driver_address(url), asyncpg.Connection, within=TIMEOUT, statement_cache_size=0
+        )
     except (ValueError, OverflowError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return unreachable(error, name)
     try:
@@ -64,7 +68,7 @@ async def problem_with(url: str, name: str = "DATABASE_URL") -> str | None:
 def unreachable(error: Exception, name: str) -> str:
     if isinstance(error, (ValueError, OverflowError)):  # whose messages can hold a piece of the password
         return NO_ADDRESS.replace("DATABASE_URL", name)
-    return f"The database cannot be reached: {error or type(error).__name__}. Check {name}."
+    return f"The database cannot be reached: {str(error) or type(error).__name__}. Check {name}."
 
 
 def older_revisions() -> frozenset[str | None]:

@@ -121,3 +121,27 @@ async def between(url: str) -> AsyncIterator[Network]:
             network.breaks()
             network.is_mended()
             await asyncio.gather(*calls, return_exceptions=True)
+
+
+@dataclass(slots=True)
+class Silence:
+    port: int = 0
+    calls: int = 0
+
+
+@asynccontextmanager
+async def silence() -> AsyncIterator[Silence]:
+    """A server that takes every call and never says a word, as one does that is frozen."""
+    silent = Silence()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        silent.calls += 1
+        try:
+            while await reader.read(65536):  # until the other side has had enough
+                pass
+        finally:
+            writer.transport.abort()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        silent.port = server.sockets[0].getsockname()[1]
+        yield silent

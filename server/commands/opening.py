@@ -34,7 +34,8 @@ def opened(data: Path | None, *, migrated: bool = True) -> Iterator[Place]:
     except Misconfigured as error:
         fail(str(error))
     except Unavailable as error:
-        fail(f"The database cannot be reached: {error.__cause__ or error}")
+        cause = error.__cause__ or error
+        fail(f"The database cannot be reached: {str(cause) or type(cause).__name__}")
 
 
 def fail(message: str) -> NoReturn:

@@ -16,7 +16,7 @@ from persistence.catalog import is_empty
 from persistence.database import Database, PoolSettings
 from persistence.faults import Unavailable
 from persistence.models import Table
-from persistence.readiness import find_revision
+from persistence.readiness import find_revision, write_nothing
 from server.addresses import ELSEWHERE, STANDBY, problem_among
 from server.app import create_app
 from server.health import NO_WRITES
@@ -25,7 +25,7 @@ from tests.client import Visitor
 from tests.clusters import Pair, at, pair
 from tests.customers import add_customer
 from tests.factories import PASSWORD, add_administrator, add_book, add_genre
-from tests.network import between
+from tests.network import between, silence
 from tests.wire import tapped
 
 NEW_GENRE = 'mutation { createGenre(input: {name: "Fantasy"}) { ... on GenreSaved { genre { name } } } }'
@@ -282,6 +282,28 @@ async def test_of_several_hosts_a_standby_is_found(servers: Pair, wanted: str) -
         await servers.standby.dies()
         assert await is_empty(database.browsing)  # from the other host, or from the other address
         await servers.standby.starts()
+
+
+@pytest.mark.parametrize("wanted", ["read-write", "prefer-standby", "any"])
+async def test_a_host_that_says_nothing_keeps_nobody_from_the_others(servers: Pair, wanted: str) -> None:
+    """It is asked once: the one that answered is asked first from then on."""
+    async with silence() as silent:
+        url = f"{servers.primary.url.replace('@', f'@127.0.0.1:{silent.port},')}?target_session_attrs={wanted}"
+        async with Database(url) as database:
+            assert await find_revision(database.reading)
+            async with database.transaction() as tx:
+                await write_nothing(tx)
+        if wanted == "any":
+            async with Database(url) as database:
+                assert await find_revision(database.reading)
+            assert silent.calls == 1
+
+
+async def test_a_host_that_says_nothing_is_told(settings: Settings) -> None:
+    async with silence() as silent:
+        url = f"postgresql://postgres@127.0.0.1:1,127.0.0.1:{silent.port}/bookstore"
+        problem = await problem_among(settings.model_copy(update={"database_url": url}))
+    assert problem == "The database cannot be reached: TimeoutError. Check DATABASE_URL."
 
 
 async def test_a_lane_that_has_come_to_the_primary_goes_back(servers: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

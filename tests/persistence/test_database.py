@@ -8,6 +8,7 @@ from domain.shop import Shop
 from persistence.catalog import is_empty
 from persistence.connecting import driver_address
 from persistence.database import Database
+from persistence.hosts import addresses_of
 from persistence.query import Command
 
 
@@ -36,3 +37,21 @@ def _address(url: str, parameters: dict[str, str]) -> str:
 )
 def test_no_host_of_several_is_lost(told: str, read: str) -> None:
     assert driver_address(told) == read
+
+
+@pytest.mark.parametrize(
+    ("told", "hosts"),
+    [
+        ("postgresql://a:b@c/d?sslmode=require", ["postgresql://a:b@c/d?sslmode=require"]),
+        ("postgresql://a:b@c:1,d:2/e", ["postgresql://a:b@c:1/e", "postgresql://a:b@d:2/e"]),
+        ("postgresql://c,d", ["postgresql://c", "postgresql://d"]),
+        (
+            "postgresql://a@/d?host=b:1,c:2&sslmode=require",
+            ["postgresql://a@/d?host=b:1&sslmode=require", "postgresql://a@/d?host=c:2&sslmode=require"],
+        ),
+        ("postgresql:///d?host=b,c&port=1,2", ["postgresql:///d?host=b&port=1", "postgresql:///d?host=c&port=2"]),
+        ("postgresql:///d?host=b,c&port=1", ["postgresql:///d?host=b&port=1", "postgresql:///d?host=c&port=1"]),
+    ],
+)
+def test_each_host_has_an_address(told: str, hosts: list[str]) -> None:
+    assert addresses_of(told) == hosts

@@ -9,16 +9,21 @@ import asyncpg
 import structlog
 from sqlalchemy import literal_column, select
 
-from persistence.connecting import connect, identity_of
+from persistence.connecting import connect
 from persistence.faults import Unavailable
 from persistence.lending import ConnectionLost, Lender, LentConnection
+from persistence.lineage import Server, server_at
 from persistence.query import Query
 from persistence.reading import DRIVER_ERRORS, Reading
+
+Connect = Callable[..., Awaitable[LentConnection]]
 
 log = structlog.get_logger()
 
 LOOK_AGAIN = 5.0  # seconds after which a standby is tried again when none has answered
-AT_THE_PRIMARY = 30.0  # seconds for which a connection is kept that has come to a primary, or to what has become one
+AT_A_STANDBY = 300.0  # seconds for which a connection is kept: poolers may lead elsewhere meanwhile, and tell nobody
+AT_THE_PRIMARY = 30.0  # seconds for one that has come to a primary, while there may be a standby again
+UNSURE = 5.0  # seconds for one at what may be the shop's, while there is no primary to ask
 NONE_ANSWERS = "no standby answers at DATABASE_READ_URL"
 NOT_OURS = "DATABASE_READ_URL leads to another database"
 STATEMENT_TIMEOUT = "57014"
@@ -30,56 +35,81 @@ class NoStandby(Exception):
 
 
 class Standbys:
-    """Opens connections to standbys of the shop's own database, and to no other."""
+    """Opens connections to the shop's primary or to standbys of it, and to nobody who was either once and goes its own way."""
 
     def __init__(
         self, url: str, primary: Callable[[], Awaitable[LentConnection]], *, prepared: bool, within: float
     ) -> None:
-        self._primary = primary
-        self._connect: Callable[..., Awaitable[LentConnection]] = partial(
-            connect, url, prepared=prepared, within=within, read_only=True
-        )
-        self._ours: tuple[int, str] | None = None
+        self._connect: Connect = partial(connect, url, prepared=prepared, within=within, read_only=True)
+        self._connect_to_primary, self._patience = primary, within / 2
+        self._primary: Server | None = None
+        self._ask_at = 0.0
 
     async def connect(self, **settings: str) -> LentConnection:
         """Raises `NoStandby`."""
         try:
             connection = await self._connect(**settings)
             try:
-                is_ours = await identity_of(connection) == await self._identity()
+                there = await server_at(connection)
+                seconds = await self._seconds_at(there)
             except BaseException:
                 connection.terminate()
                 raise
         except (*DRIVER_ERRORS, ValueError) as error:
             raise NoStandby(NONE_ANSWERS) from error
-        if not is_ours:
+        if seconds is None:
             connection.terminate()
             raise NoStandby(NOT_OURS)
-        connection.opened_at = asyncio.get_running_loop().time()
+        connection.was_at_standby = there.is_standby
+        connection.good_until = asyncio.get_running_loop().time() + seconds
         return connection
 
-    async def _identity(self) -> tuple[int, str]:
-        """Of the primary: asked once, for it outlives every failover."""
-        if self._ours is None:
-            connection = await self._primary()
-            try:
-                self._ours = await identity_of(connection)
-            finally:
-                connection.terminate()
-        return self._ours
+    async def asks_the_primary(self) -> bool:
+        """Who it is, and who may stand for it therefore; whether it answered."""
+        clock = asyncio.get_running_loop().time
+        if clock() < self._ask_at:
+            return False
+        try:
+            async with asyncio.timeout(self._patience):
+                connection = await self._connect_to_primary()
+                try:
+                    self._primary = await server_at(connection)
+                finally:
+                    connection.terminate()
+        except (*DRIVER_ERRORS, ValueError):
+            self._ask_at = clock() + UNSURE
+            return False
+        return True
+
+    async def _seconds_at(self, there: Server) -> float | None:
+        """For which a connection may be kept; `None` where none may be."""
+        answered = not self._stands(there) and await self.asks_the_primary()
+        if self._stands(there):
+            return AT_A_STANDBY if there.is_standby else AT_THE_PRIMARY
+        return UNSURE if not answered and there.may_stand_for(self._primary) else None
+
+    def _stands(self, there: Server) -> bool:
+        return self._primary is not None and there.stands_for(self._primary)
 
 
 class StandbyLender(Lender):
-    """Looks for a standby again when a connection leads to a primary: PostgreSQL keeps it when a standby is promoted."""
+    """Looks again where a connection leads when that may have changed: PostgreSQL keeps it when a standby is promoted."""
+
+    async def borrow(self) -> LentConnection:
+        while self._idle and _is_past(self._idle[-1]):
+            self._idle.pop().terminate()
+            self._open -= 1
+        return await super().borrow()
 
     def give_back(self, connection: LentConnection) -> None:
-        if not connection.is_closed() and not _is_at_standby(connection) and _age(connection) > AT_THE_PRIMARY:
+        if not connection.is_closed() and _is_past(connection):
             connection.terminate()
         super().give_back(connection)
 
 
-def _age(connection: LentConnection) -> float:
-    return asyncio.get_running_loop().time() - connection.opened_at
+def _is_past(connection: LentConnection) -> bool:
+    is_late = asyncio.get_running_loop().time() > connection.good_until
+    return is_late or (connection.was_at_standby and not _is_at_standby(connection))
 
 
 def _is_at_standby(connection: LentConnection) -> bool:

@@ -26,8 +26,6 @@ CONNECT_TIMEOUT = 3  # seconds, which the hosts of an address share
 COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
 MOST_PLANS = 100
 """Of a connection. Each takes a tenth of a megabyte in PostgreSQL, and documents decide how many there could be."""
-IDENTITY = "SELECT system_identifier, current_database()::text FROM pg_control_system()"
-"""What a primary and its standbys have in common, and no other database has."""
 _SAME_HOSTS = {"read-write": SessionAttribute.primary, "read-only": SessionAttribute.standby}
 """asyncpg takes a session that is told to read only for one on a host that can do nothing else."""
 
@@ -46,11 +44,18 @@ def driver_address(url: str) -> str:
 
 
 async def connect(
-    url: str, *, prepared: bool = True, read_only: bool = False, within: float | None = None, **settings: str
+    url: str,
+    *,
+    prepared: bool = True,
+    read_only: bool = False,
+    looks: bool = False,
+    within: float | None = None,
+    **settings: str,
 ) -> LentConnection:
     """One for a pool; what is agreed on holds until it is closed, or where nothing is prepared in each transaction anew.
 
-    `within` are seconds, where whoever waits for it has fewer than usual.
+    Whoever only `looks` whether it takes writes must get there when it does not. `within` are seconds, where whoever waits
+    for it has fewer than usual.
     """
     session = {**SESSION_SETTINGS, **settings}
     address = driver_address(url)
@@ -59,7 +64,7 @@ async def connect(
         return await connect_to_one(
             address,
             LentConnection,
-            wanted=_same_hosts(address) if read_only else None,
+            wanted=_same_hosts(address) if read_only or looks else None,
             within=timeout,
             command_timeout=COMMAND_TIMEOUT,
             statement_cache_size=MOST_PLANS,
@@ -89,12 +94,6 @@ async def connect_directly(url: str, name: str) -> asyncpg.Connection:
         command_timeout=COMMAND_TIMEOUT,
         server_settings={**SESSION_SETTINGS, "application_name": name, **KEEPALIVES},
     )
-
-
-async def identity_of(connection: asyncpg.Connection) -> tuple[int, str]:
-    """Which database it is, whatever the address says."""
-    system, database = await connection.fetchrow(IDENTITY) or (0, "")
-    return system, database
 
 
 def _same_hosts(address: str) -> SessionAttribute | None:

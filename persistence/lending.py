@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import asyncpg
 
@@ -15,11 +16,12 @@ class ConnectionLost(Exception):
 
 
 class LentConnection(asyncpg.Connection):
-    """`opened_at` and `used_at`, when it was last given back, are on the loop's clock; `begin` begins a transaction."""
+    """`used_at`, when it was last given back, and `good_until` are on the loop's clock; `begin` begins a transaction."""
 
     begin: str = "BEGIN"
-    opened_at: float = 0.0
     used_at: float = 0.0
+    good_until: float = inf
+    was_at_standby: bool = False
 
     @property
     def has_open_transaction(self) -> bool:

@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import asyncpg
 
-from persistence.connecting import SESSION_SETTINGS, connect, connect_directly, driver_address, identity_of
+from persistence.connecting import SESSION_SETTINGS, connect, connect_directly, driver_address
 from persistence.hosts import connect_to_one
+from persistence.lineage import Server, server_at
 from persistence.reading import DRIVER_ERRORS
 from server.migrating import NO_ADDRESS, TIMEOUT, problem_with, unreachable
 from server.settings import Settings
@@ -30,7 +31,8 @@ TAKES_NO_WRITES = (
     f"The database at {WRITES} takes no writes: default_transaction_read_only is on for it or for its user."
 )
 ELSEWHERE = (
-    f"{{name}} leads to another database than {WRITES}: it must be the same one, or for {READS} a standby of it."
+    f"{{name}} leads to another database than {WRITES}, or to a copy that goes its own way:"
+    f" it must be the same one, or for {READS} a standby of it."
 )
 _POOLER_ERRORS = (
     asyncpg.ProtocolViolationError,  # a start-up parameter that it does not know
@@ -70,7 +72,7 @@ async def _problem_with_writes(settings: Settings) -> str | None:
             return STANDBY
         if await connection.fetchval("SHOW transaction_read_only") == "on":
             return TAKES_NO_WRITES
-        ours = await identity_of(connection)
+        ours = await server_at(connection)
     except _POOLER_ERRORS:
         return POOLED
     finally:
@@ -79,9 +81,9 @@ async def _problem_with_writes(settings: Settings) -> str | None:
         directly = await connect_to_one(
             driver_address(settings.database_direct_url), asyncpg.Connection, within=TIMEOUT
         )
-        theirs = await identity_of(directly)
+        theirs = await server_at(directly)
         await directly.close(timeout=1)
-        if theirs != ours:
+        if not theirs.is_same(ours):
             return ELSEWHERE.format(name=DIRECT)
     return None
 
@@ -108,7 +110,7 @@ async def _problem_with_reads(settings: Settings) -> str | None:
     """A standby that does not answer is none: the primary takes its place."""
     if not settings.database_read_url or not settings.database_url:
         return None
-    identities = []
+    servers: list[Server] = []
     for url in (settings.database_url, settings.database_read_url):
         try:
             connection = await connect(url, prepared=settings.prepared_statements)
@@ -119,6 +121,8 @@ async def _problem_with_reads(settings: Settings) -> str | None:
         except DRIVER_ERRORS:
             return None
         with suppress(*DRIVER_ERRORS):
-            identities.append(await identity_of(connection))
+            servers.append(await server_at(connection))
         connection.terminate()
-    return ELSEWHERE.format(name=READS) if len(set(identities)) > 1 else None
+    if len(servers) < 2 or servers[1].stands_for(servers[0]):
+        return None
+    return ELSEWHERE.format(name=READS)

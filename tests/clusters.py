@@ -101,13 +101,7 @@ async def at(node: Node, statement: str) -> Any:
 @asynccontextmanager
 async def pair(folder: Path) -> AsyncIterator[Pair]:
     """With the shop's tables in a database that both have."""
-    primary, standby = Node(folder / "primary", _free_port()), Node(folder / "standby", _free_port())
-    for node in (primary, standby):
-        node.data.mkdir(0o700)
-        if owner := _owner():
-            ensure_user_exists(owner)
-            ensure_prefix_permissions(node.data)
-            os.chown(node.data, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
+    primary, standby = _node(folder / "primary"), _node(folder / "standby")
     locale = ("--encoding=utf8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
     await _command("initdb", "--auth=trust", "--no-sync", "-U", "postgres", *locale, data=primary.data)
     with (primary.data / "postgresql.conf").open("a") as file:
@@ -118,14 +112,40 @@ async def pair(folder: Path) -> AsyncIterator[Pair]:
         await postgres.execute("CREATE DATABASE bookstore")
         await postgres.close()
         await asyncio.to_thread(migrate, primary.url)
-        whence = f"host=127.0.0.1 port={primary.port} user=postgres"
-        await _command("pg_basebackup", "-R", "-c", "fast", "--no-sync", "-d", whence, data=standby.data)
+        await _copy(primary, standby, "-R")
         await standby.starts()
         yield Pair(primary, standby)
     finally:
         for node in (standby, primary):
             if node.is_running:
                 await node.dies()
+
+
+@asynccontextmanager
+async def snapshot(of: Node, folder: Path) -> AsyncIterator[Node]:
+    """A copy as it is now, which takes writes of its own from then on."""
+    node = _node(folder)
+    await _copy(of, node)
+    try:
+        await node.starts()
+        yield node
+    finally:
+        if node.is_running:
+            await node.dies()
+
+
+def _node(data: Path) -> Node:
+    data.mkdir(0o700)
+    if owner := _owner():
+        ensure_user_exists(owner)
+        ensure_prefix_permissions(data)
+        os.chown(data, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
+    return Node(data, _free_port())
+
+
+async def _copy(of: Node, to: Node, *more: str) -> None:
+    whence = f"host=127.0.0.1 port={of.port} user=postgres"
+    await _command("pg_basebackup", *more, "-c", "fast", "--no-sync", "-d", whence, data=to.data)
 
 
 async def _command(name: str, *arguments: str, data: Path) -> None:

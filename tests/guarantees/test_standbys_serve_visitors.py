@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -22,7 +23,7 @@ from server.app import create_app
 from server.health import NO_WRITES
 from server.settings import Settings
 from tests.client import Visitor
-from tests.clusters import Pair, at, pair
+from tests.clusters import Pair, at, pair, snapshot
 from tests.customers import add_customer
 from tests.factories import PASSWORD, add_administrator, add_book, add_genre
 from tests.network import between, silence
@@ -232,6 +233,42 @@ async def test_another_database_of_the_same_server_is_another_one(settings: Sett
     theirs = {"database_url": servers.primary.url, "database_read_url": other}
     problem = await problem_among(settings.model_copy(update=theirs))
     assert problem == ELSEWHERE.format(name="DATABASE_READ_URL")
+
+
+async def test_a_snapshot_that_goes_its_own_way_is_refused_at_the_start_and_never_read(
+    settings: Settings, servers: Pair, tmp_path: Path
+) -> None:
+    async with snapshot(servers.primary, tmp_path / "snapshot") as copy:
+        theirs = {"database_url": servers.primary.url, "database_read_url": copy.url}
+        problem = await problem_among(settings.model_copy(update=theirs))
+        assert problem == ELSEWHERE.format(name="DATABASE_READ_URL")
+        async with serving(settings, servers, **theirs) as (visitor, shop):
+            await add_genre(shop, "Fantasy")
+            assert await names(visitor) == ["Fantasy"]
+            assert await notes(visitor) == [f"{NOT_OURS}: the primary serves visitors, too"]
+
+
+async def test_one_that_was_promoted_is_read_until_the_primary_is_back(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have succeeded; the addresses tell when there is somebody at the other one."""
+    monkeypatch.setattr(browsing, "UNSURE", 0)
+    async with pair(tmp_path) as servers, serving(settings, servers) as (visitor, shop):
+        await add_genre(shop, "Fantasy")
+        await servers.catches_up()
+        assert await names(visitor) == ["Fantasy"]
+        await servers.primary.dies()
+        await servers.standby.is_promoted()
+        assert [await names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
+        await servers.primary.starts()
+        await add_genre(shop, "Horror")
+        assert await names(visitor) == ["Fantasy", "Horror"]
+        assert await notes(visitor) == [f"{NOT_OURS}: the primary serves visitors, too"]
+        addresses = {"database_url": servers.primary.url, "database_read_url": servers.standby.url}
+        problem = await problem_among(settings.model_copy(update=addresses))
+        assert problem == ELSEWHERE.format(name="DATABASE_READ_URL")
+        turned = {"database_url": servers.standby.url, "database_read_url": servers.standby.url}
+        assert await problem_among(settings.model_copy(update=turned)) is None
 
 
 async def test_the_right_addresses_are_no_problem(settings: Settings, servers: Pair) -> None:

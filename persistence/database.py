@@ -191,6 +191,7 @@ class Database:
         self._reading: Reading | None = None
         self._browsing: Browsing | None = None
         self._writing: Writing | None = None
+        self._aside: Lender | None = None
         self.lenders: dict[str, Lender] = {}
         """While it is open, by what they are for."""
 
@@ -199,6 +200,8 @@ class Database:
         opened = partial(connect, self._url, prepared=self._prepared, within=within)
         self._reading = Reading(*self._readers(partial(opened, read_only=True)))
         self._writing = Writing(self._lender("write", opened, self._settings.most))
+        wait, idle = self._settings.timeout_seconds, self._settings.recycle_seconds
+        self._aside = Lender(partial(opened, looks=True), 1, wait_seconds=wait, idle_seconds=idle)
         if self._read_url:
             standbys = Standbys(self._read_url, opened, prepared=self._prepared, within=within)
             self._browsing = Browsing(*self._readers(standbys.connect, StandbyLender, "standby "), self._reading)
@@ -227,6 +230,8 @@ class Database:
             self._browsing.close()
         for lender in self.lenders.values():
             await lender.close()
+        if self._aside is not None:
+            await self._aside.close()
 
     @property
     def reading(self) -> Reading:
@@ -252,6 +257,12 @@ class Database:
     async def own_connection(self, name: str) -> asyncpg.Connection:
         """One past a pooler and beside the pools, for whoever listens or holds locks on it for long; the caller closes it."""
         return await connect_directly(self._direct_url, name)
+
+    def aside(self) -> AbstractAsyncContextManager[Transaction]:
+        """As `transaction`, on the one connection beside the pools: for whoever looks how PostgreSQL is while they may be full."""
+        if self._aside is None:
+            raise RuntimeError(NOT_OPEN)
+        return Writing(self._aside).transaction()
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Returning commits, raising rolls back.

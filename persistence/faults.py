@@ -67,7 +67,24 @@ def is_lost(error: BaseException | None) -> bool:
 
 def is_read_only(error: BaseException | None) -> bool:
     """Whether the other end takes no writes: a standby, or a primary that has become one."""
-    return getattr(error, "sqlstate", None) == "25006"  # read_only_sql_transaction
+    return _state_of(error) == "25006"  # read_only_sql_transaction
+
+
+def is_behind(error: BaseException | None) -> bool:
+    """Whether there is no such table or column."""
+    return _state_of(error) in ("42P01", "42703")
+
+
+def is_forbidden(error: BaseException | None) -> bool:
+    """Whether the role may not do it."""
+    return _state_of(error) == "42501"  # insufficient_privilege
+
+
+def _state_of(error: BaseException | None) -> str | None:
+    """Of what the driver raised, or of what it was told as."""
+    if isinstance(error, Unavailable):
+        error = error.__cause__
+    return getattr(error, "sqlstate", None)
 
 
 def retried(

@@ -9,8 +9,8 @@ _REVISION = Query(select(column("version_num")).select_from(table("alembic_versi
 _NOTHING = Command(text("DELETE FROM carts WHERE false"))
 
 
-async def find_revision(reading: Reading) -> str | None:
-    return await reading.first(_REVISION)
+async def find_revision(lane: Reading | Transaction) -> str | None:
+    return await lane.first(_REVISION)
 
 
 async def write_nothing(tx: Transaction) -> None:

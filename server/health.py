@@ -14,18 +14,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from domain.shop import Shop
-from persistence.faults import Unavailable
+from persistence.faults import Unavailable, is_behind, is_forbidden, is_read_only
 from persistence.readiness import find_revision, write_nothing
 from server.migrating import older_revisions
 
 log = structlog.get_logger()
 
 TIMEOUT = 2  # seconds
+KEPT = 0.5  # seconds for which what was seen is told again: whoever asks all the time costs PostgreSQL nothing
 DRAIN_TIMEOUT = 15  # seconds from the signal, or the end of its notice, to the end of the process
 STOPPING = "stopping"
 NO_DATABASE = "the database does not answer"
 BEHIND = "the database is not at this version's tables"
+NO_RIGHTS = "the database does not let us: its role lacks rights on tables"
 NO_WRITES = "the database takes no writes: visitors are served, and nobody can buy"
+
+
+Seen = tuple[str | None, list[str]]
+"""Why requests are not welcome, or what else is wrong."""
 
 
 async def health(_: Request) -> Response:
@@ -45,12 +51,15 @@ class Readiness:
     notice: float = 0
     stopping_since: float | None = None
     _older: frozenset[str | None] = field(default_factory=older_revisions)
+    _looking: asyncio.Task[Seen] | None = None
+    _look_at: float = 0.0
 
     async def __call__(self, _: Request) -> Response:
-        problem = await self._problem() if self.stopping_since is None else STOPPING
+        problem, notes = await self._seen() if self.stopping_since is None else (STOPPING, [])
         if problem:
             return _told(503, {"status": "not ready", "reason": problem})
-        notes = await self._notes()
+        if trouble := self.shop.database.standby_trouble:
+            notes = [f"{trouble}: the primary serves visitors, too", *notes]
         return _told(200, {"status": "ready"} | ({"notes": notes} if notes else {}))
 
     def time_left(self) -> float:
@@ -59,28 +68,28 @@ class Readiness:
             return DRAIN_TIMEOUT
         return self.stopping_since + self.notice + DRAIN_TIMEOUT - time.monotonic()
 
-    async def _problem(self) -> str | None:
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                revision = await find_revision(self.shop.database.reading)
-        except (Unavailable, TimeoutError) as error:
-            log.warning("not ready", cause=repr(error.__cause__ or error))
-            return NO_DATABASE
-        except Exception:
-            log.exception("not ready")  # no table of revisions: somebody else's database, or an empty one
-            return BEHIND
-        return BEHIND if revision in self._older else None
+    async def _seen(self) -> Seen:
+        """By whoever looks just now, or has looked a moment ago."""
+        if self._looking is None or (self._looking.done() and time.monotonic() >= self._look_at):
+            self._looking = asyncio.create_task(self._look())
+        return await asyncio.shield(self._looking)
 
-    async def _notes(self) -> list[str]:
-        database = self.shop.database
-        notes = [f"{database.standby_trouble}: the primary serves visitors, too"] if database.standby_trouble else []
+    async def _look(self) -> Seen:
+        """Beside the pools: one that is full tells nothing about the database."""
+        is_read = False
         try:
-            async with asyncio.timeout(TIMEOUT), database.transaction() as tx:
+            async with asyncio.timeout(TIMEOUT), self.shop.database.aside() as tx:
+                if await find_revision(tx) in self._older:
+                    return BEHIND, []
+                is_read = True
                 await write_nothing(tx)
-        except (Unavailable, TimeoutError) as error:
-            log.warning("no writes", cause=repr(error.__cause__ or error))
-            notes.append(NO_WRITES)
-        return notes
+        except Exception as error:
+            known = isinstance(error, (Unavailable, TimeoutError)) or is_forbidden(error)
+            (log.warning if known else log.exception)("not ready", cause=repr(error.__cause__ or error))
+            return (None, _notes_on(error)) if is_read else (_reason_in(error), [])
+        finally:
+            self._look_at = time.monotonic() + KEPT
+        return None, []
 
     @contextmanager
     def watching_signals(self) -> Iterator[None]:
@@ -108,6 +117,19 @@ class Readiness:
         finally:
             for number, handler in taken.items():
                 signal.signal(number, handler)
+
+
+def _reason_in(error: Exception) -> str:
+    if is_behind(error):  # no table of revisions: somebody else's database, or an empty one
+        return BEHIND
+    return NO_RIGHTS if is_forbidden(error) else NO_DATABASE
+
+
+def _notes_on(error: Exception) -> list[str]:
+    """What is slow or locked is none: others may do better."""
+    if is_read_only(error):
+        return [NO_WRITES]
+    return [NO_RIGHTS] if is_forbidden(error) else []
 
 
 def _told(status: int, body: Mapping[str, object]) -> Response:

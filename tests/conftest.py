@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from domain.shop import Shop
 from persistence.models import Table
+from server import health
 from server.app import create_app
 from server.embedded import embedded
 from server.migrating import migrate
@@ -27,6 +28,12 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
 SECRET = "5f8e1c3a-tests-sign-with-this-9b7d2f60"
+
+
+@pytest.fixture(autouse=True)
+def looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/ready tells what a test has just done, and not what was seen before; whoever tests that has it kept."""
+    monkeypatch.setattr(health, "KEPT", 0)
 
 
 @pytest.fixture(scope="session")

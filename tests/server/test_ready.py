@@ -11,10 +11,15 @@ import pytest
 from sqlalchemy import make_url
 
 from domain.shop import Shop
+from server import health
 from server.app import create_app
 from server.health import BEHIND, NO_DATABASE, STOPPING, Readiness
 from server.settings import Settings
 from tests.client import Visitor
+from tests.factories import add_administrator, add_book, book_id
+from tests.faulty import ALL_GENRES, GENRES, RESTOCK, shop_with
+from tests.locks import BOOKS, holding, until_waiting
+from tests.wire import tapped
 
 
 async def asked(http: httpx2.AsyncClient) -> tuple[int, str]:
@@ -65,6 +70,40 @@ async def test_without_its_database_it_is_not_and_says_no_address(settings: Sett
             app = create_app(settings.model_copy(update={"database_url": f"postgresql://a:b@127.0.0.1:{port}/shop"}))
             async with app.router.lifespan_context(app), Visitor(app).http() as http:
                 assert await asked(http) == (503, NO_DATABASE)
+
+
+async def until_asked_of(visitor: Visitor, postgres: asyncpg.Connection) -> None:
+    """/ready says that all is well while one connection waits for a lock."""
+    await until_waiting(postgres, 1)
+    async with visitor.http() as http:
+        assert (await http.get("/ready")).json() == {"status": "ready"}
+
+
+async def test_a_pool_that_is_full_is_no_database_that_is_gone(
+    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
+) -> None:
+    book, token = await add_book(shop), (await add_administrator(shop)).token
+    async with shop_with(settings, pool_size=1, pool_max_overflow=0) as visitor:
+        admin = visitor.signed_in(token)
+        async with holding(database_url, BOOKS, [book.id]):
+            writing = asyncio.create_task(admin.ask(RESTOCK, id=book_id(book)))
+            await until_asked_of(visitor, postgres)
+        assert (await writing).errors == []
+        async with holding(database_url, ALL_GENRES):
+            reading = asyncio.create_task(visitor.ask(GENRES))
+            await until_asked_of(visitor, postgres)
+        assert (await reading).errors == []
+
+
+async def test_however_often_it_is_asked_the_database_is_asked_once(
+    settings: Settings, shop: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "KEPT", 1000)
+    async with tapped(database_url) as wire, shop_with(settings, database_url=wire.url) as visitor:
+        async with visitor.http() as http:
+            answers = [await http.get("/ready"), *await asyncio.gather(*(http.get("/ready") for _ in range(50)))]
+        assert {answer.status_code for answer in answers} == {200}
+        assert wire.statements <= 10  # what one look takes
 
 
 def test_told_to_stop_it_is_not_and_whoever_was_told_before_still_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,10 @@ def driver_address(url: str) -> str:
     return "?".join([place, *filter(None, ["&".join(told)])])
 
 
+class NotLetIn(asyncpg.InterfaceError):
+    """The role may not connect to this database, or not any more; of a statement, the same code would tell a fault of ours."""
+
+
 async def connect(
     url: str,
     *,
@@ -57,23 +61,32 @@ async def connect(
     Whoever only `looks` whether it takes writes must get there when it does not. `within` are seconds, where whoever waits
     for it has fewer than usual.
     """
-    session = {**SESSION_SETTINGS, **settings}
-    address = driver_address(url)
-    timeout = min(CONNECT_TIMEOUT, within or CONNECT_TIMEOUT)
-    if prepared:
+    address, session = driver_address(url), {**SESSION_SETTINGS, **settings}
+    seconds = min(CONNECT_TIMEOUT, within or CONNECT_TIMEOUT)
+    wanted = _same_hosts(address) if read_only or looks else None
+    try:
+        if not prepared:
+            return await _connect_to_pooler(address, session, read_only=read_only, within=seconds)
         return await connect_to_one(
             address,
             LentConnection,
-            wanted=_same_hosts(address) if read_only or looks else None,
-            within=timeout,
+            wanted=wanted,
+            within=seconds,
             command_timeout=COMMAND_TIMEOUT,
             statement_cache_size=MOST_PLANS,
             server_settings={**session, **READ_ONLY} if read_only else session,
         )
-    connection: PooledConnection = await connect_to_one(
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise NotLetIn(str(error)) from error
+
+
+async def _connect_to_pooler(
+    address: str, session: Mapping[str, str], *, read_only: bool, within: float
+) -> PooledConnection:
+    connection = await connect_to_one(
         address,
         PooledConnection,
-        within=timeout,
+        within=within,
         command_timeout=COMMAND_TIMEOUT,
         statement_cache_size=0,
         server_settings={name: session[name] for name in LET_THROUGH},

@@ -20,6 +20,10 @@ class Conflict(Unavailable):
     """Two units of work got in each other's way, or the connection was lost before COMMIT: nothing was done."""
 
 
+_ELSEWHERE = (
+    "08",  # connection_exception
+    "28",  # invalid_authorization_specification: a password, a role or a rule that was changed
+)
 _CONFLICTS = frozenset(
     {
         "40001",  # serialization_failure
@@ -41,6 +45,7 @@ _UNAVAILABLE = _KILLED | frozenset(
         "0A000",  # feature_not_supported: a table that is not in the log, at a standby
         "53300",  # too_many_connections
         "57P03",  # cannot_connect_now
+        "3D000",  # invalid_catalog_name: there is no database of this name, or no longer
     }
 )
 
@@ -50,7 +55,7 @@ def fault_of(error: BaseException | None) -> BaseException:
     state = getattr(error, "sqlstate", None)
     if state in _CONFLICTS:
         return Conflict()
-    if state in _UNAVAILABLE or (isinstance(state, str) and state.startswith("08")):
+    if state in _UNAVAILABLE or (isinstance(state, str) and state.startswith(_ELSEWHERE)):
         return Unavailable()
     if error is None or (state is None and not isinstance(error, (TypeError, ValueError))):
         return Unavailable()  # the driver could not reach the server at all, or lost it

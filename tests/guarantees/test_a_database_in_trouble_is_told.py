@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 from domain.shop import Shop
 from graph import execution
 from persistence import connecting
+from server.health import NO_DATABASE
 from server.settings import Settings
 from tests.client import Visitor
 from tests.factories import add_administrator, add_book, add_genre, book_id
@@ -106,10 +107,10 @@ async def test_a_database_that_takes_no_writes(
 
 
 @pytest.fixture
-async def crowded(postgres: asyncpg.Connection, database_url: str) -> AsyncIterator[str]:
-    """The name of a role that may not connect any more; its address is that of the database."""
-    role = f"crowded_{uuid.uuid4().hex[:12]}"
-    await postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'crowd' CONNECTION LIMIT 0")
+async def guest(postgres: asyncpg.Connection) -> AsyncIterator[str]:
+    """The name of a role, which may do what the shop does; its password is the same."""
+    role = f"guest_{uuid.uuid4().hex[:12]}"
+    await postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
     await postgres.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
     await postgres.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
     yield role
@@ -117,19 +118,49 @@ async def crowded(postgres: asyncpg.Connection, database_url: str) -> AsyncItera
     await postgres.execute(f"DROP ROLE {role}")
 
 
-async def test_a_database_without_a_connection_left(
-    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, crowded: str
+@pytest.mark.parametrize(
+    ("done", "undone"),
+    [
+        ("ALTER ROLE {role} NOLOGIN", "ALTER ROLE {role} LOGIN"),  # class 28, as a password or a rule that was changed
+        ("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC", "GRANT CONNECT ON DATABASE {database} TO PUBLIC"),
+        ("ALTER ROLE {role} CONNECTION LIMIT 0", "ALTER ROLE {role} CONNECTION LIMIT -1"),
+    ],
+    ids=["its role", "its rights", "no connection left"],
+)
+async def test_a_database_that_lets_nobody_in(
+    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, guest: str, done: str, undone: str
 ) -> None:
     await add_genre(shop, "Fantasy")
     book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
-    url = make_url(database_url).set(username=crowded, password="crowd").render_as_string(hide_password=False)
+    url = make_url(database_url).set(username=guest, password=guest)
+    named = {"role": guest, "database": url.database}
     before = await remembered(postgres)
+    await postgres.execute(done.format(**named))
+    try:
+        async with shop_with(settings, database_url=url.render_as_string(hide_password=False)) as visitor:
+            admin = visitor.signed_in(token)
+            await is_told(visitor, GENRES)
+            await is_told(admin, RESTOCK, id=book_id(book))
+            assert await status_of(visitor, "/health") == 200
+            assert await ready(visitor) == {"status": "not ready", "reason": NO_DATABASE}
+            assert await remembered(postgres) == before
+            await postgres.execute(undone.format(**named))
+            assert len((await visitor.ask(GENRES))["genres"]) == 1
+            assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+            assert await ready(visitor) == {"status": "ready"}
+    finally:
+        await postgres.execute(undone.format(**named))
+
+
+async def test_a_database_that_is_no_longer_there(settings: Settings, shop: Shop, database_url: str) -> None:
+    """Renamed, or dropped: it may come back."""
+    url = make_url(database_url).set(database="renamed").render_as_string(hide_password=False)
     async with shop_with(settings, database_url=url) as visitor:
-        admin = visitor.signed_in(token)
         await is_told(visitor, GENRES)
-        await is_told(admin, RESTOCK, id=book_id(book))
-        assert (await status_of(visitor, "/health"), await status_of(visitor, "/ready")) == (200, 503)
-        assert await remembered(postgres) == before
-        await postgres.execute(f"ALTER ROLE {crowded} CONNECTION LIMIT -1")
-        assert len((await visitor.ask(GENRES))["genres"]) == 1
-        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+        assert await ready(visitor) == {"status": "not ready", "reason": NO_DATABASE}
+
+
+async def ready(visitor: Visitor) -> dict[str, object]:
+    async with visitor.http() as http:
+        told: dict[str, object] = (await http.get("/ready")).json()
+    return told

@@ -10,7 +10,8 @@ from persistence.connecting import SESSION_SETTINGS, connect, connect_directly, 
 from persistence.hosts import connect_to_one
 from persistence.lineage import Server, server_at
 from persistence.reading import DRIVER_ERRORS
-from server.migrating import NO_ADDRESS, TIMEOUT, problem_with, unreachable
+from persistence.rights import lacking_at
+from server.migrating import NO_ADDRESS, NO_RIGHTS, TIMEOUT, problem_with, unreachable
 from server.settings import Settings
 
 WRITES, READS, DIRECT = "DATABASE_URL", "DATABASE_READ_URL", "DATABASE_DIRECT_URL"
@@ -72,6 +73,8 @@ async def _problem_with_writes(settings: Settings) -> str | None:
             return STANDBY
         if await connection.fetchval("SHOW transaction_read_only") == "on":
             return TAKES_NO_WRITES
+        if table := await lacking_at(connection, writes=True):
+            return NO_RIGHTS.format(name=WRITES, table=table)
         ours = await server_at(connection)
     except _POOLER_ERRORS:
         return POOLED
@@ -111,6 +114,7 @@ async def _problem_with_reads(settings: Settings) -> str | None:
     if not settings.database_read_url or not settings.database_url:
         return None
     servers: list[Server] = []
+    table: str | None = None
     for url in (settings.database_url, settings.database_read_url):
         try:
             connection = await connect(url, prepared=settings.prepared_statements)
@@ -122,7 +126,8 @@ async def _problem_with_reads(settings: Settings) -> str | None:
             return None
         with suppress(*DRIVER_ERRORS):
             servers.append(await server_at(connection))
+            table = await lacking_at(connection, writes=False)
         connection.terminate()
-    if len(servers) < 2 or servers[1].stands_for(servers[0]):
-        return None
-    return ELSEWHERE.format(name=READS)
+    if len(servers) > 1 and not servers[1].stands_for(servers[0]):
+        return ELSEWHERE.format(name=READS)
+    return NO_RIGHTS.format(name=READS, table=table) if table else None

@@ -11,10 +11,15 @@ from sqlalchemy.exc import DBAPIError
 
 from persistence.connecting import driver_address
 from persistence.hosts import connect_to_one
+from persistence.reading import DRIVER_ERRORS
 
 TIMEOUT = 5  # seconds
 OLDEST_POSTGRESQL = 150_000
 BEHIND = "The database is not at this version's tables: run `bookstore migrate`."
+NO_RIGHTS = (
+    "The role at {name} lacks rights on {table}: make it the owner of the tables,"
+    " or GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public to it (SELECT is enough for DATABASE_READ_URL)."
+)
 IS_OURS = "SELECT to_regclass('alembic_version') IS NOT NULL AND to_regclass('stock_movements') IS NOT NULL"
 NO_ADDRESS = (
     "DATABASE_URL is not like postgresql://user:password@host:5432/name."
@@ -42,6 +47,8 @@ def problem_of(url: str) -> str | None:
         return f"The tables are not of an earlier version of this program: {error}."
     except DBAPIError as error:
         return f"The database refused a change, so it was not made: {error.orig}."
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # before there was a change
+        return f"The database refused a change, so it was not made: {error}."
     except TimeoutError:
         return "Somebody else has been migrating this database for ten minutes: try again when they are done."
     return None
@@ -53,15 +60,23 @@ async def problem_with(url: str, name: str = "DATABASE_URL") -> str | None:
         connection = await connect_to_one(
             driver_address(url), asyncpg.Connection, within=TIMEOUT, statement_cache_size=0
         )
-    except (ValueError, OverflowError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (*DRIVER_ERRORS, ValueError, OverflowError) as error:
         return unreachable(error, name)
     try:
-        if int(await connection.fetchval("SHOW server_version_num")) < OLDEST_POSTGRESQL:
-            return "PostgreSQL must be 15 or later."
-        is_ours = await connection.fetchval(IS_OURS)
-        revision = await connection.fetchval("SELECT version_num FROM alembic_version") if is_ours else None
+        return await _problem_at(connection)
+    except asyncpg.InsufficientPrivilegeError:
+        return NO_RIGHTS.format(name=name, table="alembic_version")
+    except DRIVER_ERRORS as error:
+        return unreachable(error, name)
     finally:
-        await connection.close()
+        await connection.close(timeout=1)
+
+
+async def _problem_at(connection: asyncpg.Connection) -> str | None:
+    if int(await connection.fetchval("SHOW server_version_num")) < OLDEST_POSTGRESQL:
+        return "PostgreSQL must be 15 or later."
+    is_ours = await connection.fetchval(IS_OURS)
+    revision = await connection.fetchval("SELECT version_num FROM alembic_version") if is_ours else None
     return BEHIND if revision in older_revisions() else None
 
 

@@ -1,8 +1,6 @@
 """A database that hangs, breaks, takes no writes or no connections: told at once, harmless, and over when it is over."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -11,7 +9,7 @@ from sqlalchemy import make_url
 from domain.shop import Shop
 from graph import execution
 from persistence import connecting
-from server.health import NO_DATABASE
+from server.health import NO_DATABASE, NO_RIGHTS
 from server.settings import Settings
 from tests.client import Visitor
 from tests.factories import add_administrator, add_book, add_genre, book_id
@@ -19,6 +17,7 @@ from tests.faulty import GENRES, RESTOCK, UNAVAILABLE, ask, shop_with, status_of
 from tests.locks import BOOKS, holding, until_gone, until_waiting
 from tests.memory import movements_of, remembered
 from tests.network import between
+from tests.roles import address_of, guest
 
 pytestmark = pytest.mark.usefixtures("sound")
 
@@ -106,18 +105,6 @@ async def test_a_database_that_takes_no_writes(
         assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
 
 
-@pytest.fixture
-async def guest(postgres: asyncpg.Connection) -> AsyncIterator[str]:
-    """The name of a role, which may do what the shop does; its password is the same."""
-    role = f"guest_{uuid.uuid4().hex[:12]}"
-    await postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
-    await postgres.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
-    await postgres.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
-    yield role
-    await postgres.execute(f"DROP OWNED BY {role}")
-    await postgres.execute(f"DROP ROLE {role}")
-
-
 @pytest.mark.parametrize(
     ("done", "undone"),
     [
@@ -128,28 +115,42 @@ async def guest(postgres: asyncpg.Connection) -> AsyncIterator[str]:
     ids=["its role", "its rights", "no connection left"],
 )
 async def test_a_database_that_lets_nobody_in(
-    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, guest: str, done: str, undone: str
+    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, done: str, undone: str
 ) -> None:
     await add_genre(shop, "Fantasy")
     book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
-    url = make_url(database_url).set(username=guest, password=guest)
-    named = {"role": guest, "database": url.database}
     before = await remembered(postgres)
-    await postgres.execute(done.format(**named))
-    try:
-        async with shop_with(settings, database_url=url.render_as_string(hide_password=False)) as visitor:
-            admin = visitor.signed_in(token)
+    async with (
+        guest(postgres, "ALL") as role,
+        shop_with(settings, database_url=address_of(role, database_url)) as visitor,
+    ):
+        named = {"role": role, "database": make_url(database_url).database}
+        admin = visitor.signed_in(token)
+        await postgres.execute(done.format(**named))
+        try:
             await is_told(visitor, GENRES)
             await is_told(admin, RESTOCK, id=book_id(book))
             assert await status_of(visitor, "/health") == 200
             assert await ready(visitor) == {"status": "not ready", "reason": NO_DATABASE}
             assert await remembered(postgres) == before
+        finally:
             await postgres.execute(undone.format(**named))
-            assert len((await visitor.ask(GENRES))["genres"]) == 1
-            assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
-            assert await ready(visitor) == {"status": "ready"}
-    finally:
-        await postgres.execute(undone.format(**named))
+        assert len((await visitor.ask(GENRES))["genres"]) == 1
+        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+        assert await ready(visitor) == {"status": "ready"}
+
+
+async def test_a_role_that_lacks_rights(
+    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
+) -> None:
+    """They were taken away while the shop was open, or it would not have been opened."""
+    async with (
+        guest(postgres, "SELECT") as role,
+        shop_with(settings, database_url=address_of(role, database_url)) as visitor,
+    ):
+        assert await ready(visitor) == {"status": "ready", "notes": [NO_RIGHTS]}
+        await postgres.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}")
+        assert await ready(visitor) == {"status": "not ready", "reason": NO_RIGHTS}
 
 
 async def test_a_database_that_is_no_longer_there(settings: Settings, shop: Shop, database_url: str) -> None:

@@ -9,8 +9,10 @@ from sqlalchemy import make_url
 
 from server import migrating
 from server.addresses import ELSEWHERE, TAKES_NO_WRITES, problem_among
+from server.migrating import NO_RIGHTS
 from server.settings import Settings
 from tests.commands import Bookstore, refused
+from tests.roles import address_of, guest
 
 NOBODY = "postgresql://nobody:s3same@127.0.0.1:1/none"
 
@@ -51,6 +53,18 @@ async def test_a_database_that_takes_no_writes(
         assert await refused(bookstore("serve", "--port", "0")) == TAKES_NO_WRITES
     finally:
         await postgres.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+
+async def test_a_role_that_lacks_rights(settings: Settings, postgres: asyncpg.Connection, bookstore: Bookstore) -> None:
+    url = str(settings.database_url)
+    async with guest(postgres, "SELECT") as reader, guest(postgres) as nobody:
+        lacking = NO_RIGHTS.format(name="DATABASE_URL", table="pgqueuer")
+        assert await refused(bookstore("serve", "--port", "0", DATABASE_URL=address_of(reader, url))) == lacking
+        assert await problem(settings, database_read_url=address_of(reader, url)) is None
+        lacking = NO_RIGHTS.format(name="DATABASE_READ_URL", table="alembic_version")
+        assert await problem(settings, database_read_url=address_of(nobody, url)) == lacking
+        lacking = NO_RIGHTS.format(name="DATABASE_URL", table="alembic_version")
+        assert await refused(bookstore("migrate", DATABASE_URL=address_of(nobody, url))) == lacking
 
 
 async def test_two_databases_for_one_shop(settings: Settings, server_url: str, postgres: asyncpg.Connection) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 import asyncpg
 import structlog
-from sqlalchemy import literal_column, select
 
 from persistence.connecting import connect
 from persistence.faults import Unavailable
-from persistence.lending import ConnectionLost, Lender, LentConnection
+from persistence.lending import ConnectionLost, Lender, LentConnection, NoneFree
 from persistence.lineage import Server, server_at
 from persistence.query import Query
 from persistence.reading import DRIVER_ERRORS, Reading
@@ -21,13 +20,15 @@ Connect = Callable[..., Awaitable[LentConnection]]
 log = structlog.get_logger()
 
 LOOK_AGAIN = 5.0  # seconds after which a standby is tried again when none has answered
+LOOK_TIMEOUT = 2.0  # seconds
 AT_A_STANDBY = 300.0  # seconds for which a connection is kept: poolers may lead elsewhere meanwhile, and tell nobody
 AT_THE_PRIMARY = 30.0  # seconds for one that has come to a primary, while there may be a standby again
 UNSURE = 5.0  # seconds for one at what may be the shop's, while there is no primary to ask
 NONE_ANSWERS = "no standby answers at DATABASE_READ_URL"
 NOT_OURS = "DATABASE_READ_URL leads to another database"
+FAILS_THERE = "what is asked at DATABASE_READ_URL fails there"
+OFTEN = 10  # statements that fail in a row: one that is cut off, or behind a migration, fails a few
 STATEMENT_TIMEOUT = "57014"
-_ALIVE = Query(select(literal_column("1")), int)
 
 
 class NoStandby(Exception):
@@ -123,36 +124,42 @@ class Browsing(Reading):
     A standby that is only busy or slow is not relieved at the primary's cost.
     """
 
-    __slots__ = ("_heard_at", "_look_at", "_looking", "_primary", "trouble")
+    __slots__ = ("_failed", "_look_at", "_looking", "_primary", "_standbys", "_trouble")
 
-    def __init__(self, lender: Lender, skewed: Lender, primary: Reading) -> None:
+    def __init__(self, lender: Lender, skewed: Lender, primary: Reading, standbys: Standbys) -> None:
         super().__init__(lender, skewed)
-        self._primary = primary
-        self._heard_at = 0.0
+        self._primary, self._standbys = primary, standbys
         self._look_at = 0.0
         self._looking: asyncio.Task[None] | None = None
-        self.trouble: str | None = None
+        self._trouble: str | None = None
+        self._failed = 0  # statements in a row
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the primary is asked what standbys should be."""
+        return self._trouble or (FAILS_THERE if self._failed >= OFTEN else None)
 
     async def fetch(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        if self.trouble is not None:
-            self._look_again(began)
+        if self._trouble is not None:
+            self._look_again()
             return await self._primary.fetch(query, arguments)
         try:
             records = await self._fetch_once(query, arguments)
         except NoStandby as error:
-            self._is_away(error, str(error), began)
-        except TimeoutError as error:
-            if self._heard_at > began:  # others have been answered meanwhile
+            self._is_away(error, str(error))
+        except NoneFree as error:  # because statements are slow, or because nobody answers them
+            await self._look_beside()
+            if self._trouble is None:
                 raise Unavailable from error
-            self._is_away(error, NONE_ANSWERS, began)
+        except TimeoutError as error:
+            self._is_away(error, NONE_ANSWERS)
         except (ConnectionLost, *DRIVER_ERRORS) as error:  # it may be behind a migration, too, or in the way of one
             if getattr(error, "sqlstate", None) == STATEMENT_TIMEOUT:
                 raise Unavailable from error
+            self._failed += 1
             log.info("standby_passed_over", cause=repr(error.__cause__ or error))
         else:
-            self._heard_at = clock()
+            self._failed = 0
             return records
         return await self._primary.fetch(query, arguments)
 
@@ -160,24 +167,33 @@ class Browsing(Reading):
         if self._looking is not None:
             self._looking.cancel()
 
-    def _is_away(self, error: Exception, trouble: str, now: float) -> None:
-        if self.trouble is None:
+    def _is_away(self, error: Exception, trouble: str) -> None:
+        if self._trouble is None:
             log.warning("standby_away", trouble=trouble, cause=repr(error.__cause__ or error))
-        self.trouble, self._look_at = trouble, now + LOOK_AGAIN
+        self._trouble, self._look_at = trouble, asyncio.get_running_loop().time() + LOOK_AGAIN
 
-    def _look_again(self, now: float) -> None:
+    def _look_again(self) -> None:
         """Beside what is asked: nobody waits for it."""
-        if now >= self._look_at:
-            self._look_at = now + LOOK_AGAIN
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._look_at:
+            self._look_at = loop.time() + LOOK_AGAIN
+            self._looking = loop.create_task(self._look())
+
+    async def _look_beside(self) -> None:
+        """Past the pool, whose connections all wait; one looks for everybody."""
+        if self._looking is None or self._looking.done():
             self._looking = asyncio.get_running_loop().create_task(self._look())
+        await asyncio.shield(self._looking)
 
     async def _look(self) -> None:
         try:
-            await self._fetch_once(_ALIVE, [])
+            async with asyncio.timeout(LOOK_TIMEOUT):
+                (await self._standbys.connect()).terminate()
         except NoStandby as error:
-            self.trouble = str(error)
-        except (ConnectionLost, *DRIVER_ERRORS):
-            pass
+            self._is_away(error, str(error))
+        except TimeoutError as error:
+            self._is_away(error, NONE_ANSWERS)
         else:
-            log.info("standby_back")
-            self.trouble = None
+            if self._trouble is not None:
+                log.info("standby_back")
+            self._trouble = None

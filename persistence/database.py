@@ -204,7 +204,8 @@ class Database:
         self._aside = Lender(partial(opened, looks=True), 1, wait_seconds=wait, idle_seconds=idle)
         if self._read_url:
             standbys = Standbys(self._read_url, opened, prepared=self._prepared, within=within)
-            self._browsing = Browsing(*self._readers(standbys.connect, StandbyLender, "standby "), self._reading)
+            readers = self._readers(standbys.connect, StandbyLender, "standby ")
+            self._browsing = Browsing(*readers, self._reading, standbys)
         return self
 
     def _readers(self, connect: Connect, kind: type[Lender] = Lender, where: str = "") -> tuple[Lender, Lender]:

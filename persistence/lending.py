@@ -15,6 +15,10 @@ class ConnectionLost(Exception):
     """In the middle of a statement."""
 
 
+class NoneFree(TimeoutError):
+    """Others kept theirs for as long as somebody waits: it tells nothing about PostgreSQL."""
+
+
 class LentConnection(asyncpg.Connection):
     """`used_at`, when it was last given back, and `good_until` are on the loop's clock; `begin` begins a transaction."""
 
@@ -48,7 +52,11 @@ class Lender:
         self._closing = False
 
     async def borrow(self) -> LentConnection:
-        """Whoever borrows must give back. Raises `TimeoutError` after `wait_seconds`, or whatever hinders it from connecting."""
+        """Whoever borrows must give back.
+
+        Raises `NoneFree` after `wait_seconds` of waiting for others, `TimeoutError` when opening one took as long, or whatever
+        hinders it from connecting.
+        """
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
@@ -56,15 +64,18 @@ class Lender:
             self._open -= 1
         if self._closing:
             raise asyncpg.InterfaceError("the database is closed")
+        is_full = self._open >= self.most
         try:
             async with asyncio.timeout(self._wait_seconds):
-                if self._open < self.most:
+                if not is_full:
                     self._open += 1
                 elif (handed := await self._turn()) is not None:
                     return handed
                 return await self._opened()
-        except TimeoutError:
+        except TimeoutError as error:
             self.in_vain += 1
+            if is_full:
+                raise NoneFree from error
             raise
 
     @property

@@ -9,24 +9,29 @@ from typing import Any
 import asyncpg
 import httpx2
 import pytest
+from sqlalchemy import literal_column, select
 
 from domain.shop import Shop
 from persistence import browsing, connecting
-from persistence.browsing import NONE_ANSWERS, NOT_OURS, Browsing
+from persistence.browsing import FAILS_THERE, NONE_ANSWERS, NOT_OURS, OFTEN
 from persistence.catalog import is_empty
 from persistence.database import Database, PoolSettings
 from persistence.faults import Unavailable
 from persistence.models import Table
+from persistence.query import Query
 from persistence.readiness import find_revision, write_nothing
 from server.addresses import ELSEWHERE, STANDBY, problem_among
 from server.app import create_app
 from server.health import NO_WRITES
 from server.settings import Settings
 from tests.client import Visitor
-from tests.clusters import Pair, at, pair, snapshot
+from tests.clusters import Node, Pair, at, pair, snapshot
 from tests.customers import add_customer
 from tests.factories import PASSWORD, add_administrator, add_book, add_genre
+from tests.faulty import shop_with
+from tests.locks import until_waiting
 from tests.network import between, silence
+from tests.roles import address_of, guest
 from tests.wire import tapped
 
 NEW_GENRE = 'mutation { createGenre(input: {name: "Fantasy"}) { ... on GenreSaved { genre { name } } } }'
@@ -197,20 +202,58 @@ async def test_a_migration_that_has_not_arrived_costs_nobody_an_answer(settings:
         await servers.catches_up()
 
 
-async def test_one_that_is_only_busy_is_not_relieved_at_the_cost_of_the_primary(servers: Pair) -> None:
-    pool = PoolSettings(size=1, max_overflow=0, timeout_seconds=0.5)
-    async with Database(servers.primary.url, pool, read_url=servers.standby.url) as database:
-        lane = database.browsing
-        assert isinstance(lane, Browsing)
-        assert await find_revision(lane)
-        lent = await lane._lender.borrow()
-        waiting = asyncio.create_task(find_revision(lane))
-        await asyncio.sleep(0)
-        lane._heard_at = asyncio.get_running_loop().time() + 1  # somebody else has been answered meanwhile
-        with pytest.raises(Unavailable):
-            await waiting
-        assert database.standby_trouble is None
-        lane._lender.give_back(lent)
+SMALL = PoolSettings(size=2, max_overflow=0, timeout_seconds=0.5)
+WAITING: Query[str | None] = Query(select(literal_column("pg_advisory_xact_lock_shared(7)::text")), str)
+
+
+@asynccontextmanager
+async def both_wait(database: Database, standby: Node) -> AsyncIterator[list[asyncio.Task[str | None]]]:
+    """Two statements at the standby, which has no answer until the end of the block."""
+    there = await asyncpg.connect(standby.url)
+    try:
+        await there.execute("SELECT pg_advisory_lock(7)")
+        waiting = [asyncio.create_task(database.browsing.first(WAITING)) for _ in range(SMALL.most)]
+        await until_waiting(there, SMALL.most)
+        yield waiting
+    finally:
+        await there.close()
+
+
+async def test_one_that_is_only_slow_is_not_relieved_at_the_cost_of_the_primary(servers: Pair) -> None:
+    async with Database(servers.primary.url, SMALL, read_url=servers.standby.url) as database:
+        async with both_wait(database, servers.standby) as waiting:
+            with pytest.raises(Unavailable):
+                await find_revision(database.browsing)
+            assert database.standby_trouble is None
+        assert await asyncio.gather(*waiting) == ["", ""]
+        assert await find_revision(database.browsing)
+        assert database.lenders["read"].statements == 0
+
+
+async def test_one_that_hangs_keeps_nobody_waiting_who_finds_no_connection_free(servers: Pair) -> None:
+    async with (
+        between(servers.standby.url) as network,
+        Database(servers.primary.url, SMALL, read_url=network.url) as database,
+        both_wait(database, servers.standby) as waiting,
+    ):
+        network.hangs()
+        assert await find_revision(database.browsing)
+        assert database.standby_trouble == NONE_ANSWERS
+        for one in waiting:
+            one.cancel()
+
+
+async def test_one_where_everything_fails_is_told(
+    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
+) -> None:
+    """As where its role may not read."""
+    await add_genre(shop, "Fantasy")
+    async with (
+        guest(postgres) as role,
+        shop_with(settings, database_read_url=address_of(role, database_url)) as visitor,
+    ):
+        assert [await names(visitor) for _ in range(OFTEN)] == [["Fantasy"]] * OFTEN
+        assert await notes(visitor) == [f"{FAILS_THERE}: the primary serves visitors, too"]
 
 
 # ── Which one it is ───────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from persistence.connecting import driver_address
-from persistence.lending import Lender, LentConnection
+from persistence.lending import Lender, LentConnection, NoneFree
 
 MOST = 2
 IDLE_SECONDS = 100.0
@@ -50,7 +50,7 @@ async def test_whoever_finds_none_waits_no_longer_than_said(opening: Opening) ->
     lends = lender(opening)
     lent = [await lends.borrow() for _ in range(MOST)]
     lends._wait_seconds = 0.01
-    with pytest.raises(TimeoutError):
+    with pytest.raises(NoneFree):
         await lends.borrow()
     for connection in lent:
         lends.give_back(connection)
@@ -62,8 +62,9 @@ async def test_opening_takes_no_longer_either(opening: Opening) -> None:
     lends = lender(opening, wait_seconds=0.01)
     opening.admitted.clear()
     for _ in range(MOST + 1):
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError) as raised:
             await lends.borrow()
+        assert not isinstance(raised.value, NoneFree)
     opening.admitted.set()
     lends._wait_seconds = 30
     assert len({await lends.borrow() for _ in range(MOST)}) == MOST

@@ -206,6 +206,7 @@ class Database:
             standbys = Standbys(self._read_url, opened, prepared=self._prepared, within=within)
             readers = self._readers(standbys.connect, StandbyLender, "standby ")
             self._browsing = Browsing(*readers, self._reading, standbys)
+            await standbys.asks_the_primary()  # who may be away when the first visitor comes
         return self
 
     def _readers(self, connect: Connect, kind: type[Lender] = Lender, where: str = "") -> tuple[Lender, Lender]:

@@ -177,6 +177,27 @@ async def test_a_standby_that_hangs_is_passed_over(
         assert await notes(visitor) == [f"{NONE_ANSWERS}: the primary serves visitors, too"]
 
 
+async def test_without_a_primary_a_standby_serves_whoever_comes_first(
+    settings: Settings, servers: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a server that nobody has read from yet, and at one that was started meanwhile."""
+    monkeypatch.setattr(browsing, "UNSURE", 0)
+    await at(servers.primary, "INSERT INTO genres (id, name, slug) VALUES (gen_random_uuid(), 'Fantasy', 'fantasy')")
+    await servers.catches_up()
+    async with serving(settings, servers) as (visitor, _):
+        await servers.primary.dies()
+        try:
+            assert await names(visitor) == ["Fantasy"]
+            async with serving(settings, servers) as (another, _):
+                assert await names(another) == ["Fantasy"]
+                await servers.primary.starts()
+                assert await names(another) == ["Fantasy"]
+                assert await notes(another) == []
+        finally:
+            if not servers.primary.is_running:
+                await servers.primary.starts()
+
+
 async def test_a_connection_that_is_cut_costs_nobody_an_answer(settings: Settings, servers: Pair) -> None:
     async with serving(settings, servers) as (visitor, shop):
         await add_genre(shop, "Fantasy")

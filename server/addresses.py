@@ -11,7 +11,7 @@ from persistence.hosts import connect_to_one
 from persistence.lineage import Server, server_at
 from persistence.reading import DRIVER_ERRORS
 from persistence.rights import lacking_at
-from server.migrating import NO_ADDRESS, NO_RIGHTS, TIMEOUT, problem_with, unreachable
+from server.migrating import NO_ADDRESS, NO_RIGHTS, STANDBY, TIMEOUT, problem_with, unreachable
 from server.settings import Settings
 
 WRITES, READS, DIRECT = "DATABASE_URL", "DATABASE_READ_URL", "DATABASE_DIRECT_URL"
@@ -23,10 +23,6 @@ POOLED = (
 POOLED_DIRECTLY = (
     "{name} leads through a pooler that has another session for each transaction, and letters need one that lasts:"
     f" set {DIRECT} to the address past it, or leave the letters to `bookstore worker` elsewhere."
-)
-STANDBY = (
-    f"{WRITES} leads to a standby, which takes no writes: name the primary,"
-    " or all hosts as in postgresql://user:password@/name?host=a&host=b&target_session_attrs=read-write."
 )
 TAKES_NO_WRITES = (
     f"The database at {WRITES} takes no writes: default_transaction_read_only is on for it or for its user."
@@ -40,6 +36,12 @@ _POOLER_ERRORS = (
     asyncpg.DuplicatePreparedStatementError,
     asyncpg.InvalidSQLStatementNameError,
 )
+
+
+def _is_for_want_of_a_session(error: Exception) -> bool:
+    """Not whatever else a pooler says, of which nothing but its words tells it: 08P01 is all that PgBouncer ever raises."""
+    is_pooler = isinstance(error, _POOLER_ERRORS)
+    return is_pooler and (not isinstance(error, asyncpg.ProtocolViolationError) or "startup parameter" in str(error))
 
 
 async def problem_among(settings: Settings, *, posts: bool = False) -> str | None:
@@ -63,21 +65,21 @@ async def _problem_with_writes(settings: Settings) -> str | None:
     assert settings.database_url is not None
     try:
         connection = await connect(settings.database_url, prepared=settings.prepared_statements)
-    except _POOLER_ERRORS:
-        return POOLED
+    except _POOLER_ERRORS as error:
+        return _told_by_a_pooler(error, settings)
     try:
         limit = await connection.fetchval("SHOW statement_timeout")
         if settings.prepared_statements and limit != SESSION_SETTINGS["statement_timeout"]:
             return POOLED
         if await connection.fetchval("SELECT pg_is_in_recovery()"):
-            return STANDBY
+            return STANDBY.format(name=WRITES)
         if await connection.fetchval("SHOW transaction_read_only") == "on":
             return TAKES_NO_WRITES
         if table := await lacking_at(connection, writes=True):
             return NO_RIGHTS.format(name=WRITES, table=table)
         ours = await server_at(connection)
-    except _POOLER_ERRORS:
-        return POOLED
+    except _POOLER_ERRORS as error:
+        return _told_by_a_pooler(error, settings)
     finally:
         await connection.close(timeout=1)
     if settings.database_direct_url:
@@ -91,6 +93,11 @@ async def _problem_with_writes(settings: Settings) -> str | None:
     return None
 
 
+def _told_by_a_pooler(error: Exception, settings: Settings) -> str:
+    is_news = settings.prepared_statements and _is_for_want_of_a_session(error)
+    return POOLED if is_news else unreachable(error, WRITES)
+
+
 async def _problem_with_listening(url: str, name: str) -> str | None:
     """Whether what is said on one connection is heard on another."""
     heard, channel = asyncio.Event(), f"bookstore_{secrets.token_hex(8)}"
@@ -101,8 +108,11 @@ async def _problem_with_listening(url: str, name: str) -> str | None:
         await connections[1].execute("SELECT pg_notify($1, '')", channel)
         async with asyncio.timeout(HEARING):
             await heard.wait()
-    except (*_POOLER_ERRORS, TimeoutError):
-        return POOLED_DIRECTLY.format(name=name)
+    except (*_POOLER_ERRORS, TimeoutError) as error:
+        is_silence = isinstance(error, TimeoutError) and len(connections) > 1
+        if is_silence or _is_for_want_of_a_session(error):
+            return POOLED_DIRECTLY.format(name=name)
+        return unreachable(error, name)
     finally:
         for connection in connections:
             connection.terminate()
@@ -120,10 +130,9 @@ async def _problem_with_reads(settings: Settings) -> str | None:
             connection = await connect(url, prepared=settings.prepared_statements)
         except ValueError:
             return NO_ADDRESS.replace(WRITES, READS)
-        except _POOLER_ERRORS:
-            return POOLED.replace(WRITES, READS)
-        except DRIVER_ERRORS:
-            return None
+        except DRIVER_ERRORS as error:
+            is_news = settings.prepared_statements and _is_for_want_of_a_session(error)
+            return POOLED.replace(WRITES, READS) if is_news else None
         with suppress(*DRIVER_ERRORS):
             servers.append(await server_at(connection))
             table = await lacking_at(connection, writes=False)

@@ -16,6 +16,14 @@ from persistence.reading import DRIVER_ERRORS
 TIMEOUT = 5  # seconds
 OLDEST_POSTGRESQL = 150_000
 BEHIND = "The database is not at this version's tables: run `bookstore migrate`."
+STANDBY = (
+    "{name} leads to a standby, which takes no writes: name the primary,"
+    " or all hosts as in postgresql://user:password@/name?host=a&host=b&target_session_attrs=read-write."
+)
+NOT_UTF8 = (
+    "The database at {name} is in {encoding}, which has no place for most of the world's letters:"
+    " make another with `createdb --encoding UTF8 --template template0 --locale C.UTF-8 NAME`."
+)
 NO_RIGHTS = (
     "The role at {name} lacks rights on {table}: make it the owner of the tables,"
     " or GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public to it (SELECT is enough for DATABASE_READ_URL)."
@@ -63,7 +71,7 @@ async def problem_with(url: str, name: str = "DATABASE_URL") -> str | None:
     except (*DRIVER_ERRORS, ValueError, OverflowError) as error:
         return unreachable(error, name)
     try:
-        return await _problem_at(connection)
+        return await _problem_at(connection, name)
     except asyncpg.InsufficientPrivilegeError:
         return NO_RIGHTS.format(name=name, table="alembic_version")
     except DRIVER_ERRORS as error:
@@ -72,9 +80,13 @@ async def problem_with(url: str, name: str = "DATABASE_URL") -> str | None:
         await connection.close(timeout=1)
 
 
-async def _problem_at(connection: asyncpg.Connection) -> str | None:
+async def _problem_at(connection: asyncpg.Connection, name: str) -> str | None:
     if int(await connection.fetchval("SHOW server_version_num")) < OLDEST_POSTGRESQL:
         return "PostgreSQL must be 15 or later."
+    if (encoding := await connection.fetchval("SHOW server_encoding")) != "UTF8":
+        return NOT_UTF8.format(name=name, encoding=encoding)
+    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        return STANDBY.format(name=name)
     is_ours = await connection.fetchval(IS_OURS)
     revision = await connection.fetchval("SELECT version_num FROM alembic_version") if is_ours else None
     return BEHIND if revision in older_revisions() else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import Integer, column, func, select, text
+from sqlalchemy import Integer, column, func, make_url, select, text
 
 from domain.shop import Shop
 from domain.sweeping import sweep
@@ -205,6 +205,19 @@ async def test_a_pooler_where_somebody_has_to_listen(
     async with pooled(database_url, tmp_path, ignored) as url:
         problem = await problem_among(through.model_copy(update={"database_direct_url": url}), posts=True)
     assert problem == POOLED_DIRECTLY.format(name="DATABASE_DIRECT_URL")
+
+
+async def test_what_else_it_says_is_told_in_its_words(
+    settings: Settings, pooler: str, database_url: str, tmp_path: Path
+) -> None:
+    """With a name that it does not know."""
+    async with pooled(database_url, tmp_path, IGNORED) as url:
+        for address, prepared in ((pooler, False), (url, True)):
+            other = make_url(address).set(database="unknown").render_as_string(hide_password=False)
+            given = {"database_url": other, "database_direct_url": database_url, "prepared_statements": prepared}
+            problem = str(await problem_among(settings.model_copy(update=given)))
+            assert problem.startswith("The database cannot be reached: ")
+            assert problem.endswith(". Check DATABASE_URL.")
 
 
 async def test_migrations_go_past_it(through: Settings, tmp_path: Path) -> None:

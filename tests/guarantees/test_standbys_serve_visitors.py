@@ -20,12 +20,14 @@ from persistence.faults import Unavailable
 from persistence.models import Table
 from persistence.query import Query
 from persistence.readiness import find_revision, write_nothing
-from server.addresses import ELSEWHERE, STANDBY, problem_among
+from server.addresses import ELSEWHERE, problem_among
 from server.app import create_app
 from server.health import NO_WRITES
+from server.migrating import STANDBY
 from server.settings import Settings
 from tests.client import Visitor
 from tests.clusters import Node, Pair, at, pair, snapshot
+from tests.commands import refused, run
 from tests.customers import add_customer
 from tests.factories import PASSWORD, add_administrator, add_book, add_genre
 from tests.faulty import shop_with
@@ -348,12 +350,23 @@ async def test_the_right_addresses_are_no_problem(settings: Settings, servers: P
 
 async def test_a_standby_takes_no_writes_and_says_so(settings: Settings, servers: Pair) -> None:
     there = {"database_url": servers.standby.url}
-    assert await problem_among(settings.model_copy(update=there)) == STANDBY
+    assert await problem_among(settings.model_copy(update=there)) == STANDBY.format(name="DATABASE_URL")
     alone = {"database_read_url": None, "rate_limit_storage": "postgresql"}  # whose table a standby has not got
     async with serving(settings, servers, **there, **alone) as (visitor, _):
         assert await names(visitor) == []
         assert (await visitor.ask(REGISTER % PASSWORD)).codes == ["SERVICE_UNAVAILABLE"]
         assert await notes(visitor) == [NO_WRITES]
+
+
+async def test_a_standby_past_a_pooler_is_told_by_the_name_of_its_setting(
+    settings: Settings, servers: Pair, tmp_path: Path
+) -> None:
+    given = {"database_url": servers.primary.url, "database_direct_url": servers.standby.url}
+    told = STANDBY.format(name="DATABASE_DIRECT_URL")
+    for posts in (False, True):
+        assert await problem_among(settings.model_copy(update=given), posts=posts) == told
+    named = {name.upper(): value for name, value in given.items()}
+    assert await refused(run("migrate", folder=tmp_path, **named)) == told
 
 
 # ── Several hosts in one address ──────────────────────────────────────────────────────────

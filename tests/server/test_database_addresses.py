@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 
 from server import migrating
 from server.addresses import ELSEWHERE, TAKES_NO_WRITES, problem_among
-from server.migrating import NO_RIGHTS
+from server.migrating import NO_RIGHTS, NOT_UTF8
 from server.settings import Settings
 from tests.commands import Bookstore, refused
 from tests.roles import address_of, guest
@@ -42,6 +42,21 @@ async def test_a_read_address_that_is_none_is_told_without_its_password(settings
 async def test_a_postgresql_that_is_too_old(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrating, "OLDEST_POSTGRESQL", 1_000_000)
     assert await problem(settings) == "PostgreSQL must be 15 or later."
+
+
+async def test_a_database_that_is_not_in_utf8(
+    settings: Settings, server_url: str, postgres: asyncpg.Connection, bookstore: Bookstore
+) -> None:
+    name = f"{make_url(str(settings.database_url)).database}_latin"
+    alike = "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc"
+    await postgres.execute(f"CREATE DATABASE {name} {alike}")
+    other = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    try:
+        told = NOT_UTF8.format(name="DATABASE_URL", encoding="LATIN1")
+        assert await refused(bookstore("migrate", DATABASE_URL=other)) == told
+        assert await refused(bookstore("serve", "--port", "0", DATABASE_URL=other)) == told
+    finally:
+        await postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def test_a_database_that_takes_no_writes(

@@ -23,6 +23,7 @@ LOOK_AGAIN = 5.0  # seconds after which a standby is tried again when none has a
 LOOK_TIMEOUT = 2.0  # seconds
 AT_A_STANDBY = 300.0  # seconds for which a connection is kept: poolers may lead elsewhere meanwhile, and tell nobody
 AT_THE_PRIMARY = 30.0  # seconds for one that has come to a primary, while there may be a standby again
+KNOWN = 30.0  # seconds after which the primary is asked again who it is: another may have taken its place
 UNSURE = 5.0  # seconds for one at what may be the shop's, while there is no primary to ask
 NONE_ANSWERS = "no standby answers at DATABASE_READ_URL"
 NOT_OURS = "DATABASE_READ_URL leads to another database"
@@ -44,7 +45,7 @@ class Standbys:
         self._connect: Connect = partial(connect, url, prepared=prepared, within=within, read_only=True)
         self._connect_to_primary, self._patience = primary, within / 2
         self._primary: Server | None = None
-        self._ask_at = 0.0
+        self._ask_at = self._known_until = 0.0
 
     async def connect(self, **settings: str) -> LentConnection:
         """Raises `NoStandby`."""
@@ -80,14 +81,16 @@ class Standbys:
         except (*DRIVER_ERRORS, ValueError):
             self._ask_at = clock() + UNSURE
             return False
+        self._known_until = clock() + KNOWN
         return True
 
     async def _seconds_at(self, there: Server) -> float | None:
         """For which a connection may be kept; `None` where none may be."""
-        answered = not self._stands(there) and await self.asks_the_primary()
-        if self._stands(there):
-            return AT_A_STANDBY if there.is_standby else AT_THE_PRIMARY
-        return UNSURE if not answered and there.may_stand_for(self._primary) else None
+        is_known = there.is_standby and asyncio.get_running_loop().time() < self._known_until
+        if (is_known and self._stands(there)) or await self.asks_the_primary():
+            lasting = AT_A_STANDBY if there.is_standby else AT_THE_PRIMARY
+            return lasting if self._stands(there) else None
+        return UNSURE if self._stands(there) or there.may_stand_for(self._primary) else None
 
     def _stands(self, there: Server) -> bool:
         return self._primary is not None and there.stands_for(self._primary)

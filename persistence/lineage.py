@@ -46,6 +46,10 @@ class Server:
         follows = self.timeline == primary.timeline or (self.timeline < primary.timeline and self.receives)
         return self.is_same_database(primary) and follows
 
+    def is_behind(self, primary: "Server") -> bool:
+        """A standby that has not heard of a failover yet, or never will."""
+        return self.is_same_database(primary) and self.is_standby and self.timeline < primary.timeline
+
     def may_stand_for(self, primary: "Server | None") -> bool:
         """The same while the primary is away, to whom one of the standbys may succeed; as it was when it was last heard of."""
         if primary is None:

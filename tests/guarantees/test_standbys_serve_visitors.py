@@ -13,10 +13,11 @@ from sqlalchemy import literal_column, select
 
 from domain.shop import Shop
 from persistence import browsing, connecting
-from persistence.browsing import FAILS_THERE, NONE_ANSWERS, NOT_OURS, OFTEN
+from persistence.browsing import FAILS_THERE, NONE_ANSWERS, NOT_OURS, OFTEN, NoStandby, Standbys
 from persistence.catalog import is_empty
 from persistence.database import Database, PoolSettings
 from persistence.faults import Unavailable
+from persistence.lending import LentConnection
 from persistence.models import Table
 from persistence.query import Query
 from persistence.readiness import find_revision, write_nothing
@@ -335,6 +336,21 @@ async def test_one_that_was_promoted_is_read_until_the_primary_is_back(
         assert problem == ELSEWHERE.format(name="DATABASE_READ_URL")
         turned = {"database_url": servers.standby.url, "database_read_url": servers.standby.url}
         assert await problem_among(settings.model_copy(update=turned)) is None
+        await is_left_behind(servers)
+
+
+async def is_left_behind(servers: Pair) -> None:
+    """A former primary that lives on is not read when the other address has come to its successor."""
+    successor: list[str] = []
+
+    async def primary() -> LentConnection:
+        return await connecting.connect(*successor or [servers.primary.url])
+
+    standbys = Standbys(servers.primary.url, primary, prepared=True, within=2)
+    (await standbys.connect()).terminate()
+    successor.append(servers.standby.url)
+    with pytest.raises(NoStandby, match=NOT_OURS):
+        await standbys.connect()
 
 
 async def test_the_right_addresses_are_no_problem(settings: Settings, servers: Pair) -> None:

@@ -15,10 +15,10 @@ SELECT system_identifier, current_database()::text, here.is_standby, pg_postmast
         )
         ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
     END,
-    EXISTS (SELECT FROM pg_stat_wal_receiver)
+    EXISTS (SELECT FROM pg_stat_wal_receiver WHERE received_tli IS NULL)
 FROM pg_control_system(), (SELECT pg_is_in_recovery() AS is_standby) AS here
 """
-"""A standby's control file learns of a new timeline minutes after a failover; what it receives shows to few roles, that it does to all."""
+"""A standby's control file learns of a new timeline minutes after a failover, and what it receives shows to few roles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Server:
     timeline: int
     """A promotion begins a new one."""
     receives: bool
-    """Whether a primary sends it its log."""
+    """Whether somebody sends it a log, and its timeline is shown to other roles alone, as those in `pg_read_all_stats`."""
 
     def is_same_database(self, other: "Server") -> bool:
         """As a primary, its standbys and all their copies are."""

@@ -26,14 +26,14 @@ AT_THE_PRIMARY = 30.0  # seconds for one that has come to a primary, while there
 KNOWN = 30.0  # seconds after which the primary is asked again who it is: another may have taken its place
 UNSURE = 5.0  # seconds for one at what may be the shop's, while there is no primary to ask
 NONE_ANSWERS = "no standby answers at DATABASE_READ_URL"
-NOT_OURS = "DATABASE_READ_URL leads to another database"
+NOT_OURS = "DATABASE_READ_URL leads to another database, or to a copy that goes its own way"
 FAILS_THERE = "what is asked at DATABASE_READ_URL fails there"
 OFTEN = 10  # statements that fail in a row: one that is cut off, or behind a migration, fails a few
 STATEMENT_TIMEOUT = "57014"
 
 
 class NoStandby(Exception):
-    """Nobody answers at the address, or somebody who is no standby of the shop's database."""
+    """Nobody answers at the address, or somebody who does not stand for the shop's primary."""
 
 
 class Standbys:

@@ -86,8 +86,10 @@ async def _problem_with_writes(settings: Settings) -> str | None:
         directly = await connect_to_one(
             driver_address(settings.database_direct_url), asyncpg.Connection, within=TIMEOUT
         )
-        theirs = await server_at(directly)
-        await directly.close(timeout=1)
+        try:
+            theirs = await server_at(directly)
+        finally:
+            directly.terminate()
         if not theirs.is_same(ours):
             return ELSEWHERE.format(name=DIRECT)
     return None

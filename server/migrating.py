@@ -55,10 +55,10 @@ def problem_of(url: str) -> str | None:
         return f"The tables are not of an earlier version of this program: {error}."
     except DBAPIError as error:
         return f"The database refused a change, so it was not made: {error.orig}."
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # before there was a change
-        return f"The database refused a change, so it was not made: {error}."
     except TimeoutError:
         return "Somebody else has been migrating this database for ten minutes: try again when they are done."
+    except DRIVER_ERRORS as error:  # before there was a change
+        return f"The database refused a change, so it was not made: {error}."
     return None
 
 

@@ -18,7 +18,7 @@ from domain.errors import InvalidCredentials, InvalidInput
 from domain.importing import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, Feed, Rejection, Summary, batches, import_batch
 from domain.shop import Shop
 from server.commands import dumps, letters, schema
-from server.commands.opening import Data, err, fail, in_shop, opened, out
+from server.commands.opening import Data, err, fail, in_shop, opened, out, warn_of_strange_keys
 from server.place import DEFAULT_DATA, Misconfigured, Place, export
 from server.settings import Settings
 from server.watching import try_metrics_address, watched
@@ -64,7 +64,7 @@ def serve(
         asyncio.run(_try_address(settings.host, settings.port))
         try_metrics_address(settings)
         wanted = found.is_embedded and not no_demo
-        loaded = in_shop(found, lambda shop: _stock_shelves(shop, wanted=wanted), posts=settings.worker)
+        loaded = in_shop(found, lambda shop: _made_ready(shop, wanted=wanted), posts=settings.worker)
         _welcome(settings, found, loaded)
         export(settings)
         app = "server.app:create_app"
@@ -96,10 +96,12 @@ async def _try_address(host: str, port: int) -> None:
         ) from error
 
 
-async def _stock_shelves(shop: Shop, *, wanted: bool) -> int:
+async def _made_ready(shop: Shop, *, wanted: bool) -> int:
+    """How many demo books were loaded, which are there in an empty shop where they are wanted."""
     from persistence.catalog import is_empty
     from server.demo import load_demo
 
+    await warn_of_strange_keys(shop)
     return await load_demo(shop) if wanted and await is_empty(shop.database.reading) else 0
 
 

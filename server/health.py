@@ -25,6 +25,7 @@ DRAIN_TIMEOUT = 15  # seconds from the signal, or the end of its notice, to the 
 STOPPING = "stopping"
 NO_DATABASE = "the database does not answer"
 BEHIND = "the database is not at this version's tables"
+STRANGE_KEYS = "SECRET_KEY is none of those that other servers have: tokens of theirs are refused here"
 NO_WRITES = "the database takes no writes: visitors are served, and nobody can buy"
 
 
@@ -74,6 +75,8 @@ class Readiness:
     async def _notes(self) -> list[str]:
         database = self.shop.database
         notes = [f"{database.standby_trouble}: the primary serves visitors, too"] if database.standby_trouble else []
+        if self.shop.secret_keys.are_strange:
+            notes.append(STRANGE_KEYS)
         try:
             async with asyncio.timeout(TIMEOUT), database.transaction() as tx:
                 await write_nothing(tx)

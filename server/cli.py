@@ -53,7 +53,6 @@ def serve(
 
     from graph.patience import TIMEOUT
     from server.trusted import documents_of
-    from server.workers import Workers
 
     with opened(data) as found:
         given: dict[str, Any] = {"host": host, "port": port, "worker": False if no_worker else None}
@@ -67,7 +66,8 @@ def serve(
         loaded = in_shop(found, lambda shop: _made_ready(shop, wanted=wanted), posts=settings.worker)
         _welcome(settings, found, loaded)
         export(settings)
-        app = "server.app:create_app"
+        several = workers > 1 or reload
+        app = "server.workers:create_app" if several else "server.app:create_app"
         options: dict[str, Any] = {
             "factory": True,
             "host": settings.host,
@@ -78,8 +78,10 @@ def serve(
             "proxy_headers": False,  # TRUSTED_PROXIES says whom the app believes
             "timeout_graceful_shutdown": TIMEOUT,  # after which every answer is there
         }
-        with watched(settings, several=workers > 1 or reload):
-            if workers > 1 and not reload:
+        with watched(settings, several=several):
+            if several and not reload:
+                from server.workers import Workers
+
                 config = uvicorn.Config(app, workers=workers, **options)
                 Workers(config, sockets=[config.bind_socket()]).run()
             else:

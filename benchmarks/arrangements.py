@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.contenders import CONTENDERS, Absent, Running, running
 from benchmarks.measuring import Postmaster, cpu_of, cpu_of_each
-from benchmarks.mix import MIX, STRANGERS, VISITORS
+from benchmarks.mix import BUSY, MIX, STRANGERS, VISITORS
 from benchmarks.replicas import HAPROXY, balancing
 from benchmarks.stage import Stage
 from benchmarks.standby import standing_by
@@ -129,5 +129,5 @@ COMPARISONS = {
     "workers": Comparison("Processes of one server", (WORKLOADS["W1"], MIX), _workers),
     "replicas": Comparison("Servers behind HAProxy", (WORKLOADS["W1"], MIX), _replicas),
     "standby": Comparison("What visitors read, at a standby", (WORKLOADS["W1"], MIX), _standby),
-    "budgets": Comparison("Budgets of callers, of two processes", (VISITORS, STRANGERS), _budgets),
+    "budgets": Comparison("Budgets of callers, of two processes", (BUSY, VISITORS, STRANGERS), _budgets),
 }

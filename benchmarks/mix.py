@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -42,6 +42,11 @@ def _pages_for(callers: str) -> Iterator[Question]:
         yield Question({"first": 20, "after": None}, address=address)
 
 
+def _by(count: int) -> Callable[[Stage, str], Iterator[Question]]:
+    """Always the same ones, in turn."""
+    return lambda _, __: itertools.cycle([*itertools.islice(_pages_for(f"{count}"), count)])
+
+
 MIX = Workload(
     "mix",
     "the mix",
@@ -52,9 +57,8 @@ MIX = Workload(
     writes=True,
     most=3_000,
 )
-VISITORS = Workload(
-    "visitors", "catalogue page, by 1,000 visitors in turn", CATALOGUE, lambda _, __: _pages_for("visitors")
-)
+BUSY = Workload("busy", "catalogue page, by 100 callers in turn", CATALOGUE, _by(100))
+VISITORS = Workload("visitors", "catalogue page, by 1,000 visitors in turn", CATALOGUE, _by(1_000))
 STRANGERS = Workload(
     "strangers",
     "catalogue page, each by a stranger",

@@ -11,7 +11,7 @@ from benchmarks.arrangements import BALANCER, PRIMARY
 from benchmarks.data import made
 from benchmarks.dialects import GraphQL
 from benchmarks.generation import Size, steps
-from benchmarks.mix import MIX, SHARES, STRANGERS, VISITORS
+from benchmarks.mix import BUSY, MIX, SHARES, STRANGERS, VISITORS
 from benchmarks.peers.statements import exported
 from benchmarks.replicas import balancer_settings
 from benchmarks.stage import Stage
@@ -83,11 +83,11 @@ def test_the_mix_has_its_shares_and_asks_for_everybody_once() -> None:
 
 def test_visitors_come_again_and_strangers_do_not() -> None:
     stage = Stage("", [], [], [], [])
-    for workload, new in ((VISITORS, 0), (STRANGERS, 50)):
+    for workload, new in ((BUSY, 0), (VISITORS, 0), (STRANGERS, 200)):
         first, second = (
-            {question.address for question in islice(workload.questions(stage, key), 50)} for key in ("1", "2")
+            {question.address for question in islice(workload.questions(stage, key), 200)} for key in ("1", "2")
         )
-        assert (len(first), len(second - first)) == (50, new)
+        assert (len(first), len(second - first)) == (100 if workload is BUSY else 200, new)
     requests = GraphQL().requests(VISITORS, stage, "1", 1)
     assert requests[0].count(b"\r\nx-forwarded-for: 10.") == 1
 

@@ -36,6 +36,19 @@ class Node:
     def url(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/bookstore"
 
+    def has_a_folder(self) -> None:
+        """Empty, and owned by whom PostgreSQL runs as."""
+        self.data.mkdir(0o700)
+        if owner := _owner():
+            ensure_user_exists(owner)
+            ensure_prefix_permissions(self.data)
+            os.chown(self.data, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
+
+    async def follows(self, whence: str) -> None:
+        """Starts as a standby of the server at that address, with all that it has."""
+        await _command("pg_basebackup", "-R", "-c", "fast", "--no-sync", "-d", whence, data=self.data)
+        await self.starts()
+
     async def starts(self) -> None:
         await _command("pg_ctl", "-w", "-o", f"-p {self.port}", "-l", str(self.data / "log"), "start", data=self.data)
 
@@ -103,11 +116,7 @@ async def pair(folder: Path) -> AsyncIterator[Pair]:
     """With the shop's tables in a database that both have."""
     primary, standby = Node(folder / "primary", _free_port()), Node(folder / "standby", _free_port())
     for node in (primary, standby):
-        node.data.mkdir(0o700)
-        if owner := _owner():
-            ensure_user_exists(owner)
-            ensure_prefix_permissions(node.data)
-            os.chown(node.data, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
+        node.has_a_folder()
     locale = ("--encoding=utf8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
     await _command("initdb", "--auth=trust", "--no-sync", "-U", "postgres", *locale, data=primary.data)
     with (primary.data / "postgresql.conf").open("a") as file:
@@ -118,9 +127,7 @@ async def pair(folder: Path) -> AsyncIterator[Pair]:
         await postgres.execute("CREATE DATABASE bookstore")
         await postgres.close()
         await asyncio.to_thread(migrate, primary.url)
-        whence = f"host=127.0.0.1 port={primary.port} user=postgres"
-        await _command("pg_basebackup", "-R", "-c", "fast", "--no-sync", "-d", whence, data=standby.data)
-        await standby.starts()
+        await standby.follows(primary.url)
         yield Pair(primary, standby)
     finally:
         for node in (standby, primary):

@@ -31,8 +31,8 @@ PATIENCE = 10  # seconds for a request
 
 @contextmanager
 def scraped(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
-    """Tells whoever asks what is in the registry and in the database."""
-    registry.register(InDatabase(str(settings.database_url)))
+    """Tells whoever asks what is in the registry and in the database, which is asked past a pooler."""
+    registry.register(InDatabase(settings.database_direct_url or str(settings.database_url)))
     server = _server(settings.metrics_host, settings.metrics_port, registry)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()

@@ -101,6 +101,7 @@ class InDatabase(Collector):
         yield _gauge("database_up", "Whether it could be asked for what follows.", figures is not None)
         if figures is None:
             return
+        yield _gauge("database_writable", "Whether it takes writes.", figures.takes_writes)
         for name, what in WAITING.items():
             waiting = getattr(figures, name)
             yield _gauge(name, f"{what}, 100,000 at most.", waiting.count)

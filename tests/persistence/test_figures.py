@@ -45,6 +45,17 @@ async def test_an_empty_shop(shop: Shop, database_url: str) -> None:
     found = await find_figures(database_url)
     assert (found.queued_letters, found.failed_letters, found.pending_orders, found.due_refunds) == (NOTHING,) * 4
     assert found.orders == {"PENDING": 0, "CONFIRMED": 0, "PAYMENT_FAILED": 0, "SHIPPED": 0, "CANCELLED": 0}
+    assert found.takes_writes
+
+
+async def test_a_lock_that_keeps_carts_as_they_are_hides_nothing_else(
+    shop: Shop, postgres: asyncpg.Connection, database_url: str
+) -> None:
+    async with postgres.transaction():
+        await postgres.execute("LOCK TABLE carts")
+        found = await find_figures(database_url)
+    assert not found.takes_writes
+    assert found.queued_letters == NOTHING
 
 
 async def test_orders_of_a_day(shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:

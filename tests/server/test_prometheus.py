@@ -43,6 +43,7 @@ async def test_every_expression_tells_something(
         mailbox = await stack.enter_async_context(mail_server())
         network = await stack.enter_async_context(between(database_url))
         given = {"METRICS_PORT": str(metrics), "WORKER": "true", "SMTP_URL": mailbox.url}
+        given |= {"DATABASE_READ_URL": database_url}  # its own standby: there is one to tell of
         there = settings.model_copy(update={"database_url": network.url})
         server = await stack.enter_async_context(serving(there, tmp_path, "--workers", "2", **given))
         asked = await stack.enter_async_context(prometheus(tmp_path, metrics))

@@ -18,6 +18,7 @@ import pytest
 
 from domain.shop import Shop
 from server.settings import Settings
+from tests.commands import started
 from tests.customers import Customer, add_customer
 from tests.exposition import free_port
 from tests.factories import add_book
@@ -38,15 +39,21 @@ pytestmark = pytest.mark.skipif(not shutil.which("prometheus"), reason="needs Pr
 async def test_every_expression_tells_something(
     settings: Settings, shop: Shop, database_url: str, tmp_path: Path
 ) -> None:
-    metrics, silent, found = free_port(), dict([*expressions(), *quantities()]), list[dict[str, Any]]()
+    silent, found = dict([*expressions(), *quantities()]), list[dict[str, Any]]()
+    at_shop, at_worker = free_port(), free_port()
     async with AsyncExitStack() as stack:
         mailbox = await stack.enter_async_context(mail_server())
         network = await stack.enter_async_context(between(database_url))
-        given = {"METRICS_PORT": str(metrics), "WORKER": "true", "SMTP_URL": mailbox.url}
-        given |= {"DATABASE_READ_URL": database_url}  # its own standby: there is one to tell of
+        given = {
+            "METRICS_PORT": str(at_shop),
+            "DATABASE_READ_URL": database_url,
+        }  # its own standby: there is one to tell of
         there = settings.model_copy(update={"database_url": network.url})
         server = await stack.enter_async_context(serving(there, tmp_path, "--workers", "2", **given))
-        asked = await stack.enter_async_context(prometheus(tmp_path, metrics))
+        given = {"DATABASE_URL": network.url, "SECRET_KEY": settings.secret_key[0], "SMTP_URL": mailbox.url}
+        given |= {"METRICS_PORT": str(at_worker)}
+        await stack.enter_async_context(started("worker", folder=tmp_path, settings=given))
+        asked = await stack.enter_async_context(prometheus(tmp_path, at_shop, at_worker))
         await a_day(server.visitor, shop)
         await mailbox.until(3)
         await _is_not_answered(await add_customer(server.visitor, shop, (await add_book(shop), 1)), network)
@@ -111,11 +118,12 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def prometheus(folder: Path, metrics: int) -> AsyncIterator[Prometheus]:
+async def prometheus(folder: Path, at_shop: int, at_worker: int) -> AsyncIterator[Prometheus]:
     """As in compose.yml, but in a hurry."""
     port, config = free_port(), folder / "prometheus.yml"
     text = RULES.with_name("prometheus.yml").read_text("utf-8")
-    for before, after in (("shop:9000", f"127.0.0.1:{metrics}"), ("15s", "1s"), ("rules.yml", str(RULES))):
+    places = (("shop:9000", f"127.0.0.1:{at_shop}"), ("worker:9000", f"127.0.0.1:{at_worker}"))
+    for before, after in (*places, ("15s", "1s"), ("rules.yml", str(RULES))):
         assert before in text
         text = text.replace(before, after)
     config.write_text(text)

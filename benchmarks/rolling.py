@@ -126,6 +126,8 @@ async def rolled(url: str, port: int, release: Release, rate: float) -> tuple[Ta
         tally.answered += part.answered
         tally.failed += part.failed
     await rolling
+    for line in lines:
+        line.close()
     connection = await asyncpg.connect(url, timeout=5)
     broken = await violated(connection)
     revision = await connection.fetchval("SELECT version_num FROM alembic_version")

@@ -125,6 +125,10 @@ bench *options:
 growth *options:
     uv run --group bench python -m benchmarks.growth {{ options }}
 
+# What more processes bring: workers, replicas, a standby, shared budgets; under six minutes, or `--quick` for half of that.
+scale *options:
+    uv run python -m benchmarks.scaling {{ options }}
+
 # A cluster on this machine, under load, its primary killed: what that costs, and that no order is lost. `--kills 10` repeats it.
 cluster *options:
     uv run --group cluster python -m cluster {{ options }}

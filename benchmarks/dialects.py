@@ -36,14 +36,17 @@ class Speech:
         questions = workload.questions(stage, key)
         wanted = count if workload.writes else 1_000
         return [
-            http(*self.asked(workload, question), question.token) for question in itertools.islice(questions, wanted)
+            http(*self.asked(workload, question), question.token, question.address)
+            for question in itertools.islice(questions, wanted)
         ]
 
 
-def http(method: str, path: str, body: bytes | None, token: str | None) -> bytes:
+def http(method: str, path: str, body: bytes | None, token: str | None, address: str | None = None) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "host: localhost", "accept: application/json"]
     if token:
         lines.append(f"authorization: Bearer {token}")
+    if address:
+        lines.append(f"x-forwarded-for: {address}")
     if body is not None:
         lines += ["content-type: application/json", f"content-length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
@@ -51,7 +54,8 @@ def http(method: str, path: str, body: bytes | None, token: str | None) -> bytes
 
 class GraphQL(Speech):
     def asked(self, workload: Workload, question: Question) -> Asked:
-        return "POST", "/graphql", orjson.dumps({"query": workload.document, "variables": question.variables})
+        document = question.document or workload.document
+        return "POST", "/graphql", orjson.dumps({"query": document, "variables": question.variables})
 
     def told(self, _: Workload, body: bytes) -> Any:
         answer = orjson.loads(body)

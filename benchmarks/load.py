@@ -6,6 +6,7 @@ It reads an `Order` from standard input, warms up, says `ready`, begins at a new
 import asyncio
 import itertools
 import pickle
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -36,11 +37,12 @@ class Order:
 
 @dataclass(slots=True)
 class Tally:
-    """Latencies in milliseconds."""
+    """Latencies in milliseconds; `cpu` are the seconds that asking itself took."""
 
     answered: int = 0
     failed: int = 0
     seconds: float = 0
+    cpu: float = 0
     p50: float = 0
     p99: float = 0
     problem: str = ""
@@ -122,31 +124,41 @@ class Caller(asyncio.Protocol):
 
 
 async def carry_out(order: Order) -> Tally:
-    loop = asyncio.get_running_loop()
-    callers = [(await loop.create_connection(Caller, "127.0.0.1", order.port))[1] for _ in range(order.connections)]
     requests = itertools.cycle(order.requests) if order.repeat else iter(order.requests)
-    warm_up, _ = await _crowd(callers, order, requests, order.warm_up)
+    warm_up = _phase(order, requests, order.warm_up)
+    gap = order.warm_up / 2 / order.connections
+    async with asyncio.timeout(order.warm_up + PATIENCE):
+        callers = await asyncio.gather(*(_arrived(order.port, warm_up, gap * i) for i in range(order.connections)))
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.buffer.readline()
-    phase, seconds = await _crowd(callers, order, requests, order.seconds)
-    waits = sorted(phase.waits)
-    tally = Tally(len(waits), warm_up.failed + phase.failed, seconds, problem=warm_up.problem or phase.problem)
+    began, used = time.perf_counter(), time.process_time()
+    phase = _phase(order, requests, order.seconds)
+    async with asyncio.timeout(order.seconds + PATIENCE):  # until the last answer has come
+        await asyncio.gather(*(caller.work(phase, phase.pause * i / len(callers)) for i, caller in enumerate(callers)))
+    seconds, cpu = time.perf_counter() - began, time.process_time() - used
+    waits, problem = sorted(phase.waits), warm_up.problem or phase.problem
+    tally = Tally(len(waits), warm_up.failed + phase.failed, seconds, cpu, problem=problem)
     if waits:
         tally.p50, tally.p99 = waits[len(waits) // 2] * 1000, waits[int(len(waits) * 0.99)] * 1000
     return tally
 
 
-async def _crowd(callers: list[Caller], order: Order, requests: Iterator[bytes], seconds: float) -> tuple[Phase, float]:
-    """Until the last answer has come; how long that took."""
-    pause, began = len(callers) / order.rate if order.rate else 0, time.perf_counter()
-    phase = Phase(requests, order.success, began + seconds, pause)
-    async with asyncio.timeout(seconds + PATIENCE):
-        await asyncio.gather(*(caller.work(phase, pause * i / len(callers)) for i, caller in enumerate(callers)))
-    return phase, time.perf_counter() - began
+def _phase(order: Order, requests: Iterator[bytes], seconds: float) -> Phase:
+    pause = order.connections / order.rate if order.rate else 0
+    return Phase(requests, order.success, time.perf_counter() + seconds, pause)
+
+
+async def _arrived(port: int, warm_up: Phase, delay: float) -> Caller:
+    """One after the other, while those before are served: of processes at one address the one that has time lets them in."""
+    await asyncio.sleep(delay)
+    _, caller = await asyncio.get_running_loop().create_connection(Caller, "127.0.0.1", port)
+    await caller.work(warm_up, 0)
+    return caller
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
     order: Order = pickle.load(sys.stdin.buffer)
     tally = uvloop.run(carry_out(order))
     sys.stdout.write(orjson.dumps(asdict(tally)).decode() + "\n")

@@ -4,6 +4,8 @@ import asyncio
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,15 +76,20 @@ class Postmaster:
 
 def cpu_of(process: psutil.Process) -> float:
     """Seconds of a process and of all that came from it, those that have ended included."""
-    total = 0.0
+    return sum(cpu_of_each(process).values())
+
+
+def cpu_of_each(process: psutil.Process) -> dict[int, float]:
+    """The same by process id; those that have ended count for their parents."""
+    found = {}
     for one in [process, *process.children(recursive=True)]:
         try:
             times = one.cpu_times()
             own = _on_cpu(one.pid) or times.user + times.system
         except (psutil.NoSuchProcess, OSError):  # it has ended, and its parent knows what it used
             continue
-        total += own + times.children_user + times.children_system
-    return total
+        found[one.pid] = own + times.children_user + times.children_system
+    return found
 
 
 def _on_cpu(pid: int) -> float:
@@ -101,36 +108,11 @@ def measure(
     contender: Running, workload: Workload, stage: Stage, postmaster: Postmaster, effort: Effort, key: str
 ) -> Sample:
     """Raises `RuntimeError` when a request failed. `key` is used once in a run."""
-    count = min(int((effort.warm_up + effort.seconds) * workload.most), len(stage.tokens))
-    workload.prepare(stage, count)
-    order = Order(
-        contender.port,
-        contender.dialect.requests(workload, stage, key, count),
-        repeat=not workload.writes,
-        success=contender.dialect.success(workload),
-        connections=effort.connections,
-        warm_up=effort.warm_up,
-        seconds=effort.seconds,
-        rate=effort.rate,
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process:
-        pickle.dump(order, process.stdin)
-        process.stdin.flush()
-        if process.stdout.readline() != b"ready\n":
-            raise RuntimeError(f"{contender.name} could not be asked {workload.name}.")
+    with loading(contender, workload, stage, effort, key) as carry_out:
         postmaster.forget()
         before, database_before = cpu_of(contender.process), postmaster.cpu()
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-        tally = Tally(**orjson.loads(process.stdout.readline()))
+        tally = carry_out()
         cpu, database_cpu = cpu_of(contender.process) - before, postmaster.cpu() - database_before
-    if tally.failed or not tally.answered:
-        raise RuntimeError(f"{contender.name} failed {tally.failed:,} times in {workload.name}: {tally.problem}")
     rss, uss = memory_of(contender.process)
     each = 1000 / tally.answered
     return Sample(
@@ -146,3 +128,52 @@ def measure(
         rss=rss,
         uss=uss,
     )
+
+
+@contextmanager
+def loading(
+    contender: Running, workload: Workload, stage: Stage, effort: Effort, key: str
+) -> Iterator[Callable[[], Tally]]:
+    """The load, warmed up when the block begins; what it is given carries the rest out.
+
+    Raises `RuntimeError` when a request failed.
+    """
+    count = min(int((effort.warm_up + effort.seconds) * workload.most), len(stage.tokens))
+    workload.prepare(stage, count)
+    order = Order(
+        contender.port,
+        contender.dialect.requests(workload, stage, key, count),
+        repeat=not workload.writes,
+        success=contender.dialect.success(workload),
+        connections=effort.connections,
+        warm_up=effort.warm_up,
+        seconds=effort.seconds,
+        rate=effort.rate,
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        try:
+            yield _warmed_up(process, order, f"{contender.name}, asked {workload.name},")
+        finally:
+            process.kill()  # it has ended, unless something broke in between
+
+
+def _warmed_up(process: "subprocess.Popen[bytes]", order: Order, name: str) -> Callable[[], Tally]:
+    source, sink = process.stdout, process.stdin
+    assert source is not None
+    assert sink is not None
+    pickle.dump(order, sink)
+    sink.flush()
+    if source.readline() != b"ready\n":
+        raise RuntimeError(f"{name} did not answer.")
+
+    def carry_out() -> Tally:
+        sink.write(b"go\n")
+        sink.flush()
+        tally = Tally(**orjson.loads(source.readline()))
+        if tally.failed or not tally.answered:
+            raise RuntimeError(f"{name} failed {tally.failed:,} times: {tally.problem}")
+        return tally
+
+    return carry_out

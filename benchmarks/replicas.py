@@ -1,19 +1,24 @@
 """Two servers of one shop behind HAProxy, which can be restarted one after the other."""
 
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import psutil
 
 from benchmarks.measures import shop_environment
 
 NOTICE = 2  # seconds; the balancer looks twice a second
 START_TIMEOUT, STOP_TIMEOUT = 60, 30  # seconds
 BALANCER = Path(__file__).parent.parent / "deploy" / "haproxy.cfg"
+HAPROXY = shutil.which("haproxy") or shutil.which("/usr/sbin/haproxy")
+"""Debian's package of that name; `None` where it is not."""
 
 
 class Server:
@@ -65,22 +70,27 @@ def opened(url: str, folder: Path) -> Iterator[tuple[int, list[Server]]]:
             stack.callback(servers[-1].stop)
         for server in servers:
             server.until_ready()
-        stack.enter_context(_balancing(folder / "haproxy.cfg", port, *places))
+        stack.enter_context(balancing(folder / "haproxy.cfg", port, places))
         yield port, servers
 
 
 @contextmanager
-def _balancing(settings: Path, port: int, one: int, two: int) -> Iterator[None]:
-    text = BALANCER.read_text()
-    for written, place in (("8000", port), ("8001", one), ("8002", two)):
-        text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{place}")
-    settings.write_text(text)
-    process = subprocess.Popen(["haproxy", "-db", "-q", "-f", settings], stderr=subprocess.DEVNULL)
+def balancing(settings: Path, port: int, places: Sequence[int]) -> Iterator[psutil.Process]:
+    """HAProxy at `port`, as it is deployed, before servers at these places."""
+    assert HAPROXY is not None
+    settings.write_text(balancer_settings(port, places))
+    process = subprocess.Popen([HAPROXY, "-db", "-q", "-f", settings], stderr=subprocess.DEVNULL)
     try:
         _until_ready(port, process, "haproxy")
-        yield
+        yield psutil.Process(process.pid)
     finally:
         _stop(process)
+
+
+def balancer_settings(port: int, places: Sequence[int]) -> str:
+    shared, _, _ = BALANCER.read_text().partition("    server one")
+    servers = "".join(f"    server at{place} 127.0.0.1:{place}\n" for place in places)
+    return shared.replace("127.0.0.1:8000", f"127.0.0.1:{port}") + servers
 
 
 def _until_ready(port: int, process: "subprocess.Popen[bytes]", name: str) -> None:

@@ -5,8 +5,6 @@ Whoever asks, asks once; nobody may be without an answer. HAProxy is Debian's pa
 
 import argparse
 import asyncio
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.callers import PATIENCE, Line, Tally, come
 from benchmarks.endurance import BROWSE, Shoppers, sign_up
-from benchmarks.replicas import Server, environment_of, opened
+from benchmarks.replicas import HAPROXY, Server, environment_of, opened
 from persistence.invariants import INVARIANTS, violated
 from server.embedded import embedded
 from server.migrating import migrations
@@ -128,6 +126,8 @@ async def rolled(url: str, port: int, release: Release, rate: float) -> tuple[Ta
         tally.answered += part.answered
         tally.failed += part.failed
     await rolling
+    for line in lines:
+        line.close()
     connection = await asyncpg.connect(url, timeout=5)
     broken = await violated(connection)
     revision = await connection.fetchval("SELECT version_num FROM alembic_version")
@@ -154,9 +154,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=100, help="requests a second")
     rate = parser.parse_args().rate
-    if shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+    if HAPROXY is None:
         sys.exit("haproxy is not there: apt-get install haproxy")
-    os.environ["PATH"] += ":/usr/sbin"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with embedded(folder / "data") as url, opened(url, folder) as (port, servers):

@@ -4,12 +4,16 @@ Shops without, with metrics and with traces take turns in one process that asks 
 """
 
 import argparse
+import asyncio
 import contextlib
+import faulthandler
+import logging
 import multiprocessing
 import os
+import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,6 +41,7 @@ from tests.exposition import free_port
 BODY = orjson.dumps({"query": CATALOGUE, "variables": {"first": 20}})
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode()), (b"accept", b"*/*")]
 WITHOUT = "without"
+LONGEST = 60.0  # seconds for each step: to start something, to ask a block of requests, to send its spans
 
 
 async def ask(app: ASGIApp) -> None:
@@ -76,38 +81,92 @@ async def compared(url: str, collector: str, rounds: int, requests: int) -> dict
     found: dict[str, list[float]] = {name: [] for name in variants}
     async with AsyncExitStack() as stack:
         apps = {name: create_app(Settings(_env_file=None, **plain, **more)) for name, more in variants.items()}
-        for app in apps.values():
-            await stack.enter_async_context(app.router.lifespan_context(app))
-        await load_demo(apps[WITHOUT].state.shop)
+        async with asyncio.timeout(LONGEST):
+            for app in apps.values():
+                await stack.enter_async_context(app.router.lifespan_context(app))
+            await load_demo(apps[WITHOUT].state.shop)
         for turn in range(-5, rounds):
             for name, app in apps.items():
                 begun = time.process_time()
-                for _ in range(requests):
-                    await ask(app)
+                async with asyncio.timeout(LONGEST):
+                    for _ in range(requests):
+                        await ask(app)
                 if app.state.tracing:
-                    app.state.tracing.flush()
+                    with at_most(LONGEST, f"sending the spans of round {turn}, {name}"), all_sent():
+                        app.state.tracing.flush()
                 if turn >= 0:  # the first are for caches and compilers
                     found[name].append((time.process_time() - begun) / requests)
+        async with asyncio.timeout(LONGEST):
+            await stack.aclose()
     return found
 
 
+# ── What may hang ─────────────────────────────────────────────────────────────────────────
+
+
 @contextmanager
-def collector_elsewhere() -> Iterator[str]:
-    """The address of one in a process of its own, which ends when it is told anything."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_collect, args=(theirs,))
-    process.start()
+def at_most(seconds: float, what: str) -> Iterator[None]:
+    """Of a main thread that waits for another. Raises `TimeoutError` in the midst of it, and writes where each thread is."""
+
+    def give_up(*_: object) -> None:
+        faulthandler.dump_traceback(2)
+        raise TimeoutError(f"Nothing came of it in {seconds:g} seconds: {what}.")
+
+    handler, timer = signal.signal(signal.SIGALRM, give_up), signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield str(ours.recv())
+        yield
     finally:
-        ours.send(None)
-        process.join(10)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)
 
 
-def _collect(told: Connection) -> None:
-    with collecting(keeps=False) as collector:
+class Complaints(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.heard = list[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())
+
+
+@contextmanager
+def all_sent() -> Iterator[None]:
+    """Raises `RuntimeError` where spans did not arrive: the exporter waits for seconds, gives them up, and goes on."""
+    complaints = Complaints()
+    logging.getLogger("opentelemetry").addHandler(complaints)
+    try:
+        yield
+    finally:
+        logging.getLogger("opentelemetry").removeHandler(complaints)
+    if complaints.heard:
+        raise RuntimeError(f"The collector does not take what it is sent: {complaints.heard[0]}")
+
+
+def collect(told: Connection) -> None:
+    """Until nobody listens any more."""
+    with collecting(keeps=False) as collector, contextlib.suppress(EOFError):
         told.send(collector.url)
         told.recv()
+
+
+@contextmanager
+def collector_elsewhere(collect: Callable[[Connection], None] = collect) -> Iterator[str]:
+    """The address of one in a process of its own."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=collect, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()  # or nobody would be told that it has ended
+    try:
+        try:
+            address = str(ours.recv())
+        except EOFError as error:
+            process.join()
+            raise RuntimeError(f"The collector has ended with {process.exitcode} before it began.") from error
+        yield address
+    finally:
+        ours.close()
+        process.join(10)
+        process.kill()
 
 
 def main() -> None:
@@ -120,9 +179,11 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if options.several:
             os.environ[FOLDER] = str(folder)
-        url = stack.enter_context(embedded(folder / "data"))
-        migrate(url)
-        collector = stack.enter_context(collector_elsewhere())
+        with at_most(LONGEST, "the database"):
+            url = stack.enter_context(embedded(folder / "data"))
+            migrate(url)
+        with at_most(LONGEST, "the collector"):
+            collector = stack.enter_context(collector_elsewhere())
         with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
             found = uvloop.run(compared(url, collector, options.rounds, options.requests))
     table = Table("a catalogue page of 20 books", "CPU, µs", "of that without")

@@ -30,10 +30,15 @@ BUY = """mutation Buy($input: CheckoutInput!) { checkout(input: $input) { __type
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request: what goes with the document, and who asks."""
+    """One request: what goes with the document, who asks, and from which address where a proxy tells it.
+
+    Where a workload asks for several things, it has a document of its own.
+    """
 
     variables: Variables
     token: str | None = None
+    address: str | None = None
+    document: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,10 @@ class Obsolete(Exception):
     """What the letter would tell is not there, or not so, any more."""
 
 
+class NotHere(Exception):
+    """It can be told elsewhere, or later, but not here and now."""
+
+
 @dataclass(frozen=True, slots=True)
 class OrderFacts:
     order: Order
@@ -104,7 +108,7 @@ async def _link(tx: Transaction, shop: Shop, letter: Letter, page: str) -> Facts
         raise Obsolete("The link would no longer work.")
     token = shop.tokens.repeat_one_time_token(found.id, found.hash)
     if token is None:
-        raise Obsolete("The secret that the link was made with is gone.")
+        raise NotHere("SECRET_KEY is another than the one that the link was made with.")
     link = link_to(shop.policy, page, token=token)
     return LinkFacts(link, None if shop.policy.frontend_url else token, found.expires_at)
 

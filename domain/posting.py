@@ -10,7 +10,7 @@ from typing import Protocol
 import stamina
 import structlog
 
-from domain.contents import Contents, Obsolete, contents_of
+from domain.contents import Contents, NotHere, Obsolete, contents_of
 from domain.shop import Shop
 from persistence import letters
 from persistence.faults import Unavailable, retried
@@ -76,7 +76,7 @@ async def post(shop: Shop, desk: Desk, letter_id: uuid.UUID) -> dt.timedelta | N
     except Unavailable:
         raise
     except Exception as error:  # a fault of ours loses no letter either
-        if not isinstance(error, (PostDelayed, OSError)):
+        if not isinstance(error, (NotHere, PostDelayed, OSError)):
             log.exception("letter_unfit", letter=str(letter.id), kind=letter.kind)
         return await _postpone(shop, desk.patience, letter, _told(error))
     await _settle(shop, letter, status, problem)

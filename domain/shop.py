@@ -8,6 +8,7 @@ from typing import Any
 from domain.passwords import Passwords
 from domain.payments import Payments
 from domain.rate_limiting import RateLimiter
+from domain.secret_keys import SecretKeys
 from domain.tally import Tally
 from domain.throttling import Throttles
 from domain.tokens import Tokens
@@ -46,6 +47,7 @@ class Shop:
     tokens: Tokens
     throttles: Throttles
     rate_limiter: RateLimiter
+    secret_keys: SecretKeys
     policy: Policy = Policy()
     counts: RecentCounts = field(default_factory=RecentCounts)
     tally: Tally = field(default_factory=Tally)

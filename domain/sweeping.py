@@ -47,6 +47,7 @@ async def sweep(shop: Shop) -> int:
         await sales.move_sales_window(tx)
         await throttles.forget_old(tx)
     await shop.rate_limiter.limits.forget_full()
+    await shop.secret_keys.look_when_due(shop.database)
     return touched
 
 

@@ -52,6 +52,11 @@ class Tokens:
         self._rotation = [derived_key(secret, "refresh-token") for secret in secrets_]
         self._one_time = [derived_key(secret, "one-time-token") for secret in secrets_]
 
+    @property
+    def key_ids(self) -> list[str]:
+        """They tell nothing of the secrets."""
+        return list(self._signing)
+
     def access_token(self, user_id: uuid.UUID, role: str, session_id: uuid.UUID, lifetime: dt.timedelta) -> AccessToken:
         now = dt.datetime.now(dt.UTC).replace(microsecond=0)
         key_id, key = next(iter(self._signing.items()))

@@ -7,14 +7,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, DateTime, Select, String, column, func, literal_column, select, table
 
 from persistence.database import Database, PoolSettings, Reading
+from persistence.faults import Unavailable
 from persistence.letters import ENTRYPOINT, LetterStatus
 from persistence.models import Letter, Order
 from persistence.orders import OrderStatus
 from persistence.query import Query
+from persistence.readiness import write_nothing
 
 MOST_COUNTED = 100_000
 """Of each: what is more is told as this many."""
 TIMEOUT = 2  # seconds, for all of it
+WRITE_TIMEOUT = 1  # second, of these
 ONE_CONNECTION = PoolSettings(size=1, max_overflow=0, timeout_seconds=TIMEOUT)
 
 
@@ -28,13 +31,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """`orders` are those that were placed within a day, by status."""
+    """`orders` are those that were placed within a day, by status; `takes_writes` is told by having written nothing."""
 
     queued_letters: Waiting
     failed_letters: Waiting
     pending_orders: Waiting
     due_refunds: Waiting
     orders: dict[str, int]
+    takes_writes: bool
 
 
 _job = table(
@@ -90,7 +94,7 @@ _ORDERS = Query(
 
 
 async def find_figures(url: str) -> Figures:
-    """On a connection of its own, so that the pools may be empty. Raises `TimeoutError` or `Unavailable`."""
+    """On connections of its own, so that the pools may be empty. Raises `TimeoutError` or `Unavailable`."""
     async with asyncio.timeout(TIMEOUT), Database(url, ONE_CONNECTION) as database:
         reading = database.reading
         return Figures(
@@ -99,6 +103,7 @@ async def find_figures(url: str) -> Figures:
             pending_orders=await _first(reading, _PENDING_ORDERS),
             due_refunds=await _first(reading, _DUE_REFUNDS),
             orders=dict.fromkeys(map(str, OrderStatus), 0) | dict(await reading.all(_ORDERS)),
+            takes_writes=await _takes_writes(database),
         )
 
 
@@ -106,3 +111,12 @@ async def _first(reading: Reading, query: Query[Waiting]) -> Waiting:
     waiting = await reading.first(query)
     assert waiting is not None  # it counts
     return waiting
+
+
+async def _takes_writes(database: Database) -> bool:
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT), database.transaction() as tx:
+            await write_nothing(tx)
+    except (Unavailable, TimeoutError):
+        return False
+    return True

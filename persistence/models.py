@@ -547,6 +547,15 @@ class RateLimit(Table):
     __table_args__ = ({"prefixes": ["UNLOGGED"]},)
 
 
+class SecretKey(Table):
+    """A secret that the shop is run with."""
+
+    __tablename__ = "secret_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True, comment="Derived from the secret; the kid of access tokens.")
+    used_at: Mapped[dt.datetime] = mapped_column(comment="When a process last ran with it.")
+
+
 # ── Letters ───────────────────────────────────────────────────────────────────────────────
 
 

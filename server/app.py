@@ -20,14 +20,17 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from domain.passwords import Passwords
 from domain.payments import MockPayments, Payments
 from domain.rate_limiting import RateLimiter
+from domain.secret_keys import SecretKeys
 from domain.shop import Shop
 from domain.sweeping import sweep_for_ever
 from domain.throttling import Throttles
 from domain.tokens import Tokens, derived_key
 from graph import execution
 from persistence.database import Database
+from persistence.faults import Unavailable
 from persistence.leased_rate_limits import Leased
 from persistence.rate_limits import InMemory, InPostgreSQL, RateLimits
+from persistence.reading import STATEMENT_ERRORS
 from server import graphiql, providers
 from server.caching import VARY, Caching
 from server.envelope import Envelope, fault
@@ -146,17 +149,19 @@ def open_shop(settings: Settings, payments: Payments | None = None, tracing: "Tr
         prepared=settings.prepared_statements,
         listener=tracing.statement if tracing else None,
     )
+    tokens = Tokens(settings.secret_key, settings.issuer)
     return Shop(
         database=database,
         payments=payments or MockPayments(database),
         passwords=Passwords(),
-        tokens=Tokens(settings.secret_key, settings.issuer),
+        tokens=tokens,
         throttles=Throttles(database, derived_key(settings.secret_key[0], "throttles")),
         rate_limiter=RateLimiter(
             _rate_limits(settings.rate_limit_storage or "memory", database),
             settings.rate,
             derived_key(settings.secret_key[0], "rate-limits"),
         ),
+        secret_keys=SecretKeys(tokens.key_ids),
         policy=settings.policy,
         tills=asyncio.Semaphore(max(1, settings.pool.most // 2)),
     )
@@ -182,6 +187,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     sending = tracing.sending() if tracing else contextlib.nullcontext()
     with readiness.watching_signals():
         async with sending, shop.database, telling(settings, app.state.metrics), at_work:
+            with contextlib.suppress(Unavailable, *STATEMENT_ERRORS):  # which /ready tells
+                await shop.secret_keys.look_when_due(shop.database)
             sweeper = asyncio.create_task(sweep_for_ever(shop, settings.sweep_every_seconds))
             try:
                 yield

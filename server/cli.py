@@ -18,7 +18,7 @@ from domain.errors import InvalidCredentials, InvalidInput
 from domain.importing import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, Feed, Rejection, Summary, batches, import_batch
 from domain.shop import Shop
 from server.commands import dumps, letters, schema
-from server.commands.opening import Data, err, fail, in_shop, opened, out
+from server.commands.opening import Data, err, fail, in_shop, opened, out, warn_of_strange_keys
 from server.place import DEFAULT_DATA, Misconfigured, Place, export
 from server.settings import Settings
 from server.watching import try_metrics_address, watched
@@ -30,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+PATIENCE = 30  # seconds for a process to begin, on a machine that does other things; then another takes its place
 admin = typer.Typer(help="Make and unmake administrators.", no_args_is_help=True)
 app.add_typer(admin, name="admin")
 app.add_typer(schema.app, name="schema")
@@ -53,7 +54,6 @@ def serve(
 
     from graph.patience import TIMEOUT
     from server.trusted import documents_of
-    from server.workers import Workers
 
     with opened(data) as found:
         given: dict[str, Any] = {"host": host, "port": port, "worker": False if no_worker else None}
@@ -64,10 +64,11 @@ def serve(
         asyncio.run(_try_address(settings.host, settings.port))
         try_metrics_address(settings)
         wanted = found.is_embedded and not no_demo
-        loaded = in_shop(found, lambda shop: _stock_shelves(shop, wanted=wanted), posts=settings.worker)
+        loaded = in_shop(found, lambda shop: _made_ready(shop, wanted=wanted), posts=settings.worker)
         _welcome(settings, found, loaded)
         export(settings)
-        app = "server.app:create_app"
+        several = workers > 1 or reload
+        app = "server.workers:create_app" if several else "server.app:create_app"
         options: dict[str, Any] = {
             "factory": True,
             "host": settings.host,
@@ -77,9 +78,12 @@ def serve(
             "server_header": False,
             "proxy_headers": False,  # TRUSTED_PROXIES says whom the app believes
             "timeout_graceful_shutdown": TIMEOUT,  # after which every answer is there
+            "timeout_worker_healthcheck": PATIENCE,
         }
-        with watched(settings, several=workers > 1 or reload):
-            if workers > 1 and not reload:
+        with watched(settings, several=several):
+            if several and not reload:
+                from server.workers import Workers
+
                 config = uvicorn.Config(app, workers=workers, **options)
                 Workers(config, sockets=[config.bind_socket()]).run()
             else:
@@ -96,10 +100,12 @@ async def _try_address(host: str, port: int) -> None:
         ) from error
 
 
-async def _stock_shelves(shop: Shop, *, wanted: bool) -> int:
+async def _made_ready(shop: Shop, *, wanted: bool) -> int:
+    """How many demo books were loaded, which are there in an empty shop where they are wanted."""
     from persistence.catalog import is_empty
     from server.demo import load_demo
 
+    await warn_of_strange_keys(shop)
     return await load_demo(shop) if wanted and await is_empty(shop.database.reading) else 0
 
 

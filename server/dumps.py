@@ -85,6 +85,8 @@ def _read_back(file: Path, url: str) -> None:
             writing.kill()  # unless all of it was there, none of it is kept
             reading.kill()
             writing.wait()
+            if reading.stdout is not None:
+                reading.stdout.close()
         complaints.seek(0)
         told = complaints.read().decode(errors="replace")
     for name, process in (("pg_restore", reading), ("psql", writing)):

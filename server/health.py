@@ -27,6 +27,7 @@ STOPPING = "stopping"
 NO_DATABASE = "the database does not answer"
 BEHIND = "the database is not at this version's tables"
 NO_RIGHTS = "the database does not let us: its role lacks rights on tables"
+STRANGE_KEYS = "SECRET_KEY is none of those that other servers have: tokens of theirs are refused here"
 NO_WRITES = "the database takes no writes: visitors are served, and nobody can buy"
 
 
@@ -58,8 +59,7 @@ class Readiness:
         problem, notes = await self._seen() if self.stopping_since is None else (STOPPING, [])
         if problem:
             return _told(503, {"status": "not ready", "reason": problem})
-        if trouble := self.shop.database.standby_trouble:
-            notes = [f"{trouble}: the primary serves visitors, too", *notes]
+        notes = [*self._known(), *notes]
         return _told(200, {"status": "ready"} | ({"notes": notes} if notes else {}))
 
     def time_left(self) -> float:
@@ -67,6 +67,13 @@ class Readiness:
         if self.stopping_since is None:
             return DRAIN_TIMEOUT
         return self.stopping_since + self.notice + DRAIN_TIMEOUT - time.monotonic()
+
+    def _known(self) -> Iterator[str]:
+        """What it takes no look to tell."""
+        if trouble := self.shop.database.standby_trouble:
+            yield f"{trouble}: the primary serves visitors, too"
+        if self.shop.secret_keys.are_strange:
+            yield STRANGE_KEYS
 
     async def _seen(self) -> Seen:
         """By whoever looks just now, or has looked a moment ago."""

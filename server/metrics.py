@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -81,6 +81,9 @@ class Metrics:
         self._cpu = self._followed("cpu_seconds", "CPU time of the processes.")
         self._memory = self._gauge("memory_bytes", "Resident memory of the processes.")
         self._gauge("processes", "Processes that are alive.").set(1)
+        what = "Whether visitors read from standbys, in all processes: 0 while one of them asks the primary instead."
+        serves_from_standbys = documents is not None and shop.database.has_standbys
+        self._standby = self._gauge("standby_up", what, mode="livemin") if serves_from_standbys else None
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"bookstore_{name}", what, labels, registry=self.registry)
@@ -88,9 +91,9 @@ class Metrics:
     def _followed(self, name: str, what: str, *labels: str) -> Followed:
         return Followed(self._counter(name, what, *labels))
 
-    def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
-        """Of several processes the sum, while they live."""
-        return Gauge(f"bookstore_{name}", what, labels, registry=self.registry, multiprocess_mode="livesum")
+    def _gauge(self, name: str, what: str, *labels: str, mode: Literal["livesum", "livemin"] = "livesum") -> Gauge:
+        """Of several processes the sum, while they live, or the least."""
+        return Gauge(f"bookstore_{name}", what, labels, registry=self.registry, multiprocess_mode=mode)
 
     # ── As it happens ─────────────────────────────────────────────────────────────────────
 
@@ -142,6 +145,8 @@ class Metrics:
             self._connections.labels(pool, "idle").set(lender.idle)
             self._most.labels(pool).set(lender.most)
             self._waiting.labels(pool).set(lender.waiting)
+        if self._standby is not None:
+            self._standby.set(self._shop.database.standby_trouble is None)
         self._cpu.follow({(): time.process_time()})
         self._memory.set(self._process.memory_info().rss)
 

@@ -1,11 +1,13 @@
 """Where Prometheus asks: an address of its own, which tells of all processes that serve here and of what is in the database."""
 
 import asyncio
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -29,8 +31,8 @@ PATIENCE = 10  # seconds for a request
 
 @contextmanager
 def scraped(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
-    """Tells whoever asks what is in the registry and in the database."""
-    registry.register(InDatabase(str(settings.database_url)))
+    """Tells whoever asks what is in the registry and in the database, which is asked past a pooler."""
+    registry.register(InDatabase(settings.database_direct_url or str(settings.database_url)))
     server = _server(settings.metrics_host, settings.metrics_port, registry)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
@@ -50,6 +52,21 @@ def several_scraped(settings: Settings, folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def counting_in(folder: Path) -> Iterator[None]:
+    """Whoever has made the folder removes it. When they were killed, each process removes what it has left there, and the last all."""
+    try:
+        yield
+    finally:
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():
+            for file in folder.glob("*.db"):
+                if (pid := _writer(file)) == os.getpid() or not psutil.pid_exists(pid):
+                    file.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody still counts
+                folder.rmdir()
+
+
 class Together(MultiProcessCollector):
     """What all processes have counted; of those that have ended, their gauges are forgotten."""
 
@@ -58,11 +75,16 @@ class Together(MultiProcessCollector):
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
-        for pid in {int(file.stem.rpartition("_")[2]) for file in self._folder.glob("gauge_live*.db")}:
+        for pid in set(map(_writer, self._folder.glob("gauge_live*.db"))):
             if not psutil.pid_exists(pid):
                 mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
         collected: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
         return collected
+
+
+def _writer(file: Path) -> int:
+    """The process whose numbers are in it."""
+    return int(file.stem.rpartition("_")[2])
 
 
 class InDatabase(Collector):
@@ -79,6 +101,7 @@ class InDatabase(Collector):
         yield _gauge("database_up", "Whether it could be asked for what follows.", figures is not None)
         if figures is None:
             return
+        yield _gauge("database_writable", "Whether it takes writes.", figures.takes_writes)
         for name, what in WAITING.items():
             waiting = getattr(figures, name)
             yield _gauge(name, f"{what}, 100,000 at most.", waiting.count)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from socket import AF_INET, AF_INET6, create_server
 from tempfile import TemporaryDirectory
@@ -84,8 +84,9 @@ async def telling(settings: Settings, metrics: "Metrics | None") -> AsyncIterato
     if metrics is None:
         yield
         return
-    from server.scraping import scraped
+    from server.scraping import counting_in, scraped
 
-    with nullcontext() if FOLDER in os.environ else scraped(settings, metrics.registry):
+    folder = os.environ.get(FOLDER)
+    with counting_in(Path(folder)) if folder else scraped(settings, metrics.registry):
         async with metrics.gathering():
             yield

@@ -1,6 +1,36 @@
-"""Several processes at one address."""
+"""Several processes at one address, none of which serves on alone."""
 
+import os
+import signal
+import sys
+from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
+from threading import Thread
+
+import structlog
+from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
+
+from server import app
+
+log = structlog.get_logger()
+
+
+def create_app() -> Starlette:
+    """The shop in a process that another one has started, and that ends when that one is gone: as after SIGTERM."""
+    parent = parent_process()
+    if parent is not None:
+        if not parent.is_alive():
+            sys.exit()  # it is alone before it has begun
+        Thread(target=_end_after, args=(parent,), name="parent", daemon=True).start()
+    return app.create_app()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    """Who can say farewell does so with a signal, and stays until all have ended. Who is killed cannot."""
+    parent.join()
+    log.warning("parent_gone", pid=parent.pid)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Workers(Multiprocess):

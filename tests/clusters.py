@@ -36,6 +36,22 @@ class Node:
     def url(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/bookstore"
 
+    def has_a_folder(self) -> None:
+        """Empty, and owned by whom PostgreSQL runs as."""
+        self.data.mkdir(0o700)
+        if owner := _owner():
+            ensure_user_exists(owner)
+            ensure_prefix_permissions(self.data)
+            os.chown(self.data, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
+
+    async def follows(self, whence: str) -> None:
+        """Starts as a standby of the server at that address, with all that it has."""
+        await self.copies(whence, "-R")
+        await self.starts()
+
+    async def copies(self, whence: str, *more: str) -> None:
+        await _command("pg_basebackup", *more, "-c", "fast", "--no-sync", "-d", whence, data=self.data)
+
     async def starts(self) -> None:
         await _command("pg_ctl", "-w", "-o", f"-p {self.port}", "-l", str(self.data / "log"), "start", data=self.data)
 
@@ -101,7 +117,9 @@ async def at(node: Node, statement: str) -> Any:
 @asynccontextmanager
 async def pair(folder: Path) -> AsyncIterator[Pair]:
     """With the shop's tables in a database that both have."""
-    primary, standby = _node(folder / "primary"), _node(folder / "standby")
+    primary, standby = Node(folder / "primary", _free_port()), Node(folder / "standby", _free_port())
+    for node in (primary, standby):
+        node.has_a_folder()
     locale = ("--encoding=utf8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
     await _command("initdb", "--auth=trust", "--no-sync", "-U", "postgres", *locale, data=primary.data)
     with (primary.data / "postgresql.conf").open("a") as file:
@@ -112,8 +130,7 @@ async def pair(folder: Path) -> AsyncIterator[Pair]:
         await postgres.execute("CREATE DATABASE bookstore")
         await postgres.close()
         await asyncio.to_thread(migrate, primary.url)
-        await _copy(primary, standby, "-R")
-        await standby.starts()
+        await standby.follows(primary.url)
         yield Pair(primary, standby)
     finally:
         for node in (standby, primary):
@@ -124,28 +141,15 @@ async def pair(folder: Path) -> AsyncIterator[Pair]:
 @asynccontextmanager
 async def snapshot(of: Node, folder: Path) -> AsyncIterator[Node]:
     """A copy as it is now, which takes writes of its own from then on."""
-    node = _node(folder)
-    await _copy(of, node)
+    node = Node(folder, _free_port())
+    node.has_a_folder()
+    await node.copies(of.url)
     try:
         await node.starts()
         yield node
     finally:
         if node.is_running:
             await node.dies()
-
-
-def _node(data: Path) -> Node:
-    data.mkdir(0o700)
-    if owner := _owner():
-        ensure_user_exists(owner)
-        ensure_prefix_permissions(data)
-        os.chown(data, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
-    return Node(data, _free_port())
-
-
-async def _copy(of: Node, to: Node, *more: str) -> None:
-    whence = f"host=127.0.0.1 port={of.port} user=postgres"
-    await _command("pg_basebackup", *more, "-c", "fast", "--no-sync", "-d", whence, data=to.data)
 
 
 async def _command(name: str, *arguments: str, data: Path) -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from server.cli import app
 from tests.processes import BOOKSTORE
 
 PATIENCE = 60  # seconds, for a machine that does other things
@@ -29,6 +32,13 @@ async def run(*arguments: str, folder: Path, typed: str = "", **settings: str) -
     async with started(*arguments, folder=folder, settings=settings) as process, asyncio.timeout(PATIENCE):
         out, err = await process.communicate(typed.encode())
     return Ended(process.returncode, out.decode(), err.decode())
+
+
+async def invoked(*arguments: str, **settings: str) -> Ended:
+    """The same in this process, in the folder it is in: for what a start of its own, a second long, would add nothing to."""
+    given = {"ENVIRONMENT": "development", **settings}
+    ended = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=given)
+    return Ended(ended.exit_code, ended.stdout, ended.stderr)
 
 
 async def refused(command: Coroutine[Any, Any, Ended]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2
 import psutil
@@ -29,14 +30,49 @@ class Server:
     def visitor(self) -> Visitor:
         return Visitor(self.url)
 
+    @property
+    def family(self) -> list[psutil.Process]:
+        """The processes below the one that was started."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
     async def dies(self) -> None:
         """At once, without a chance to tidy up, and all of its processes."""
-        family = psutil.Process(self.process.pid).children(recursive=True)
+        family = self.family
         self.process.kill()
-        for child in family:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
+        kill(family)
         await self.process.wait()
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+async def until_nobody_is_let_in(url: str) -> None:
+    place = urlsplit(url)
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(place.hostname, place.port)
+            except ConnectionRefusedError:
+                return
+            writer.close()
+            await asyncio.sleep(0.02)
+
+
+async def until_ended(processes: list[psutil.Process]) -> None:
+    """A zombie has ended: whoever has inherited it will take notice some time."""
+    async with asyncio.timeout(30):
+        while any(map(_is_alive, processes)):
+            await asyncio.sleep(0.02)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @asynccontextmanager

@@ -1,14 +1,22 @@
-"""The benchmarks' database is sound, and they know our SQL."""
+"""The benchmarks' database is sound, they know our SQL, and what they reckon is right."""
 
+from collections import Counter
+from itertools import islice
 from typing import Any
 
 import pytest
 from sqlalchemy import make_url
 
+from benchmarks.arrangements import BALANCER, PRIMARY
 from benchmarks.data import made
+from benchmarks.dialects import GraphQL
 from benchmarks.generation import Size, steps
+from benchmarks.mix import BUSY, MIX, SHARES, STRANGERS, VISITORS
 from benchmarks.peers.statements import exported
-from benchmarks.workloads import BOOK, CATALOGUE, SEARCH
+from benchmarks.replicas import balancer_settings
+from benchmarks.stage import Stage
+from benchmarks.turns import SERVERS, Question, Turn, ratios
+from benchmarks.workloads import BOOK, CATALOGUE, SEARCH, WORKLOADS
 from domain.shop import Shop
 from persistence.database import Reading
 from persistence.query import Query
@@ -57,3 +65,51 @@ async def test_peers_with_our_sql_send_what_we_send(
         ours.clear()
         assert not (await visitor.ask(document, **variables)).errors
         assert ours[: len(names)] == [statements[name].sql for name in names]
+
+
+# ── More processes ────────────────────────────────────────────────────────────────────────
+
+
+def test_the_mix_has_its_shares_and_asks_for_everybody_once() -> None:
+    stage = Stage("", ["two words"], ["a book"], ["another"], [f"reader {n}" for n in range(1_000)])
+    questions = list(MIX.questions(stage, "round"))
+    asked = Counter(question.document for question in questions[:100])
+    assert asked == {WORKLOADS[name].document: share for name, share in SHARES.items()}
+    tokens = Counter(question.token for question in questions if question.token)
+    assert (tokens.total(), set(tokens.values())) == (50, {1})
+    buyers = {question.token for question in questions if question.document == WORKLOADS["W5"].document}
+    assert buyers == set(stage.tokens[:10])
+
+
+def test_visitors_come_again_and_strangers_do_not() -> None:
+    stage = Stage("", [], [], [], [])
+    for workload, new in ((BUSY, 0), (VISITORS, 0), (STRANGERS, 200)):
+        first, second = (
+            {question.address for question in islice(workload.questions(stage, key), 200)} for key in ("1", "2")
+        )
+        assert (len(first), len(second - first)) == (100 if workload is BUSY else 200, new)
+    requests = GraphQL().requests(VISITORS, stage, "1", 1)
+    assert requests[0].count(b"\r\nx-forwarded-for: 10.") == 1
+
+
+def test_arrangements_are_compared_round_by_round() -> None:
+    def turn(per_second: float, servers: float) -> Turn:
+        cpu = {SERVERS: servers, PRIMARY: 1.0, BALANCER: 1.0}
+        return Turn(per_second, cpu, load=1, busiest=0.5, p50=1, p99=2)
+
+    question = Question("workers", "W1", "pages")
+    one, two = [turn(100, 1), turn(10, 2), turn(50, 4)], [turn(150, 1), turn(20, 4), turn(200, 2)]
+    (ratio,) = ratios({question: {"one": one, "two": two}})
+    assert (ratio.arrangement, ratio.other) == ("two", "one")
+    assert ratio.figures == {
+        "requests a second": 2.0,
+        "servers' CPU": 1.0,
+        "PostgreSQL's CPU": 1.0,
+        "CPU of all": 1.0,
+    }
+
+
+def test_the_balancer_has_the_servers_that_there_are() -> None:
+    settings = balancer_settings(9000, [9001])
+    assert [line.split()[-1] for line in settings.splitlines() if ":90" in line] == ["127.0.0.1:9000", "127.0.0.1:9001"]
+    assert ":800" not in settings.partition("\n")[2]

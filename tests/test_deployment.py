@@ -44,6 +44,18 @@ def test_compose(name: str) -> None:
     assert {*service["tmpfs"], *(it.partition(":")[2] for it in service["volumes"])} == WRITABLE
 
 
+def test_prometheus_asks_each_process_that_is_watched() -> None:
+    [job] = _read(ROOT / "deploy/observe/prometheus/prometheus.yml")["scrape_configs"]
+    [asked] = job["static_configs"]
+    watched = {
+        f"{name}:{service['environment'].get('METRICS_PORT')}"
+        for name, service in OURS.items()
+        if service["profiles"] == ["shop"] and service["command"][1] in {"serve", "worker"}
+    }
+    assert set(asked["targets"]) == watched
+    assert {OURS[target.partition(":")[0]]["environment"]["METRICS_HOST"] for target in watched} == {"0.0.0.0"}
+
+
 def test_settings_in_kubernetes() -> None:
     told = _read(ROOT / "deploy/kubernetes/settings.yaml")["data"]
     assert set(told) <= SETTINGS - SECRET

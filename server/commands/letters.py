@@ -13,7 +13,7 @@ from rich.text import Text
 
 from domain.shop import Shop
 from persistence.letters import Letter
-from server.commands.opening import Data, fail, in_shop, opened, out
+from server.commands.opening import Data, fail, in_shop, opened, out, warn_of_strange_keys
 from server.settings import Settings
 from server.watching import metrics_of, telling, tracing_of, try_metrics_address
 
@@ -31,6 +31,7 @@ async def _post_until_told(shop: Shop, settings: Settings) -> None:
     from server.app import posting
     from server.logs import configure_logs
 
+    await warn_of_strange_keys(shop)
     tracing = tracing_of(settings)
     configure_logs(settings.log_level, as_json=settings.json_logs, ids=tracing.ids if tracing else None)
     sending = tracing.sending() if tracing else nullcontext()

@@ -19,6 +19,11 @@ T = TypeVar("T")
 
 out, err = Console(), Console(stderr=True)
 
+STRANGE_KEYS = (
+    "SECRET_KEY is none of those that this shop was run with last: access tokens of other servers are refused here,"
+    " and links in letters wait for the key that they were made with. To change it, name both for a while: NEW,OLD."
+)
+
 Data = Annotated[
     Path | None,
     typer.Option("--data", help=f"Folder of the embedded database ({DEFAULT_DATA} when DATABASE_URL is not set)."),
@@ -41,6 +46,13 @@ def opened(data: Path | None, *, migrated: bool = True) -> Iterator[Place]:
 def fail(message: str) -> NoReturn:
     err.print(f"[bold red]bookstore:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+async def warn_of_strange_keys(shop: Shop) -> None:
+    """On standard error, for it may be meant so."""
+    await shop.secret_keys.look(shop.database)
+    if shop.secret_keys.are_strange:
+        err.print(f"[bold yellow]bookstore:[/] {STRANGE_KEYS}", highlight=False, soft_wrap=True)
 
 
 def in_shop(found: Place, work: Callable[[Shop], Coroutine[Any, Any, T]], *, posts: bool = False) -> T:

@@ -172,14 +172,18 @@ async def test_a_book_that_has_left_is_not_announced(
     assert office.taken == []
 
 
-async def test_a_link_whose_secret_is_gone_is_not_sent(
+async def test_a_link_waits_for_the_secret_that_it_was_made_with(
     shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
 ) -> None:
     await reset(shop, visitor)
     another = replace(shop, tokens=Tokens(["another-secret-of-more-than-32-bytes"], "http://localhost:8000"))
     office = Office()
-    await post(another, office.desk, await the_letter(postgres))
-    assert await fate(postgres) == ("OBSOLETE", 1, "The secret that the link was made with is gone.")
+    assert await post(another, office.desk, await the_letter(postgres)) is not None
+    missing = "SECRET_KEY is another than the one that the link was made with."
+    assert (await fate(postgres), office.taken) == (("QUEUED", 1, missing), [])
+
+    assert await post(shop, office.desk, await the_letter(postgres)) is None
+    assert ((await fate(postgres))[0], len(office.taken)) == ("SENT", 1)
 
 
 async def test_a_letter_that_was_never_written_is_nothing(shop: Shop) -> None:

@@ -22,6 +22,7 @@ from server.settings import Settings
 from tests.carts import ADD, REMOVE, change
 from tests.commands import run
 from tests.customers import Customer, add_customer
+from tests.exposition import asked, free_port, total
 from tests.factories import add_administrator, add_book, book_id
 from tests.faulty import RESTOCK, shop_with
 from tests.letters import fates, posting, until_settled
@@ -180,6 +181,17 @@ async def test_letters_are_posted_past_it(
             assert await until_settled(postgres) == [("ORDER_CONFIRMED", "SENT")]
     assert await fates(postgres) == [("ORDER_CONFIRMED", "SENT")]
     assert len(list((tmp_path / "mail" / "new").iterdir())) == 1
+
+
+async def test_whoever_watches_is_told_of_the_database_past_it(through: Settings, shop: Shop) -> None:
+    watched = through.model_copy(update={"metrics_port": free_port()})
+    async with shop_with(watched) as visitor:
+        customer = await add_customer(visitor, shop, (await add_book(shop), 1))
+        await customer.buys()
+        found = await asked(watched.metrics_port)
+    assert total(found, "database_up") == 1
+    assert total(found, "orders", status="CONFIRMED") == 1
+    assert total(found, "queued_letters") == 1
 
 
 # ── Told at the start ─────────────────────────────────────────────────────────────────────

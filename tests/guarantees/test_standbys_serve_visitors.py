@@ -30,10 +30,12 @@ from tests.client import Visitor
 from tests.clusters import Node, Pair, at, pair, snapshot
 from tests.commands import refused, run
 from tests.customers import add_customer
+from tests.exposition import asked, free_port, total, until
 from tests.factories import PASSWORD, add_administrator, add_book, add_genre
 from tests.faulty import shop_with
 from tests.locks import until_waiting
 from tests.network import between, silence
+from tests.processes import serving as serving_alone
 from tests.roles import address_of, guest
 from tests.wire import tapped
 
@@ -472,3 +474,47 @@ async def test_a_primary_that_takes_no_writes_any_more_is_told(settings: Setting
             await postgres.close()
         assert (await admin.ask(NEW_GENRE))["createGenre"] == {"genre": {"name": "Fantasy"}}
         assert await notes(visitor) == []
+
+
+# ── Told to whoever watches ───────────────────────────────────────────────────────────────
+
+
+async def test_whoever_watches_is_told_where_visitors_read(
+    settings: Settings, servers: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browsing, "LOOK_AGAIN", 0)
+    port = free_port()
+    async with serving(settings, servers, metrics_port=port) as (visitor, _):
+        assert await names(visitor) == []
+        found = await until(port, lambda found: total(found, "statements_total", pool="standby read") > 0)
+        assert total(found, "standby_up") == 1
+        await servers.standby.dies()
+        assert await names(visitor) == []
+        await until(port, lambda found: total(found, "standby_up") == 0)
+        await servers.standby.starts()
+        while await notes(visitor):
+            await names(visitor)
+        await until(port, lambda found: total(found, "standby_up") == 1)
+
+
+async def test_one_process_without_standbys_is_enough_to_be_told(
+    settings: Settings, servers: Pair, tmp_path: Path
+) -> None:
+    port, there = free_port(), settings.model_copy(update={"database_url": servers.primary.url})
+    given = {"METRICS_PORT": str(port), "DATABASE_READ_URL": servers.standby.url}
+    async with serving_alone(there, tmp_path, "--workers", "2", **given) as server:
+        await until(port, lambda found: total(found, "processes") == 2)
+        assert total(await asked(port), "standby_up") == 1
+        await servers.standby.dies()
+        assert await names(server.visitor) == []
+        await until(port, lambda found: total(found, "standby_up") == 0)
+    await servers.standby.starts()
+
+
+async def test_whoever_watches_is_told_that_nothing_can_be_written(settings: Settings, servers: Pair) -> None:
+    there = {"database_url": servers.standby.url, "database_read_url": None, "rate_limit_storage": "postgresql"}
+    port = free_port()
+    async with serving(settings, servers, metrics_port=port, **there):
+        found = await asked(port)
+    assert (total(found, "database_up"), total(found, "database_writable")) == (1, 0)
+    assert total(found, "queued_letters") == 0

@@ -5,7 +5,6 @@ import signal
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import httpx2
@@ -19,24 +18,12 @@ from tests.factories import add_administrator, add_book, book_id
 from tests.faulty import ALL_GENRES, GENRES, RESTOCK, ask
 from tests.locks import BOOKS, PAYMENTS, holding, until_gone, until_waiting
 from tests.memory import movements_of, payments
-from tests.processes import Server, serving
+from tests.processes import Server, serving, until_nobody_is_let_in
 
 pytestmark = pytest.mark.usefixtures("sound")
 
 OURS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid = ANY($1::int[])"
 CALLERS = 20
-
-
-async def until_nobody_is_let_in(server: Server) -> None:
-    place = urlsplit(server.url)
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection(place.hostname, place.port)
-            except ConnectionRefusedError:
-                return
-            writer.close()
-            await asyncio.sleep(0.02)
 
 
 async def keeps_asking(server: Server, told: Counter[int | str]) -> None:
@@ -70,7 +57,7 @@ async def test_stopped_under_load(
             purchase = asyncio.create_task(customer.buys())
             inside = await until_waiting(postgres, 7)
             server.process.send_signal(signal.SIGTERM)
-            await until_nobody_is_let_in(server)
+            await until_nobody_is_let_in(server.url)
             assert not any(task.done() for task in (*begun, purchase))
         answers = await asyncio.gather(*begun)
         assert [answer.status_code for answer in answers] == [200] * 6

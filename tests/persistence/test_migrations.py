@@ -1,8 +1,8 @@
 """Migrations: from nothing to this version's tables and back, one process at a time, as the models have them."""
 
 import asyncio
+import os
 import sys
-import uuid
 from collections.abc import AsyncIterator
 from importlib.resources import files
 from pathlib import Path
@@ -16,12 +16,15 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from persistence.models import Table
 from server.migrating import migrate, migrations, problem_with
-from tests.commands import run
+from server.settings import Settings
+from tests.commands import invoked, run
+from tests.databases import created
 from tests.locks import holding, until_waiting
 
 HEAD = ScriptDirectory.from_config(migrations()).get_current_head()
 UNMIGRATED = "bookstore: The database is not at this version's tables: run `bookstore migrate`.\n"
 LOCK = "SELECT pg_advisory_xact_lock(422776367987)"  # "books"
+BEFORE_TRIGGERS = "5d0c3f1be6a7"  # what comes after it waits for whoever sells
 REPLICAS = 3
 ASKING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
 SELLING = "LOCK TABLE books IN ROW EXCLUSIVE MODE"
@@ -72,12 +75,8 @@ command.upgrade(config, "head")
 @pytest.fixture
 async def address(server_url: str) -> AsyncIterator[str]:
     """Of a database with nothing in it."""
-    name = f"bookstore_migrations_{uuid.uuid4().hex[:12]}"
-    server = await asyncpg.connect(server_url)
-    await server.execute(f"CREATE DATABASE {name}")
-    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.close()
+    async with created(server_url) as url:
+        yield url
 
 
 @pytest.fixture
@@ -85,6 +84,30 @@ async def database(address: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(address)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def up_to_date(server_url: str, migrated: str) -> AsyncIterator[str]:
+    """The address of a database with the tables of this version."""
+    async with created(server_url, migrated) as url:
+        yield url
+
+
+@pytest.fixture
+async def tables(up_to_date: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(up_to_date)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Without a `.env`, and without what the environment has to say."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.lower() in Settings.model_fields:
+            monkeypatch.delenv(name)
+    return tmp_path
 
 
 async def said(database: asyncpg.Connection, query: str) -> list[str]:
@@ -103,13 +126,12 @@ async def test_up_down_and_up_again(address: str, database: asyncpg.Connection) 
     assert sorted(await said(database, TABLES)) == sorted(first)
 
 
-async def test_a_second_migration_has_nothing_to_do(address: str, database: asyncpg.Connection) -> None:
-    await asyncio.to_thread(migrate, address)
-    await database.execute("INSERT INTO genres (id, slug, name) VALUES (gen_random_uuid(), 'drama', 'Drama')")
-    await asyncio.to_thread(migrate, address)
+async def test_a_second_migration_has_nothing_to_do(up_to_date: str, tables: asyncpg.Connection) -> None:
+    await tables.execute("INSERT INTO genres (id, slug, name) VALUES (gen_random_uuid(), 'drama', 'Drama')")
+    await asyncio.to_thread(migrate, up_to_date)
 
-    assert await database.fetchval("SELECT name FROM genres") == "Drama"
-    assert await database.fetchval("SELECT version_num FROM alembic_version") == HEAD
+    assert await tables.fetchval("SELECT name FROM genres") == "Drama"
+    assert await tables.fetchval("SELECT version_num FROM alembic_version") == HEAD
 
 
 async def test_the_tables_are_those_of_the_models(
@@ -148,44 +170,50 @@ async def test_of_several_processes_one_migrates_and_the_others_find_the_work_do
 
 
 async def test_a_change_that_has_to_wait_steps_back_for_those_behind_it_and_tries_again(
-    address: str, database: asyncpg.Connection
+    up_to_date: str, tables: asyncpg.Connection
 ) -> None:
-    await asyncio.to_thread(migrate, address)
-    await asyncio.to_thread(command.downgrade, migrations(address), "-1")
-    async with holding(address, SELLING):
-        migrating = asyncio.create_task(asyncio.to_thread(migrate, address))
-        await until_waiting(database, 1)
-        async with asyncio.timeout(30), database.transaction():
-            await database.execute(SELLING)  # conflicts with the change, which came before it
+    await asyncio.to_thread(command.downgrade, migrations(up_to_date), BEFORE_TRIGGERS)
+    async with holding(up_to_date, SELLING):
+        migrating = asyncio.create_task(asyncio.to_thread(migrate, up_to_date))
+        await until_waiting(tables, 1)
+        async with asyncio.timeout(30), tables.transaction():
+            await tables.execute(SELLING)  # conflicts with the change, which came before it
         assert not migrating.done()
     await migrating
 
-    assert await problem_with(address) is None
+    assert await problem_with(up_to_date) is None
 
 
 async def test_an_index_is_built_while_books_are_sold_and_others_wait_to_migrate(
-    address: str, database: asyncpg.Connection, tmp_path: Path
+    up_to_date: str, tables: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    await asyncio.to_thread(migrate, address)
     (tmp_path / "later.py").write_text(CONCURRENTLY)
-    command_line = sys.executable, "-c", TO_LATER, address, str(files("migrations") / "versions"), str(tmp_path)
-    async with holding(address, SELLING), asyncio.timeout(60):
+    command_line = sys.executable, "-c", TO_LATER, up_to_date, str(files("migrations") / "versions"), str(tmp_path)
+    async with holding(up_to_date, SELLING), asyncio.timeout(60):
         both = [await asyncio.create_subprocess_exec(*command_line) for _ in range(2)]
-        await until_waiting(database, 1)  # the index, for whoever is in the middle of a sale
-        while await database.fetchval(ASKING) < 3:  # whose lock it is, who asks for it, and who sells
+        await until_waiting(tables, 1)  # the index, for whoever is in the middle of a sale
+        while await tables.fetchval(ASKING) < 3:  # whose lock it is, who asks for it, and who sells
             await asyncio.sleep(0.05)
-        await database.execute("UPDATE books SET title = title")
+        await tables.execute("UPDATE books SET title = title")
     async with asyncio.timeout(60):
         assert [await process.wait() for process in both] == [0, 0]
 
-    assert await database.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_books_later'::regclass")
-    assert await database.fetchval("SELECT version_num FROM alembic_version") == "later"
+    assert await tables.fetchval("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_books_later'::regclass")
+    assert await tables.fetchval("SELECT version_num FROM alembic_version") == "later"
+
+
+async def test_servers_do_not_start_on_a_database_without_the_tables(
+    address: str, database: asyncpg.Connection, tmp_path: Path
+) -> None:
+    ended = await run("serve", "--port", "0", folder=tmp_path, DATABASE_URL=address)
+
+    assert (ended.code, ended.out, ended.err) == (1, "", UNMIGRATED)
+    assert await said(database, TABLES) == []
 
 
 @pytest.mark.parametrize(
     "command_line",
     [
-        ("serve", "--port", "0"),
         ("demo",),
         ("import", "feed.csv"),
         ("admin", "create", "ann@example.com"),
@@ -194,34 +222,33 @@ async def test_an_index_is_built_while_books_are_sold_and_others_wait_to_migrate
     ],
 )
 async def test_nothing_works_on_a_database_without_the_tables(
-    address: str, database: asyncpg.Connection, tmp_path: Path, command_line: tuple[str, ...]
+    address: str, database: asyncpg.Connection, in_a_folder: Path, command_line: tuple[str, ...]
 ) -> None:
-    (tmp_path / "feed.csv").write_text("isbn,title,price\n")
-    ended = await run(*command_line, folder=tmp_path, DATABASE_URL=address)
+    (in_a_folder / "feed.csv").write_text("isbn,title,price\n")
+    ended = await invoked(*command_line, DATABASE_URL=address)
 
     assert (ended.code, ended.out, ended.err) == (1, "", UNMIGRATED)
     assert await said(database, TABLES) == []
 
 
-async def test_of_tables_of_another_program_nothing_is_taken(
-    address: str, database: asyncpg.Connection, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("in_a_folder")
+async def test_of_tables_of_another_program_nothing_is_taken(address: str, database: asyncpg.Connection) -> None:
     await database.execute("CREATE TABLE alembic_version (version_num text)")
     await database.execute("INSERT INTO alembic_version VALUES ('another program')")
-    ended = await run("serve", "--port", "0", folder=tmp_path, DATABASE_URL=address)
-    migrated = await run("migrate", folder=tmp_path, DATABASE_URL=address)
+    ended = await invoked("serve", "--port", "0", DATABASE_URL=address)
+    migrated = await invoked("migrate", DATABASE_URL=address)
 
     assert (ended.code, ended.out, ended.err) == (1, "", UNMIGRATED)
     assert migrated.code == 1
     assert migrated.err.startswith("bookstore: The tables are not of an earlier version of this program: ")
 
 
+@pytest.mark.usefixtures("in_a_folder")
 async def test_servers_of_this_release_start_when_the_next_one_has_migrated(
-    address: str, database: asyncpg.Connection, tmp_path: Path
+    up_to_date: str, tables: asyncpg.Connection
 ) -> None:
-    await asyncio.to_thread(migrate, address)
-    await database.execute("UPDATE alembic_version SET version_num = 'of the next release'")
+    await tables.execute("UPDATE alembic_version SET version_num = 'of the next release'")
 
-    assert (await run("demo", folder=tmp_path, DATABASE_URL=address)).code == 0
-    assert (await run("migrate", folder=tmp_path, DATABASE_URL=address)).code == 0
-    assert await database.fetchval("SELECT version_num FROM alembic_version") == "of the next release"
+    assert (await invoked("demo", DATABASE_URL=up_to_date)).code == 0
+    assert (await invoked("migrate", DATABASE_URL=up_to_date)).code == 0
+    assert await tables.fetchval("SELECT version_num FROM alembic_version") == "of the next release"

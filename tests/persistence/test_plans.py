@@ -19,6 +19,7 @@ from persistence.connecting import SESSION_SETTINGS
 from server.settings import Settings
 from tests.browser import opened
 from tests.client import Visitor
+from tests.plans import nodes
 
 SIZE = Size(books=20_000, reviews=40_000, users=8_000)
 MANY = 1_000
@@ -103,17 +104,6 @@ class Plans:
         """The large tables that are read from beginning to end."""
         scanned = (node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan")
         return [table for table in scanned if table in self.large]
-
-
-def nodes(plan: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(plan, list):
-        for item in plan:
-            yield from nodes(item)
-    elif isinstance(plan, dict):
-        if "Node Type" in plan:
-            yield plan
-        for value in plan.values():
-            yield from nodes(value)
 
 
 async def _ask(settings: Settings, stage: Stage, name: str) -> None:

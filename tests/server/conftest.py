@@ -10,7 +10,7 @@ from domain.shop import Shop
 from server.settings import Settings
 from tests.arrivals import offering
 from tests.browser import Browser, browsing
-from tests.commands import Bookstore, Ended, run
+from tests.commands import Bookstore, Ended, invoked, run
 from tests.oauth_providers import GitHub, OpenID, at_work
 
 
@@ -53,5 +53,16 @@ def bookstore(shop: Shop, settings: Settings, tmp_path: Path) -> Bookstore:
     async def command(*arguments: str, typed: str = "", **more: str) -> Ended:
         given = {"DATABASE_URL": str(settings.database_url)} | more
         return await run(*arguments, folder=tmp_path, typed=typed, **given)
+
+    return command
+
+
+@pytest.fixture
+def in_process(shop: Shop, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bookstore:
+    """The same without a process, which takes a second to start."""
+    monkeypatch.chdir(tmp_path)
+
+    async def command(*arguments: str, **more: str) -> Ended:
+        return await invoked(*arguments, **{"DATABASE_URL": str(settings.database_url)} | more)
 
     return command

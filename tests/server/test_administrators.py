@@ -32,9 +32,9 @@ USERS = "SELECT email, role, is_active, password_hash FROM users ORDER BY email"
     ],
 )
 async def test_an_administrator_who_cannot_be(
-    bookstore: Bookstore, postgres: asyncpg.Connection, email: str, password: str, complaint: str
+    in_process: Bookstore, postgres: asyncpg.Connection, email: str, password: str, complaint: str
 ) -> None:
-    assert await refused(bookstore("admin", "create", email, BOOKSTORE_ADMIN_PASSWORD=password)) == complaint
+    assert await refused(in_process("admin", "create", email, BOOKSTORE_ADMIN_PASSWORD=password)) == complaint
     assert await postgres.fetch(USERS) == []
 
 
@@ -70,8 +70,8 @@ async def test_an_administrator_is_a_customer_again(
 
 
 @pytest.mark.parametrize("email", ["nobody@example.com", "no address", "[/]"])
-async def test_nobody_is_revoked_who_is_no_administrator(bookstore: Bookstore, email: str) -> None:
-    assert await refused(bookstore("admin", "revoke", email)) == f"{email} is no administrator."
+async def test_nobody_is_revoked_who_is_no_administrator(in_process: Bookstore, email: str) -> None:
+    assert await refused(in_process("admin", "revoke", email)) == f"{email} is no administrator."
 
 
 @asynccontextmanager

@@ -1,7 +1,9 @@
 """What is exported can be read back, by whoever may make a database, and is sound; what is not is told."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
@@ -11,18 +13,43 @@ from sqlalchemy import make_url
 from domain.shop import Shop
 from persistence.invariants import violated
 from persistence.models import Table
+from server.app import create_app
+from server.dumps import dump, restore
+from server.migrating import problem_with
+from server.settings import Settings
 from tests.client import Visitor
-from tests.commands import Bookstore, refused
+from tests.commands import Bookstore, Ended, refused, run
 from tests.customers import add_customer
+from tests.databases import created
 from tests.factories import add_book
 
 PASSWORD = "s3same:/open@"
 FILE = "shop.dump"
 
 
-@pytest.fixture
-async def sold(visitor: Visitor, shop: Shop) -> None:
-    """A shop in which something has happened."""
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A shop in which something has happened, and its file."""
+
+    url: str
+    file: Path
+    said: Ended
+
+
+@pytest.fixture(scope="module")
+async def exported(
+    server_url: str, migrated: str, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Exported]:
+    folder = tmp_path_factory.mktemp("exported")
+    async with created(server_url, migrated) as url:
+        app = create_app(settings.model_copy(update={"database_url": url}))
+        async with app.router.lifespan_context(app):
+            await sell(Visitor(app), app.state.shop)
+        said = await run("export-database", FILE, folder=folder, DATABASE_URL=url)
+        yield Exported(url, folder / FILE, said)
+
+
+async def sell(visitor: Visitor, shop: Shop) -> None:
     book = await add_book(shop, "Émile, or On Education", authors=("Jean-Jacques Rousseau",), stock=5)
     for key in ("stands", "cancelled"):
         customer = await add_customer(visitor, shop, (book, 1))
@@ -49,67 +76,66 @@ async def everything(postgres: asyncpg.Connection) -> dict[str, list[asyncpg.Rec
     return {name: await postgres.fetch(f"SELECT * FROM {name} AS it ORDER BY it::text") for name in names}
 
 
-@pytest.mark.usefixtures("sold")
-async def test_all_of_it_comes_back(
-    bookstore: Bookstore, postgres: asyncpg.Connection, empty: str, tmp_path: Path
-) -> None:
-    exported = await bookstore("export-database", FILE)
-    imported = await bookstore("import-database", FILE, DATABASE_URL=empty)
-    checked = await bookstore("migrate", "--check", DATABASE_URL=empty)
+async def test_all_of_it_comes_back(bookstore: Bookstore, exported: Exported, empty: str) -> None:
+    imported = await bookstore("import-database", str(exported.file), DATABASE_URL=empty)
 
-    assert (exported.code, imported.code, checked.code) == (0, 0, 0), (exported, imported, checked)
-    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+    assert (exported.said.code, imported.code) == (0, 0), (exported, imported)
+    assert exported.file.stat().st_mode & 0o777 == 0o600
     assert "1 books, 2 users, 2 orders" in imported.out
-    there = await asyncpg.connect(empty)
+    assert await problem_with(empty) is None
+    here, there = await asyncpg.connect(exported.url), await asyncpg.connect(empty)
     try:
-        assert await everything(there) == await everything(postgres)
+        assert await everything(there) == await everything(here)
         assert await there.fetchval("SELECT fold('Émile')") == "emile"
         assert await violated(there) == []
     finally:
         await there.close()
+        await here.close()
 
 
-@pytest.mark.usefixtures("sold")
-async def test_the_rehearsal_tells_what_is_sound_and_what_is_not(
-    bookstore: Bookstore, postgres: asyncpg.Connection
-) -> None:
-    sound = await bookstore("rehearse-restore")
-    await postgres.execute("UPDATE books SET stock_quantity = stock_quantity + 1")
-    assert (await bookstore("export-database", FILE)).code == 0
-    broken = await bookstore("rehearse-restore", FILE)
+async def test_the_rehearsal_tells_what_is_sound(bookstore: Bookstore, exported: Exported) -> None:
+    sound = await bookstore("rehearse-restore", DATABASE_URL=exported.url)
 
     assert (sound.code, sound.err) == (0, "")
     assert "invariants hold" in sound.out
+
+
+async def test_and_what_is_not(bookstore: Bookstore, exported: Exported, server_url: str, tmp_path: Path) -> None:
+    async with created(server_url, str(make_url(exported.url).database)) as copy:
+        connection = await asyncpg.connect(copy)
+        await connection.execute("UPDATE books SET stock_quantity = stock_quantity + 1")
+        await connection.close()
+        await asyncio.to_thread(dump, copy, tmp_path / FILE)
+    broken = await bookstore("rehearse-restore", FILE)
+
     assert broken.code == 1
     assert broken.err.strip() == (
         "bookstore: What was read back is not sound. It is not true that stock is the sum of its ledger."
     )
 
 
-async def test_nothing_is_written_over(bookstore: Bookstore, tmp_path: Path) -> None:
-    assert (await bookstore("export-database", FILE)).code == 0
-    before = (tmp_path / FILE).read_bytes()
+async def test_nothing_is_written_over(bookstore: Bookstore, exported: Exported) -> None:
+    before, name = exported.file.read_bytes(), str(exported.file)
 
-    assert await refused(bookstore("export-database", FILE)) == (
-        f"{FILE} is there already. Name another file, or remove it."
+    assert await refused(bookstore("export-database", name)) == (
+        f"{name} is there already. Name another file, or remove it."
     )
-    assert await refused(bookstore("import-database", FILE)) == (
+    assert await refused(bookstore("import-database", name)) == (
         "The database is not empty. Make a new one for what is to be imported."
     )
-    assert (tmp_path / FILE).read_bytes() == before
+    assert exported.file.read_bytes() == before
 
 
 async def test_what_is_no_dump_or_cut_short_leaves_the_database_empty(
-    bookstore: Bookstore, empty: str, tmp_path: Path
+    bookstore: Bookstore, exported: Exported, empty: str, tmp_path: Path
 ) -> None:
-    assert (await bookstore("export-database", FILE)).code == 0
-    whole = (tmp_path / FILE).read_bytes()
+    whole = exported.file.read_bytes()
     (tmp_path / "half.dump").write_bytes(whole[: len(whole) // 2])
 
     told = await refused(bookstore("import-database", "feed.csv", DATABASE_URL=empty))
     assert told.startswith("pg_restore failed: input file does not appear to be a valid archive")
     assert "pg_restore failed: " in await refused(bookstore("import-database", "half.dump", DATABASE_URL=empty))
-    assert (await bookstore("import-database", FILE, DATABASE_URL=empty)).code == 0
+    await restore(exported.file, empty)  # which refuses one that is not
 
 
 @pytest.mark.parametrize("command_line", [("export-database", FILE), ("import-database", "feed.csv")])

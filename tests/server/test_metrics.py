@@ -150,7 +150,8 @@ async def test_a_day_in_the_shop(settings: Settings, shop: Shop) -> None:
     assert total(found, "orders", status="CONFIRMED") == 2
     assert total(found, "orders", status="PENDING") == total(found, "pending_orders") == 0
     assert total(found, "queued_letters") == 3
-    assert total(found, "database_up") == 1
+    assert total(found, "database_up") == total(found, "database_writable") == 1
+    assert not [name for name, _ in found if name == "bookstore_standby_up"]
     assert total(found, "statements_total", pool="write") > total(found, "statements_total", pool="read") > 0
     assert 0 < total(found, "pool_connections", pool="write") <= total(found, "pool_connections_limit", pool="write")
     assert total(found, "pool_connections", state="in use") == total(found, "pool_waiting") == 0

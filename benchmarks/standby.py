@@ -1,0 +1,25 @@
+"""A standby of the database that is measured."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from benchmarks.data import named
+from tests.clusters import Node
+from tests.exposition import free_port
+
+
+@contextmanager
+def standing_by(url: str, folder: Path) -> Iterator[str]:
+    """The address of the same database at a server that follows the one at `url`, and is stopped after the block."""
+    node = Node(folder / "standby", free_port())
+    node.has_a_folder()
+    try:
+        asyncio.run(node.follows(url))
+        yield named(node.url, make_url(url).database or "")
+    finally:
+        if node.is_running:
+            asyncio.run(node.dies())

@@ -1,0 +1,41 @@
+"""Which secrets the shop is run with, by ids that tell nothing of them."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import String, bindparam, delete, func, literal_column, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from persistence.database import Transaction
+from persistence.models import SecretKey
+from persistence.query import Command, Query
+
+
+class UsedKey(NamedTuple):
+    """`now` is when it was looked."""
+
+    id: str
+    used_at: dt.datetime
+    now: dt.datetime
+
+
+_ids = func.unnest(bindparam("ids", type_=ARRAY(String())))
+_USED = Query(select(SecretKey.id, SecretKey.used_at, func.now()), UsedKey)
+_USE = Command(
+    upsert(SecretKey)
+    .from_select(["id", "used_at"], select(_ids, func.now()))
+    .on_conflict_do_update(index_elements=[SecretKey.id], set_={"used_at": func.now()})
+)
+_FORGET = Command(delete(SecretKey).where(SecretKey.used_at < func.now() - literal_column("interval '90 days'")))
+
+
+async def list_used_keys(tx: Transaction) -> list[UsedKey]:
+    return await tx.all(_USED)
+
+
+async def use_keys(tx: Transaction, ids: Sequence[str]) -> None:
+    """They are in use now; those that nobody has used for 90 days are forgotten."""
+    await tx.run(_USE, ids=list(ids))
+    await tx.run(_FORGET)

@@ -1,0 +1,15 @@
+"""What PostgreSQL says about how it goes about a statement."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def nodes(plan: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(plan, list):
+        for item in plan:
+            yield from nodes(item)
+    elif isinstance(plan, dict):
+        if "Node Type" in plan:
+            yield plan
+        for value in plan.values():
+            yield from nodes(value)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from urllib.parse import urlencode, urlsplit
 
@@ -44,8 +44,8 @@ class BookFacts:
 class LinkFacts:
     """`token` is told where no frontend takes it from the link."""
 
-    link: str
-    token: str | None
+    link: str = field(repr=False)
+    token: str | None = field(repr=False)
     ends: dt.datetime
 
 

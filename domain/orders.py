@@ -11,7 +11,7 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 
 import structlog
@@ -62,7 +62,7 @@ class Purchase:
     idempotency_key: str
     expected_total: Decimal | None = None
     address: Address | None = None
-    payment_token: str | None = None
+    payment_token: str | None = field(default=None, repr=False)
 
     @property
     def digest(self) -> bytes:

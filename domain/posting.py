@@ -1,11 +1,14 @@
 """Posting: what becomes of a letter when it is taken to the post office."""
 
+import asyncio
+import contextlib
 import datetime as dt
+import re
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from email.message import EmailMessage
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import stamina
 import structlog
@@ -16,9 +19,15 @@ from persistence import letters
 from persistence.faults import Unavailable, retried
 from persistence.letters import Letter, LetterStatus
 
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
 LONGEST_PROBLEM = 500
+LEASE = dt.timedelta(minutes=3)
+"""For sending a letter, a minute at most, and noting that through a failover. So long waits a letter whose poster died."""
+LONGEST_WAIT = 5  # seconds until it is tried again to note what has become of a letter
+LAST_WORD = 2  # seconds for giving a letter back when the poster closes
 
 
 class PostRefused(Exception):
@@ -29,9 +38,13 @@ class PostDelayed(Exception):
     """It was not taken this time."""
 
 
+class InHand(Exception):
+    """Another poster has the letter."""
+
+
 class PostOffice(Protocol):
     async def send(self, message: EmailMessage) -> None:
-        """Comes back once the letter has been taken.
+        """Comes back once the letter has been taken, within a minute or so.
 
         Raises `PostRefused`, which is for good; `PostDelayed` or `OSError` when it is to be tried again.
         """
@@ -54,26 +67,40 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where letters are made and handed in; without an office none is sent, and each is noted as suppressed."""
+    """Where letters are made and handed in; without an office none is sent, and each is noted as suppressed.
+
+    Who takes a letter has it for the `lease`, on the database's clock.
+    """
 
     compose: Callable[[Contents], EmailMessage]
     office: PostOffice | None
     patience: Patience = Patience()
+    lease: dt.timedelta = LEASE
 
 
-async def post(shop: Shop, desk: Desk, letter_id: uuid.UUID) -> dt.timedelta | None:
+async def post(shop: Shop, desk: Desk, letter_id: uuid.UUID, *, takes_over: bool = True) -> dt.timedelta | None:
     """Sends a letter, unless that is settled; in how long to try again, or `None` when it is settled now.
 
-    The caller sees to it that nobody else is posting the same letter. It is sent twice only when the process dies
-    between the post office's answer and the note of it. Raises `Unavailable` when the database is away.
+    Nobody else sends it while the desk's lease runs; with `takes_over` one is sent, too, that somebody else had for longer
+    than theirs. It is sent twice only when the office's answer is lost, or is not noted before somebody takes over: the
+    process has died or was stopped, slept through its lease, or was cut off for so long from a database that others reached.
+
+    Raises `InHand`, or `Unavailable` when the database is away: then it was not sent.
     """
-    async with shop.database.transaction() as tx:
-        letter = await letters.find_letter(tx, letter_id)
-    if letter is None or letter.status != LetterStatus.QUEUED:
+    ends = asyncio.get_running_loop().time() + desk.lease.total_seconds()
+    letter = await _taken(shop, letter_id, desk.lease, takes_over)
+    if letter is None:
         return None
     try:
-        status, problem = await _deliver(shop, desk, letter)
+        async with asyncio.timeout_at(ends):  # who was asleep for so long does not begin to send
+            status, problem = await _deliver(shop, desk, letter)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(LAST_WORD):
+                await _give_back(shop, letter)
+        raise
     except Unavailable:
+        await _noted(lambda: _give_back(shop, letter))
         raise
     except Exception as error:  # a fault of ours loses no letter either
         if not isinstance(error, (NotHere, PostDelayed, OSError)):
@@ -81,6 +108,18 @@ async def post(shop: Shop, desk: Desk, letter_id: uuid.UUID) -> dt.timedelta | N
         return await _postpone(shop, desk.patience, letter, _told(error))
     await _settle(shop, letter, status, problem)
     return None
+
+
+async def _taken(shop: Shop, letter_id: uuid.UUID, lease: dt.timedelta, takes_over: bool) -> Letter | None:
+    """`None` where nothing is left to do. Committed before anything is sent."""
+    async with shop.database.transaction() as tx:
+        taken = await letters.take_letter(tx, letter_id, lease, takes_over=takes_over)
+        letter = await letters.find_letter(tx, letter_id)
+    if letter is None or letter.status != LetterStatus.QUEUED:
+        return None
+    if not taken:
+        raise InHand
+    return letter
 
 
 async def _deliver(shop: Shop, desk: Desk, letter: Letter) -> tuple[LetterStatus, str | None]:
@@ -102,20 +141,44 @@ async def _postpone(shop: Shop, patience: Patience, letter: Letter, problem: str
     if delay is None:
         await _settle(shop, letter, LetterStatus.FAILED, problem)
         return None
-    async with shop.database.transaction() as tx:
-        await letters.note_attempt(tx, letter.id, problem)
-    shop.tally.letters[letter.kind, "POSTPONED"] += 1
-    log.warning("letter_postponed", letter=str(letter.id), kind=letter.kind, seconds=delay.total_seconds(), why=problem)
+
+    async def note() -> bool:
+        async with shop.database.transaction() as tx:
+            return await letters.postpone_letter(tx, letter, problem)
+
+    if await _noted(note):
+        shop.tally.letters[letter.kind, "POSTPONED"] += 1
+        told = {"seconds": delay.total_seconds(), "why": _without_addresses(problem)}
+        log.warning("letter_postponed", letter=str(letter.id), kind=letter.kind, **told)
     return delay
 
 
-@stamina.retry(on=Unavailable, attempts=10, timeout=60, wait_max=10)  # what was sent and not noted is sent again
 async def _settle(shop: Shop, letter: Letter, status: LetterStatus, problem: str | None) -> None:
-    async with shop.database.transaction() as tx:
-        await letters.settle_letter(tx, letter.id, status, problem)
+    async def note() -> bool:
+        async with shop.database.transaction() as tx:
+            return await letters.settle_letter(tx, letter.id, status, problem, taken_until=letter.taken_until)
+
+    told = {"letter": str(letter.id), "kind": letter.kind, "status": str(status)}
+    if not await _noted(note):  # by whoever took it over, or by us when the answer to a COMMIT was lost
+        log.warning("letter_settled_before", **told)
+        return
     shop.tally.letters[letter.kind, str(status)] += 1
-    note = log.warning if status is LetterStatus.FAILED else log.info
-    note("letter_settled", letter=str(letter.id), kind=letter.kind, status=str(status), why=problem)
+    write = log.warning if status is LetterStatus.FAILED else log.info
+    write("letter_settled", **told, why=problem and _without_addresses(problem))
+
+
+async def _give_back(shop: Shop, letter: Letter) -> None:
+    async with shop.database.transaction() as tx:
+        await letters.give_back_letter(tx, letter)
+
+
+async def _noted(note: Callable[[], Awaitable[T]]) -> T:
+    """However long the database is away: what was sent and not noted is sent again."""
+    # a context, because a decorated function's arguments would be logged: keys and addresses among them
+    async for attempt in stamina.retry_context(on=Unavailable, attempts=None, timeout=None, wait_max=LONGEST_WAIT):
+        with attempt:
+            return await note()
+    raise AssertionError("unreachable")
 
 
 @retried
@@ -129,3 +192,11 @@ def _told(error: Exception) -> str:
     """In one line that can be kept and shown."""
     text = " ".join(str(error).split()) or type(error).__name__
     return "".join(character for character in text if character.isprintable())[:LONGEST_PROBLEM]
+
+
+def _without_addresses(problem: str) -> str:
+    """For the log: mail servers like to repeat whom they refuse."""
+    return _ADDRESS.sub("…", problem)
+
+
+_ADDRESS = re.compile(r"""[^\s<>"']+@[^\s<>"']+""")

@@ -25,7 +25,7 @@ class RateLimiter:
 
     limits: RateLimits
     rate: Rate | None
-    key: bytes
+    key: bytes = field(repr=False)
     _own: InMemory = field(default_factory=InMemory)
     _alone_until: float = 0.0
     _refused_until: dict[bytes, float] = field(default_factory=dict)

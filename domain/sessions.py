@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domain.errors import AccountDeactivated, InvalidCredentials, InvalidToken, NotFound
 from domain.passwords import MAX_LENGTH
@@ -21,7 +21,7 @@ USER_AGENT_LENGTH = 300
 @dataclass(frozen=True, slots=True)
 class SessionTokens:
     access: AccessToken
-    refresh: str
+    refresh: str = field(repr=False)
     refresh_expires_at: dt.datetime
 
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domain.errors import Refusal, TooOften
 from persistence import throttles
@@ -51,7 +51,7 @@ class Throttles:
     """`key` keeps accounts and addresses out of the table in readable form."""
 
     database: Database
-    key: bytes
+    key: bytes = field(repr=False)
 
     @asynccontextmanager
     async def trying(self, kind: Kind, *, account: str = "", address: str = "") -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ import secrets
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jwt
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -31,7 +31,7 @@ class ExpiredAccessToken(BadAccessToken):
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    text: str
+    text: str = field(repr=False)
     expires_at: dt.datetime
 
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 class RefreshCookie:
     """The refresh token where scripts cannot read it: what the browser sent, and what it is to keep from now on."""
 
-    sent: str | None
+    sent: str | None = field(repr=False)
     changed: bool = False
     kept: SessionTokens | None = None
 
@@ -47,7 +47,7 @@ class Context:
 
     shop: Shop
     request_id: str
-    access_token: str | None = None
+    access_token: str | None = field(default=None, repr=False)
     user_agent: str | None = None
     cookie: RefreshCookie | None = None
     address: str = ""

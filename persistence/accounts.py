@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import String, Uuid, any_, bindparam, func, insert, select, update
@@ -19,7 +19,7 @@ class User:
     id: uuid.UUID
     email: str
     display_name: str
-    password_hash: str | None
+    password_hash: str | None = field(repr=False)
     role: str
     is_active: bool
     created_at: dt.datetime

@@ -257,7 +257,7 @@ class Database:
         return self._browsing.trouble if self._browsing else None
 
     async def own_connection(self, name: str) -> asyncpg.Connection:
-        """One past a pooler and beside the pools, for whoever listens or holds locks on it for long; the caller closes it."""
+        """One past a pooler and beside the pools, for whoever listens on it for long; the caller closes it."""
         return await connect_directly(self._direct_url, name)
 
     def aside(self) -> AbstractAsyncContextManager[Transaction]:

@@ -36,19 +36,3 @@ def is_under_way(entrypoint: str, key: ColumnElement[uuid.UUID]) -> ColumnElemen
 async def forget_old_jobs(tx: Transaction, after: dt.timedelta) -> None:
     """What PgQueuer noted of jobs; it never forgets any by itself."""
     await tx.run(_FORGET, after=after)
-
-
-# ── Holding ───────────────────────────────────────────────────────────────────────────────
-# A worker whose heart seems to have stopped may only be slow: what it holds, nobody else works on while it is connected.
-
-_KEY = "hashtextextended($1, 0)"
-
-
-async def hold(worker: AsyncpgDriver, key: uuid.UUID) -> bool:
-    """False when another worker has it. The end of the worker's connection lets go of it, too."""
-    [held] = await worker.fetch(f"SELECT pg_try_advisory_lock({_KEY}) AS held", str(key))
-    return bool(held["held"])
-
-
-async def let_go(worker: AsyncpgDriver, key: uuid.UUID) -> None:
-    await worker.fetch(f"SELECT pg_advisory_unlock({_KEY})", str(key))

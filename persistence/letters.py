@@ -3,11 +3,11 @@
 import datetime as dt
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import String, Uuid, any_, bindparam, func, select, update
+from sqlalchemy import Boolean, DateTime, Interval, String, Uuid, any_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -41,7 +41,7 @@ class LetterStatus(StrEnum):
 
 @dataclass(slots=True)
 class Letter:
-    """`address` is the recipient's of today."""
+    """`address` is the recipient's of today; until `taken_until`, one poster alone sends it."""
 
     id: uuid.UUID
     kind: str
@@ -52,7 +52,8 @@ class Letter:
     problem: str | None
     created_at: dt.datetime
     settled_at: dt.datetime | None
-    address: str
+    taken_until: dt.datetime | None
+    address: str = field(repr=False)
 
 
 _letter = models.Letter
@@ -91,10 +92,19 @@ _WRITE = Command(
 
 
 _one = update(_letter).where(_letter.id == bindparam("letter", type_=Uuid()))
-_NOTE_ATTEMPT = Command(_one.values(attempts=_letter.attempts + 1))
-_SETTLE = Command(
-    _one.where(_letter.status == LetterStatus.QUEUED).values(attempts=_letter.attempts + 1, settled_at=func.now())
+_queued = _one.where(_letter.status == LetterStatus.QUEUED)
+_now = func.clock_timestamp()  # of the statement that waited for the row, not of when its transaction began
+_TAKE = Command(
+    _queued.where(
+        _letter.taken_until.is_(None) | (bindparam("takes_over", type_=Boolean()) & (_letter.taken_until <= _now))
+    ).values(taken_until=_now + bindparam("lease", type_=Interval()))
 )
+_ours = _queued.where(_letter.taken_until.is_not_distinct_from(bindparam("taken", type_=DateTime(timezone=True))))
+_GIVE_BACK = Command(_ours.values(taken_until=None))
+_tried = {"attempts": _letter.attempts + 1, "taken_until": None}
+_POSTPONE = Command(_ours.values(_tried))
+_SETTLE = Command(_ours.values(settled_at=func.now(), **_tried))
+_SENT = Command(_queued.values(settled_at=func.now(), **_tried))
 _STRAYS: Query[uuid.UUID] = Query(
     select(_letter.id).where(
         _letter.status == LetterStatus.QUEUED, ~jobs.is_under_way(ENTRYPOINT, _letter.id.expression)
@@ -132,16 +142,36 @@ def _values(kind: LetterKind, pairs: list[tuple[uuid.UUID, uuid.UUID]]) -> dict[
     }
 
 
-async def note_attempt(tx: Transaction, letter_id: uuid.UUID, problem: str) -> None:
-    """It will be tried again."""
-    await tx.run(_NOTE_ATTEMPT, letter=letter_id, problem=problem)
+async def take_letter(tx: Transaction, letter_id: uuid.UUID, lease: dt.timedelta, *, takes_over: bool = True) -> bool:
+    """For so long nobody else can. False when somebody has it, or had it and `takes_over` is not set, or it is settled."""
+    return await tx.run(_TAKE, letter=letter_id, lease=lease, takes_over=takes_over) == 1
+
+
+async def give_back_letter(tx: Transaction, letter: Letter) -> None:
+    """As if it had not been taken."""
+    await tx.run(_GIVE_BACK, letter=letter.id, taken=letter.taken_until)
+
+
+async def postpone_letter(tx: Transaction, letter: Letter, problem: str) -> bool:
+    """It will be tried again. False when somebody else has taken it meanwhile, or settled it."""
+    return await tx.run(_POSTPONE, letter=letter.id, taken=letter.taken_until, problem=problem) == 1
 
 
 async def settle_letter(
-    tx: Transaction, letter_id: uuid.UUID, status: LetterStatus, problem: str | None = None
+    tx: Transaction,
+    letter_id: uuid.UUID,
+    status: LetterStatus,
+    problem: str | None = None,
+    *,
+    taken_until: dt.datetime | None = None,
 ) -> bool:
-    """It will not be tried again. False when it was settled before."""
-    return await tx.run(_SETTLE, letter=letter_id, status=status, problem=problem) == 1
+    """It will not be tried again. False when it was settled before.
+
+    That it was sent is true whoever has it in hand by now; anything else is for whom it was `taken_until` then.
+    """
+    if status is LetterStatus.SENT:
+        return await tx.run(_SENT, letter=letter_id, status=status, problem=problem) == 1
+    return await tx.run(_SETTLE, letter=letter_id, taken=taken_until, status=status, problem=problem) == 1
 
 
 async def requeue_strays(tx: Transaction) -> int:

@@ -573,6 +573,7 @@ class Letter(Table):
     problem: Mapped[str | None] = mapped_column(comment="Why the last attempt failed.")
     created_at: Mapped[Now]
     settled_at: Mapped[dt.datetime | None] = mapped_column(comment="When it was sent, suppressed or given up.")
+    taken_until: Mapped[dt.datetime | None] = mapped_column(comment="Until then one poster alone sends it.")
 
     __table_args__ = (
         UniqueConstraint("kind", "subject_id", "user_id"),

@@ -4,7 +4,7 @@ import datetime as dt
 import decimal
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -65,7 +65,7 @@ class Order:
     total_quantity: int
     currency: str
     input_digest: bytes
-    payment_token: str | None
+    payment_token: str | None = field(repr=False)
     decline_reason: str | None
     tracking_url: str | None
     placed_at: dt.datetime

@@ -28,6 +28,9 @@ SHORTEST_SECRET = 32  # bytes
 LEAST_VARIETY = 8  # different characters
 KNOWN_SECRETS = ("changeme", "change-me", "secret", "password", "development", "insecure", "example", "your-secret")
 
+Confidential = Annotated[str | None, Field(repr=False)]
+"""What is, or may have in it, a password."""
+
 
 class Environment(StrEnum):
     DEVELOPMENT = "development"
@@ -38,15 +41,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     environment: Environment | None = None
-    database_url: str | None = None
-    database_read_url: str | None = None
-    database_direct_url: str | None = None
+    database_url: Confidential = None
+    database_read_url: Confidential = None
+    database_direct_url: Confidential = None
     prepared_statements: bool = True
     pool_size: Annotated[int, Field(ge=1, le=200)] = 5
     pool_max_overflow: Annotated[int, Field(ge=0, le=200)] = 10
     pool_recycle_seconds: Annotated[int, Field(ge=1)] = 1800
     pool_timeout_seconds: Annotated[float, Field(gt=0)] = 2
-    secret_key: Annotated[list[str], NoDecode] = []
+    secret_key: Annotated[list[str], NoDecode, Field(repr=False)] = []
     public_url: str | None = None
     frontend_url: str | None = None
     currency: str = "EUR"
@@ -57,13 +60,13 @@ class Settings(BaseSettings):
     refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 0
     refresh_token_cookie: bool | None = None
     google_client_id: str | None = None
-    google_client_secret: str | None = None
+    google_client_secret: Confidential = None
     google_issuer: str = "https://accounts.google.com"
     github_client_id: str | None = None
-    github_client_secret: str | None = None
+    github_client_secret: Confidential = None
     github_url: str = "https://github.com"
     github_api_url: str = "https://api.github.com"
-    smtp_url: str | None = None
+    smtp_url: Confidential = None
     mail_from: str = "shop@localhost"
     mail_suppress_send: bool = False
     mail_folder: Path = Path(".bookstore/mail")
@@ -77,7 +80,7 @@ class Settings(BaseSettings):
     cache_seconds: Annotated[int | None, Field(ge=0, le=86_400)] = None
     cors_origins: Annotated[list[str], NoDecode] = []
     trusted_proxies: Annotated[list[str], NoDecode] = []
-    rate_limit_storage: str | None = None
+    rate_limit_storage: Confidential = None
     rate_limit_burst: Annotated[int, Field(ge=20_000, le=1_000_000_000)] = 50_000
     rate_limit_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5

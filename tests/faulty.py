@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx2
+from starlette.applications import Starlette
 
+from domain.shop import Shop
 from server.app import create_app
 from server.settings import Settings
 from tests.client import Visitor
@@ -20,6 +22,13 @@ async def shop_with(settings: Settings, **changes: object) -> AsyncIterator[Visi
     app = create_app(settings.model_copy(update=changes))
     async with app.router.lifespan_context(app):
         yield Visitor(app)
+
+
+def shop_of(visitor: Visitor) -> Shop:
+    """What such an application works with."""
+    assert isinstance(visitor._app, Starlette)
+    shop: Shop = visitor._app.state.shop
+    return shop
 
 
 async def ask(visitor: Visitor, document: str, **variables: object) -> httpx2.Response:

@@ -16,7 +16,7 @@ from server.post.poster import Pace, Poster
 from server.settings import Settings
 from tests.smtp import Mailbox
 
-QUICK = Pace(look=0.5, reconnect=0.1, again=0.2)
+QUICK = Pace(look=0.5, reconnect=0.1, again=0.2, grace=0)
 HASTY = Patience(dt.timedelta(milliseconds=50), dt.timedelta(milliseconds=200), attempts=1000)
 GIVES_UP = Patience(dt.timedelta(milliseconds=10), dt.timedelta(milliseconds=20), attempts=4)
 
@@ -54,6 +54,11 @@ async def until_settled(postgres: asyncpg.Connection) -> list[tuple[str, str]]:
         ):
             await asyncio.sleep(0.02)
     return await fates(postgres)
+
+
+async def let_leases_run_out(postgres: asyncpg.Connection) -> None:
+    """As if their time had passed."""
+    await postgres.execute("UPDATE letters SET taken_until = clock_timestamp() WHERE taken_until IS NOT NULL")
 
 
 async def until_tried(postgres: asyncpg.Connection, times: int) -> None:

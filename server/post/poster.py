@@ -4,15 +4,13 @@ import asyncio
 import contextlib
 import datetime as dt
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
 import structlog
 from pgqueuer import AsyncpgDriver, Job, Queries, QueueManager, RetryRequested
 
-from domain.posting import Desk, post
+from domain.posting import Desk, InHand, post
 from domain.shop import Shop
 from persistence import jobs, letters
 from persistence.faults import Unavailable
@@ -33,12 +31,16 @@ class Pace:
     heartbeat: float = 5  # after which a silent poster is taken for dead
     reconnect: float = 1
     again: float = 5  # for letters that another poster has in hand, or while the database is away
+    grace: float = 30  # after the database was away, for others to note what they had sent, before it is taken over
     farewell: float = 5  # for letters on their way when it is told to stop
     at_once: int = 10
 
 
 class Poster:
-    """Any number of them share the work. `run` comes back some seconds after `stop`, with every job done or given back."""
+    """Any number of them share the work; each letter is sent by one.
+
+    `run` comes back some seconds after `stop`, with every job done or given back.
+    """
 
     def __init__(self, shop: Shop, desk: Desk, pace: Pace | None = None) -> None:
         self._shop = shop
@@ -47,8 +49,8 @@ class Poster:
         self._soon = dt.timedelta(seconds=self._pace.again)
         self._stopping = asyncio.Event()
         self._manager: QueueManager | None = None
-        self._in_hand: set[uuid.UUID] = set()
-        self._on_their_way: set[asyncio.Task[dt.timedelta | None]] = set()
+        self._trouble_at = 0.0
+        self._in_hand: dict[uuid.UUID, asyncio.Task[dt.timedelta | None]] = {}
 
     def stop(self) -> None:
         self._stopping.set()
@@ -57,7 +59,7 @@ class Poster:
         asyncio.get_running_loop().call_later(self._pace.farewell, self._give_back)
 
     def _give_back(self) -> None:
-        for posting in self._on_their_way:
+        for posting in self._in_hand.values():
             posting.cancel()
 
     async def run(self) -> None:
@@ -75,6 +77,7 @@ class Poster:
 
     async def _work(self) -> None:
         connection = await self._shop.database.own_connection(NAME)
+        self._note_trouble()
         tidying = asyncio.create_task(self._tidy_for_ever())
         try:
             await self._manage(AsyncpgDriver(connection))
@@ -89,7 +92,7 @@ class Poster:
 
         @manager.entrypoint(letters.ENTRYPOINT)
         async def carry(job: Job) -> None:
-            await self._carry(driver, job)
+            await self._carry(job)
 
         if self._stopping.is_set():
             return
@@ -104,14 +107,17 @@ class Poster:
         finally:
             self._manager = None
 
-    async def _carry(self, driver: AsyncpgDriver, job: Job) -> None:
+    async def _carry(self, job: Job) -> None:
         """Raises `RetryRequested` and nothing else: any other end takes the job from the queue."""
         letter_id = uuid.UUID((job.payload or b"").decode())
         try:
-            delay = await self._post(driver, letter_id)
+            delay = await self._post(letter_id)
         except asyncio.CancelledError:
             raise RetryRequested(dt.timedelta(0), "The poster closes.") from None
+        except InHand:
+            raise RetryRequested(self._soon, "Another poster has it in hand.") from None
         except Unavailable as error:
+            self._note_trouble()
             raise RetryRequested(self._soon, "The database was away.") from error
         except Exception as error:
             log.exception("posting_failed", letter=str(letter_id))
@@ -119,36 +125,20 @@ class Poster:
         if delay is not None:
             raise RetryRequested(delay, "It is to be tried again.")
 
-    async def _post(self, driver: AsyncpgDriver, letter_id: uuid.UUID) -> dt.timedelta | None:
-        async with self._holding(driver, letter_id) as held:
-            if not held:
-                return self._soon
-            posting = asyncio.create_task(post(self._shop, self._desk, letter_id))
-            self._on_their_way.add(posting)
-            try:
-                return await posting
-            finally:
-                posting.cancel()
-                self._on_their_way.discard(posting)
-
-    @asynccontextmanager
-    async def _holding(self, driver: AsyncpgDriver, letter_id: uuid.UUID) -> AsyncIterator[bool]:
-        """Whether nobody else, here or elsewhere, is posting the same letter."""
+    async def _post(self, letter_id: uuid.UUID) -> dt.timedelta | None:
         if letter_id in self._in_hand:
-            yield False
-            return
-        self._in_hand.add(letter_id)
+            raise InHand
+        careful = asyncio.get_running_loop().time() < self._trouble_at + self._pace.grace
+        posting = asyncio.create_task(post(self._shop, self._desk, letter_id, takes_over=not careful))
+        self._in_hand[letter_id] = posting
         try:
-            if not await jobs.hold(driver, letter_id):
-                yield False
-                return
-            try:
-                yield True
-            finally:
-                with contextlib.suppress(*LOST):
-                    await jobs.let_go(driver, letter_id)
+            return await posting
         finally:
-            self._in_hand.discard(letter_id)
+            del self._in_hand[letter_id]
+
+    def _note_trouble(self) -> None:
+        """Others, too, may have lost the database, with letters that they have sent."""
+        self._trouble_at = asyncio.get_running_loop().time()
 
     async def _tidy_for_ever(self) -> None:
         while True:

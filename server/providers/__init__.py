@@ -23,9 +23,9 @@ class ProviderRefused(Exception):
 class Attempt(BaseModel, frozen=True):
     """What only the browser that began knows, kept in its cookie until it comes back."""
 
-    state: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
-    nonce: str = Field(default_factory=lambda: secrets.token_urlsafe(32))
-    verifier: str = Field(default_factory=lambda: secrets.token_urlsafe(48))
+    state: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    nonce: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    verifier: str = Field(default_factory=lambda: secrets.token_urlsafe(48), repr=False)
     began: float = Field(default_factory=time.time)
 
 

@@ -1,5 +1,6 @@
 """Posting: what becomes of a letter, whatever has become of what it tells and whoever takes it."""
 
+import asyncio
 import datetime as dt
 import uuid
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ import pytest
 from domain import identities
 from domain.contents import Contents
 from domain.identities import Profile
-from domain.posting import Desk, Patience, PostDelayed, PostRefused, begin_again, post
+from domain.posting import LEASE, Desk, InHand, Patience, PostDelayed, PostRefused, begin_again, post
 from domain.resets import request_password_reset
 from domain.shop import Shop
 from domain.tokens import Tokens
@@ -21,9 +22,13 @@ from persistence import letters
 from persistence.accounts import set_user
 from persistence.identities import Provider
 from persistence.letters import LetterKind
+from server.post.smtp import FAREWELL_TIMEOUT, WHOLE_TIMEOUT
 from tests.client import Visitor
+from tests.clock import let_pass
 from tests.customers import add_customer
 from tests.factories import Member, add_administrator, add_book, add_member, book_id
+from tests.letters import let_leases_run_out
+from tests.locks import holding, until_waiting
 from tests.stockroom import DELETE, STOCK
 
 PREBOOK = "mutation ($id: ID!) { prebook(input: {bookId: $id}) { __typename } }"
@@ -35,8 +40,16 @@ class Office:
 
     says: BaseException | None = None
     taken: list[EmailMessage] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    """Letters that are handed in wait until it is opened."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def send(self, message: EmailMessage) -> None:
+        self.begun.set()
+        await self.gate.wait()
         if self.says is not None:
             raise self.says
         self.taken.append(message)
@@ -242,6 +255,124 @@ async def test_a_fault_in_a_template_loses_no_letter(
     await order(shop, visitor)
     assert await post(shop, Desk(torn, Office()), await the_letter(postgres)) is not None
     assert await fate(postgres) == ("QUEUED", 1, "'facts'")
+
+
+# ── Several posters ───────────────────────────────────────────────────────────────────────
+
+THE_LETTER = "SELECT FROM letters FOR UPDATE"
+SENT = ("ORDER_CONFIRMED", "SENT")
+
+
+async def sending(shop: Shop, office: Office, letter_id: uuid.UUID) -> "asyncio.Task[dt.timedelta | None]":
+    """Posts it to an office that has not answered yet."""
+    office.gate.clear()
+    posting = asyncio.create_task(post(shop, office.desk, letter_id))
+    await office.begun.wait()
+    return posting
+
+
+async def test_of_two_at_the_same_moment_one_sends(
+    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection, database_url: str
+) -> None:
+    await order(shop, visitor)
+    office, letter_id = Office(), await the_letter(postgres)
+    async with holding(database_url, THE_LETTER):
+        both = [asyncio.create_task(post(shop, office.desk, letter_id)) for _ in range(2)]
+        await until_waiting(postgres, 2)
+        office.gate.clear()
+    _, missed = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    office.gate.set()
+    results = await asyncio.gather(*both, return_exceptions=True)
+    assert len(missed) == 1
+    assert sorted(type(result).__name__ for result in results) == ["InHand", "NoneType"]
+    assert (await fate(postgres), len(office.taken)) == (("SENT", 1, None), 1)
+
+
+async def test_what_is_taken_is_left_alone_until_the_lease_has_run_out(
+    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+) -> None:
+    await order(shop, visitor)
+    office, letter_id = Office(), await the_letter(postgres)
+    async with shop.database.transaction() as tx:
+        assert await letters.take_letter(tx, letter_id, LEASE)
+    with pytest.raises(InHand):
+        await post(shop, office.desk, letter_id)
+    await let_leases_run_out(postgres)
+    with pytest.raises(InHand):
+        await post(shop, office.desk, letter_id, takes_over=False)
+    assert (await fate(postgres), office.taken) == (("QUEUED", 0, None), [])
+
+    assert await post(shop, office.desk, letter_id) is None
+    assert (await fate(postgres), len(office.taken)) == (("SENT", 1, None), 1)
+
+
+async def test_what_two_have_sent_is_counted_once(shop: Shop, visitor: Visitor, postgres: asyncpg.Connection) -> None:
+    """Its lease ran out before the first was answered."""
+    await order(shop, visitor)
+    slow, quick, letter_id = Office(), Office(), await the_letter(postgres)
+    before = shop.tally.letters[SENT]
+    first = await sending(shop, slow, letter_id)
+    await let_leases_run_out(postgres)
+    assert await post(shop, quick.desk, letter_id) is None
+    slow.gate.set()
+    assert await first is None
+    assert (len(slow.taken), len(quick.taken)) == (1, 1)
+    assert (await fate(postgres), shop.tally.letters[SENT]) == (("SENT", 1, None), before + 1)
+
+
+@pytest.mark.parametrize("says", [PostDelayed("451 Not now"), PostRefused("550 Nobody"), asyncio.CancelledError()])
+async def test_who_comes_late_takes_nothing_from_whoever_took_over(
+    says: BaseException, shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+) -> None:
+    await order(shop, visitor)
+    slow, quick, letter_id = Office(says), Office(), await the_letter(postgres)
+    first = await sending(shop, slow, letter_id)
+    await let_leases_run_out(postgres)
+    second = await sending(shop, quick, letter_id)
+    taken = await postgres.fetchval("SELECT taken_until FROM letters")
+    slow.gate.set()
+    await asyncio.wait({first})
+    assert await postgres.fetchval("SELECT taken_until FROM letters") == taken is not None
+    assert await fate(postgres) == ("QUEUED", 0, None)
+    quick.gate.set()
+    assert await second is None
+    assert await fate(postgres) == ("SENT", 1, None)
+
+
+async def test_who_slept_through_the_lease_does_not_begin_to_send(
+    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+) -> None:
+    def dozing(contents: Contents) -> EmailMessage:
+        let_pass(LEASE.total_seconds())
+        return _note(contents)
+
+    await order(shop, visitor)
+    office = Office()
+    office.gate.clear()
+    assert await post(shop, Desk(dozing, office), await the_letter(postgres)) is not None
+    assert (await fate(postgres), office.taken) == (("QUEUED", 1, "TimeoutError"), [])
+
+
+async def test_what_is_put_off_or_given_back_is_free_at_once(
+    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+) -> None:
+    await order(shop, visitor)
+    office, letter_id = Office(PostDelayed("451 Not now")), await the_letter(postgres)
+    await post(shop, office.desk, letter_id)
+    assert await postgres.fetchval("SELECT taken_until FROM letters") is None
+    given_back = await sending(shop, office, letter_id)
+    given_back.cancel()
+    await asyncio.wait({given_back})
+    assert given_back.cancelled()
+    assert await postgres.fetchval("SELECT taken_until FROM letters") is None
+    assert await fate(postgres) == ("QUEUED", 1, "451 Not now")
+
+
+def test_a_lease_leaves_time_to_note_what_was_sent() -> None:
+    assert dt.timedelta(seconds=WHOLE_TIMEOUT + FAREWELL_TIMEOUT) < LEASE / 2
+
+
+# ── How long, and how often ───────────────────────────────────────────────────────────────
 
 
 async def test_patience_ends_after_a_day_and_a_half() -> None:

@@ -12,7 +12,7 @@ from server.settings import Settings
 from tests.client import Visitor
 from tests.customers import Customer, add_customer
 from tests.factories import add_book
-from tests.letters import at, fates, parts, posting, until_settled
+from tests.letters import at, fates, let_leases_run_out, parts, posting, until_settled
 from tests.locks import BOOKS, holding, until_gone, until_waiting
 from tests.processes import serving
 from tests.smtp import mail_server
@@ -123,6 +123,7 @@ async def test_killed_with_the_letter_in_hand_another_poster_takes_it_up(
         mailbox.gate = None
         assert await fates(postgres) == [(CONFIRMED, "QUEUED")]
 
+        await let_leases_run_out(postgres)
         async with posting(shop, at(mailbox, settings)):
             assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
     assert len(mailbox.letters) == 1

@@ -54,7 +54,9 @@ TOLD: dict[LetterKind, Facts] = {
 
 
 def letter(kind: LetterKind, facts: Facts | None = None, reader: User = READER, **policy: Any) -> EmailMessage:
-    about = Letter(uuid.uuid4(), kind, ORDER.id, reader.id, LetterStatus.QUEUED, 0, None, WHEN, None, reader.email)
+    about = Letter(
+        uuid.uuid4(), kind, ORDER.id, reader.id, LetterStatus.QUEUED, 0, None, WHEN, None, None, reader.email
+    )
     stationery = Stationery(Mailbox("Bookstore", "shop", "example.com"), replace(POLICY, **policy))
     return stationery.compose(Contents(about, reader, facts or TOLD[kind]))
 
@@ -103,7 +105,9 @@ def test_the_headers(kind: LetterKind) -> None:
 
 
 def test_the_same_letter_has_the_same_message_id() -> None:
-    about = Letter(uuid.uuid4(), LetterKind.BOOK_BACK, ORDER.id, READER.id, "QUEUED", 0, None, WHEN, None, READER.email)
+    about = Letter(
+        uuid.uuid4(), LetterKind.BOOK_BACK, ORDER.id, READER.id, "QUEUED", 0, None, WHEN, None, None, READER.email
+    )
     stationery = Stationery(Mailbox("Bookstore", "shop", "example.com"), POLICY)
     first, second = (stationery.compose(Contents(about, READER, BACK))["Message-ID"] for _ in range(2))
     assert first == second == f"<{about.id}@api.example.com>"

@@ -1,6 +1,7 @@
 """What the log tells of a request: its id and how it went, never a password or a token."""
 
 import asyncio
+import datetime as dt
 import json
 import uuid
 from dataclasses import dataclass, field
@@ -12,15 +13,31 @@ import httpx2
 import pytest
 import structlog
 
+from domain.contents import LinkFacts
+from domain.orders import Purchase
+from domain.rate_limiting import RateLimiter
+from domain.sessions import SessionTokens
 from domain.shop import Shop
+from domain.throttling import Throttles
+from domain.tokens import AccessToken, derived_key
+from graph.context import Context, RefreshCookie
 from persistence import accounts
-from persistence.database import Transaction
+from persistence.accounts import User
+from persistence.database import Database, Transaction
 from persistence.faults import Conflict
+from persistence.rate_limits import InMemory
 from server.logs import configure_logs, request_line
+from server.providers import Attempt
 from server.settings import Settings
 from tests.client import Visitor
+from tests.customers import add_customer
+from tests.factories import add_book
+from tests.faulty import shop_of, shop_with
+from tests.letters import at, posting, until_settled
+from tests.network import between
 from tests.processes import serving
 from tests.sessions import LOGIN, LOGOUT, REFRESH, REGISTER
+from tests.smtp import mail_server
 
 PASSWORD = "quite-a-secret-of-mine"
 CHANGE = """mutation ($old: String, $new: String!) {
@@ -77,6 +94,95 @@ def test_what_a_dataclass_keeps_to_itself_stays_there(capsys: pytest.CaptureFixt
     configure_logs("info", as_json=True)
     structlog.get_logger().info("seen", by=Account("Ann", secret=PASSWORD))
     assert PASSWORD not in capsys.readouterr().err
+
+
+NOW = dt.datetime.now(dt.UTC)
+TOKENS = SessionTokens(AccessToken(PASSWORD, NOW), PASSWORD, NOW)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        Throttles(Database(PASSWORD), PASSWORD.encode()),
+        RateLimiter(InMemory(), None, PASSWORD.encode()),
+        TOKENS,
+        RefreshCookie(PASSWORD, kept=TOKENS),
+        LinkFacts(f"https://shop.example.com/?token={PASSWORD}", PASSWORD, NOW),
+        Purchase("key", payment_token=PASSWORD),
+        User(uuid.uuid4(), "ann@example.com", "Ann", PASSWORD, "USER", True, NOW, None),
+        Attempt(state=PASSWORD, nonce=PASSWORD, verifier=PASSWORD),
+    ],
+    ids=lambda kept: type(kept).__name__,
+)
+def test_what_holds_a_secret_does_not_show_it(kept: object) -> None:
+    assert PASSWORD not in repr(kept)
+
+
+def test_an_open_shop_and_its_settings_show_none_of_theirs(settings: Settings, shop: Shop) -> None:
+    address = f"postgresql://shop:{PASSWORD}@db.example.com/bookstore"
+    secretive = {
+        **dict.fromkeys(("database_url", "database_read_url", "database_direct_url"), address),
+        "secret_key": [PASSWORD],
+        "smtp_url": f"smtps://shop:{PASSWORD}@mail.example.com",
+        "rate_limit_storage": f"redis://shop:{PASSWORD}@redis.example.com",
+        "google_client_secret": PASSWORD,
+        "github_client_secret": PASSWORD,
+    }
+    assert PASSWORD not in repr(settings.model_copy(update=secretive))
+    assert found(repr(Context(shop, "1", access_token=PASSWORD)), settings) == []
+
+
+def found(log: str, settings: Settings) -> list[str]:
+    """The keys that it shows of those that are derived from the shop's secrets, and the secrets."""
+    purposes = ("access-token", "refresh-token", "one-time-token", "throttles", "rate-limits", "sign-in-cookie")
+    keys = [derived_key(secret, purpose) for secret in settings.secret_key for purpose in purposes]
+    shown = [it for key in keys for it in (repr(key)[2:-1], key.hex())]
+    plain = log.replace("\\\\", "\\")  # as JSON has it
+    return [it for it in (*settings.secret_key, *shown, PASSWORD) if it in plain]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_letters_on_their_way_tell_no_keys_and_no_addresses_while_the_database_is_away(
+    shop: Shop,
+    settings: Settings,
+    postgres: asyncpg.Connection,
+    database_url: str,
+    capsys: pytest.CaptureFixture[str],
+    as_json: bool,
+) -> None:
+    usual = structlog.get_config()
+    logged = ""
+    async with between(database_url) as network, mail_server() as mailbox:
+        ours = at(mailbox, settings).model_copy(update={"database_url": network.url})
+        async with shop_with(ours) as visitor:
+            book = await add_book(shop, stock=3)
+            customers = [await add_customer(visitor, shop, (book, 1)) for _ in range(3)]
+            refused, postponed, sent = [customer.member.user.email for customer in customers]
+            mailbox.on_recipient[refused] = f"550 5.1.1 <{refused}>: Nobody here by that name"
+            mailbox.on_recipient[postponed] = f"451 4.3.0 <{postponed}>: Not now"
+            mailbox.gate = asyncio.Event()
+            configure_logs("debug", as_json=as_json)
+            try:
+                async with posting(shop_of(visitor), ours):
+                    for customer in customers:
+                        await customer.buys()
+                    await mailbox.until(1, mailbox.on_their_way)
+                    await mailbox.until(2, mailbox.turned_away)
+                    network.breaks()
+                    mailbox.gate.set()
+                    async with asyncio.timeout(40):
+                        while "stamina.retry_scheduled" not in logged:
+                            logged += capsys.readouterr().err
+                            await asyncio.sleep(0.02)
+                    mailbox.on_recipient.clear()
+                    network.is_mended()
+                    assert sorted(status for _, status in await until_settled(postgres)) == ["FAILED", "SENT", "SENT"]
+            finally:
+                structlog.configure(**usual)
+    logged += capsys.readouterr().err
+    assert "Nobody here by that name" in logged
+    assert [it for it in (refused, postponed, sent) if it in logged] == []
+    assert found(logged, settings) == []
 
 
 @pytest.mark.parametrize("log_format", ["json", "pretty"])

@@ -9,12 +9,12 @@ import tempfile
 import threading
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
 from persistence.connecting import driver_address
 from server.embedded import program
+from server.libpq import without_password
 
 CONNECT_TIMEOUT = 5  # seconds
 LONGEST = 12 * 60 * 60  # seconds that a copy may take
@@ -131,17 +131,10 @@ def _command(name: str, *arguments: str, url: str | None) -> tuple[list[str], di
     """And its environment, which the password goes by: others can read a command line."""
     command, environment = [str(program(name)), *arguments], os.environ | {"PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT)}
     if url:
-        address, password = _without_password(url)
+        address, password = without_password(url)
         command.insert(1, f"--dbname={address}")
         environment |= {"PGPASSWORD": password} if password else {}
     return command, environment
-
-
-def _without_password(url: str) -> tuple[str, str]:
-    parts = urlsplit(driver_address(url))
-    account, _, hosts = parts.netloc.rpartition("@")
-    user, _, password = account.partition(":")
-    return parts._replace(netloc=f"{user}@{hosts}" if user else hosts).geturl(), unquote(password)
 
 
 def _reason(told: str, name: str) -> str:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from server.libpq import without_password
 CONNECT_TIMEOUT = 5  # seconds
 LONGEST = 12 * 60 * 60  # seconds that a copy may take
 NOBODYS = ("--no-owner", "--no-privileges")  # so that it can be read back under another name
+BY_SCRIPT = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
 NEWS = b"SET transaction_timeout = 0;\n"  # stands before all data; PostgreSQL 17 is the first to know it
 IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
 
@@ -45,20 +47,25 @@ def dump(url: str, file: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-async def restore(file: Path, url: str) -> None:
+def restore(file: Path, url: str) -> None:
     """Into an empty database, wholly or not at all, and with statistics for the planner.
 
     Raises `DumpFailed`.
     """
+    if not asyncio.run(_asked(url, IS_EMPTY)):
+        raise DumpFailed("The database is not empty. Make a new one for what is to be imported.")
+    _read_back(file, url)
+    asyncio.run(_asked(url, "ANALYZE"))
+
+
+async def _asked(url: str, question: str) -> Any:
+    """Over a connection of its own: one that is kept while a copy is made may be cut for doing nothing."""
     try:
         connection = await asyncpg.connect(driver_address(url), timeout=CONNECT_TIMEOUT)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise DumpFailed("The database cannot be reached. Check DATABASE_URL.") from error
     try:
-        if not await connection.fetchval(IS_EMPTY):
-            raise DumpFailed("The database is not empty. Make a new one for what is to be imported.")
-        await asyncio.to_thread(_read_back, file, url)
-        await connection.execute("ANALYZE", timeout=LONGEST)
+        return await connection.fetchval(question, timeout=LONGEST)
     finally:
         await connection.close()
 
@@ -73,37 +80,33 @@ def _read_back(file: Path, url: str) -> None:
         chosen.writelines(line for line in contents.splitlines(True) if " COMMENT - EXTENSION " not in line)
         chosen.flush()
         options = ("--file=-", f"--use-list={chosen.name}", *NOBODYS, str(file))
-        reading = _begun("pg_restore", *options, stdout=subprocess.PIPE, stderr=complaints)
-        whole = ("--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--file=-")
-        writing = _begun("psql", *whole, url=url, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints)
-        watch = threading.Timer(LONGEST, reading.kill)
-        watch.start()
-        try:
+        taking: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": complaints}
+        with (
+            _begun("pg_restore", *options, stdout=subprocess.PIPE, stderr=complaints) as reading,
+            _begun("psql", *BY_SCRIPT, url=url, **taking) as writing,
+        ):
             _pass_on(reading, writing)
-        finally:
-            watch.cancel()
-            writing.kill()  # unless all of it was there, none of it is kept
-            reading.kill()
-            writing.wait()
-            if reading.stdout is not None:
-                reading.stdout.close()
         complaints.seek(0)
         told = complaints.read().decode(errors="replace")
-    for name, process in (("pg_restore", reading), ("psql", writing)):
-        if process.wait() != 0:
-            raise DumpFailed(f"{name} failed: {_reason(told, name)}")
+    ended = {"pg_restore": reading.returncode, "psql": writing.returncode}
+    if any(ended.values()):
+        name = max(ended, key=lambda it: ended[it])  # the other one was killed for it
+        raise DumpFailed(f"{name} failed: {_reason(told, name)}")
 
 
 def _pass_on(reading: "subprocess.Popen[bytes]", writing: "subprocess.Popen[bytes]") -> None:
+    """Only at the end of it all comes the COMMIT: of what ends before, nothing is kept."""
     assert reading.stdout is not None
     assert writing.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # psql has had enough, and says why
+        writing.stdin.write(b"BEGIN;\n")
         for line in reading.stdout:
             if line == NEWS:
                 break
             writing.stdin.write(line)
         shutil.copyfileobj(reading.stdout, writing.stdin)
         if reading.wait() == 0:
+            writing.stdin.write(b"COMMIT;\n")
             writing.stdin.close()
             writing.wait(LONGEST)
 
@@ -122,9 +125,20 @@ def _run(name: str, *arguments: str, url: str | None = None) -> str:
     return ended.stdout
 
 
-def _begun(name: str, *arguments: str, url: str | None = None, **pipes: Any) -> "subprocess.Popen[bytes]":
+@contextlib.contextmanager
+def _begun(name: str, *arguments: str, url: str | None = None, **pipes: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """Ended with the block, however it is left, and after so many hours."""
     command, environment = _command(name, *arguments, url=url)
-    return subprocess.Popen(command, env=environment, **pipes)  # noqa: S603  # PostgreSQL's own, without a shell
+    process = subprocess.Popen(command, env=environment, **pipes)  # noqa: S603  # PostgreSQL's own, without a shell
+    watch = threading.Timer(LONGEST, process.kill)
+    try:
+        watch.start()
+        yield process
+    finally:
+        watch.cancel()
+        process.kill()
+        with contextlib.suppress(BrokenPipeError), process:  # which closes its pipes and waits for its end
+            pass
 
 
 def _command(name: str, *arguments: str, url: str | None) -> tuple[list[str], dict[str, str]]:

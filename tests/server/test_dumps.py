@@ -135,7 +135,7 @@ async def test_what_is_no_dump_or_cut_short_leaves_the_database_empty(
     told = await refused(bookstore("import-database", "feed.csv", DATABASE_URL=empty))
     assert told.startswith("pg_restore failed: input file does not appear to be a valid archive")
     assert "pg_restore failed: " in await refused(bookstore("import-database", "half.dump", DATABASE_URL=empty))
-    await restore(exported.file, empty)  # which refuses one that is not
+    await asyncio.to_thread(restore, exported.file, empty)  # which refuses one that is not
 
 
 @pytest.mark.parametrize("command_line", [("export-database", FILE), ("import-database", "feed.csv")])

@@ -15,7 +15,7 @@ import asyncpg
 
 from persistence.connecting import driver_address
 from server.embedded import program
-from server.libpq import without_password
+from server.libpq import Unspeakable, without_password
 
 CONNECT_TIMEOUT = 5  # seconds
 LONGEST = 12 * 60 * 60  # seconds that a copy may take
@@ -145,10 +145,19 @@ def _command(name: str, *arguments: str, url: str | None) -> tuple[list[str], di
     """And its environment, which the password goes by: others can read a command line."""
     command, environment = [str(program(name)), *arguments], os.environ | {"PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT)}
     if url:
-        address, password = without_password(url)
+        address, password = _shown(url)
         command.insert(1, f"--dbname={address}")
         environment |= {"PGPASSWORD": password} if password else {}
     return command, environment
+
+
+def _shown(url: str) -> tuple[str, str]:
+    try:
+        return without_password(url)
+    except Unspeakable as secret:
+        raise DumpFailed(
+            f"The address has {secret}, which everybody on this machine could read meanwhile. Name one without it."
+        ) from None
 
 
 def _reason(told: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """Migrations that old and new servers can both live with: what would keep them waiting, or break the old ones, is refused.
 
-Squawk reads the SQL of each new revision. What it complains about a revision may allow, with the reason:
+Squawk reads the SQL of each new revision, and so do rules of our own. What they complain about a revision may allow,
+with the reason:
 `allowed = {"ban-drop-column": "no release since 0.3 reads it"}`.
 """
 
@@ -13,6 +14,8 @@ import orjson
 from alembic import command
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
+
+from migrations.statements import OURS, refused
 
 STARTING_POINT = "8c41d7e2f9b0"
 """Revisions up to this one were made while the shop was closed."""
@@ -56,7 +59,11 @@ def _sql(config: Config, revision: Script) -> str:
 
 
 def judged(sql: str, allowed: tuple[str, ...] = ()) -> list[str]:
-    """What squawk says about it, a line each."""
+    """What there is to say about it, a line each."""
+    return [*refused(sql, allowed), *_said_by_squawk(sql, tuple(rule for rule in allowed if rule not in OURS))]
+
+
+def _said_by_squawk(sql: str, allowed: tuple[str, ...]) -> list[str]:
     squawk = Path(sysconfig.get_path("scripts")) / "squawk"
     options = [f"--exclude={','.join((*OF_TASTE, *allowed))}", "--pg-version=15", "--reporter=json"]
     ended = subprocess.run(  # noqa: S603  # nothing of it comes from outside

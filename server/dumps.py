@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +55,40 @@ def restore(file: Path, url: str) -> None:
     if not asyncio.run(_asked(url, IS_EMPTY)):
         raise DumpFailed("The database is not empty. Make a new one for what is to be imported.")
     _read_back(file, url)
-    asyncio.run(_asked(url, "ANALYZE"))
+    with all_being_there():
+        asyncio.run(_asked(url, "ANALYZE"))
 
 
-async def _asked(url: str, question: str) -> Any:
-    """Over a connection of its own: one that is kept while a copy is made may be cut for doing nothing."""
+@contextlib.contextmanager
+def all_being_there() -> Iterator[None]:
+    """What goes wrong after an import is told as such."""
+    try:
+        yield
+    except DumpFailed as error:
+        raise DumpFailed(f"Everything was imported, but what comes afterwards failed. {error}") from error
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """For a moment: a connection that is kept while a copy is made may be cut for doing nothing.
+
+    Raises `DumpFailed` where there is none, and when it breaks.
+    """
     try:
         connection = await asyncpg.connect(driver_address(url), timeout=CONNECT_TIMEOUT)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise DumpFailed("The database cannot be reached. Check DATABASE_URL.") from error
     try:
-        return await connection.fetchval(question, timeout=LONGEST)
+        yield connection
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DumpFailed(f"The database did not answer: {error}.") from error
     finally:
         await connection.close()
+
+
+async def _asked(url: str, question: str) -> Any:
+    async with connected(url) as connection:
+        return await connection.fetchval(question, timeout=LONGEST)
 
 
 def _read_back(file: Path, url: str) -> None:

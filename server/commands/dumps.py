@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import asyncpg
 import typer
 from rich.table import Table
 
@@ -89,10 +88,11 @@ def _exported(url: str, file: Path) -> str:
 
 
 def _imported(file: Path, url: str) -> str:
-    from server.dumps import restore
+    from server.dumps import all_being_there, restore
 
     restore(file, url)
-    return asyncio.run(_rows(url))
+    with all_being_there():
+        return asyncio.run(_rows(url))
 
 
 def _migrated(url: str) -> str:
@@ -109,11 +109,10 @@ def _migrated(url: str) -> str:
 
 
 async def _rows(url: str) -> str:
-    connection = await asyncpg.connect(url, timeout=5)
-    try:
+    from server.dumps import connected
+
+    async with connected(url) as connection:
         counts = await connection.fetchrow(COUNTS)
-    finally:
-        await connection.close()
     assert counts is not None
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
@@ -121,13 +120,10 @@ async def _rows(url: str) -> str:
 async def _sound(url: str) -> str:
     """Raises `DumpFailed` where it is not."""
     from persistence.invariants import INVARIANTS, violated
-    from server.dumps import DumpFailed
+    from server.dumps import DumpFailed, connected
 
-    connection = await asyncpg.connect(url, timeout=5)
-    try:
+    async with connected(url) as connection:
         broken = await violated(connection)
-    finally:
-        await connection.close()
     if broken:
         raise DumpFailed(f"What was read back is not sound. It is not true that {'; '.join(broken)}.")
     return f"{len(INVARIANTS)} invariants hold"

@@ -243,3 +243,10 @@ def test_a_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
 def test_a_secret_that_is_there_is_kept(tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text(SECRET)
     assert kept_secret(tmp_path) == SECRET
+
+
+def test_every_setting_is_in_the_example(repository: Path) -> None:
+    named = {
+        line.removeprefix("# ").partition("=")[0] for line in (repository / ".env.example").read_text().splitlines()
+    }
+    assert {name.upper() for name in Settings.model_fields} - named == set()

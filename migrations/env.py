@@ -1,8 +1,6 @@
 """Runs the migrations, one process at a time, beside a shop that is open: whoever comes second finds the work done."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import asyncpg
 import stamina
@@ -12,11 +10,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrations.address import database_url
+from migrations.lock import LONGEST_WAIT, alone
 from persistence.hosts import connect_to_one
 from persistence.models import Table
 
-LOCK = 0x626F6F6B73  # "books"
-LONGEST_WAIT = 600  # seconds for somebody else's migration
 LOCK_TIMEOUT = "1s"
 """For which a change of a table may wait: all who ask for the table meanwhile stand in line behind it."""
 TRIES = 20
@@ -47,31 +44,6 @@ def _in_a_hurry(connection: Connection) -> None:
     if connection.get_isolation_level() != "AUTOCOMMIT":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # a role's own would end long changes
-
-
-@asynccontextmanager
-async def alone(url: str) -> AsyncIterator[None]:
-    """Holds the lock in another transaction, which outlives those of the revisions and does not mind a pooler.
-
-    It asks again and again: who waits in a statement keeps a snapshot, and an index that is built concurrently waits for
-    that.
-    """
-    connection = await connect_to_one(url, asyncpg.Connection, within=5)
-    try:
-        async with connection.transaction():
-            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            async with asyncio.timeout(LONGEST_WAIT):
-                while not await _is_ours(connection):  # noqa: ASYNC110
-                    await asyncio.sleep(0.2)
-            yield
-    finally:
-        await connection.close()
-
-
-async def _is_ours(connection: asyncpg.Connection) -> bool:
-    locked: bool = await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({LOCK})")
-    await connection.execute("SELECT")  # in one message, which ends the statement before and its snapshot
-    return locked
 
 
 def _lock_was_not_to_be_had(error: Exception) -> bool:

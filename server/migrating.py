@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
+from migrations.lock import LockLost
 from persistence.connecting import driver_address
 from persistence.hosts import connect_to_one
 from persistence.reading import DRIVER_ERRORS
@@ -57,6 +58,8 @@ def problem_of(url: str) -> str | None:
         return f"The database refused a change, so it was not made: {error.orig}."
     except TimeoutError:
         return "Somebody else has been migrating this database for ten minutes: try again when they are done."
+    except LockLost:
+        return "The connection that kept others from migrating was cut, so this one stopped: run `bookstore migrate` again."
     except DRIVER_ERRORS as error:  # before there was a change
         return f"The database refused a change, so it was not made: {error}."
     return None

@@ -19,13 +19,20 @@ from server.migrating import migrate, migrations, problem_with
 from server.settings import Settings
 from tests.commands import invoked, run
 from tests.databases import created
-from tests.locks import holding, until_waiting
+from tests.locks import holding, until_gone, until_waiting
 
 HEAD = ScriptDirectory.from_config(migrations()).get_current_head()
 UNMIGRATED = "bookstore: The database is not at this version's tables: run `bookstore migrate`.\n"
 LOCK = "SELECT pg_advisory_xact_lock(422776367987)"  # "books"
 BEFORE_TRIGGERS = "5d0c3f1be6a7"  # what comes after it waits for whoever sells
 REPLICAS = 3
+KEEPS_EXTENSIONS_OUT = "LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE"
+"""Which the first tables need."""
+CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE locktype = 'advisory' AND granted AND datname = current_database()
+"""
+STOPPED = "bookstore: The connection that kept others from migrating was cut, so this one stopped: run `bookstore migrate` again.\n"
 ASKING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
 SELLING = "LOCK TABLE books IN ROW EXCLUSIVE MODE"
 CONCURRENTLY = f"""
@@ -167,6 +174,20 @@ async def test_of_several_processes_one_migrates_and_the_others_find_the_work_do
 
     assert [(one.code, one.out) for one in ended] == [(0, "The database is up to date.\n")] * REPLICAS
     assert await problem_with(address) is None
+
+
+async def test_who_can_not_keep_the_others_away_any_more_stops(
+    address: str, database: asyncpg.Connection, tmp_path: Path
+) -> None:
+    async with holding(address, KEEPS_EXTENSIONS_OUT):
+        migrating = asyncio.create_task(run("migrate", folder=tmp_path, DATABASE_URL=address))
+        waiting = await until_waiting(database, 1)
+        await database.execute(CUT)
+        ended = await migrating
+        await until_gone(database, waiting)
+
+    assert (ended.code, ended.out, ended.err) == (1, "", STOPPED)
+    assert await said(database, TABLES) == []
 
 
 async def test_a_change_that_has_to_wait_steps_back_for_those_behind_it_and_tries_again(

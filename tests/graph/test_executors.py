@@ -144,6 +144,7 @@ async def test_mutations(twins: tuple[Twin, Twin], record_property: Record) -> N
     record_property("results", dict(kinds))
     assert len(kinds) > 10 or DOCUMENTS < 60
     here, there = await ours.rows(), await theirs.rows()
+    del here["secret_keys"]  # noted when a shop is opened
     for name, rows in here.items():
         assert _compared(rows, before) == _compared(there[name], before), name
 

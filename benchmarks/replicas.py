@@ -1,5 +1,6 @@
 """Two servers of one shop behind HAProxy, which can be restarted one after the other."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -88,9 +89,12 @@ def balancing(settings: Path, port: int, places: Sequence[int]) -> Iterator[psut
 
 
 def balancer_settings(port: int, places: Sequence[int]) -> str:
-    shared, _, _ = BALANCER.read_text().partition("    server one")
     servers = "".join(f"    server at{place} 127.0.0.1:{place}\n" for place in places)
-    return shared.replace("127.0.0.1:8000", f"127.0.0.1:{port}") + servers
+    return _SERVERS.sub(servers, BALANCER.read_text()).replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+
+
+_SERVERS = re.compile(r"(^    server .*\n?)+", re.MULTILINE)
+"""Of a backend."""
 
 
 def _until_ready(port: int, process: "subprocess.Popen[bytes]", name: str) -> None:

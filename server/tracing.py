@@ -111,6 +111,8 @@ class Tracing:
 
     async def answer(self, documents: Documents, context: Context, request: execution.Request) -> execution.Answer:
         """The span of an operation: from the text to the answer, without what was asked with it."""
+        if not _is_traced():
+            return await execution.answer(documents, context, request)
         with self.span("GraphQL") as span:
             answer = await execution.answer(documents, context, request)
             if answer.root:
@@ -126,6 +128,9 @@ class Tracing:
 
     async def waiting(self, name: str, job: Coroutine[Any, Any, None]) -> None:
         """The span of a field that is waited for, with all that is below it."""
+        if not _is_traced():
+            await job
+            return
         with self.span(name):
             await job
 
@@ -133,7 +138,7 @@ class Tracing:
 
     def statement(self, logged: LoggedQuery) -> None:
         """The span of a statement of a request that is traced: its text, which has no values."""
-        if not trace.get_current_span().get_span_context().trace_flags.sampled:  # the span itself may be over by now
+        if not _is_traced():  # not whether the span records: it may be over by now
             return
         now = time.time_ns()
         told = {"db.system.name": "postgresql", "db.query.text": logged.query}
@@ -146,6 +151,11 @@ class Tracing:
 
     def post_office(self, office: PostOffice) -> PostOffice:
         return _Traced(office, self)
+
+
+def _is_traced() -> bool:
+    """Whether the request under way is among those that are kept."""
+    return trace.get_current_span().get_span_context().trace_flags.sampled
 
 
 class _Traced:

@@ -96,7 +96,7 @@ async def _connect_to_pooler(
 
 
 async def connect_directly(url: str, name: str) -> asyncpg.Connection:
-    """One beside the pools, for whoever listens or holds locks on it for long; the caller closes it.
+    """One beside the pools, for whoever listens on it for long; the caller closes it.
 
     PostgreSQL looks every few seconds whether somebody is still at the other end.
     """

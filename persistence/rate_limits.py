@@ -92,7 +92,7 @@ _FORGET_FULL = Command(delete(RateLimit).where(RateLimit.full_at < func.clock_ti
 
 @dataclass(frozen=True, slots=True)
 class InPostgreSQL:
-    """For several processes: one statement more for each request."""
+    """For several processes: a statement each time it is asked."""
 
     database: Database
 

@@ -30,11 +30,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-PATIENCE = 30  # seconds for a process to begin, on a machine that does other things; then another takes its place
 admin = typer.Typer(help="Make and unmake administrators.", no_args_is_help=True)
 app.add_typer(admin, name="admin")
 app.add_typer(schema.app, name="schema")
 
+
+BEGIN_TIMEOUT = 30  # seconds for one of several processes to begin, on a machine that does other things
 
 # ── Serving ───────────────────────────────────────────────────────────────────────────────
 
@@ -78,7 +79,7 @@ def serve(
             "server_header": False,
             "proxy_headers": False,  # TRUSTED_PROXIES says whom the app believes
             "timeout_graceful_shutdown": TIMEOUT,  # after which every answer is there
-            "timeout_worker_healthcheck": PATIENCE,
+            "timeout_worker_healthcheck": BEGIN_TIMEOUT,
         }
         with watched(settings, several=several):
             if several and not reload:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 import strawberry
 
 from domain import errors
-from domain.errors import Issue, Refusal, Rule, Shortage
+from domain.errors import Issue, Rule, Shortage
 from graph.context import Info
 from graph.fields import column, described, field, shape, vocabulary
 from graph.ids import global_id
@@ -99,7 +99,7 @@ InputRule = vocabulary(
     "went wrong and carries what is needed to put it right."
 )
 class UserError:
-    refusal: strawberry.Private[Refusal]
+    refusal: strawberry.Private[errors.Refusal]
 
     @field(ErrorCode)
     def code(self: "UserError") -> str:
@@ -113,7 +113,7 @@ class UserError:
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(column,))
-def problem(refusal: type[Refusal]) -> Callable[[type[T]], type[T]]:
+def problem(refusal: type[errors.Refusal]) -> Callable[[type[T]], type[T]]:
     """The type that tells of this refusal."""
 
     def declare(cls: type[T]) -> type[T]:

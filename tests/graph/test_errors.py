@@ -14,7 +14,7 @@ from graphql import (
     build_schema,
 )
 
-from domain import errors
+from domain.errors import Refusal as DomainUserError
 from domain.errors import Rule
 from graph import errors
 from graph.faults import WrongCall
@@ -32,7 +32,7 @@ def _below(kind: type[T]) -> Iterator[type[T]]:
         yield from _below(subclass)
 
 
-REFUSALS = list(_below(errors.Refusal))
+REFUSALS = list(_below(DomainUserError))
 WRONG_CALLS = list(_below(WrongCall))
 
 
@@ -55,23 +55,23 @@ def test_the_table_has_every_refusal_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_refusal_has_a_problem_of_its_own_name(refusal: type[errors.Refusal]) -> None:
+def test_a_refusal_has_a_problem_of_its_own_name(refusal: type[DomainUserError]) -> None:
     problem = SCHEMA.type_map[refusal.__name__]
     assert isinstance(problem, GraphQLObjectType)
     assert list(problem.interfaces) == [_user_error()]
     assert problem.description
     declared = getattr(errors, refusal.__name__)
     assert PROBLEMS[refusal] is declared
-    assert get_type_hints(declared, include_extras=False)["refusal"] in (refusal, errors.Refusal)
+    assert get_type_hints(declared, include_extras=False)["refusal"] in (refusal, DomainUserError)
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_problem_can_end_some_mutation(refusal: type[errors.Refusal]) -> None:
+def test_a_problem_can_end_some_mutation(refusal: type[DomainUserError]) -> None:
     assert [union.name for union in UNIONS if refusal.__name__ in {member.name for member in union.types}]
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_the_code_of_a_refusal_is_in_the_contract_as_one(refusal: type[errors.Refusal]) -> None:
+def test_the_code_of_a_refusal_is_in_the_contract_as_one(refusal: type[DomainUserError]) -> None:
     assert _codes()[refusal.code].startswith(("Result: ", "Result or top-level: "))
 
 

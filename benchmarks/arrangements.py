@@ -13,7 +13,7 @@ from benchmarks.replicas import HAPROXY, balancing
 from benchmarks.stage import Stage
 from benchmarks.standby import standing_by
 from benchmarks.workloads import WORKLOADS, Workload
-from server.embedded import program
+from server.embedded import get_program_path
 from tests.exposition import free_port
 
 Meter = Callable[[], float]
@@ -103,7 +103,7 @@ def _replicas(site: Site) -> Iterator[list[Arrangement]]:
 
 @contextmanager
 def _standby(site: Site) -> Iterator[list[Arrangement]]:
-    if not program("pg_basebackup").exists():
+    if not get_program_path("pg_basebackup").exists():
         raise Absent("the embedded PostgreSQL has no pg_basebackup")
     with ExitStack() as stack:
         address = stack.enter_context(standing_by(site.url, site.folder))

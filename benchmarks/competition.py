@@ -18,7 +18,7 @@ from benchmarks.measuring import Effort, Postmaster, Sample, measure
 from benchmarks.stage import Stage, set_stage
 from benchmarks.versions import versions
 from benchmarks.workloads import WORKLOADS, Workload
-from persistence.invariants import violated
+from persistence.invariants import find_violations
 
 COLUMNS = (
     TextColumn("{task.description}"),
@@ -166,6 +166,6 @@ def _measure_memory(
 
 async def _violated(url: str) -> list[str]:
     connection = await asyncpg.connect(url, timeout=10)
-    broken = await violated(connection)
+    broken = await find_violations(connection)
     await connection.close()
     return broken

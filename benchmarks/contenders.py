@@ -20,9 +20,9 @@ from benchmarks.dialects import Dialect, GraphQL, Rest
 from benchmarks.peers.fastapi_orm.routes import ROUTES
 from benchmarks.peers.statements import exported
 from benchmarks.stage import PUBLIC_URL, SECRET
-from domain.tokens import derived_key
+from domain.tokens import derive_key
 from server.settings import Settings
-from tests.collector import collecting
+from tests.collector import run_otlp_collector
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
@@ -72,7 +72,7 @@ def _elsewhere(folder: Path) -> Path:
 @contextmanager
 def _collector() -> Iterator[dict[str, str]]:
     """Somebody to send traces to, who does not keep them."""
-    with collecting(keeps=False) as collector:
+    with run_otlp_collector(is_recording=False) as collector:
         yield {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
 
 
@@ -187,7 +187,7 @@ def _environment(url: str) -> dict[str, str]:
         "PUBLIC_URL": PUBLIC_URL,
         "RATE_LIMIT_BURST": "1000000000",
         "RATE_LIMIT_PER_SECOND": "1000000",
-        "ACCESS_TOKEN_KEY": derived_key(SECRET, "access-token").hex(),
+        "ACCESS_TOKEN_KEY": derive_key(SECRET, "access-token").hex(),
         "NODE_ENV": "production",
     }
 

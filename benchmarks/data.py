@@ -10,9 +10,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 
 from benchmarks.generation import Size, digest, steps
-from persistence.invariants import violated
-from server.embedded import embedded
-from server.migrating import migrate, migrations
+from persistence.invariants import find_violations
+from server.embedded import run_embedded_postgres
+from server.migrating import build_alembic_config, migrate
 
 Told = Callable[[str], None]
 """Called with what is done now."""
@@ -37,9 +37,11 @@ COMPLETE = "complete"
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """The address of an embedded PostgreSQL whose settings suit a benchmark."""
-    with embedded(folder) as url:
+    with run_embedded_postgres(folder) as url:
         asyncio.run(_configure(url))
-    with embedded(folder) as url:  # started anew, with these settings and on the cores this process may use
+    with run_embedded_postgres(
+        folder
+    ) as url:  # started anew, with these settings and on the cores this process may use
         yield make_url(url).set(database="postgres").render_as_string(hide_password=False)
 
 
@@ -56,7 +58,7 @@ def named(url: str, database: str) -> str:
 
 def made(url: str, size: Size, told: Told) -> str:
     """The name of a database of this size, made unless it is there. Raises `RuntimeError` where it is not sound."""
-    head = ScriptDirectory.from_config(migrations()).get_current_head()
+    head = ScriptDirectory.from_config(build_alembic_config()).get_current_head()
     name = f"shop_{size.books}_{digest(size)}_{head}"
     if not asyncio.run(_is_complete(url, name)):
         asyncio.run(_create(url, name))
@@ -109,7 +111,7 @@ async def _fill(url: str, size: Size, told: Told) -> None:
     await connection.execute("CREATE EXTENSION pg_stat_statements")
     await connection.execute("VACUUM (ANALYZE)")
     told("invariants")
-    if broken := await violated(connection):
+    if broken := await find_violations(connection):
         raise RuntimeError(f"The database that was made is not sound: {'; '.join(broken)}.")
     await connection.close()
 

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.callers import Line, Tally, come, crowd
 from benchmarks.measures import healthy, shop_environment
-from server.embedded import embedded
+from server.embedded import run_embedded_postgres
 
 CALLERS = 96  # each with a budget of their own
 SHARE = 0.6
@@ -202,7 +202,7 @@ def main() -> None:
     told = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        embedded(Path(folder) / "data") as url,
+        run_embedded_postgres(Path(folder) / "data") as url,
         served(url, Path(folder)) as (
             port,
             process,

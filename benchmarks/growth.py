@@ -26,9 +26,9 @@ from benchmarks.measuring import Effort, Postmaster, Sample, measure
 from benchmarks.stage import Stage, set_stage
 from benchmarks.versions import machine, versions
 from benchmarks.workloads import BOOK, CATALOGUE, PAGE, SEARCH, Question, Variables, Workload
-from graph.ids import global_id
-from graph.listing import _kind
-from persistence.listing import BookList
+from graph.ids import to_global_id
+from graph.listing import _cursor_codec
+from persistence.listing import BookQuery
 
 SIZES = (1_000, 100_000)
 COMMON_WORD, RARE_WORD = "search for a common word", "search for a rare word"
@@ -51,12 +51,12 @@ def questions_of(url: str) -> list[Workload]:
 
 async def _questions_of(url: str) -> list[Workload]:
     connection = await asyncpg.connect(url, timeout=10)
-    newest = _kind(BookList())
-    deep = [newest.cursor(*row) for row in await connection.fetch(DEEP)]
+    newest = _cursor_codec(BookQuery())
+    deep = [newest.encode(*row) for row in await connection.fetch(DEEP)]
     common = [str(row["word"]) for row in await connection.fetch(COMMON)]
     rare = [str(row["word"]) for row in await connection.fetch(RARE)]
     parts = [str(row["part"]) for row in await connection.fetch(PARTS)]
-    hot = [str(global_id("Book", row[0])) for row in await connection.fetch(HOT)]
+    hot = [str(to_global_id("Book", row[0])) for row in await connection.fetch(HOT)]
     await connection.close()
     return [
         _asked("first page", CATALOGUE, [{"first": 20, "after": None}]),

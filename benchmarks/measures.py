@@ -24,7 +24,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from server.embedded import embedded
+from server.embedded import run_embedded_postgres
 
 PAGE = "{ books(first: %d) { nodes { title authors { name } genre { name } price { amount } } } }"
 SMALL, LARGE = 5_700, 100_000
@@ -61,7 +61,7 @@ def imports(*, quick: bool) -> Iterator[Measure]:
                     stdout=out,
                     check=True,
                 )
-            with embedded(Path(folder) / "data") as url:
+            with run_embedded_postgres(Path(folder) / "data") as url:
                 environment = shop_environment(url)
                 subprocess.run(
                     ["bookstore", "migrate"],
@@ -115,7 +115,7 @@ def serving() -> Iterator[Measure]:
 def statements(data: Path, port: int) -> Iterator[Measure]:
     """Statements for a page, counted in PostgreSQL's own log of them."""
     log = data / "postgres" / "log"
-    with embedded(data) as url:
+    with run_embedded_postgres(data) as url:
         asyncio.run(execute(url, "ALTER SYSTEM SET log_statement = 'all'", "SELECT pg_reload_conf()"))
         counts = {size: count_statements(log, port, PAGE % size) for size in (20, 100)}
         asyncio.run(execute(url, "ALTER SYSTEM RESET log_statement", "SELECT pg_reload_conf()"))

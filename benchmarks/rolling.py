@@ -24,9 +24,9 @@ from rich.table import Table
 from benchmarks.callers import PATIENCE, Line, Tally, come
 from benchmarks.endurance import BROWSE, Shoppers, sign_up
 from benchmarks.replicas import HAPROXY, Server, environment_of, opened
-from persistence.invariants import INVARIANTS, violated
-from server.embedded import embedded
-from server.migrating import migrations
+from persistence.invariants import INVARIANTS, find_violations
+from server.embedded import run_embedded_postgres
+from server.migrating import build_alembic_config
 
 CALLERS = 48
 PAUSE = 3  # seconds between steps
@@ -96,7 +96,7 @@ class Release:
     def _migrate(self) -> None:
         later = self._folder / "later"
         later.mkdir()
-        head = ScriptDirectory.from_config(migrations()).get_current_head()
+        head = ScriptDirectory.from_config(build_alembic_config()).get_current_head()
         (later / "next_release.py").write_text(NEXT_RELEASE.format(after=head))
         self._at_once([sys.executable, "-c", MIGRATE, str(files("migrations") / "versions"), str(later)])
 
@@ -129,7 +129,7 @@ async def rolled(url: str, port: int, release: Release, rate: float) -> tuple[Ta
     for line in lines:
         line.close()
     connection = await asyncpg.connect(url, timeout=5)
-    broken = await violated(connection)
+    broken = await find_violations(connection)
     revision = await connection.fetchval("SELECT version_num FROM alembic_version")
     await connection.close()
     return tally, broken, revision
@@ -158,7 +158,7 @@ def main() -> None:
         sys.exit("haproxy is not there: apt-get install haproxy")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with embedded(folder / "data") as url, opened(url, folder) as (port, servers):
+        with run_embedded_postgres(folder / "data") as url, opened(url, folder) as (port, servers):
             release = Release(url, folder, servers)
             tally, broken, revision = asyncio.run(rolled(url, port, release, rate))
     Console(width=120).print(told(tally, broken, revision, release))

@@ -10,9 +10,9 @@ from typing import Any
 import asyncpg
 
 from domain.tokens import Tokens
-from graph.ids import global_id
+from graph.ids import to_global_id
 from persistence.database import Database
-from persistence.sales import move_sales_window
+from persistence.sales import advance_sales_window
 
 SECRET = "6b1f4e0c-benchmarks-sign-with-this-2d97a358"
 PUBLIC_URL = "http://localhost:8000"
@@ -75,7 +75,7 @@ def set_stage(url: str) -> Stage:
 
 async def _set_stage(url: str) -> Stage:
     async with Database(url) as database, database.transaction() as tx:
-        await move_sales_window(tx)  # up to today, as a server would while others are measured
+        await advance_sales_window(tx)  # up to today, as a server would while others are measured
     connection = await asyncpg.connect(url, timeout=10)
     await connection.execute(SCENERY)
     reviewed = [_book(row["book_id"]) for row in await connection.fetch(REVIEWED)]
@@ -84,7 +84,7 @@ async def _set_stage(url: str) -> Stage:
     readers = [(row["user_id"], row["session_id"]) for row in await connection.fetch(READERS)]
     await connection.close()
     tokens = Tokens([SECRET], PUBLIC_URL)
-    signed = [tokens.access_token(*_claims(reader)).text for reader in readers]
+    signed = [tokens.issue_access_token(*_claims(reader)).text for reader in readers]
     return Stage(url, _searches(titles), reviewed, in_stock, signed)
 
 
@@ -94,7 +94,7 @@ def _claims(reader: tuple[uuid.UUID, uuid.UUID]) -> tuple[uuid.UUID, str, uuid.U
 
 
 def _book(key: uuid.UUID) -> str:
-    return str(global_id("Book", key))
+    return str(to_global_id("Book", key))
 
 
 def _searches(titles: list[str]) -> list[str]:

@@ -8,18 +8,18 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from benchmarks.data import named
-from tests.clusters import Node
+from tests.clusters import PostgresServer
 from tests.exposition import free_port
 
 
 @contextmanager
 def standing_by(url: str, folder: Path) -> Iterator[str]:
     """The address of the same database at a server that follows the one at `url`, and is stopped after the block."""
-    node = Node(folder / "standby", free_port())
-    node.has_a_folder()
+    node = PostgresServer(folder / "standby", free_port())
+    node.create_data_dir()
     try:
-        asyncio.run(node.follows(url))
+        asyncio.run(node.start_as_replica(url))
         yield named(node.url, make_url(url).database or "")
     finally:
         if node.is_running:
-            asyncio.run(node.dies())
+            asyncio.run(node.crash())

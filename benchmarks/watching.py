@@ -30,12 +30,12 @@ from benchmarks.stage import SECRET
 from benchmarks.workloads import CATALOGUE
 from server.app import create_app
 from server.demo import load_demo
-from server.embedded import embedded
+from server.embedded import run_embedded_postgres
 from server.http import ENDPOINT
 from server.migrating import migrate
 from server.settings import Environment, Settings
-from server.watching import FOLDER
-from tests.collector import collecting
+from server.watching import MULTIPROC_DIR
+from tests.collector import run_otlp_collector
 from tests.exposition import free_port
 
 BODY = orjson.dumps({"query": CATALOGUE, "variables": {"first": 20}})
@@ -144,7 +144,7 @@ def all_sent() -> Iterator[None]:
 
 def collect(told: Connection) -> None:
     """Until nobody listens any more."""
-    with collecting(keeps=False) as collector, contextlib.suppress(EOFError):
+    with run_otlp_collector(is_recording=False) as collector, contextlib.suppress(EOFError):
         told.send(collector.url)
         told.recv()
 
@@ -178,9 +178,9 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if options.several:
-            os.environ[FOLDER] = str(folder)
+            os.environ[MULTIPROC_DIR] = str(folder)
         with at_most(LONGEST, "the database"):
-            url = stack.enter_context(embedded(folder / "data"))
+            url = stack.enter_context(run_embedded_postgres(folder / "data"))
             migrate(url)
         with at_most(LONGEST, "the collector"):
             collector = stack.enter_context(collector_elsewhere())

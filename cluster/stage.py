@@ -8,7 +8,7 @@ from cluster.cluster import Cluster
 from cluster.journal import Journal, Span, Told
 from cluster.load import under_load
 from cluster.waiting import until
-from persistence.invariants import INVARIANTS, violated
+from persistence.invariants import INVARIANTS, find_violations
 
 Say = Callable[[str], None]
 KILL, SWITCHOVER, KILL_SHOP, CALM = (
@@ -92,6 +92,6 @@ async def _examined(cluster: Cluster, journal: Journal, spans: list[Span], say: 
             )
         }
         lost = [told for told in journal.orders if (told.key, told.number) not in there]
-        return Outcome(journal, spans, lost, await violated(connection))
+        return Outcome(journal, spans, lost, await find_violations(connection))
     finally:
         await connection.close(timeout=5)

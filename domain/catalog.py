@@ -7,18 +7,18 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
-from domain.errors import GenreNameTaken, GenreNotEmpty, IsbnTaken, NotFound, Rule
+from domain.errors import Constraint, GenreNameTaken, GenreNotEmpty, IsbnTaken, NotFound
 from domain.shop import Shop
-from domain.slugs import candidates
-from domain.stock import MOST
-from domain.validation import Checker, checking
+from domain.slugs import slug_candidates
+from domain.stock import MAX_STOCK
+from domain.validation import Validator, validating
 from persistence import catalog, models, stock
-from persistence.catalog import Book, Genre
+from persistence.catalog import BookRow, GenreRow
 from persistence.database import Transaction
-from persistence.faults import Conflict, retried
+from persistence.faults import Conflict, retry_on_conflict
 
-GENRE_LENGTH = 100
-MOST_AUTHORS = 50
+MAX_GENRE_LENGTH = 100
+MAX_AUTHORS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,100 +40,100 @@ class BookDetails:
     language: str | None = None
 
 
-def checked(check: Checker, details: dict[str, Any]) -> dict[str, Any]:
+def validate_book(validator: Validator, details: dict[str, Any]) -> dict[str, Any]:
     """The details as they are to be kept. Takes any part of `BookDetails`, by its field names."""
-    kept = dict(details)
-    for name, shape in _CHECKS.items():
-        if kept.get(name) is not None:
-            kept[name] = shape(check, kept[name])
-    if "authors" in kept:
-        kept["authors"] = _checked_authors(check, kept["authors"])
-    return kept
+    validated = dict(details)
+    for name, validate_field in _FIELD_VALIDATORS.items():
+        if validated.get(name) is not None:
+            validated[name] = validate_field(validator, validated[name])
+    if "authors" in validated:
+        validated["authors"] = _validate_authors(validator, validated["authors"])
+    return validated
 
 
-_CHECKS: dict[str, Any] = {
-    "title": lambda check, value: check.text(("title",), value, 500),
-    "subtitle": lambda check, value: check.optional(("subtitle",), value, 500),
-    "price": lambda check, value: check.price(("price",), value),
-    "isbn": lambda check, value: check.isbn(("isbn",), value),
-    "description": lambda check, value: check.optional(("description",), value, 20_000, lines=True),
-    "cover_url": lambda check, value: check.url(("coverUrl",), value),
-    "publisher": lambda check, value: check.optional(("publisher",), value, 200),
-    "page_count": lambda check, value: check.number(("pageCount",), value, 1, 100_000),
-    "language": lambda check, value: check.language(("language",), value),
+_FIELD_VALIDATORS: dict[str, Any] = {
+    "title": lambda validator, value: validator.text(("title",), value, 500),
+    "subtitle": lambda validator, value: validator.optional_text(("subtitle",), value, 500),
+    "price": lambda validator, value: validator.price(("price",), value),
+    "isbn": lambda validator, value: validator.isbn(("isbn",), value),
+    "description": lambda validator, value: validator.optional_text(("description",), value, 20_000, multiline=True),
+    "cover_url": lambda validator, value: validator.url(("coverUrl",), value),
+    "publisher": lambda validator, value: validator.optional_text(("publisher",), value, 200),
+    "page_count": lambda validator, value: validator.number(("pageCount",), value, 1, 100_000),
+    "language": lambda validator, value: validator.language(("language",), value),
 }
 
 
-def _checked_authors(check: Checker, names: Sequence[str]) -> tuple[str, ...]:
+def _validate_authors(validator: Validator, names: Sequence[str]) -> tuple[str, ...]:
     """Each name once, whatever its case, in the order given."""
-    if len(names) > MOST_AUTHORS:
-        check.refuse(("authors",), Rule.TOO_LONG, f"A book has at most {MOST_AUTHORS} authors.")
+    if len(names) > MAX_AUTHORS:
+        validator.add_error(("authors",), Constraint.TOO_LONG, f"A book has at most {MAX_AUTHORS} authors.")
         return ()
-    once: dict[str, str] = {}
+    unique_names: dict[str, str] = {}
     for position, name in enumerate(names):
-        kept = " ".join(check.text(("authors", str(position)), name, 200).split())
-        once.setdefault(kept.lower(), kept)
-    return tuple(once.values())
+        normalized_name = " ".join(validator.text(("authors", str(position)), name, 200).split())
+        unique_names.setdefault(normalized_name.lower(), normalized_name)
+    return tuple(unique_names.values())
 
 
 # ── Books ─────────────────────────────────────────────────────────────────────────────────
 
 
-@retried
-async def create_book(shop: Shop, details: BookDetails, stock_quantity: int) -> Book:
+@retry_on_conflict
+async def create_book(shop: Shop, details: BookDetails, stock_quantity: int) -> BookRow:
     """Raises `InvalidInput`, `NotFound` for the genre, or `IsbnTaken`."""
-    given = {field.name: getattr(details, field.name) for field in fields(details)}
-    with checking() as check:
-        kept = checked(check, given)
-        check.number(("stockQuantity",), stock_quantity, 0, MOST)
+    values = {field.name: getattr(details, field.name) for field in fields(details)}
+    with validating() as validator:
+        validated = validate_book(validator, values)
+        validator.number(("stockQuantity",), stock_quantity, 0, MAX_STOCK)
     async with shop.database.transaction() as tx:
-        return await add_book(tx, BookDetails(**kept), stock_quantity, stock.Reason.NEW_BOOK)
+        return await add_book(tx, BookDetails(**validated), stock_quantity, stock.MovementReason.NEW_BOOK)
 
 
-async def add_book(tx: Transaction, details: BookDetails, stock_quantity: int, reason: stock.Reason) -> Book:
+async def add_book(tx: Transaction, details: BookDetails, stock_quantity: int, reason: stock.MovementReason) -> BookRow:
     """Adds a book whose details have been checked."""
-    await _find_shelf(tx, details.genre_id)
-    [slug] = await free_slugs(tx, models.Book, [details.title])
+    await _require_genre(tx, details.genre_id)
+    [slug] = await unique_slugs(tx, models.Book, [details.title])
     columns = {field.name: getattr(details, field.name) for field in fields(details) if field.name != "authors"}
     columns |= {"slug": slug, "author_names": "\n".join(details.authors)}
     book_id = await catalog.add_book(tx, {**columns, "stock_quantity": stock_quantity})
     if book_id is None:
-        await _refuse_taken_isbn(tx, details.isbn)
+        await _require_unique_isbn(tx, details.isbn)
         raise Conflict  # somebody took the slug a moment ago
-    await catalog.set_authors(tx, book_id, await ensure_authors(tx, details.authors))
+    await catalog.replace_book_authors(tx, book_id, await get_or_create_authors(tx, details.authors))
     await stock.record_movements(tx, [(book_id, details.title, stock_quantity)], reason)
-    return await _book(tx, book_id)
+    return await _get_book(tx, book_id)
 
 
-@retried
-async def update_book(shop: Shop, book_id: uuid.UUID, changes: dict[str, Any]) -> Book:
+@retry_on_conflict
+async def update_book(shop: Shop, book_id: uuid.UUID, changes: dict[str, Any]) -> BookRow:
     """`changes` holds those fields of `BookDetails` that change; `None` clears.
 
     Raises `InvalidInput`, `NotFound` for the book or the genre, or `IsbnTaken`.
     """
-    with checking() as check:
+    with validating() as validator:
         for name in ("title", "authors", "price"):
             if name in changes and changes[name] is None:
-                check.refuse((name,), Rule.REQUIRED, f"A book cannot be without {name}.")
-        kept = checked(
-            check, {name: value for name, value in changes.items() if not (name == "authors" and value is None)}
+                validator.add_error((name,), Constraint.REQUIRED, f"A book cannot be without {name}.")
+        validated = validate_book(
+            validator, {name: value for name, value in changes.items() if not (name == "authors" and value is None)}
         )
     async with shop.database.transaction() as tx:
         if await catalog.lock_book(tx, book_id) is None:
             raise NotFound("Book", book_id)
-        await _find_shelf(tx, kept.get("genre_id"))
-        if kept.get("isbn") is not None:
-            await _refuse_taken_isbn(tx, kept["isbn"], but=book_id)
-        if "authors" in kept:
-            names = kept.pop("authors")
-            await catalog.set_authors(tx, book_id, await ensure_authors(tx, names))
-            kept["author_names"] = "\n".join(names)
-        if kept:
-            await catalog.set_book(tx, book_id, kept)
-        return await _book(tx, book_id)
+        await _require_genre(tx, validated.get("genre_id"))
+        if validated.get("isbn") is not None:
+            await _require_unique_isbn(tx, validated["isbn"], exclude_id=book_id)
+        if "authors" in validated:
+            names = validated.pop("authors")
+            await catalog.replace_book_authors(tx, book_id, await get_or_create_authors(tx, names))
+            validated["author_names"] = "\n".join(names)
+        if validated:
+            await catalog.update_book(tx, book_id, validated)
+        return await _get_book(tx, book_id)
 
 
-@retried
+@retry_on_conflict
 async def delete_book(shop: Shop, book_id: uuid.UUID) -> None:
     """Raises `NotFound`."""
     async with shop.database.transaction() as tx:
@@ -141,43 +141,43 @@ async def delete_book(shop: Shop, book_id: uuid.UUID) -> None:
             raise NotFound("Book", book_id)
 
 
-async def ensure_authors(tx: Transaction, names: Sequence[str]) -> list[uuid.UUID]:
+async def get_or_create_authors(tx: Transaction, names: Sequence[str]) -> list[uuid.UUID]:
     """The ids of these authors; unknown names become new authors."""
-    known = await catalog.find_authors_by_name(tx, names)
-    unknown = [name for name in dict.fromkeys(names) if name not in known]
-    if unknown:
-        slugs = await free_slugs(tx, models.Author, unknown)
-        await catalog.add_authors(tx, dict(zip(unknown, slugs, strict=True)))
-        known = await catalog.find_authors_by_name(tx, names)
-    if any(name not in known for name in names):
+    ids_by_name = await catalog.find_authors_by_name(tx, names)
+    new_names = [name for name in dict.fromkeys(names) if name not in ids_by_name]
+    if new_names:
+        slugs = await unique_slugs(tx, models.Author, new_names)
+        await catalog.add_authors(tx, dict(zip(new_names, slugs, strict=True)))
+        ids_by_name = await catalog.find_authors_by_name(tx, names)
+    if any(name not in ids_by_name for name in names):
         raise Conflict  # somebody took the slug a moment ago
-    return [known[name] for name in names]
+    return [ids_by_name[name] for name in names]
 
 
-async def free_slugs(tx: Transaction, table: catalog.Slugged, names: Sequence[str]) -> list[str]:
+async def unique_slugs(tx: Transaction, table: catalog.SluggedTable, names: Sequence[str]) -> list[str]:
     """A slug for each name, none of them in use."""
-    wanted = [candidates(name) for name in names]
-    taken = await catalog.list_taken_slugs(tx, table, [slug for slugs in wanted for slug in slugs])
-    chosen = []
-    for slugs in wanted:
-        slug = next(slug for slug in slugs if slug not in taken)
-        taken.add(slug)
-        chosen.append(slug)
-    return chosen
+    candidate_lists = [slug_candidates(name) for name in names]
+    taken_slugs = await catalog.list_taken_slugs(tx, table, [slug for slugs in candidate_lists for slug in slugs])
+    chosen_slugs = []
+    for slugs in candidate_lists:
+        slug = next(slug for slug in slugs if slug not in taken_slugs)
+        taken_slugs.add(slug)
+        chosen_slugs.append(slug)
+    return chosen_slugs
 
 
-async def _find_shelf(tx: Transaction, genre_id: uuid.UUID | None) -> None:
-    if genre_id is not None and not await catalog.hold_genre(tx, genre_id):
+async def _require_genre(tx: Transaction, genre_id: uuid.UUID | None) -> None:
+    if genre_id is not None and not await catalog.lock_genre_for_key_share(tx, genre_id):
         raise NotFound("Genre", genre_id)
 
 
-async def _refuse_taken_isbn(tx: Transaction, isbn: str | None, but: uuid.UUID | None = None) -> None:
-    holder = await catalog.find_book_by_isbn(tx, isbn) if isbn else None
-    if holder is not None and holder.id != but:
-        raise IsbnTaken(holder)
+async def _require_unique_isbn(tx: Transaction, isbn: str | None, exclude_id: uuid.UUID | None = None) -> None:
+    existing_book = await catalog.find_book_by_isbn(tx, isbn) if isbn else None
+    if existing_book is not None and existing_book.id != exclude_id:
+        raise IsbnTaken(existing_book)
 
 
-async def _book(tx: Transaction, book_id: uuid.UUID) -> Book:
+async def _get_book(tx: Transaction, book_id: uuid.UUID) -> BookRow:
     book = await catalog.find_book(tx, book_id)
     assert book is not None
     return book
@@ -186,23 +186,23 @@ async def _book(tx: Transaction, book_id: uuid.UUID) -> Book:
 # ── Genres ────────────────────────────────────────────────────────────────────────────────
 
 
-@retried
-async def create_genre(shop: Shop, name: str) -> Genre:
+@retry_on_conflict
+async def create_genre(shop: Shop, name: str) -> GenreRow:
     """Raises `InvalidInput` or `GenreNameTaken`."""
-    name = _checked_genre_name(name)
+    name = _validate_genre_name(name)
     async with shop.database.transaction() as tx:
-        genre, is_new = await ensure_genre(tx, name)
+        genre, is_new = await get_or_create_genre(tx, name)
         if not is_new:
             raise GenreNameTaken(genre)
         return genre
 
 
-async def ensure_genre(tx: Transaction, name: str) -> tuple[Genre, bool]:
+async def get_or_create_genre(tx: Transaction, name: str) -> tuple[GenreRow, bool]:
     """The genre of this name, letter case aside, and whether it was made just now."""
-    known = await catalog.find_genre_by_name(tx, name)
-    if known is not None:
-        return known, False
-    [slug] = await free_slugs(tx, models.Genre, [name])
+    existing_genre = await catalog.find_genre_by_name(tx, name)
+    if existing_genre is not None:
+        return existing_genre, False
+    [slug] = await unique_slugs(tx, models.Genre, [name])
     genre_id = await catalog.add_genre(tx, name, slug)
     genre = await catalog.find_genre_by_name(tx, name)
     if genre is None:
@@ -210,23 +210,23 @@ async def ensure_genre(tx: Transaction, name: str) -> tuple[Genre, bool]:
     return genre, genre_id is not None
 
 
-@retried
-async def rename_genre(shop: Shop, genre_id: uuid.UUID, name: str) -> Genre:
+@retry_on_conflict
+async def rename_genre(shop: Shop, genre_id: uuid.UUID, name: str) -> GenreRow:
     """Its slug stays. Raises `InvalidInput`, `NotFound` or `GenreNameTaken`."""
-    name = _checked_genre_name(name)
+    name = _validate_genre_name(name)
     async with shop.database.transaction() as tx:
         await catalog.lock_genre_names(tx)
         genre = await catalog.lock_genre(tx, genre_id)
         if genre is None:
             raise NotFound("Genre", genre_id)
-        namesake = await catalog.find_genre_by_name(tx, name)
-        if namesake is not None and namesake.id != genre_id:
-            raise GenreNameTaken(namesake)
-        await catalog.set_genre_name(tx, genre_id, name)
+        existing_genre = await catalog.find_genre_by_name(tx, name)
+        if existing_genre is not None and existing_genre.id != genre_id:
+            raise GenreNameTaken(existing_genre)
+        await catalog.rename_genre(tx, genre_id, name)
         return replace(genre, name=name)
 
 
-@retried
+@retry_on_conflict
 async def delete_genre(shop: Shop, genre_id: uuid.UUID) -> None:
     """Raises `NotFound` or `GenreNotEmpty`."""
     async with shop.database.transaction() as tx:
@@ -238,7 +238,7 @@ async def delete_genre(shop: Shop, genre_id: uuid.UUID) -> None:
         await catalog.remove_genre(tx, genre_id)
 
 
-def _checked_genre_name(name: str) -> str:
-    with checking() as check:
-        name = check.text(("name",), name, GENRE_LENGTH)
+def _validate_genre_name(name: str) -> str:
+    with validating() as validator:
+        name = validator.text(("name",), name, MAX_GENRE_LENGTH)
     return " ".join(name.split())

@@ -9,20 +9,20 @@ import uuid
 from dataclasses import dataclass
 
 from domain import letters, one_time_tokens
-from domain.accounts import ANONYMOUS, LONGEST_NAME, SHORTEST_NAME
+from domain.accounts import DEFAULT_DISPLAY_NAME, MAX_NAME_LENGTH, MIN_NAME_LENGTH
 from domain.errors import AccountDeactivated
-from domain.sessions import SignedIn, sign_in
+from domain.sessions import NewSession, create_session
 from domain.shop import Shop
-from domain.validation import Checker, as_email
-from domain.verification import mark_verified
+from domain.validation import Validator, normalize_email
+from domain.verification import mark_email_verified
 from persistence import accounts, identities
-from persistence import one_time_tokens as rows
-from persistence.accounts import User
+from persistence import one_time_tokens as token_rows
+from persistence.accounts import UserRow
 from persistence.database import Transaction
-from persistence.faults import Conflict, retried
+from persistence.faults import Conflict, retry_on_conflict
 from persistence.identities import Provider
-from persistence.letters import LetterKind
-from persistence.one_time_tokens import Purpose
+from persistence.letters import EmailKind
+from persistence.one_time_tokens import TokenPurpose
 
 
 class EmailMissing(Exception):
@@ -34,66 +34,68 @@ class EmailUnverified(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class ProviderProfile:
     """What a provider says of someone who has just signed in there."""
 
     provider: Provider
-    account: str
+    account_id: str
     email: str | None
-    email_is_verified: bool
+    is_email_verified: bool
     name: str | None
 
 
-@retried
-async def sign_in_through(shop: Shop, profile: Profile, user_agent: str | None) -> SignedIn:
+@retry_on_conflict
+async def log_in_with_provider(shop: Shop, profile: ProviderProfile, user_agent: str | None) -> NewSession:
     """Raises `EmailMissing`, `EmailUnverified` or `AccountDeactivated`."""
     async with shop.database.transaction() as tx:
-        user = await _owner_of(tx, profile)
-        return await sign_in(shop, tx, user.id, user_agent)
+        user = await _get_or_create_user(tx, profile)
+        return await create_session(shop, tx, user.id, user_agent)
 
 
-@retried
-async def code_for(shop: Shop, profile: Profile) -> str:
+@retry_on_conflict
+async def issue_login_code(shop: Shop, profile: ProviderProfile) -> str:
     """What the frontend trades for a session. Raises as `sign_in_through`."""
     async with shop.database.transaction() as tx:
-        user = await _owner_of(tx, profile)
-        return shop.tokens.one_time_token(await one_time_tokens.issue(shop, tx, user.id, Purpose.OAUTH_LOGIN))
+        user = await _get_or_create_user(tx, profile)
+        return shop.tokens.derive_one_time_token(
+            await one_time_tokens.issue(shop, tx, user.id, TokenPurpose.OAUTH_LOGIN)
+        )
 
 
-@retried
-async def log_in_with_code(shop: Shop, code: str, user_agent: str | None) -> SignedIn:
+@retry_on_conflict
+async def log_in_with_code(shop: Shop, code: str, user_agent: str | None) -> NewSession:
     """Raises `InvalidToken` or `AccountDeactivated`."""
     async with shop.database.transaction() as tx:
-        user = await one_time_tokens.redeem(tx, Purpose.OAUTH_LOGIN, code)
-        return await sign_in(shop, tx, user.id, user_agent)
+        user = await one_time_tokens.redeem(tx, TokenPurpose.OAUTH_LOGIN, code)
+        return await create_session(shop, tx, user.id, user_agent)
 
 
-async def _owner_of(tx: Transaction, profile: Profile) -> User:
+async def _get_or_create_user(tx: Transaction, profile: ProviderProfile) -> UserRow:
     """The user, locked; a new one for an address that has no account yet."""
-    known = await identities.find_owner(tx, profile.provider, profile.account)
-    if known is not None:
-        return _active(await accounts.lock_user(tx, known))
-    address = _verified_address(profile)
-    found = await accounts.find_user_by_email(tx, address)
-    if found is None:
-        return await _open_account(tx, profile, address)
-    user = _active(await accounts.lock_user(tx, found.id))
+    user_id = await identities.find_owner(tx, profile.provider, profile.account_id)
+    if user_id is not None:
+        return _require_active(await accounts.lock_user(tx, user_id))
+    email = _require_verified_email(profile)
+    existing_user = await accounts.find_user_by_email(tx, email)
+    if existing_user is None:
+        return await _create_user(tx, profile, email)
+    user = _require_active(await accounts.lock_user(tx, existing_user.id))
     if not user.is_email_verified:
-        await _take_away_keys(tx, user)
-    await letters.write(tx, LetterKind.PROVIDER_LINKED, await _link(tx, user, profile), user.id)
+        await _revoke_credentials(tx, user)
+    await letters.enqueue(tx, EmailKind.PROVIDER_LINKED, await _link_account(tx, user, profile), user.id)
     return user
 
 
-def _verified_address(profile: Profile) -> str:
-    address = as_email(profile.email) if profile.email else None
-    if address is None:
+def _require_verified_email(profile: ProviderProfile) -> str:
+    email = normalize_email(profile.email) if profile.email else None
+    if email is None:
         raise EmailMissing
-    if not profile.email_is_verified:
+    if not profile.is_email_verified:
         raise EmailUnverified
-    return address
+    return email
 
 
-def _active(user: User | None) -> User:
+def _require_active(user: UserRow | None) -> UserRow:
     if user is None:
         raise Conflict
     if not user.is_active:
@@ -101,34 +103,34 @@ def _active(user: User | None) -> User:
     return user
 
 
-async def _open_account(tx: Transaction, profile: Profile, address: str) -> User:
-    verified = dt.datetime.now(dt.UTC)
-    name = _shown_name(profile.name)
-    user_id = await accounts.add_user(tx, email=address, display_name=name, email_verified_at=verified)
+async def _create_user(tx: Transaction, profile: ProviderProfile, email: str) -> UserRow:
+    verified_at = dt.datetime.now(dt.UTC)
+    display_name = _sanitize_display_name(profile.name)
+    user_id = await accounts.add_user(tx, email=email, display_name=display_name, email_verified_at=verified_at)
     if user_id is None:  # somebody has opened it at this moment: look again
         raise Conflict
     user = await accounts.lock_user(tx, user_id)
     assert user is not None
-    await _link(tx, user, profile)
+    await _link_account(tx, user, profile)
     return user
 
 
-async def _take_away_keys(tx: Transaction, user: User) -> None:
+async def _revoke_credentials(tx: Transaction, user: UserRow) -> None:
     """Whoever opened the account has never shown that the address is theirs: nothing they hold may open it again."""
-    await accounts.set_user(tx, user.id, password_hash=None)
+    await accounts.update_user(tx, user.id, password_hash=None)
     await accounts.revoke_sessions(tx, user.id)
-    await rows.spend_tokens(tx, user.id, *Purpose)
-    await mark_verified(tx, user)
+    await token_rows.invalidate_tokens(tx, user.id, *TokenPurpose)
+    await mark_email_verified(tx, user)
 
 
-async def _link(tx: Transaction, user: User, profile: Profile) -> uuid.UUID:
-    identity_id = await identities.add_identity(tx, user.id, profile.provider, profile.account)
-    if identity_id is None:  # the same account has come in twice at this moment: look again
+async def _link_account(tx: Transaction, user: UserRow, profile: ProviderProfile) -> uuid.UUID:
+    linked_account_id = await identities.add_linked_account(tx, user.id, profile.provider, profile.account_id)
+    if linked_account_id is None:  # the same account has come in twice at this moment: look again
         raise Conflict
-    return identity_id
+    return linked_account_id
 
 
-def _shown_name(name: str | None) -> str:
-    checker = Checker()
-    shown = checker.text(("displayName",), name or "", LONGEST_NAME, shortest=SHORTEST_NAME)
-    return ANONYMOUS if checker.issues else shown
+def _sanitize_display_name(name: str | None) -> str:
+    validator = Validator()
+    display_name = validator.text(("displayName",), name or "", MAX_NAME_LENGTH, min_length=MIN_NAME_LENGTH)
+    return DEFAULT_DISPLAY_NAME if validator.errors else display_name

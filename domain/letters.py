@@ -4,17 +4,17 @@ import uuid
 
 from persistence import letters
 from persistence.database import Transaction
-from persistence.letters import LetterKind
+from persistence.letters import EmailKind
 
 
-async def write(tx: Transaction, kind: LetterKind, subject_id: uuid.UUID, user_id: uuid.UUID) -> None:
+async def enqueue(tx: Transaction, kind: EmailKind, subject_id: uuid.UUID, user_id: uuid.UUID) -> None:
     """To one reader; nothing happens when this kind was written about this subject to them before."""
-    await letters.add_letters(tx, kind, [(subject_id, user_id)])
+    await letters.enqueue_emails(tx, kind, [(subject_id, user_id)])
 
 
-async def write_or_pretend(tx: Transaction, kind: LetterKind, subject_id: uuid.UUID, user_id: uuid.UUID | None) -> None:
+async def enqueue_or_decoy(tx: Transaction, kind: EmailKind, subject_id: uuid.UUID, user_id: uuid.UUID | None) -> None:
     """As `write`; without a reader the same statements are sent, and a job whose letter the poster will not find."""
     if user_id is None:
-        await letters.pretend_letter(tx, kind)
+        await letters.enqueue_decoy_email(tx, kind)
     else:
-        await write(tx, kind, subject_id, user_id)
+        await enqueue(tx, kind, subject_id, user_id)

@@ -17,107 +17,107 @@ from decimal import Decimal
 import structlog
 
 from domain import letters
-from domain.cart import MOST_COPIES, total_of
+from domain.cart import MAX_QUANTITY, cart_total
 from domain.errors import (
-    Busy,
     CartEmpty,
+    Constraint,
     InsufficientStock,
     NotFound,
     OrderNotCancellable,
     OrderNotShippable,
+    Overloaded,
     PaymentFailed,
     PriceChanged,
-    Rule,
     Shortage,
 )
-from domain.payments import Approved, Outcome
+from domain.payments import Approved, PaymentOutcome
 from domain.shop import Shop
-from domain.stock import move_stock
-from domain.validation import Checker, checking, invalid
+from domain.stock import apply_stock_changes
+from domain.validation import Validator, invalid_input, validating
 from persistence import cart, catalog, orders, sales
-from persistence.accounts import User
+from persistence.accounts import UserRow
 from persistence.database import Transaction
-from persistence.faults import Conflict, Unavailable, retried
-from persistence.letters import LetterKind
-from persistence.orders import Address, Order, OrderStatus
-from persistence.stock import Reason
+from persistence.faults import Conflict, Unavailable, retry_on_conflict
+from persistence.letters import EmailKind
+from persistence.orders import AddressRow, OrderRow, OrderStatus
+from persistence.stock import MovementReason
 
 log = structlog.get_logger()
 
-KEY_LENGTH = 200
-TOKEN_LENGTH = 500
-ADDRESS_LENGTH = 200
-LARGEST_TOTAL = Decimal("9999999999.99")
+MAX_KEY_LENGTH = 200
+MAX_TOKEN_LENGTH = 500
+MAX_ADDRESS_LENGTH = 200
+MAX_TOTAL = Decimal("9999999999.99")
 CHARGE_TIMEOUT = 30  # seconds
-ANSWER_WAIT = 8  # seconds that a customer waits for the payment, below what a request may take
-REPLAY_WAIT = 5  # seconds
-REPLAY_POLL = 0.1  # seconds
+PAYMENT_WAIT_TIMEOUT = 8  # seconds that a customer waits for the payment, below what a request may take
+REPLAY_TIMEOUT = 5  # seconds
+REPLAY_POLL_INTERVAL = 0.1  # seconds
 RETRY_AFTER = 5  # seconds
-TILL_WAIT = 2  # seconds
-NO_ANSWER = "No answer came from the payment provider."
+CHECKOUT_SLOT_TIMEOUT = 2  # seconds
+NO_PROVIDER_RESPONSE = "No answer came from the payment provider."
 
 
 @dataclass(frozen=True, slots=True)
-class Purchase:
+class CheckoutRequest:
     idempotency_key: str
     expected_total: Decimal | None = None
-    address: Address | None = None
+    address: AddressRow | None = None
     payment_token: str | None = field(default=None, repr=False)
 
     @property
     def digest(self) -> bytes:
         """Tells a retry from another purchase under the same key."""
         total = None if self.expected_total is None else str(self.expected_total.normalize())
-        told = [total, self.address and asdict(self.address), self.payment_token]
-        return hashlib.sha256(json.dumps(told).encode()).digest()
+        payload = [total, self.address and asdict(self.address), self.payment_token]
+        return hashlib.sha256(json.dumps(payload).encode()).digest()
 
 
-async def checkout(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Order:
+async def checkout(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest) -> OrderRow:
     """Buys what is in the cart, once for each key however often it is tried.
 
     Raises `InvalidInput`, `CartEmpty`, `InsufficientStock` or `PriceChanged`, after which the key is free again;
     `PaymentFailed`, which stays; `Busy` while another try under this key is not settled.
     """
-    purchase = _checked(purchase)
-    async with _till(shop):
-        order = await _reserve(shop, customer_id, purchase)
+    request = _validate(request)
+    async with _checkout_slot(shop):
+        order = await _reserve(shop, customer_id, request)
     if order is None:
-        return await _replay(shop, customer_id, purchase)
-    payment = asyncio.create_task(_pay(shop, order))
-    shop.under_way.add(payment)
-    payment.add_done_callback(shop.under_way.discard)
+        return await _replay(shop, customer_id, request)
+    payment_task = asyncio.create_task(_charge_and_finalize(shop, order))
+    shop.pending_payments.add(payment_task)
+    payment_task.add_done_callback(shop.pending_payments.discard)
     try:
-        async with asyncio.timeout(ANSWER_WAIT):
-            return _told(await asyncio.shield(payment))
+        async with asyncio.timeout(PAYMENT_WAIT_TIMEOUT):
+            return _raise_if_failed(await asyncio.shield(payment_task))
     except TimeoutError as error:  # the payment goes on; the same key will find what became of it
-        raise Busy(RETRY_AFTER) from error
+        raise Overloaded(RETRY_AFTER) from error
 
 
-async def _pay(shop: Shop, order: Order) -> Order:
+async def _charge_and_finalize(shop: Shop, order: OrderRow) -> OrderRow:
     outcome = await _charge(shop, order)
-    async with shop.tills:
-        return await settle(shop, order.id, outcome)
+    async with shop.checkout_slots:
+        return await finalize(shop, order.id, outcome)
 
 
 @asynccontextmanager
-async def _till(shop: Shop) -> AsyncIterator[None]:
+async def _checkout_slot(shop: Shop) -> AsyncIterator[None]:
     """Raises `Busy` when none is free for some time."""
     try:
-        async with asyncio.timeout(TILL_WAIT):
-            await shop.tills.acquire()
+        async with asyncio.timeout(CHECKOUT_SLOT_TIMEOUT):
+            await shop.checkout_slots.acquire()
     except TimeoutError as error:
-        raise Busy(TILL_WAIT) from error
+        raise Overloaded(CHECKOUT_SLOT_TIMEOUT) from error
     try:
         yield
     finally:
-        shop.tills.release()
+        shop.checkout_slots.release()
 
 
-@retried
-async def _reserve(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Order | None:
+@retry_on_conflict
+async def _reserve(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest) -> OrderRow | None:
     """Takes the books off the shelf and out of the cart; `None` when the key has been used before."""
     async with shop.database.transaction() as tx:
-        order_id = await _claim(tx, shop, customer_id, purchase)
+        order_id = await _claim_order(tx, shop, customer_id, request)
         if order_id is None:
             return None
         await cart.lock_cart(tx, customer_id)
@@ -135,13 +135,13 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Or
         ]
         if shortages:
             raise InsufficientStock(shortages)
-        total = total_of(lines)
-        if purchase.expected_total is not None and purchase.expected_total != total:
-            raise PriceChanged(purchase.expected_total, customer_id)
-        if total > LARGEST_TOTAL:
-            raise invalid(("expectedTotal",), Rule.TOO_LARGE, f"An order can cost {LARGEST_TOTAL:,} at most.")
-        await move_stock(tx, {line.book_id: -line.quantity for line in lines}, Reason.SALE, order_id)
-        bought = [
+        total = cart_total(lines)
+        if request.expected_total is not None and request.expected_total != total:
+            raise PriceChanged(request.expected_total, customer_id)
+        if total > MAX_TOTAL:
+            raise invalid_input(("expectedTotal",), Constraint.TOO_LARGE, f"An order can cost {MAX_TOTAL:,} at most.")
+        await apply_stock_changes(tx, {line.book_id: -line.quantity for line in lines}, MovementReason.SALE, order_id)
+        order_items = [
             {
                 "book_id": line.book_id,
                 "title": books[line.book_id].title,
@@ -150,43 +150,50 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Or
             }
             for line in lines
         ]
-        await orders.add_order_items(tx, order_id, bought)
-        order = await orders.set_order(tx, order_id, total=total, total_quantity=sum(line.quantity for line in lines))
-        if purchase.address is not None:
-            await orders.add_address(tx, order_id, purchase.address)
+        await orders.add_order_items(tx, order_id, order_items)
+        order = await orders.update_order(
+            tx, order_id, total=total, total_quantity=sum(line.quantity for line in lines)
+        )
+        if request.address is not None:
+            await orders.add_address(tx, order_id, request.address)
         await cart.remove_cart_items(tx, customer_id, [line.book_id for line in lines])
         return order
 
 
-async def _claim(tx: Transaction, shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> uuid.UUID | None:
-    order_id = await orders.claim_order(
+async def _claim_order(
+    tx: Transaction, shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest
+) -> uuid.UUID | None:
+    order_id = await orders.add_order(
         tx,
-        number=new_order_number(),
+        number=generate_order_number(),
         user_id=customer_id,
         total=Decimal(0),
         total_quantity=0,
         currency=shop.policy.currency,
-        idempotency_key=purchase.idempotency_key,
-        input_digest=purchase.digest,
-        payment_token=purchase.payment_token,
+        idempotency_key=request.idempotency_key,
+        input_digest=request.digest,
+        payment_token=request.payment_token,
     )
-    if order_id is None and await orders.find_order_by_key(tx, customer_id, purchase.idempotency_key) is None:
+    if (
+        order_id is None
+        and await orders.find_order_by_idempotency_key(tx, customer_id, request.idempotency_key) is None
+    ):
         raise Conflict  # the number was taken, not the key
     return order_id
 
 
-async def _charge(shop: Shop, order: Order) -> Outcome:
+async def _charge(shop: Shop, order: OrderRow) -> PaymentOutcome:
     try:
         async with asyncio.timeout(CHARGE_TIMEOUT):
             return await shop.payments.charge(str(order.id), order.total, order.currency, order.payment_token)
     except Exception as error:  # what became of it is for the sweeper to find out
-        expected = isinstance(error, (TimeoutError, OSError, Unavailable))
-        log.warning("charge_unanswered", order=order.number, exc_info=not expected)
-        raise Busy(RETRY_AFTER) from error
+        is_expected = isinstance(error, (TimeoutError, OSError, Unavailable))
+        log.warning("charge_unanswered", order=order.number, exc_info=not is_expected)
+        raise Overloaded(RETRY_AFTER) from error
 
 
-@retried
-async def settle(shop: Shop, order_id: uuid.UUID, outcome: Outcome | None) -> Order:
+@retry_on_conflict
+async def finalize(shop: Shop, order_id: uuid.UUID, outcome: PaymentOutcome | None) -> OrderRow:
     """Acts on an order that is still PENDING; an approval that comes too late is given back.
 
     `None` is a charge that nobody knows of: it has failed, and is called off in case it is still on its way.
@@ -196,71 +203,77 @@ async def settle(shop: Shop, order_id: uuid.UUID, outcome: Outcome | None) -> Or
         assert order is not None
         if order.status == OrderStatus.PENDING:
             if isinstance(outcome, Approved):
-                order = await orders.set_order(tx, order_id, status=OrderStatus.CONFIRMED)
-                await letters.write(tx, LetterKind.ORDER_CONFIRMED, order_id, order.user_id)
-                await sales.add_sales(tx, await _copies(tx, order))
+                order = await orders.update_order(tx, order_id, status=OrderStatus.CONFIRMED)
+                await letters.enqueue(tx, EmailKind.ORDER_CONFIRMED, order_id, order.user_id)
+                await sales.add_sales(tx, await _load_quantities(tx, order))
             else:
-                reason = outcome.reason if outcome else NO_ANSWER
-                due = None if outcome else dt.datetime.now(dt.UTC)
-                failed = OrderStatus.PAYMENT_FAILED
-                order = await orders.set_order(tx, order_id, status=failed, decline_reason=reason, refund_due_at=due)
-                await _put_back(tx, order, Reason.PAYMENT_FAILED)
+                decline_reason = outcome.reason if outcome else NO_PROVIDER_RESPONSE
+                refund_due_at = None if outcome else dt.datetime.now(dt.UTC)
+                failed_status = OrderStatus.PAYMENT_FAILED
+                order = await orders.update_order(
+                    tx, order_id, status=failed_status, decline_reason=decline_reason, refund_due_at=refund_due_at
+                )
+                await _release_stock(tx, order, MovementReason.PAYMENT_FAILED)
         elif order.status == OrderStatus.PAYMENT_FAILED and isinstance(outcome, Approved):
-            order = await orders.set_order(tx, order_id, refund_due_at=dt.datetime.now(dt.UTC))
+            order = await orders.update_order(tx, order_id, refund_due_at=dt.datetime.now(dt.UTC))
         return order
 
 
-async def _replay(shop: Shop, customer_id: uuid.UUID, purchase: Purchase) -> Order:
+async def _replay(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest) -> OrderRow:
     """What was answered before under this key, with the order as it is now."""
-    deadline = asyncio.get_running_loop().time() + REPLAY_WAIT
+    deadline = asyncio.get_running_loop().time() + REPLAY_TIMEOUT
     while True:
-        order = await orders.find_order_by_key(shop.database.reading, customer_id, purchase.idempotency_key)
+        order = await orders.find_order_by_idempotency_key(
+            shop.database.read_session, customer_id, request.idempotency_key
+        )
         assert order is not None
-        if order.input_digest != purchase.digest:
-            raise invalid(
+        if order.input_digest != request.digest:
+            raise invalid_input(
                 ("idempotencyKey",),
-                Rule.NOT_ALLOWED,
+                Constraint.NOT_ALLOWED,
                 "This key was used for another purchase. Make a new one for this.",
             )
         if order.status != OrderStatus.PENDING:
-            return _told(order)
+            return _raise_if_failed(order)
         if asyncio.get_running_loop().time() >= deadline:
-            raise Busy(RETRY_AFTER)
-        await asyncio.sleep(REPLAY_POLL)
+            raise Overloaded(RETRY_AFTER)
+        await asyncio.sleep(REPLAY_POLL_INTERVAL)
 
 
-def _told(order: Order) -> Order:
+def _raise_if_failed(order: OrderRow) -> OrderRow:
     if order.status == OrderStatus.PAYMENT_FAILED:
         raise PaymentFailed(order)
     return order
 
 
-def _checked(purchase: Purchase) -> Purchase:
-    with checking() as check:
-        key = check.text(("idempotencyKey",), purchase.idempotency_key, KEY_LENGTH)
-        token = check.optional(("paymentToken",), purchase.payment_token, TOKEN_LENGTH)
-        address = purchase.address and Address(
-            recipient=check.text(("shippingAddress", "recipient"), purchase.address.recipient, ADDRESS_LENGTH),
-            line1=check.text(("shippingAddress", "line1"), purchase.address.line1, ADDRESS_LENGTH),
-            line2=check.optional(("shippingAddress", "line2"), purchase.address.line2, ADDRESS_LENGTH),
-            city=check.text(("shippingAddress", "city"), purchase.address.city, ADDRESS_LENGTH),
-            region=check.optional(("shippingAddress", "region"), purchase.address.region, ADDRESS_LENGTH),
-            postal_code=check.optional(("shippingAddress", "postalCode"), purchase.address.postal_code, ADDRESS_LENGTH),
-            country=check.country(("shippingAddress", "country"), purchase.address.country),
-            phone=check.optional(("shippingAddress", "phone"), purchase.address.phone, ADDRESS_LENGTH),
+def _validate(request: CheckoutRequest) -> CheckoutRequest:
+    with validating() as validator:
+        key = validator.text(("idempotencyKey",), request.idempotency_key, MAX_KEY_LENGTH)
+        token = validator.optional_text(("paymentToken",), request.payment_token, MAX_TOKEN_LENGTH)
+        address = request.address and AddressRow(
+            recipient=validator.text(("shippingAddress", "recipient"), request.address.recipient, MAX_ADDRESS_LENGTH),
+            line1=validator.text(("shippingAddress", "line1"), request.address.line1, MAX_ADDRESS_LENGTH),
+            line2=validator.optional_text(("shippingAddress", "line2"), request.address.line2, MAX_ADDRESS_LENGTH),
+            city=validator.text(("shippingAddress", "city"), request.address.city, MAX_ADDRESS_LENGTH),
+            region=validator.optional_text(("shippingAddress", "region"), request.address.region, MAX_ADDRESS_LENGTH),
+            postal_code=validator.optional_text(
+                ("shippingAddress", "postalCode"), request.address.postal_code, MAX_ADDRESS_LENGTH
+            ),
+            country=validator.country(("shippingAddress", "country"), request.address.country),
+            phone=validator.optional_text(("shippingAddress", "phone"), request.address.phone, MAX_ADDRESS_LENGTH),
         )
-        total = None if purchase.expected_total is None else _checked_total(check, purchase.expected_total)
-    return Purchase(key, total, address, token)
+        total = None if request.expected_total is None else _validate_total(validator, request.expected_total)
+    return CheckoutRequest(key, total, address, token)
 
 
-def _checked_total(check: Checker, total: Decimal) -> Decimal:
+def _validate_total(validator: Validator, total: Decimal) -> Decimal:
     path = ("expectedTotal",)
     if total < 0:
-        check.refuse(path, Rule.TOO_SMALL, "A total is never below zero.")
-    elif total > LARGEST_TOTAL:
-        check.refuse(path, Rule.TOO_LARGE, f"An order can cost {LARGEST_TOTAL:,} at most.")
+        validator.add_error(path, Constraint.TOO_SMALL, "A total is never below zero.")
+    elif total > MAX_TOTAL:
+        validator.add_error(path, Constraint.TOO_LARGE, f"An order can cost {MAX_TOTAL:,} at most.")
     elif total != round(total, 2):
-        check.refuse(path, Rule.MALFORMED, "A total has two decimals at most.")
+        validator.add_error(path, Constraint.MALFORMED, "A total has two decimals at most.")
     else:
         return round(total, 2)
     return total
@@ -269,37 +282,41 @@ def _checked_total(check: Checker, total: Decimal) -> Decimal:
 # ── After the purchase ────────────────────────────────────────────────────────────────────
 
 
-def can_be_cancelled(order: Order, viewer: User) -> bool:
-    return order.status == OrderStatus.CONFIRMED and may_see(order, viewer)
+def can_cancel(order: OrderRow, viewer: UserRow) -> bool:
+    return order.status == OrderStatus.CONFIRMED and can_view(order, viewer)
 
 
-def may_see(order: Order, viewer: User) -> bool:
+def can_view(order: OrderRow, viewer: UserRow) -> bool:
     return order.user_id == viewer.id or viewer.role == "ADMIN"
 
 
-@retried
-async def cancel_order(shop: Shop, viewer: User, order_id: uuid.UUID) -> Order:
+@retry_on_conflict
+async def cancel_order(shop: Shop, viewer: UserRow, order_id: uuid.UUID) -> OrderRow:
     """Puts the books back in the same transaction; the money follows. Raises `NotFound` or `OrderNotCancellable`."""
     async with shop.database.transaction() as tx:
         order = await orders.lock_order(tx, order_id)
-        if order is None or not may_see(order, viewer):
+        if order is None or not can_view(order, viewer):
             raise NotFound("Order", order_id)
         if order.status != OrderStatus.CONFIRMED:
             raise OrderNotCancellable(order)
         now = dt.datetime.now(dt.UTC)
-        order = await orders.set_order(tx, order_id, status=OrderStatus.CANCELLED, cancelled_at=now, refund_due_at=now)
-        await letters.write(tx, LetterKind.ORDER_CANCELLED, order_id, order.user_id)
-        await _put_back(tx, order, Reason.CANCELLATION)
+        order = await orders.update_order(
+            tx, order_id, status=OrderStatus.CANCELLED, cancelled_at=now, refund_due_at=now
+        )
+        await letters.enqueue(tx, EmailKind.ORDER_CANCELLED, order_id, order.user_id)
+        await _release_stock(tx, order, MovementReason.CANCELLATION)
         if order.placed_at >= await sales.lock_sales_window(tx):
-            await sales.add_sales(tx, {book_id: -copies for book_id, copies in (await _copies(tx, order)).items()})
+            await sales.add_sales(
+                tx, {book_id: -quantity for book_id, quantity in (await _load_quantities(tx, order)).items()}
+            )
         return order
 
 
-@retried
-async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) -> Order:
+@retry_on_conflict
+async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) -> OrderRow:
     """Raises `InvalidInput`, `NotFound` or `OrderNotShippable`."""
-    with checking() as check:
-        url = None if tracking_url is None else check.url(("trackingUrl",), tracking_url)
+    with validating() as validator:
+        url = None if tracking_url is None else validator.url(("trackingUrl",), tracking_url)
     async with shop.database.transaction() as tx:
         order = await orders.lock_order(tx, order_id)
         if order is None:
@@ -307,42 +324,42 @@ async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) 
         if order.status != OrderStatus.CONFIRMED:
             raise OrderNotShippable(order)
         now = dt.datetime.now(dt.UTC)
-        order = await orders.set_order(tx, order_id, status=OrderStatus.SHIPPED, shipped_at=now, tracking_url=url)
-        await letters.write(tx, LetterKind.ORDER_SHIPPED, order_id, order.user_id)
+        order = await orders.update_order(tx, order_id, status=OrderStatus.SHIPPED, shipped_at=now, tracking_url=url)
+        await letters.enqueue(tx, EmailKind.ORDER_SHIPPED, order_id, order.user_id)
         return order
 
 
-async def _copies(tx: Transaction, order: Order) -> dict[uuid.UUID, int]:
+async def _load_quantities(tx: Transaction, order: OrderRow) -> dict[uuid.UUID, int]:
     """What was bought of books that are still in the catalogue."""
     items = await orders.list_order_items(tx, [order.id])
     return {item.book_id: item.quantity for item in items if item.book_id is not None}
 
 
-async def _put_back(tx: Transaction, order: Order, reason: Reason) -> None:
+async def _release_stock(tx: Transaction, order: OrderRow, reason: MovementReason) -> None:
     """Copies go back on the shelf; after a declined payment they are in the cart again, too."""
-    copies = await _copies(tx, order)
-    if reason is Reason.PAYMENT_FAILED:
+    quantities = await _load_quantities(tx, order)
+    if reason is MovementReason.PAYMENT_FAILED:
         await cart.lock_cart(tx, order.user_id)
-    there = {book.id for book in await catalog.lock_books(tx, copies)}
-    returned = {book_id: quantity for book_id, quantity in copies.items() if book_id in there}
-    await move_stock(tx, returned, reason, order.id)
-    if reason is Reason.PAYMENT_FAILED:
-        for book_id, quantity in returned.items():
-            await cart.return_cart_item(tx, order.user_id, book_id, quantity, MOST_COPIES)
+    existing_ids = {book.id for book in await catalog.lock_books(tx, quantities)}
+    returned_quantities = {book_id: quantity for book_id, quantity in quantities.items() if book_id in existing_ids}
+    await apply_stock_changes(tx, returned_quantities, reason, order.id)
+    if reason is MovementReason.PAYMENT_FAILED:
+        for book_id, quantity in returned_quantities.items():
+            await cart.restore_cart_item(tx, order.user_id, book_id, quantity, MAX_QUANTITY)
 
 
-ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+ORDER_NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: nothing that sounds or looks like something else on the phone."""
 
 
-def new_order_number() -> str:
+def generate_order_number() -> str:
     """Random, so that it tells nobody how many orders there are."""
-    return "-".join("".join(secrets.choice(ALPHABET) for _ in range(4)) for _ in range(3))
+    return "-".join("".join(secrets.choice(ORDER_NUMBER_ALPHABET) for _ in range(4)) for _ in range(3))
 
 
-def as_order_number(text: str) -> str | None:
+def normalize_order_number(text: str) -> str | None:
     """The number someone meant, as it is kept: in capitals, with its hyphens; `None` for what is none."""
-    bare = text.strip().upper().replace("-", "").replace(" ", "").translate(str.maketrans("OIL", "011"))
-    if len(bare) != 12 or not set(bare) <= set(ALPHABET):
+    characters = text.strip().upper().replace("-", "").replace(" ", "").translate(str.maketrans("OIL", "011"))
+    if len(characters) != 12 or not set(characters) <= set(ORDER_NUMBER_ALPHABET):
         return None
-    return "-".join((bare[:4], bare[4:8], bare[8:]))
+    return "-".join((characters[:4], characters[4:8], characters[8:]))

@@ -13,36 +13,36 @@ from typing import Protocol, TypeVar
 import stamina
 import structlog
 
-from domain.contents import Contents, NotHere, Obsolete, contents_of
+from domain.contents import ContentUnavailable, EmailContent, EmailObsolete, load_content
 from domain.shop import Shop
 from persistence import letters
-from persistence.faults import Unavailable, retried
-from persistence.letters import Letter, LetterStatus
+from persistence.faults import Unavailable, retry_on_conflict
+from persistence.letters import EmailRow, EmailStatus
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
-LONGEST_PROBLEM = 500
+MAX_ERROR_LENGTH = 500
 LEASE = dt.timedelta(minutes=3)
 """For sending a letter, a minute at most, and noting that through a failover. So long waits a letter whose poster died."""
-LONGEST_WAIT = 5  # seconds until it is tried again to note what has become of a letter
-LAST_WORD = 2  # seconds for giving a letter back when the poster closes
+MAX_RETRY_WAIT = 5  # seconds until it is tried again to note what has become of a letter
+RELEASE_TIMEOUT = 2  # seconds for giving a letter back when the poster closes
 
 
-class PostRefused(Exception):
+class PermanentFailure(Exception):
     """It will never be taken to this address."""
 
 
-class PostDelayed(Exception):
+class TemporaryFailure(Exception):
     """It was not taken this time."""
 
 
-class InHand(Exception):
+class AlreadyClaimed(Exception):
     """Another poster has the letter."""
 
 
-class PostOffice(Protocol):
+class EmailBackend(Protocol):
     async def send(self, message: EmailMessage) -> None:
         """Comes back once the letter has been taken, within a minute or so.
 
@@ -51,34 +51,36 @@ class PostOffice(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Each try comes twice as long after the last: 18 of them, from 5 seconds to 6 hours apart, take a day and a half."""
 
     first_delay: dt.timedelta = dt.timedelta(seconds=5)
-    longest_delay: dt.timedelta = dt.timedelta(hours=6)
-    attempts: int = 18
+    max_delay: dt.timedelta = dt.timedelta(hours=6)
+    max_attempts: int = 18
 
-    def delay_after(self, attempts: int) -> dt.timedelta | None:
+    def compute_delay(self, attempts: int) -> dt.timedelta | None:
         """`None` when it is to be given up."""
-        if attempts >= self.attempts:
+        if attempts >= self.max_attempts:
             return None
-        return min(self.first_delay * (1 << min(attempts - 1, 30)), self.longest_delay)
+        return min(self.first_delay * (1 << min(attempts - 1, 30)), self.max_delay)
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Mailer:
     """Where letters are made and handed in; without an office none is sent, and each is noted as suppressed.
 
     Who takes a letter has it for the `lease`, on the database's clock.
     """
 
-    compose: Callable[[Contents], EmailMessage]
-    office: PostOffice | None
-    patience: Patience = Patience()
+    render: Callable[[EmailContent], EmailMessage]
+    backend: EmailBackend | None
+    retry_policy: RetryPolicy = RetryPolicy()
     lease: dt.timedelta = LEASE
 
 
-async def post(shop: Shop, desk: Desk, letter_id: uuid.UUID, *, takes_over: bool = True) -> dt.timedelta | None:
+async def deliver(
+    shop: Shop, mailer: Mailer, email_id: uuid.UUID, *, reclaim_expired: bool = True
+) -> dt.timedelta | None:
     """Sends a letter, unless that is settled; in how long to try again, or `None` when it is settled now.
 
     Nobody else sends it while the desk's lease runs; with `takes_over` one is sent, too, that somebody else had for longer
@@ -87,116 +89,120 @@ async def post(shop: Shop, desk: Desk, letter_id: uuid.UUID, *, takes_over: bool
 
     Raises `InHand`, or `Unavailable` when the database is away: then it was not sent.
     """
-    ends = asyncio.get_running_loop().time() + desk.lease.total_seconds()
-    letter = await _taken(shop, letter_id, desk.lease, takes_over)
-    if letter is None:
+    deadline = asyncio.get_running_loop().time() + mailer.lease.total_seconds()
+    email = await _claim_email(shop, email_id, mailer.lease, reclaim_expired)
+    if email is None:
         return None
     try:
-        async with asyncio.timeout_at(ends):  # who was asleep for so long does not begin to send
-            status, problem = await _deliver(shop, desk, letter)
+        async with asyncio.timeout_at(deadline):  # who was asleep for so long does not begin to send
+            status, error_message = await _send_email(shop, mailer, email)
     except asyncio.CancelledError:
         with contextlib.suppress(Unavailable, TimeoutError):
-            async with asyncio.timeout(LAST_WORD):
-                await _give_back(shop, letter)
+            async with asyncio.timeout(RELEASE_TIMEOUT):
+                await _release(shop, email)
         raise
     except Unavailable:
-        await _noted(lambda: _give_back(shop, letter))
+        await _retry_until_available(lambda: _release(shop, email))
         raise
     except Exception as error:  # a fault of ours loses no letter either
-        if not isinstance(error, (NotHere, PostDelayed, OSError)):
-            log.exception("letter_unfit", letter=str(letter.id), kind=letter.kind)
-        return await _postpone(shop, desk.patience, letter, _told(error))
-    await _settle(shop, letter, status, problem)
+        if not isinstance(error, (ContentUnavailable, TemporaryFailure, OSError)):
+            log.exception("letter_unfit", letter=str(email.id), kind=email.kind)
+        return await _schedule_retry(shop, mailer.retry_policy, email, _format_error(error))
+    await _finish(shop, email, status, error_message)
     return None
 
 
-async def _taken(shop: Shop, letter_id: uuid.UUID, lease: dt.timedelta, takes_over: bool) -> Letter | None:
+async def _claim_email(shop: Shop, email_id: uuid.UUID, lease: dt.timedelta, reclaim_expired: bool) -> EmailRow | None:
     """`None` where nothing is left to do. Committed before anything is sent."""
     async with shop.database.transaction() as tx:
-        taken = await letters.take_letter(tx, letter_id, lease, takes_over=takes_over)
-        letter = await letters.find_letter(tx, letter_id)
-    if letter is None or letter.status != LetterStatus.QUEUED:
+        is_claimed = await letters.claim_email(tx, email_id, lease, can_take_over=reclaim_expired)
+        email = await letters.find_email(tx, email_id)
+    if email is None or email.status != EmailStatus.QUEUED:
         return None
-    if not taken:
-        raise InHand
-    return letter
+    if not is_claimed:
+        raise AlreadyClaimed
+    return email
 
 
-async def _deliver(shop: Shop, desk: Desk, letter: Letter) -> tuple[LetterStatus, str | None]:
+async def _send_email(shop: Shop, mailer: Mailer, email: EmailRow) -> tuple[EmailStatus, str | None]:
     try:
         async with shop.database.transaction() as tx:
-            contents = await contents_of(tx, shop, letter)
-        if desk.office is None:
-            return LetterStatus.SUPPRESSED, None
-        await desk.office.send(desk.compose(contents))
-    except Obsolete as reason:
-        return LetterStatus.OBSOLETE, str(reason)
-    except PostRefused as refusal:
-        return LetterStatus.FAILED, _told(refusal)
-    return LetterStatus.SENT, None
+            content = await load_content(tx, shop, email)
+        if mailer.backend is None:
+            return EmailStatus.SUPPRESSED, None
+        await mailer.backend.send(mailer.render(content))
+    except EmailObsolete as error:
+        return EmailStatus.OBSOLETE, str(error)
+    except PermanentFailure as failure:
+        return EmailStatus.FAILED, _format_error(failure)
+    return EmailStatus.SENT, None
 
 
-async def _postpone(shop: Shop, patience: Patience, letter: Letter, problem: str) -> dt.timedelta | None:
-    delay = patience.delay_after(letter.attempts + 1)
+async def _schedule_retry(
+    shop: Shop, retry_policy: RetryPolicy, email: EmailRow, error_message: str
+) -> dt.timedelta | None:
+    delay = retry_policy.compute_delay(email.attempts + 1)
     if delay is None:
-        await _settle(shop, letter, LetterStatus.FAILED, problem)
+        await _finish(shop, email, EmailStatus.FAILED, error_message)
         return None
 
-    async def note() -> bool:
+    async def record() -> bool:
         async with shop.database.transaction() as tx:
-            return await letters.postpone_letter(tx, letter, problem)
+            return await letters.schedule_email_retry(tx, email, error_message)
 
-    if await _noted(note):
-        shop.tally.letters[letter.kind, "POSTPONED"] += 1
-        told = {"seconds": delay.total_seconds(), "why": _without_addresses(problem)}
-        log.warning("letter_postponed", letter=str(letter.id), kind=letter.kind, **told)
+    if await _retry_until_available(record):
+        shop.counters.emails[email.kind, "POSTPONED"] += 1
+        log_fields = {"seconds": delay.total_seconds(), "why": _redact_addresses(error_message)}
+        log.warning("letter_postponed", letter=str(email.id), kind=email.kind, **log_fields)
     return delay
 
 
-async def _settle(shop: Shop, letter: Letter, status: LetterStatus, problem: str | None) -> None:
-    async def note() -> bool:
+async def _finish(shop: Shop, email: EmailRow, status: EmailStatus, error_message: str | None) -> None:
+    async def record() -> bool:
         async with shop.database.transaction() as tx:
-            return await letters.settle_letter(tx, letter.id, status, problem, taken_until=letter.taken_until)
+            return await letters.finish_email(tx, email.id, status, error_message, taken_until=email.taken_until)
 
-    told = {"letter": str(letter.id), "kind": letter.kind, "status": str(status)}
-    if not await _noted(note):  # by whoever took it over, or by us when the answer to a COMMIT was lost
-        log.warning("letter_settled_before", **told)
+    log_fields = {"letter": str(email.id), "kind": email.kind, "status": str(status)}
+    if not await _retry_until_available(
+        record
+    ):  # by whoever took it over, or by us when the answer to a COMMIT was lost
+        log.warning("letter_settled_before", **log_fields)
         return
-    shop.tally.letters[letter.kind, str(status)] += 1
-    write = log.warning if status is LetterStatus.FAILED else log.info
-    write("letter_settled", **told, why=problem and _without_addresses(problem))
+    shop.counters.emails[email.kind, str(status)] += 1
+    log_event = log.warning if status is EmailStatus.FAILED else log.info
+    log_event("letter_settled", **log_fields, why=error_message and _redact_addresses(error_message))
 
 
-async def _give_back(shop: Shop, letter: Letter) -> None:
+async def _release(shop: Shop, email: EmailRow) -> None:
     async with shop.database.transaction() as tx:
-        await letters.give_back_letter(tx, letter)
+        await letters.release_email(tx, email)
 
 
-async def _noted(note: Callable[[], Awaitable[T]]) -> T:
+async def _retry_until_available(operation: Callable[[], Awaitable[T]]) -> T:
     """However long the database is away: what was sent and not noted is sent again."""
     # a context, because a decorated function's arguments would be logged: keys and addresses among them
-    async for attempt in stamina.retry_context(on=Unavailable, attempts=None, timeout=None, wait_max=LONGEST_WAIT):
+    async for attempt in stamina.retry_context(on=Unavailable, attempts=None, timeout=None, wait_max=MAX_RETRY_WAIT):
         with attempt:
-            return await note()
+            return await operation()
     raise AssertionError("unreachable")
 
 
-@retried
-async def begin_again(shop: Shop, letter_ids: Collection[uuid.UUID] | None = None) -> int:
+@retry_on_conflict
+async def requeue_failed(shop: Shop, email_ids: Collection[uuid.UUID] | None = None) -> int:
     """Letters that were given up, all or these, as if they had never been tried; how many."""
     async with shop.database.transaction() as tx:
-        return await letters.requeue_failed_letters(tx, letter_ids)
+        return await letters.requeue_failed_emails(tx, email_ids)
 
 
-def _told(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     """In one line that can be kept and shown."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(character for character in text if character.isprintable())[:LONGEST_PROBLEM]
+    return "".join(character for character in text if character.isprintable())[:MAX_ERROR_LENGTH]
 
 
-def _without_addresses(problem: str) -> str:
+def _redact_addresses(text: str) -> str:
     """For the log: mail servers like to repeat whom they refuse."""
-    return _ADDRESS.sub("…", problem)
+    return _EMAIL_ADDRESS_PATTERN.sub("…", text)
 
 
-_ADDRESS = re.compile(r"""[^\s<>"']+@[^\s<>"']+""")
+_EMAIL_ADDRESS_PATTERN = re.compile(r"""[^\s<>"']+@[^\s<>"']+""")

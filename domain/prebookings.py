@@ -10,13 +10,13 @@ from domain.errors import AlreadyPrebooked, BookInStock, NotFound
 from domain.shop import Shop
 from persistence import catalog, letters, prebookings
 from persistence.database import Transaction
-from persistence.faults import Conflict, retried
-from persistence.letters import LetterKind
-from persistence.prebookings import Prebooking, PrebookingStatus
+from persistence.faults import Conflict, retry_on_conflict
+from persistence.letters import EmailKind
+from persistence.prebookings import PrebookingRow, PrebookingStatus
 
 
-@retried
-async def prebook(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> Prebooking:
+@retry_on_conflict
+async def prebook(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> PrebookingRow:
     """Raises `NotFound`, `BookInStock` or `AlreadyPrebooked`."""
     async with shop.database.transaction() as tx:
         book = await catalog.lock_book(tx, book_id)
@@ -26,15 +26,15 @@ async def prebook(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> Pre
             raise BookInStock(book)
         prebooking_id = await prebookings.add_prebooking(tx, customer_id, book_id)
         if prebooking_id is None:
-            known = await prebookings.list_waiting_of_pairs(tx, [(customer_id, book_id)])
-            if not known:
+            existing = await prebookings.list_waiting_by_pair(tx, [(customer_id, book_id)])
+            if not existing:
                 raise Conflict  # the one that stood in the way was cancelled a moment ago
-            raise AlreadyPrebooked(known[0])
-        return await _prebooking(tx, prebooking_id)
+            raise AlreadyPrebooked(existing[0])
+        return await _get_prebooking(tx, prebooking_id)
 
 
-@retried
-async def cancel_prebooking(shop: Shop, customer_id: uuid.UUID, prebooking_id: uuid.UUID) -> Prebooking:
+@retry_on_conflict
+async def cancel_prebooking(shop: Shop, customer_id: uuid.UUID, prebooking_id: uuid.UUID) -> PrebookingRow:
     """Does nothing to one that is over. Raises `NotFound` for somebody else's, too."""
     async with shop.database.transaction() as tx:
         prebooking = await prebookings.lock_prebooking(tx, prebooking_id)
@@ -42,20 +42,20 @@ async def cancel_prebooking(shop: Shop, customer_id: uuid.UUID, prebooking_id: u
             raise NotFound("Prebooking", prebooking_id)
         if prebooking.status == PrebookingStatus.WAITING:
             await prebookings.cancel_prebooking(tx, prebooking_id)
-        return await _prebooking(tx, prebooking_id)
+        return await _get_prebooking(tx, prebooking_id)
 
 
-async def tell_waiting(tx: Transaction, book_ids: Sequence[uuid.UUID]) -> int:
+async def notify_waiting(tx: Transaction, book_ids: Sequence[uuid.UUID]) -> int:
     """Tells everyone who waits for one of these books that it is back; how many. The caller holds the books' locks."""
     if not book_ids:
         return 0
-    told = await prebookings.notify_waiting(tx, book_ids)
-    if told:
-        await letters.add_letters(tx, LetterKind.BOOK_BACK, told)
-    return len(told)
+    notified = await prebookings.notify_waiting(tx, book_ids)
+    if notified:
+        await letters.enqueue_emails(tx, EmailKind.BOOK_BACK, notified)
+    return len(notified)
 
 
-async def _prebooking(tx: Transaction, prebooking_id: uuid.UUID) -> Prebooking:
+async def _get_prebooking(tx: Transaction, prebooking_id: uuid.UUID) -> PrebookingRow:
     prebooking = await prebookings.find_prebooking(tx, prebooking_id)
     assert prebooking is not None
     return prebooking

@@ -7,58 +7,58 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from domain.errors import TooOften
+from domain.errors import RateLimited
 from persistence.faults import Unavailable
-from persistence.rate_limits import InMemory, Rate, RateLimits
+from persistence.rate_limits import MemoryStore, Rate, RateLimitStore
 
 log = structlog.get_logger()
 
-REFUSED = 20
+REJECTED_COST = 20
 """What a document costs that is refused for its form: checking it took time, too."""
-SHARED_AGAIN_AFTER = 5.0  # seconds for which a process counts alone when it could not count with the others
-MOST_REMEMBERED = 10_000
+RETRY_SHARED_AFTER = 5.0  # seconds for which a process counts alone when it could not count with the others
+MAX_CACHED_REJECTIONS = 10_000
 
 
 @dataclass(slots=True)
 class RateLimiter:
     """`key` keeps users and addresses out of what is kept. Without a rate, everybody may ask for everything."""
 
-    limits: RateLimits
+    store: RateLimitStore
     rate: Rate | None
-    key: bytes = field(repr=False)
-    _own: InMemory = field(default_factory=InMemory)
-    _alone_until: float = 0.0
-    _refused_until: dict[bytes, float] = field(default_factory=dict)
+    hash_key: bytes = field(repr=False)
+    _local_store: MemoryStore = field(default_factory=MemoryStore)
+    _local_until: float = 0.0
+    _rejected_until: dict[bytes, float] = field(default_factory=dict)
 
     def check(self, caller: str) -> None:
         """Raises `TooOften` for a caller that was refused a moment ago, before any work is done and without asking."""
-        until = self._refused_until.get(self._digest(caller)) if self._refused_until else None
+        until = self._rejected_until.get(self._hash_caller(caller)) if self._rejected_until else None
         if until is not None and (wait := until - time.monotonic()) > 0:
-            raise TooOften(math.ceil(wait))
+            raise RateLimited(math.ceil(wait))
 
-    async def spend(self, caller: str, cost: int) -> None:
+    async def charge(self, caller: str, cost: int) -> None:
         """Raises `TooOften` where nothing of the budget is left."""
         if self.rate is None:
             return
-        digest = self._digest(caller)
-        wait = await self._spend(digest, max(cost, 1), self.rate)
+        digest = self._hash_caller(caller)
+        wait = await self._charge(digest, max(cost, 1), self.rate)
         if wait > 0:
-            self._remember(digest, time.monotonic() + wait)
-            raise TooOften(math.ceil(wait))
+            self._cache_rejection(digest, time.monotonic() + wait)
+            raise RateLimited(math.ceil(wait))
 
-    async def _spend(self, digest: bytes, cost: int, rate: Rate) -> float:
-        if time.monotonic() >= self._alone_until:
+    async def _charge(self, digest: bytes, cost: int, rate: Rate) -> float:
+        if time.monotonic() >= self._local_until:
             try:
-                return await self.limits.spend(digest, cost, rate)
+                return await self.store.charge(digest, cost, rate)
             except Unavailable as error:
-                self._alone_until = time.monotonic() + SHARED_AGAIN_AFTER
+                self._local_until = time.monotonic() + RETRY_SHARED_AFTER
                 log.warning("rate limits counted alone", cause=repr(error.__cause__ or error))
-        return await self._own.spend(digest, cost, rate)
+        return await self._local_store.charge(digest, cost, rate)
 
-    def _remember(self, digest: bytes, until: float) -> None:
-        if len(self._refused_until) >= MOST_REMEMBERED:
-            self._refused_until.clear()  # they are refused again, after their documents were looked at
-        self._refused_until[digest] = until
+    def _cache_rejection(self, digest: bytes, until: float) -> None:
+        if len(self._rejected_until) >= MAX_CACHED_REJECTIONS:
+            self._rejected_until.clear()  # they are refused again, after their documents were looked at
+        self._rejected_until[digest] = until
 
-    def _digest(self, caller: str) -> bytes:
-        return hashlib.blake2b(caller.encode("utf-8", "surrogatepass"), key=self.key, digest_size=32).digest()
+    def _hash_caller(self, caller: str) -> bytes:
+        return hashlib.blake2b(caller.encode("utf-8", "surrogatepass"), key=self.hash_key, digest_size=32).digest()

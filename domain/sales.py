@@ -7,8 +7,8 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from persistence import sales
-from persistence.database import Reading
-from persistence.sales import BestSeller, BestSellerRank
+from persistence.database import ReadSession
+from persistence.sales import BestSellerRank, BestSellerRow
 
 CENT = Decimal("0.01")
 
@@ -20,7 +20,7 @@ class SalesPeriod(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Period:
     """From `begin` to before `end`."""
 
     begin: dt.datetime
@@ -29,7 +29,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class SalesFigures:
-    span: Span
+    period: Period
     revenue: Decimal
     order_count: int
 
@@ -51,35 +51,35 @@ class SalesSummary:
         return float(round((self.current.revenue - before) / before * 100, 1)) if before else None
 
 
-def spans(period: SalesPeriod, now: dt.datetime, time_zone: str) -> tuple[Span, Span]:
+def reporting_periods(period: SalesPeriod, now: dt.datetime, time_zone: str) -> tuple[Period, Period]:
     """The period up to now, and as much of the one before it: this morning beside yesterday morning."""
     today = now.astimezone(ZoneInfo(time_zone)).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     match period:
         case SalesPeriod.TODAY:
-            begin, before = today, today - dt.timedelta(days=1)
+            begin, previous_begin = today, today - dt.timedelta(days=1)
         case SalesPeriod.THIS_WEEK:
             begin = today - dt.timedelta(days=today.weekday())
-            before = begin - dt.timedelta(days=7)
+            previous_begin = begin - dt.timedelta(days=7)
         case SalesPeriod.THIS_MONTH:
             begin = today.replace(day=1)
-            before = (begin - dt.timedelta(days=1)).replace(day=1)
-    current = Span(begin.astimezone(dt.UTC), now.astimezone(dt.UTC))
-    before = before.astimezone(dt.UTC)
-    return current, Span(before, min(before + (current.end - current.begin), current.begin))
+            previous_begin = (begin - dt.timedelta(days=1)).replace(day=1)
+    current = Period(begin.astimezone(dt.UTC), now.astimezone(dt.UTC))
+    previous_begin = previous_begin.astimezone(dt.UTC)
+    return current, Period(previous_begin, min(previous_begin + (current.end - current.begin), current.begin))
 
 
-async def summarise(reading: Reading, period: SalesPeriod, now: dt.datetime, time_zone: str) -> SalesSummary:
+async def summarize_sales(reading: ReadSession, period: SalesPeriod, now: dt.datetime, time_zone: str) -> SalesSummary:
     """Orders that stand are counted: neither unpaid nor cancelled."""
     current, previous = [
-        SalesFigures(span, figures.revenue, figures.order_count)
-        for span in spans(period, now, time_zone)
-        for figures in [await sales.sum_sales(reading, span.begin, span.end)]
+        SalesFigures(reporting_period, totals.revenue, totals.order_count)
+        for reporting_period in reporting_periods(period, now, time_zone)
+        for totals in [await sales.sum_sales(reading, reporting_period.begin, reporting_period.end)]
     ]
     return SalesSummary(current, previous)
 
 
-async def best_sellers(
-    reading: Reading, period: SalesPeriod, rank: BestSellerRank, now: dt.datetime, time_zone: str, first: int
-) -> list[BestSeller]:
-    current, _ = spans(period, now, time_zone)
+async def list_best_sellers(
+    reading: ReadSession, period: SalesPeriod, rank: BestSellerRank, now: dt.datetime, time_zone: str, first: int
+) -> list[BestSellerRow]:
+    current, _ = reporting_periods(period, now, time_zone)
     return await sales.list_best_sellers(reading, current.begin, current.end, rank, first)

@@ -8,43 +8,47 @@ from dataclasses import dataclass
 import structlog
 
 from persistence.database import Database
-from persistence.secret_keys import list_used_keys, use_keys
+from persistence.secret_keys import list_used_keys, record_used_keys
 
 log = structlog.get_logger()
 
-EVERY = 3600.0  # seconds
+CHECK_INTERVAL = 3600.0  # seconds
 
 
 @dataclass(slots=True)
-class SecretKeys:
+class SecretKeyCheck:
     """Secrets by their ids. They are strange where the shop was run with others last, and with none of these.
 
     Strange ones are noted as the shop's own once an hour has passed in which nobody ran it with the others.
     """
 
-    ids: Sequence[str]
-    _strange_at: dt.datetime | None = None
-    _look_at: float = float("-inf")
+    key_ids: Sequence[str]
+    _mismatched_at: dt.datetime | None = None
+    _next_check_at: float = float("-inf")
 
     @property
-    def are_strange(self) -> bool:
-        return self._strange_at is not None
+    def is_mismatched(self) -> bool:
+        return self._mismatched_at is not None
 
-    async def look(self, database: Database) -> None:
+    async def check(self, database: Database) -> None:
         """Raises `Unavailable`."""
         async with database.transaction() as tx:
-            used = await list_used_keys(tx)
-            others = [key.used_at for key in used] if not {key.id for key in used}.intersection(self.ids) else []
-            if others and (self._strange_at is None or max(others) >= self._strange_at):
-                self._strange_at = used[0].now
+            used_keys = await list_used_keys(tx)
+            other_used_at = (
+                [key.used_at for key in used_keys]
+                if not {key.id for key in used_keys}.intersection(self.key_ids)
+                else []
+            )
+            if other_used_at and (self._mismatched_at is None or max(other_used_at) >= self._mismatched_at):
+                self._mismatched_at = used_keys[0].checked_at
             else:
-                await use_keys(tx, self.ids)
-                self._strange_at = None
-        self._look_at = time.monotonic() + EVERY
+                await record_used_keys(tx, self.key_ids)
+                self._mismatched_at = None
+        self._next_check_at = time.monotonic() + CHECK_INTERVAL
 
-    async def look_when_due(self, database: Database) -> None:
+    async def check_if_due(self, database: Database) -> None:
         """At once, and every hour; strange ones are told in the log."""
-        if time.monotonic() >= self._look_at:
-            await self.look(database)
-            if self.are_strange:
-                log.warning("secret_key_strange", key_ids=list(self.ids))
+        if time.monotonic() >= self._next_check_at:
+            await self.check(database)
+            if self.is_mismatched:
+                log.warning("secret_key_strange", key_ids=list(self.key_ids))

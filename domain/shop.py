@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.passwords import Passwords
-from domain.payments import Payments
+from domain.payments import PaymentProvider
 from domain.rate_limiting import RateLimiter
-from domain.secret_keys import SecretKeys
-from domain.tally import Tally
+from domain.secret_keys import SecretKeyCheck
+from domain.tally import Counters
 from domain.throttling import Throttles
 from domain.tokens import Tokens
-from persistence.counts import RecentCounts
+from persistence.counts import SingleFlightCache
 from persistence.database import Database
 from persistence.identities import Provider
 
@@ -34,7 +34,7 @@ class Policy:
     time_zone: str = "UTC"
     providers: tuple[Provider, ...] = ()
 
-    def sign_in_url(self, provider: Provider) -> str:
+    def build_login_url(self, provider: Provider) -> str:
         """Where a sign-in through a provider begins; the provider sends the browser back to `/callback` below it."""
         return f"{self.public_url}/auth/{provider.lower()}"
 
@@ -42,16 +42,16 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class Shop:
     database: Database
-    payments: Payments
+    payments: PaymentProvider
     passwords: Passwords
     tokens: Tokens
     throttles: Throttles
     rate_limiter: RateLimiter
-    secret_keys: SecretKeys
+    secret_key_check: SecretKeyCheck
     policy: Policy = Policy()
-    counts: RecentCounts = field(default_factory=RecentCounts)
-    tally: Tally = field(default_factory=Tally)
-    tills: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(5))
+    count_cache: SingleFlightCache = field(default_factory=SingleFlightCache)
+    counters: Counters = field(default_factory=Counters)
+    checkout_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(5))
     """How many checkouts may be in the database at once: a book that all want must leave connections for the rest."""
-    under_way: set[asyncio.Task[Any]] = field(default_factory=set)
+    pending_payments: set[asyncio.Task[Any]] = field(default_factory=set)
     """Payments whose customers may have gone; they are finished before the shop closes."""

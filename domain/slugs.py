@@ -4,15 +4,15 @@ import secrets
 
 from slugify import slugify
 
-LENGTH = 80
-FALLBACK = "untitled"
+MAX_SLUG_LENGTH = 80
+DEFAULT_SLUG = "untitled"
 
 
-def slug_of(name: str) -> str:
-    return slugify(name, max_length=LENGTH, word_boundary=True) or FALLBACK
+def make_slug(name: str) -> str:
+    return slugify(name, max_length=MAX_SLUG_LENGTH, word_boundary=True) or DEFAULT_SLUG
 
 
-def candidates(name: str) -> list[str]:
+def slug_candidates(name: str) -> list[str]:
     """The plain slug, a few numbered ones, and one that is as good as free."""
-    slug = slug_of(name)
+    slug = make_slug(name)
     return [slug, *(f"{slug}-{number}" for number in range(2, 6)), f"{slug}-{secrets.token_hex(4)}"]

@@ -7,25 +7,25 @@ from typing import Any
 
 import structlog
 
-from domain.orders import settle
+from domain.orders import finalize
 from domain.shop import Shop
 from persistence import orders, sales, throttles
 from persistence.faults import Unavailable
-from persistence.orders import Order
+from persistence.orders import OrderRow
 
 log = structlog.get_logger()
 
-EVERY = 5.0  # seconds between rounds
-ASK_TIMEOUT = 30  # seconds
+SWEEP_INTERVAL = 5.0  # seconds between rounds
+PROVIDER_TIMEOUT = 30  # seconds
 LEASE = dt.timedelta(minutes=1)  # how long an order is left to the sweeper that took it up
-FIRST_REFUND_DELAY = dt.timedelta(seconds=10)
-LONGEST_REFUND_DELAY = dt.timedelta(hours=6)
+INITIAL_REFUND_DELAY = dt.timedelta(seconds=10)
+MAX_REFUND_DELAY = dt.timedelta(hours=6)
 
 
-async def sweep_for_ever(shop: Shop, every: float = EVERY) -> None:
+async def run_sweeper(shop: Shop, interval: float = SWEEP_INTERVAL) -> None:
     """Runs in each server process; whichever comes first takes an order up."""
     while True:
-        await asyncio.sleep(every)
+        await asyncio.sleep(interval)
         try:
             await sweep(shop)
         except Unavailable:
@@ -36,53 +36,53 @@ async def sweep_for_ever(shop: Shop, every: float = EVERY) -> None:
 
 async def sweep(shop: Shop) -> int:
     """Settles every order left PENDING too long and pays every refund that is due; how many it touched."""
-    touched = 0
-    while (order := await _next_pending(shop)) is not None:
-        touched += 1
-        await _left_for_later(_settle_pending(shop, order), order)
-    while (order := await _next_refund(shop)) is not None:
-        touched += 1
-        await _left_for_later(_refund(shop, order), order)
+    order_count = 0
+    while (order := await _claim_stale_pending(shop)) is not None:
+        order_count += 1
+        await _log_failures(_finalize_pending(shop, order), order)
+    while (order := await _claim_due_refund(shop)) is not None:
+        order_count += 1
+        await _log_failures(_refund(shop, order), order)
     async with shop.database.transaction() as tx:
-        await sales.move_sales_window(tx)
-        await throttles.forget_old(tx)
-    await shop.rate_limiter.limits.forget_full()
-    await shop.secret_keys.look_when_due(shop.database)
-    return touched
+        await sales.advance_sales_window(tx)
+        await throttles.delete_expired(tx)
+    await shop.rate_limiter.store.evict_full()
+    await shop.secret_key_check.check_if_due(shop.database)
+    return order_count
 
 
-async def _left_for_later(work: Coroutine[Any, Any, None], order: Order) -> None:
+async def _log_failures(operation: Coroutine[Any, Any, None], order: OrderRow) -> None:
     """What cannot be done for one order now does not keep the others waiting: its next try comes after its lease."""
     try:
-        await work
+        await operation
     except (TimeoutError, OSError, Unavailable):
         log.warning("order_postponed", order=order.number)
     except Exception:
         log.exception("order_postponed", order=order.number)
 
 
-async def _next_pending(shop: Shop) -> Order | None:
+async def _claim_stale_pending(shop: Shop) -> OrderRow | None:
     async with shop.database.transaction() as tx:
         lease = min(LEASE, shop.policy.sweep_after)
-        return await orders.take_up_pending(tx, older_than=shop.policy.sweep_after, lease=lease)
+        return await orders.claim_stale_pending_order(tx, older_than=shop.policy.sweep_after, lease=lease)
 
 
-async def _settle_pending(shop: Shop, order: Order) -> None:
-    async with asyncio.timeout(ASK_TIMEOUT):
+async def _finalize_pending(shop: Shop, order: OrderRow) -> None:
+    async with asyncio.timeout(PROVIDER_TIMEOUT):
         outcome = await shop.payments.find(str(order.id))
-    settled = await settle(shop, order.id, outcome)
-    log.info("order_swept", order=order.number, status=settled.status)
+    finalized = await finalize(shop, order.id, outcome)
+    log.info("order_swept", order=order.number, status=finalized.status)
 
 
-async def _next_refund(shop: Shop) -> Order | None:
+async def _claim_due_refund(shop: Shop) -> OrderRow | None:
     async with shop.database.transaction() as tx:
-        return await orders.take_up_refund(tx, FIRST_REFUND_DELAY, LONGEST_REFUND_DELAY)
+        return await orders.claim_due_refund(tx, INITIAL_REFUND_DELAY, MAX_REFUND_DELAY)
 
 
-async def _refund(shop: Shop, order: Order) -> None:
+async def _refund(shop: Shop, order: OrderRow) -> None:
     """Gives the money back, or calls off a charge that may still be on its way."""
-    async with asyncio.timeout(ASK_TIMEOUT):
+    async with asyncio.timeout(PROVIDER_TIMEOUT):
         await shop.payments.refund(str(order.id))
     async with shop.database.transaction() as tx:
-        await orders.set_order(tx, order.id, refunded_at=dt.datetime.now(dt.UTC), refund_due_at=None)
+        await orders.update_order(tx, order.id, refunded_at=dt.datetime.now(dt.UTC), refund_due_at=None)
     log.info("refunded", order=order.number)

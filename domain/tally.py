@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Counters:
     """Since the process began."""
 
-    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    user_errors: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By the mutation and the code of the refusal."""
-    letters: Counter[tuple[str, str]] = field(default_factory=Counter)
+    emails: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By kind, and by the status they came to or `POSTPONED`, which each may be several times."""
-    failed_sign_ins: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failed_oauth_logins: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Through providers: by provider, and by why."""

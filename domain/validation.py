@@ -14,132 +14,139 @@ from email_validator import EmailNotValidError, validate_email
 from stdnum import isbn as isbn_numbers
 from stdnum.exceptions import ValidationError
 
-from domain.errors import InvalidInput, Issue, Rule
+from domain.errors import Constraint, FieldError, InvalidInput
 
-EMAIL_LENGTH = 254
-MOST_EXPENSIVE = Decimal("99999999.99")
-CHEAPEST = Decimal("0.01")
+MAX_EMAIL_LENGTH = 254
+MAX_PRICE = Decimal("99999999.99")
+MIN_PRICE = Decimal("0.01")
 
-Path = tuple[str, ...]
+InputPath = tuple[str, ...]
 
 
 @dataclass(slots=True)
-class Checker:
+class Validator:
     """Each check gives back the value as it is to be kept, or notes an issue."""
 
-    issues: list[Issue] = field(default_factory=list)
+    errors: list[FieldError] = field(default_factory=list)
 
-    def refuse(self, path: Path, rule: Rule, message: str) -> None:
-        self.issues.append(Issue(path, rule, message))
+    def add_error(self, path: InputPath, constraint: Constraint, message: str) -> None:
+        self.errors.append(FieldError(path, constraint, message))
 
-    def text(self, path: Path, value: str, longest: int, *, shortest: int = 1, lines: bool = False) -> str:
+    def text(
+        self, path: InputPath, value: str, max_length: int, *, min_length: int = 1, multiline: bool = False
+    ) -> str:
         """Text without surrounding space and control characters; line breaks only where `lines` says so."""
-        text = unicodedata.normalize("NFC", value.replace("\r\n", "\n") if lines else value).strip()
+        text = unicodedata.normalize("NFC", value.replace("\r\n", "\n") if multiline else value).strip()
         name = path[-1]
-        if not is_clean(text, lines=lines):
-            self.refuse(path, Rule.MALFORMED, f"{name} holds characters that cannot be shown.")
+        if not is_printable(text, multiline=multiline):
+            self.add_error(path, Constraint.MALFORMED, f"{name} holds characters that cannot be shown.")
         elif not text:
-            self.refuse(path, Rule.REQUIRED, f"{name} must not be blank.")
-        elif len(text) < shortest:
-            self.refuse(path, Rule.TOO_SHORT, f"{name} must have at least {shortest} characters.")
-        elif len(text) > longest:
-            self.refuse(path, Rule.TOO_LONG, f"{name} must have at most {longest:,} characters.")
+            self.add_error(path, Constraint.REQUIRED, f"{name} must not be blank.")
+        elif len(text) < min_length:
+            self.add_error(path, Constraint.TOO_SHORT, f"{name} must have at least {min_length} characters.")
+        elif len(text) > max_length:
+            self.add_error(path, Constraint.TOO_LONG, f"{name} must have at most {max_length:,} characters.")
         return text
 
-    def optional(self, path: Path, value: str | None, longest: int, *, lines: bool = False) -> str | None:
+    def optional_text(
+        self, path: InputPath, value: str | None, max_length: int, *, multiline: bool = False
+    ) -> str | None:
         """As `text`; blank is the same as nothing."""
         if value is None or not value.strip():
             return None
-        return self.text(path, value, longest, lines=lines)
+        return self.text(path, value, max_length, multiline=multiline)
 
-    def number(self, path: Path, value: int, least: int, most: int) -> int:
+    def number(self, path: InputPath, value: int, minimum: int, maximum: int) -> int:
         name = path[-1]
-        if value < least:
-            self.refuse(path, Rule.TOO_SMALL, f"{name} must be at least {least:,}.")
-        elif value > most:
-            self.refuse(path, Rule.TOO_LARGE, f"{name} must be at most {most:,}.")
+        if value < minimum:
+            self.add_error(path, Constraint.TOO_SMALL, f"{name} must be at least {minimum:,}.")
+        elif value > maximum:
+            self.add_error(path, Constraint.TOO_LARGE, f"{name} must be at most {maximum:,}.")
         return value
 
-    def price(self, path: Path, value: Decimal) -> Decimal:
-        if value < CHEAPEST:
-            self.refuse(path, Rule.TOO_SMALL, "The price must be more than zero.")
-        elif value > MOST_EXPENSIVE:
-            self.refuse(path, Rule.TOO_LARGE, f"The price must be at most {MOST_EXPENSIVE:,}.")
+    def price(self, path: InputPath, value: Decimal) -> Decimal:
+        if value < MIN_PRICE:
+            self.add_error(path, Constraint.TOO_SMALL, "The price must be more than zero.")
+        elif value > MAX_PRICE:
+            self.add_error(path, Constraint.TOO_LARGE, f"The price must be at most {MAX_PRICE:,}.")
         elif value != round(value, 2):
-            self.refuse(path, Rule.MALFORMED, "The price must have two decimals at most.")
+            self.add_error(path, Constraint.MALFORMED, "The price must have two decimals at most.")
         else:
             return round(value, 2)
         return value
 
-    def isbn(self, path: Path, value: str) -> str:
+    def isbn(self, path: InputPath, value: str) -> str:
         """Thirteen digits, whichever way it was entered."""
-        found = as_isbn(value)
-        if found is None:
-            self.refuse(
+        normalized = normalize_isbn(value)
+        if normalized is None:
+            self.add_error(
                 path,
-                Rule.MALFORMED,
+                Constraint.MALFORMED,
                 f"{value[:40]!r} is no ISBN: it has ten or thirteen digits, and the last one must fit.",
             )
-        return found or value
+        return normalized or value
 
-    def email(self, path: Path, value: str) -> str:
+    def email(self, path: InputPath, value: str) -> str:
         """In lower case: addresses that differ in case alone are one account's."""
-        if len(value) > EMAIL_LENGTH:
-            self.refuse(path, Rule.TOO_LONG, f"An email address has at most {EMAIL_LENGTH} characters.")
+        if len(value) > MAX_EMAIL_LENGTH:
+            self.add_error(path, Constraint.TOO_LONG, f"An email address has at most {MAX_EMAIL_LENGTH} characters.")
         elif not value.strip():
-            self.refuse(path, Rule.REQUIRED, "The email address must be given.")
+            self.add_error(path, Constraint.REQUIRED, "The email address must be given.")
         else:
-            email = as_email(value)
-            if email is not None:
-                return email
-            self.refuse(path, Rule.MALFORMED, "This is no email address.")
+            normalized = normalize_email(value)
+            if normalized is not None:
+                return normalized
+            self.add_error(path, Constraint.MALFORMED, "This is no email address.")
         return value
 
-    def url(self, path: Path, value: str) -> str:
+    def url(self, path: InputPath, value: str) -> str:
         text = self.text(path, value, 2000)
-        if not is_web_address(text):
-            self.refuse(path, Rule.MALFORMED, f"{path[-1]} must be an address that begins with http:// or https://.")
+        if not is_http_url(text):
+            self.add_error(
+                path, Constraint.MALFORMED, f"{path[-1]} must be an address that begins with http:// or https://."
+            )
         return text
 
-    def language(self, path: Path, value: str) -> str:
+    def language(self, path: InputPath, value: str) -> str:
         if not (value.isascii() and len(value) <= 35 and langcodes.tag_is_valid(value)):
-            self.refuse(path, Rule.MALFORMED, "The language must be a BCP 47 tag, such as en or pt-BR.")
+            self.add_error(path, Constraint.MALFORMED, "The language must be a BCP 47 tag, such as en or pt-BR.")
             return value
         return langcodes.standardize_tag(value)
 
-    def country(self, path: Path, value: str) -> str:
+    def country(self, path: InputPath, value: str) -> str:
         code = value.strip().upper()
         if not (value.isascii() and re.fullmatch("[A-Z]{2}", code)) or pycountry.countries.get(alpha_2=code) is None:
-            self.refuse(path, Rule.MALFORMED, "The country must be an ISO 3166-1 code of two letters.")
+            self.add_error(path, Constraint.MALFORMED, "The country must be an ISO 3166-1 code of two letters.")
         return code
 
-    def done(self) -> None:
+    def raise_if_invalid(self) -> None:
         """Raises `InvalidInput` when there was an issue."""
-        if self.issues:
-            raise InvalidInput(self.issues)
+        if self.errors:
+            raise InvalidInput(self.errors)
 
 
 @contextmanager
-def checking() -> Iterator[Checker]:
+def validating() -> Iterator[Validator]:
     """All issues found inside are raised together at its end."""
-    checker = Checker()
-    yield checker
-    checker.done()
+    validator = Validator()
+    yield validator
+    validator.raise_if_invalid()
 
 
-def invalid(path: Path, rule: Rule, message: str) -> InvalidInput:
+def invalid_input(path: InputPath, constraint: Constraint, message: str) -> InvalidInput:
     """A single issue, found late."""
-    return InvalidInput([Issue(path, rule, message)])
+    return InvalidInput([FieldError(path, constraint, message)])
 
 
-def is_clean(text: str, *, lines: bool = False) -> bool:
+def is_printable(text: str, *, multiline: bool = False) -> bool:
     """Whether it can be stored and shown: no control characters, no lone surrogates."""
     return not any(
-        unicodedata.category(character) in ("Cc", "Cs") and not (lines and character in "\n\t") for character in text
+        unicodedata.category(character) in ("Cc", "Cs") and not (multiline and character in "\n\t")
+        for character in text
     )
 
 
-def as_isbn(value: str) -> str | None:
+def normalize_isbn(value: str) -> str | None:
     if not re.fullmatch(r"[0-9Xx -]{1,40}", value.strip()):
         return None
     try:
@@ -149,8 +156,8 @@ def as_isbn(value: str) -> str | None:
     return str(isbn_numbers.compact(number))
 
 
-def as_email(value: str) -> str | None:
-    if len(value) > EMAIL_LENGTH:
+def normalize_email(value: str) -> str | None:
+    if len(value) > MAX_EMAIL_LENGTH:
         return None
     try:
         return validate_email(value.strip(), check_deliverability=False).normalized.lower()
@@ -158,7 +165,7 @@ def as_email(value: str) -> str | None:
         return None
 
 
-def is_web_address(text: str) -> bool:
+def is_http_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
     except ValueError:

@@ -5,26 +5,28 @@ import uuid
 from domain.errors import NotFound
 from domain.shop import Shop
 from persistence import catalog, wishlist
-from persistence.catalog import Book
-from persistence.faults import Conflict, retried
-from persistence.wishlist import WishlistItem
+from persistence.catalog import BookRow
+from persistence.faults import Conflict, retry_on_conflict
+from persistence.wishlist import WishlistItemRow
 
 
-@retried
-async def add_to_wishlist(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> WishlistItem:
+@retry_on_conflict
+async def add_to_wishlist(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> WishlistItemRow:
     """Does nothing when it is saved already. Raises `NotFound`."""
     async with shop.database.transaction() as tx:
-        if not await catalog.hold_book(tx, book_id):
+        if not await catalog.lock_book_for_key_share(tx, book_id):
             raise NotFound("Book", book_id)
         await wishlist.add_wishlist_item(tx, customer_id, book_id)
-        saved = await wishlist.list_wishlist_items_of_pairs(tx, [(customer_id, book_id)])
-        if not saved:
+        items = await wishlist.list_wishlist_items_by_pair(tx, [(customer_id, book_id)])
+        if not items:
             raise Conflict  # the item that was there was removed a moment ago
-        return saved[0]
+        return items[0]
 
 
-@retried
-async def remove_from_wishlist(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> tuple[uuid.UUID | None, Book]:
+@retry_on_conflict
+async def remove_from_wishlist(
+    shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID
+) -> tuple[uuid.UUID | None, BookRow]:
     """The item that was removed, if there was one, and its book. Raises `NotFound` when there is no such book."""
     async with shop.database.transaction() as tx:
         book = await catalog.find_book(tx, book_id)

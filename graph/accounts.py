@@ -10,63 +10,60 @@ from domain import accounts
 from graph.cart import Cart
 from graph.context import Info
 from graph.errors import InvalidInput, NotFound, ProtectedAccount
-from graph.fields import column, field, input_shape, mutation, outcomes, query, shape
-from graph.gates import UserRole, administrator, public, signed_in
-from graph.identities import Provider
-from graph.ids import key_of, own_id
-from graph.nodes import Node, refetched
-from graph.orders import OrderConnection, StatusesArgument, orders_of
+from graph.fields import attribute, field, input_type, mutation, object_type, query, result_union
+from graph.gates import UserRole, admin_only, public, signed_in
+from graph.ids import global_id_field, parse_key
+from graph.nodes import Node, node_resolver
+from graph.orders import OrderConnection, OrderStatusesArgument, resolve_orders
 from graph.pagination import After, Before, Connection, First, Last, argument
-from graph.prebookings import PrebookingConnection, prebookings_of
-from graph.prebookings import StatusesArgument as PrebookingStatuses
-from graph.questions import Question, loaded
-from graph.reviews import ReviewConnection, reviews_of
-from graph.wishlist import WishlistConnection, wishlist_of
+from graph.prebookings import PrebookingConnection, PrebookingStatusesArgument, resolve_prebookings
+from graph.questions import BatchLoader, batch_field
+from graph.reviews import ReviewConnection, resolve_reviews
+from graph.wishlist import WishlistConnection, resolve_wishlist
 from persistence import accounts as rows
-from persistence.accounts import Session as SessionRow
-from persistence.accounts import User as UserRow
-from persistence.cart import Cart as CartRow
-from persistence.orders import Order as OrderRow
-from persistence.prebookings import Prebooking as PrebookingRow
-from persistence.reviews import Review as ReviewRow
-from persistence.reviews import ReviewList
-from persistence.wishlist import WishlistItem as WishlistItemRow
+from persistence.accounts import SessionRow, UserRow
+from persistence.cart import CartRow
+from graph.identities import Provider
+from persistence.orders import OrderRow
+from persistence.prebookings import PrebookingRow
+from persistence.reviews import ReviewQuery, ReviewRow
+from persistence.wishlist import WishlistItemRow
 
 
-@shape(of=SessionRow)
+@object_type(source_type=SessionRow)
 class Session:
     """One sign-in on one device, however often its tokens were refreshed since."""
 
-    id: strawberry.ID = own_id("Session", "The session's ID.")
-    user_agent: str | None = column("The browser or app it was opened from, as it named itself.")
-    created_at: dt.datetime = column("When it was opened.")
-    last_used_at: dt.datetime = column("When its tokens were last refreshed.")
+    id: strawberry.ID = global_id_field("Session", "The session's ID.")
+    user_agent: str | None = attribute("The browser or app it was opened from, as it named itself.")
+    created_at: dt.datetime = attribute("When it was opened.")
+    last_used_at: dt.datetime = attribute("When its tokens were last refreshed.")
 
     @field()
     async def is_current(self: SessionRow, info: Info) -> bool:
         """Whether it is the one that asks."""
-        viewer = await info.context.viewer()
+        viewer = await info.context.get_viewer()
         return viewer is not None and viewer.session_id == self.id
 
 
-@shape(of=UserRow)
+@object_type(source_type=UserRow)
 class User(Node):
     """An account. Its owner and administrators can see it, no one else."""
 
-    id: strawberry.ID = own_id("User", "The user's global ID.")
-    email: str = column("The address they sign in with and get mail at.")
-    is_email_verified: bool = column("Whether they proved that the address is theirs.")
-    display_name: str = column("The name shown next to their reviews.")
-    role: UserRole = column("What they may do.")
-    is_active: bool = column("Whether they may sign in.")
-    has_password: bool = column("Whether they can sign in with a password, or through a provider only.")
+    id: strawberry.ID = global_id_field("User", "The user's global ID.")
+    email: str = attribute("The address they sign in with and get mail at.")
+    is_email_verified: bool = attribute("Whether they proved that the address is theirs.")
+    display_name: str = attribute("The name shown next to their reviews.")
+    role: UserRole = attribute("What they may do.")
+    is_active: bool = attribute("Whether they may sign in.")
+    has_password: bool = attribute("Whether they can sign in with a password, or through a provider only.")
 
-    @loaded(Question(lambda loaders: loaders.providers_of_user, "id"))
+    @batch_field(BatchLoader(lambda loaders: loaders.providers_by_user, "id"))
     def linked_providers(providers: list[Provider]) -> list[Provider]:
         """The providers they can sign in through."""
         return providers
 
-    created_at: dt.datetime = column("When the account was created.")
+    created_at: dt.datetime = attribute("When the account was created.")
 
     @field(Cart)
     def cart(self: UserRow) -> CartRow:
@@ -77,14 +74,14 @@ class User(Node):
     async def orders(
         self: UserRow,
         info: Info,
-        statuses: StatusesArgument = UNSET,
+        statuses: OrderStatusesArgument = UNSET,
         first: First = UNSET,
         after: After = UNSET,
         last: Last = UNSET,
         before: Before = UNSET,
     ) -> Connection[OrderRow]:
         """Their orders, the latest first."""
-        return await orders_of(info, self.id, statuses, first, after, last, before)
+        return await resolve_orders(info, self.id, statuses, first, after, last, before)
 
     @field(WishlistConnection)
     async def wishlist(
@@ -96,20 +93,20 @@ class User(Node):
         before: Before = UNSET,
     ) -> Connection[WishlistItemRow]:
         """The books they saved, the latest first."""
-        return await wishlist_of(info, self.id, first, after, last, before)
+        return await resolve_wishlist(info, self.id, first, after, last, before)
 
     @field(PrebookingConnection)
     async def prebookings(
         self: UserRow,
         info: Info,
-        statuses: PrebookingStatuses = UNSET,
+        statuses: PrebookingStatusesArgument = UNSET,
         first: First = UNSET,
         after: After = UNSET,
         last: Last = UNSET,
         before: Before = UNSET,
     ) -> Connection[PrebookingRow]:
         """Their pre-bookings, the latest first."""
-        return await prebookings_of(info, self.id, statuses, first, after, last, before)
+        return await resolve_prebookings(info, self.id, statuses, first, after, last, before)
 
     @field(ReviewConnection)
     async def reviews(
@@ -121,22 +118,22 @@ class User(Node):
         before: Before = UNSET,
     ) -> Connection[ReviewRow]:
         """Their reviews, the latest first."""
-        return await reviews_of(info, ReviewList(user_id=self.id), first, after, last, before)
+        return await resolve_reviews(info, ReviewQuery(user_id=self.id), first, after, last, before)
 
     @field(list[Session])
     async def sessions(self: UserRow, info: Info) -> list[SessionRow]:
         """Where they are signed in, the latest used first."""
-        return await rows.list_sessions(info.context.reading, self.id)
+        return await rows.list_sessions(info.context.read_session, self.id)
 
 
-@refetched("User")
+@node_resolver("User")
 async def find_user(info: Info, key: Any) -> UserRow | None:
-    viewer = await info.context.viewer()
-    may_see = viewer is not None and (viewer.user.id == key or viewer.user.role == "ADMIN")
-    return await info.context.loaders.user.load(key) if may_see else None
+    viewer = await info.context.get_viewer()
+    can_view = viewer is not None and (viewer.user.id == key or viewer.user.role == "ADMIN")
+    return await info.context.loaders.user.load(key) if can_view else None
 
 
-@refetched("Cart")
+@node_resolver("Cart")
 async def find_cart(info: Info, key: Any) -> CartRow | None:
     return CartRow(key) if await find_user(info, key) else None
 
@@ -144,14 +141,14 @@ async def find_cart(info: Info, key: Any) -> CartRow | None:
 @query(public, User | None)
 async def me(info: Info) -> UserRow | None:
     """The signed-in user; `null` for a visitor."""
-    viewer = await info.context.viewer()
+    viewer = await info.context.get_viewer()
     return viewer.user if viewer else None
 
 
 # ── Inputs ────────────────────────────────────────────────────────────────────────────────
 
 
-@input_shape()
+@input_type()
 class UpdateProfileInput:
     """Changes to a profile. A field left out stays as it is."""
 
@@ -160,50 +157,50 @@ class UpdateProfileInput:
     )
 
 
-@input_shape()
+@input_type()
 class DeactivateUserInput:
     """An account to lock out."""
 
-    user_id: strawberry.ID = column("The ID of the user.")
+    user_id: strawberry.ID = attribute("The ID of the user.")
 
 
-@input_shape()
+@input_type()
 class ReactivateUserInput:
     """An account to let in again."""
 
-    user_id: strawberry.ID = column("The ID of the user.")
+    user_id: strawberry.ID = attribute("The ID of the user.")
 
 
 # ── Outcomes ──────────────────────────────────────────────────────────────────────────────
 
 
-@shape()
+@object_type()
 class ProfileUpdated:
     """The profile has changed."""
 
-    user: UserRow = column("The user.", User)
+    user: UserRow = attribute("The user.", User)
 
 
-@shape()
+@object_type()
 class UserDeactivated:
     """The account is locked out."""
 
-    user: UserRow = column("The user.", User)
-    sessions_ended: int = column("How many sessions ended with it.")
+    user: UserRow = attribute("The user.", User)
+    sessions_ended: int = attribute("How many sessions ended with it.")
 
 
-@shape()
+@object_type()
 class UserReactivated:
     """The account may sign in again."""
 
-    user: UserRow = column("The user.", User)
+    user: UserRow = attribute("The user.", User)
 
 
-UpdateProfileResult = Annotated[ProfileUpdated | InvalidInput, outcomes("UpdateProfileResult", "updateProfile")]
+UpdateProfileResult = Annotated[ProfileUpdated | InvalidInput, result_union("UpdateProfileResult", "updateProfile")]
 DeactivateUserResult = Annotated[
-    UserDeactivated | ProtectedAccount | NotFound, outcomes("DeactivateUserResult", "deactivateUser")
+    UserDeactivated | ProtectedAccount | NotFound, result_union("DeactivateUserResult", "deactivateUser")
 ]
-ReactivateUserResult = Annotated[UserReactivated | NotFound, outcomes("ReactivateUserResult", "reactivateUser")]
+ReactivateUserResult = Annotated[UserReactivated | NotFound, result_union("ReactivateUserResult", "reactivateUser")]
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
@@ -214,23 +211,23 @@ async def update_profile(
     info: Info, input: Annotated[UpdateProfileInput, argument("The fields to change.")]
 ) -> UpdateProfileResult | None:
     """Changes what others see of the caller."""
-    viewer = await info.context.signed_in()
+    viewer = await info.context.require_viewer()
     name = input.display_name if input.display_name is not UNSET else None
     return ProfileUpdated(user=await accounts.update_profile(info.context.shop, viewer, name))
 
 
-@mutation(administrator)
+@mutation(admin_only)
 async def deactivate_user(
     info: Info, input: Annotated[DeactivateUserInput, argument("The account.")]
 ) -> DeactivateUserResult | None:
     """Locks an account out at once and ends its sessions."""
-    user, ended = await accounts.deactivate(info.context.shop, key_of("User", input.user_id))
-    return UserDeactivated(user=user, sessions_ended=ended)
+    user, sessions_ended = await accounts.deactivate(info.context.shop, parse_key("User", input.user_id))
+    return UserDeactivated(user=user, sessions_ended=sessions_ended)
 
 
-@mutation(administrator)
+@mutation(admin_only)
 async def reactivate_user(
     info: Info, input: Annotated[ReactivateUserInput, argument("The account.")]
 ) -> ReactivateUserResult | None:
     """Lets a deactivated account sign in again."""
-    return UserReactivated(user=await accounts.reactivate(info.context.shop, key_of("User", input.user_id)))
+    return UserReactivated(user=await accounts.reactivate(info.context.shop, parse_key("User", input.user_id)))

@@ -5,46 +5,50 @@ from functools import lru_cache
 from typing import Any
 
 from graph.context import Info
-from graph.engine import ANYTHING, NOTHING, Asked
-from graph.questions import AUTHORS, GENRE, RATING, USER, Question
-from persistence.accounts import User
-from persistence.catalog import Author, Book, Genre
-from persistence.companions import Columns
-from persistence.parts import Names, names_of
-from persistence.reviews import BookRating, Review, ReviewColumns
+from graph.engine import ALL_ATTRIBUTES, NO_ATTRIBUTES, Lookahead
+from graph.questions import AUTHORS, GENRE, RATING, USER, BatchLoader
+from persistence.accounts import UserRow
+from persistence.catalog import AuthorRow, BookRow, GenreRow
+from persistence.companions import BookProjection
+from persistence.parts import ColumnNames, select_column_names
+from persistence.reviews import BookRatingRow, ReviewProjection, ReviewRow
 
 
-def book_columns(info: Info) -> Columns:
-    return _book_columns(_asked(info, "Book"))
+def book_projection(info: Info) -> BookProjection:
+    return _book_projection(_get_lookahead(info, "Book"))
 
 
-def review_columns(info: Info) -> ReviewColumns:
-    return _review_columns(_asked(info, "Review"))
+def review_projection(info: Info) -> ReviewProjection:
+    return _review_projection(_get_lookahead(info, "Review"))
 
 
-def _asked(info: Info, kind: str) -> Asked:
-    asked = getattr(info, "asked", None)
-    return ANYTHING if asked is None else asked.get(kind, NOTHING)
-
-
-@lru_cache(maxsize=1000)
-def _book_columns(asked: Asked) -> Columns:
-    companions = ((AUTHORS, Author), (GENRE, Genre), (RATING, BookRating))
-    own = _names(Book, asked, [question for question, _ in companions])
-    return Columns(own, *(_along(row, asked.loaded.get(question)) for question, row in companions))
+def _get_lookahead(info: Info, type_name: str) -> Lookahead:
+    lookahead = getattr(info, "lookahead", None)
+    return ALL_ATTRIBUTES if lookahead is None else lookahead.get(type_name, NO_ATTRIBUTES)
 
 
 @lru_cache(maxsize=1000)
-def _review_columns(asked: Asked) -> ReviewColumns:
-    return ReviewColumns(_names(Review, asked, [USER]), _along(User, asked.loaded.get(USER)))
+def _book_projection(lookahead: Lookahead) -> BookProjection:
+    relations = ((AUTHORS, AuthorRow), (GENRE, GenreRow), (RATING, BookRatingRow))
+    own_columns = _select_columns(BookRow, lookahead, [question for question, _ in relations])
+    return BookProjection(
+        own_columns, *(_select_joined_columns(row, lookahead.by_loader.get(question)) for question, row in relations)
+    )
 
 
-def _names(row: Any, asked: Asked, along: Collection[Question[Any, Any]] = ()) -> Names:
-    if asked.attributes is None:
-        return names_of(row, None)
-    keys = (question.reads for question in asked.loaded if question not in along)
-    return names_of(row, asked.attributes.union(*keys))
+@lru_cache(maxsize=1000)
+def _review_projection(lookahead: Lookahead) -> ReviewProjection:
+    return ReviewProjection(
+        _select_columns(ReviewRow, lookahead, [USER]), _select_joined_columns(UserRow, lookahead.by_loader.get(USER))
+    )
 
 
-def _along(row: Any, asked: Asked | None) -> Names | None:
-    return None if asked is None else _names(row, asked) or ("id",)
+def _select_columns(row: Any, lookahead: Lookahead, joined: Collection[BatchLoader[Any, Any]] = ()) -> ColumnNames:
+    if lookahead.attributes is None:
+        return select_column_names(row, None)
+    loader_keys = (question.requires for question in lookahead.by_loader if question not in joined)
+    return select_column_names(row, lookahead.attributes.union(*loader_keys))
+
+
+def _select_joined_columns(row: Any, lookahead: Lookahead | None) -> ColumnNames | None:
+    return None if lookahead is None else _select_columns(row, lookahead) or ("id",)

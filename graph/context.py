@@ -10,14 +10,14 @@ import strawberry
 
 from domain.sessions import SessionTokens
 from domain.shop import Shop
-from domain.throttling import Kind
-from domain.tokens import BadAccessToken, ExpiredAccessToken, Speaker
-from graph.faults import Deactivated, TokenExpired, Unauthenticated, WrongCall
+from domain.throttling import ThrottlePolicy
+from domain.tokens import AccessTokenClaims, ExpiredAccessToken, InvalidAccessToken
+from graph.faults import Deactivated, RequestError, TokenExpired, Unauthenticated
 from graph.loaders import Loaders
-from graph.patience import Departure
+from graph.patience import Disconnect
 from persistence import accounts
 from persistence.accounts import Viewer
-from persistence.database import Reading
+from persistence.database import ReadSession
 
 T = TypeVar("T")
 
@@ -26,13 +26,13 @@ T = TypeVar("T")
 class RefreshCookie:
     """The refresh token where scripts cannot read it: what the browser sent, and what it is to keep from now on."""
 
-    sent: str | None = field(repr=False)
-    changed: bool = False
-    kept: SessionTokens | None = None
+    request_token: str | None = field(repr=False)
+    is_changed: bool = False
+    response_tokens: SessionTokens | None = None
 
-    def keep(self, tokens: SessionTokens | None) -> None:
+    def replace(self, tokens: SessionTokens | None) -> None:
         """`None` makes the browser forget."""
-        self.changed, self.kept = True, tokens
+        self.is_changed, self.response_tokens = True, tokens
 
 
 @dataclass(slots=True)
@@ -51,45 +51,49 @@ class Context:
     user_agent: str | None = None
     cookie: RefreshCookie | None = None
     address: str = ""
-    departure: Departure | None = None
-    version: Hashable = None
-    browses: bool = False
+    wait_disconnected: Disconnect | None = None
+    catalog_version: Hashable = None
+    read_from_replica: bool = False
     _loaders: Loaders | None = None
-    _speaker: Speaker | BadAccessToken | None = None
+    _access_token_claims: AccessTokenClaims | InvalidAccessToken | None = None
     _viewer: asyncio.Task[Viewer | None] | None = field(default=None, repr=False)
 
     @property
-    def reading(self) -> Reading:
-        return self.shop.database.browsing if self.browses else self.shop.database.reading
+    def read_session(self) -> ReadSession:
+        return self.shop.database.replica_session if self.read_from_replica else self.shop.database.read_session
 
     @property
     def loaders(self) -> Loaders:
         if self._loaders is None:
-            self._loaders = Loaders(self.reading)
+            self._loaders = Loaders(self.read_session)
         return self._loaders
 
-    async def recent(self, key: Hashable, count: Callable[[], Awaitable[T]]) -> T:
+    async def cached(self, key: Hashable, count: Callable[[], Awaitable[T]]) -> T:
         """A count that may be a second old, and no older than the version."""
-        return await self.shop.counts.get((self.version, self.reading, key), count)
+        return await self.shop.count_cache.get((self.catalog_version, self.read_session, key), count)
 
-    def known(self, key: Hashable) -> Any:
+    def peek_cached(self, key: Hashable) -> Any:
         """The same where it is known without asking, else `None`."""
-        return self.shop.counts.known((self.version, self.reading, key))
+        return self.shop.count_cache.peek((self.catalog_version, self.read_session, key))
 
-    def trying(self, kind: Kind, account: str = "") -> AbstractAsyncContextManager[None]:
+    def throttle(self, policy: ThrottlePolicy, account: str = "") -> AbstractAsyncContextManager[None]:
         """Raises `TooOften` for what this caller has tried too often."""
-        return self.shop.throttles.trying(kind, account=account, address=self.address)
+        return self.shop.throttles.attempt(policy, account=account, address=self.address)
 
     @property
-    def caller(self) -> str:
+    def rate_limit_key(self) -> str:
         """Whose budget this request is paid from: the user's whose token it carries, or the address's."""
         try:
-            return f"user {self._signed_by(self.access_token).user_id}" if self.access_token else self._place
-        except BadAccessToken:
-            return self._place
+            return (
+                f"user {self._decode_access_token(self.access_token).user_id}"
+                if self.access_token
+                else self._address_key
+            )
+        except InvalidAccessToken:
+            return self._address_key
 
     @property
-    def _place(self) -> str:
+    def _address_key(self) -> str:
         return f"address {self.address}"
 
     def cancel(self) -> None:
@@ -97,17 +101,17 @@ class Context:
         if self._loaders is not None:
             self._loaders.cancel()
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Whatever was known may have changed, the caller's own rights included."""
         self._loaders = None
         self._viewer = None
 
-    def keep(self, tokens: SessionTokens | None) -> None:
+    def set_refresh_cookie(self, tokens: SessionTokens | None) -> None:
         """In the cookie, where there is one; `None` empties it."""
         if self.cookie is not None:
-            self.cookie.keep(tokens)
+            self.cookie.replace(tokens)
 
-    async def viewer(self) -> Viewer | None:
+    async def get_viewer(self) -> Viewer | None:
         """`None` for a visitor.
 
         Raises `TokenExpired`, `Deactivated` or `Unauthenticated` for a token that is no good: that is never silently a
@@ -116,45 +120,45 @@ class Context:
         if self.access_token is None:
             return None
         if self._viewer is None:
-            self._viewer = asyncio.ensure_future(self._recognise(self.access_token))
+            self._viewer = asyncio.ensure_future(self._authenticate(self.access_token))
         return await asyncio.shield(self._viewer)
 
-    async def signed_in(self) -> Viewer:
+    async def require_viewer(self) -> Viewer:
         """Raises `Unauthenticated` for a visitor, too."""
-        viewer = await self.viewer()
+        viewer = await self.get_viewer()
         if viewer is None:
             raise Unauthenticated
         return viewer
 
-    async def is_administrator(self) -> bool:
+    async def is_admin(self) -> bool:
         try:
-            viewer = await self.viewer()
-        except WrongCall:
+            viewer = await self.get_viewer()
+        except RequestError:
             return False
         return viewer is not None and viewer.user.role == "ADMIN"
 
-    def _signed_by(self, access_token: str) -> Speaker:
+    def _decode_access_token(self, access_token: str) -> AccessTokenClaims:
         """Raises `BadAccessToken`. Signatures are looked at once in a request."""
-        if self._speaker is None:
+        if self._access_token_claims is None:
             try:
-                self._speaker = self.shop.tokens.speaker_of(access_token)
-            except BadAccessToken as error:
-                self._speaker = error
-        if isinstance(self._speaker, BadAccessToken):
-            raise self._speaker
-        return self._speaker
+                self._access_token_claims = self.shop.tokens.decode_access_token(access_token)
+            except InvalidAccessToken as error:
+                self._access_token_claims = error
+        if isinstance(self._access_token_claims, InvalidAccessToken):
+            raise self._access_token_claims
+        return self._access_token_claims
 
-    async def _recognise(self, access_token: str) -> Viewer | None:
+    async def _authenticate(self, access_token: str) -> Viewer | None:
         try:
-            session_id = self._signed_by(access_token).session_id
+            session_id = self._decode_access_token(access_token).session_id
         except ExpiredAccessToken as error:
             raise TokenExpired from error
-        except BadAccessToken as error:
+        except InvalidAccessToken as error:
             raise Unauthenticated("The access token is not valid. Sign in again.") from error
-        viewer = await accounts.find_viewer(self.reading, session_id)
+        viewer = await accounts.find_viewer(self.read_session, session_id)
         if viewer is not None and not viewer.user.is_active:
             raise Deactivated
-        if viewer is None or not viewer.session_alive:
+        if viewer is None or not viewer.is_session_active:
             raise Unauthenticated("This session is over. Sign in again.")
         return viewer
 

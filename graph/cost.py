@@ -30,102 +30,105 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from graph.limits import INTROSPECTION
-from graph.pagination import DEFAULT_SIZE, LARGEST
+from graph.limits import INTROSPECTION_FIELDS
+from graph.pagination import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 
-DEAREST = 5_000
-DEAREST_FOR_ADMINISTRATORS = 20_000
-MUTATION = 10
-SEARCH = 5
-COUNT = 5
-USUAL_LENGTH = 10
-MOST_KNOWN = 100
+MAX_COST = 5_000
+MAX_ADMIN_COST = 20_000
+MUTATION_COST = 10
+SEARCH_COST = 5
+TOTAL_COUNT_COST = 5
+DEFAULT_LIST_SIZE = 10
+CACHE_SIZE = 100
 """Prices of an operation, for sizes that it was asked with."""
-SIZES = ("first", "last", "ids")
+SIZE_ARGUMENTS = ("first", "last", "ids")
 """Arguments that say how long a list is."""
 
 Variables = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class ListSize:
     """The first of `given` that is there; variables are told by their nodes."""
 
-    given: tuple[Any, ...]
-    otherwise: int
+    candidates: tuple[Any, ...]
+    default: int
 
-    def of(self, variables: Variables) -> int:
-        values = (variables.get(it.name.value) if isinstance(it, VariableNode) else it for it in self.given)
-        value = next((value for value in values if value is not None), self.otherwise)
+    def evaluate(self, variables: Variables) -> int:
+        values = (variables.get(it.name.value) if isinstance(it, VariableNode) else it for it in self.candidates)
+        value = next((value for value in values if value is not None), self.default)
         if isinstance(value, list):
             return len(value)
         if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-            return min(max(int(value), 0), LARGEST)
-        return DEFAULT_SIZE  # what is no size is refused later, with its place
+            return min(max(int(value), 0), MAX_PAGE_SIZE)
+        return DEFAULT_PAGE_SIZE  # what is no size is refused later, with its place
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     constant: int = 0
-    lists: "tuple[tuple[Size, Cost], ...]" = ()
+    lists: "tuple[tuple[ListSize, Cost], ...]" = ()
 
     def __add__(self, other: "Cost | int") -> "Cost":
         if isinstance(other, int):
             return Cost(self.constant + other, self.lists)
         return Cost(self.constant + other.constant, self.lists + other.lists)
 
-    def times(self, size: Size) -> "Cost":
+    def multiplied_by(self, size: ListSize) -> "Cost":
         return Cost(0, ((size, self),))
 
-    def of(self, variables: Variables) -> int:
-        return self.constant + sum(size.of(variables) * item.of(variables) for size, item in self.lists)
+    def evaluate(self, variables: Variables) -> int:
+        return self.constant + sum(size.evaluate(variables) * item.evaluate(variables) for size, item in self.lists)
 
     @property
-    def depends_on(self) -> set[str]:
+    def variable_names(self) -> set[str]:
         """The names of variables."""
-        own = {it.name.value for size, _ in self.lists for it in size.given if isinstance(it, VariableNode)}
-        return own.union(*(item.depends_on for _, item in self.lists))
+        own = {it.name.value for size, _ in self.lists for it in size.candidates if isinstance(it, VariableNode)}
+        return own.union(*(item.variable_names for _, item in self.lists))
 
 
-class Price:
+class OperationCost:
     """What an operation costs. `defaults` are those of its variables."""
 
-    __slots__ = ("_cost", "_defaults", "_known")
+    __slots__ = ("_cache", "_cost", "_defaults")
 
     def __init__(self, cost: Cost, defaults: Variables) -> None:
         self._cost = cost
-        self._defaults = dict.fromkeys(cost.depends_on) | {
-            name: value for name, value in defaults.items() if name in cost.depends_on
+        self._defaults = dict.fromkeys(cost.variable_names) | {
+            name: value for name, value in defaults.items() if name in cost.variable_names
         }
-        self._known: dict[tuple[Any, ...], int] = {}
+        self._cache: dict[tuple[Any, ...], int] = {}
 
-    def for_(self, variables: Variables | None) -> int:
-        told = variables or {}
-        sizes = {name: told.get(name, default) for name, default in self._defaults.items()}
+    def evaluate(self, variables: Variables | None) -> int:
+        variable_values = variables or {}
+        sizes = {name: variable_values.get(name, default) for name, default in self._defaults.items()}
         values = tuple(sizes.values())
         if not all(value is None or type(value) is int for value in values):  # whatever it is, it would have to be kept
-            return self._cost.of(sizes)
-        known = self._known.get(values)
-        if known is None:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            known = self._known[values] = self._cost.of(sizes)
-        return known
+            return self._cost.evaluate(sizes)
+        cached_cost = self._cache.get(values)
+        if cached_cost is None:
+            if len(self._cache) >= CACHE_SIZE:
+                self._cache.clear()
+            cached_cost = self._cache[values] = self._cost.evaluate(sizes)
+        return cached_cost
 
 
-def prices_of(document: DocumentNode, schema: GraphQLSchema) -> dict[str | None, Price]:
+def compute_operation_costs(document: DocumentNode, schema: GraphQLSchema) -> dict[str | None, OperationCost]:
     """By the names of the operations. The document must be valid."""
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    costs = _Costs(schema, {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)})
+    costs = _CostAnalyzer(
+        schema, {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
+    )
     return {
-        operation.name.value if operation.name else None: Price(
-            costs.of(operation.selection_set, schema.get_root_type(operation.operation)).once, _defaults(operation)
+        operation.name.value if operation.name else None: OperationCost(
+            costs.analyze(operation.selection_set, schema.get_root_type(operation.operation)).fixed,
+            _get_variable_defaults(operation),
         )
         for operation in operations
     }
 
 
-def _defaults(operation: OperationDefinitionNode) -> Variables:
+def _get_variable_defaults(operation: OperationDefinitionNode) -> Variables:
     return {
         definition.variable.name.value: value_from_ast_untyped(definition.default_value)
         for definition in operation.variable_definitions or ()
@@ -134,79 +137,89 @@ def _defaults(operation: OperationDefinitionNode) -> Variables:
 
 
 @dataclass(frozen=True, slots=True)
-class _Selected:
+class _SelectionCost:
     """What a selection costs; of a connection, what it costs once and for each item."""
 
-    once: Cost = Cost()
-    each: Cost = Cost()
+    fixed: Cost = Cost()
+    per_item: Cost = Cost()
 
-    def __add__(self, other: "_Selected") -> "_Selected":
-        return _Selected(self.once + other.once, self.each + other.each)
+    def __add__(self, other: "_SelectionCost") -> "_SelectionCost":
+        return _SelectionCost(self.fixed + other.fixed, self.per_item + other.per_item)
 
 
-class _Costs:
+class _CostAnalyzer:
     def __init__(self, schema: GraphQLSchema, fragments: dict[str, FragmentDefinitionNode]) -> None:
         self._schema = schema
         self._fragments = fragments
-        self._known: dict[str, _Selected] = {}
+        self._fragment_costs: dict[str, _SelectionCost] = {}
 
-    def of(self, selection_set: SelectionSetNode | None, parent: Any) -> _Selected:
-        selected = _Selected()
+    def analyze(self, selection_set: SelectionSetNode | None, parent: Any) -> _SelectionCost:
+        total = _SelectionCost()
         for selection in selection_set.selections if selection_set else ():
             if isinstance(selection, FieldNode):
-                selected += self._of_field(selection, parent)
+                total += self._analyze_field(selection, parent)
             elif isinstance(selection, InlineFragmentNode):
                 condition = selection.type_condition
-                inner = self._schema.get_type(condition.name.value) if condition else parent
-                selected += self.of(selection.selection_set, inner)
+                inner_type = self._schema.get_type(condition.name.value) if condition else parent
+                total += self.analyze(selection.selection_set, inner_type)
             elif isinstance(selection, FragmentSpreadNode):
-                selected += self._of_fragment(selection.name.value)
-        return selected
+                total += self._analyze_fragment(selection.name.value)
+        return total
 
-    def _of_fragment(self, name: str) -> _Selected:
-        if name not in self._known:
+    def _analyze_fragment(self, name: str) -> _SelectionCost:
+        if name not in self._fragment_costs:
             fragment = self._fragments[name]
             parent = self._schema.get_type(fragment.type_condition.name.value)
-            self._known[name] = self.of(fragment.selection_set, parent)
-        return self._known[name]
+            self._fragment_costs[name] = self.analyze(fragment.selection_set, parent)
+        return self._fragment_costs[name]
 
-    def _of_field(self, node: FieldNode, parent: Any) -> _Selected:
+    def _analyze_field(self, node: FieldNode, parent: Any) -> _SelectionCost:
         name = node.name.value
-        if name in INTROSPECTION or name not in getattr(parent, "fields", ()):  # `__typename`, too
-            return _Selected()
-        declared = cast(GraphQLField, parent.fields[name])
-        own = _extra(node, parent is self._schema.mutation_type)
-        kind = get_named_type(declared.type)
-        if is_leaf_type(kind):
-            return _Selected(Cost(own))
-        below = self.of(node.selection_set, kind)
-        size = _size(node, declared)
-        item = below.once + 1
-        if below.each != Cost():
-            item += below.each.times(size)
-        if not is_list_type(get_nullable_type(declared.type)):
-            return _Selected(item + own)
-        return _Selected(each=item) if _is_connection(parent) else _Selected(item.times(size) + own)
+        if name in INTROSPECTION_FIELDS or name not in getattr(parent, "fields", ()):  # `__typename`, too
+            return _SelectionCost()
+        field = cast(GraphQLField, parent.fields[name])
+        own_cost = _compute_surcharge(node, parent is self._schema.mutation_type)
+        named_type = get_named_type(field.type)
+        if is_leaf_type(named_type):
+            return _SelectionCost(Cost(own_cost))
+        nested = self.analyze(node.selection_set, named_type)
+        size = _build_list_size(node, field)
+        item_cost = nested.fixed + 1
+        if nested.per_item != Cost():
+            item_cost += nested.per_item.multiplied_by(size)
+        if not is_list_type(get_nullable_type(field.type)):
+            return _SelectionCost(item_cost + own_cost)
+        return (
+            _SelectionCost(per_item=item_cost)
+            if _is_connection(parent)
+            else _SelectionCost(item_cost.multiplied_by(size) + own_cost)
+        )
 
 
-def _extra(node: FieldNode, is_mutation: bool) -> int:
-    searches = any(it.name.value == "search" and not isinstance(it.value, NullValueNode) for it in node.arguments or ())
-    return MUTATION * is_mutation + SEARCH * searches + COUNT * (node.name.value == "totalCount")
+def _compute_surcharge(node: FieldNode, is_mutation: bool) -> int:
+    has_search = any(
+        it.name.value == "search" and not isinstance(it.value, NullValueNode) for it in node.arguments or ()
+    )
+    return MUTATION_COST * is_mutation + SEARCH_COST * has_search + TOTAL_COUNT_COST * (node.name.value == "totalCount")
 
 
-def _is_connection(kind: GraphQLObjectType) -> bool:
-    return "pageInfo" in kind.fields
+def _is_connection(type_: GraphQLObjectType) -> bool:
+    return "pageInfo" in type_.fields
 
 
-def _size(node: FieldNode, declared: GraphQLField) -> Size:
-    given = {argument.name.value: argument.value for argument in node.arguments or ()}
-    sizes = [name for name in SIZES if name in declared.args]
-    defaults = [declared.args[name].default_value for name in sizes]
-    otherwise = next((value for value in defaults if value is not Undefined and value is not None), DEFAULT_SIZE)
-    if not sizes:
-        otherwise = declared.extensions["strawberry-definition"].metadata.get("length", USUAL_LENGTH)
-    return Size(tuple(_told(given[name]) for name in sizes if name in given), otherwise)
+def _build_list_size(node: FieldNode, field: GraphQLField) -> ListSize:
+    arguments = {argument.name.value: argument.value for argument in node.arguments or ()}
+    size_arguments = [name for name in SIZE_ARGUMENTS if name in field.args]
+    defaults = [field.args[name].default_value for name in size_arguments]
+    default_size = next(
+        (value for value in defaults if value is not Undefined and value is not None), DEFAULT_PAGE_SIZE
+    )
+    if not size_arguments:
+        default_size = field.extensions["strawberry-definition"].metadata.get("assumed_size", DEFAULT_LIST_SIZE)
+    return ListSize(
+        tuple(_resolve_literal(arguments[name]) for name in size_arguments if name in arguments), default_size
+    )
 
 
-def _told(value: ValueNode) -> Any:
+def _resolve_literal(value: ValueNode) -> Any:
     return value if isinstance(value, VariableNode) else value_from_ast_untyped(value)

@@ -14,23 +14,23 @@ from graphql import (
     validate,
 )
 
-from graph.cost import DEAREST_FOR_ADMINISTRATORS, prices_of
-from graph.engine import Engine, Watch
-from graph.limits import LONGEST_DOCUMENT, MOST_TOKENS, FragmentCycle, TooComplex, check_limits
-from graph.operations import Operation, name_of
+from graph.cost import MAX_ADMIN_COST, compute_operation_costs
+from graph.engine import Executor, Tracer
+from graph.limits import MAX_DOCUMENT_LENGTH, MAX_TOKENS, FragmentCycle, TooComplex, check_limits
+from graph.operations import Operation, get_operation_name
 from graph.schema import schema
 
-KEPT_CHARACTERS = 500_000
+MAX_CACHED_CHARACTERS = 500_000
 """Of documents: one takes about forty times its length in memory."""
-MOST_ERRORS = 20
+MAX_VALIDATION_ERRORS = 20
 """Of validation: after so many it stops."""
-ONLY_TRUSTED = (
+UNTRUSTED_DOCUMENT_MESSAGE = (
     "This server takes the documents on its list alone, and this one is not on it: "
     "have `bookstore schema documents` add it, and send its id as `documentId`."
 )
 
 
-class Refused(Exception):
+class DocumentRejected(Exception):
     """The document was not executed."""
 
     def __init__(self, *errors: GraphQLError) -> None:
@@ -38,18 +38,18 @@ class Refused(Exception):
         self.errors = errors
 
 
-def coded(code: str, message: str, error: GraphQLError | None = None) -> GraphQLError:
+def error_with_code(code: str, message: str, error: GraphQLError | None = None) -> GraphQLError:
     return GraphQLError(message, nodes=error.nodes if error else None, extensions={"code": code})
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class ValidatedDocument:
     """A document that fits the schema and the limits, with its operations by their names."""
 
     document: DocumentNode
     operations: dict[str | None, Operation]
 
-    def operation(self, name: str | None) -> Operation | None:
+    def get_operation(self, name: str | None) -> Operation | None:
         """The one of this name; without a name the only one. `None` where there is no such."""
         if name is None and len(self.operations) == 1:
             return next(iter(self.operations.values()))
@@ -57,7 +57,7 @@ class Checked:
 
 
 @dataclass(slots=True)
-class Executed:
+class ExecutionCounters:
     """Since the process began: operations that had a plan, that were given one, or that graphql-core interpreted; and what all cost."""
 
     planned: int = 0
@@ -75,105 +75,115 @@ class Documents:
     """
 
     def __init__(
-        self, *, introspection: bool, compiled: bool = True, trusted_only: bool = False, watch: Watch | None = None
+        self, *, introspection: bool, compiled: bool = True, trusted_only: bool = False, tracer: Tracer | None = None
     ) -> None:
         self.introspection = introspection
         self.trusted_only = trusted_only
-        self.engine = Engine(schema, hide_suggestions=not introspection, watch=watch) if compiled else None
-        self.executed = Executed()
-        self._kept: OrderedDict[str, Checked] = OrderedDict()
-        self._characters = 0
-        self._trusted: dict[str, Checked] = {}
-        self._trusted_texts: dict[str, Checked] = {}
+        self.executor = Executor(schema, hide_suggestions=not introspection, tracer=tracer) if compiled else None
+        self.counters = ExecutionCounters()
+        self._cache: OrderedDict[str, ValidatedDocument] = OrderedDict()
+        self._cached_characters = 0
+        self._trusted_by_id: dict[str, ValidatedDocument] = {}
+        self._trusted_by_text: dict[str, ValidatedDocument] = {}
         mutations = schema._schema.mutation_type
         assert mutations is not None
-        self._alone = frozenset(
+        self._exclusive_mutations = frozenset(
             name
             for name, mutation in mutations.fields.items()
-            if mutation.extensions["strawberry-definition"].metadata.get("alone")
+            if mutation.extensions["strawberry-definition"].metadata.get("exclusive")
         )
 
-    def trust(self, text: str, id_: str | None = None) -> Checked:
+    def register_trusted(self, text: str, id_: str | None = None) -> ValidatedDocument:
         """Keeps a document for good, to be asked for by the SHA-256 of its text and by another id, where it has one.
 
         Introspection is not for trusting. Raises `Refused`.
         """
-        checked = self._trusted_texts.get(text) or self._check(text, introspection=False, hide_suggestions=False)
-        if any(it.price.for_(None) > DEAREST_FOR_ADMINISTRATORS for it in checked.operations.values()):
-            raise Refused(coded("QUERY_TOO_COMPLEX", f"It costs more than {DEAREST_FOR_ADMINISTRATORS:,}."))
-        self._trusted_texts[text] = checked
-        self._trusted |= dict.fromkeys({sha256(text), id_ or sha256(text)}, checked)
-        return checked
+        validated = self._trusted_by_text.get(text) or self._validate(text, introspection=False, hide_suggestions=False)
+        if any(it.cost.evaluate(None) > MAX_ADMIN_COST for it in validated.operations.values()):
+            raise DocumentRejected(error_with_code("QUERY_TOO_COMPLEX", f"It costs more than {MAX_ADMIN_COST:,}."))
+        self._trusted_by_text[text] = validated
+        self._trusted_by_id |= dict.fromkeys({sha256(text), id_ or sha256(text)}, validated)
+        return validated
 
-    def trusted(self, id_: str) -> Checked:
+    def find_trusted(self, id_: str) -> ValidatedDocument:
         """Raises `Refused` for an id that is not on the list."""
-        checked = self._trusted.get(id_)
-        if checked is None:
-            other = "." if self.trusted_only else ", so send the document itself as `query`."
-            raise Refused(coded("PERSISTED_QUERY_NOT_FOUND", f"No trusted document has this id{other}"))
-        return checked
+        validated = self._trusted_by_id.get(id_)
+        if validated is None:
+            hint = "." if self.trusted_only else ", so send the document itself as `query`."
+            raise DocumentRejected(
+                error_with_code("PERSISTED_QUERY_NOT_FOUND", f"No trusted document has this id{hint}")
+            )
+        return validated
 
     @property
-    def trusted_names(self) -> frozenset[str]:
+    def trusted_operation_names(self) -> frozenset[str]:
         """Of the operations of trusted documents."""
-        return frozenset(name for it in self._trusted_texts.values() for name in it.operations if name)
+        return frozenset(name for it in self._trusted_by_text.values() for name in it.operations if name)
 
-    def get(self, text: str) -> Checked:
+    def get(self, text: str) -> ValidatedDocument:
         """Raises `Refused`."""
-        if text in self._trusted_texts:
-            return self._trusted_texts[text]
+        if text in self._trusted_by_text:
+            return self._trusted_by_text[text]
         if self.trusted_only:
-            raise Refused(coded("PERSISTED_QUERY_NOT_FOUND", ONLY_TRUSTED))
-        checked = self._kept.get(text)
-        if checked is None:
-            checked = self._kept[text] = self._check(
+            raise DocumentRejected(error_with_code("PERSISTED_QUERY_NOT_FOUND", UNTRUSTED_DOCUMENT_MESSAGE))
+        validated = self._cache.get(text)
+        if validated is None:
+            validated = self._cache[text] = self._validate(
                 text, introspection=self.introspection, hide_suggestions=not self.introspection
             )
-            self._characters += len(text)
-            while self._characters > KEPT_CHARACTERS:
-                self._characters -= len(self._kept.popitem(last=False)[0])
+            self._cached_characters += len(text)
+            while self._cached_characters > MAX_CACHED_CHARACTERS:
+                self._cached_characters -= len(self._cache.popitem(last=False)[0])
         else:
-            self._kept.move_to_end(text)
-        return checked
+            self._cache.move_to_end(text)
+        return validated
 
-    def _check(self, text: str, *, introspection: bool, hide_suggestions: bool) -> Checked:
-        document = _parsed(text)
+    def _validate(self, text: str, *, introspection: bool, hide_suggestions: bool) -> ValidatedDocument:
+        document = _parse(text)
         try:
-            check_limits(document, self._alone)
+            check_limits(document, self._exclusive_mutations)
         except TooComplex as error:
-            raise Refused(coded("QUERY_TOO_COMPLEX", str(error))) from error
+            raise DocumentRejected(error_with_code("QUERY_TOO_COMPLEX", str(error))) from error
         except FragmentCycle as error:
-            raise Refused(coded("GRAPHQL_VALIDATION_FAILED", str(error))) from error
+            raise DocumentRejected(error_with_code("GRAPHQL_VALIDATION_FAILED", str(error))) from error
         errors = validate(
             schema._schema,
             document,
             specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule),
-            max_errors=MOST_ERRORS,
+            max_errors=MAX_VALIDATION_ERRORS,
             hide_suggestions=hide_suggestions,
             allow_empty_selection_sets=False,
         )
         if errors:
-            raise Refused(*(coded("GRAPHQL_VALIDATION_FAILED", error.message, error) for error in errors))
-        prices = prices_of(document, schema._schema)
+            raise DocumentRejected(
+                *(error_with_code("GRAPHQL_VALIDATION_FAILED", error.message, error) for error in errors)
+            )
+        prices = compute_operation_costs(document, schema._schema)
         nodes = (node for node in document.definitions if isinstance(node, OperationDefinitionNode))
-        operations = [Operation(document, node, prices[name_of(node)], self.engine) for node in nodes]
-        return Checked(document, {it.name: it for it in operations})
+        operations = [Operation(document, node, prices[get_operation_name(node)], self.executor) for node in nodes]
+        return ValidatedDocument(document, {it.name: it for it in operations})
 
 
 def sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _parsed(text: str) -> DocumentNode:
-    if len(text) > LONGEST_DOCUMENT:
-        raise Refused(coded("QUERY_TOO_COMPLEX", f"The document has more than {LONGEST_DOCUMENT:,} characters."))
+def _parse(text: str) -> DocumentNode:
+    if len(text) > MAX_DOCUMENT_LENGTH:
+        raise DocumentRejected(
+            error_with_code("QUERY_TOO_COMPLEX", f"The document has more than {MAX_DOCUMENT_LENGTH:,} characters.")
+        )
     try:
-        return parse(text, max_tokens=MOST_TOKENS, allow_empty_selection_sets=False)
+        return parse(text, max_tokens=MAX_TOKENS, allow_empty_selection_sets=False)
     except GraphQLError as error:
         if "nested too deeply" in error.message:
-            raise Refused(coded("QUERY_TOO_COMPLEX", "The document is nested too deeply.")) from error
+            raise DocumentRejected(
+                error_with_code("QUERY_TOO_COMPLEX", "The document is nested too deeply.")
+            ) from error
         if "Parsing aborted" in error.message:
-            raise Refused(coded("QUERY_TOO_COMPLEX", f"The document has more than {MOST_TOKENS:,} tokens.")) from error
-        raise Refused(error) from error
+            raise DocumentRejected(
+                error_with_code("QUERY_TOO_COMPLEX", f"The document has more than {MAX_TOKENS:,} tokens.")
+            ) from error
+        raise DocumentRejected(error) from error
     except RecursionError as error:
-        raise Refused(coded("QUERY_TOO_COMPLEX", "The document is nested too deeply.")) from error
+        raise DocumentRejected(error_with_code("QUERY_TOO_COMPLEX", "The document is nested too deeply.")) from error

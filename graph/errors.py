@@ -7,18 +7,18 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 import strawberry
 
 from domain import errors
-from domain.errors import Issue, Rule, Shortage
+from domain.errors import Constraint, FieldError, Shortage
 from graph.context import Info
-from graph.fields import column, described, field, shape, vocabulary
-from graph.ids import global_id
+from graph.fields import attribute, docstring, enum_type, field, object_type
+from graph.ids import to_global_id
 from graph.money import Money
-from graph.refusals import PROBLEMS
+from graph.refusals import ERROR_TYPES
 from persistence import catalog as rows
-from persistence.accounts import User as UserRow
-from persistence.cart import Cart as CartRow
-from persistence.orders import Order as OrderRow
-from persistence.prebookings import Prebooking as PrebookingRow
-from persistence.reviews import Review as ReviewRow
+from persistence.accounts import UserRow
+from persistence.cart import CartRow
+from persistence.orders import OrderRow
+from persistence.prebookings import PrebookingRow
+from persistence.reviews import ReviewRow
 
 T = TypeVar("T")
 
@@ -72,16 +72,16 @@ CODES = {
     ),
     "INTERNAL_SERVER_ERROR": ("Top-level: the server is at fault; `extensions.requestId` finds the cause in its log."),
 }
-_make: Any = Enum  # mypy wants the names spelt out
-ErrorCode: Any = vocabulary(
-    _make("ErrorCode", {name: name for name in CODES}),
+_make_enum: Any = Enum  # mypy wants the names spelt out
+ErrorCode: Any = enum_type(
+    _make_enum("ErrorCode", {name: name for name in CODES}),
     "Every way a request can fail. Codes come in two places: in the `code` of a `UserError`, and in `extensions.code` "
     "of a top-level error. Codes may be added; treat one you do not know as `INTERNAL_SERVER_ERROR`.",
     **CODES,
 )
 
-InputRule = vocabulary(
-    Rule,
+InputRule = enum_type(
+    Constraint,
     "A rule that a field of an input can break.",
     REQUIRED="It must be given and not be blank.",
     TOO_SHORT="It must be longer, or a list must have more.",
@@ -99,253 +99,253 @@ InputRule = vocabulary(
     "went wrong and carries what is needed to put it right."
 )
 class UserError:
-    refusal: strawberry.Private[errors.Refusal]
+    error: strawberry.Private[errors.UserError]
 
     @field(ErrorCode)
     def code(self: "UserError") -> str:
         """The problem, for programs: to branch on, to translate, to count."""
-        return self.refusal.code
+        return self.error.code
 
     @field()
     def message(self: "UserError") -> str:
         """The problem in a sentence fit to show to the user, in English."""
-        return self.refusal.message
+        return self.error.message
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(column,))
-def problem(refusal: type[errors.Refusal]) -> Callable[[type[T]], type[T]]:
+@dataclass_transform(kw_only_default=True, field_specifiers=(attribute,))
+def user_error_type(error_type: type[errors.UserError]) -> Callable[[type[T]], type[T]]:
     """The type that tells of this refusal."""
 
     def declare(cls: type[T]) -> type[T]:
-        PROBLEMS[refusal] = declared = strawberry.type(cls, description=described(cls))
-        return declared
+        ERROR_TYPES[error_type] = graphql_type = strawberry.type(cls, description=docstring(cls))
+        return graphql_type
 
     return declare
 
 
-@shape(of=Issue)
+@object_type(source_type=FieldError)
 class InputIssue:
     """What is wrong with one field of an input."""
 
-    path: list[str] = column('The way to the field inside `input`, such as `["shippingAddress", "city"]`.')
-    rule: Rule = column("The rule it breaks.", InputRule)
-    message: str = column("The issue in a sentence, in English.")
+    path: list[str] = attribute('The way to the field inside `input`, such as `["shippingAddress", "city"]`.')
+    rule: Constraint = attribute("The rule it breaks.", InputRule)
+    message: str = attribute("The issue in a sentence, in English.")
 
 
-@shape(of=Shortage)
+@object_type(source_type=Shortage)
 class StockShortage:
     """A book of which fewer copies are left than were asked for."""
 
-    book: rows.Book = column("The book.", Book)
-    requested: int = column("The number of copies asked for, with those already in the cart.")
-    available: int = column("The number of copies left, perhaps none.")
+    book: rows.BookRow = attribute("The book.", Book)
+    requested: int = attribute("The number of copies asked for, with those already in the cart.")
+    available: int = attribute("The number of copies left, perhaps none.")
 
 
-@problem(errors.InvalidInput)
+@user_error_type(errors.InvalidInput)
 class InvalidInput(UserError):
     """Some of the input is not acceptable."""
 
-    refusal: strawberry.Private[errors.InvalidInput]
+    error: strawberry.Private[errors.InvalidInput]
 
     @field(list[InputIssue])
-    def issues(self: "InvalidInput") -> list[Issue]:
+    def issues(self: "InvalidInput") -> list[FieldError]:
         """All issues, to show next to the form's fields."""
-        return self.refusal.issues
+        return self.error.issues
 
 
-@problem(errors.NotFound)
+@user_error_type(errors.NotFound)
 class NotFound(UserError):
     """What the input names does not exist, or not for this caller."""
 
-    refusal: strawberry.Private[errors.NotFound]
+    error: strawberry.Private[errors.NotFound]
 
     @field()
     def id(self: "NotFound") -> strawberry.ID:
         """The ID that led nowhere."""
-        return global_id(self.refusal.kind, self.refusal.key)
+        return to_global_id(self.error.entity, self.error.entity_id)
 
 
-@problem(errors.EmailTaken)
+@user_error_type(errors.EmailTaken)
 class EmailTaken(UserError):
     """An account with this email exists: offer to log in or to reset the password."""
 
 
-@problem(errors.InvalidCredentials)
+@user_error_type(errors.InvalidCredentials)
 class InvalidCredentials(UserError):
     """The credentials are wrong. Whether the email or the password is not told."""
 
 
-@problem(errors.AccountDeactivated)
+@user_error_type(errors.AccountDeactivated)
 class AccountDeactivated(UserError):
     """The credentials are right but the account has been deactivated."""
 
 
-@problem(errors.InvalidToken)
+@user_error_type(errors.InvalidToken)
 class InvalidToken(UserError):
     """The token or code is unknown, spent or too old: begin again."""
 
 
-@problem(errors.InsufficientStock)
+@user_error_type(errors.InsufficientStock)
 class InsufficientStock(UserError):
     """Fewer copies are left than were asked for. Nothing has changed."""
 
-    refusal: strawberry.Private[errors.InsufficientStock]
+    error: strawberry.Private[errors.InsufficientStock]
 
     @field(list[StockShortage])
     def shortages(self: "InsufficientStock") -> list[Shortage]:
         """Every book that is short."""
-        return self.refusal.shortages
+        return self.error.shortages
 
 
-@problem(errors.CartEmpty)
+@user_error_type(errors.CartEmpty)
 class CartEmpty(UserError):
     """There is nothing in the cart to check out."""
 
 
-@problem(errors.PriceChanged)
+@user_error_type(errors.PriceChanged)
 class PriceChanged(UserError):
     """The total is not the one the customer was shown. Nothing was bought: show the cart again."""
 
-    refusal: strawberry.Private[errors.PriceChanged]
+    error: strawberry.Private[errors.PriceChanged]
 
     @field()
     def expected_total(self: "PriceChanged", info: Info) -> Money:
         """The total the customer was shown."""
-        return Money(amount=self.refusal.expected_total, currency=info.context.shop.policy.currency)
+        return Money(amount=self.error.expected_total, currency=info.context.shop.policy.currency)
 
     @field(Cart)
     def cart(self: "PriceChanged") -> CartRow:
         """The cart at today's prices."""
-        return CartRow(self.refusal.user_id)
+        return CartRow(self.error.user_id)
 
 
-@problem(errors.PaymentFailed)
+@user_error_type(errors.PaymentFailed)
 class PaymentFailed(UserError):
     """The payment was declined. The books are back in the cart: offer another way to pay, with a new key."""
 
-    refusal: strawberry.Private[errors.PaymentFailed]
+    error: strawberry.Private[errors.PaymentFailed]
 
     @field(Order)
     def order(self: "PaymentFailed") -> OrderRow:
         """The record of the attempt, with the status `PAYMENT_FAILED`."""
-        return self.refusal.order
+        return self.error.order
 
 
-@problem(errors.OrderNotCancellable)
+@user_error_type(errors.OrderNotCancellable)
 class OrderNotCancellable(UserError):
     """The order is past the point where it could be cancelled."""
 
-    refusal: strawberry.Private[errors.OrderNotCancellable]
+    error: strawberry.Private[errors.OrderNotCancellable]
 
     @field(Order)
     def order(self: "OrderNotCancellable") -> OrderRow:
         """The order, with the status that stands in the way."""
-        return self.refusal.order
+        return self.error.order
 
 
-@problem(errors.OrderNotShippable)
+@user_error_type(errors.OrderNotShippable)
 class OrderNotShippable(UserError):
     """The order is not one that can be sent."""
 
-    refusal: strawberry.Private[errors.OrderNotShippable]
+    error: strawberry.Private[errors.OrderNotShippable]
 
     @field(Order)
     def order(self: "OrderNotShippable") -> OrderRow:
         """The order, with the status that stands in the way."""
-        return self.refusal.order
+        return self.error.order
 
 
-@problem(errors.BookInStock)
+@user_error_type(errors.BookInStock)
 class BookInStock(UserError):
     """The book is in stock, so there is nothing to wait for: offer the cart."""
 
-    refusal: strawberry.Private[errors.BookInStock]
+    error: strawberry.Private[errors.BookInStock]
 
     @field(Book)
-    def book(self: "BookInStock") -> rows.Book:
+    def book(self: "BookInStock") -> rows.BookRow:
         """The book."""
-        return self.refusal.book
+        return self.error.book
 
 
-@problem(errors.AlreadyPrebooked)
+@user_error_type(errors.AlreadyPrebooked)
 class AlreadyPrebooked(UserError):
     """The caller is on the waiting list already."""
 
-    refusal: strawberry.Private[errors.AlreadyPrebooked]
+    error: strawberry.Private[errors.AlreadyPrebooked]
 
     @field(Prebooking)
     def prebooking(self: "AlreadyPrebooked") -> PrebookingRow:
         """The pre-booking they have."""
-        return self.refusal.prebooking
+        return self.error.prebooking
 
 
-@problem(errors.PurchaseRequired)
+@user_error_type(errors.PurchaseRequired)
 class PurchaseRequired(UserError):
     """Only those who bought the book may review it."""
 
-    refusal: strawberry.Private[errors.PurchaseRequired]
+    error: strawberry.Private[errors.PurchaseRequired]
 
     @field(Book)
-    def book(self: "PurchaseRequired") -> rows.Book:
+    def book(self: "PurchaseRequired") -> rows.BookRow:
         """The book."""
-        return self.refusal.book
+        return self.error.book
 
 
-@problem(errors.DuplicateReview)
+@user_error_type(errors.DuplicateReview)
 class DuplicateReview(UserError):
     """The caller has reviewed the book before: offer to edit that review."""
 
-    refusal: strawberry.Private[errors.DuplicateReview]
+    error: strawberry.Private[errors.DuplicateReview]
 
     @field(Review)
     def existing_review(self: "DuplicateReview") -> ReviewRow:
         """The review they wrote, to open in the editor."""
-        return self.refusal.existing
+        return self.error.existing_review
 
 
-@problem(errors.IsbnTaken)
+@user_error_type(errors.IsbnTaken)
 class IsbnTaken(UserError):
     """Another book has this ISBN."""
 
-    refusal: strawberry.Private[errors.IsbnTaken]
+    error: strawberry.Private[errors.IsbnTaken]
 
     @field(Book)
-    def book(self: "IsbnTaken") -> rows.Book:
+    def book(self: "IsbnTaken") -> rows.BookRow:
         """That book."""
-        return self.refusal.book
+        return self.error.book
 
 
-@problem(errors.GenreNameTaken)
+@user_error_type(errors.GenreNameTaken)
 class GenreNameTaken(UserError):
     """Another genre has this name, letter case aside."""
 
-    refusal: strawberry.Private[errors.GenreNameTaken]
+    error: strawberry.Private[errors.GenreNameTaken]
 
     @field(Genre)
-    def genre(self: "GenreNameTaken") -> rows.Genre:
+    def genre(self: "GenreNameTaken") -> rows.GenreRow:
         """That genre."""
-        return self.refusal.genre
+        return self.error.genre
 
 
-@problem(errors.GenreNotEmpty)
+@user_error_type(errors.GenreNotEmpty)
 class GenreNotEmpty(UserError):
     """Books are still in the genre: move them first."""
 
-    refusal: strawberry.Private[errors.GenreNotEmpty]
+    error: strawberry.Private[errors.GenreNotEmpty]
 
     @field(Genre)
-    def genre(self: "GenreNotEmpty") -> rows.Genre:
+    def genre(self: "GenreNotEmpty") -> rows.GenreRow:
         """The genre, with its books."""
-        return self.refusal.genre
+        return self.error.genre
 
 
-@problem(errors.ProtectedAccount)
+@user_error_type(errors.ProtectedAccount)
 class ProtectedAccount(UserError):
     """Administrators' accounts cannot be deactivated."""
 
-    refusal: strawberry.Private[errors.ProtectedAccount]
+    error: strawberry.Private[errors.ProtectedAccount]
 
     @field(User)
     def user(self: "ProtectedAccount") -> UserRow:
         """The administrator."""
-        return self.refusal.user
+        return self.error.user

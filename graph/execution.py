@@ -8,22 +8,22 @@ from typing import Any
 import structlog
 from graphql import GraphQLError, execute
 
-from domain.errors import TooOften
-from domain.rate_limiting import REFUSED
+from domain.errors import RateLimited
+from domain.rate_limiting import REJECTED_COST
 from graph.context import Context
-from graph.cost import DEAREST, DEAREST_FOR_ADMINISTRATORS
-from graph.documents import Documents, Refused, coded
-from graph.engine import NotSpoken
-from graph.faults import formatted
+from graph.cost import MAX_ADMIN_COST, MAX_COST
+from graph.documents import DocumentRejected, Documents, error_with_code
+from graph.engine import Unsupported
+from graph.faults import format_error
 from graph.operations import Operation
-from graph.patience import TIMEOUT, Patience
+from graph.patience import EXECUTION_TIMEOUT, Deadline
 from graph.schema import schema
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Request:
+class GraphQLRequest:
     """What a client sends: a document, or the id of a trusted one.
 
     `read_only` refuses mutations, for GET; `tell_cost` has the answer say what it cost.
@@ -33,12 +33,12 @@ class Request:
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
     read_only: bool = False
-    tell_cost: bool = False
+    include_cost: bool = False
     document_id: str | None = None
 
 
 @dataclass(slots=True)
-class Answer:
+class GraphQLResponse:
     """`executed` is false where the document was refused before anything ran.
 
     `root` is the field at the root, where there is but one. `fresh_for` are the seconds for which caches may keep it if it
@@ -47,92 +47,103 @@ class Answer:
 
     data: dict[str, Any] | None
     errors: list[dict[str, Any]]
-    executed: bool = True
-    operation: str | None = None
-    root: str | None = None
+    is_executed: bool = True
+    operation_name: str | None = None
+    root_field: str | None = None
     extensions: dict[str, Any] = field(default_factory=dict)
-    fresh_for: int | None = None
+    max_age: int | None = None
 
     @property
-    def codes(self) -> set[str]:
+    def error_codes(self) -> set[str]:
         return {error["extensions"]["code"] for error in self.errors}
 
     @property
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = {"errors": self.errors} if self.errors else {}
-        if self.executed:
+        if self.is_executed:
             body["data"] = self.data
         return body | {"extensions": self.extensions} if self.extensions else body
 
 
-async def answer(documents: Documents, context: Context, request: Request) -> Answer:
+async def execute_request(documents: Documents, context: Context, request: GraphQLRequest) -> GraphQLResponse:
     """Never raises over what was asked."""
     try:
-        operation, cost, limit = await _admitted(documents, context, request)
-    except Refused as refused:
-        return Answer(None, [formatted(error, context.request_id) for error in refused.errors], executed=False)
-    told = {"cost": {"requested": cost, "limit": limit}} if request.tell_cost else {}
-    name = operation.name
-    context.browses = operation.is_query and context.access_token is None
-    patience = Patience(context.departure if operation.is_query else None)
+        operation, cost, limit = await _charge(documents, context, request)
+    except DocumentRejected as rejection:
+        return GraphQLResponse(
+            None, [format_error(error, context.request_id) for error in rejection.errors], is_executed=False
+        )
+    extensions = {"cost": {"requested": cost, "limit": limit}} if request.include_cost else {}
+    operation_name = operation.name
+    context.read_from_replica = operation.is_query and context.access_token is None
+    deadline = Deadline(context.wait_disconnected if operation.is_query else None)
     try:
-        async with patience:
-            data, told_errors = await _execute(documents, context, operation, request)
+        async with deadline:
+            data, graphql_errors = await _execute(documents, context, operation, request)
     except TimeoutError:
         context.cancel()
-        log.warning("client gone" if patience.is_abandoned else "timeout", operation=name)
-        late = coded("TIMEOUT", f"The answer took longer than {TIMEOUT} seconds. Ask for less, or try again.")
-        return Answer(None, [formatted(late, context.request_id)], True, name, operation.root, told)
-    if not told_errors:
-        fresh_for = operation.fresh_for if request.read_only else None
-        return Answer(data, [], data is not None, name, operation.root, told, fresh_for)
-    errors = [formatted(error, context.request_id) for error in told_errors]
-    executed = data is not None or any("path" in error for error in errors)
-    return Answer(data, errors, executed, name, operation.root, told)
+        log.warning("client gone" if deadline.is_disconnected else "timeout", operation=operation_name)
+        timeout_error = error_with_code(
+            "TIMEOUT", f"The answer took longer than {EXECUTION_TIMEOUT} seconds. Ask for less, or try again."
+        )
+        return GraphQLResponse(
+            None,
+            [format_error(timeout_error, context.request_id)],
+            True,
+            operation_name,
+            operation.root_field,
+            extensions,
+        )
+    if not graphql_errors:
+        max_age = operation.max_age if request.read_only else None
+        return GraphQLResponse(data, [], data is not None, operation_name, operation.root_field, extensions, max_age)
+    errors = [format_error(error, context.request_id) for error in graphql_errors]
+    is_executed = data is not None or any("path" in error for error in errors)
+    return GraphQLResponse(data, errors, is_executed, operation_name, operation.root_field, extensions)
 
 
-async def _admitted(documents: Documents, context: Context, request: Request) -> tuple[Operation, int, int]:
+async def _charge(documents: Documents, context: Context, request: GraphQLRequest) -> tuple[Operation, int, int]:
     """What is to be executed, what that costs and what it may cost; paid for."""
-    limiter, caller = context.shop.rate_limiter, context.caller
+    limiter, rate_limit_key = context.shop.rate_limiter, context.rate_limit_key
     try:
-        limiter.check(caller)
+        limiter.check(rate_limit_key)
         try:
-            operation = _operation(documents, request)
-            cost, limit = operation.price.for_(request.variables), DEAREST
+            operation = _get_operation(documents, request)
+            cost, limit = operation.cost.evaluate(request.variables), MAX_COST
             if cost > limit:
-                limit = await _higher_limit(context, cost)
-        except Refused:
-            await limiter.spend(caller, REFUSED)
+                limit = await _enforce_cost_limit(context, cost)
+        except DocumentRejected:
+            await limiter.charge(rate_limit_key, REJECTED_COST)
             raise
-        await limiter.spend(caller, cost)
-        documents.executed.cost += cost
-    except TooOften as error:
-        raise Refused(GraphQLError("", original_error=error)) from error
+        await limiter.charge(rate_limit_key, cost)
+        documents.counters.cost += cost
+    except RateLimited as error:
+        raise DocumentRejected(GraphQLError("", original_error=error)) from error
     return operation, cost, limit
 
 
-async def _higher_limit(context: Context, cost: int) -> int:
+async def _enforce_cost_limit(context: Context, cost: int) -> int:
     """How much one document of this caller's may cost."""
-    limit = DEAREST_FOR_ADMINISTRATORS if await context.is_administrator() else DEAREST
+    limit = MAX_ADMIN_COST if await context.is_admin() else MAX_COST
     if cost > limit:
         message = (
             f"The document costs {cost:,} and may cost {limit:,}. Ask for shorter lists, or for less of each item."
         )
-        raise Refused(coded("QUERY_TOO_COMPLEX", message))
+        raise DocumentRejected(error_with_code("QUERY_TOO_COMPLEX", message))
     return limit
 
 
 async def _execute(
-    documents: Documents, context: Context, operation: Operation, request: Request
+    documents: Documents, context: Context, operation: Operation, request: GraphQLRequest
 ) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
-    executed, was_planned = documents.executed, operation.is_planned
+    counters, was_planned = documents.counters, operation.is_planned
     if operation.plan is not None:
-        with contextlib.suppress(NotSpoken):
-            outcome = await operation.plan.run(context, request.variables)
-            executed.planned += was_planned
-            executed.compiled += not was_planned
+        with contextlib.suppress(Unsupported):
+            outcome = await operation.plan.execute(context, request.variables)
+            counters.planned += was_planned
+            counters.compiled += not was_planned
             return outcome.data, outcome.errors
-    executed.interpreted += 1
+    counters.interpreted += 1
     result = execute(
         schema._schema,
         operation.document,
@@ -145,12 +156,16 @@ async def _execute(
     return result.data, result.errors or []
 
 
-def _operation(documents: Documents, request: Request) -> Operation:
-    checked = documents.trusted(request.document_id or "") if request.query is None else documents.get(request.query)
-    operation = checked.operation(request.operation_name)
+def _get_operation(documents: Documents, request: GraphQLRequest) -> Operation:
+    document = (
+        documents.find_trusted(request.document_id or "") if request.query is None else documents.get(request.query)
+    )
+    operation = document.get_operation(request.operation_name)
     if operation is None:
-        asked = f"no operation {request.operation_name!r}" if request.operation_name else "several operations: name one"
-        raise Refused(coded("BAD_USER_INPUT", f"The document has {asked}."))
+        reason = (
+            f"no operation {request.operation_name!r}" if request.operation_name else "several operations: name one"
+        )
+        raise DocumentRejected(error_with_code("BAD_USER_INPUT", f"The document has {reason}."))
     if request.read_only and not operation.is_query:
-        raise Refused(coded("BAD_REQUEST", "Send mutations by POST."))
+        raise DocumentRejected(error_with_code("BAD_REQUEST", "Send mutations by POST."))
     return operation

@@ -15,9 +15,9 @@ from strawberry.extensions import FieldExtension
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
-from graph.engine import READS
-from graph.gates import Gate, RequiresAuth
-from graph.refusals import Refusals
+from graph.engine import REQUIRES_KEY
+from graph.gates import Permission, RequiresAuth
+from graph.refusals import UserErrorExtension
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
@@ -26,7 +26,7 @@ Resolver = Callable[..., Any]
 SECOND, MINUTE = 1, 60
 
 
-def column(description: str, graphql_type: Any = None) -> Any:
+def attribute(description: str, graphql_type: Any = None) -> Any:
     """An attribute of the row, as it is."""
     return strawberry.field(description=description, graphql_type=graphql_type)
 
@@ -34,11 +34,11 @@ def column(description: str, graphql_type: Any = None) -> Any:
 def field(
     graphql_type: Any = None,
     *,
-    gate: Gate | None = None,
+    permission: Permission | None = None,
     name: str | None = None,
-    length: int | None = None,
-    reads: Collection[str] | None = None,
-    fresh_for: int | None = None,
+    assumed_size: int | None = None,
+    requires: Collection[str] | None = None,
+    max_age: int | None = None,
 ) -> Callable[[Resolver], Any]:
     """A field that takes work. `graphql_type` names its type where the resolver gives rows back.
 
@@ -47,59 +47,78 @@ def field(
     """
 
     def declare(resolver: Resolver) -> Any:
-        metadata = {"length": length, "fresh_for": fresh_for, READS: None if reads is None else frozenset(reads)}
-        return _field(resolver, graphql_type, gate.keepers if gate else [], gate, name, metadata)
+        metadata = {
+            "assumed_size": assumed_size,
+            "max_age": max_age,
+            REQUIRES_KEY: None if requires is None else frozenset(requires),
+        }
+        return _build_field(
+            resolver, graphql_type, permission.extensions if permission else [], permission, name, metadata
+        )
 
     return declare
 
 
 def query(
-    gate: Gate, graphql_type: Any = None, *, fresh_for: int | None = None
+    permission: Permission, graphql_type: Any = None, *, max_age: int | None = None
 ) -> Callable[[Resolver], StrawberryField]:
     """A field of `Query`."""
-    return lambda resolver: _field(resolver, graphql_type, gate.keepers, gate, metadata={"fresh_for": fresh_for})
+    return lambda resolver: _build_field(
+        resolver, graphql_type, permission.extensions, permission, metadata={"max_age": max_age}
+    )
 
 
-def mutation(gate: Gate, *, name: str | None = None, alone: bool = False) -> Callable[[Resolver], StrawberryField]:
+def mutation(
+    permission: Permission, *, name: str | None = None, exclusive: bool = False
+) -> Callable[[Resolver], StrawberryField]:
     """A field of `Mutation`: refusals become members of its union, and what was loaded before it is forgotten.
 
     One that must be `alone` may have no other mutation beside it in a document.
     """
-    return lambda resolver: _field(resolver, None, [Fresh(), *gate.keepers, Refusals()], gate, name, {"alone": alone})
+    return lambda resolver: _build_field(
+        resolver,
+        None,
+        [ResetContext(), *permission.extensions, UserErrorExtension()],
+        permission,
+        name,
+        {"exclusive": exclusive},
+    )
 
 
-def _field(
+def _build_field(
     resolver: Resolver,
     graphql_type: Any,
     extensions: list[FieldExtension],
-    gate: Gate | None,
+    permission: Permission | None,
     name: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> StrawberryField:
-    told = {key: value for key, value in (metadata or {}).items() if value is not None}
-    if "fresh_for" in told and gate and gate.printed is not None:
+    field_metadata = {key: value for key, value in (metadata or {}).items() if value is not None}
+    if "max_age" in field_metadata and permission and permission.directive_arguments is not None:
         raise TypeError(f"{resolver.__qualname__} is not for everybody, so no cache may keep it")
-    declared: StrawberryField = strawberry.field(
+    strawberry_field: StrawberryField = strawberry.field(
         resolver,
         name=name,
-        description=described(resolver),
+        description=docstring(resolver),
         graphql_type=graphql_type,
         extensions=extensions,
-        metadata=told,
-        directives=[RequiresAuth(**gate.printed)] if gate and gate.printed is not None else [],
+        metadata=field_metadata,
+        directives=[RequiresAuth(**permission.directive_arguments)]
+        if permission and permission.directive_arguments is not None
+        else [],
     )
-    return declared
+    return strawberry_field
 
 
-class Fresh(FieldExtension):
+class ResetContext(FieldExtension):
     async def resolve_async(self, next_: Resolver, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
-        info.context.forget()
+        info.context.invalidate()
         return await next_(source, info, **arguments)
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(column,))
-def shape(
-    *, of: type | None = None, name: str | None = None, fresh_for: int | None = None
+@dataclass_transform(kw_only_default=True, field_specifiers=(attribute,))
+def object_type(
+    *, source_type: type | None = None, name: str | None = None, max_age: int | None = None
 ) -> Callable[[type[T]], type[T]]:
     """An object type, described by its docstring; `of` is the class of the rows that stand for it.
 
@@ -107,42 +126,44 @@ def shape(
     """
 
     def declare(cls: type[T]) -> type[T]:
-        if of is not None:
-            cls.is_type_of = classmethod(lambda _, row, __: isinstance(row, of))  # type: ignore[attr-defined]  # read by Strawberry
-        if fresh_for is not None:
-            for field_name, declared in vars(cls).items():
-                if isinstance(declared, StrawberryField) and (declared.base_resolver is None or field_name == "id"):
-                    declared.metadata = MappingProxyType({"fresh_for": fresh_for, **declared.metadata})
-        return strawberry.type(cls, name=name, description=described(cls))
+        if source_type is not None:
+            cls.is_type_of = classmethod(lambda _, row, __: isinstance(row, source_type))  # type: ignore[attr-defined]  # read by Strawberry
+        if max_age is not None:
+            for field_name, strawberry_field in vars(cls).items():
+                if isinstance(strawberry_field, StrawberryField) and (
+                    strawberry_field.base_resolver is None or field_name == "id"
+                ):
+                    strawberry_field.metadata = MappingProxyType({"max_age": max_age, **strawberry_field.metadata})
+        return strawberry.type(cls, name=name, description=docstring(cls))
 
     return declare
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(column,))
-def input_shape(*, one_of: bool = False) -> Callable[[type[T]], type[T]]:
+@dataclass_transform(kw_only_default=True, field_specifiers=(attribute,))
+def input_type(*, one_of: bool = False) -> Callable[[type[T]], type[T]]:
     def declare(cls: type[T]) -> type[T]:
-        return strawberry.input(cls, one_of=one_of, description=described(cls))
+        return strawberry.input(cls, one_of=one_of, description=docstring(cls))
 
     return declare
 
 
-def vocabulary(enum: type[E], description: str, *, name: str | None = None, **values: str) -> type[E]:
+def enum_type(enum: type[E], description: str, *, name: str | None = None, **value_descriptions: str) -> type[E]:
     """An enum of the domain as part of the contract, with a sentence for each of its values."""
-    declared = strawberry.enum(enum, name=name, description=description)
-    definition: StrawberryEnumDefinition = declared.__strawberry_definition__  # type: ignore[attr-defined]  # put there above
+    strawberry_enum = strawberry.enum(enum, name=name, description=description)
+    definition: StrawberryEnumDefinition = strawberry_enum.__strawberry_definition__  # type: ignore[attr-defined]  # put there above
     for value in definition.values:
-        value.description = values.pop(value.name)
-    if values:
-        raise TypeError(f"{enum.__name__} has no {', '.join(values)}")
-    return declared
+        value.description = value_descriptions.pop(value.name)
+    if value_descriptions:
+        raise TypeError(f"{enum.__name__} has no {', '.join(value_descriptions)}")
+    return strawberry_enum
 
 
-def outcomes(name: str, mutation_name: str) -> Any:
+def result_union(name: str, mutation_name: str) -> Any:
     return strawberry.union(name, description=f"How `{mutation_name}` can end.")
 
 
-def described(documented: Any) -> str:
-    text = inspect.getdoc(documented)
+def docstring(target: Any) -> str:
+    text = inspect.getdoc(target)
     if not text:
-        raise TypeError(f"{documented.__qualname__} has no docstring, so the contract would not describe it")
+        raise TypeError(f"{target.__qualname__} has no docstring, so the contract would not describe it")
     return text

@@ -23,41 +23,41 @@ from graphql import (
 TYPENAME = "__typename"
 
 
-def freshness_of(document: DocumentNode, operation: OperationDefinitionNode, schema: GraphQLSchema) -> int | None:
+def compute_max_age(document: DocumentNode, operation: OperationDefinitionNode, schema: GraphQLSchema) -> int | None:
     """In seconds; `None` where no cache may keep it. The document must be valid."""
     if operation.operation is not OperationType.QUERY:
         return None
     fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
-    found = set(_Declared(schema, fragments).of(operation.selection_set, schema.query_type))
-    return None if None in found else min((seconds for seconds in found if seconds is not None), default=None)
+    max_ages = set(_MaxAgeCollector(schema, fragments).collect(operation.selection_set, schema.query_type))
+    return None if None in max_ages else min((seconds for seconds in max_ages if seconds is not None), default=None)
 
 
-class _Declared:
+class _MaxAgeCollector:
     def __init__(self, schema: GraphQLSchema, fragments: dict[str, FragmentDefinitionNode]) -> None:
         self._schema = schema
         self._fragments = fragments
-        self._seen: set[str] = set()
+        self._visited_fragments: set[str] = set()
 
-    def of(self, selection_set: SelectionSetNode | None, parent: GraphQLNamedType | None) -> Iterator[int | None]:
+    def collect(self, selection_set: SelectionSetNode | None, parent: GraphQLNamedType | None) -> Iterator[int | None]:
         for selection in selection_set.selections if selection_set else ():
             if isinstance(selection, FieldNode):
-                yield from self._of_field(selection, parent)
+                yield from self._collect_field(selection, parent)
             elif isinstance(selection, InlineFragmentNode):
-                yield from self.of(selection.selection_set, self._type(selection) or parent)
-            elif isinstance(selection, FragmentSpreadNode) and selection.name.value not in self._seen:
-                self._seen.add(selection.name.value)
+                yield from self.collect(selection.selection_set, self._get_condition_type(selection) or parent)
+            elif isinstance(selection, FragmentSpreadNode) and selection.name.value not in self._visited_fragments:
+                self._visited_fragments.add(selection.name.value)
                 fragment = self._fragments[selection.name.value]
-                yield from self.of(fragment.selection_set, self._type(fragment))
+                yield from self.collect(fragment.selection_set, self._get_condition_type(fragment))
 
-    def _of_field(self, node: FieldNode, parent: GraphQLNamedType | None) -> Iterator[int | None]:
+    def _collect_field(self, node: FieldNode, parent: GraphQLNamedType | None) -> Iterator[int | None]:
         if node.name.value == TYPENAME:
             return
-        declared = parent.fields.get(node.name.value) if isinstance(parent, GraphQLObjectType) else None
-        if declared is None:  # of an interface, or introspection
+        field = parent.fields.get(node.name.value) if isinstance(parent, GraphQLObjectType) else None
+        if field is None:  # of an interface, or introspection
             yield None
             return
-        yield declared.extensions["strawberry-definition"].metadata.get("fresh_for")
-        yield from self.of(node.selection_set, get_named_type(declared.type))
+        yield field.extensions["strawberry-definition"].metadata.get("max_age")
+        yield from self.collect(node.selection_set, get_named_type(field.type))
 
-    def _type(self, node: InlineFragmentNode | FragmentDefinitionNode) -> GraphQLNamedType | None:
+    def _get_condition_type(self, node: InlineFragmentNode | FragmentDefinitionNode) -> GraphQLNamedType | None:
         return self._schema.get_type(node.type_condition.name.value) if node.type_condition else None

@@ -29,55 +29,55 @@ class RequiresAuth:
     role: UserRole = strawberry.directive_field(name="role", default=strawberry.UNSET)
 
 
-class Gate:
+class Permission:
     """`printed` are the arguments of `@requiresAuth`, or `None` where it is not needed; `keepers` are asked before the resolver."""
 
-    printed: dict[str, Any] | None
+    directive_arguments: dict[str, Any] | None
 
     @property
-    def keepers(self) -> list[FieldExtension]:
+    def extensions(self) -> list[FieldExtension]:
         raise NotImplementedError
 
 
-class _Public(Gate):
-    printed = None
+class _Public(Permission):
+    directive_arguments = None
 
     @property
-    def keepers(self) -> list[FieldExtension]:
+    def extensions(self) -> list[FieldExtension]:
         return []
 
 
-class _Closed(Gate, FieldExtension):
+class _Restricted(Permission, FieldExtension):
     @property
-    def keepers(self) -> list[FieldExtension]:
+    def extensions(self) -> list[FieldExtension]:
         return [self]
 
-    async def admit(self, info: strawberry.Info) -> None:
+    async def check(self, info: strawberry.Info) -> None:
         """Raises what the caller is told instead of an answer."""
         raise NotImplementedError
 
     async def resolve_async(self, next_: Any, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
-        await self.admit(info)
-        answer = next_(source, info, **arguments)
-        return await answer if hasattr(answer, "__await__") else answer
+        await self.check(info)
+        value = next_(source, info, **arguments)
+        return await value if hasattr(value, "__await__") else value
 
 
-class _SignedIn(_Closed):
-    printed: dict[str, Any] | None = {}  # noqa: RUF012  # read only
+class _SignedIn(_Restricted):
+    directive_arguments: dict[str, Any] | None = {}  # noqa: RUF012  # read only
 
-    async def admit(self, info: strawberry.Info) -> None:
-        await info.context.signed_in()
+    async def check(self, info: strawberry.Info) -> None:
+        await info.context.require_viewer()
 
 
-class _Administrator(_Closed):
-    printed: dict[str, Any] | None = {"role": UserRole.ADMIN}  # noqa: RUF012  # read only
+class _AdminOnly(_Restricted):
+    directive_arguments: dict[str, Any] | None = {"role": UserRole.ADMIN}  # noqa: RUF012  # read only
 
-    async def admit(self, info: strawberry.Info) -> None:
-        viewer = await info.context.signed_in()
+    async def check(self, info: strawberry.Info) -> None:
+        viewer = await info.context.require_viewer()
         if viewer.user.role != UserRole.ADMIN.value:
             raise Forbidden
 
 
 public = _Public()
 signed_in = _SignedIn()
-administrator = _Administrator()
+admin_only = _AdminOnly()

@@ -1,11 +1,11 @@
 """Identities: the providers whose accounts can be used to sign in."""
 
 from graph.context import Info
-from graph.fields import column, query, shape, vocabulary
+from graph.fields import attribute, enum_type, object_type, query
 from graph.gates import public
 from persistence.identities import Provider as Provider  # with its description, for the types that have providers
 
-vocabulary(
+enum_type(
     Provider,
     "A company whose accounts can be used to sign in.",
     GOOGLE="Google.",
@@ -14,16 +14,16 @@ vocabulary(
 )
 
 
-@shape(name="OAuthLogin")
+@object_type(name="OAuthLogin")
 class OAuthLogin:
     """A sign-in button."""
 
-    provider: Provider = column("The provider behind it.")
-    url: str = column("Where to send the browser; it comes back to the frontend with a code for `loginWithOAuth`.")
+    provider: Provider = attribute("The provider behind it.")
+    url: str = attribute("Where to send the browser; it comes back to the frontend with a code for `loginWithOAuth`.")
 
 
 @query(public)
 async def oauth_logins(info: Info) -> list[OAuthLogin]:
     """The sign-in buttons to show besides email and password."""
     policy = info.context.shop.policy
-    return [OAuthLogin(provider=provider, url=policy.sign_in_url(provider)) for provider in policy.providers]
+    return [OAuthLogin(provider=provider, url=policy.build_login_url(provider)) for provider in policy.providers]

@@ -10,53 +10,53 @@ from typing import Any
 import strawberry
 from strawberry import ID
 
-from graph.engine import READS
+from graph.engine import REQUIRES_KEY
 from graph.faults import BadUserInput
-from persistence.keys import key_from
+from persistence.keys import parse_uuid
 
-LENGTH = 200
+MAX_ID_LENGTH = 200
 
 
-def global_id(kind: str, key: uuid.UUID) -> ID:
-    id_: ID = _encoded(f"{kind}:".encode(), key)
+def to_global_id(type_name: str, key: uuid.UUID) -> ID:
+    id_: ID = _encode(f"{type_name}:".encode(), key)
     return id_
 
 
-def _encoded(prefix: bytes, key: uuid.UUID) -> Any:
+def _encode(prefix: bytes, key: uuid.UUID) -> Any:
     """Letters, digits and a colon have no `+` or `/` in base64."""
     return b2a_base64(prefix + key.hex.encode(), newline=False).rstrip(b"=").decode()
 
 
-def parse_id(text: str) -> tuple[str, uuid.UUID]:
+def from_global_id(text: str) -> tuple[str, uuid.UUID]:
     """Raises `BadUserInput` for what this server has never given out."""
     try:
-        if len(text) > LENGTH:
+        if len(text) > MAX_ID_LENGTH:
             raise ValueError
         decoded = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode("ascii")
-        kind, _, key = decoded.partition(":")
-        found = kind, key_from(key)
+        type_name, _, key = decoded.partition(":")
+        parts = type_name, parse_uuid(key)
     except (ValueError, binascii.Error) as error:
-        raise BadUserInput(f"{text[:LENGTH]!r} is not an ID.") from error
-    if global_id(*found) != text:
-        raise BadUserInput(f"{text[:LENGTH]!r} is not an ID.")
-    return found
+        raise BadUserInput(f"{text[:MAX_ID_LENGTH]!r} is not an ID.") from error
+    if to_global_id(*parts) != text:
+        raise BadUserInput(f"{text[:MAX_ID_LENGTH]!r} is not an ID.")
+    return parts
 
 
-def key_of(kind: str, text: str) -> uuid.UUID:
+def parse_key(type_name: str, text: str) -> uuid.UUID:
     """The key in an ID that has to be of this type. Raises `BadUserInput`."""
-    found, key = parse_id(text)
-    if found != kind:
-        raise BadUserInput(f"{text!r} is the ID of a {found}, not of a {kind}.")
+    actual_type, key = from_global_id(text)
+    if actual_type != type_name:
+        raise BadUserInput(f"{text!r} is the ID of a {actual_type}, not of a {type_name}.")
     return key
 
 
-def own_id(kind: str, description: str, attribute: str = "id") -> Any:
+def global_id_field(type_name: str, description: str, attribute: str = "id") -> Any:
     """The field for the ID of a row."""
 
-    key_of_row, prefix = attrgetter(attribute), f"{kind}:".encode()
+    get_key, prefix = attrgetter(attribute), f"{type_name}:".encode()
 
     def resolve(self: Any) -> strawberry.ID:
-        id_: ID = _encoded(prefix, key_of_row(self))
+        id_: ID = _encode(prefix, get_key(self))
         return id_
 
-    return strawberry.field(resolver=resolve, description=description, metadata={READS: frozenset({attribute})})
+    return strawberry.field(resolver=resolve, description=description, metadata={REQUIRES_KEY: frozenset({attribute})})

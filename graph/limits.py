@@ -19,20 +19,20 @@ from graphql import (
     SelectionSetNode,
 )
 
-LONGEST_DOCUMENT = 10_000  # characters
-MOST_TOKENS = 1_000
-MOST_OPERATIONS = 5
-MOST_FRAGMENTS = 30
-MOST_ALIASES = 30
-MOST_DIRECTIVES = 3
+MAX_DOCUMENT_LENGTH = 10_000  # characters
+MAX_TOKENS = 1_000
+MAX_OPERATIONS = 5
+MAX_FRAGMENTS = 30
+MAX_ALIASES = 30
+MAX_DIRECTIVES = 3
 """At one place."""
-DEEPEST = 12
-MOST_FIELDS = 500
-MOST_ROOT_FIELDS = 20
-MOST_ROOT_MUTATIONS = 5
-MOST_MERGES = 5_000
+MAX_DEPTH = 12
+MAX_FIELDS = 500
+MAX_ROOT_FIELDS = 20
+MAX_ROOT_MUTATIONS = 5
+MAX_OVERLAPPING_PAIRS = 5_000
 """Pairs of fields with one response name and one parent, which validation compares with each other."""
-INTROSPECTION = ("__schema", "__type")
+INTROSPECTION_FIELDS = ("__schema", "__type")
 
 
 class TooComplex(Exception):
@@ -44,110 +44,112 @@ class FragmentCycle(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Extent:
+class _SelectionSize:
     """How far a selection set reaches, with every fragment in its place."""
 
     depth: int = 0
-    fields: int = 0
+    field_count: int = 0
 
-    def beside(self, other: "_Extent") -> "_Extent":
-        return _Extent(max(self.depth, other.depth), self.fields + other.fields)
+    def merge(self, other: "_SelectionSize") -> "_SelectionSize":
+        return _SelectionSize(max(self.depth, other.depth), self.field_count + other.field_count)
 
 
-def check_limits(document: DocumentNode, alone: frozenset[str] = frozenset()) -> None:
+def check_limits(document: DocumentNode, exclusive: frozenset[str] = frozenset()) -> None:
     """Raises `TooComplex`. Mutations named in `alone` may have none beside them."""
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-    _at_most(MOST_OPERATIONS, len(operations), "operations")
-    _at_most(MOST_FRAGMENTS, len(document.definitions) - len(operations), "fragments")
-    extents = _Extents(fragments)
+    _check_count(MAX_OPERATIONS, len(operations), "operations")
+    _check_count(MAX_FRAGMENTS, len(document.definitions) - len(operations), "fragments")
+    measurer = _SelectionMeasurer(fragments)
     for fragment in fragments.values():
-        _check_extent(extents.of(fragment))
-    whole = _Extent()
+        _check_size(measurer.measure(fragment))
+    total = _SelectionSize()
     for operation in operations:
-        whole = whole.beside(extents.of(operation))
-        _check_extent(whole)
-        _check_roots(operation, list(expanded([operation.selection_set], fragments)), alone)
+        total = total.merge(measurer.measure(operation))
+        _check_size(total)
+        _check_root_fields(operation, list(flatten_fields([operation.selection_set], fragments)), exclusive)
     for definition in (*operations, *fragments.values()):
-        _check_merges(definition.selection_set, fragments)
+        _check_overlapping_fields(definition.selection_set, fragments)
 
 
-def _at_most(limit: int, count: int, what: str) -> None:
+def _check_count(limit: int, count: int, noun: str) -> None:
     if count > limit:
-        raise TooComplex(f"The document has more than {limit:,} {what}.")
+        raise TooComplex(f"The document has more than {limit:,} {noun}.")
 
 
-def _check_extent(extent: _Extent) -> None:
-    if extent.depth > DEEPEST:
-        raise TooComplex(f"The document is more than {DEEPEST} fields deep.")
-    if extent.fields > MOST_FIELDS:
+def _check_size(size: _SelectionSize) -> None:
+    if size.depth > MAX_DEPTH:
+        raise TooComplex(f"The document is more than {MAX_DEPTH} fields deep.")
+    if size.field_count > MAX_FIELDS:
         raise TooComplex(
-            f"The document has more than {MOST_FIELDS} fields, counting those of a fragment at each spread."
+            f"The document has more than {MAX_FIELDS} fields, counting those of a fragment at each spread."
         )
 
 
-def _check_roots(operation: OperationDefinitionNode, roots: list[FieldNode], alone: frozenset[str]) -> None:
-    _at_most(MOST_ROOT_FIELDS, len(roots), "fields at the root")
+def _check_root_fields(
+    operation: OperationDefinitionNode, root_fields: list[FieldNode], exclusive: frozenset[str]
+) -> None:
+    _check_count(MAX_ROOT_FIELDS, len(root_fields), "fields at the root")
     if operation.operation is OperationType.MUTATION:
-        _at_most(MOST_ROOT_MUTATIONS, len(roots), "mutations")
-        names = {field.name.value for field in roots}
-        if len(roots) > 1 and (solitary := sorted(names & alone)):
-            raise TooComplex(f"`{solitary[0]}` must be the only mutation of its operation.")
+        _check_count(MAX_ROOT_MUTATIONS, len(root_fields), "mutations")
+        names = {field.name.value for field in root_fields}
+        if len(root_fields) > 1 and (exclusive_names := sorted(names & exclusive)):
+            raise TooComplex(f"`{exclusive_names[0]}` must be the only mutation of its operation.")
 
 
-class _Extents:
+class _SelectionMeasurer:
     """Measures definitions, and counts what is counted as it is written."""
 
     def __init__(self, fragments: dict[str, FragmentDefinitionNode]) -> None:
         self._fragments = fragments
-        self._known: dict[str, _Extent | None] = {}
-        self._aliases = 0
+        self._fragment_sizes: dict[str, _SelectionSize | None] = {}
+        self._alias_count = 0
 
-    def of(self, definition: OperationDefinitionNode | FragmentDefinitionNode) -> _Extent:
+    def measure(self, definition: OperationDefinitionNode | FragmentDefinitionNode) -> _SelectionSize:
         _check_directives(definition.directives)
         if isinstance(definition, OperationDefinitionNode):
-            return self._of_selections(definition.selection_set)
+            return self._measure_selection_set(definition.selection_set)
         name = definition.name.value
-        if name not in self._known:
-            self._known[name] = None
-            extent = self._of_selections(definition.selection_set)
+        if name not in self._fragment_sizes:
+            self._fragment_sizes[name] = None
+            size = self._measure_selection_set(definition.selection_set)
             is_introspection = definition.type_condition.name.value.startswith("__")
-            self._known[name] = _Extent(0, extent.fields) if is_introspection else extent
-        known = self._known[name]
-        if known is None:
+            self._fragment_sizes[name] = _SelectionSize(0, size.field_count) if is_introspection else size
+        known_size = self._fragment_sizes[name]
+        if known_size is None:
             raise FragmentCycle(f"The fragment {name!r} spreads itself.")
-        return known
+        return known_size
 
-    def _of_selections(self, selection_set: SelectionSetNode | None) -> _Extent:
-        extent = _Extent()
+    def _measure_selection_set(self, selection_set: SelectionSetNode | None) -> _SelectionSize:
+        size = _SelectionSize()
         for selection in selection_set.selections if selection_set else ():
             _check_directives(selection.directives)
-            extent = extent.beside(self._of_selection(selection))
-        return extent
+            size = size.merge(self._measure_selection(selection))
+        return size
 
-    def _of_selection(self, selection: SelectionNode) -> _Extent:
+    def _measure_selection(self, selection: SelectionNode) -> _SelectionSize:
         if isinstance(selection, FragmentSpreadNode):
             fragment = self._fragments.get(selection.name.value)
-            return self.of(fragment) if fragment else _Extent()
+            return self.measure(fragment) if fragment else _SelectionSize()
         assert isinstance(selection, FieldNode | InlineFragmentNode)
-        below = self._of_selections(selection.selection_set)
+        nested = self._measure_selection_set(selection.selection_set)
         if isinstance(selection, InlineFragmentNode):
-            return below
+            return nested
         if selection.alias:
-            self._aliases += 1
-            _at_most(MOST_ALIASES, self._aliases, "aliases")
-        depth = 0 if selection.name.value in INTROSPECTION else below.depth
-        return _Extent(depth + 1, below.fields + 1)
+            self._alias_count += 1
+            _check_count(MAX_ALIASES, self._alias_count, "aliases")
+        depth = 0 if selection.name.value in INTROSPECTION_FIELDS else nested.depth
+        return _SelectionSize(depth + 1, nested.field_count + 1)
 
 
 def _check_directives(directives: Iterable[DirectiveNode] | None) -> None:
-    _at_most(MOST_DIRECTIVES, len(tuple(directives or ())), "directives at one place")
+    _check_count(MAX_DIRECTIVES, len(tuple(directives or ())), "directives at one place")
 
 
 # From here on nothing has more than MOST_FIELDS, so fragments can be written out.
 
 
-def expanded(
+def flatten_fields(
     selection_sets: Iterable[SelectionSetNode], fragments: dict[str, FragmentDefinitionNode]
 ) -> Iterator[FieldNode]:
     """The fields of a selection, those of its fragments among them."""
@@ -156,21 +158,21 @@ def expanded(
             if isinstance(selection, FieldNode):
                 yield selection
             elif isinstance(selection, InlineFragmentNode):
-                yield from expanded([selection.selection_set], fragments)
+                yield from flatten_fields([selection.selection_set], fragments)
             elif isinstance(selection, FragmentSpreadNode) and selection.name.value in fragments:
-                yield from expanded([fragments[selection.name.value].selection_set], fragments)
+                yield from flatten_fields([fragments[selection.name.value].selection_set], fragments)
 
 
-def _check_merges(selection_set: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode]) -> None:
+def _check_overlapping_fields(selection_set: SelectionSetNode, fragments: dict[str, FragmentDefinitionNode]) -> None:
     pairs = 0
     levels = [[selection_set]]
     while levels:
         fields: dict[str, list[FieldNode]] = {}
-        for field in expanded(levels.pop(), fragments):
+        for field in flatten_fields(levels.pop(), fragments):
             fields.setdefault(field.alias.value if field.alias else field.name.value, []).append(field)
-        for same in fields.values():
-            pairs += len(same) * (len(same) - 1) // 2
-            if below := [field.selection_set for field in same if field.selection_set]:
-                levels.append(below)
-        if pairs > MOST_MERGES:
+        for overlapping in fields.values():
+            pairs += len(overlapping) * (len(overlapping) - 1) // 2
+            if nested := [field.selection_set for field in overlapping if field.selection_set]:
+                levels.append(nested)
+        if pairs > MAX_OVERLAPPING_PAIRS:
             raise TooComplex("The document asks for the same fields too often. Name each once in a selection.")

@@ -10,50 +10,47 @@ from typing import Annotated, Any, TypeVar
 import strawberry
 from strawberry import UNSET
 
-from domain.validation import as_isbn, is_clean
-from graph.companions import book_columns
+from domain.validation import is_printable, normalize_isbn
+from graph.companions import book_projection
 from graph.context import Info
 from graph.faults import BadUserInput
-from graph.fields import SECOND, column, field, input_shape, query, shape, vocabulary
+from graph.fields import SECOND, attribute, enum_type, field, input_type, object_type, query
 from graph.gates import public
 from graph.money import Money
 from graph.pagination import (
     After,
     Before,
     Connection,
+    CursorCodec,
     First,
     Last,
-    ListKind,
     Offset,
     argument,
     connection_type,
-    page_of,
+    parse_page,
 )
-from graph.questions import GENRE, loaded, there
+from graph.questions import GENRE, batch_field, require_row
 from persistence import authors as author_rows
 from persistence import catalog, facets, listing
-from persistence.catalog import Author as AuthorRow
-from persistence.catalog import Book as BookRow
-from persistence.catalog import Genre as GenreRow
-from persistence.database import Reading
+from persistence.catalog import AuthorRow, BookRow, GenreRow
+from persistence.database import ReadSession
 from persistence.facets import FormatCount, GenreCount
-from persistence.listing import KEY_TYPES, BookList, Match
-from persistence.listing import BookSort as Sorts
+from persistence.listing import KEY_TYPES, BookQuery, BookSort, MatchMode
 
 T = TypeVar("T")
 
-SEARCH_LENGTH = 200
-MOST_VALUES = 100
-MOST_WORDS = 16
+MAX_SEARCH_LENGTH = 200
+MAX_FILTER_VALUES = 100
+MAX_SEARCH_WORDS = 16
 """Of a search's words the longest count: they are the rarest."""
-WORD_BREAKS = re.compile(r"[!-/:-@\[-`{-~]")
+WORD_SEPARATORS = re.compile(r"[!-/:-@\[-`{-~]")
 
 Book: Any = Annotated["Book", strawberry.lazy("graph.catalog")]
 Author: Any = Annotated["Author", strawberry.lazy("graph.catalog")]
 Genre: Any = Annotated["Genre", strawberry.lazy("graph.catalog")]
 
-BookSort = vocabulary(
-    Sorts,
+enum_type(
+    BookSort,
     "The orders a list of books can be put in. Books that tie are ordered by ID, so pages do not overlap.",
     RELEVANCE="The best match for the search first. Only with a search; otherwise the same as `NEWEST`.",
     NEWEST="The latest to join the catalog first.",
@@ -66,7 +63,7 @@ BookSort = vocabulary(
     PUBLISHED_ASC="The earliest publication first; undated books last.",
     PUBLISHED_DESC="The latest publication first; undated books last.",
 )
-BookFormat = vocabulary(
+BookFormat = enum_type(
     catalog.BookFormat,
     "How a book is bound.",
     HARDCOVER="Hard covers.",
@@ -75,95 +72,95 @@ BookFormat = vocabulary(
     AUDIOBOOK="Recorded, on discs.",
 )
 
-SortArgument = Annotated[Sorts, argument("How to order the books.")]
+SortArgument = Annotated[BookSort, argument("How to order the books.")]
 
 
 # ── Facets ────────────────────────────────────────────────────────────────────────────────
 
 
-@shape(of=GenreCount, fresh_for=SECOND)
+@object_type(source_type=GenreCount, max_age=SECOND)
 class GenreFacet:
     """A genre and the number of books it would leave."""
 
-    count: int = column("The number of books.")
+    count: int = attribute("The number of books.")
 
-    @loaded(GENRE, Genre, fresh_for=SECOND)
+    @batch_field(GENRE, Genre, max_age=SECOND)
     def genre(genre: GenreRow | None) -> GenreRow:
         """The genre."""
-        return there(genre)
+        return require_row(genre)
 
 
-@shape(of=FormatCount, fresh_for=SECOND)
+@object_type(source_type=FormatCount, max_age=SECOND)
 class FormatFacet:
     """A format and the number of books it would leave."""
 
-    format: catalog.BookFormat = column("The format.")
-    count: int = column("The number of books.")
+    format: catalog.BookFormat = attribute("The format.")
+    count: int = attribute("The number of books.")
 
 
 @dataclass(slots=True)
-class FacetedList:
+class BookFacetsSource:
     """The list whose facets are asked for."""
 
-    wanted: BookList
+    book_query: BookQuery
 
 
-@shape(of=FacetedList)
+@object_type(source_type=BookFacetsSource)
 class BookFacets:
     """What a list of books could be narrowed to.
 
     Each facet is counted as if its own filter were not set, so that the choices beside the chosen one stay on offer.
     """
 
-    @field(list[GenreFacet], fresh_for=SECOND)
-    async def genres(self: FacetedList, info: Info) -> list[GenreCount]:
+    @field(list[GenreFacet], max_age=SECOND)
+    async def genres(self: BookFacetsSource, info: Info) -> list[GenreCount]:
         """The genres in the list, the fullest first."""
-        return await _recent(info, facets.count_genres, self.wanted)
+        return await _cached(info, facets.count_genres, self.book_query)
 
-    @field(list[FormatFacet], fresh_for=SECOND)
-    async def formats(self: FacetedList, info: Info) -> list[FormatCount]:
+    @field(list[FormatFacet], max_age=SECOND)
+    async def formats(self: BookFacetsSource, info: Info) -> list[FormatCount]:
         """The formats in the list, the fullest first."""
-        return await _recent(info, facets.count_formats, self.wanted)
+        return await _cached(info, facets.count_formats, self.book_query)
 
-    @field(fresh_for=SECOND)
-    async def min_price(self: FacetedList, info: Info) -> Money | None:
+    @field(max_age=SECOND)
+    async def min_price(self: BookFacetsSource, info: Info) -> Money | None:
         """The cheapest price in the list. `null` when the list is empty."""
-        return _money(info, (await _recent(info, facets.find_price_range, self.wanted)).least)
+        return _to_money(info, (await _cached(info, facets.find_price_range, self.book_query)).min_price)
 
-    @field(fresh_for=SECOND)
-    async def max_price(self: FacetedList, info: Info) -> Money | None:
+    @field(max_age=SECOND)
+    async def max_price(self: BookFacetsSource, info: Info) -> Money | None:
         """The dearest price in the list. `null` when the list is empty."""
-        return _money(info, (await _recent(info, facets.find_price_range, self.wanted)).most)
+        return _to_money(info, (await _cached(info, facets.find_price_range, self.book_query)).max_price)
 
-    @field(fresh_for=SECOND)
-    async def in_stock_count(self: FacetedList, info: Info) -> int:
+    @field(max_age=SECOND)
+    async def in_stock_count(self: BookFacetsSource, info: Info) -> int:
         """How many books in the list are in stock."""
-        return await _recent(info, facets.count_in_stock, self.wanted)
+        return await _cached(info, facets.count_in_stock, self.book_query)
 
 
-async def _recent(info: Info, question: Callable[[Reading, BookList], Awaitable[T]], wanted: BookList) -> T:
-    key = question.__name__, wanted
-    return await info.context.recent(key, lambda: question(info.context.reading, wanted))
+async def _cached(info: Info, fetch: Callable[[ReadSession, BookQuery], Awaitable[T]], book_query: BookQuery) -> T:
+    key = fetch.__name__, book_query
+    return await info.context.cached(key, lambda: fetch(info.context.read_session, book_query))
 
 
-def _money(info: Info, amount: Decimal | None) -> Money | None:
+def _to_money(info: Info, amount: Decimal | None) -> Money | None:
     return None if amount is None else Money(amount=amount, currency=info.context.shop.policy.currency)
 
 
-@field(BookFacets, fresh_for=SECOND)
-def _facets(self: Connection[BookRow]) -> FacetedList:
+@field(BookFacets, max_age=SECOND)
+def _facets(self: Connection[BookRow]) -> BookFacetsSource:
     """What the whole list could be narrowed to, with counts for the filter column."""
-    return FacetedList(self.wanted)
+    return BookFacetsSource(self.query)
 
 
-BookConnection = connection_type("Book", Book, "books", fresh_for=SECOND, facets=_facets)
-AuthorConnection = connection_type("Author", Author, "authors", fresh_for=SECOND)
+BookConnection = connection_type("Book", Book, "books", max_age=SECOND, facets=_facets)
+AuthorConnection = connection_type("Author", Author, "authors", max_age=SECOND)
 
 
 # ── Lists ─────────────────────────────────────────────────────────────────────────────────
 
 
-@input_shape()
+@input_type()
 class PriceFilter:
     """Bounds for a price, both inclusive."""
 
@@ -171,7 +168,7 @@ class PriceFilter:
     max: Decimal | None = strawberry.field(default=UNSET, description="The most.")
 
 
-@input_shape()
+@input_type()
 class BookFilter:
     """Narrows a list of books. A field left out does not narrow."""
 
@@ -185,111 +182,119 @@ class BookFilter:
     )
 
 
-async def books_of(
+async def resolve_books(
     info: Info,
-    wanted: BookList,
+    book_query: BookQuery,
     first: int | None,
     after: str | None,
     last: int | None,
     before: str | None,
     offset: int | None,
 ) -> Connection[BookRow]:
-    kind = _kind(wanted)
-    if (after or before) and any(cursor and _belongs(_kind(_guess(wanted)), cursor) for cursor in (after, before)):
-        wanted, kind = _guess(wanted), _kind(_guess(wanted))
-    page = page_of(kind, first, after, last, before, offset)
-    columns = book_columns(info)
-    slice_ = await listing.list_books(info.context.reading, wanted, page, columns)
-    if (
-        not slice_.items
-        and _may_be_misspelt(wanted)
-        and not await listing.any_book_has(info.context.reading, wanted.search or "")
+    codec = _cursor_codec(book_query)
+    if (after or before) and any(
+        cursor and _can_decode(_cursor_codec(_spell_corrected(book_query)), cursor) for cursor in (after, before)
     ):
-        wanted, kind = _guess(wanted), _kind(_guess(wanted))
-        slice_ = await listing.list_books(info.context.reading, wanted, page, columns)
+        book_query, codec = _spell_corrected(book_query), _cursor_codec(_spell_corrected(book_query))
+    page = parse_page(codec, first, after, last, before, offset)
+    projection = book_projection(info)
+    page_result = await listing.list_books(info.context.read_session, book_query, page, projection)
+    if (
+        not page_result.items
+        and _may_be_misspelt(book_query)
+        and not await listing.matches_any(info.context.read_session, book_query.search or "")
+    ):
+        book_query, codec = _spell_corrected(book_query), _cursor_codec(_spell_corrected(book_query))
+        page_result = await listing.list_books(info.context.read_session, book_query, page, projection)
 
-    return Connection(kind, slice_, lambda: listing.count_books(info.context.reading, wanted), wanted, wanted)
+    return Connection(
+        codec, page_result, lambda: listing.count_books(info.context.read_session, book_query), book_query, book_query
+    )
 
 
-WHOLE_LISTS = {sort: BookList(sort) for sort in Sorts}
+UNFILTERED_QUERIES = {sort: BookQuery(sort) for sort in BookSort}
 
 
-def _guess(wanted: BookList) -> BookList:
-    return replace(wanted, match=Match.SPELLING)
+def _spell_corrected(book_query: BookQuery) -> BookQuery:
+    return replace(book_query, match=MatchMode.SPELLING)
 
 
 @lru_cache(maxsize=1000)
-def _kind(wanted: BookList) -> ListKind:
-    return ListKind(f"books {wanted!r}", KEY_TYPES[wanted.sort])
+def _cursor_codec(book_query: BookQuery) -> CursorCodec:
+    return CursorCodec(f"books {book_query!r}", KEY_TYPES[book_query.sort])
 
 
-def _belongs(kind: ListKind, cursor: str) -> bool:
+def _can_decode(codec: CursorCodec, cursor: str) -> bool:
     try:
-        kind.position(cursor)
+        codec.decode(cursor)
     except BadUserInput:
         return False
     return True
 
 
-def _may_be_misspelt(wanted: BookList) -> bool:
+def _may_be_misspelt(book_query: BookQuery) -> bool:
     """Words that lead nowhere in the whole catalogue are tried as typing mistakes."""
-    return wanted.search is not None and wanted.match is Match.WORDS and bool(wanted.misspelt)
+    return book_query.search is not None and book_query.match is MatchMode.WORDS and bool(book_query.spelling_words)
 
 
-def _wanted(search: str | None, narrow: BookFilter | None, sort: Sorts | None) -> BookList:
-    text = clean("search", search) if search not in (None, UNSET) else None
-    isbn = as_isbn(text) if text else None
-    text = _distinct(text) if text else text
-    chosen = sort or (Sorts.RELEVANCE if text is not None else Sorts.NEWEST)
-    if chosen is Sorts.RELEVANCE and text is None:
-        chosen = Sorts.NEWEST
+def _parse_query(search: str | None, filter_: BookFilter | None, sort: BookSort | None) -> BookQuery:
+    text = normalize_text("search", search) if search not in (None, UNSET) else None
+    isbn = normalize_isbn(text) if text else None
+    text = _drop_redundant_words(text) if text else text
+    effective_sort = sort or (BookSort.RELEVANCE if text is not None else BookSort.NEWEST)
+    if effective_sort is BookSort.RELEVANCE and text is None:
+        effective_sort = BookSort.NEWEST
     if isbn:
-        text, chosen = None, Sorts.NEWEST if chosen is Sorts.RELEVANCE else chosen
-    if not narrow:
-        return BookList(chosen, text, isbn=isbn) if text is not None or isbn else WHOLE_LISTS[chosen]
-    price = narrow.price or PriceFilter()
-    return BookList(
-        chosen,
+        text, effective_sort = None, BookSort.NEWEST if effective_sort is BookSort.RELEVANCE else effective_sort
+    if not filter_:
+        return (
+            BookQuery(effective_sort, text, isbn=isbn)
+            if text is not None or isbn
+            else UNFILTERED_QUERIES[effective_sort]
+        )
+    price = filter_.price or PriceFilter()
+    return BookQuery(
+        effective_sort,
         text,
         isbn=isbn,
-        genre_slugs=_values("genres", narrow.genres),
-        author=clean("author", narrow.author) or None if narrow.author else None,
-        formats=_values("formats", narrow.formats),
+        genre_slugs=_parse_values("genres", filter_.genres),
+        author=normalize_text("author", filter_.author) or None if filter_.author else None,
+        formats=_parse_values("formats", filter_.formats),
         price_min=price.min if price.min is not UNSET else None,
         price_max=price.max if price.max is not UNSET else None,
-        min_rating=_rating(narrow.min_rating),
-        in_stock=narrow.in_stock if narrow.in_stock is not UNSET else None,
+        min_rating=_parse_min_rating(filter_.min_rating),
+        in_stock=filter_.in_stock if filter_.in_stock is not UNSET else None,
     )
 
 
-def _distinct(text: str) -> str:
+def _drop_redundant_words(text: str) -> str:
     """Each word once, and not those that begin another: they find nothing else, and each costs its time."""
-    words = dict.fromkeys(WORD_BREAKS.sub(" ", text.casefold()).split())
-    telling = [word for word in words if not any(other != word and other.startswith(word) for other in words)]
-    return " ".join(sorted(telling, key=len, reverse=True)[:MOST_WORDS])
+    words = dict.fromkeys(WORD_SEPARATORS.sub(" ", text.casefold()).split())
+    distinct_words = [word for word in words if not any(other != word and other.startswith(word) for other in words)]
+    return " ".join(sorted(distinct_words, key=len, reverse=True)[:MAX_SEARCH_WORDS])
 
 
-def _rating(least: float | None) -> Decimal | None:
-    if least is None or least is UNSET:
+def _parse_min_rating(value: float | None) -> Decimal | None:
+    if value is None or value is UNSET:
         return None
-    if not 1 <= least <= 5:
+    if not 1 <= value <= 5:
         raise BadUserInput("`minRating` must be from 1 to 5.")
-    return Decimal(str(least))
+    return Decimal(str(value))
 
 
-def _values(name: str, values: list[Any] | None) -> tuple[str, ...] | None:
+def _parse_values(name: str, values: list[Any] | None) -> tuple[str, ...] | None:
     if values is None or values is UNSET:
         return None
-    if len(values) > MOST_VALUES:
-        raise BadUserInput(f"`{name}` must hold {MOST_VALUES} values at most.")
-    return tuple(sorted({clean(name, str(value)) for value in values}))
+    if len(values) > MAX_FILTER_VALUES:
+        raise BadUserInput(f"`{name}` must hold {MAX_FILTER_VALUES} values at most.")
+    return tuple(sorted({normalize_text(name, str(value)) for value in values}))
 
 
-def clean(name: str, text: str | None) -> str:
+def normalize_text(name: str, text: str | None) -> str:
     text = (text or "").strip()
-    if len(text) > SEARCH_LENGTH:
-        raise BadUserInput(f"`{name}` must have {SEARCH_LENGTH} characters at most.")
-    if not is_clean(text):
+    if len(text) > MAX_SEARCH_LENGTH:
+        raise BadUserInput(f"`{name}` must have {MAX_SEARCH_LENGTH} characters at most.")
+    if not is_printable(text):
         raise BadUserInput(f"`{name}` holds characters that no book has.")
     return text
 
@@ -297,7 +302,7 @@ def clean(name: str, text: str | None) -> str:
 # ── Queries ───────────────────────────────────────────────────────────────────────────────
 
 
-@query(public, BookConnection, fresh_for=SECOND)
+@query(public, BookConnection, max_age=SECOND)
 async def books(
     info: Info,
     search: Annotated[
@@ -309,7 +314,7 @@ async def books(
     ] = UNSET,
     filter: Annotated[BookFilter | None, argument("Narrows the list.")] = UNSET,
     sort: Annotated[
-        Sorts | None,
+        BookSort | None,
         argument(
             "How to order the list. When it is left out, a search is ordered by `RELEVANCE` and anything else by "
             "`NEWEST`."
@@ -322,10 +327,10 @@ async def books(
     offset: Offset = UNSET,
 ) -> Connection[BookRow]:
     """Browse, search and filter the catalog. Filters combine with AND."""
-    return await books_of(info, _wanted(search, filter, sort), first, after, last, before, offset)
+    return await resolve_books(info, _parse_query(search, filter, sort), first, after, last, before, offset)
 
 
-@query(public, AuthorConnection, fresh_for=SECOND)
+@query(public, AuthorConnection, max_age=SECOND)
 async def authors(
     info: Info,
     search: Annotated[str | None, argument("The start of any word of the name.")] = UNSET,
@@ -335,8 +340,10 @@ async def authors(
     before: Before = UNSET,
 ) -> Connection[AuthorRow]:
     """The authors in the catalog, in alphabetical order."""
-    text = clean("search", search) if search not in (None, UNSET) else None
-    kind = ListKind(f"authors {text!r}", str)
-    slice_ = await author_rows.list_authors(info.context.reading, text, page_of(kind, first, after, last, before))
+    text = normalize_text("search", search) if search not in (None, UNSET) else None
+    codec = CursorCodec(f"authors {text!r}", str)
+    page_result = await author_rows.list_authors(
+        info.context.read_session, text, parse_page(codec, first, after, last, before)
+    )
 
-    return Connection(kind, slice_, lambda: author_rows.count_authors(info.context.reading, text), kind)
+    return Connection(codec, page_result, lambda: author_rows.count_authors(info.context.read_session, text), codec)

@@ -2,12 +2,12 @@
 
 from decimal import Decimal
 
-from graph.fields import MINUTE, column, shape
+from graph.fields import MINUTE, attribute, object_type
 
 
-@shape(fresh_for=MINUTE)
+@object_type(max_age=MINUTE)
 class Money:
     """An amount of money."""
 
-    amount: Decimal = column("The amount in the currency's main unit, with two decimals.")
-    currency: str = column("The ISO 4217 code of the currency, such as `EUR`.")
+    amount: Decimal = attribute("The amount in the currency's main unit, with two decimals.")
+    currency: str = attribute("The ISO 4217 code of the currency, such as `EUR`.")

@@ -11,13 +11,13 @@ from graph.context import Info
 from graph.faults import BadUserInput
 from graph.fields import query
 from graph.gates import public
-from graph.ids import parse_id
+from graph.ids import from_global_id
 from graph.pagination import argument
 
-MOST_NODES = 100
+MAX_NODES = 100
 
-Finder = Callable[[Info, uuid.UUID], Awaitable[Any]]
-FINDERS: dict[str, Finder] = {}
+NodeResolver = Callable[[Info, uuid.UUID], Awaitable[Any]]
+NODE_RESOLVERS: dict[str, NodeResolver] = {}
 
 
 @strawberry.interface(description="An object that can be refetched by its ID alone.")
@@ -27,25 +27,25 @@ class Node:
     )
 
 
-def refetched(kind: str) -> Callable[[Finder], Finder]:
+def node_resolver(type_name: str) -> Callable[[NodeResolver], NodeResolver]:
     """Declares how a type is found by its key; it gives `None` for what the caller may not see."""
 
-    def declare(finder: Finder) -> Finder:
-        FINDERS[kind] = finder
-        return finder
+    def declare(resolver: NodeResolver) -> NodeResolver:
+        NODE_RESOLVERS[type_name] = resolver
+        return resolver
 
     return declare
 
 
-async def _find(info: Info, id_: str) -> Any:
-    kind, key = parse_id(id_)
-    return await FINDERS[kind](info, key) if kind in FINDERS else None
+async def _resolve_node(info: Info, id_: str) -> Any:
+    type_name, key = from_global_id(id_)
+    return await NODE_RESOLVERS[type_name](info, key) if type_name in NODE_RESOLVERS else None
 
 
 @query(public, Node | None)
 async def node(info: Info, id: Annotated[strawberry.ID, argument("The ID of the object.")]) -> Any:
     """Refetches any object by its global ID. `null` when there is no such object or the caller may not see it."""
-    return await _find(info, id)
+    return await _resolve_node(info, id)
 
 
 @query(public, list[Node | None])
@@ -56,6 +56,6 @@ async def nodes(
 
     `null` stands in the place of each one that is missing or out of the caller's sight.
     """
-    if len(ids) > MOST_NODES:
-        raise BadUserInput(f"`ids` must hold {MOST_NODES} IDs at most.")
-    return list(await asyncio.gather(*(_find(info, id_) for id_ in ids)))
+    if len(ids) > MAX_NODES:
+        raise BadUserInput(f"`ids` must hold {MAX_NODES} IDs at most.")
+    return list(await asyncio.gather(*(_resolve_node(info, id_) for id_ in ids)))

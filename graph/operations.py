@@ -4,10 +4,10 @@ from functools import cached_property
 
 from graphql import DocumentNode, FragmentDefinitionNode, OperationDefinitionNode, OperationType
 
-from graph.cost import Price
-from graph.engine import Engine, NotSpoken, Plan
-from graph.freshness import freshness_of
-from graph.limits import expanded
+from graph.cost import OperationCost
+from graph.engine import Executor, Plan, Unsupported
+from graph.freshness import compute_max_age
+from graph.limits import flatten_fields
 from graph.schema import schema
 
 
@@ -15,14 +15,14 @@ class Operation:
     """What is known of an operation: what it costs, and the rest as soon as it is asked for."""
 
     def __init__(
-        self, document: DocumentNode, node: OperationDefinitionNode, price: Price, engine: Engine | None
+        self, document: DocumentNode, node: OperationDefinitionNode, cost: OperationCost, executor: Executor | None
     ) -> None:
-        self.document, self.node, self.price = document, node, price
-        self.name = name_of(node)
-        self.root = _root_of(document, node)
+        self.document, self.node, self.cost = document, node, cost
+        self.name = get_operation_name(node)
+        self.root_field = _find_root_field(document, node)
         """The field at the root; `None` where there are several."""
         self.is_query = node.operation is OperationType.QUERY
-        self._engine = engine
+        self._executor = executor
 
     @property
     def is_planned(self) -> bool:
@@ -32,24 +32,24 @@ class Operation:
     @cached_property
     def plan(self) -> Plan | None:
         """`None` where graphql-core has to execute it."""
-        if self._engine is None:
+        if self._executor is None:
             return None
         try:
-            return self._engine.compile(self.document, self.node)
-        except NotSpoken:
+            return self._executor.compile(self.document, self.node)
+        except Unsupported:
             return None
 
     @cached_property
-    def fresh_for(self) -> int | None:
+    def max_age(self) -> int | None:
         """The seconds for which caches may keep a visitor's answer; `None`: not at all."""
-        return freshness_of(self.document, self.node, schema._schema)
+        return compute_max_age(self.document, self.node, schema._schema)
 
 
-def _root_of(document: DocumentNode, node: OperationDefinitionNode) -> str | None:
+def _find_root_field(document: DocumentNode, node: OperationDefinitionNode) -> str | None:
     fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
-    roots = {field.name.value for field in expanded([node.selection_set], fragments)} - {"__typename"}
-    return roots.pop() if len(roots) == 1 else None
+    root_fields = {field.name.value for field in flatten_fields([node.selection_set], fragments)} - {"__typename"}
+    return root_fields.pop() if len(root_fields) == 1 else None
 
 
-def name_of(node: OperationDefinitionNode) -> str | None:
+def get_operation_name(node: OperationDefinitionNode) -> str | None:
     return node.name.value if node.name else None

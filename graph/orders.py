@@ -22,23 +22,20 @@ from graph.errors import (
     PaymentFailed,
     PriceChanged,
 )
-from graph.fields import column, field, input_shape, mutation, outcomes, query, shape, vocabulary
-from graph.gates import administrator, signed_in
-from graph.ids import key_of, own_id
+from graph.fields import attribute, enum_type, field, input_type, mutation, object_type, query, result_union
+from graph.gates import admin_only, signed_in
+from graph.ids import global_id_field, parse_key
 from graph.money import Money
-from graph.nodes import Node, refetched
-from graph.pagination import Connection, ListKind, argument, connection_type, page_of
-from graph.questions import BOOK, USER, Question, loaded
+from graph.nodes import Node, node_resolver
+from graph.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.questions import BOOK, USER, BatchLoader, batch_field
 from persistence import catalog
 from persistence import orders as rows
-from persistence.accounts import User as UserRow
-from persistence.orders import Address as AddressRow
-from persistence.orders import Order as OrderRow
-from persistence.orders import OrderItem as OrderItemRow
-from persistence.orders import OrderStatus as Statuses
+from persistence.accounts import UserRow
+from persistence.orders import AddressRow, OrderItemRow, OrderRow, OrderStatus
 
-OrderStatus = vocabulary(
-    Statuses,
+enum_type(
+    OrderStatus,
     "How far an order has come.",
     PENDING="The books are set aside and the payment is under way.",
     CONFIRMED="Paid, and on its way out of the store.",
@@ -49,19 +46,19 @@ OrderStatus = vocabulary(
 
 User: Any = Annotated["User", strawberry.lazy("graph.accounts")]
 OrderConnection = connection_type("Order", Annotated["Order", strawberry.lazy("graph.orders")], "orders")
-StatusesArgument = Annotated[list[Statuses] | None, argument("Only orders with one of these statuses.")]
+OrderStatusesArgument = Annotated[list[OrderStatus] | None, argument("Only orders with one of these statuses.")]
 
 
-@shape(of=OrderItemRow)
+@object_type(source_type=OrderItemRow)
 class OrderItem:
     """A line of an order."""
 
-    id: strawberry.ID = own_id("OrderItem", "The line's ID.")
-    title: str = column("The title on the day of the purchase.")
-    quantity: int = column("The number of copies.")
+    id: strawberry.ID = global_id_field("OrderItem", "The line's ID.")
+    title: str = attribute("The title on the day of the purchase.")
+    quantity: int = attribute("The number of copies.")
 
-    @loaded(BOOK, Book | None)
-    def book(book: catalog.Book | None) -> catalog.Book | None:
+    @batch_field(BOOK, Book | None)
+    def book(book: catalog.BookRow | None) -> catalog.BookRow | None:
         """The book as it is today. `null` once it has left the catalog."""
         return book
 
@@ -76,34 +73,34 @@ class OrderItem:
         return Money(amount=self.line_total, currency=self.currency)
 
 
-@shape(of=AddressRow)
+@object_type(source_type=AddressRow)
 class Address:
     """Where a parcel goes."""
 
-    recipient: str = column("Who gets it.")
-    line1: str = column("Street and number.")
-    line2: str | None = column("Flat, floor, company.")
-    city: str = column("The town.")
-    region: str | None = column("The state, county or province.")
-    postal_code: str | None = column("The postal code.")
-    country: str = column("The country, as an ISO 3166-1 code of two letters.")
-    phone: str | None = column("The number the courier may call.")
+    recipient: str = attribute("Who gets it.")
+    line1: str = attribute("Street and number.")
+    line2: str | None = attribute("Flat, floor, company.")
+    city: str = attribute("The town.")
+    region: str | None = attribute("The state, county or province.")
+    postal_code: str | None = attribute("The postal code.")
+    country: str = attribute("The country, as an ISO 3166-1 code of two letters.")
+    phone: str | None = attribute("The number the courier may call.")
 
 
-@shape(of=OrderRow)
+@object_type(source_type=OrderRow)
 class Order(Node):
     """A purchase. Titles and prices are those of the day it was made."""
 
-    id: strawberry.ID = own_id("Order", "The order's global ID.")
-    number: str = column("The number to quote in mails and on the phone.")
-    status: Statuses = column("How far it has come.")
-    total_quantity: int = column("How many copies were bought in all.")
-    tracking_url: str | None = column("Where to follow the parcel.")
-    placed_at: dt.datetime = column("When it was placed.")
-    shipped_at: dt.datetime | None = column("When it was sent.")
-    cancelled_at: dt.datetime | None = column("When it was cancelled.")
+    id: strawberry.ID = global_id_field("Order", "The order's global ID.")
+    number: str = attribute("The number to quote in mails and on the phone.")
+    status: OrderStatus = attribute("How far it has come.")
+    total_quantity: int = attribute("How many copies were bought in all.")
+    tracking_url: str | None = attribute("Where to follow the parcel.")
+    placed_at: dt.datetime = attribute("When it was placed.")
+    shipped_at: dt.datetime | None = attribute("When it was sent.")
+    cancelled_at: dt.datetime | None = attribute("When it was cancelled.")
 
-    @loaded(Question(lambda loaders: loaders.items_of_order, "id"), list[OrderItem])
+    @batch_field(BatchLoader(lambda loaders: loaders.order_items, "id"), list[OrderItem])
     def items(items: Sequence[OrderItemRow]) -> Sequence[OrderItemRow]:
         """What was bought."""
         return items
@@ -113,12 +110,12 @@ class Order(Node):
         """What was paid for it all."""
         return Money(amount=self.total, currency=self.currency)
 
-    @loaded(Question(lambda loaders: loaders.address_of_order, "id"), Address | None)
+    @batch_field(BatchLoader(lambda loaders: loaders.order_addresses, "id"), Address | None)
     def shipping_address(addresses: Sequence[AddressRow]) -> AddressRow | None:
         """Where it goes. `null` when it is picked up."""
         return addresses[0] if addresses else None
 
-    @loaded(USER, User)
+    @batch_field(USER, User)
     def customer(user: UserRow | None) -> UserRow | None:
         """Who bought it."""
         return user
@@ -126,39 +123,41 @@ class Order(Node):
     @field()
     async def viewer_can_cancel(self: OrderRow, info: Info) -> bool:
         """Whether the caller may cancel it now."""
-        viewer = await info.context.viewer()
-        return viewer is not None and orders.can_be_cancelled(self, viewer.user)
+        viewer = await info.context.get_viewer()
+        return viewer is not None and orders.can_cancel(self, viewer.user)
 
 
-async def orders_of(
+async def resolve_orders(
     info: Info,
     user_id: uuid.UUID,
-    statuses: list[Statuses] | None,
+    statuses: list[OrderStatus] | None,
     first: int | None,
     after: str | None,
     last: int | None,
     before: str | None,
 ) -> Connection[OrderRow]:
-    wanted = None if statuses is None or statuses is UNSET else tuple(sorted(set(statuses)))
-    kind = ListKind(f"orders {user_id} {wanted}", dt.datetime)
-    page = page_of(kind, first, after, last, before)
-    slice_ = await rows.list_orders(info.context.reading, user_id, wanted, page)
-    return Connection(kind, slice_, lambda: rows.count_orders(info.context.reading, user_id, wanted))
+    selected_statuses = None if statuses is None or statuses is UNSET else tuple(sorted(set(statuses)))
+    codec = CursorCodec(f"orders {user_id} {selected_statuses}", dt.datetime)
+    page = parse_page(codec, first, after, last, before)
+    page_result = await rows.list_orders(info.context.read_session, user_id, selected_statuses, page)
+    return Connection(
+        codec, page_result, lambda: rows.count_orders(info.context.read_session, user_id, selected_statuses)
+    )
 
 
 # ── Queries ───────────────────────────────────────────────────────────────────────────────
 
 
 async def _find_order(info: Info, key: uuid.UUID) -> OrderRow | None:
-    viewer = await info.context.viewer()
+    viewer = await info.context.get_viewer()
     order = await info.context.loaders.order.load(key) if viewer else None
-    return order if viewer and order and orders.may_see(order, viewer.user) else None
+    return order if viewer and order and orders.can_view(order, viewer.user) else None
 
 
-refetched("Order")(_find_order)
+node_resolver("Order")(_find_order)
 
 
-@input_shape(one_of=True)
+@input_type(one_of=True)
 class OrderLookup:
     """The key of an order: exactly one of these."""
 
@@ -172,35 +171,35 @@ async def order(
 ) -> OrderRow | None:
     """One order, by any of its keys. Customers find their own orders here, administrators find everyone's."""
     if isinstance(by.id, str):
-        return await _find_order(info, key_of("Order", by.id))
-    viewer = await info.context.signed_in()
-    number = orders.as_order_number(by.number or "")
-    found = await rows.find_order_by_number(info.context.reading, number) if number else None
-    return found if found and orders.may_see(found, viewer.user) else None
+        return await _find_order(info, parse_key("Order", by.id))
+    viewer = await info.context.require_viewer()
+    number = orders.normalize_order_number(by.number or "")
+    order_row = await rows.find_order_by_number(info.context.read_session, number) if number else None
+    return order_row if order_row and orders.can_view(order_row, viewer.user) else None
 
 
 # ── Inputs and outcomes ───────────────────────────────────────────────────────────────────
 
 
-@input_shape()
+@input_type()
 class AddressInput:
     """Where to send a parcel."""
 
-    recipient: str = column("Who gets it.")
-    line1: str = column("Street and number.")
+    recipient: str = attribute("Who gets it.")
+    line1: str = attribute("Street and number.")
     line2: str | None = strawberry.field(default=UNSET, description="Flat, floor, company.")
-    city: str = column("The town.")
+    city: str = attribute("The town.")
     region: str | None = strawberry.field(default=UNSET, description="The state, county or province.")
     postal_code: str | None = strawberry.field(default=UNSET, description="The postal code.")
-    country: str = column("The country, as an ISO 3166-1 code of two letters.")
+    country: str = attribute("The country, as an ISO 3166-1 code of two letters.")
     phone: str | None = strawberry.field(default=UNSET, description="The number the courier may call.")
 
 
-@input_shape()
+@input_type()
 class CheckoutInput:
     """A purchase."""
 
-    idempotency_key: str = column(
+    idempotency_key: str = attribute(
         "A unique string made once for this attempt, such as a UUID. Repeat it when you retry because no answer came: "
         "the first answer is given again and nothing is bought or charged twice."
     )
@@ -219,58 +218,58 @@ class CheckoutInput:
     )
 
 
-@input_shape()
+@input_type()
 class CancelOrderInput:
     """An order to cancel."""
 
-    order_id: strawberry.ID = column("The ID of the order.")
+    order_id: strawberry.ID = attribute("The ID of the order.")
 
 
-@input_shape()
+@input_type()
 class ShipOrderInput:
     """An order that was sent."""
 
-    order_id: strawberry.ID = column("The ID of the order.")
+    order_id: strawberry.ID = attribute("The ID of the order.")
     tracking_url: str | None = strawberry.field(default=UNSET, description="Where to follow the parcel.")
 
 
-@shape()
+@object_type()
 class OrderPlaced:
     """The order stands: it is paid."""
 
-    order: OrderRow = column("The order.", Order)
+    order: OrderRow = attribute("The order.", Order)
 
 
-@shape()
+@object_type()
 class OrderCancelled:
     """The order is off and the money goes back."""
 
-    order: OrderRow = column("The order.", Order)
+    order: OrderRow = attribute("The order.", Order)
 
 
-@shape()
+@object_type()
 class OrderShipped:
     """The order is on its way to the customer."""
 
-    order: OrderRow = column("The order.", Order)
+    order: OrderRow = attribute("The order.", Order)
 
 
 CheckoutResult = Annotated[
     OrderPlaced | CartEmpty | InsufficientStock | PriceChanged | PaymentFailed | InvalidInput,
-    outcomes("CheckoutResult", "checkout"),
+    result_union("CheckoutResult", "checkout"),
 ]
 CancelOrderResult = Annotated[
-    OrderCancelled | OrderNotCancellable | NotFound, outcomes("CancelOrderResult", "cancelOrder")
+    OrderCancelled | OrderNotCancellable | NotFound, result_union("CancelOrderResult", "cancelOrder")
 ]
 ShipOrderResult = Annotated[
-    OrderShipped | OrderNotShippable | NotFound | InvalidInput, outcomes("ShipOrderResult", "shipOrder")
+    OrderShipped | OrderNotShippable | NotFound | InvalidInput, result_union("ShipOrderResult", "shipOrder")
 ]
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-@mutation(signed_in, alone=True)
+@mutation(signed_in, exclusive=True)
 async def checkout(
     info: Info,
     input: Annotated[CheckoutInput, argument("How to pay, where to send, and the key that makes a retry safe.")],
@@ -279,27 +278,27 @@ async def checkout(
 
     A declined payment puts the books back in the cart.
     """
-    viewer = await info.context.signed_in()
+    viewer = await info.context.require_viewer()
     address = input.shipping_address
-    purchase = orders.Purchase(
+    checkout_request = orders.CheckoutRequest(
         idempotency_key=input.idempotency_key,
         expected_total=input.expected_total if input.expected_total is not UNSET else None,
-        address=_address(address) if address else None,
+        address=_build_address(address) if address else None,
         payment_token=input.payment_token or None,
     )
-    return OrderPlaced(order=await orders.checkout(info.context.shop, viewer.user.id, purchase))
+    return OrderPlaced(order=await orders.checkout(info.context.shop, viewer.user.id, checkout_request))
 
 
-def _address(given: AddressInput) -> AddressRow:
+def _build_address(address_input: AddressInput) -> AddressRow:
     return AddressRow(
-        recipient=given.recipient,
-        line1=given.line1,
-        line2=given.line2 or None,
-        city=given.city,
-        region=given.region or None,
-        postal_code=given.postal_code or None,
-        country=given.country,
-        phone=given.phone or None,
+        recipient=address_input.recipient,
+        line1=address_input.line1,
+        line2=address_input.line2 or None,
+        city=address_input.city,
+        region=address_input.region or None,
+        postal_code=address_input.postal_code or None,
+        country=address_input.country,
+        phone=address_input.phone or None,
     )
 
 
@@ -311,15 +310,15 @@ async def cancel_order(
 
     Customers may cancel their own orders, administrators any.
     """
-    viewer = await info.context.signed_in()
-    order_id = key_of("Order", input.order_id)
+    viewer = await info.context.require_viewer()
+    order_id = parse_key("Order", input.order_id)
     return OrderCancelled(order=await orders.cancel_order(info.context.shop, viewer.user, order_id))
 
 
-@mutation(administrator)
+@mutation(admin_only)
 async def ship_order(
     info: Info, input: Annotated[ShipOrderInput, argument("The order and its tracking link.")]
 ) -> ShipOrderResult | None:
     """Marks an order as sent."""
-    order_id = key_of("Order", input.order_id)
+    order_id = parse_key("Order", input.order_id)
     return OrderShipped(order=await orders.ship_order(info.context.shop, order_id, input.tracking_url or None))

@@ -16,24 +16,24 @@ import orjson
 import strawberry
 from strawberry import UNSET
 
-from domain.validation import is_clean
+from domain.validation import is_printable
 from graph.faults import BadUserInput
-from graph.fields import MINUTE, column, field, shape
-from graph.questions import loaded
+from graph.fields import MINUTE, attribute, field, object_type
+from graph.questions import batch_field
 from graph.scalars import parse_date, parse_datetime, parse_decimal
-from persistence.keys import key_from
-from persistence.pages import Page, Position, Slice
+from persistence.keys import parse_uuid
+from persistence.pages import PageRequest, PageResult, Position
 
 if TYPE_CHECKING:
     from graph.context import Context
 
 T = TypeVar("T")
 
-DEFAULT_SIZE = 20
-LARGEST = 100
-LARGEST_OFFSET = 10_000
-CURSOR_LENGTH = 4_000
-LARGEST_KEY = 2**31 - 1
+DEFAULT_PAGE_SIZE = 20
+MAX_PAGE_SIZE = 100
+MAX_OFFSET = 10_000
+MAX_CURSOR_LENGTH = 4_000
+MAX_INTEGER_KEY = 2**31 - 1
 
 
 def argument(description: str) -> Any:
@@ -52,91 +52,91 @@ Offset = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class ListKind:
+class CursorCodec:
     """A list in one order: what it is called, and what a position in it is told by."""
 
-    name: str
+    list_name: str
     key_type: type
 
     @property
     def fingerprint(self) -> str:
         """Keeps the cursors of one list out of another."""
-        return _fingerprint(self.name)
+        return _compute_fingerprint(self.list_name)
 
-    def cursor(self, key: Any, id_: uuid.UUID) -> str:
-        told = orjson.dumps([self.fingerprint, _told(key), id_.hex])
-        return urlsafe_b64encode(told).rstrip(b"=").decode()
+    def encode(self, key: Any, id_: uuid.UUID) -> str:
+        payload = orjson.dumps([self.fingerprint, _encode_key(key), id_.hex])
+        return urlsafe_b64encode(payload).rstrip(b"=").decode()
 
-    def position(self, cursor: str) -> Position:
+    def decode(self, cursor: str) -> Position:
         """Raises `BadUserInput` for what is no cursor of this list."""
         try:
-            if len(cursor) > CURSOR_LENGTH:
+            if len(cursor) > MAX_CURSOR_LENGTH:
                 raise ValueError
-            told = orjson.loads(urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
-            fingerprint, key, id_ = told
+            payload = orjson.loads(urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
+            fingerprint, key, id_ = payload
             if fingerprint != self.fingerprint:
                 raise ValueError
-            return Position(_understood(self.key_type, key), key_from(id_))
+            return Position(_decode_key(self.key_type, key), parse_uuid(id_))
         except (ValueError, TypeError, AttributeError, binascii.Error, BadUserInput) as error:
             raise BadUserInput("This is no cursor of this list in this order.") from error
 
 
 @lru_cache(maxsize=1000)
-def _fingerprint(name: str) -> str:
-    return urlsafe_b64encode(hashlib.sha256(name.encode()).digest()[:6]).decode()
+def _compute_fingerprint(list_name: str) -> str:
+    return urlsafe_b64encode(hashlib.sha256(list_name.encode()).digest()[:6]).decode()
 
 
-def _told(key: Any) -> Any:
+def _encode_key(key: Any) -> Any:
     if isinstance(key, (dt.datetime, dt.date)):
         return key.isoformat()
     return format(key, "f") if isinstance(key, Decimal) else key  # without an exponent
 
 
-def _understood(key_type: type, told: Any) -> Any:
+def _decode_key(key_type: type, value: Any) -> Any:
     if key_type is dt.datetime:
-        return parse_datetime(told)
+        return parse_datetime(value)
     if key_type is dt.date:
-        return parse_date(told)
+        return parse_date(value)
     if key_type is Decimal:
-        return parse_decimal(told)
-    if key_type is int and type(told) is int and abs(told) > LARGEST_KEY:
+        return parse_decimal(value)
+    if key_type is int and type(value) is int and abs(value) > MAX_INTEGER_KEY:
         raise ValueError
-    if type(told) is not key_type or (isinstance(told, str) and not is_clean(told, lines=True)):
+    if type(value) is not key_type or (isinstance(value, str) and not is_printable(value, multiline=True)):
         raise ValueError
-    return told
+    return value
 
 
-def page_of(
-    kind: ListKind,
+def parse_page(
+    codec: CursorCodec,
     first: int | None = UNSET,
     after: str | None = UNSET,
     last: int | None = UNSET,
     before: str | None = UNSET,
     offset: int | None = UNSET,
-) -> Page:
+) -> PageRequest:
     """What the arguments ask for. Raises `BadUserInput` for what makes no sense."""
-    first, after, last, before, offset = map(_given, (first, after, last, before, offset))
+    first, after, last, before, offset = map(_none_if_unset, (first, after, last, before, offset))
     for name, size in (("first", first), ("last", last)):
-        if size is not None and not 0 <= size <= LARGEST:
-            raise BadUserInput(f"`{name}` must be from 0 to {LARGEST}.")
+        if size is not None and not 0 <= size <= MAX_PAGE_SIZE:
+            raise BadUserInput(f"`{name}` must be from 0 to {MAX_PAGE_SIZE}.")
     if first is not None and last is not None:
         raise BadUserInput("Give `first` or `last`, not both.")
     if offset is not None:
-        if not 0 <= offset <= LARGEST_OFFSET:
-            raise BadUserInput(f"`offset` must be from 0 to {LARGEST_OFFSET:,}. To go deeper, follow cursors.")
+        if not 0 <= offset <= MAX_OFFSET:
+            raise BadUserInput(f"`offset` must be from 0 to {MAX_OFFSET:,}. To go deeper, follow cursors.")
         if after or before or last is not None:
             raise BadUserInput("`offset` goes with `first` alone, not with cursors or `last`.")
     size = first if last is None else last
-    return Page(
-        size=DEFAULT_SIZE if size is None else size,
-        backward=last is not None,
-        after=None if after is None else kind.position(after),
-        before=None if before is None else kind.position(before),
+    return PageRequest(
+        size=DEFAULT_PAGE_SIZE if size is None else size,
+        is_backward=last is not None,
+        after=None if after is None else codec.decode(after),
+        before=None if before is None else codec.decode(before),
         offset=offset or 0,
     )
 
 
-def _given(argument: Any) -> Any:
+def _none_if_unset(argument: Any) -> Any:
     return None if argument is UNSET else argument
 
 
@@ -153,68 +153,70 @@ class Connection(Generic[T]):
     Where the count may be a second old, it is `counted_as` this.
     """
 
-    kind: ListKind
-    slice: Slice[T]
+    codec: CursorCodec
+    page_result: PageResult[T]
     count: Callable[[], Awaitable[int]]
-    counted_as: Hashable = None
-    wanted: Any = None
+    count_key: Hashable = None
+    query: Any = None
 
     @property
     def has_next_page(self) -> bool:
-        return self.slice.has_next
+        return self.page_result.has_next
 
     @property
     def has_previous_page(self) -> bool:
-        return self.slice.has_previous
+        return self.page_result.has_previous
 
     @property
     def start_cursor(self) -> str | None:
-        return self._cursor_at(0)
+        return self._get_cursor_at(0)
 
     @property
     def end_cursor(self) -> str | None:
-        return self._cursor_at(-1)
+        return self._get_cursor_at(-1)
 
-    def _cursor_at(self, index: int) -> str | None:
-        items = self.slice.items
-        return self.kind.cursor(*items[index][:2]) if items else None
+    def _get_cursor_at(self, index: int) -> str | None:
+        items = self.page_result.items
+        return self.codec.encode(*items[index][:2]) if items else None
 
 
-class Counting:
+class TotalCountLoader:
     """How many items whole lists have."""
 
-    reads = frozenset({"count", "counted_as"})
-    carried: str | None = None
+    requires = frozenset({"count", "count_key"})
+    preloaded: str | None = None
 
-    async def load(self, lists: Sequence[Connection[Any]], context: "Context") -> Sequence[Any]:
-        return await asyncio.gather(*(self._count(it, context) for it in lists))
+    async def load(self, connections: Sequence[Connection[Any]], context: "Context") -> Sequence[Any]:
+        return await asyncio.gather(*(self._count(it, context) for it in connections))
 
-    def at_hand(self, lists: Sequence[Connection[Any]], context: "Context") -> Sequence[int] | None:
-        counts = [context.known(it.counted_as) for it in lists]
+    def get_cached(self, connections: Sequence[Connection[Any]], context: "Context") -> Sequence[int] | None:
+        counts = [context.peek_cached(it.count_key) for it in connections]
         return None if None in counts else counts
 
-    async def _count(self, it: Connection[Any], context: "Context") -> Any:
+    async def _count(self, connection: Connection[Any], context: "Context") -> Any:
         try:
-            return await (context.recent(it.counted_as, it.count) if it.counted_as else it.count())
+            return await (
+                context.cached(connection.count_key, connection.count) if connection.count_key else connection.count()
+            )
         except Exception as error:
             return error
 
 
-COUNT = Counting()
+TOTAL_COUNT = TotalCountLoader()
 
 
-@shape(of=Connection, fresh_for=MINUTE)
+@object_type(source_type=Connection, max_age=MINUTE)
 class PageInfo:
     """Where a page stands in its list."""
 
-    has_next_page: bool = column("Whether there is more after this page.")
-    has_previous_page: bool = column("Whether there is more before this page.")
-    start_cursor: str | None = column("The cursor of the first item, to pass as `before`.")
-    end_cursor: str | None = column("The cursor of the last item, to pass as `after`.")
+    has_next_page: bool = attribute("Whether there is more after this page.")
+    has_previous_page: bool = attribute("Whether there is more before this page.")
+    start_cursor: str | None = attribute("The cursor of the first item, to pass as `before`.")
+    end_cursor: str | None = attribute("The cursor of the last item, to pass as `after`.")
 
 
 def connection_type(
-    name: str, item_type: Any, items: str, prefix: str | None = None, fresh_for: int | None = None, **more: Any
+    name: str, item_type: Any, plural: str, prefix: str | None = None, max_age: int | None = None, **extra_fields: Any
 ) -> Any:
     """The connection of a type, and its edge, named by `prefix` or the type.
 
@@ -223,36 +225,36 @@ def connection_type(
     prefix = prefix or name
 
     class EdgeType:
-        cursor: str = column(f"Where the {name.lower()} stands in the list.")
-        node: Any = column(f"The {name.lower()} itself.", graphql_type=item_type)
+        cursor: str = attribute(f"Where the {name.lower()} stands in the list.")
+        node: Any = attribute(f"The {name.lower()} itself.", graphql_type=item_type)
 
     EdgeType.__name__ = f"{prefix}Edge"
-    EdgeType.__doc__ = f"One of the {items} in a list."
-    edge = shape(fresh_for=fresh_for)(EdgeType)
+    EdgeType.__doc__ = f"One of the {plural} in a list."
+    edge = object_type(max_age=max_age)(EdgeType)
 
     class ConnectionType:
-        @field(list[edge], fresh_for=fresh_for)  # type: ignore[valid-type]  # made at run time
+        @field(list[edge], max_age=max_age)  # type: ignore[valid-type]  # made at run time
         def edges(self: Connection[Any]) -> list[Edge[Any]]:
             """The items with their cursors."""
-            return [Edge(self.kind.cursor(key, id_), row) for key, id_, row in self.slice.items]
+            return [Edge(self.codec.encode(key, id_), row) for key, id_, row in self.page_result.items]
 
-        @field(list[item_type], fresh_for=fresh_for)
+        @field(list[item_type], max_age=max_age)
         def nodes(self: Connection[Any]) -> list[Any]:
             """The items alone."""
-            return [row for _, _, row in self.slice.items]
+            return [row for _, _, row in self.page_result.items]
 
-        @field(PageInfo, fresh_for=fresh_for)
+        @field(PageInfo, max_age=max_age)
         def page_info(self: Connection[Any]) -> Connection[Any]:
             """Where the page stands."""
             return self
 
-        @loaded(COUNT, fresh_for=fresh_for)
+        @batch_field(TOTAL_COUNT, max_age=max_age)
         def total_count(count: int) -> int:
             """How many items the whole list has."""
             return count
 
-    for field_name, declared in more.items():
-        setattr(ConnectionType, field_name, declared)
+    for field_name, strawberry_field in extra_fields.items():
+        setattr(ConnectionType, field_name, strawberry_field)
     ConnectionType.__name__ = f"{prefix}Connection"
-    ConnectionType.__doc__ = f"A page of {items}."
-    return shape()(ConnectionType)
+    ConnectionType.__doc__ = f"A page of {plural}."
+    return object_type()(ConnectionType)

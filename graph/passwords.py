@@ -6,88 +6,88 @@ import strawberry
 from strawberry import UNSET
 
 from domain import accounts, resets
-from domain.throttling import LETTER, PASSWORD_CHANGE, TOKEN
+from domain.throttling import EMAIL_REQUEST_POLICY, PASSWORD_CHANGE_POLICY, TOKEN_POLICY
 from graph.context import Info
 from graph.errors import AccountDeactivated, InvalidCredentials, InvalidInput, InvalidToken
-from graph.fields import column, input_shape, mutation, outcomes, shape
+from graph.fields import attribute, input_type, mutation, object_type, result_union
 from graph.gates import public, signed_in
 from graph.pagination import argument
-from graph.sessions import LoggedIn, kept
+from graph.sessions import LoggedIn, complete_login
 
 
-@input_shape()
+@input_type()
 class ChangePasswordInput:
     """A new password."""
 
     current_password: str | None = strawberry.field(
         default=UNSET, description="The current password. Left out when the account has none."
     )
-    new_password: str = column("The new password, 8 to 128 characters.")
+    new_password: str = attribute("The new password, 8 to 128 characters.")
 
 
-@input_shape()
+@input_type()
 class RequestPasswordResetInput:
     """A forgotten password."""
 
-    email: str = column("The address of the account.")
+    email: str = attribute("The address of the account.")
 
 
-@input_shape()
+@input_type()
 class ResetPasswordInput:
     """A password reset link that was followed."""
 
-    token: str = column("The token in the link.")
-    new_password: str = column("The new password, 8 to 128 characters.")
+    token: str = attribute("The token in the link.")
+    new_password: str = attribute("The new password, 8 to 128 characters.")
 
 
-@shape()
+@object_type()
 class PasswordChanged:
     """The password has changed."""
 
-    sessions_ended: int = column("How many other sessions ended with it.")
+    sessions_ended: int = attribute("How many other sessions ended with it.")
 
 
-@shape()
+@object_type()
 class PasswordResetRequested:
     """If the address has an account, a reset link is on its way."""
 
-    email: str = column("The address that was given.")
+    email: str = attribute("The address that was given.")
 
 
 ChangePasswordResult = Annotated[
-    PasswordChanged | InvalidCredentials | InvalidInput, outcomes("ChangePasswordResult", "changePassword")
+    PasswordChanged | InvalidCredentials | InvalidInput, result_union("ChangePasswordResult", "changePassword")
 ]
 RequestPasswordResetResult = Annotated[
-    PasswordResetRequested | InvalidInput, outcomes("RequestPasswordResetResult", "requestPasswordReset")
+    PasswordResetRequested | InvalidInput, result_union("RequestPasswordResetResult", "requestPasswordReset")
 ]
 ResetPasswordResult = Annotated[
-    LoggedIn | InvalidToken | InvalidInput | AccountDeactivated, outcomes("ResetPasswordResult", "resetPassword")
+    LoggedIn | InvalidToken | InvalidInput | AccountDeactivated, result_union("ResetPasswordResult", "resetPassword")
 ]
 
 
-@mutation(public, alone=True)
+@mutation(public, exclusive=True)
 async def request_password_reset(
     info: Info, input: Annotated[RequestPasswordResetInput, argument("The address.")]
 ) -> RequestPasswordResetResult | None:
     """Emails a password reset link, if the address has an account. The answer is the same either way."""
-    async with info.context.trying(LETTER, input.email):
+    async with info.context.throttle(EMAIL_REQUEST_POLICY, input.email):
         await resets.request_password_reset(info.context.shop, input.email)
     return PasswordResetRequested(email=input.email)
 
 
-@mutation(public, alone=True)
+@mutation(public, exclusive=True)
 async def reset_password(
     info: Info, input: Annotated[ResetPasswordInput, argument("The token and the new password.")]
 ) -> ResetPasswordResult | None:
     """Sets a new password with the token from the reset link, ends every other session and signs in."""
     context = info.context
-    async with context.trying(TOKEN):
-        return kept(
+    async with context.throttle(TOKEN_POLICY):
+        return complete_login(
             info, await resets.reset_password(context.shop, input.token, input.new_password, context.user_agent)
         )
 
 
-@mutation(signed_in, alone=True)
+@mutation(signed_in, exclusive=True)
 async def change_password(
     info: Info, input: Annotated[ChangePasswordInput, argument("The current and the new password.")]
 ) -> ChangePasswordResult | None:
@@ -95,9 +95,9 @@ async def change_password(
 
     Ends the caller's other sessions.
     """
-    viewer = await info.context.signed_in()
-    async with info.context.trying(PASSWORD_CHANGE, str(viewer.user.id)):
-        ended = await accounts.change_password(
+    viewer = await info.context.require_viewer()
+    async with info.context.throttle(PASSWORD_CHANGE_POLICY, str(viewer.user.id)):
+        sessions_ended = await accounts.change_password(
             info.context.shop, viewer, input.current_password or None, input.new_password
         )
-    return PasswordChanged(sessions_ended=ended)
+    return PasswordChanged(sessions_ended=sessions_ended)

@@ -5,45 +5,47 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-TIMEOUT = 10  # seconds
-AT_ONCE = 0.5  # seconds; whoever has hung up before is answered as if they had not
-Departure = Callable[[], Awaitable[None]]
+EXECUTION_TIMEOUT = 10  # seconds
+DISCONNECT_CHECK_DELAY = 0.5  # seconds; whoever has hung up before is answered as if they had not
+Disconnect = Callable[[], Awaitable[None]]
 """Returns when the client has hung up."""
 
 
-class Patience:
+class Deadline:
     """Ends what takes longer than `TIMEOUT` with `TimeoutError`; sooner, if the client may leave and does."""
 
-    __slots__ = ("_begun", "_deadline", "_departure", "_timer", "_watch", "is_abandoned")
+    __slots__ = ("_started_at", "_timeout", "_timer", "_wait_disconnected", "_disconnect_task", "is_disconnected")
 
-    def __init__(self, departure: Departure | None) -> None:
-        self.is_abandoned = False
-        self._departure = departure
-        self._watch: asyncio.Task[None] | None = None
+    def __init__(self, wait_disconnected: Disconnect | None) -> None:
+        self.is_disconnected = False
+        self._wait_disconnected = wait_disconnected
+        self._disconnect_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._deadline = asyncio.timeout(None)
-        await self._deadline.__aenter__()
+        self._timeout = asyncio.timeout(None)
+        await self._timeout.__aenter__()
         loop = asyncio.get_running_loop()
-        self._begun = loop.time()
-        self._timer = loop.call_later(AT_ONCE, self._watch_out)
+        self._started_at = loop.time()
+        self._timer = loop.call_later(DISCONNECT_CHECK_DELAY, self._arm)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        if self._watch is not None:
-            self._watch.cancel()
-        await self._deadline.__aexit__(kind, error, traceback)
+        if self._disconnect_task is not None:
+            self._disconnect_task.cancel()
+        await self._timeout.__aexit__(kind, error, traceback)
 
-    def _watch_out(self) -> None:
-        self._deadline.reschedule(self._begun + TIMEOUT)
-        if self._departure is not None:
-            self._watch = asyncio.get_running_loop().create_task(self._watch_for(self._departure))
+    def _arm(self) -> None:
+        self._timeout.reschedule(self._started_at + EXECUTION_TIMEOUT)
+        if self._wait_disconnected is not None:
+            self._disconnect_task = asyncio.get_running_loop().create_task(
+                self._watch_disconnect(self._wait_disconnected)
+            )
 
-    async def _watch_for(self, departure: Departure) -> None:
-        await departure()
-        if not self._deadline.expired():
-            self.is_abandoned = True
-            self._deadline.reschedule(0)
+    async def _watch_disconnect(self, wait_disconnected: Disconnect) -> None:
+        await wait_disconnected()
+        if not self._timeout.expired():
+            self.is_disconnected = True
+            self._timeout.reschedule(0)

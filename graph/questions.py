@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import strawberry
 
-from graph.engine import Batch, Loaded
-from graph.faults import Vanished
-from graph.fields import described
+from graph.engine import BATCH_FIELD_KEY, BatchField, BatchLoaderProtocol
+from graph.faults import RowVanished
+from graph.fields import docstring
 from graph.loaders import Loader, Loaders
 
 if TYPE_CHECKING:
@@ -18,38 +18,40 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Question(Generic[K, V]):
+class BatchLoader(Generic[K, V]):
     """What is loaded for a row, and by which of its attributes. A row without that key has nothing.
 
     Fields that share a question share its answer. Rows that were read together with it have it as an attribute, `carried`.
     """
 
-    def __init__(self, loader: Callable[[Loaders], Loader[K, V]], key: str, *, carried: str | None = None) -> None:
-        self.reads = frozenset({key})
-        self._loader = loader
-        self._key = attrgetter(key)
-        self.carried = carried
+    def __init__(
+        self, get_loader: Callable[[Loaders], Loader[K, V]], key: str, *, preloaded: str | None = None
+    ) -> None:
+        self.requires = frozenset({key})
+        self._get_loader = get_loader
+        self._get_key = attrgetter(key)
+        self.preloaded = preloaded
 
     async def load(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None]:
-        keys = list(map(self._key, rows))
-        asked = [key for key in keys if key is not None]
-        answers = await self._loader(context.loaders).load_all(asked) if asked else []
-        if len(asked) == len(keys):
-            return answers
-        found = dict(zip(asked, answers, strict=True))
-        return [None if key is None else found[key] for key in keys]
+        keys = list(map(self._get_key, rows))
+        present_keys = [key for key in keys if key is not None]
+        values = await self._get_loader(context.loaders).load_all(present_keys) if present_keys else []
+        if len(present_keys) == len(keys):
+            return values
+        values_by_key = dict(zip(present_keys, values, strict=True))
+        return [None if key is None else values_by_key[key] for key in keys]
 
-    def at_hand(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None] | None:
-        return self._loader(context.loaders).at_hand(map(self._key, rows))
+    def get_cached(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None] | None:
+        return self._get_loader(context.loaders).get_cached(map(self._get_key, rows))
 
 
-def loaded(
-    question: Batch,
+def batch_field(
+    loader: BatchLoaderProtocol,
     graphql_type: Any = None,
     *,
-    length: int | None = None,
-    reads: Collection[str] | None = None,
-    fresh_for: int | None = None,
+    assumed_size: int | None = None,
+    requires: Collection[str] | None = None,
+    max_age: int | None = None,
 ) -> Callable[[Callable[[Any], Any]], Any]:
     """A field that a question answers; what is decorated makes its value out of the answer.
 
@@ -57,38 +59,38 @@ def loaded(
     attributes of the answer that the value is made of; where it is not said, and nothing is handed on, that may be any.
     `fresh_for` are the seconds for which caches may keep a visitor's answer with it.
     """
-    handed_on = graphql_type is not None
-    read = frozenset(reads or ()) if handed_on or reads is not None else None
-    told = {"length": length, "fresh_for": fresh_for}
+    is_passthrough = graphql_type is not None
+    required = frozenset(requires or ()) if is_passthrough or requires is not None else None
+    options = {"assumed_size": assumed_size, "max_age": max_age}
 
-    def declare(then: Callable[[Any], Any]) -> Any:
+    def declare(transform: Callable[[Any], Any]) -> Any:
         async def resolve(self: Any, info: strawberry.Info) -> Any:
-            [answer] = await question.load([self], info.context)
-            if isinstance(answer, Exception):
-                raise answer
-            return then(answer)
+            [value] = await loader.load([self], info.context)
+            if isinstance(value, Exception):
+                raise value
+            return transform(value)
 
-        resolve.__annotations__["return"] = then.__annotations__["return"]
+        resolve.__annotations__["return"] = transform.__annotations__["return"]
         return strawberry.field(
             resolve,
-            description=described(then),
+            description=docstring(transform),
             graphql_type=graphql_type,
-            metadata={"loaded": Loaded(question, then, read, handed_on)}
-            | {key: value for key, value in told.items() if value is not None},
+            metadata={BATCH_FIELD_KEY: BatchField(loader, transform, required, is_passthrough)}
+            | {key: value for key, value in options.items() if value is not None},
         )
 
     return declare
 
 
-def there(row: V | None) -> V:
+def require_row(row: V | None) -> V:
     """What a row names. Raises `Vanished`."""
     if row is None:
-        raise Vanished
+        raise RowVanished
     return row
 
 
-AUTHORS = Question(lambda loaders: loaders.authors_of_book, "id", carried="authors")
-RATING = Question(lambda loaders: loaders.rating_of_book, "id", carried="rating")
-BOOK = Question(lambda loaders: loaders.book, "book_id")
-USER = Question(lambda loaders: loaders.user, "user_id", carried="user")
-GENRE = Question(lambda loaders: loaders.genre, "genre_id", carried="genre")
+AUTHORS = BatchLoader(lambda loaders: loaders.authors_by_book, "id", preloaded="authors")
+RATING = BatchLoader(lambda loaders: loaders.rating_by_book, "id", preloaded="rating")
+BOOK = BatchLoader(lambda loaders: loaders.book, "book_id")
+USER = BatchLoader(lambda loaders: loaders.user, "user_id", preloaded="user")
+GENRE = BatchLoader(lambda loaders: loaders.genre, "genre_id", preloaded="genre")

@@ -6,18 +6,18 @@ from typing import Any
 import strawberry
 from strawberry.extensions import FieldExtension
 
-from domain.errors import Refusal
+from domain.errors import UserError
 
-PROBLEMS: dict[type[Refusal], Callable[..., Any]] = {}
+ERROR_TYPES: dict[type[UserError], Callable[..., Any]] = {}
 """The type that tells of each refusal; `graph/errors.py` fills it in."""
 
 
-class Refusals(FieldExtension):
+class UserErrorExtension(FieldExtension):
     async def resolve_async(
         self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **arguments: Any
     ) -> Any:
         try:
             return await next_(source, info, **arguments)
-        except Refusal as refusal:
-            info.context.shop.tally.refusals[info.field_name, refusal.code] += 1
-            return PROBLEMS[type(refusal)](refusal=refusal)
+        except UserError as error:
+            info.context.shop.counters.user_errors[info.field_name, error.code] += 1
+            return ERROR_TYPES[type(error)](error=error)

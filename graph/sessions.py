@@ -7,48 +7,48 @@ import strawberry
 from strawberry import UNSET
 
 from domain import accounts, identities, sessions
-from domain.errors import Refusal
-from domain.sessions import SessionTokens, SignedIn
-from domain.throttling import REGISTRATION, SIGN_IN, TOKEN
+from domain.errors import UserError
+from domain.sessions import NewSession, SessionTokens
+from domain.throttling import LOGIN_POLICY, REGISTRATION_POLICY, TOKEN_POLICY
 from graph.accounts import User
 from graph.context import Info
 from graph.errors import AccountDeactivated, EmailTaken, InvalidCredentials, InvalidInput, InvalidToken, NotFound
-from graph.fields import column, field, input_shape, mutation, outcomes, shape
+from graph.fields import attribute, field, input_type, mutation, object_type, result_union
 from graph.gates import public, signed_in
-from graph.ids import key_of
+from graph.ids import parse_key
 from graph.pagination import argument
-from persistence.accounts import User as UserRow
+from persistence.accounts import UserRow
 
 # ── Inputs ────────────────────────────────────────────────────────────────────────────────
 
 
-@input_shape()
+@input_type()
 class RegisterInput:
     """A new account."""
 
-    email: str = column("The address to sign in with; letter case does not matter.")
-    password: str = column("The password, 8 to 128 characters.")
+    email: str = attribute("The address to sign in with; letter case does not matter.")
+    password: str = attribute("The password, 8 to 128 characters.")
     display_name: str | None = strawberry.field(
         default=UNSET, description="The name to show next to reviews, 2 to 50 characters. `Reader` when left out."
     )
 
 
-@input_shape()
+@input_type()
 class LoginInput:
     """Credentials."""
 
-    email: str = column("The address of the account.")
-    password: str = column("The password.")
+    email: str = attribute("The address of the account.")
+    password: str = attribute("The password.")
 
 
-@input_shape()
+@input_type()
 class LoginWithOAuthInput:
     """The end of a sign-in through a provider."""
 
-    code: str = column("The one-time code that the callback added to the frontend's URL; it works for a minute.")
+    code: str = attribute("The one-time code that the callback added to the frontend's URL; it works for a minute.")
 
 
-@input_shape()
+@input_type()
 class RefreshSessionInput:
     """A session to prolong."""
 
@@ -57,7 +57,7 @@ class RefreshSessionInput:
     )
 
 
-@input_shape()
+@input_type()
 class LogoutInput:
     """Sessions to end."""
 
@@ -67,17 +67,17 @@ class LogoutInput:
     everywhere: bool = strawberry.field(default=False, description="Whether to end all of the user's sessions.")
 
 
-@input_shape()
+@input_type()
 class RevokeSessionInput:
     """A session to end."""
 
-    session_id: strawberry.ID = column("The ID of the session.")
+    session_id: strawberry.ID = attribute("The ID of the session.")
 
 
 # ── Outcomes ──────────────────────────────────────────────────────────────────────────────
 
 
-@shape(of=SessionTokens)
+@object_type(source_type=SessionTokens)
 class AuthTokens:
     """What a signed-in client holds."""
 
@@ -104,73 +104,75 @@ class AuthTokens:
         return None if info.context.cookie else self.refresh
 
 
-@shape(of=SignedIn)
+@object_type(source_type=NewSession)
 class LoggedIn:
     """The user is signed in."""
 
-    user: UserRow = column("Who.", User)
-    tokens: SessionTokens = column("What to call the API with from now on.", AuthTokens)
+    user: UserRow = attribute("Who.", User)
+    tokens: SessionTokens = attribute("What to call the API with from now on.", AuthTokens)
 
 
-@shape()
+@object_type()
 class SessionRefreshed:
     """The session goes on with fresh tokens; the old refresh token is spent."""
 
-    tokens: SessionTokens = column("What to call the API with from now on.", AuthTokens)
+    tokens: SessionTokens = attribute("What to call the API with from now on.", AuthTokens)
 
 
-@shape()
+@object_type()
 class LoggedOut:
     """Sessions have ended."""
 
-    sessions_ended: int = column("How many; zero when they had ended before.")
+    sessions_ended: int = attribute("How many; zero when they had ended before.")
 
 
-RegisterResult = Annotated[LoggedIn | EmailTaken | InvalidInput, outcomes("RegisterResult", "register")]
-LoginResult = Annotated[LoggedIn | InvalidCredentials | AccountDeactivated, outcomes("LoginResult", "login")]
+RegisterResult = Annotated[LoggedIn | EmailTaken | InvalidInput, result_union("RegisterResult", "register")]
+LoginResult = Annotated[LoggedIn | InvalidCredentials | AccountDeactivated, result_union("LoginResult", "login")]
 LoginWithOAuthResult = Annotated[
-    LoggedIn | InvalidToken | AccountDeactivated, outcomes("LoginWithOAuthResult", "loginWithOAuth")
+    LoggedIn | InvalidToken | AccountDeactivated, result_union("LoginWithOAuthResult", "loginWithOAuth")
 ]
 RefreshSessionResult = Annotated[
-    SessionRefreshed | InvalidToken | AccountDeactivated, outcomes("RefreshSessionResult", "refreshSession")
+    SessionRefreshed | InvalidToken | AccountDeactivated, result_union("RefreshSessionResult", "refreshSession")
 ]
-LogoutResult = Annotated[LoggedOut, outcomes("LogoutResult", "logout")]
-RevokeSessionResult = Annotated[LoggedOut | NotFound, outcomes("RevokeSessionResult", "revokeSession")]
+LogoutResult = Annotated[LoggedOut, result_union("LogoutResult", "logout")]
+RevokeSessionResult = Annotated[LoggedOut | NotFound, result_union("RevokeSessionResult", "revokeSession")]
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-def kept(info: Info, signed_in: SignedIn) -> LoggedIn:
+def complete_login(info: Info, new_session: NewSession) -> LoggedIn:
     """Who has signed in, with the refresh token in the cookie where there is one."""
-    info.context.keep(signed_in.tokens)
-    return signed_in  # type: ignore[return-value]  # a row in place of LoggedIn
+    info.context.set_refresh_cookie(new_session.tokens)
+    return new_session  # type: ignore[return-value]  # a row in place of LoggedIn
 
 
-def _presented(info: Info, given: str | None) -> str:
+def _get_refresh_token(info: Info, input_token: str | None) -> str:
     """The refresh token of the input, or the cookie's when the input has none."""
     cookie = info.context.cookie
-    return (given or "") if isinstance(given, str) or cookie is None else (cookie.sent or "")
+    return (input_token or "") if isinstance(input_token, str) or cookie is None else (cookie.request_token or "")
 
 
-@mutation(public, alone=True)
+@mutation(public, exclusive=True)
 async def register(info: Info, input: Annotated[RegisterInput, argument("The new account.")]) -> RegisterResult | None:
     """Creates an account, signs its owner in and emails them a verification link."""
     context = info.context
     name = input.display_name if input.display_name is not UNSET else None
-    async with context.trying(REGISTRATION):
-        return kept(info, await accounts.register(context.shop, input.email, input.password, name, context.user_agent))
+    async with context.throttle(REGISTRATION_POLICY):
+        return complete_login(
+            info, await accounts.register(context.shop, input.email, input.password, name, context.user_agent)
+        )
 
 
-@mutation(public, alone=True)
+@mutation(public, exclusive=True)
 async def login(info: Info, input: Annotated[LoginInput, argument("The credentials.")]) -> LoginResult | None:
     """Signs in with email and password. Takes as long for an unknown email as for a wrong password."""
     context = info.context
-    async with context.trying(SIGN_IN, input.email):
-        return kept(info, await sessions.login(context.shop, input.email, input.password, context.user_agent))
+    async with context.throttle(LOGIN_POLICY, input.email):
+        return complete_login(info, await sessions.login(context.shop, input.email, input.password, context.user_agent))
 
 
-@mutation(public, name="loginWithOAuth", alone=True)
+@mutation(public, name="loginWithOAuth", exclusive=True)
 async def login_with_oauth(
     info: Info, input: Annotated[LoginWithOAuthInput, argument("The code from the callback.")]
 ) -> LoginWithOAuthResult | None:
@@ -178,8 +180,10 @@ async def login_with_oauth(
 
     Trades the one-time code that the callback handed to the frontend for a session.
     """
-    async with info.context.trying(TOKEN):
-        return kept(info, await identities.log_in_with_code(info.context.shop, input.code, info.context.user_agent))
+    async with info.context.throttle(TOKEN_POLICY):
+        return complete_login(
+            info, await identities.log_in_with_code(info.context.shop, input.code, info.context.user_agent)
+        )
 
 
 @mutation(public)
@@ -191,21 +195,21 @@ async def refresh_session(
     Each refresh token works once; presenting a spent one ends the session it belongs to, for whoever holds it.
     """
     try:
-        tokens = await sessions.refresh_session(info.context.shop, _presented(info, input.refresh_token))
-    except Refusal:
-        info.context.keep(None)
+        tokens = await sessions.refresh_session(info.context.shop, _get_refresh_token(info, input.refresh_token))
+    except UserError:
+        info.context.set_refresh_cookie(None)
         raise
-    info.context.keep(tokens)
+    info.context.set_refresh_cookie(tokens)
     return SessionRefreshed(tokens=tokens)
 
 
 @mutation(public)
 async def logout(info: Info, input: Annotated[LogoutInput, argument("Which sessions to end.")]) -> LogoutResult | None:
     """Ends the session that the refresh token belongs to, or all of the user's sessions."""
-    token = _presented(info, input.refresh_token)
-    ended = await sessions.logout(info.context.shop, token, everywhere=input.everywhere)
-    info.context.keep(None)
-    return LoggedOut(sessions_ended=ended)
+    token = _get_refresh_token(info, input.refresh_token)
+    sessions_ended = await sessions.logout(info.context.shop, token, everywhere=input.everywhere)
+    info.context.set_refresh_cookie(None)
+    return LoggedOut(sessions_ended=sessions_ended)
 
 
 @mutation(signed_in)
@@ -213,6 +217,6 @@ async def revoke_session(
     info: Info, input: Annotated[RevokeSessionInput, argument("The session to end.")]
 ) -> RevokeSessionResult | None:
     """Ends one of the caller's other sessions, such as one on a lost phone."""
-    viewer = await info.context.signed_in()
-    ended = await sessions.revoke_session(info.context.shop, viewer, key_of("Session", input.session_id))
-    return LoggedOut(sessions_ended=ended)
+    viewer = await info.context.require_viewer()
+    sessions_ended = await sessions.revoke_session(info.context.shop, viewer, parse_key("Session", input.session_id))
+    return LoggedOut(sessions_ended=sessions_ended)

@@ -7,242 +7,245 @@ from typing import Annotated, Any
 import strawberry
 from strawberry import UNSET
 
-from domain import catalog as shelves
-from domain import stock
+from domain import catalog, stock
 from graph.catalog import Book, Genre
 from graph.context import Info
 from graph.errors import GenreNameTaken, GenreNotEmpty, InvalidInput, IsbnTaken, NotFound
-from graph.fields import column, input_shape, mutation, outcomes, shape
-from graph.gates import administrator
-from graph.ids import global_id, key_of
+from graph.fields import attribute, input_type, mutation, object_type, result_union
+from graph.gates import admin_only
+from graph.ids import parse_key, to_global_id
 from graph.pagination import argument
-from persistence.catalog import Book as BookRow
-from persistence.catalog import BookFormat
-from persistence.catalog import Genre as GenreRow
+from persistence.catalog import BookFormat, BookRow, GenreRow
 
 
-def _optional(description: str) -> Any:
+def _optional_field(description: str) -> Any:
     return strawberry.field(default=UNSET, description=description)
 
 
-@input_shape()
+@input_type()
 class CreateBookInput:
     """A new book."""
 
-    title: str = column("The title, 500 characters at most.")
-    subtitle: str | None = _optional("The line under the title.")
-    authors: list[str] = column(
+    title: str = attribute("The title, 500 characters at most.")
+    subtitle: str | None = _optional_field("The line under the title.")
+    authors: list[str] = attribute(
         "The names of the authors in the order of the title page, none for a book without a named author. Unknown "
         "names become new authors."
     )
-    price: Decimal = column("The price of a copy in the store's currency, more than zero.")
+    price: Decimal = attribute("The price of a copy in the store's currency, more than zero.")
     stock_quantity: int = strawberry.field(default=0, description="The copies in stock.")
-    isbn: str | None = _optional(
+    isbn: str | None = _optional_field(
         "The ISBN, of ten or thirteen digits, with or without hyphens. Its check digit is checked."
     )
-    genre_id: strawberry.ID | None = _optional("The ID of the genre.")
-    description: str | None = _optional("The blurb, as plain text.")
-    cover_url: str | None = _optional("The address of the cover image.")
-    format: BookFormat | None = _optional("How it is bound.")
-    publisher: str | None = _optional("The publishing house.")
-    published_on: dt.date | None = _optional("The day it came out, or will.")
-    page_count: int | None = _optional("The number of pages.")
-    language: str | None = _optional("The language it is in, as a BCP 47 tag.")
+    genre_id: strawberry.ID | None = _optional_field("The ID of the genre.")
+    description: str | None = _optional_field("The blurb, as plain text.")
+    cover_url: str | None = _optional_field("The address of the cover image.")
+    format: BookFormat | None = _optional_field("How it is bound.")
+    publisher: str | None = _optional_field("The publishing house.")
+    published_on: dt.date | None = _optional_field("The day it came out, or will.")
+    page_count: int | None = _optional_field("The number of pages.")
+    language: str | None = _optional_field("The language it is in, as a BCP 47 tag.")
 
 
-@input_shape()
+@input_type()
 class UpdateBookInput:
     """Changes to a book.
 
     A field left out stays as it is; `null` clears a field that a book can be without. Stock has its own mutation.
     """
 
-    book_id: strawberry.ID = column("The ID of the book.")
-    title: str | None = _optional("The title, 500 characters at most.")
-    subtitle: str | None = _optional("The line under the title.")
-    authors: list[str] | None = _optional("The names of all the authors, in the order of the title page.")
-    price: Decimal | None = _optional("The price of a copy in the store's currency, more than zero.")
-    isbn: str | None = _optional("The ISBN, of ten or thirteen digits, with or without hyphens.")
-    genre_id: strawberry.ID | None = _optional("The ID of the genre.")
-    description: str | None = _optional("The blurb, as plain text.")
-    cover_url: str | None = _optional("The address of the cover image.")
-    format: BookFormat | None = _optional("How it is bound.")
-    publisher: str | None = _optional("The publishing house.")
-    published_on: dt.date | None = _optional("The day it came out, or will.")
-    page_count: int | None = _optional("The number of pages.")
-    language: str | None = _optional("The language it is in, as a BCP 47 tag.")
+    book_id: strawberry.ID = attribute("The ID of the book.")
+    title: str | None = _optional_field("The title, 500 characters at most.")
+    subtitle: str | None = _optional_field("The line under the title.")
+    authors: list[str] | None = _optional_field("The names of all the authors, in the order of the title page.")
+    price: Decimal | None = _optional_field("The price of a copy in the store's currency, more than zero.")
+    isbn: str | None = _optional_field("The ISBN, of ten or thirteen digits, with or without hyphens.")
+    genre_id: strawberry.ID | None = _optional_field("The ID of the genre.")
+    description: str | None = _optional_field("The blurb, as plain text.")
+    cover_url: str | None = _optional_field("The address of the cover image.")
+    format: BookFormat | None = _optional_field("How it is bound.")
+    publisher: str | None = _optional_field("The publishing house.")
+    published_on: dt.date | None = _optional_field("The day it came out, or will.")
+    page_count: int | None = _optional_field("The number of pages.")
+    language: str | None = _optional_field("The language it is in, as a BCP 47 tag.")
 
 
-@input_shape()
+@input_type()
 class DeleteBookInput:
     """A book to delete."""
 
-    book_id: strawberry.ID = column("The ID of the book.")
+    book_id: strawberry.ID = attribute("The ID of the book.")
 
 
-@input_shape(one_of=True)
+@input_type(one_of=True)
 class StockChangeInput:
     """What to do with a stock: exactly one of these."""
 
-    set_to: int | None = _optional("Makes it this many copies, as after a stocktake.")
-    adjust_by: int | None = _optional("Adds this many copies, as after a delivery; takes copies away when negative.")
+    set_to: int | None = _optional_field("Makes it this many copies, as after a stocktake.")
+    adjust_by: int | None = _optional_field(
+        "Adds this many copies, as after a delivery; takes copies away when negative."
+    )
 
 
-@input_shape()
+@input_type()
 class UpdateStockInput:
     """A change of stock."""
 
-    book_id: strawberry.ID = column("The ID of the book.")
-    change: StockChangeInput = column("What to do with the stock.")
+    book_id: strawberry.ID = attribute("The ID of the book.")
+    change: StockChangeInput = attribute("What to do with the stock.")
 
 
-@input_shape()
+@input_type()
 class CreateGenreInput:
     """A new genre."""
 
-    name: str = column("The name, 100 characters at most.")
+    name: str = attribute("The name, 100 characters at most.")
 
 
-@input_shape()
+@input_type()
 class RenameGenreInput:
     """A new name for a genre."""
 
-    genre_id: strawberry.ID = column("The ID of the genre.")
-    name: str = column("The name, 100 characters at most.")
+    genre_id: strawberry.ID = attribute("The ID of the genre.")
+    name: str = attribute("The name, 100 characters at most.")
 
 
-@input_shape()
+@input_type()
 class DeleteGenreInput:
     """A genre to delete."""
 
-    genre_id: strawberry.ID = column("The ID of the genre.")
+    genre_id: strawberry.ID = attribute("The ID of the genre.")
 
 
 # ── Outcomes ──────────────────────────────────────────────────────────────────────────────
 
 
-@shape()
+@object_type()
 class BookSaved:
     """The catalog has the book."""
 
-    book: BookRow = column("The book.", Book)
+    book: BookRow = attribute("The book.", Book)
 
 
-@shape()
+@object_type()
 class BookDeleted:
     """The book is out of the catalog."""
 
-    book_id: strawberry.ID = column("The ID of the book.")
+    book_id: strawberry.ID = attribute("The ID of the book.")
 
 
-@shape()
+@object_type()
 class StockUpdated:
     """The stock has changed."""
 
-    book: BookRow = column("The book.", Book)
-    prebookings_notified: int = column("How many waiting customers were told that it is back.")
+    book: BookRow = attribute("The book.", Book)
+    prebookings_notified: int = attribute("How many waiting customers were told that it is back.")
 
 
-@shape()
+@object_type()
 class GenreSaved:
     """The store has the genre."""
 
-    genre: GenreRow = column("The genre.", Genre)
+    genre: GenreRow = attribute("The genre.", Genre)
 
 
-@shape()
+@object_type()
 class GenreDeleted:
     """The genre is gone."""
 
-    genre_id: strawberry.ID = column("The ID of the genre.")
+    genre_id: strawberry.ID = attribute("The ID of the genre.")
 
 
 CreateBookResult = Annotated[
-    BookSaved | IsbnTaken | NotFound | InvalidInput, outcomes("CreateBookResult", "createBook")
+    BookSaved | IsbnTaken | NotFound | InvalidInput, result_union("CreateBookResult", "createBook")
 ]
 UpdateBookResult = Annotated[
-    BookSaved | IsbnTaken | NotFound | InvalidInput, outcomes("UpdateBookResult", "updateBook")
+    BookSaved | IsbnTaken | NotFound | InvalidInput, result_union("UpdateBookResult", "updateBook")
 ]
-DeleteBookResult = Annotated[BookDeleted | NotFound, outcomes("DeleteBookResult", "deleteBook")]
-UpdateStockResult = Annotated[StockUpdated | NotFound | InvalidInput, outcomes("UpdateStockResult", "updateStock")]
-CreateGenreResult = Annotated[GenreSaved | GenreNameTaken | InvalidInput, outcomes("CreateGenreResult", "createGenre")]
+DeleteBookResult = Annotated[BookDeleted | NotFound, result_union("DeleteBookResult", "deleteBook")]
+UpdateStockResult = Annotated[StockUpdated | NotFound | InvalidInput, result_union("UpdateStockResult", "updateStock")]
+CreateGenreResult = Annotated[
+    GenreSaved | GenreNameTaken | InvalidInput, result_union("CreateGenreResult", "createGenre")
+]
 RenameGenreResult = Annotated[
-    GenreSaved | GenreNameTaken | NotFound | InvalidInput, outcomes("RenameGenreResult", "renameGenre")
+    GenreSaved | GenreNameTaken | NotFound | InvalidInput, result_union("RenameGenreResult", "renameGenre")
 ]
-DeleteGenreResult = Annotated[GenreDeleted | GenreNotEmpty | NotFound, outcomes("DeleteGenreResult", "deleteGenre")]
+DeleteGenreResult = Annotated[GenreDeleted | GenreNotEmpty | NotFound, result_union("DeleteGenreResult", "deleteGenre")]
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-def _given(input: Any, *but: str) -> dict[str, Any]:
+def _get_provided_fields(input: Any, *exclude: str) -> dict[str, Any]:
     """What the input names, as fields of `BookDetails`."""
-    given = {name: value for name, value in vars(input).items() if value is not UNSET and name not in but}
-    if given.get("genre_id") is not None:
-        given["genre_id"] = key_of("Genre", given["genre_id"])
-    return given
+    fields = {name: value for name, value in vars(input).items() if value is not UNSET and name not in exclude}
+    if fields.get("genre_id") is not None:
+        fields["genre_id"] = parse_key("Genre", fields["genre_id"])
+    return fields
 
 
-@mutation(administrator)
+@mutation(admin_only)
 async def create_book(info: Info, input: Annotated[CreateBookInput, argument("The book.")]) -> CreateBookResult | None:
     """Adds a book to the catalog."""
-    given = _given(input, "stock_quantity")
-    details = shelves.BookDetails(**given | {"authors": tuple(given["authors"])})
-    return BookSaved(book=await shelves.create_book(info.context.shop, details, input.stock_quantity))
+    fields = _get_provided_fields(input, "stock_quantity")
+    details = catalog.BookDetails(**fields | {"authors": tuple(fields["authors"])})
+    return BookSaved(book=await catalog.create_book(info.context.shop, details, input.stock_quantity))
 
 
-@mutation(administrator)
+@mutation(admin_only)
 async def update_book(
     info: Info, input: Annotated[UpdateBookInput, argument("The fields to change.")]
 ) -> UpdateBookResult | None:
     """Changes a book. Orders already placed keep the price they were placed at."""
-    changes = _given(input, "book_id")
-    return BookSaved(book=await shelves.update_book(info.context.shop, key_of("Book", input.book_id), changes))
+    changes = _get_provided_fields(input, "book_id")
+    return BookSaved(book=await catalog.update_book(info.context.shop, parse_key("Book", input.book_id), changes))
 
 
-@mutation(administrator)
+@mutation(admin_only)
 async def delete_book(info: Info, input: Annotated[DeleteBookInput, argument("The book.")]) -> DeleteBookResult | None:
     """Takes a book out of the catalog, carts and wishlists. Order history keeps its title and price."""
-    book_id = key_of("Book", input.book_id)
-    await shelves.delete_book(info.context.shop, book_id)
-    return BookDeleted(book_id=global_id("Book", book_id))
+    book_id = parse_key("Book", input.book_id)
+    await catalog.delete_book(info.context.shop, book_id)
+    return BookDeleted(book_id=to_global_id("Book", book_id))
 
 
-@mutation(administrator)
+@mutation(admin_only)
 async def update_stock(
     info: Info, input: Annotated[UpdateStockInput, argument("The book and the change.")]
 ) -> UpdateStockResult | None:
     """Changes the number of copies in stock. Going from none to some notifies everyone on the waiting list."""
-    book_id, change = key_of("Book", input.book_id), input.change
+    book_id, change = parse_key("Book", input.book_id), input.change
     if change.set_to is not None and change.set_to is not UNSET:
-        book, notified = await stock.take_stock(info.context.shop, book_id, change.set_to)
+        book, notified = await stock.set_stock(info.context.shop, book_id, change.set_to)
     else:
         assert change.adjust_by is not None
-        book, notified = await stock.restock(info.context.shop, book_id, change.adjust_by)
+        book, notified = await stock.adjust_stock(info.context.shop, book_id, change.adjust_by)
     return StockUpdated(book=book, prebookings_notified=notified)
 
 
-@mutation(administrator)
+@mutation(admin_only)
 async def create_genre(
     info: Info, input: Annotated[CreateGenreInput, argument("The genre.")]
 ) -> CreateGenreResult | None:
     """Adds a genre."""
-    return GenreSaved(genre=await shelves.create_genre(info.context.shop, input.name))
+    return GenreSaved(genre=await catalog.create_genre(info.context.shop, input.name))
 
 
-@mutation(administrator)
+@mutation(admin_only)
 async def rename_genre(
     info: Info, input: Annotated[RenameGenreInput, argument("The genre and its new name.")]
 ) -> RenameGenreResult | None:
     """Renames a genre. Its slug stays, so links keep working."""
-    return GenreSaved(genre=await shelves.rename_genre(info.context.shop, key_of("Genre", input.genre_id), input.name))
+    return GenreSaved(
+        genre=await catalog.rename_genre(info.context.shop, parse_key("Genre", input.genre_id), input.name)
+    )
 
 
-@mutation(administrator)
+@mutation(admin_only)
 async def delete_genre(
     info: Info, input: Annotated[DeleteGenreInput, argument("The genre.")]
 ) -> DeleteGenreResult | None:
     """Deletes a genre that no book is in."""
-    genre_id = key_of("Genre", input.genre_id)
-    await shelves.delete_genre(info.context.shop, genre_id)
-    return GenreDeleted(genre_id=global_id("Genre", genre_id))
+    genre_id = parse_key("Genre", input.genre_id)
+    await catalog.delete_genre(info.context.shop, genre_id)
+    return GenreDeleted(genre_id=to_global_id("Genre", genre_id))

@@ -3,48 +3,48 @@
 from typing import Annotated
 
 from domain import verification
-from domain.throttling import LETTER, TOKEN
+from domain.throttling import EMAIL_REQUEST_POLICY, TOKEN_POLICY
 from graph.accounts import User
 from graph.context import Info
 from graph.errors import InvalidToken
-from graph.fields import column, input_shape, mutation, outcomes, shape
+from graph.fields import attribute, input_type, mutation, object_type, result_union
 from graph.gates import public, signed_in
 from graph.pagination import argument
-from persistence.accounts import User as UserRow
+from persistence.accounts import UserRow
 
 
-@input_shape()
+@input_type()
 class VerifyEmailInput:
     """A verification link that was followed."""
 
-    token: str = column("The token in the link.")
+    token: str = attribute("The token in the link.")
 
 
-@shape()
+@object_type()
 class VerificationEmailSent:
     """A verification link is on its way."""
 
-    email: str = column("The address it was sent to.")
+    email: str = attribute("The address it was sent to.")
 
 
-@shape()
+@object_type()
 class EmailVerified:
     """The address is known to be the user's."""
 
-    user: UserRow = column("The user.", User)
+    user: UserRow = attribute("The user.", User)
 
 
 RequestEmailVerificationResult = Annotated[
-    VerificationEmailSent | EmailVerified, outcomes("RequestEmailVerificationResult", "requestEmailVerification")
+    VerificationEmailSent | EmailVerified, result_union("RequestEmailVerificationResult", "requestEmailVerification")
 ]
-VerifyEmailResult = Annotated[EmailVerified | InvalidToken, outcomes("VerifyEmailResult", "verifyEmail")]
+VerifyEmailResult = Annotated[EmailVerified | InvalidToken, result_union("VerifyEmailResult", "verifyEmail")]
 
 
 @mutation(signed_in)
 async def request_email_verification(info: Info) -> RequestEmailVerificationResult | None:
     """Emails the caller a new verification link."""
-    viewer = await info.context.signed_in()
-    async with info.context.trying(LETTER, str(viewer.user.id)):
+    viewer = await info.context.require_viewer()
+    async with info.context.throttle(EMAIL_REQUEST_POLICY, str(viewer.user.id)):
         user = await verification.request_email_verification(info.context.shop, viewer)
     return EmailVerified(user=user) if user.is_email_verified else VerificationEmailSent(email=user.email)
 
@@ -54,5 +54,5 @@ async def verify_email(
     info: Info, input: Annotated[VerifyEmailInput, argument("The token from the link.")]
 ) -> VerifyEmailResult | None:
     """Confirms an email address with the token from the verification link."""
-    async with info.context.trying(TOKEN):
+    async with info.context.throttle(TOKEN_POLICY):
         return EmailVerified(user=await verification.verify_email(info.context.shop, input.token))

@@ -10,81 +10,83 @@ from domain import wishlist
 from graph.catalog import Book
 from graph.context import Info
 from graph.errors import NotFound
-from graph.fields import column, input_shape, mutation, outcomes, shape
+from graph.fields import attribute, input_type, mutation, object_type, result_union
 from graph.gates import signed_in
-from graph.ids import global_id, key_of, own_id
-from graph.nodes import Node, refetched
-from graph.pagination import Connection, ListKind, argument, connection_type, page_of
-from graph.questions import BOOK, loaded, there
+from graph.ids import global_id_field, parse_key, to_global_id
+from graph.nodes import Node, node_resolver
+from graph.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.questions import BOOK, batch_field, require_row
 from persistence import wishlist as rows
-from persistence.catalog import Book as BookRow
-from persistence.wishlist import WishlistItem as ItemRow
+from persistence.catalog import BookRow
+from persistence.wishlist import WishlistItemRow
 
 WishlistConnection = connection_type(
     "WishlistItem", Annotated["WishlistItem", strawberry.lazy("graph.wishlist")], "saved books", prefix="Wishlist"
 )
 
 
-@shape(of=ItemRow)
+@object_type(source_type=WishlistItemRow)
 class WishlistItem(Node):
     """A book saved for later. Its price and stock are today's."""
 
-    id: strawberry.ID = own_id("WishlistItem", "The item's global ID.")
-    added_at: dt.datetime = column("When it was saved.")
+    id: strawberry.ID = global_id_field("WishlistItem", "The item's global ID.")
+    added_at: dt.datetime = attribute("When it was saved.")
 
-    @loaded(BOOK, Book)
+    @batch_field(BOOK, Book)
     def book(book: BookRow | None) -> BookRow:
         """The book."""
-        return there(book)
+        return require_row(book)
 
 
-@refetched("WishlistItem")
-async def find_wishlist_item(info: Info, key: Any) -> ItemRow | None:
-    viewer = await info.context.viewer()
+@node_resolver("WishlistItem")
+async def find_wishlist_item(info: Info, key: Any) -> WishlistItemRow | None:
+    viewer = await info.context.get_viewer()
     item = await info.context.loaders.wishlist_item.load(key) if viewer else None
     return item if viewer and item and (item.user_id == viewer.user.id or viewer.user.role == "ADMIN") else None
 
 
-async def wishlist_of(
+async def resolve_wishlist(
     info: Info, user_id: uuid.UUID, first: int | None, after: str | None, last: int | None, before: str | None
-) -> Connection[ItemRow]:
-    kind = ListKind(f"wishlist {user_id}", dt.datetime)
-    slice_ = await rows.list_wishlist_items(info.context.reading, user_id, page_of(kind, first, after, last, before))
-    return Connection(kind, slice_, lambda: rows.count_wishlist_items(info.context.reading, user_id))
+) -> Connection[WishlistItemRow]:
+    codec = CursorCodec(f"wishlist {user_id}", dt.datetime)
+    page_result = await rows.list_wishlist_items(
+        info.context.read_session, user_id, parse_page(codec, first, after, last, before)
+    )
+    return Connection(codec, page_result, lambda: rows.count_wishlist_items(info.context.read_session, user_id))
 
 
-@input_shape()
+@input_type()
 class AddToWishlistInput:
     """A book to save."""
 
-    book_id: strawberry.ID = column("The ID of the book.")
+    book_id: strawberry.ID = attribute("The ID of the book.")
 
 
-@input_shape()
+@input_type()
 class RemoveFromWishlistInput:
     """A book to take off the wishlist."""
 
-    book_id: strawberry.ID = column("The ID of the book.")
+    book_id: strawberry.ID = attribute("The ID of the book.")
 
 
-@shape()
+@object_type()
 class WishlistItemAdded:
     """The book is saved for later."""
 
-    item: ItemRow = column("The item.", WishlistItem)
+    item: WishlistItemRow = attribute("The item.", WishlistItem)
 
 
-@shape()
+@object_type()
 class WishlistItemRemoved:
     """The book is not on the wishlist any more."""
 
-    item_id: strawberry.ID | None = column("The ID of the item that was removed. `null` when there was none.")
-    book: BookRow = column("The book.", Book)
+    item_id: strawberry.ID | None = attribute("The ID of the item that was removed. `null` when there was none.")
+    book: BookRow = attribute("The book.", Book)
 
 
-AddToWishlistResult = Annotated[WishlistItemAdded | NotFound, outcomes("AddToWishlistResult", "addToWishlist")]
+AddToWishlistResult = Annotated[WishlistItemAdded | NotFound, result_union("AddToWishlistResult", "addToWishlist")]
 RemoveFromWishlistResult = Annotated[
-    WishlistItemRemoved | NotFound, outcomes("RemoveFromWishlistResult", "removeFromWishlist")
+    WishlistItemRemoved | NotFound, result_union("RemoveFromWishlistResult", "removeFromWishlist")
 ]
 
 
@@ -93,9 +95,9 @@ async def add_to_wishlist(
     info: Info, input: Annotated[AddToWishlistInput, argument("The book.")]
 ) -> AddToWishlistResult | None:
     """Saves a book for later. Does nothing if it is saved already."""
-    customer = (await info.context.signed_in()).user.id
-    book_id = key_of("Book", input.book_id)
-    return WishlistItemAdded(item=await wishlist.add_to_wishlist(info.context.shop, customer, book_id))
+    user_id = (await info.context.require_viewer()).user.id
+    book_id = parse_key("Book", input.book_id)
+    return WishlistItemAdded(item=await wishlist.add_to_wishlist(info.context.shop, user_id, book_id))
 
 
 @mutation(signed_in)
@@ -103,7 +105,7 @@ async def remove_from_wishlist(
     info: Info, input: Annotated[RemoveFromWishlistInput, argument("The book.")]
 ) -> RemoveFromWishlistResult | None:
     """Takes a book off the wishlist. Does nothing if it is not on it."""
-    customer = (await info.context.signed_in()).user.id
-    item_id, book = await wishlist.remove_from_wishlist(info.context.shop, customer, key_of("Book", input.book_id))
-    removed = global_id("WishlistItem", item_id) if item_id else None
-    return WishlistItemRemoved(item_id=removed, book=book)
+    user_id = (await info.context.require_viewer()).user.id
+    item_id, book = await wishlist.remove_from_wishlist(info.context.shop, user_id, parse_key("Book", input.book_id))
+    removed_id = to_global_id("WishlistItem", item_id) if item_id else None
+    return WishlistItemRemoved(item_id=removed_id, book=book)

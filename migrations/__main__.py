@@ -8,24 +8,24 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
-from migrations.releasing import complaints
-from server.embedded import embedded
-from server.migrating import migrate, migrations
+from migrations.releasing import lint_revisions
+from server.embedded import run_embedded_postgres
+from server.migrating import build_alembic_config, migrate
 
 
 def main(arguments: list[str]) -> int:
     if arguments == ["releasing"]:
-        if said := complaints(migrations()):
-            sys.exit("\n".join(said))
+        if violations := lint_revisions(build_alembic_config()):
+            sys.exit("\n".join(violations))
         return 0
-    with tempfile.TemporaryDirectory() as folder, embedded(Path(folder)) as url:
+    with tempfile.TemporaryDirectory() as folder, run_embedded_postgres(Path(folder)) as url:
         migrate(url)
         try:
             match arguments:
                 case ["check"]:
-                    command.check(migrations(url))
+                    command.check(build_alembic_config(url))
                 case ["revision", slug]:
-                    command.revision(dated(migrations(url)), slug, autogenerate=True)
+                    command.revision(use_dated_file_names(build_alembic_config(url)), slug, autogenerate=True)
                 case _:
                     sys.exit(f"usage: python -m migrations {__doc__}")
         except CommandError as error:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def dated(config: Config) -> Config:
+def use_dated_file_names(config: Config) -> Config:
     """With a file name that begins with the day."""
     config.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
     return config

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 from alembic.config import Config
 
-from persistence.connecting import driver_address
+from persistence.connecting import build_asyncpg_dsn
 
 
 @contextmanager
-def database_url(config: Config) -> Iterator[str]:
-    named = os.environ.get("DATABASE_DIRECT_URL") or os.environ.get("DATABASE_URL")
-    url = config.attributes.get("url") or named
+def resolve_database_url(config: Config) -> Iterator[str]:
+    env_url = os.environ.get("DATABASE_DIRECT_URL") or os.environ.get("DATABASE_URL")
+    url = config.attributes.get("url") or env_url
     if not url:
         raise SystemExit("Set DATABASE_URL, or use `bookstore migrate`.")
-    yield driver_address(url)
+    yield build_asyncpg_dsn(url)

@@ -9,56 +9,56 @@ from sqlalchemy import Connection, event, pool
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from migrations.address import database_url
-from migrations.lock import LONGEST_WAIT, alone
-from persistence.hosts import connect_to_one
-from persistence.models import Table
+from migrations.address import resolve_database_url
+from migrations.lock import LOCK_WAIT_TIMEOUT, migration_lock
+from persistence.hosts import connect_any
+from persistence.models import Base
 
 LOCK_TIMEOUT = "1s"
 """For which a change of a table may wait: all who ask for the table meanwhile stand in line behind it."""
-TRIES = 20
+MAX_ATTEMPTS = 20
 LOCK_NOT_AVAILABLE = "55P03"
 
 
-def is_ours(name: str | None, kind: str, _: object) -> bool:
+def is_managed_name(name: str | None, type_: str, _: object) -> bool:
     """PgQueuer's tables are described by PgQueuer."""
-    return not (kind == "table" and name is not None and name.startswith("pgqueuer"))
+    return not (type_ == "table" and name is not None and name.startswith("pgqueuer"))
 
 
 def migrate(connection: Connection) -> None:
     """Each revision in a transaction of its own: what one of them locks, the next does not keep."""
-    event.listen(connection, "begin", _in_a_hurry)
+    event.listen(connection, "begin", _set_timeouts)
     context.configure(
         connection=connection,
-        target_metadata=Table.metadata,
+        target_metadata=Base.metadata,
         compare_type=True,
-        include_name=is_ours,
+        include_name=is_managed_name,
         transaction_per_migration=True,
     )
     with context.begin_transaction():
         context.run_migrations()
 
 
-def _in_a_hurry(connection: Connection) -> None:
+def _set_timeouts(connection: Connection) -> None:
     """But for what is on its own, an index that is built concurrently: it waits and keeps nobody waiting."""
     if connection.get_isolation_level() != "AUTOCOMMIT":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # a role's own would end long changes
 
 
-def _lock_was_not_to_be_had(error: Exception) -> bool:
+def _is_lock_timeout(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
 
 
-async def connect_and_migrate(url: str) -> None:
+async def run_migrations_online(url: str) -> None:
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: connect_to_one(url, asyncpg.Connection, within=5),
+        async_creator=lambda: connect_any(url, asyncpg.Connection, timeout=5),
         poolclass=pool.NullPool,
     )
-    async with alone(url):
+    async with migration_lock(url):
         async for attempt in stamina.retry_context(
-            on=_lock_was_not_to_be_had, attempts=TRIES, timeout=LONGEST_WAIT, wait_initial=0.5, wait_max=5
+            on=_is_lock_timeout, attempts=MAX_ATTEMPTS, timeout=LOCK_WAIT_TIMEOUT, wait_initial=0.5, wait_max=5
         ):
             with attempt:
                 async with engine.connect() as connection:
@@ -66,15 +66,15 @@ async def connect_and_migrate(url: str) -> None:
     await engine.dispose()
 
 
-def print_migrations() -> None:
+def run_migrations_offline() -> None:
     """As SQL, for those who want to read or check it."""
-    context.configure(dialect_name="postgresql", target_metadata=Table.metadata, literal_binds=True)
+    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 
 
 if context.is_offline_mode():
-    print_migrations()
+    run_migrations_offline()
 else:
-    with database_url(context.config) as url:
-        asyncio.run(connect_and_migrate(url))
+    with resolve_database_url(context.config) as url:
+        asyncio.run(run_migrations_online(url))

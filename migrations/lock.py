@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from persistence.hosts import connect_to_one
+from persistence.hosts import connect_any
 
-LOCK = 0x626F6F6B73  # "books"
-LONGEST_WAIT = 600  # seconds for somebody else's migration
-BETWEEN = 0.2  # seconds
-LONGEST_SILENCE = 30  # seconds
+LOCK_KEY = 0x626F6F6B73  # "books"
+LOCK_WAIT_TIMEOUT = 600  # seconds for somebody else's migration
+POLL_INTERVAL = 0.2  # seconds
+KEEPALIVE_TIMEOUT = 30  # seconds
 
 
 class LockLost(Exception):
@@ -20,54 +20,54 @@ class LockLost(Exception):
 
 
 @asynccontextmanager
-async def alone(url: str) -> AsyncIterator[None]:
+async def migration_lock(url: str) -> AsyncIterator[None]:
     """Holds the lock in another transaction, which outlives those of the revisions and does not mind a pooler.
 
     It asks again and again: who waits in a statement keeps a snapshot, and an index that is built concurrently waits for
     that. When the connection is cut the block is cancelled, and `LockLost` raised.
     """
-    connection = await connect_to_one(url, asyncpg.Connection, within=5)
+    connection = await connect_any(url, asyncpg.Connection, timeout=5)
     try:
         await connection.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0")
-        async with asyncio.timeout(LONGEST_WAIT):
-            while not await _is_ours(connection):  # noqa: ASYNC110
-                await asyncio.sleep(BETWEEN)
-        async with _while_open(connection):
+        async with asyncio.timeout(LOCK_WAIT_TIMEOUT):
+            while not await _try_lock(connection):  # noqa: ASYNC110
+                await asyncio.sleep(POLL_INTERVAL)
+        async with _cancel_on_disconnect(connection):
             yield
     finally:
         await connection.close()
 
 
-async def _is_ours(connection: asyncpg.Connection) -> bool:
-    locked: bool = await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({LOCK})")
+async def _try_lock(connection: asyncpg.Connection) -> bool:
+    acquired: bool = await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})")
     await connection.execute("SELECT")  # in one message, which ends the statement before and its snapshot
-    return locked
+    return acquired
 
 
 @asynccontextmanager
-async def _while_open(connection: asyncpg.Connection) -> AsyncIterator[None]:
+async def _cancel_on_disconnect(connection: asyncpg.Connection) -> AsyncIterator[None]:
     async def watch() -> None:
-        await _until_cut(connection)
-        block.reschedule(0)
+        await _wait_until_closed(connection)
+        scope.reschedule(0)
 
     try:
-        async with asyncio.timeout(None) as block:
-            watching = asyncio.create_task(watch())
+        async with asyncio.timeout(None) as scope:
+            watcher = asyncio.create_task(watch())
             try:
                 yield
             finally:
-                watching.cancel()
-                await asyncio.wait([watching])
+                watcher.cancel()
+                await asyncio.wait([watcher])
     except TimeoutError as error:
-        if not block.expired():
+        if not scope.expired():
             raise
         connection.terminate()
         raise LockLost from error
 
 
-async def _until_cut(connection: asyncpg.Connection) -> None:
+async def _wait_until_closed(connection: asyncpg.Connection) -> None:
     """Nor will a firewall take it for one that nobody needs."""
     with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         while True:
-            await asyncio.sleep(BETWEEN)
-            await connection.execute("SELECT", timeout=LONGEST_SILENCE)
+            await asyncio.sleep(POLL_INTERVAL)
+            await connection.execute("SELECT", timeout=KEEPALIVE_TIMEOUT)

@@ -15,12 +15,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
-from migrations.statements import OURS, refused
+from migrations.statements import OWN_RULE_NAMES, check_statements
 
-STARTING_POINT = "8c41d7e2f9b0"
+BASE_REVISION = "8c41d7e2f9b0"
 """Revisions up to this one were made while the shop was closed."""
-TIMEOUT = 60  # seconds
-OF_TASTE = (
+SQUAWK_TIMEOUT = 60  # seconds
+EXCLUDED_RULES = (
     "ban-char-field",
     "ban-create-domain-with-constraint",
     "prefer-bigint-over-int",
@@ -35,40 +35,47 @@ OF_TASTE = (
 """Rules that are about something else than living together."""
 
 
-def complaints(config: Config, since: str = STARTING_POINT) -> list[str]:
+def lint_revisions(config: Config, since: str = BASE_REVISION) -> list[str]:
     """One line for each statement that a shop cannot stay open under."""
-    return [f"{Path(it.path).name}: {said}" for it in _revisions(config, since) for said in _about(config, it)]
+    return [
+        f"{Path(revision.path).name}: {violation}"
+        for revision in _list_revisions(config, since)
+        for violation in _lint_revision(config, revision)
+    ]
 
 
-def _revisions(config: Config, since: str) -> list[Script]:
+def _list_revisions(config: Config, since: str) -> list[Script]:
     """The oldest first."""
     return [*ScriptDirectory.from_config(config).iterate_revisions("head", since)][::-1]
 
 
-def _about(config: Config, revision: Script) -> list[str]:
+def _lint_revision(config: Config, revision: Script) -> list[str]:
     allowed: dict[str, str] = getattr(revision.module, "allowed", {})
     without_reason = [f"{rule} is allowed without a reason" for rule, reason in allowed.items() if not reason.strip()]
-    return without_reason + judged(_sql(config, revision), tuple(allowed))
+    return without_reason + lint_sql(_render_sql(config, revision), tuple(allowed))
 
 
-def _sql(config: Config, revision: Script) -> str:
-    printed = io.StringIO()
-    config.output_buffer = printed
+def _render_sql(config: Config, revision: Script) -> str:
+    output = io.StringIO()
+    config.output_buffer = output
     command.upgrade(config, f"{revision.down_revision}:{revision.revision}", sql=True)
-    return printed.getvalue()
+    return output.getvalue()
 
 
-def judged(sql: str, allowed: tuple[str, ...] = ()) -> list[str]:
+def lint_sql(sql: str, allowed: tuple[str, ...] = ()) -> list[str]:
     """What there is to say about it, a line each."""
-    return [*refused(sql, allowed), *_said_by_squawk(sql, tuple(rule for rule in allowed if rule not in OURS))]
+    return [
+        *check_statements(sql, allowed),
+        *_run_squawk(sql, tuple(rule for rule in allowed if rule not in OWN_RULE_NAMES)),
+    ]
 
 
-def _said_by_squawk(sql: str, allowed: tuple[str, ...]) -> list[str]:
+def _run_squawk(sql: str, allowed: tuple[str, ...]) -> list[str]:
     squawk = Path(sysconfig.get_path("scripts")) / "squawk"
-    options = [f"--exclude={','.join((*OF_TASTE, *allowed))}", "--pg-version=15", "--reporter=json"]
-    ended = subprocess.run(  # noqa: S603  # nothing of it comes from outside
-        [squawk, *options], input=sql, capture_output=True, text=True, timeout=TIMEOUT, check=False
+    options = [f"--exclude={','.join((*EXCLUDED_RULES, *allowed))}", "--pg-version=15", "--reporter=json"]
+    completed = subprocess.run(  # noqa: S603  # nothing of it comes from outside
+        [squawk, *options], input=sql, capture_output=True, text=True, timeout=SQUAWK_TIMEOUT, check=False
     )
-    if ended.returncode not in (0, 1):
-        raise RuntimeError(f"squawk failed: {ended.stderr.strip()}")
-    return [f"{found['rule_name']}: {found['message']}" for found in orjson.loads(ended.stdout or "[]")]
+    if completed.returncode not in (0, 1):
+        raise RuntimeError(f"squawk failed: {completed.stderr.strip()}")
+    return [f"{violation['rule_name']}: {violation['message']}" for violation in orjson.loads(completed.stdout or "[]")]

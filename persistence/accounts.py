@@ -10,12 +10,12 @@ from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
-from persistence.database import Reading, Transaction
+from persistence.database import ReadSession, Transaction
 from persistence.query import Command, Query
 
 
 @dataclass(slots=True)
-class User:
+class UserRow:
     id: uuid.UUID
     email: str
     display_name: str
@@ -35,7 +35,7 @@ class User:
 
 
 @dataclass(slots=True)
-class Session:
+class SessionRow:
     id: uuid.UUID
     user_id: uuid.UUID
     user_agent: str | None
@@ -48,13 +48,13 @@ class Session:
 class Viewer(NamedTuple):
     """Who asks, and through which session."""
 
-    user: User
+    user: UserRow
     session_id: uuid.UUID
-    session_alive: bool
+    is_session_active: bool
 
 
 @dataclass(slots=True)
-class RefreshToken:
+class RefreshTokenRow:
     """A refresh token with what is known of its session, its owner and its successor."""
 
     id: uuid.UUID
@@ -67,45 +67,45 @@ class RefreshToken:
     user_is_active: bool
 
 
-USER = tuple(getattr(models.User, name) for name in User.__slots__)
-SESSION = tuple(getattr(models.Session, name) for name in Session.__slots__)
+USER_COLUMNS = tuple(getattr(models.User, name) for name in UserRow.__slots__)
+SESSION_COLUMNS = tuple(getattr(models.Session, name) for name in SessionRow.__slots__)
 
 _id = bindparam("id", type_=Uuid())
-_users = select(*USER)
-_USERS_BY_ID = Query(_users.where(models.User.id == any_(bindparam("ids", type_=ARRAY(Uuid())))), User)
-_USER_BY_ID = Query(_users.where(models.User.id == _id), User)
-_LOCKED_USER = Query(_users.where(models.User.id == _id).with_for_update(key_share=True), User)
-_USER_BY_EMAIL = Query(_users.where(models.User.email == bindparam("email", type_=String())), User)
+_users = select(*USER_COLUMNS)
+_USERS_BY_ID = Query(_users.where(models.User.id == any_(bindparam("ids", type_=ARRAY(Uuid())))), UserRow)
+_USER_BY_ID = Query(_users.where(models.User.id == _id), UserRow)
+_LOCKED_USER = Query(_users.where(models.User.id == _id).with_for_update(key_share=True), UserRow)
+_USER_BY_EMAIL = Query(_users.where(models.User.email == bindparam("email", type_=String())), UserRow)
 _VIEWER: Query[Viewer] = Query(
     select(
-        *USER,
+        *USER_COLUMNS,
         models.Session.id,
         (models.Session.revoked_at.is_(None) & (models.Session.expires_at > func.now())).label("alive"),
     )
     .join(models.User, models.User.id == models.Session.user_id)
     .where(models.Session.id == _id),
-    lambda *columns: Viewer(User(*columns[:-2]), *columns[-2:]),
+    lambda *columns: Viewer(UserRow(*columns[:-2]), *columns[-2:]),
 )
-_LIVE = models.Session.revoked_at.is_(None), models.Session.expires_at > func.now()
+_IS_ACTIVE = models.Session.revoked_at.is_(None), models.Session.expires_at > func.now()
 _user = bindparam("user", type_=Uuid())
 _ADD_USER = Command(upsert(models.User).on_conflict_do_nothing().returning(models.User.id))
 _ADD_CART = Command(insert(models.Cart))
-_SET_USER = Command(update(models.User).where(models.User.id == _user))
+_UPDATE_USER = Command(update(models.User).where(models.User.id == _user))
 _SESSIONS = Query(
-    select(*SESSION)
-    .where(models.Session.user_id == _id, *_LIVE)
+    select(*SESSION_COLUMNS)
+    .where(models.Session.user_id == _id, *_IS_ACTIVE)
     .order_by(models.Session.last_used_at.desc(), models.Session.id.desc()),
-    Session,
+    SessionRow,
 )
 
 
 _session = bindparam("session", type_=Uuid())
 _ADD_SESSION = Command(insert(models.Session).returning(models.Session.id))
-_TOUCH = Command(update(models.Session).where(models.Session.id == _session).values(last_used_at=func.now()))
-_revoke = update(models.Session).where(*_LIVE).values(revoked_at=func.now())
-_REVOKE = Command(_revoke.where(models.Session.id == _session))
-_REVOKE_ALL = Command(_revoke.where(models.Session.user_id == _user))
-_REVOKE_OTHERS = Command(_revoke.where(models.Session.user_id == _user, models.Session.id != _session))
+_TOUCH_SESSION = Command(update(models.Session).where(models.Session.id == _session).values(last_used_at=func.now()))
+_revoke_active = update(models.Session).where(*_IS_ACTIVE).values(revoked_at=func.now())
+_REVOKE = Command(_revoke_active.where(models.Session.id == _session))
+_REVOKE_ALL = Command(_revoke_active.where(models.Session.user_id == _user))
+_REVOKE_OTHERS = Command(_revoke_active.where(models.Session.user_id == _user, models.Session.id != _session))
 _SESSION_OWNER: Query[uuid.UUID] = Query(
     select(models.Session.user_id).where(models.Session.id == _id), lambda user_id: user_id
 )
@@ -114,19 +114,19 @@ _SESSION_OWNER: Query[uuid.UUID] = Query(
 # ── Users ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def find_user(db: Reading | Transaction, user_id: uuid.UUID) -> User | None:
+async def find_user(db: ReadSession | Transaction, user_id: uuid.UUID) -> UserRow | None:
     return await db.first(_USER_BY_ID, id=user_id)
 
 
-async def find_user_by_email(db: Reading | Transaction, email: str) -> User | None:
+async def find_user_by_email(db: ReadSession | Transaction, email: str) -> UserRow | None:
     return await db.first(_USER_BY_EMAIL, email=email)
 
 
-async def list_users_by_id(reading: Reading, ids: list[uuid.UUID]) -> list[User]:
-    return await reading.all(_USERS_BY_ID, ids=ids)
+async def list_users_by_id(db: ReadSession, ids: list[uuid.UUID]) -> list[UserRow]:
+    return await db.all(_USERS_BY_ID, ids=ids)
 
 
-async def lock_user(tx: Transaction, user_id: uuid.UUID) -> User | None:
+async def lock_user(tx: Transaction, user_id: uuid.UUID) -> UserRow | None:
     return await tx.first(_LOCKED_USER, id=user_id)
 
 
@@ -134,24 +134,24 @@ async def add_user(tx: Transaction, **details: Any) -> uuid.UUID | None:
     """With an empty cart. `None` when the address is taken."""
     user_id: uuid.UUID | None = await tx.scalar(_ADD_USER, **details)
     if user_id is not None:
-        await tx.run(_ADD_CART, user_id=user_id)
+        await tx.execute(_ADD_CART, user_id=user_id)
     return user_id
 
 
-async def set_user(tx: Transaction, user_id: uuid.UUID, **details: Any) -> None:
-    await tx.run(_SET_USER, user=user_id, **details)
+async def update_user(tx: Transaction, user_id: uuid.UUID, **details: Any) -> None:
+    await tx.execute(_UPDATE_USER, user=user_id, **details)
 
 
 # ── Sessions ──────────────────────────────────────────────────────────────────────────────
 
 
-async def find_viewer(reading: Reading, session_id: uuid.UUID) -> Viewer | None:
-    return await reading.first(_VIEWER, id=session_id)
+async def find_viewer(db: ReadSession, session_id: uuid.UUID) -> Viewer | None:
+    return await db.first(_VIEWER, id=session_id)
 
 
-async def list_sessions(reading: Reading, user_id: uuid.UUID) -> list[Session]:
+async def list_sessions(db: ReadSession, user_id: uuid.UUID) -> list[SessionRow]:
     """Those that are alive, the latest used first."""
-    return await reading.all(_SESSIONS, id=user_id)
+    return await db.all(_SESSIONS, id=user_id)
 
 
 async def add_session(
@@ -162,19 +162,19 @@ async def add_session(
 
 
 async def touch_session(tx: Transaction, session_id: uuid.UUID) -> None:
-    await tx.run(_TOUCH, session=session_id)
+    await tx.execute(_TOUCH_SESSION, session=session_id)
 
 
 async def revoke_session(tx: Transaction, session_id: uuid.UUID) -> int:
     """How many ended: none when it had ended before."""
-    return await tx.run(_REVOKE, session=session_id)
+    return await tx.execute(_REVOKE, session=session_id)
 
 
-async def revoke_sessions(tx: Transaction, user_id: uuid.UUID, keep: uuid.UUID | None = None) -> int:
+async def revoke_sessions(tx: Transaction, user_id: uuid.UUID, except_session_id: uuid.UUID | None = None) -> int:
     """All of a user's sessions, or all but one; how many ended."""
-    if keep is None:
-        return await tx.run(_REVOKE_ALL, user=user_id)
-    return await tx.run(_REVOKE_OTHERS, user=user_id, session=keep)
+    if except_session_id is None:
+        return await tx.execute(_REVOKE_ALL, user=user_id)
+    return await tx.execute(_REVOKE_OTHERS, user=user_id, session=except_session_id)
 
 
 async def find_session_owner(tx: Transaction, session_id: uuid.UUID) -> uuid.UUID | None:
@@ -199,16 +199,16 @@ _TOKEN = Query(
     .join(models.Session, models.Session.id == models.RefreshToken.session_id)
     .join(models.User, models.User.id == models.Session.user_id)
     .where(models.RefreshToken.hash == _hash),
-    RefreshToken,
+    RefreshTokenRow,
 )
-_SPEND = Command(
+_CONSUME_TOKEN = Command(
     update(models.RefreshToken)
     .where(
         models.RefreshToken.hash == _hash,
         models.RefreshToken.used_at.is_(None),
         models.RefreshToken.expires_at > func.now(),
         models.Session.id == models.RefreshToken.session_id,
-        *_LIVE,
+        *_IS_ACTIVE,
         models.User.id == models.Session.user_id,
         models.User.is_active,
     )
@@ -216,7 +216,7 @@ _SPEND = Command(
     .returning(*_token_columns)
 )
 _ADD_TOKEN = Command(insert(models.RefreshToken))
-_SUCCESSOR: Query[tuple[uuid.UUID, bytes, dt.datetime]] = Query(
+_UNUSED_SUCCESSOR: Query[tuple[uuid.UUID, bytes, dt.datetime]] = Query(
     select(models.RefreshToken.id, models.RefreshToken.hash, models.RefreshToken.expires_at).where(
         models.RefreshToken.parent_id == _id, models.RefreshToken.used_at.is_(None)
     ),
@@ -224,20 +224,20 @@ _SUCCESSOR: Query[tuple[uuid.UUID, bytes, dt.datetime]] = Query(
 )
 
 
-async def spend_refresh_token(tx: Transaction, token_hash: bytes) -> RefreshToken | None:
+async def consume_refresh_token(tx: Transaction, token_hash: bytes) -> RefreshTokenRow | None:
     """Of any number of callers with one token, one gets it; the others, and whoever comes late, get `None`."""
-    rows = await tx.rows(_SPEND, token_hash=token_hash)
-    return RefreshToken(*rows[0]) if rows else None
+    rows = await tx.fetch_records(_CONSUME_TOKEN, token_hash=token_hash)
+    return RefreshTokenRow(*rows[0]) if rows else None
 
 
-async def find_refresh_token(tx: Transaction, token_hash: bytes) -> RefreshToken | None:
+async def find_refresh_token(tx: Transaction, token_hash: bytes) -> RefreshTokenRow | None:
     return await tx.first(_TOKEN, token_hash=token_hash)
 
 
 async def find_unused_successor(tx: Transaction, parent_id: uuid.UUID) -> tuple[uuid.UUID, bytes, dt.datetime] | None:
     """The token that was given for this one, while it has not been used: id, hash and end."""
-    return await tx.first(_SUCCESSOR, id=parent_id)
+    return await tx.first(_UNUSED_SUCCESSOR, id=parent_id)
 
 
 async def add_refresh_token(tx: Transaction, **details: Any) -> None:
-    await tx.run(_ADD_TOKEN, **details)
+    await tx.execute(_ADD_TOKEN, **details)

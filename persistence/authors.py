@@ -4,29 +4,43 @@ from functools import lru_cache
 
 from sqlalchemy import func, literal_column, select
 
-from persistence.catalog import AUTHOR, Author
-from persistence.database import Reading
-from persistence.models import Author as authors
-from persistence.pages import COUNT_LIMIT, Item, Page, PageShape, Slice, Sort, keyed, paged, take
+from persistence.catalog import AUTHOR_COLUMNS, AuthorRow
+from persistence.database import ReadSession
+from persistence.models import Author as Author
+from persistence.pages import (
+    COUNT_LIMIT,
+    KeyedRow,
+    PageRequest,
+    PageResult,
+    PageShape,
+    Sort,
+    fetch_page,
+    paginate,
+    with_sort_key,
+)
 from persistence.query import Query
-from persistence.relevance import matching
+from persistence.relevance import build_search_query
 
-_BY_NAME = Sort(authors.sort_name.expression, descending=False)
+_BY_NAME = Sort(Author.sort_name.expression, descending=False)
 
 
 @lru_cache(maxsize=100)
-def _authors_query(page: PageShape, search: bool) -> Query[Item[Author]]:
-    statement = select(_BY_NAME.key, authors.id, *AUTHOR)
+def _build_authors_query(page: PageShape, search: bool) -> Query[KeyedRow[AuthorRow]]:
+    statement = select(_BY_NAME.key, Author.id, *AUTHOR_COLUMNS)
     if search:
-        statement = statement.where(authors.search.bool_op("@@")(matching()))
-    return Query(paged(statement, _BY_NAME, authors.id.expression, page), keyed(Author), skewed=page.skewed)
+        statement = statement.where(Author.search.bool_op("@@")(build_search_query()))
+    return Query(
+        paginate(statement, _BY_NAME, Author.id.expression, page),
+        with_sort_key(AuthorRow),
+        needs_custom_plan=page.needs_custom_plan,
+    )
 
 
-_ALL_AUTHORS = Query(select(func.count()).select_from(authors), int)
-_FOUND_AUTHORS = Query(
+_COUNT_ALL = Query(select(func.count()).select_from(Author), int)
+_COUNT_MATCHES = Query(
     select(func.count()).select_from(
-        select(authors.id)
-        .where(authors.search.bool_op("@@")(matching()))
+        select(Author.id)
+        .where(Author.search.bool_op("@@")(build_search_query()))
         .limit(literal_column(str(COUNT_LIMIT)))
         .subquery()
     ),
@@ -34,11 +48,11 @@ _FOUND_AUTHORS = Query(
 )
 
 
-async def list_authors(reading: Reading, search: str | None, page: Page) -> Slice[Author]:
-    return await take(reading, _authors_query(page.shape, search is not None), page, search=search)
+async def list_authors(db: ReadSession, search: str | None, page: PageRequest) -> PageResult[AuthorRow]:
+    return await fetch_page(db, _build_authors_query(page.shape, search is not None), page, search=search)
 
 
-async def count_authors(reading: Reading, search: str | None) -> int:
+async def count_authors(db: ReadSession, search: str | None) -> int:
     if search is None:
-        return await reading.first(_ALL_AUTHORS) or 0
-    return await reading.first(_FOUND_AUTHORS, search=search) or 0
+        return await db.first(_COUNT_ALL) or 0
+    return await db.first(_COUNT_MATCHES, search=search) or 0

@@ -10,14 +10,24 @@ from sqlalchemy import Boolean, ColumnElement, DateTime, String, Uuid, any_, bin
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from persistence import models
-from persistence.accounts import USER, User
-from persistence.database import Reading
-from persistence.orders import ORDER, Order
-from persistence.pages import COUNT_LIMIT, Item, Page, PageShape, Slice, Sort, keyed, paged, take
+from persistence.accounts import USER_COLUMNS, UserRow
+from persistence.database import ReadSession
+from persistence.orders import ORDER_COLUMNS, OrderRow
+from persistence.pages import (
+    COUNT_LIMIT,
+    KeyedRow,
+    PageRequest,
+    PageResult,
+    PageShape,
+    Sort,
+    fetch_page,
+    paginate,
+    with_sort_key,
+)
 from persistence.query import Query
 
 
-def containing(text: str) -> str:
+def build_like_pattern(text: str) -> str:
     """A LIKE pattern for the text anywhere; its own wildcards are taken literally."""
     for character in "\\%_":
         text = text.replace(character, f"\\{character}")
@@ -28,7 +38,7 @@ def containing(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class UserList:
+class UserQuery:
     """Which users. What is `None` does not narrow."""
 
     role: str | None = None
@@ -36,16 +46,16 @@ class UserList:
     search: str | None = None
 
     @property
-    def shape(self) -> "UserShape":
-        return UserShape(*(getattr(self, name) is not None for name in UserShape._fields))
+    def shape(self) -> "UserQueryShape":
+        return UserQueryShape(*(getattr(self, name) is not None for name in UserQueryShape._fields))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        pattern = None if self.search is None else containing(self.search)
+        pattern = None if self.search is None else build_like_pattern(self.search)
         return {"role": self.role, "is_active": self.is_active, "search": pattern}
 
 
-class UserShape(NamedTuple):
+class UserQueryShape(NamedTuple):
     role: bool
     is_active: bool
     search: bool
@@ -55,7 +65,7 @@ _user = models.User
 _NEWEST_USER = Sort(_user.created_at.expression, descending=True)
 
 
-def _of_users(shape: UserShape) -> list[ColumnElement[bool]]:
+def _build_user_conditions(shape: UserQueryShape) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if shape.role:
         conditions.append(_user.role == bindparam("role", type_=String()))
@@ -68,33 +78,35 @@ def _of_users(shape: UserShape) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=100)
-def _users_query(shape: UserShape, page: PageShape) -> Query[Item[User]]:
-    statement = select(_NEWEST_USER.key, _user.id, *USER).where(*_of_users(shape))
+def _build_users_query(shape: UserQueryShape, page: PageShape) -> Query[KeyedRow[UserRow]]:
+    statement = select(_NEWEST_USER.key, _user.id, *USER_COLUMNS).where(*_build_user_conditions(shape))
     return Query(
-        paged(statement, _NEWEST_USER, _user.id.expression, page), keyed(User), skewed=shape.search or page.skewed
+        paginate(statement, _NEWEST_USER, _user.id.expression, page),
+        with_sort_key(UserRow),
+        needs_custom_plan=shape.search or page.needs_custom_plan,
     )
 
 
 @lru_cache(maxsize=100)
-def _users_count(shape: UserShape) -> Query[int]:
-    some = select(_user.id).where(*_of_users(shape)).limit(COUNT_LIMIT).subquery()
-    return Query(select(func.count()).select_from(some), int, skewed=shape.search)
+def _build_users_count_query(shape: UserQueryShape) -> Query[int]:
+    limited = select(_user.id).where(*_build_user_conditions(shape)).limit(COUNT_LIMIT).subquery()
+    return Query(select(func.count()).select_from(limited), int, needs_custom_plan=shape.search)
 
 
-async def list_users(reading: Reading, wanted: UserList, page: Page) -> Slice[User]:
-    return await take(reading, _users_query(wanted.shape, page.shape), page, **wanted.parameters)
+async def list_users(db: ReadSession, user_query: UserQuery, page: PageRequest) -> PageResult[UserRow]:
+    return await fetch_page(db, _build_users_query(user_query.shape, page.shape), page, **user_query.parameters)
 
 
-async def count_users(reading: Reading, wanted: UserList) -> int:
+async def count_users(db: ReadSession, user_query: UserQuery) -> int:
     """Up to `COUNT_LIMIT`."""
-    return await reading.first(_users_count(wanted.shape), **wanted.parameters) or 0
+    return await db.first(_build_users_count_query(user_query.shape), **user_query.parameters) or 0
 
 
 # ── Orders ────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
-class OrderList:
+class OrderQuery:
     """Which orders. What is `None` does not narrow; `number` and `email` are two readings of one search."""
 
     statuses: tuple[str, ...] | None = None
@@ -105,16 +117,16 @@ class OrderList:
     placed_before: dt.datetime | None = None
 
     @property
-    def shape(self) -> "OrderShape":
-        return OrderShape(*(getattr(self, name) is not None for name in OrderShape._fields))
+    def shape(self) -> "OrderQueryShape":
+        return OrderQueryShape(*(getattr(self, name) is not None for name in OrderQueryShape._fields))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        told = {name: getattr(self, name) for name in OrderShape._fields}
-        return told | {"email": None if self.email is None else containing(self.email)}
+        values = {name: getattr(self, name) for name in OrderQueryShape._fields}
+        return values | {"email": None if self.email is None else build_like_pattern(self.email)}
 
 
-class OrderShape(NamedTuple):
+class OrderQueryShape(NamedTuple):
     statuses: bool
     user_id: bool
     number: bool
@@ -127,17 +139,17 @@ _order = models.Order
 _LATEST_ORDER = Sort(_order.placed_at.expression, descending=True)
 
 
-def _of_orders(shape: OrderShape) -> list[ColumnElement[bool]]:
+def _build_order_conditions(shape: OrderQueryShape) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if shape.statuses:
         conditions.append(_order.status == any_(bindparam("statuses", type_=ARRAY(String()))))
     if shape.user_id:
         conditions.append(_order.user_id == bindparam("user_id", type_=Uuid()))
     if shape.email:
-        owners = select(_user.id).where(_user.email.ilike(bindparam("email", type_=String())))
-        theirs = _order.user_id == any_(func.array(owners.scalar_subquery()))
-        numbered = _order.number == bindparam("number", type_=String())
-        conditions.append(or_(numbered, theirs) if shape.number else theirs)
+        customers = select(_user.id).where(_user.email.ilike(bindparam("email", type_=String())))
+        by_customer = _order.user_id == any_(func.array(customers.scalar_subquery()))
+        by_number = _order.number == bindparam("number", type_=String())
+        conditions.append(or_(by_number, by_customer) if shape.number else by_customer)
     if shape.placed_from:
         conditions.append(_order.placed_at >= bindparam("placed_from", type_=DateTime(timezone=True)))
     if shape.placed_before:
@@ -146,23 +158,25 @@ def _of_orders(shape: OrderShape) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=200)
-def _orders_query(shape: OrderShape, page: PageShape) -> Query[Item[Order]]:
-    statement = select(_LATEST_ORDER.key, _order.id, *ORDER).where(*_of_orders(shape))
+def _build_orders_query(shape: OrderQueryShape, page: PageShape) -> Query[KeyedRow[OrderRow]]:
+    statement = select(_LATEST_ORDER.key, _order.id, *ORDER_COLUMNS).where(*_build_order_conditions(shape))
     return Query(
-        paged(statement, _LATEST_ORDER, _order.id.expression, page), keyed(Order), skewed=shape.email or page.skewed
+        paginate(statement, _LATEST_ORDER, _order.id.expression, page),
+        with_sort_key(OrderRow),
+        needs_custom_plan=shape.email or page.needs_custom_plan,
     )
 
 
 @lru_cache(maxsize=200)
-def _orders_count(shape: OrderShape) -> Query[int]:
-    some = select(_order.id).where(*_of_orders(shape)).limit(COUNT_LIMIT).subquery()
-    return Query(select(func.count()).select_from(some), int, skewed=shape.email)
+def _build_orders_count_query(shape: OrderQueryShape) -> Query[int]:
+    limited = select(_order.id).where(*_build_order_conditions(shape)).limit(COUNT_LIMIT).subquery()
+    return Query(select(func.count()).select_from(limited), int, needs_custom_plan=shape.email)
 
 
-async def list_all_orders(reading: Reading, wanted: OrderList, page: Page) -> Slice[Order]:
-    return await take(reading, _orders_query(wanted.shape, page.shape), page, **wanted.parameters)
+async def list_all_orders(db: ReadSession, order_query: OrderQuery, page: PageRequest) -> PageResult[OrderRow]:
+    return await fetch_page(db, _build_orders_query(order_query.shape, page.shape), page, **order_query.parameters)
 
 
-async def count_all_orders(reading: Reading, wanted: OrderList) -> int:
+async def count_all_orders(db: ReadSession, order_query: OrderQuery) -> int:
     """Up to `COUNT_LIMIT`."""
-    return await reading.first(_orders_count(wanted.shape), **wanted.parameters) or 0
+    return await db.first(_build_orders_count_query(order_query.shape), **order_query.parameters) or 0

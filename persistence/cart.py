@@ -11,19 +11,19 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
-from persistence.database import Reading, Transaction
+from persistence.database import ReadSession, Transaction
 from persistence.query import Command, Query
 
 
 @dataclass(slots=True)
-class Cart:
+class CartRow:
     """A user's; what is in it is read when somebody asks."""
 
     user_id: uuid.UUID
 
 
 @dataclass(slots=True)
-class CartItem:
+class CartItemRow:
     """A line, with today's price and stock of its book."""
 
     id: uuid.UUID
@@ -54,21 +54,23 @@ _ITEMS = Query(
     .join(models.Book, models.Book.id == _item.book_id)
     .where(_item.user_id == any_(bindparam("user_ids", type_=ARRAY(Uuid()))))
     .order_by(_item.id),
-    CartItem,
+    CartItemRow,
 )
 _user = bindparam("user", type_=Uuid())
 _LOCK = Command(select(models.Cart.user_id).where(models.Cart.user_id == _user).with_for_update())
-_line = upsert(_item)
-_SET_ITEM = Command(
-    _line.on_conflict_do_update(
+_upsert_item = upsert(_item)
+_UPSERT_ITEM = Command(
+    _upsert_item.on_conflict_do_update(
         index_elements=["user_id", "book_id"],
-        set_={"quantity": _line.excluded.quantity},
+        set_={"quantity": _upsert_item.excluded.quantity},
     )
 )
-_RETURN_ITEM = Command(
-    _line.on_conflict_do_update(
+_RESTORE_ITEM = Command(
+    _upsert_item.on_conflict_do_update(
         index_elements=["user_id", "book_id"],
-        set_={"quantity": func.least(_item.quantity + _line.excluded.quantity, bindparam("most", type_=Integer()))},
+        set_={
+            "quantity": func.least(_item.quantity + _upsert_item.excluded.quantity, bindparam("most", type_=Integer()))
+        },
     )
 )
 _REMOVE_ITEMS = Command(
@@ -78,26 +80,28 @@ _REMOVE_ITEMS = Command(
 
 async def lock_cart(tx: Transaction, user_id: uuid.UUID) -> None:
     """Until the end of the transaction nobody else changes the cart."""
-    await tx.run(_LOCK, user=user_id)
+    await tx.execute(_LOCK, user=user_id)
 
 
-async def list_cart_items(db: Reading | Transaction, user_ids: list[uuid.UUID]) -> list[CartItem]:
+async def list_cart_items(db: ReadSession | Transaction, user_ids: list[uuid.UUID]) -> list[CartItemRow]:
     """The lines of several carts, in the order they were added."""
     return await db.all(_ITEMS, user_ids=user_ids)
 
 
-async def set_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> None:
+async def upsert_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> None:
     """Makes the line this many copies. The caller holds the book."""
-    await tx.run(_SET_ITEM, user_id=user_id, book_id=book_id, quantity=quantity)
+    await tx.execute(_UPSERT_ITEM, user_id=user_id, book_id=book_id, quantity=quantity)
 
 
-async def return_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int, most: int) -> None:
+async def restore_cart_item(
+    tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int, max_quantity: int
+) -> None:
     """Puts copies back on top of those added meanwhile, up to the most a line may hold.
 
     The caller holds the book's lock.
     """
-    await tx.run(_RETURN_ITEM, user_id=user_id, book_id=book_id, quantity=quantity, most=most)
+    await tx.execute(_RESTORE_ITEM, user_id=user_id, book_id=book_id, quantity=quantity, most=max_quantity)
 
 
 async def remove_cart_items(tx: Transaction, user_id: uuid.UUID, book_ids: Iterable[uuid.UUID]) -> None:
-    await tx.run(_REMOVE_ITEMS, user=user_id, books=list(book_ids))
+    await tx.execute(_REMOVE_ITEMS, user=user_id, books=list(book_ids))

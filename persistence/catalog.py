@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
-from persistence.database import Reading, Transaction
+from persistence.database import ReadSession, Transaction
 from persistence.faults import Conflict
 from persistence.query import Command, Query
 
@@ -42,7 +42,7 @@ class BookFormat(StrEnum):
 
 
 @dataclass(slots=True)
-class Book:
+class BookRow:
     id: uuid.UUID
     slug: str
     title: str
@@ -63,120 +63,120 @@ class Book:
 
 
 @dataclass(slots=True)
-class Author:
+class AuthorRow:
     id: uuid.UUID
     slug: str
     name: str
 
 
 @dataclass(slots=True)
-class Genre:
+class GenreRow:
     id: uuid.UUID
     slug: str
     name: str
 
 
-Slugged = type[models.Book | models.Author | models.Genre]
+SluggedTable = type[models.Book | models.Author | models.Genre]
 
-BOOK = tuple(getattr(models.Book, name) for name in Book.__slots__)
-AUTHOR = tuple(getattr(models.Author, name) for name in Author.__slots__)
-GENRE = tuple(getattr(models.Genre, name) for name in Genre.__slots__)
+BOOK_COLUMNS = tuple(getattr(models.Book, name) for name in BookRow.__slots__)
+AUTHOR_COLUMNS = tuple(getattr(models.Author, name) for name in AuthorRow.__slots__)
+GENRE_COLUMNS = tuple(getattr(models.Genre, name) for name in GenreRow.__slots__)
 
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
 _id = bindparam("id", type_=Uuid())
 _text = bindparam("text", type_=String())
 
 
-def _books(*conditions: ColumnElement[bool]) -> Query[Book]:
-    return Query(select(*BOOK).where(*conditions), Book)
+def _build_books_query(*conditions: ColumnElement[bool]) -> Query[BookRow]:
+    return Query(select(*BOOK_COLUMNS).where(*conditions), BookRow)
 
 
-_BOOKS_BY_ID = _books(models.Book.id == any_(_ids))
-_BOOK_BY_ID = _books(models.Book.id == _id)
-_BOOK_BY_SLUG = _books(models.Book.slug == _text)
-_BOOK_BY_ISBN = _books(models.Book.isbn == _text)
-_BOOKS_BY_ISBN: Query[tuple[Book, str]] = Query(
-    select(*BOOK, models.Book.author_names)
+_BOOKS_BY_ID = _build_books_query(models.Book.id == any_(_ids))
+_BOOK_BY_ID = _build_books_query(models.Book.id == _id)
+_BOOK_BY_SLUG = _build_books_query(models.Book.slug == _text)
+_BOOK_BY_ISBN = _build_books_query(models.Book.isbn == _text)
+_BOOKS_BY_ISBN: Query[tuple[BookRow, str]] = Query(
+    select(*BOOK_COLUMNS, models.Book.author_names)
     .where(models.Book.isbn == any_(bindparam("texts", type_=ARRAY(String()))))
     .order_by(models.Book.id)
     .with_for_update(key_share=True, of=models.Book),
-    lambda *columns: (Book(*columns[:-1]), columns[-1]),
+    lambda *columns: (BookRow(*columns[:-1]), columns[-1]),
 )
-_SOME_BOOK = Query(select(*BOOK).limit(1), Book)
-_AUTHORS_BY_ID = Query(select(*AUTHOR).where(models.Author.id == any_(_ids)), Author)
-_AUTHOR_BY_SLUG = Query(select(*AUTHOR).where(models.Author.slug == _text), Author)
-_AUTHORS_BY_BOOK: Query[tuple[uuid.UUID, Author]] = Query(
-    select(models.BookAuthor.book_id, *AUTHOR)
+_ANY_BOOK = Query(select(*BOOK_COLUMNS).limit(1), BookRow)
+_AUTHORS_BY_ID = Query(select(*AUTHOR_COLUMNS).where(models.Author.id == any_(_ids)), AuthorRow)
+_AUTHOR_BY_SLUG = Query(select(*AUTHOR_COLUMNS).where(models.Author.slug == _text), AuthorRow)
+_AUTHORS_BY_BOOK: Query[tuple[uuid.UUID, AuthorRow]] = Query(
+    select(models.BookAuthor.book_id, *AUTHOR_COLUMNS)
     .join(models.Author, models.Author.id == models.BookAuthor.author_id)
     .where(models.BookAuthor.book_id == any_(_ids))
     .order_by(models.BookAuthor.book_id, models.BookAuthor.position),
-    lambda book_id, *author: (book_id, Author(*author)),
+    lambda book_id, *author: (book_id, AuthorRow(*author)),
 )
 _GENRES = Query(
-    select(*GENRE).order_by(func.fold(models.Genre.name).collate("C"), models.Genre.id),
-    Genre,
+    select(*GENRE_COLUMNS).order_by(func.fold(models.Genre.name).collate("C"), models.Genre.id),
+    GenreRow,
 )
-_GENRES_BY_ID = Query(select(*GENRE).where(models.Genre.id == any_(_ids)), Genre)
-_GENRE_BY_SLUG = Query(select(*GENRE).where(models.Genre.slug == _text), Genre)
-_GENRE_BY_NAME = Query(select(*GENRE).where(func.lower(models.Genre.name) == func.lower(_text)), Genre)
+_GENRES_BY_ID = Query(select(*GENRE_COLUMNS).where(models.Genre.id == any_(_ids)), GenreRow)
+_GENRE_BY_SLUG = Query(select(*GENRE_COLUMNS).where(models.Genre.slug == _text), GenreRow)
+_GENRE_BY_NAME = Query(select(*GENRE_COLUMNS).where(func.lower(models.Genre.name) == func.lower(_text)), GenreRow)
 
 
 # ── Reads ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def list_books_by_id(db: Reading | Transaction, ids: Iterable[uuid.UUID]) -> list[Book]:
+async def list_books_by_id(db: ReadSession | Transaction, ids: Iterable[uuid.UUID]) -> list[BookRow]:
     """In no particular order; those that are not there are left out."""
     return await db.all(_BOOKS_BY_ID, ids=list(ids))
 
 
-async def find_book(db: Reading | Transaction, book_id: uuid.UUID) -> Book | None:
+async def find_book(db: ReadSession | Transaction, book_id: uuid.UUID) -> BookRow | None:
     return await db.first(_BOOK_BY_ID, id=book_id)
 
 
-async def find_book_by_slug(db: Reading | Transaction, slug: str) -> Book | None:
+async def find_book_by_slug(db: ReadSession | Transaction, slug: str) -> BookRow | None:
     return await db.first(_BOOK_BY_SLUG, text=slug)
 
 
-async def find_book_by_isbn(db: Reading | Transaction, isbn: str) -> Book | None:
+async def find_book_by_isbn(db: ReadSession | Transaction, isbn: str) -> BookRow | None:
     return await db.first(_BOOK_BY_ISBN, text=isbn)
 
 
-async def list_books_by_isbn(tx: Transaction, isbns: Iterable[str]) -> list[tuple[Book, str]]:
+async def list_books_by_isbn(tx: Transaction, isbns: Iterable[str]) -> list[tuple[BookRow, str]]:
     """Books with their authors' names, one a line."""
     return await tx.all(_BOOKS_BY_ISBN, texts=list(isbns))
 
 
-async def is_empty(reading: Reading) -> bool:
+async def is_empty(db: ReadSession) -> bool:
     """Whether the catalogue has no book at all."""
-    return await reading.first(_SOME_BOOK) is None
+    return await db.first(_ANY_BOOK) is None
 
 
-async def list_authors_by_id(reading: Reading, ids: Iterable[uuid.UUID]) -> list[Author]:
-    return await reading.all(_AUTHORS_BY_ID, ids=list(ids))
+async def list_authors_by_id(db: ReadSession, ids: Iterable[uuid.UUID]) -> list[AuthorRow]:
+    return await db.all(_AUTHORS_BY_ID, ids=list(ids))
 
 
-async def find_author_by_slug(reading: Reading, slug: str) -> Author | None:
-    return await reading.first(_AUTHOR_BY_SLUG, text=slug)
+async def find_author_by_slug(db: ReadSession, slug: str) -> AuthorRow | None:
+    return await db.first(_AUTHOR_BY_SLUG, text=slug)
 
 
-async def list_authors_by_book(reading: Reading, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, Author]]:
+async def list_authors_by_book(db: ReadSession, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, AuthorRow]]:
     """The authors of several books, each book's in the order of its title page."""
-    return await reading.all(_AUTHORS_BY_BOOK, ids=list(book_ids))
+    return await db.all(_AUTHORS_BY_BOOK, ids=list(book_ids))
 
 
-async def list_genres(reading: Reading) -> list[Genre]:
-    return await reading.all(_GENRES)
+async def list_genres(db: ReadSession) -> list[GenreRow]:
+    return await db.all(_GENRES)
 
 
-async def list_genres_by_id(db: Reading | Transaction, ids: Iterable[uuid.UUID]) -> list[Genre]:
+async def list_genres_by_id(db: ReadSession | Transaction, ids: Iterable[uuid.UUID]) -> list[GenreRow]:
     return await db.all(_GENRES_BY_ID, ids=list(ids))
 
 
-async def find_genre_by_slug(reading: Reading, slug: str) -> Genre | None:
-    return await reading.first(_GENRE_BY_SLUG, text=slug)
+async def find_genre_by_slug(db: ReadSession, slug: str) -> GenreRow | None:
+    return await db.first(_GENRE_BY_SLUG, text=slug)
 
 
-async def find_genre_by_name(tx: Transaction, name: str) -> Genre | None:
+async def find_genre_by_name(tx: Transaction, name: str) -> GenreRow | None:
     """Letter case aside."""
     return await tx.first(_GENRE_BY_NAME, text=name)
 
@@ -190,90 +190,92 @@ _ADD_BOOK = Command(_add_book.returning(models.Book.id))
 _ADD_BOOKS = Command(_add_book)
 _COUNT_BOOKS = Query(select(func.count()).where(models.Book.id == any_(_ids)), int)
 # Each book has its rows of ratings and sales from the start, so that lists can be sorted by them.
-_ADD_FIGURES = [
+_ADD_STATISTICS = [
     Command(insert(table).from_select(["book_id"], select(func.unnest(_ids))))
     for table in (models.BookRating, models.BookSales)
 ]
-_SET_BOOK = Command(update(models.Book).where(models.Book.id == _book).values(updated_at=func.now()))
+_UPDATE_BOOK = Command(update(models.Book).where(models.Book.id == _book).values(updated_at=func.now()))
 _REMOVE_BOOK = Command(delete(models.Book).where(models.Book.id == _book))
-_HELD_BOOK = Query(select(*BOOK).where(models.Book.id == _id).with_for_update(read=True, key_share=True), Book)
+_KEY_SHARE_LOCKED_BOOK = Query(
+    select(*BOOK_COLUMNS).where(models.Book.id == _id).with_for_update(read=True, key_share=True), BookRow
+)
 
 
 async def add_book(tx: Transaction, details: dict[str, Any]) -> uuid.UUID | None:
     """`None` when another book has the ISBN or the slug."""
     book_id: uuid.UUID | None = await tx.scalar(_ADD_BOOK, **details)
     if book_id is not None:
-        await _add_figures(tx, [book_id])
+        await _add_statistics(tx, [book_id])
     return book_id
 
 
-async def _add_figures(tx: Transaction, book_ids: list[uuid.UUID]) -> None:
-    for command in _ADD_FIGURES:
-        await tx.run(command, ids=book_ids)
+async def _add_statistics(tx: Transaction, book_ids: list[uuid.UUID]) -> None:
+    for command in _ADD_STATISTICS:
+        await tx.execute(command, ids=book_ids)
 
 
 async def add_books(tx: Transaction, books: Sequence[dict[str, Any]]) -> None:
     """Many at once. Raises `Conflict` when an ISBN or a slug was taken a moment ago."""
-    await tx.run_for_each(_ADD_BOOKS, books)
+    await tx.execute_many(_ADD_BOOKS, books)
     ids = [book["id"] for book in books]
     if await tx.first(_COUNT_BOOKS, ids=ids) != len(books):
         raise Conflict
-    await _add_figures(tx, ids)
+    await _add_statistics(tx, ids)
 
 
-async def set_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]) -> None:
+async def update_book(tx: Transaction, book_id: uuid.UUID, details: dict[str, Any]) -> None:
     """Raises `Conflict` when another book got the ISBN a moment ago."""
     try:
-        await tx.run(_SET_BOOK, book=book_id, **details)
+        await tx.execute(_UPDATE_BOOK, book=book_id, **details)
     except asyncpg.UniqueViolationError as error:
         raise Conflict from error
 
 
 async def remove_book(tx: Transaction, book_id: uuid.UUID) -> bool:
     """Takes its cart lines with it; order lines and stock movements stay, without it."""
-    return await tx.run(_REMOVE_BOOK, book=book_id) == 1
+    return await tx.execute(_REMOVE_BOOK, book=book_id) == 1
 
 
-async def hold_book(tx: Transaction, book_id: uuid.UUID) -> Book | None:
+async def lock_book_for_key_share(tx: Transaction, book_id: uuid.UUID) -> BookRow | None:
     """It cannot be deleted until the end of the transaction, but sold and changed."""
-    return await tx.first(_HELD_BOOK, id=book_id)
+    return await tx.first(_KEY_SHARE_LOCKED_BOOK, id=book_id)
 
 
-async def lock_book(tx: Transaction, book_id: uuid.UUID) -> Book | None:
+async def lock_book(tx: Transaction, book_id: uuid.UUID) -> BookRow | None:
     return await tx.first(_LOCKED_BOOK, id=book_id)
 
 
-async def lock_books(tx: Transaction, book_ids: Iterable[uuid.UUID]) -> list[Book]:
+async def lock_books(tx: Transaction, book_ids: Iterable[uuid.UUID]) -> list[BookRow]:
     """Locks in ascending id order, so that two who want the same books never wait for each other in a ring."""
     return await tx.all(_LOCKED_BOOKS, ids=list(book_ids))
 
 
-def _locking(query: Select[Any]) -> Query[Book]:
+def _build_locking_query(query: Select[Any]) -> Query[BookRow]:
     # FOR NO KEY UPDATE: a cart line that refers to the book need not wait for a sale of it
-    return Query(query.order_by(models.Book.id).with_for_update(key_share=True), Book)
+    return Query(query.order_by(models.Book.id).with_for_update(key_share=True), BookRow)
 
 
-_LOCKED_BOOK = _locking(select(*BOOK).where(models.Book.id == _id))
-_LOCKED_BOOKS = _locking(select(*BOOK).where(models.Book.id == any_(_ids)))
+_LOCKED_BOOK = _build_locking_query(select(*BOOK_COLUMNS).where(models.Book.id == _id))
+_LOCKED_BOOKS = _build_locking_query(select(*BOOK_COLUMNS).where(models.Book.id == any_(_ids)))
 
 
 @cache
-def _taken_slugs(table: Slugged) -> Query[str]:
+def _build_taken_slugs_query(table: SluggedTable) -> Query[str]:
     return Query(select(table.slug).where(table.slug == any_(bindparam("slugs", type_=ARRAY(String())))), str)
 
 
-async def list_taken_slugs(tx: Transaction, table: Slugged, slugs: Sequence[str]) -> set[str]:
+async def list_taken_slugs(tx: Transaction, table: SluggedTable, slugs: Sequence[str]) -> set[str]:
     """Which of these slugs are in use."""
-    return set(await tx.all(_taken_slugs(table), slugs=list(slugs)))
+    return set(await tx.all(_build_taken_slugs_query(table), slugs=list(slugs)))
 
 
 # ── Authors ───────────────────────────────────────────────────────────────────────────────
 
 
-_wanted = func.unnest(bindparam("names", type_=ARRAY(String()))).table_valued("name").render_derived()
+_requested = func.unnest(bindparam("names", type_=ARRAY(String()))).table_valued("name").render_derived()
 _AUTHORS_BY_NAME: Query[tuple[str, uuid.UUID]] = Query(
-    select(_wanted.c.name, models.Author.id).join(
-        models.Author, func.lower(models.Author.name) == func.lower(_wanted.c.name)
+    select(_requested.c.name, models.Author.id).join(
+        models.Author, func.lower(models.Author.name) == func.lower(_requested.c.name)
     ),
     lambda name, id_: (name, id_),
 )
@@ -290,7 +292,7 @@ async def find_authors_by_name(tx: Transaction, names: Iterable[str]) -> dict[st
 async def add_authors(tx: Transaction, slugs_by_name: dict[str, str]) -> None:
     """Does nothing where a name or a slug is taken. In one order for all, so that nobody waits in a ring."""
     rows = [{"name": name, "slug": slugs_by_name[name]} for name in sorted(slugs_by_name, key=str.lower)]
-    await tx.run_for_each(_ADD_AUTHOR, rows)
+    await tx.execute_many(_ADD_AUTHOR, rows)
 
 
 async def add_book_authors(tx: Transaction, authors_by_book: dict[uuid.UUID, list[uuid.UUID]]) -> None:
@@ -299,11 +301,11 @@ async def add_book_authors(tx: Transaction, authors_by_book: dict[uuid.UUID, lis
         for book_id, author_ids in authors_by_book.items()
         for position, author_id in enumerate(dict.fromkeys(author_ids))
     ]
-    await tx.run_for_each(_ADD_BOOK_AUTHOR, rows)
+    await tx.execute_many(_ADD_BOOK_AUTHOR, rows)
 
 
-async def set_authors(tx: Transaction, book_id: uuid.UUID, author_ids: Sequence[uuid.UUID]) -> None:
-    await tx.run(_REMOVE_BOOK_AUTHORS, book=book_id)
+async def replace_book_authors(tx: Transaction, book_id: uuid.UUID, author_ids: Sequence[uuid.UUID]) -> None:
+    await tx.execute(_REMOVE_BOOK_AUTHORS, book=book_id)
     await add_book_authors(tx, {book_id: list(author_ids)})
 
 
@@ -312,12 +314,12 @@ async def set_authors(tx: Transaction, book_id: uuid.UUID, author_ids: Sequence[
 
 _genre = bindparam("genre", type_=Uuid())
 _ADD_GENRE = Command(upsert(models.Genre).on_conflict_do_nothing().returning(models.Genre.id))
-_LOCKED_GENRE = Query(select(*GENRE).where(models.Genre.id == _id).with_for_update(), Genre)
-_HOLD_GENRE = Query(
+_LOCKED_GENRE = Query(select(*GENRE_COLUMNS).where(models.Genre.id == _id).with_for_update(), GenreRow)
+_KEY_SHARE_LOCKED_GENRE = Query(
     select(models.Genre.id).where(models.Genre.id == _id).with_for_update(read=True, key_share=True), bool
 )
 _LOCK_GENRES = Command(text("LOCK TABLE genres IN SHARE ROW EXCLUSIVE MODE"))
-_SET_GENRE = Command(update(models.Genre).where(models.Genre.id == _genre))
+_UPDATE_GENRE = Command(update(models.Genre).where(models.Genre.id == _genre))
 _HAS_BOOKS: Query[bool] = Query(select(exists().where(models.Book.genre_id == _genre)), bool)
 _REMOVE_GENRE = Command(delete(models.Genre).where(models.Genre.id == _genre))
 
@@ -328,23 +330,23 @@ async def add_genre(tx: Transaction, name: str, slug: str) -> uuid.UUID | None:
     return genre_id
 
 
-async def lock_genre(tx: Transaction, genre_id: uuid.UUID) -> Genre | None:
+async def lock_genre(tx: Transaction, genre_id: uuid.UUID) -> GenreRow | None:
     """No book can be put on the shelf while it is locked."""
     return await tx.first(_LOCKED_GENRE, id=genre_id)
 
 
-async def hold_genre(tx: Transaction, genre_id: uuid.UUID) -> bool:
+async def lock_genre_for_key_share(tx: Transaction, genre_id: uuid.UUID) -> bool:
     """Whether the genre is there; it stays there until the end of the transaction."""
-    return await tx.first(_HOLD_GENRE, id=genre_id) is not None
+    return await tx.first(_KEY_SHARE_LOCKED_GENRE, id=genre_id) is not None
 
 
 async def lock_genre_names(tx: Transaction) -> None:
     """Whoever renames a genre looks for another of that name first; nobody may add one in between."""
-    await tx.run(_LOCK_GENRES)
+    await tx.execute(_LOCK_GENRES)
 
 
-async def set_genre_name(tx: Transaction, genre_id: uuid.UUID, name: str) -> None:
-    await tx.run(_SET_GENRE, genre=genre_id, name=name)
+async def rename_genre(tx: Transaction, genre_id: uuid.UUID, name: str) -> None:
+    await tx.execute(_UPDATE_GENRE, genre=genre_id, name=name)
 
 
 async def has_books(tx: Transaction, genre_id: uuid.UUID) -> bool:
@@ -352,4 +354,4 @@ async def has_books(tx: Transaction, genre_id: uuid.UUID) -> bool:
 
 
 async def remove_genre(tx: Transaction, genre_id: uuid.UUID) -> None:
-    await tx.run(_REMOVE_GENRE, genre=genre_id)
+    await tx.execute(_REMOVE_GENRE, genre=genre_id)

@@ -10,102 +10,117 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.sql.selectable import LateralFromClause, Subquery
 
 from persistence import models
-from persistence.catalog import Author, Book, Genre
-from persistence.database import Reading
-from persistence.parts import Names, columns_of, without_id
-from persistence.query import FENCE, Query
-from persistence.reviews import BookRating, rating_columns
-from persistence.unpacking import Part, unpacking
+from persistence.catalog import AuthorRow, BookRow, GenreRow
+from persistence.database import ReadSession
+from persistence.parts import ColumnNames, exclude_id, get_columns
+from persistence.query import OPTIMIZATION_FENCE, Query
+from persistence.reviews import BookRatingRow, select_rating_columns
+from persistence.unpacking import NestedRow, make_row_factory
 
 
-class Columns(NamedTuple):
+class BookProjection(NamedTuple):
     """Those that are read of books, and of what comes along with them, which is nothing where it is `None`.
 
     The id is read in any case.
     """
 
-    book: Names = Book.__slots__
-    authors: Names | None = None
-    genre: Names | None = None
-    rating: Names | None = None
+    book: ColumnNames = BookRow.__slots__
+    authors: ColumnNames | None = None
+    genre: ColumnNames | None = None
+    rating: ColumnNames | None = None
 
     @property
-    def own(self) -> Names:
-        return without_id(self.book)
+    def own_columns(self) -> ColumnNames:
+        return exclude_id(self.book)
 
     @property
-    def inner(self) -> Names:
+    def inner_columns(self) -> ColumnNames:
         """What is looked at of a book itself; by its `genre_id` its genre is found."""
-        return self.own if self.genre is None or "genre_id" in self.own else (*self.own, "genre_id")
+        return (
+            self.own_columns
+            if self.genre is None or "genre_id" in self.own_columns
+            else (*self.own_columns, "genre_id")
+        )
 
     @property
-    def companions(self) -> tuple[Names | None, ...]:
+    def relations(self) -> tuple[ColumnNames | None, ...]:
         return self.authors, self.genre, self.rating
 
 
-WHOLE = Columns()
+ALL_COLUMNS = BookProjection()
 
 
-class Accompanied(Book):
+class BookWithRelations(BookRow):
     """A book with what was asked along with it; the rest is not there."""
 
     __slots__ = ("authors", "genre", "rating")
-    authors: list[Author]
-    genre: Genre | None
-    rating: BookRating | None
+    authors: list[AuthorRow]
+    genre: GenreRow | None
+    rating: BookRatingRow | None
 
 
-def _authors(page: Subquery, names: Names) -> LateralFromClause:
-    title_page = models.BookAuthor
+def _join_authors(page: Subquery, column_names: ColumnNames) -> LateralFromClause:
+    book_author = models.BookAuthor
     columns = [
-        func.array_agg(aggregate_order_by(column, title_page.position)).label(column.key)
-        for column in columns_of(models.Author, names)
+        func.array_agg(aggregate_order_by(column, book_author.position)).label(column.key)
+        for column in get_columns(models.Author, column_names)
     ]
     return (
         select(*columns)
-        .join_from(title_page, models.Author, models.Author.id == title_page.author_id)
-        .where(title_page.book_id == page.c.id)
+        .join_from(book_author, models.Author, models.Author.id == book_author.author_id)
+        .where(book_author.book_id == page.c.id)
         .lateral("writers")
     )
 
 
-def _genre(page: Subquery, names: Names) -> LateralFromClause:
-    columns = columns_of(models.Genre, names)
-    return select(*columns).where(models.Genre.id == page.c.genre_id).offset(FENCE).lateral("shelf")
+def _join_genre(page: Subquery, column_names: ColumnNames) -> LateralFromClause:
+    columns = get_columns(models.Genre, column_names)
+    return select(*columns).where(models.Genre.id == page.c.genre_id).offset(OPTIMIZATION_FENCE).lateral("shelf")
 
 
-def _rating(page: Subquery, names: Names) -> LateralFromClause:
-    return select(*rating_columns(names)).where(models.BookRating.book_id == page.c.id).offset(FENCE).lateral("stars")
+def _join_rating(page: Subquery, column_names: ColumnNames) -> LateralFromClause:
+    return (
+        select(*select_rating_columns(column_names))
+        .where(models.BookRating.book_id == page.c.id)
+        .offset(OPTIMIZATION_FENCE)
+        .lateral("stars")
+    )
 
 
-def read(columns: Columns) -> list[Any]:
+def select_book_columns(projection: BookProjection) -> list[Any]:
     """What a statement selects of books, for `accompanied` to go on with; last, and after the id."""
-    return columns_of(models.Book, columns.inner)
+    return get_columns(models.Book, projection.inner_columns)
 
 
-def accompanied(statement: Select[Any], columns: Columns) -> Select[Any]:
+def join_relations(statement: Select[Any], projection: BookProjection) -> Select[Any]:
     """A statement with the companions beside its books. The order is for the caller to say."""
-    if not any(columns.companions):
+    if not any(projection.relations):
         return statement
     page = statement.subquery("page")
-    told = (column for column in page.c if column.key not in columns.inner or column.key in columns.own)
-    whole = select(*told).select_from(page)
-    for names, companion in zip(columns.companions, (_authors, _genre, _rating), strict=True):
-        if names:
-            lateral = companion(page, names)
-            whole = whole.add_columns(*lateral.c).join(lateral, true(), isouter=True)
-    return whole
-
-
-def accompanied_rows(columns: Columns, *, keyed: bool = False) -> Callable[..., Any]:
-    """Makes `Accompanied` books of what a statement selects."""
-    parts = (
-        ("authors", Author, columns.authors, True),
-        ("genre", Genre, columns.genre, False),
-        ("rating", BookRating, columns.rating, False),
+    outer_columns = (
+        column
+        for column in page.c
+        if column.key not in projection.inner_columns or column.key in projection.own_columns
     )
-    along = [Part(attribute, row, names, many) for attribute, row, names, many in parts if names]
-    return unpacking(Accompanied, ("id", *columns.own), along, keyed=keyed)
+    joined = select(*outer_columns).select_from(page)
+    for column_names, join_relation in zip(
+        projection.relations, (_join_authors, _join_genre, _join_rating), strict=True
+    ):
+        if column_names:
+            lateral = join_relation(page, column_names)
+            joined = joined.add_columns(*lateral.c).join(lateral, true(), isouter=True)
+    return joined
+
+
+def make_book_row_factory(projection: BookProjection, *, has_sort_key: bool = False) -> Callable[..., Any]:
+    """Makes `Accompanied` books of what a statement selects."""
+    relations = (
+        ("authors", AuthorRow, projection.authors, True),
+        ("genre", GenreRow, projection.genre, False),
+        ("rating", BookRatingRow, projection.rating, False),
+    )
+    nested_rows = [NestedRow(attribute, row, names, many) for attribute, row, names, many in relations if names]
+    return make_row_factory(BookWithRelations, ("id", *projection.own_columns), nested_rows, has_sort_key=has_sort_key)
 
 
 class BookKey(StrEnum):
@@ -117,11 +132,15 @@ class BookKey(StrEnum):
 
 
 @lru_cache(maxsize=1000)
-def _book_query(key: BookKey, columns: Columns) -> Query[Accompanied]:
+def _build_book_query(key: BookKey, projection: BookProjection) -> Query[BookWithRelations]:
     column = getattr(models.Book, key)
-    found: Select[Any] = select(models.Book.id, *read(columns)).where(column == bindparam("value", type_=column.type))
-    return Query(accompanied(found, columns), accompanied_rows(columns))
+    books: Select[Any] = select(models.Book.id, *select_book_columns(projection)).where(
+        column == bindparam("value", type_=column.type)
+    )
+    return Query(join_relations(books, projection), make_book_row_factory(projection))
 
 
-async def find_accompanied(reading: Reading, key: BookKey, value: Any, columns: Columns) -> Accompanied | None:
-    return await reading.first(_book_query(key, columns), value=value)
+async def find_projected_book(
+    db: ReadSession, key: BookKey, value: Any, projection: BookProjection
+) -> BookWithRelations | None:
+    return await db.first(_build_book_query(key, projection), value=value)

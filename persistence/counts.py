@@ -8,36 +8,36 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
-FRESH_FOR = 1.0  # seconds
-CAPACITY = 1_000
+TTL = 1.0  # seconds
+MAX_ENTRIES = 1_000
 
 
-class RecentCounts:
+class SingleFlightCache:
     """Callers who ask while a count is under way wait for that one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._counts: OrderedDict[Hashable, tuple[float, asyncio.Future[Any]]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[float, asyncio.Future[Any]]] = OrderedDict()
 
     def clear(self) -> None:
-        self._counts.clear()
+        self._entries.clear()
 
-    def known(self, key: Hashable) -> Any:
+    def peek(self, key: Hashable) -> Any:
         """What was counted within the last second, or `None`."""
-        started, future = self._counts.get(key, (float("-inf"), None))
-        if future is None or not future.done() or self._clock() - started >= FRESH_FOR or _has_failed(future):
+        started, future = self._entries.get(key, (float("-inf"), None))
+        if future is None or not future.done() or self._clock() - started >= TTL or _has_failed(future):
             return None
         return future.result()
 
-    async def get(self, key: Hashable, count: Callable[[], Awaitable[T]]) -> T:
+    async def get(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
         now = self._clock()
-        started, future = self._counts.get(key, (float("-inf"), None))
-        if future is None or now - started >= FRESH_FOR or _has_failed(future):
-            future = asyncio.ensure_future(count())
-            self._counts[key] = (now, future)
-            self._counts.move_to_end(key)
-            if len(self._counts) > CAPACITY:
-                self._counts.popitem(last=False)
+        started, future = self._entries.get(key, (float("-inf"), None))
+        if future is None or now - started >= TTL or _has_failed(future):
+            future = asyncio.ensure_future(load())
+            self._entries[key] = (now, future)
+            self._entries.move_to_end(key)
+            if len(self._entries) > MAX_ENTRIES:
+                self._entries.popitem(last=False)
         return cast(T, await asyncio.shield(future))  # one caller who leaves does not take the count from the others
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
-from persistence.database import Reading
-from persistence.listing import BookList, ListShape, conditions
-from persistence.models import Book as books
+from persistence.database import ReadSession
+from persistence.listing import BookQuery, BookQueryShape, build_conditions
+from persistence.models import Book as Book
 from persistence.query import Query
 
 
@@ -30,59 +30,61 @@ class FormatCount:
 class PriceRange:
     """`None` where the list is empty."""
 
-    least: decimal.Decimal | None
-    most: decimal.Decimal | None
+    min_price: decimal.Decimal | None
+    max_price: decimal.Decimal | None
 
 
-def _narrowed(statement: Select[*tuple[Any, ...]], shape: ListShape) -> Select[*tuple[Any, ...]]:
-    return statement.select_from(books).where(*conditions(shape))
-
-
-@lru_cache(maxsize=300)
-def _genres(shape: ListShape) -> Query[GenreCount]:
-    statement = _narrowed(select(books.genre_id, func.count()), shape).where(books.genre_id.is_not(None))
-    fullest = statement.group_by(books.genre_id).order_by(func.count().desc(), books.genre_id)
-    return Query(fullest, GenreCount, skewed=shape.skewed)
+def _filter_books(statement: Select[*tuple[Any, ...]], shape: BookQueryShape) -> Select[*tuple[Any, ...]]:
+    return statement.select_from(Book).where(*build_conditions(shape))
 
 
 @lru_cache(maxsize=300)
-def _formats(shape: ListShape) -> Query[FormatCount]:
-    statement = _narrowed(select(books.format, func.count()), shape).where(books.format.is_not(None))
-    fullest = statement.group_by(books.format).order_by(func.count().desc(), books.format)
-    return Query(fullest, FormatCount, skewed=shape.skewed)
+def _build_genre_counts_query(shape: BookQueryShape) -> Query[GenreCount]:
+    statement = _filter_books(select(Book.genre_id, func.count()), shape).where(Book.genre_id.is_not(None))
+    ordered = statement.group_by(Book.genre_id).order_by(func.count().desc(), Book.genre_id)
+    return Query(ordered, GenreCount, needs_custom_plan=shape.needs_custom_plan)
 
 
 @lru_cache(maxsize=300)
-def _prices(shape: ListShape) -> Query[PriceRange]:
+def _build_format_counts_query(shape: BookQueryShape) -> Query[FormatCount]:
+    statement = _filter_books(select(Book.format, func.count()), shape).where(Book.format.is_not(None))
+    ordered = statement.group_by(Book.format).order_by(func.count().desc(), Book.format)
+    return Query(ordered, FormatCount, needs_custom_plan=shape.needs_custom_plan)
+
+
+@lru_cache(maxsize=300)
+def _build_price_range_query(shape: BookQueryShape) -> Query[PriceRange]:
     return Query(
-        _narrowed(select(func.min(books.price), func.max(books.price)), shape), PriceRange, skewed=shape.skewed
+        _filter_books(select(func.min(Book.price), func.max(Book.price)), shape),
+        PriceRange,
+        needs_custom_plan=shape.needs_custom_plan,
     )
 
 
 @lru_cache(maxsize=300)
-def _count(shape: ListShape) -> Query[int]:
-    return Query(_narrowed(select(func.count()), shape), int, skewed=shape.skewed)
+def _build_count_query(shape: BookQueryShape) -> Query[int]:
+    return Query(_filter_books(select(func.count()), shape), int, needs_custom_plan=shape.needs_custom_plan)
 
 
-async def count_genres(reading: Reading, wanted: BookList) -> list[GenreCount]:
+async def count_genres(db: ReadSession, book_query: BookQuery) -> list[GenreCount]:
     """The fullest first."""
-    wanted = replace(wanted, genre_slugs=None)
-    return await reading.all(_genres(wanted.shape), **wanted.parameters)
+    book_query = replace(book_query, genre_slugs=None)
+    return await db.all(_build_genre_counts_query(book_query.shape), **book_query.parameters)
 
 
-async def count_formats(reading: Reading, wanted: BookList) -> list[FormatCount]:
+async def count_formats(db: ReadSession, book_query: BookQuery) -> list[FormatCount]:
     """The fullest first."""
-    wanted = replace(wanted, formats=None)
-    return await reading.all(_formats(wanted.shape), **wanted.parameters)
+    book_query = replace(book_query, formats=None)
+    return await db.all(_build_format_counts_query(book_query.shape), **book_query.parameters)
 
 
-async def find_price_range(reading: Reading, wanted: BookList) -> PriceRange:
-    wanted = replace(wanted, price_min=None, price_max=None)
-    found = await reading.first(_prices(wanted.shape), **wanted.parameters)
-    assert found is not None
-    return found
+async def find_price_range(db: ReadSession, book_query: BookQuery) -> PriceRange:
+    book_query = replace(book_query, price_min=None, price_max=None)
+    price_range = await db.first(_build_price_range_query(book_query.shape), **book_query.parameters)
+    assert price_range is not None
+    return price_range
 
 
-async def count_in_stock(reading: Reading, wanted: BookList) -> int:
-    wanted = replace(wanted, in_stock=True)
-    return await reading.first(_count(wanted.shape), **wanted.parameters) or 0
+async def count_in_stock(db: ReadSession, book_query: BookQuery) -> int:
+    book_query = replace(book_query, in_stock=True)
+    return await db.first(_build_count_query(book_query.shape), **book_query.parameters) or 0

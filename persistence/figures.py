@@ -6,39 +6,39 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, DateTime, Select, String, column, func, literal_column, select, table
 
-from persistence.database import Database, PoolSettings, Reading
+from persistence.database import Database, PoolSettings, ReadSession
 from persistence.faults import Unavailable
-from persistence.letters import ENTRYPOINT, LetterStatus
-from persistence.models import Letter, Order
+from persistence.letters import ENTRYPOINT, EmailStatus
+from persistence.models import Email, Order
 from persistence.orders import OrderStatus
 from persistence.query import Query
-from persistence.readiness import write_nothing
+from persistence.readiness import check_writable
 
-MOST_COUNTED = 100_000
+MAX_COUNT = 100_000
 """Of each: what is more is told as this many."""
 TIMEOUT = 2  # seconds, for all of it
 WRITE_TIMEOUT = 1  # second, of these
-ONE_CONNECTION = PoolSettings(size=1, max_overflow=0, timeout_seconds=TIMEOUT)
+SINGLE_CONNECTION = PoolSettings(size=1, max_overflow=0, timeout_seconds=TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueueDepth:
     """How many wait, and for how many seconds the first of them has."""
 
     count: int
-    seconds: float
+    oldest_age_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Backlog:
     """`orders` are those that were placed within a day, by status; `takes_writes` is told by having written nothing."""
 
-    queued_letters: Waiting
-    failed_letters: Waiting
-    pending_orders: Waiting
-    due_refunds: Waiting
-    orders: dict[str, int]
-    takes_writes: bool
+    queued_emails: QueueDepth
+    failed_emails: QueueDepth
+    pending_orders: QueueDepth
+    due_refunds: QueueDepth
+    recent_orders: dict[str, int]
+    is_writable: bool
 
 
 _job = table(
@@ -51,41 +51,41 @@ _job = table(
 )
 
 
-_none: ColumnElement[int] = literal_column("0")
-_most: ColumnElement[int] = literal_column(str(MOST_COUNTED))  # which the planner is to know
+_zero: ColumnElement[int] = literal_column("0")
+_max_count: ColumnElement[int] = literal_column(str(MAX_COUNT))  # which the planner is to know
 
 
-def _waiting(since: Select[Any]) -> Query[Waiting]:
-    first = since.limit(_most).subquery("first")
-    [moment] = first.c
-    age = func.coalesce(func.extract("epoch", func.now() - func.min(moment)), _none)
+def _build_queue_depth_query(waiting_since: Select[Any]) -> Query[QueueDepth]:
+    first = waiting_since.limit(_max_count).subquery("first")
+    [timestamp] = first.c
+    age = func.coalesce(func.extract("epoch", func.now() - func.min(timestamp)), _zero)
     return Query(
-        select(func.count(), func.greatest(age, _none)).select_from(first),
-        lambda count, age: Waiting(count, float(age)),
+        select(func.count(), func.greatest(age, _zero)).select_from(first),
+        lambda count, age: QueueDepth(count, float(age)),
     )
 
 
-_QUEUED_LETTERS = _waiting(
+_QUEUED_EMAILS = _build_queue_depth_query(
     select(_job.c.created)
     .where(_job.c.entrypoint == literal_column(f"'{ENTRYPOINT}'"), _job.c.status == literal_column("'queued'"))
     .order_by(_job.c.priority.desc(), _job.c.id)
 )
-_FAILED_LETTERS = _waiting(
-    select(Letter.settled_at)
-    .where(Letter.status == literal_column(f"'{LetterStatus.FAILED}'"))
-    .order_by(Letter.settled_at, Letter.id)
+_FAILED_EMAILS = _build_queue_depth_query(
+    select(Email.settled_at)
+    .where(Email.status == literal_column(f"'{EmailStatus.FAILED}'"))
+    .order_by(Email.settled_at, Email.id)
 )
-_PENDING_ORDERS = _waiting(
+_PENDING_ORDERS = _build_queue_depth_query(
     select(Order.placed_at).where(Order.status == literal_column(f"'{OrderStatus.PENDING}'")).order_by(Order.placed_at)
 )
-_DUE_REFUNDS = _waiting(
+_DUE_REFUNDS = _build_queue_depth_query(
     select(Order.refund_due_at).where(Order.refund_due_at.is_not(None)).order_by(Order.refund_due_at)
 )
 _latest = (
     select(Order.status)
     .where(Order.placed_at > func.now() - literal_column("interval '1 day'"))
     .order_by(Order.placed_at.desc(), Order.id.desc())
-    .limit(_most)
+    .limit(_max_count)
     .subquery()
 )
 _ORDERS = Query(
@@ -93,30 +93,30 @@ _ORDERS = Query(
 )
 
 
-async def find_figures(url: str) -> Figures:
+async def measure_backlog(url: str) -> Backlog:
     """On connections of its own, so that the pools may be empty. Raises `TimeoutError` or `Unavailable`."""
-    async with asyncio.timeout(TIMEOUT), Database(url, ONE_CONNECTION) as database:
-        reading = database.reading
-        return Figures(
-            queued_letters=await _first(reading, _QUEUED_LETTERS),
-            failed_letters=await _first(reading, _FAILED_LETTERS),
-            pending_orders=await _first(reading, _PENDING_ORDERS),
-            due_refunds=await _first(reading, _DUE_REFUNDS),
-            orders=dict.fromkeys(map(str, OrderStatus), 0) | dict(await reading.all(_ORDERS)),
-            takes_writes=await _takes_writes(database),
+    async with asyncio.timeout(TIMEOUT), Database(url, SINGLE_CONNECTION) as database:
+        db = database.read_session
+        return Backlog(
+            queued_emails=await _fetch_queue_depth(db, _QUEUED_EMAILS),
+            failed_emails=await _fetch_queue_depth(db, _FAILED_EMAILS),
+            pending_orders=await _fetch_queue_depth(db, _PENDING_ORDERS),
+            due_refunds=await _fetch_queue_depth(db, _DUE_REFUNDS),
+            recent_orders=dict.fromkeys(map(str, OrderStatus), 0) | dict(await db.all(_ORDERS)),
+            is_writable=await _is_writable(database),
         )
 
 
-async def _first(reading: Reading, query: Query[Waiting]) -> Waiting:
-    waiting = await reading.first(query)
-    assert waiting is not None  # it counts
-    return waiting
+async def _fetch_queue_depth(db: ReadSession, query: Query[QueueDepth]) -> QueueDepth:
+    queue_depth = await db.first(query)
+    assert queue_depth is not None  # it counts
+    return queue_depth
 
 
-async def _takes_writes(database: Database) -> bool:
+async def _is_writable(database: Database) -> bool:
     try:
         async with asyncio.timeout(WRITE_TIMEOUT), database.transaction() as tx:
-            await write_nothing(tx)
+            await check_writable(tx)
     except (Unavailable, TimeoutError):
         return False
     return True

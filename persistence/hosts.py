@@ -9,9 +9,9 @@ from asyncpg.connect_utils import SessionAttribute
 
 C = TypeVar("C", bound=asyncpg.Connection)
 
-_LAST: dict[tuple[str, SessionAttribute | None], str] = {}
+_LAST_GOOD_URL: dict[tuple[str, SessionAttribute | None], str] = {}
 """Which host of an address was right, by what was wanted of it."""
-_NOT_HERE = (  # and perhaps at another one
+_HOST_ERRORS = (  # and perhaps at another one
     OSError,  # a host that says nothing among them
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
@@ -19,64 +19,87 @@ _NOT_HERE = (  # and perhaps at another one
 )
 
 
-def addresses_of(address: str) -> list[str]:
+def split_hosts(url: str) -> list[str]:
     """One for each host that asyncpg would find in it, in their order."""
-    place, _, query = address.partition("?")
-    scheme, _, rest = place.partition("://")
-    given, slash, name = rest.partition("/")
-    who, at, hosts = given.rpartition("@")
+    base_url, _, query = url.partition("?")
+    scheme, _, remainder = base_url.partition("://")
+    netloc, slash, database_name = remainder.partition("/")
+    userinfo, at, hosts = netloc.rpartition("@")
     if "," in hosts:
-        return [_joined(f"{scheme}://{who}{at}{host}{slash}{name}", query) for host in hosts.split(",")]
-    told = query.split("&") if query else []
-    several = [part.removeprefix("host=").split(",") for part in told if part.startswith("host=")]
-    if hosts or len(several) != 1 or len(several[0]) == 1:
-        return [address]
-    ports = [part.removeprefix("port=").split(",") for part in told if part.startswith("port=")]
-    by_host = ports[0] if ports and len(ports[0]) == len(several[0]) else [None] * len(several[0])
-    others = [part for part in told if not part.startswith("host=")]
-    without = [part for part in others if not part.startswith("port=")]
+        return [
+            _join_query(f"{scheme}://{userinfo}{at}{host}{slash}{database_name}", query) for host in hosts.split(",")
+        ]
+    parameters = query.split("&") if query else []
+    host_lists = [part.removeprefix("host=").split(",") for part in parameters if part.startswith("host=")]
+    if hosts or len(host_lists) != 1 or len(host_lists[0]) == 1:
+        return [url]
+    port_lists = [part.removeprefix("port=").split(",") for part in parameters if part.startswith("port=")]
+    ports_by_host = (
+        port_lists[0] if port_lists and len(port_lists[0]) == len(host_lists[0]) else [None] * len(host_lists[0])
+    )
+    parameters_without_host = [part for part in parameters if not part.startswith("host=")]
+    parameters_without_port = [part for part in parameters_without_host if not part.startswith("port=")]
     return [
-        _joined(place, "&".join([f"host={host}", *(others if port is None else [f"port={port}", *without])]))
-        for host, port in zip(several[0], by_host, strict=True)
+        _join_query(
+            base_url,
+            "&".join(
+                [
+                    f"host={host}",
+                    *(parameters_without_host if port is None else [f"port={port}", *parameters_without_port]),
+                ]
+            ),
+        )
+        for host, port in zip(host_lists[0], ports_by_host, strict=True)
     ]
 
 
-async def connect_to_one(
-    address: str, kind: type[C], *, within: float, wanted: SessionAttribute | None = None, **told: Any
+async def connect_any(
+    url: str,
+    connection_class: type[C],
+    *,
+    timeout: float,
+    target_session_attrs: SessionAttribute | None = None,
+    **connect_kwargs: Any,
 ) -> C:
     """To the first host that answers and is what is `wanted`, or what the address says. Raises what hindered the last.
 
     `within` are seconds for all of them, as asyncpg has it; there, a host that says nothing would have them for itself.
     """
-    hosts = addresses_of(address)
-    known, last = (address, wanted), _LAST.get((address, wanted))
-    wanted = wanted or _wanted(address)
-    strictly = SessionAttribute.standby if wanted is SessionAttribute.prefer_standby else wanted
+    urls = split_hosts(url)
+    cache_key, last_url = (url, target_session_attrs), _LAST_GOOD_URL.get((url, target_session_attrs))
+    target_session_attrs = target_session_attrs or _parse_target_session_attrs(url)
+    required_attrs = (
+        SessionAttribute.standby if target_session_attrs is SessionAttribute.prefer_standby else target_session_attrs
+    )
     clock = asyncio.get_running_loop().time
-    until, others, trouble = clock() + within, list[str](), list[Exception]()
-    for tried, host in enumerate(sorted(hosts, key=lambda host: host != last)):
-        told["timeout"] = (until - clock()) / (len(hosts) - tried)
+    deadline, mismatched_urls, errors = clock() + timeout, list[str](), list[Exception]()
+    for attempted, host_url in enumerate(sorted(urls, key=lambda host: host != last_url)):
+        connect_kwargs["timeout"] = (deadline - clock()) / (len(urls) - attempted)
         try:
-            connection = await asyncpg.connect(host, target_session_attrs=strictly, connection_class=kind, **told)
+            connection = await asyncpg.connect(
+                host_url, target_session_attrs=required_attrs, connection_class=connection_class, **connect_kwargs
+            )
         except asyncpg.TargetServerAttributeNotMatched as error:
-            others.append(host)
-            trouble.insert(0, error)  # that another does not answer says more
-        except _NOT_HERE as error:
-            trouble.append(error)
+            mismatched_urls.append(host_url)
+            errors.insert(0, error)  # that another does not answer says more
+        except _HOST_ERRORS as error:
+            errors.append(error)
         else:
-            _LAST[known] = host
+            _LAST_GOOD_URL[cache_key] = host_url
             return connection
-    if not others or strictly is wanted:
-        raise trouble[-1]
-    any_of_them = SessionAttribute.any
-    return await asyncpg.connect(others[0], target_session_attrs=any_of_them, connection_class=kind, **told)
+    if not mismatched_urls or required_attrs is target_session_attrs:
+        raise errors[-1]
+    any_server = SessionAttribute.any
+    return await asyncpg.connect(
+        mismatched_urls[0], target_session_attrs=any_server, connection_class=connection_class, **connect_kwargs
+    )
 
 
-def _joined(place: str, query: str) -> str:
-    return f"{place}?{query}" if query else place
+def _join_query(base_url: str, query: str) -> str:
+    return f"{base_url}?{query}" if query else base_url
 
 
-def _wanted(address: str) -> SessionAttribute | None:
+def _parse_target_session_attrs(url: str) -> SessionAttribute | None:
     """`None` where the address leaves it to the surroundings."""
-    told = parse_qs(urlsplit(address).query).get("target_session_attrs")
-    return SessionAttribute(told[-1]) if told else None
+    values = parse_qs(urlsplit(url).query).get("target_session_attrs")
+    return SessionAttribute(values[-1]) if values else None

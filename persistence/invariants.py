@@ -45,6 +45,6 @@ INVARIANTS = {
 }
 
 
-async def violated(postgres: asyncpg.Connection) -> list[str]:
+async def find_violations(postgres: asyncpg.Connection) -> list[str]:
     """The names of those that something contradicts; each reads whole tables."""
     return [name for name, query in INVARIANTS.items() if await postgres.fetch(query)]

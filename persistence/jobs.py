@@ -13,26 +13,26 @@ from persistence.query import Command
 
 _queue = table("pgqueuer", column("entrypoint", String()), column("payload"), column("status"))
 _log = table("pgqueuer_log", column("created"))
-_UNDER_WAY = literal_column("'queued'", String()), literal_column("'picked'", String())
-_FORGET = Command(delete(_log).where(_log.c.created < func.now() - bindparam("after", type_=Interval())))
+_PENDING_STATUSES = literal_column("'queued'", String()), literal_column("'picked'", String())
+_DELETE_OLD_LOGS = Command(delete(_log).where(_log.c.created < func.now() - bindparam("after", type_=Interval())))
 
 
 async def enqueue(tx: Transaction, entrypoint: str, payloads: Sequence[bytes]) -> None:
     """Jobs that exist once the transaction is committed, and never if it is not."""
     if payloads:
-        queries = Queries(AsyncpgDriver(tx.driver))
+        queries = Queries(AsyncpgDriver(tx.driver_connection))
         await queries.enqueue([entrypoint] * len(payloads), list(payloads), [0] * len(payloads))
 
 
-def is_under_way(entrypoint: str, key: ColumnElement[uuid.UUID]) -> ColumnElement[bool]:
+def is_pending(entrypoint: str, key: ColumnElement[uuid.UUID]) -> ColumnElement[bool]:
     """Whether there is a job that waits, or is being done, for what has this key."""
     return exists().where(
         _queue.c.entrypoint == entrypoint,
         _queue.c.payload == func.convert_to(cast(key, String()), "UTF8"),
-        cast(_queue.c.status, String()).in_(_UNDER_WAY),
+        cast(_queue.c.status, String()).in_(_PENDING_STATUSES),
     )
 
 
-async def forget_old_jobs(tx: Transaction, after: dt.timedelta) -> None:
+async def delete_old_job_logs(tx: Transaction, max_age: dt.timedelta) -> None:
     """What PgQueuer noted of jobs; it never forgets any by itself."""
-    await tx.run(_FORGET, after=after)
+    await tx.execute(_DELETE_OLD_LOGS, after=max_age)

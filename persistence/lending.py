@@ -7,7 +7,7 @@ from math import inf
 
 import asyncpg
 
-CHECK_TIMEOUT = 2  # seconds
+RESET_TIMEOUT = 2  # seconds
 CLOSE_TIMEOUT = 2  # seconds
 
 
@@ -15,24 +15,24 @@ class ConnectionLost(Exception):
     """In the middle of a statement."""
 
 
-class NoneFree(TimeoutError):
+class PoolTimeout(TimeoutError):
     """Others kept theirs for as long as somebody waits: it tells nothing about PostgreSQL."""
 
 
-class LentConnection(asyncpg.Connection):
+class PoolConnection(asyncpg.Connection):
     """`used_at`, when it was last given back, and `good_until` are on the loop's clock; `begin` begins a transaction."""
 
-    begin: str = "BEGIN"
-    used_at: float = 0.0
-    good_until: float = inf
-    was_at_standby: bool = False
+    begin_statement: str = "BEGIN"
+    released_at: float = 0.0
+    expires_at: float = inf
+    was_on_replica: bool = False
 
     @property
     def has_open_transaction(self) -> bool:
         return not self.is_closed() and self.is_in_transaction()
 
 
-class Lender:
+class ConnectionPool:
     """Opens connections as they are needed, `most` at a time, and closes those that nobody has needed for `idle_seconds`.
 
     For whoever watches it counts, since the process began: the `statements` that borrowers sent, how often and for how long somebody
@@ -40,18 +40,18 @@ class Lender:
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[LentConnection]], most: int, *, wait_seconds: float, idle_seconds: float
+        self, connect: Callable[[], Awaitable[PoolConnection]], max_size: int, *, timeout: float, max_idle: float
     ) -> None:
-        self.statements, self.waits, self.waited_seconds, self.in_vain = 0, 0, 0.0, 0
-        self._connect, self.most = connect, most
-        self._wait_seconds, self._idle_seconds = wait_seconds, idle_seconds
-        self._idle: list[LentConnection] = []
-        self._open = 0
-        self._waiting: deque[asyncio.Future[LentConnection | None]] = deque()
-        self._checks: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self.statement_count, self.requests_queued, self.requests_wait_seconds, self.timeouts = 0, 0, 0.0, 0
+        self._connect, self.max_size = connect, max_size
+        self._timeout, self._max_idle = timeout, max_idle
+        self._idle: list[PoolConnection] = []
+        self._size = 0
+        self._waiters: deque[asyncio.Future[PoolConnection | None]] = deque()
+        self._reset_tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
 
-    async def borrow(self) -> LentConnection:
+    async def acquire(self) -> PoolConnection:
         """Whoever borrows must give back.
 
         Raises `NoneFree` after `wait_seconds` of waiting for others, `TimeoutError` when opening one took as long, or whatever
@@ -61,107 +61,109 @@ class Lender:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-            self._open -= 1
-        if self._closing:
+            self._size -= 1
+        if self._is_closing:
             raise asyncpg.InterfaceError("the database is closed")
-        is_full = self._open >= self.most
+        is_full = self._size >= self.max_size
         try:
-            async with asyncio.timeout(self._wait_seconds):
+            async with asyncio.timeout(self._timeout):
                 if not is_full:
-                    self._open += 1
-                elif (handed := await self._turn()) is not None:
-                    return handed
-                return await self._opened()
+                    self._size += 1
+                elif (handed_over := await self._wait_in_queue()) is not None:
+                    return handed_over
+                return await self._open_connection()
         except TimeoutError as error:
-            self.in_vain += 1
+            self.timeouts += 1
             if is_full:
-                raise NoneFree from error
+                raise PoolTimeout from error
             raise
 
     @property
     def in_use(self) -> int:
         """Those that are lent or being opened."""
-        return self._open - len(self._idle)
+        return self._size - len(self._idle)
 
     @property
     def idle(self) -> int:
         return len(self._idle)
 
     @property
-    def waiting(self) -> int:
-        return sum(not waiter.done() for waiter in self._waiting)
+    def requests_waiting(self) -> int:
+        return sum(not waiter.done() for waiter in self._waiters)
 
-    def give_back(self, connection: LentConnection) -> None:
-        if self._closing or connection.is_closed():
+    def release(self, connection: PoolConnection) -> None:
+        if self._is_closing or connection.is_closed():
             connection.terminate()
-            self._open -= 1
-            self._pass_on(None)
-        elif not self._pass_on(connection):
-            connection.used_at = asyncio.get_running_loop().time()
+            self._size -= 1
+            self._hand_to_waiter(None)
+        elif not self._hand_to_waiter(connection):
+            connection.released_at = asyncio.get_running_loop().time()
             self._idle.append(connection)
-            if self._idle[0].used_at < connection.used_at - self._idle_seconds:
+            if self._idle[0].released_at < connection.released_at - self._max_idle:
                 self._idle.pop(0).terminate()
-                self._open -= 1
+                self._size -= 1
 
-    def give_back_checked(self, connection: LentConnection) -> None:
+    def release_after_reset(self, connection: PoolConnection) -> None:
         """One whose statement was given up: it is lent again when PostgreSQL has let go of that, outside of any transaction."""
-        check = asyncio.get_running_loop().create_task(self._check(connection))
-        self._checks.add(check)
-        check.add_done_callback(self._checks.discard)
+        reset_task = asyncio.get_running_loop().create_task(self._reset(connection))
+        self._reset_tasks.add(reset_task)
+        reset_task.add_done_callback(self._reset_tasks.discard)
 
     async def close(self) -> None:
         """Those that are still lent are closed when they are given back."""
-        self._closing = True
+        self._is_closing = True
         idle, self._idle = self._idle, []
-        self._open -= len(idle)
-        await asyncio.gather(*self._checks, *(it.close(timeout=CLOSE_TIMEOUT) for it in idle), return_exceptions=True)
+        self._size -= len(idle)
+        await asyncio.gather(
+            *self._reset_tasks, *(it.close(timeout=CLOSE_TIMEOUT) for it in idle), return_exceptions=True
+        )
 
-    async def _turn(self) -> LentConnection | None:
+    async def _wait_in_queue(self) -> PoolConnection | None:
         """A connection, or with `None` the right to open one."""
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[LentConnection | None] = loop.create_future()
-        self._waiting.append(waiter)
-        self.waits, since = self.waits + 1, loop.time()
+        waiter: asyncio.Future[PoolConnection | None] = loop.create_future()
+        self._waiters.append(waiter)
+        self.requests_queued, started_at = self.requests_queued + 1, loop.time()
         try:
             return await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():  # it came at the very moment
-                self._hand_on(waiter.result())
+                self._hand_back(waiter.result())
             raise
         finally:
-            self.waited_seconds += loop.time() - since
+            self.requests_wait_seconds += loop.time() - started_at
 
-    async def _opened(self) -> LentConnection:
+    async def _open_connection(self) -> PoolConnection:
         try:
             return await self._connect()
         except BaseException:
-            self._hand_on(None)
+            self._hand_back(None)
             raise
 
-    def _hand_on(self, connection: LentConnection | None) -> None:
+    def _hand_back(self, connection: PoolConnection | None) -> None:
         if connection is not None:
-            self.give_back(connection)
+            self.release(connection)
         else:
-            self._open -= 1
-            self._pass_on(None)
+            self._size -= 1
+            self._hand_to_waiter(None)
 
-    def _pass_on(self, connection: LentConnection | None) -> bool:
+    def _hand_to_waiter(self, connection: PoolConnection | None) -> bool:
         """To whoever has waited longest."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
+        while self._waiters:
+            waiter = self._waiters.popleft()
             if not waiter.done():
-                self._open += connection is None
+                self._size += connection is None
                 waiter.set_result(connection)
                 return True
         return False
 
-    async def _check(self, connection: LentConnection) -> None:
+    async def _reset(self, connection: PoolConnection) -> None:
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT):
+            async with asyncio.timeout(RESET_TIMEOUT):
                 await connection.execute("ROLLBACK" if connection.has_open_transaction else "SELECT 1")
                 if connection.has_open_transaction:  # what was given up was the BEGIN
                     await connection.execute("ROLLBACK")
         except Exception:
             connection.terminate()
         finally:
-            self.give_back(connection)
+            self.release(connection)

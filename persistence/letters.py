@@ -12,14 +12,14 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import jobs, models
-from persistence.database import Reading, Transaction
+from persistence.database import ReadSession, Transaction
 from persistence.query import Command, Query
 
 ENTRYPOINT = "letter"
 """What PgQueuer calls the work of posting one; the payload is the letter's id."""
 
 
-class LetterKind(StrEnum):
+class EmailKind(StrEnum):
     ORDER_CONFIRMED = "ORDER_CONFIRMED"
     ORDER_SHIPPED = "ORDER_SHIPPED"
     ORDER_CANCELLED = "ORDER_CANCELLED"
@@ -29,7 +29,7 @@ class LetterKind(StrEnum):
     PROVIDER_LINKED = "PROVIDER_LINKED"
 
 
-class LetterStatus(StrEnum):
+class EmailStatus(StrEnum):
     QUEUED = "QUEUED"
     SENT = "SENT"
     SUPPRESSED = "SUPPRESSED"
@@ -40,7 +40,7 @@ class LetterStatus(StrEnum):
 
 
 @dataclass(slots=True)
-class Letter:
+class EmailRow:
     """`address` is the recipient's of today; until `taken_until`, one poster alone sends it."""
 
     id: uuid.UUID
@@ -53,30 +53,30 @@ class Letter:
     created_at: dt.datetime
     settled_at: dt.datetime | None
     taken_until: dt.datetime | None
-    address: str = field(repr=False)
+    email_address: str = field(repr=False)
 
 
-_letter = models.Letter
-_columns = (*(getattr(_letter, name) for name in Letter.__slots__ if name != "address"), models.User.email)
-_letters = select(*_columns).join(models.User, models.User.id == _letter.user_id)
-_BY_ID = Query(_letters.where(_letter.id == bindparam("id", type_=Uuid())), Letter)
+_email = models.Email
+_columns = (*(getattr(_email, name) for name in EmailRow.__slots__ if name != "email_address"), models.User.email)
+_emails = select(*_columns).join(models.User, models.User.id == _email.user_id)
+_BY_ID = Query(_emails.where(_email.id == bindparam("id", type_=Uuid())), EmailRow)
 _FAILED = Query(
-    _letters.where(_letter.status == LetterStatus.FAILED).order_by(_letter.settled_at, _letter.id).limit(1000), Letter
+    _emails.where(_email.status == EmailStatus.FAILED).order_by(_email.settled_at, _email.id).limit(1000), EmailRow
 )
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
 
 
-async def find_letter(db: Reading | Transaction, letter_id: uuid.UUID) -> Letter | None:
-    return await db.first(_BY_ID, id=letter_id)
+async def find_email(db: ReadSession | Transaction, email_id: uuid.UUID) -> EmailRow | None:
+    return await db.first(_BY_ID, id=email_id)
 
 
-async def list_failed_letters(reading: Reading) -> list[Letter]:
+async def list_failed_emails(db: ReadSession) -> list[EmailRow]:
     """Those that were given up, the longest ago first; a thousand at most."""
-    return await reading.all(_FAILED)
+    return await db.all(_FAILED)
 
 
-_WRITE = Command(
-    upsert(_letter)
+_ENQUEUE = Command(
+    upsert(_email)
     .from_select(
         ["id", "kind", "subject_id", "user_id"],
         select(
@@ -87,53 +87,53 @@ _WRITE = Command(
         ),
     )
     .on_conflict_do_nothing()
-    .returning(_letter.id)
+    .returning(_email.id)
 )
 
 
-_one = update(_letter).where(_letter.id == bindparam("letter", type_=Uuid()))
-_queued = _one.where(_letter.status == LetterStatus.QUEUED)
+_one_email = update(_email).where(_email.id == bindparam("letter", type_=Uuid()))
+_queued = _one_email.where(_email.status == EmailStatus.QUEUED)
 _now = func.clock_timestamp()  # of the statement that waited for the row, not of when its transaction began
-_TAKE = Command(
+_CLAIM = Command(
     _queued.where(
-        _letter.taken_until.is_(None) | (bindparam("takes_over", type_=Boolean()) & (_letter.taken_until <= _now))
+        _email.taken_until.is_(None) | (bindparam("takes_over", type_=Boolean()) & (_email.taken_until <= _now))
     ).values(taken_until=_now + bindparam("lease", type_=Interval()))
 )
-_ours = _queued.where(_letter.taken_until.is_not_distinct_from(bindparam("taken", type_=DateTime(timezone=True))))
-_GIVE_BACK = Command(_ours.values(taken_until=None))
-_tried = {"attempts": _letter.attempts + 1, "taken_until": None}
-_POSTPONE = Command(_ours.values(_tried))
-_SETTLE = Command(_ours.values(settled_at=func.now(), **_tried))
-_SENT = Command(_queued.values(settled_at=func.now(), **_tried))
-_STRAYS: Query[uuid.UUID] = Query(
-    select(_letter.id).where(
-        _letter.status == LetterStatus.QUEUED, ~jobs.is_under_way(ENTRYPOINT, _letter.id.expression)
-    ),
+_claimed = _queued.where(_email.taken_until.is_not_distinct_from(bindparam("taken", type_=DateTime(timezone=True))))
+_RELEASE = Command(_claimed.values(taken_until=None))
+_attempted = {"attempts": _email.attempts + 1, "taken_until": None}
+_SCHEDULE_RETRY = Command(_claimed.values(_attempted))
+_FINISH = Command(_claimed.values(settled_at=func.now(), **_attempted))
+_FINISH_SENT = Command(_queued.values(settled_at=func.now(), **_attempted))
+_ORPHANS: Query[uuid.UUID] = Query(
+    select(_email.id).where(_email.status == EmailStatus.QUEUED, ~jobs.is_pending(ENTRYPOINT, _email.id.expression)),
     lambda letter_id: letter_id,
 )
 _requeue = (
-    update(_letter)
-    .where(_letter.status == LetterStatus.FAILED)
-    .values(status=LetterStatus.QUEUED, attempts=0, problem=None, settled_at=None)
-    .returning(_letter.id)
+    update(_email)
+    .where(_email.status == EmailStatus.FAILED)
+    .values(status=EmailStatus.QUEUED, attempts=0, problem=None, settled_at=None)
+    .returning(_email.id)
 )
 _REQUEUE_ALL = Command(_requeue)
-_REQUEUE_SOME = Command(_requeue.where(_letter.id == any_(_ids)))
+_REQUEUE_SOME = Command(_requeue.where(_email.id == any_(_ids)))
 
 
-async def add_letters(tx: Transaction, kind: LetterKind, about: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> None:
+async def enqueue_emails(
+    tx: Transaction, kind: EmailKind, subjects_and_users: Iterable[tuple[uuid.UUID, uuid.UUID]]
+) -> None:
     """Writes to each (subject, user) who has no such letter yet."""
-    added = await tx.scalars(_WRITE, **_values(kind, list(about)))
-    await jobs.enqueue(tx, ENTRYPOINT, [str(letter_id).encode() for letter_id in added])
+    email_ids = await tx.scalars(_ENQUEUE, **_build_values(kind, list(subjects_and_users)))
+    await jobs.enqueue(tx, ENTRYPOINT, [str(email_id).encode() for email_id in email_ids])
 
 
-async def pretend_letter(tx: Transaction, kind: LetterKind) -> None:
+async def enqueue_decoy_email(tx: Transaction, kind: EmailKind) -> None:
     """No letter, by the statements that write one, and a job for it: whoever measures the time learns nothing."""
-    await tx.scalars(_WRITE, **_values(kind, []))
+    await tx.scalars(_ENQUEUE, **_build_values(kind, []))
     await jobs.enqueue(tx, ENTRYPOINT, [str(models.new_id()).encode()])
 
 
-def _values(kind: LetterKind, pairs: list[tuple[uuid.UUID, uuid.UUID]]) -> dict[str, Any]:
+def _build_values(kind: EmailKind, pairs: list[tuple[uuid.UUID, uuid.UUID]]) -> dict[str, Any]:
     return {
         "ids": [models.new_id() for _ in pairs],
         "kind": kind,
@@ -142,25 +142,25 @@ def _values(kind: LetterKind, pairs: list[tuple[uuid.UUID, uuid.UUID]]) -> dict[
     }
 
 
-async def take_letter(tx: Transaction, letter_id: uuid.UUID, lease: dt.timedelta, *, takes_over: bool = True) -> bool:
+async def claim_email(tx: Transaction, email_id: uuid.UUID, lease: dt.timedelta, *, can_take_over: bool = True) -> bool:
     """For so long nobody else can. False when somebody has it, or had it and `takes_over` is not set, or it is settled."""
-    return await tx.run(_TAKE, letter=letter_id, lease=lease, takes_over=takes_over) == 1
+    return await tx.execute(_CLAIM, letter=email_id, lease=lease, takes_over=can_take_over) == 1
 
 
-async def give_back_letter(tx: Transaction, letter: Letter) -> None:
+async def release_email(tx: Transaction, email: EmailRow) -> None:
     """As if it had not been taken."""
-    await tx.run(_GIVE_BACK, letter=letter.id, taken=letter.taken_until)
+    await tx.execute(_RELEASE, letter=email.id, taken=email.taken_until)
 
 
-async def postpone_letter(tx: Transaction, letter: Letter, problem: str) -> bool:
+async def schedule_email_retry(tx: Transaction, email: EmailRow, problem: str) -> bool:
     """It will be tried again. False when somebody else has taken it meanwhile, or settled it."""
-    return await tx.run(_POSTPONE, letter=letter.id, taken=letter.taken_until, problem=problem) == 1
+    return await tx.execute(_SCHEDULE_RETRY, letter=email.id, taken=email.taken_until, problem=problem) == 1
 
 
-async def settle_letter(
+async def finish_email(
     tx: Transaction,
-    letter_id: uuid.UUID,
-    status: LetterStatus,
+    email_id: uuid.UUID,
+    status: EmailStatus,
     problem: str | None = None,
     *,
     taken_until: dt.datetime | None = None,
@@ -169,23 +169,23 @@ async def settle_letter(
 
     That it was sent is true whoever has it in hand by now; anything else is for whom it was `taken_until` then.
     """
-    if status is LetterStatus.SENT:
-        return await tx.run(_SENT, letter=letter_id, status=status, problem=problem) == 1
-    return await tx.run(_SETTLE, letter=letter_id, taken=taken_until, status=status, problem=problem) == 1
+    if status is EmailStatus.SENT:
+        return await tx.execute(_FINISH_SENT, letter=email_id, status=status, problem=problem) == 1
+    return await tx.execute(_FINISH, letter=email_id, taken=taken_until, status=status, problem=problem) == 1
 
 
-async def requeue_strays(tx: Transaction) -> int:
+async def requeue_orphaned_emails(tx: Transaction) -> int:
     """Those that wait without a job that would carry them, which should not be; how many."""
-    found = await tx.all(_STRAYS)
-    await jobs.enqueue(tx, ENTRYPOINT, [str(letter_id).encode() for letter_id in found])
-    return len(found)
+    email_ids = await tx.all(_ORPHANS)
+    await jobs.enqueue(tx, ENTRYPOINT, [str(email_id).encode() for email_id in email_ids])
+    return len(email_ids)
 
 
-async def requeue_failed_letters(tx: Transaction, letter_ids: Iterable[uuid.UUID] | None = None) -> int:
+async def requeue_failed_emails(tx: Transaction, email_ids: Iterable[uuid.UUID] | None = None) -> int:
     """Those that were given up, or some of them, begin again; how many."""
-    if letter_ids is None:
-        again = await tx.scalars(_REQUEUE_ALL)
+    if email_ids is None:
+        requeued_ids = await tx.scalars(_REQUEUE_ALL)
     else:
-        again = await tx.scalars(_REQUEUE_SOME, ids=list(letter_ids))
-    await jobs.enqueue(tx, ENTRYPOINT, [str(letter_id).encode() for letter_id in again])
-    return len(again)
+        requeued_ids = await tx.scalars(_REQUEUE_SOME, ids=list(email_ids))
+    await jobs.enqueue(tx, ENTRYPOINT, [str(email_id).encode() for email_id in requeued_ids])
+    return len(requeued_ids)

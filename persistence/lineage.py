@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-_LOOK = """
+_IDENTIFY = """
 SELECT system_identifier, current_database()::text, here.is_standby, pg_postmaster_start_time(),
     CASE WHEN here.is_standby
         THEN greatest(
@@ -22,42 +22,42 @@ FROM pg_control_system(), (SELECT pg_is_in_recovery() AS is_standby) AS here
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    system: int
+class ServerIdentity:
+    system_identifier: int
     database: str
-    is_standby: bool
-    started: dt.datetime
+    is_replica: bool
+    started_at: dt.datetime
     timeline: int
     """A promotion begins a new one."""
-    receives: bool
+    has_wal_receiver: bool
     """Whether somebody sends it a log, and its timeline is shown to other roles alone, as those in `pg_read_all_stats`."""
 
-    def is_same_database(self, other: "Server") -> bool:
+    def is_same_database(self, other: "ServerIdentity") -> bool:
         """As a primary, its standbys and all their copies are."""
-        return (self.system, self.database) == (other.system, other.database)
+        return (self.system_identifier, self.database) == (other.system_identifier, other.database)
 
-    def is_same(self, other: "Server") -> bool:
-        return self.is_same_database(other) and (self.started, self.timeline) == (other.started, other.timeline)
+    def is_same_server(self, other: "ServerIdentity") -> bool:
+        return self.is_same_database(other) and (self.started_at, self.timeline) == (other.started_at, other.timeline)
 
-    def stands_for(self, primary: "Server") -> bool:
+    def is_valid_replica_of(self, primary: "ServerIdentity") -> bool:
         """Whether it has what the primary has, or will have it: a copy that goes its own way has not."""
-        if not self.is_standby:
-            return self.is_same(primary)
-        follows = self.timeline == primary.timeline or (self.timeline < primary.timeline and self.receives)
-        return self.is_same_database(primary) and follows
+        if not self.is_replica:
+            return self.is_same_server(primary)
+        is_following = self.timeline == primary.timeline or (self.timeline < primary.timeline and self.has_wal_receiver)
+        return self.is_same_database(primary) and is_following
 
-    def is_behind(self, primary: "Server") -> bool:
+    def is_on_older_timeline_than(self, primary: "ServerIdentity") -> bool:
         """A standby that has not heard of a failover yet, or never will."""
-        return self.is_same_database(primary) and self.is_standby and self.timeline < primary.timeline
+        return self.is_same_database(primary) and self.is_replica and self.timeline < primary.timeline
 
-    def may_stand_for(self, primary: "Server | None") -> bool:
+    def may_be_valid_replica_of(self, primary: "ServerIdentity | None") -> bool:
         """The same while the primary is away, to whom one of the standbys may succeed; as it was when it was last heard of."""
         if primary is None:
-            return self.is_standby
-        return self.is_same_database(primary) and (self.is_standby or self.timeline > primary.timeline)
+            return self.is_replica
+        return self.is_same_database(primary) and (self.is_replica or self.timeline > primary.timeline)
 
 
-async def server_at(connection: asyncpg.Connection) -> Server:
-    found = await connection.fetchrow(_LOOK)
-    assert found is not None
-    return Server(*found)
+async def identify_server(connection: asyncpg.Connection) -> ServerIdentity:
+    record = await connection.fetchrow(_IDENTIFY)
+    assert record is not None
+    return ServerIdentity(*record)

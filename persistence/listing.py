@@ -27,30 +27,45 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from persistence.companions import WHOLE, Accompanied, Columns, accompanied, accompanied_rows, read
-from persistence.database import Reading
-from persistence.models import Book as books
-from persistence.models import BookAuthor as book_authors
-from persistence.models import BookRating as ratings
-from persistence.models import BookSales as sales
-from persistence.models import Genre as genres
-from persistence.models import Prebooking as prebookings
+from persistence.companions import (
+    ALL_COLUMNS,
+    BookProjection,
+    BookWithRelations,
+    join_relations,
+    make_book_row_factory,
+    select_book_columns,
+)
+from persistence.database import ReadSession
+from persistence.models import Book as Book
+from persistence.models import BookAuthor as BookAuthor
+from persistence.models import BookRating as BookRating
+from persistence.models import BookSales as BookSales
+from persistence.models import Genre as Genre
+from persistence.models import Prebooking as Prebooking
 from persistence.pages import (
     COUNT_LIMIT,
-    Item,
-    Page,
+    KeyedRow,
+    PageRequest,
+    PageResult,
     PageShape,
-    Slice,
     Sort,
-    ordered,
-    paged,
-    take,
+    fetch_page,
+    order_by,
+    paginate,
 )
 from persistence.prebookings import PrebookingStatus
 from persistence.query import Query
-from persistence.relevance import BY_RANK, GUESSED_LIMIT, matching, may_be_ranked, misspelt, ranked, was_ranked
+from persistence.relevance import (
+    BY_RANK,
+    MAX_SPELLING_MATCHES,
+    build_search_query,
+    fold_words,
+    is_complete,
+    may_be_within_ranked,
+    rank_matches,
+)
 
-GUESSED_WORDS = 4
+MAX_SPELLING_WORDS = 4
 
 
 class BookSort(StrEnum):
@@ -66,13 +81,13 @@ class BookSort(StrEnum):
     PUBLISHED_DESC = "PUBLISHED_DESC"
 
 
-class StockroomSort(StrEnum):
+class AdminBookSort(StrEnum):
     """Orders that only the stockroom asks for."""
 
-    SCARCEST = "SCARCEST"
+    LOWEST_STOCK = "SCARCEST"
 
 
-class Match(StrEnum):
+class MatchMode(StrEnum):
     """How a search looks for its words."""
 
     WORDS = "WORDS"
@@ -80,12 +95,12 @@ class Match(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class BookList:
+class BookQuery:
     """Which books, in which order. What is `None` does not narrow."""
 
-    sort: BookSort | StockroomSort = BookSort.NEWEST
+    sort: BookSort | AdminBookSort = BookSort.NEWEST
     search: str | None = None
-    match: Match = Match.WORDS
+    match: MatchMode = MatchMode.WORDS
     isbn: str | None = None
     genre_slugs: tuple[str, ...] | None = None
     author: str | None = None
@@ -93,24 +108,24 @@ class BookList:
     price_min: decimal.Decimal | None = None
     price_max: decimal.Decimal | None = None
     min_rating: decimal.Decimal | None = None
-    most_copies: int | None = None
+    max_stock: int | None = None
     in_stock: bool | None = None
     genre_id: uuid.UUID | None = None
     author_id: uuid.UUID | None = None
 
     @property
-    def narrowed(self) -> bool:
+    def is_filtered(self) -> bool:
         return self.in_stock is not None or any(self.shape[2:])
 
     @property
-    def misspelt(self) -> list[str]:
+    def spelling_words(self) -> list[str]:
         """The words to look for among misspelt ones; short ones have too few trigrams to tell."""
-        return [word for word in (self.search or "").split() if len(word) > 2][:GUESSED_WORDS]
+        return [word for word in (self.search or "").split() if len(word) > 2][:MAX_SPELLING_WORDS]
 
     @property
-    def shape(self) -> "ListShape":
-        words = len(self.misspelt) if self.match is Match.SPELLING else 0
-        return ListShape(
+    def shape(self) -> "BookQueryShape":
+        words = len(self.spelling_words) if self.match is MatchMode.SPELLING else 0
+        return BookQueryShape(
             self.sort,
             words,
             self.search is not None,
@@ -121,7 +136,7 @@ class BookList:
             self.price_min is not None,
             self.price_max is not None,
             self.min_rating is not None,
-            self.most_copies is not None,
+            self.max_stock is not None,
             self.in_stock,
             self.genre_id is not None,
             self.author_id is not None,
@@ -138,18 +153,18 @@ class BookList:
             "price_min": self.price_min,
             "price_max": self.price_max,
             "min_rating": self.min_rating,
-            "most_copies": self.most_copies,
+            "most_copies": self.max_stock,
             "genre_id": self.genre_id,
             "author_id": self.author_id,
-            **{f"word_{i}": word for i, word in enumerate(self.misspelt)},
+            **{f"word_{i}": word for i, word in enumerate(self.spelling_words)},
         }
 
 
-class ListShape(NamedTuple):
+class BookQueryShape(NamedTuple):
     """All of a list that its SQL depends on."""
 
-    sort: BookSort | StockroomSort
-    misspelt_words: int
+    sort: BookSort | AdminBookSort
+    spelling_word_count: int
     search: bool
     isbn: bool
     genre_slugs: bool
@@ -158,57 +173,57 @@ class ListShape(NamedTuple):
     price_min: bool
     price_max: bool
     min_rating: bool
-    most_copies: bool
+    max_stock: bool
     in_stock: bool | None
     genre_id: bool
     author_id: bool
 
     @property
-    def skewed(self) -> bool:
+    def needs_custom_plan(self) -> bool:
         """Whether the values decide which index is the best."""
         return any(self[1:-2])
 
     @property
-    def ranked(self) -> bool:
+    def is_ranked(self) -> bool:
         return self.sort is BookSort.RELEVANCE and self.search
 
 
-FOREVER = literal_column("'infinity'::date", Date())
-NEVER = literal_column("'-infinity'::date", Date())
+DATE_INFINITY = literal_column("'infinity'::date", Date())
+DATE_MINUS_INFINITY = literal_column("'-infinity'::date", Date())
 
-_waiting = (
-    select(prebookings.book_id, func.count().label("count"))
-    .where(prebookings.status == PrebookingStatus.WAITING)
-    .group_by(prebookings.book_id)
+_waiting_counts = (
+    select(Prebooking.book_id, func.count().label("count"))
+    .where(Prebooking.status == PrebookingStatus.WAITING)
+    .group_by(Prebooking.book_id)
     .subquery("waiting")
 )
-_scarcity = books.stock_quantity * literal(10**9, BigInteger()) - func.coalesce(_waiting.c.count, 0)
+_stock_rank = Book.stock_quantity * literal(10**9, BigInteger()) - func.coalesce(_waiting_counts.c.count, 0)
 
-SORTS: dict[BookSort | StockroomSort, Sort] = {
-    BookSort.NEWEST: Sort(books.added_at.expression, descending=True),
-    BookSort.BESTSELLING: Sort(sales.copies.expression, descending=True),
-    BookSort.TOP_RATED: Sort(ratings.average.expression, descending=True),
-    StockroomSort.SCARCEST: Sort(cast(_scarcity, Numeric), descending=False),
-    BookSort.TITLE_ASC: Sort(books.sort_title.expression, descending=False),
-    BookSort.TITLE_DESC: Sort(books.sort_title.expression, descending=True),
-    BookSort.PRICE_ASC: Sort(books.price.expression, descending=False),
-    BookSort.PRICE_DESC: Sort(books.price.expression, descending=True),
-    BookSort.PUBLISHED_ASC: Sort(func.coalesce(books.published_on, FOREVER), descending=False),
-    BookSort.PUBLISHED_DESC: Sort(func.coalesce(books.published_on, NEVER), descending=True),
+SORTS: dict[BookSort | AdminBookSort, Sort] = {
+    BookSort.NEWEST: Sort(Book.added_at.expression, descending=True),
+    BookSort.BESTSELLING: Sort(BookSales.copies.expression, descending=True),
+    BookSort.TOP_RATED: Sort(BookRating.average.expression, descending=True),
+    AdminBookSort.LOWEST_STOCK: Sort(cast(_stock_rank, Numeric), descending=False),
+    BookSort.TITLE_ASC: Sort(Book.sort_title.expression, descending=False),
+    BookSort.TITLE_DESC: Sort(Book.sort_title.expression, descending=True),
+    BookSort.PRICE_ASC: Sort(Book.price.expression, descending=False),
+    BookSort.PRICE_DESC: Sort(Book.price.expression, descending=True),
+    BookSort.PUBLISHED_ASC: Sort(func.coalesce(Book.published_on, DATE_INFINITY), descending=False),
+    BookSort.PUBLISHED_DESC: Sort(func.coalesce(Book.published_on, DATE_MINUS_INFINITY), descending=True),
 }
 
-FIGURES: dict[BookSort | StockroomSort, type[sales | ratings]] = {
-    BookSort.BESTSELLING: sales,
-    BookSort.TOP_RATED: ratings,
+SORT_TABLES: dict[BookSort | AdminBookSort, type[BookSales | BookRating]] = {
+    BookSort.BESTSELLING: BookSales,
+    BookSort.TOP_RATED: BookRating,
 }
 """The table that an order's key is kept in, where that is not the books'."""
 
-KEY_TYPES: dict[BookSort | StockroomSort, type] = {
+KEY_TYPES: dict[BookSort | AdminBookSort, type] = {
     BookSort.RELEVANCE: float,
     BookSort.NEWEST: dt.datetime,
     BookSort.BESTSELLING: int,
     BookSort.TOP_RATED: decimal.Decimal,
-    StockroomSort.SCARCEST: decimal.Decimal,
+    AdminBookSort.LOWEST_STOCK: decimal.Decimal,
     BookSort.TITLE_ASC: str,
     BookSort.TITLE_DESC: str,
     BookSort.PRICE_ASC: decimal.Decimal,
@@ -219,13 +234,13 @@ KEY_TYPES: dict[BookSort | StockroomSort, type] = {
 """What a position in a list of this order is told by."""
 
 
-def _bound(name: str, type_: Any) -> ColumnElement[Any]:
+def _bind(name: str, type_: Any) -> ColumnElement[Any]:
     return bindparam(name, type_=type_)
 
 
-def _containing(name: str) -> ColumnElement[str]:
+def _build_like_pattern(name: str) -> ColumnElement[str]:
     """A LIKE pattern for the folded text anywhere; its own wildcards are taken literally."""
-    pattern: ColumnElement[str] = func.fold(_bound(name, String()))
+    pattern: ColumnElement[str] = func.fold(_bind(name, String()))
     for character in ("\\", "%", "_"):
         pattern = func.replace(
             pattern,
@@ -235,108 +250,120 @@ def _containing(name: str) -> ColumnElement[str]:
     return literal_column("'%'").concat(pattern).concat(literal_column("'%'"))
 
 
-def conditions(shape: ListShape) -> list[ColumnElement[bool]]:
-    wanted: list[ColumnElement[bool]] = []
-    if shape.misspelt_words:
-        wanted += [word.bool_op("<%")(books.spelling) for word in misspelt(shape.misspelt_words)]
+def build_conditions(shape: BookQueryShape) -> list[ColumnElement[bool]]:
+    filters: list[ColumnElement[bool]] = []
+    if shape.spelling_word_count:
+        filters += [word.bool_op("<%")(Book.spelling) for word in fold_words(shape.spelling_word_count)]
     elif shape.search:
-        wanted.append(books.search.bool_op("@@")(matching()))
+        filters.append(Book.search.bool_op("@@")(build_search_query()))
     if shape.isbn:
-        wanted.append(books.isbn == _bound("isbn", String()))
+        filters.append(Book.isbn == _bind("isbn", String()))
     if shape.genre_slugs:
-        shelves = select(genres.id).where(genres.slug == any_(_bound("genre_slugs", ARRAY(String()))))
-        wanted.append(books.genre_id == any_(func.array(shelves.scalar_subquery())))
+        genre_ids = select(Genre.id).where(Genre.slug == any_(_bind("genre_slugs", ARRAY(String()))))
+        filters.append(Book.genre_id == any_(func.array(genre_ids.scalar_subquery())))
     if shape.author:
-        wanted.append(books.author_key.like(_containing("author")))
+        filters.append(Book.author_key.like(_build_like_pattern("author")))
     if shape.formats:
-        wanted.append(books.format == any_(_bound("formats", ARRAY(String()))))
+        filters.append(Book.format == any_(_bind("formats", ARRAY(String()))))
     if shape.price_min:
-        wanted.append(books.price >= _bound("price_min", Numeric()))
+        filters.append(Book.price >= _bind("price_min", Numeric()))
     if shape.price_max:
-        wanted.append(books.price <= _bound("price_max", Numeric()))
+        filters.append(Book.price <= _bind("price_max", Numeric()))
     if shape.min_rating:
-        good = select(ratings.book_id).where(ratings.average >= _bound("min_rating", Numeric()))
-        wanted.append(books.id.in_(good))
-    if shape.most_copies:
-        wanted.append(books.stock_quantity <= _bound("most_copies", Integer()))
+        rated_book_ids = select(BookRating.book_id).where(BookRating.average >= _bind("min_rating", Numeric()))
+        filters.append(Book.id.in_(rated_book_ids))
+    if shape.max_stock:
+        filters.append(Book.stock_quantity <= _bind("most_copies", Integer()))
     if shape.in_stock is not None:
-        wanted.append(books.stock_quantity > 0 if shape.in_stock else books.stock_quantity == 0)
+        filters.append(Book.stock_quantity > 0 if shape.in_stock else Book.stock_quantity == 0)
     if shape.genre_id:
-        wanted.append(books.genre_id == _bound("genre_id", Uuid()))
+        filters.append(Book.genre_id == _bind("genre_id", Uuid()))
     if shape.author_id:
-        written = select(book_authors.book_id).where(book_authors.author_id == _bound("author_id", Uuid()))
-        wanted.append(books.id.in_(written))
-    return wanted
+        authored_book_ids = select(BookAuthor.book_id).where(BookAuthor.author_id == _bind("author_id", Uuid()))
+        filters.append(Book.id.in_(authored_book_ids))
+    return filters
 
 
 @lru_cache(maxsize=1000)
-def _page_query(shape: ListShape, page: PageShape, columns: Columns, *, whole: bool = True) -> Query[Item[Accompanied]]:
+def _build_page_query(
+    shape: BookQueryShape, page: PageShape, projection: BookProjection, *, include_unranked: bool = True
+) -> Query[KeyedRow[BookWithRelations]]:
     """Of what is ranked, the `whole` list or the ranked part of it."""
-    sort = BY_RANK if shape.ranked else SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
-    if shape.ranked:
-        inner = ranked(conditions(shape), shape.misspelt_words, page, columns, whole=whole)
+    sort = BY_RANK if shape.is_ranked else SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
+    if shape.is_ranked:
+        inner = rank_matches(
+            build_conditions(shape), shape.spelling_word_count, page, projection, include_unranked=include_unranked
+        )
     else:
-        inner = _sorted(shape, page, sort, columns)
-    statement = accompanied(inner, columns)
+        inner = _build_sorted_select(shape, page, sort, projection)
+    statement = join_relations(inner, projection)
     if statement is not inner:
         key, id_, *_ = statement.selected_columns
-        statement = statement.order_by(*ordered(key, id_, sort, page))
+        statement = statement.order_by(*order_by(key, id_, sort, page))
     return Query(
         statement,
-        accompanied_rows(columns, keyed=True),
-        skewed=shape.ranked or shape.skewed or page.skewed,
+        make_book_row_factory(projection, has_sort_key=True),
+        needs_custom_plan=shape.is_ranked or shape.needs_custom_plan or page.needs_custom_plan,
     )
 
 
-def _sorted(shape: ListShape, page: PageShape, sort: Sort, columns: Columns) -> Select[Any]:
-    figures = FIGURES.get(shape.sort)
-    id_ = figures.book_id if figures else books.id  # the one that stands beside the key in its index
+def _build_sorted_select(shape: BookQueryShape, page: PageShape, sort: Sort, projection: BookProjection) -> Select[Any]:
+    sort_table = SORT_TABLES.get(shape.sort)
+    id_ = sort_table.book_id if sort_table else Book.id  # the one that stands beside the key in its index
     statement = (
-        select(sort.key.label("sort_key"), id_.label("id"), *read(columns)).select_from(books).where(*conditions(shape))
+        select(sort.key.label("sort_key"), id_.label("id"), *select_book_columns(projection))
+        .select_from(Book)
+        .where(*build_conditions(shape))
     )
-    if figures:
-        statement = statement.join(figures, figures.book_id == books.id)
-    if shape.sort is StockroomSort.SCARCEST:
-        statement = statement.outerjoin(_waiting, _waiting.c.book_id == books.id)
-    return paged(statement, sort, id_.expression, page)
+    if sort_table:
+        statement = statement.join(sort_table, sort_table.book_id == Book.id)
+    if shape.sort is AdminBookSort.LOWEST_STOCK:
+        statement = statement.outerjoin(_waiting_counts, _waiting_counts.c.book_id == Book.id)
+    return paginate(statement, sort, id_.expression, page)
 
 
 @lru_cache(maxsize=1000)
-def _count_query(shape: ListShape, narrowed: bool) -> Query[int]:
-    if not narrowed:
-        return Query(select(func.count()).select_from(books), int)
-    limit = GUESSED_LIMIT if shape.misspelt_words and shape.ranked else COUNT_LIMIT
-    some: Select[Any] = (
-        select(literal_column("1")).select_from(books).where(*conditions(shape)).limit(literal_column(str(limit)))
+def _build_count_query(shape: BookQueryShape, is_filtered: bool) -> Query[int]:
+    if not is_filtered:
+        return Query(select(func.count()).select_from(Book), int)
+    limit = MAX_SPELLING_MATCHES if shape.spelling_word_count and shape.is_ranked else COUNT_LIMIT
+    limited: Select[Any] = (
+        select(literal_column("1")).select_from(Book).where(*build_conditions(shape)).limit(literal_column(str(limit)))
     )
-    return Query(select(func.count()).select_from(some.subquery()), int, skewed=shape.skewed)
+    return Query(select(func.count()).select_from(limited.subquery()), int, needs_custom_plan=shape.needs_custom_plan)
 
 
 _ANY_MATCH: Query[int] = Query(
     select(
-        select(books.id).where(books.search.bool_op("@@")(matching())).limit(literal_column("1")).exists().cast(Integer)
+        select(Book.id)
+        .where(Book.search.bool_op("@@")(build_search_query()))
+        .limit(literal_column("1"))
+        .exists()
+        .cast(Integer)
     ),
     int,
-    skewed=True,
+    needs_custom_plan=True,
 )
 
 
-async def list_books(reading: Reading, wanted: BookList, page: Page, columns: Columns = WHOLE) -> Slice[Accompanied]:
-    shape = wanted.shape
-    if shape.ranked and not shape.misspelt_words and may_be_ranked(page):
-        query = _page_query(shape, page.shape, columns, whole=False)
-        found = await take(reading, query, page, **wanted.parameters)
-        if was_ranked(page, found):
-            return found
-    return await take(reading, _page_query(shape, page.shape, columns), page, **wanted.parameters)
+async def list_books(
+    db: ReadSession, book_query: BookQuery, page: PageRequest, projection: BookProjection = ALL_COLUMNS
+) -> PageResult[BookWithRelations]:
+    shape = book_query.shape
+    if shape.is_ranked and not shape.spelling_word_count and may_be_within_ranked(page):
+        query = _build_page_query(shape, page.shape, projection, include_unranked=False)
+        result = await fetch_page(db, query, page, **book_query.parameters)
+        if is_complete(page, result):
+            return result
+    return await fetch_page(db, _build_page_query(shape, page.shape, projection), page, **book_query.parameters)
 
 
-async def count_books(reading: Reading, wanted: BookList) -> int:
+async def count_books(db: ReadSession, book_query: BookQuery) -> int:
     """Exact for the whole catalogue, and up to `COUNT_LIMIT` for a part of it."""
-    return await reading.first(_count_query(wanted.shape, wanted.narrowed), **wanted.parameters) or 0
+    return await db.first(_build_count_query(book_query.shape, book_query.is_filtered), **book_query.parameters) or 0
 
 
-async def any_book_has(reading: Reading, search: str) -> bool:
+async def matches_any(db: ReadSession, search: str) -> bool:
     """Whether the words of a search lead anywhere in the catalogue."""
-    found = await reading.first(_ANY_MATCH, search=search)
-    return found == 1
+    has_match = await db.first(_ANY_MATCH, search=search)
+    return has_match == 1

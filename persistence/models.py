@@ -24,21 +24,21 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from persistence.text import folded, search_vector
+from persistence.text import build_search_vector, fold_expression
 
 new_id = uuid_utils.compat.uuid7
 """UUIDv7: keys in the order of creation, made here because PostgreSQL makes them only from version 18."""
 
-Key = Annotated[uuid.UUID, mapped_column(primary_key=True, default=new_id)]
+PrimaryKey = Annotated[uuid.UUID, mapped_column(primary_key=True, default=new_id)]
 Price = Annotated[decimal.Decimal, mapped_column(Numeric(10, 2))]
 Total = Annotated[decimal.Decimal, mapped_column(Numeric(12, 2))]
-Now = Annotated[dt.datetime, mapped_column(server_default=func.now())]
+DefaultNow = Annotated[dt.datetime, mapped_column(server_default=func.now())]
 
-LIVING = text("deleted_at IS NULL")
-WAITING = text("status = 'WAITING'")
+IS_NOT_DELETED = text("deleted_at IS NULL")
+IS_WAITING = text("status = 'WAITING'")
 
 
-class Table(DeclarativeBase):
+class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -58,24 +58,24 @@ class Table(DeclarativeBase):
 # ── Catalogue ─────────────────────────────────────────────────────────────────────────────
 
 
-class Genre(Table):
+class Genre(Base):
     __tablename__ = "genres"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     slug: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
 
     __table_args__ = (Index("uq_genres_name", text("lower(name)"), unique=True),)
 
 
-class Author(Table):
+class Author(Base):
     __tablename__ = "authors"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     slug: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
-    sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(folded("name"), persisted=True))
-    search: Mapped[str] = mapped_column(TSVECTOR, Computed(search_vector(A="name"), persisted=True))
+    sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(fold_expression("name"), persisted=True))
+    search: Mapped[str] = mapped_column(TSVECTOR, Computed(build_search_vector(A="name"), persisted=True))
 
     __table_args__ = (
         Index("uq_authors_name", text("lower(name)"), unique=True),
@@ -84,10 +84,10 @@ class Author(Table):
     )
 
 
-class Book(Table):
+class Book(Base):
     __tablename__ = "books"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     slug: Mapped[str] = mapped_column(unique=True)
     title: Mapped[str]
     subtitle: Mapped[str | None]
@@ -102,16 +102,20 @@ class Book(Table):
     language: Mapped[str | None]
     price: Mapped[Price]
     stock_quantity: Mapped[int] = mapped_column(server_default="0")
-    added_at: Mapped[Now]
-    updated_at: Mapped[Now]
+    added_at: Mapped[DefaultNow]
+    updated_at: Mapped[DefaultNow]
     author_names: Mapped[str] = mapped_column(
         server_default="",
         comment="Kept here, one a line, because a generated column reads its own row only.",
     )
-    sort_title: Mapped[str] = mapped_column(Text(collation="C"), Computed(folded("title"), persisted=True))
-    author_key: Mapped[str] = mapped_column(Computed(folded("author_names", 5000), persisted=True))
-    spelling: Mapped[str] = mapped_column(Computed(folded("title || ' ' || author_names", 5000), persisted=True))
-    search: Mapped[str] = mapped_column(TSVECTOR, Computed(search_vector(A="title", B="author_names"), persisted=True))
+    sort_title: Mapped[str] = mapped_column(Text(collation="C"), Computed(fold_expression("title"), persisted=True))
+    author_key: Mapped[str] = mapped_column(Computed(fold_expression("author_names", 5000), persisted=True))
+    spelling: Mapped[str] = mapped_column(
+        Computed(fold_expression("title || ' ' || author_names", 5000), persisted=True)
+    )
+    search: Mapped[str] = mapped_column(
+        TSVECTOR, Computed(build_search_vector(A="title", B="author_names"), persisted=True)
+    )
 
     __table_args__ = (
         CheckConstraint("price > 0", name="price"),
@@ -153,7 +157,7 @@ class Book(Table):
     )
 
 
-class BookAuthor(Table):
+class BookAuthor(Base):
     __tablename__ = "book_authors"
 
     book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), primary_key=True)
@@ -169,16 +173,16 @@ class BookAuthor(Table):
 # ── Accounts ──────────────────────────────────────────────────────────────────────────────
 
 
-class User(Table):
+class User(Base):
     __tablename__ = "users"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     email: Mapped[str] = mapped_column(unique=True)
     display_name: Mapped[str]
     password_hash: Mapped[str | None]
     role: Mapped[str] = mapped_column(server_default="USER")
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
-    created_at: Mapped[Now]
+    created_at: Mapped[DefaultNow]
     email_verified_at: Mapped[dt.datetime | None]
 
     __table_args__ = (
@@ -195,46 +199,46 @@ class User(Table):
     )
 
 
-class Session(Table):
+class Session(Base):
     """One sign-in on one device: the family of refresh tokens that descend from it."""
 
     __tablename__ = "sessions"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
     user_agent: Mapped[str | None]
-    created_at: Mapped[Now]
-    last_used_at: Mapped[Now]
+    created_at: Mapped[DefaultNow]
+    last_used_at: Mapped[DefaultNow]
     expires_at: Mapped[dt.datetime]
     revoked_at: Mapped[dt.datetime | None]
 
 
-class RefreshToken(Table):
+class RefreshToken(Base):
     __tablename__ = "refresh_tokens"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     session_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Session.id, ondelete="CASCADE"), index=True)
     parent_id: Mapped[uuid.UUID | None] = mapped_column(
         ForeignKey("refresh_tokens.id", ondelete="CASCADE"), unique=True
     )
     hash: Mapped[bytes] = mapped_column(unique=True, comment="SHA-256 of the token, which is kept nowhere.")
-    created_at: Mapped[Now]
+    created_at: Mapped[DefaultNow]
     expires_at: Mapped[dt.datetime]
     used_at: Mapped[dt.datetime | None]
 
     __table_args__ = (CheckConstraint("octet_length(hash) = 32", name="hash"),)
 
 
-class Identity(Table):
+class LinkedAccount(Base):
     """An account at a provider that its owner signs in through; the address there is only a contact."""
 
     __tablename__ = "identities"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
     provider: Mapped[str]
     account: Mapped[str] = mapped_column(comment="The provider's own id of the account, which never changes.")
-    created_at: Mapped[Now]
+    created_at: Mapped[DefaultNow]
 
     __table_args__ = (
         UniqueConstraint("provider", "account"),
@@ -242,16 +246,16 @@ class Identity(Table):
     )
 
 
-class OneTimeToken(Table):
+class OneTimeToken(Base):
     """What a link in a letter, or the way back from a provider, proves. It works once, for a while."""
 
     __tablename__ = "one_time_tokens"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
     purpose: Mapped[str]
     hash: Mapped[bytes] = mapped_column(unique=True, comment="SHA-256 of the token, which is kept nowhere.")
-    created_at: Mapped[Now]
+    created_at: Mapped[DefaultNow]
     expires_at: Mapped[dt.datetime]
     used_at: Mapped[dt.datetime | None]
 
@@ -265,7 +269,7 @@ class OneTimeToken(Table):
 # ── Cart ──────────────────────────────────────────────────────────────────────────────────
 
 
-class Cart(Table):
+class Cart(Base):
     """Made with the account, so that there is always a row to lock."""
 
     __tablename__ = "carts"
@@ -273,14 +277,14 @@ class Cart(Table):
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
 
 
-class CartItem(Table):
+class CartItem(Base):
     __tablename__ = "cart_items"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Cart.user_id, ondelete="CASCADE"))
     book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), index=True)
     quantity: Mapped[int]
-    added_at: Mapped[Now]
+    added_at: Mapped[DefaultNow]
 
     __table_args__ = (
         UniqueConstraint("user_id", "book_id"),
@@ -291,10 +295,10 @@ class CartItem(Table):
 # ── Orders ────────────────────────────────────────────────────────────────────────────────
 
 
-class Order(Table):
+class Order(Base):
     __tablename__ = "orders"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     number: Mapped[str] = mapped_column(unique=True)
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="RESTRICT"))
     status: Mapped[str] = mapped_column(server_default="PENDING")
@@ -306,7 +310,7 @@ class Order(Table):
     payment_token: Mapped[str | None]
     decline_reason: Mapped[str | None]
     tracking_url: Mapped[str | None]
-    placed_at: Mapped[Now]
+    placed_at: Mapped[DefaultNow]
     shipped_at: Mapped[dt.datetime | None]
     cancelled_at: Mapped[dt.datetime | None]
     swept_at: Mapped[dt.datetime | None] = mapped_column(comment="When a sweeper last took it up.")
@@ -338,13 +342,13 @@ class Order(Table):
     )
 
 
-class OrderItem(Table):
+class OrderItem(Base):
     """Title and price are those of the day; the book may leave the catalogue."""
 
     __tablename__ = "order_items"
 
     order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Order.id, ondelete="CASCADE"))
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     book_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Book.id, ondelete="SET NULL"))
     title: Mapped[str]
     quantity: Mapped[int]
@@ -357,7 +361,7 @@ class OrderItem(Table):
     )
 
 
-class OrderAddress(Table):
+class OrderAddress(Base):
     """Where a parcel goes. An order without one is picked up."""
 
     __tablename__ = "order_addresses"
@@ -373,18 +377,18 @@ class OrderAddress(Table):
     phone: Mapped[str | None]
 
 
-class StockMovement(Table):
+class StockMovement(Base):
     """The ledger: the sum of a book's movements is its stock."""
 
     __tablename__ = "stock_movements"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     book_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Book.id, ondelete="SET NULL"), index=True)
     title: Mapped[str]
     change: Mapped[int]
     reason: Mapped[str]
     order_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Order.id, ondelete="RESTRICT"), index=True)
-    created_at: Mapped[Now]
+    created_at: Mapped[DefaultNow]
 
     __table_args__ = (
         CheckConstraint("change <> 0", name="change"),
@@ -402,36 +406,36 @@ class StockMovement(Table):
 # ── What readers think ────────────────────────────────────────────────────────────────────
 
 
-class Review(Table):
+class Review(Base):
     __tablename__ = "reviews"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"))
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
     rating: Mapped[int]
     text: Mapped[str | None]
-    created_at: Mapped[Now]
-    updated_at: Mapped[Now]
+    created_at: Mapped[DefaultNow]
+    updated_at: Mapped[DefaultNow]
     deleted_at: Mapped[dt.datetime | None]
 
     __table_args__ = (
         CheckConstraint("rating BETWEEN 1 AND 5", name="rating"),
-        Index("uq_reviews_living", "user_id", "book_id", unique=True, postgresql_where=LIVING),
+        Index("uq_reviews_living", "user_id", "book_id", unique=True, postgresql_where=IS_NOT_DELETED),
         Index("ix_reviews_book_id", "book_id"),
-        Index("ix_reviews_created_at_id", "created_at", "id", postgresql_where=LIVING),
-        Index("ix_reviews_rating_id", "rating", "id", postgresql_where=LIVING),
-        Index("ix_reviews_book_id_created_at_id", "book_id", "created_at", "id", postgresql_where=LIVING),
-        Index("ix_reviews_book_id_rating_id", "book_id", "rating", "id", postgresql_where=LIVING),
-        Index("ix_reviews_user_id_created_at_id", "user_id", "created_at", "id", postgresql_where=LIVING),
+        Index("ix_reviews_created_at_id", "created_at", "id", postgresql_where=IS_NOT_DELETED),
+        Index("ix_reviews_rating_id", "rating", "id", postgresql_where=IS_NOT_DELETED),
+        Index("ix_reviews_book_id_created_at_id", "book_id", "created_at", "id", postgresql_where=IS_NOT_DELETED),
+        Index("ix_reviews_book_id_rating_id", "book_id", "rating", "id", postgresql_where=IS_NOT_DELETED),
+        Index("ix_reviews_user_id_created_at_id", "user_id", "created_at", "id", postgresql_where=IS_NOT_DELETED),
     )
 
 
-STARS = ("one", "two", "three", "four", "five")
-_COUNT = " + ".join(STARS)
-_SUM = " + ".join(f"{stars} * {name}" for stars, name in enumerate(STARS, start=1))
+STAR_COLUMNS = ("one", "two", "three", "four", "five")
+_RATING_COUNT_SQL = " + ".join(STAR_COLUMNS)
+_STAR_SUM_SQL = " + ".join(f"{stars} * {name}" for stars, name in enumerate(STAR_COLUMNS, start=1))
 
 
-class BookRating(Table):
+class BookRating(Base):
     """A book's living reviews by their stars: made with the book, kept exact in the transaction of each review."""
 
     __tablename__ = "book_ratings"
@@ -442,15 +446,15 @@ class BookRating(Table):
     three: Mapped[int] = mapped_column(server_default="0")
     four: Mapped[int] = mapped_column(server_default="0")
     five: Mapped[int] = mapped_column(server_default="0")
-    count: Mapped[int] = mapped_column(Computed(_COUNT, persisted=True))
+    count: Mapped[int] = mapped_column(Computed(_RATING_COUNT_SQL, persisted=True))
     average: Mapped[decimal.Decimal] = mapped_column(
         Numeric(2, 1),
-        Computed(f"coalesce(round(({_SUM})::numeric / nullif({_COUNT}, 0), 1), 0)", persisted=True),
+        Computed(f"coalesce(round(({_STAR_SUM_SQL})::numeric / nullif({_RATING_COUNT_SQL}, 0), 1), 0)", persisted=True),
         comment="To one decimal, half up; 0 while there are none.",
     )
 
     __table_args__ = (
-        CheckConstraint(" AND ".join(f"{name} >= 0" for name in STARS), name="stars"),
+        CheckConstraint(" AND ".join(f"{name} >= 0" for name in STAR_COLUMNS), name="stars"),
         Index("ix_book_ratings_average_book_id", "average", "book_id"),
     )
 
@@ -458,13 +462,13 @@ class BookRating(Table):
 # ── What customers wait for ───────────────────────────────────────────────────────────────
 
 
-class WishlistItem(Table):
+class WishlistItem(Base):
     __tablename__ = "wishlist_items"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
     book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), index=True)
-    added_at: Mapped[Now]
+    added_at: Mapped[DefaultNow]
 
     __table_args__ = (
         UniqueConstraint("user_id", "book_id"),
@@ -472,14 +476,14 @@ class WishlistItem(Table):
     )
 
 
-class Prebooking(Table):
+class Prebooking(Base):
     __tablename__ = "prebookings"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
     book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), index=True)
     status: Mapped[str] = mapped_column(server_default="WAITING")
-    created_at: Mapped[Now]
+    created_at: Mapped[DefaultNow]
     notified_at: Mapped[dt.datetime | None]
     cancelled_at: Mapped[dt.datetime | None]
 
@@ -487,7 +491,7 @@ class Prebooking(Table):
         CheckConstraint("status IN ('WAITING', 'NOTIFIED', 'CANCELLED')", name="status"),
         CheckConstraint("(status = 'NOTIFIED') = (notified_at IS NOT NULL)", name="notified"),
         CheckConstraint("(status = 'CANCELLED') = (cancelled_at IS NOT NULL)", name="cancelled"),
-        Index("uq_prebookings_waiting", "book_id", "user_id", unique=True, postgresql_where=WAITING),
+        Index("uq_prebookings_waiting", "book_id", "user_id", unique=True, postgresql_where=IS_WAITING),
         Index("ix_prebookings_user_id_created_at_id", "user_id", "created_at", "id"),
     )
 
@@ -495,7 +499,7 @@ class Prebooking(Table):
 # ── What sells ────────────────────────────────────────────────────────────────────────────
 
 
-class BookSales(Table):
+class BookSales(Base):
     """Copies sold since `SalesWindow.since`: made with the book, kept exact in the transaction of each sale."""
 
     __tablename__ = "book_sales"
@@ -509,7 +513,7 @@ class BookSales(Table):
     )
 
 
-class SalesWindow(Table):
+class SalesWindow(Base):
     """One row: orders placed from here on are in `BookSales`. It moves on as days go by."""
 
     __tablename__ = "sales_window"
@@ -523,7 +527,7 @@ class SalesWindow(Table):
 # ── Tries ─────────────────────────────────────────────────────────────────────────────────
 
 
-class Throttle(Table):
+class Throttle(Base):
     """How often something was tried that may not be tried often; with no tries, a place that is known."""
 
     __tablename__ = "throttles"
@@ -536,7 +540,7 @@ class Throttle(Table):
     __table_args__ = (CheckConstraint("tries >= 0", name="tries"),)
 
 
-class RateLimit(Table):
+class RateLimit(Base):
     """What a caller has spent, where it is kept in PostgreSQL. Empty after a crash, which nobody minds."""
 
     __tablename__ = "rate_limits"
@@ -547,7 +551,7 @@ class RateLimit(Table):
     __table_args__ = ({"prefixes": ["UNLOGGED"]},)
 
 
-class SecretKey(Table):
+class SecretKey(Base):
     """A secret that the shop is run with."""
 
     __tablename__ = "secret_keys"
@@ -559,19 +563,19 @@ class SecretKey(Table):
 # ── Letters ───────────────────────────────────────────────────────────────────────────────
 
 
-class Letter(Table):
+class Email(Base):
     """Written with the fact that it tells of, once for each kind, subject and recipient; a job carries it."""
 
     __tablename__ = "letters"
 
-    id: Mapped[Key]
+    id: Mapped[PrimaryKey]
     kind: Mapped[str]
     subject_id: Mapped[uuid.UUID] = mapped_column(comment="The order, pre-booking, token or identity it tells of.")
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
     status: Mapped[str] = mapped_column(server_default="QUEUED")
     attempts: Mapped[int] = mapped_column(server_default="0")
     problem: Mapped[str | None] = mapped_column(comment="Why the last attempt failed.")
-    created_at: Mapped[Now]
+    created_at: Mapped[DefaultNow]
     settled_at: Mapped[dt.datetime | None] = mapped_column(comment="When it was sent, suppressed or given up.")
     taken_until: Mapped[dt.datetime | None] = mapped_column(comment="Until then one poster alone sends it.")
 
@@ -586,7 +590,7 @@ class Letter(Table):
 # ── The mock provider ─────────────────────────────────────────────────────────────────────
 
 
-class MockPayment(Table):
+class MockPayment(Base):
     """What the built-in mock provider remembers, as a real one would on its own machines."""
 
     __tablename__ = "mock_payments"
@@ -596,7 +600,7 @@ class MockPayment(Table):
     amount: Mapped[decimal.Decimal | None] = mapped_column(Numeric(12, 2))
     currency: Mapped[str | None] = mapped_column(CHAR(3))
     reason: Mapped[str | None]
-    created_at: Mapped[Now]
+    created_at: Mapped[DefaultNow]
     refunded_at: Mapped[dt.datetime | None]
 
     __table_args__ = (CheckConstraint("status IN ('APPROVED', 'DECLINED', 'VOIDED')", name="status"),)

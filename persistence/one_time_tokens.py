@@ -9,19 +9,19 @@ from sqlalchemy import DateTime, String, Uuid, any_, bindparam, func, insert, se
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 
 from persistence import accounts, models
-from persistence.accounts import User
-from persistence.database import Reading, Transaction
+from persistence.accounts import UserRow
+from persistence.database import ReadSession, Transaction
 from persistence.query import Command, Query
 
 
-class Purpose(StrEnum):
+class TokenPurpose(StrEnum):
     VERIFY_EMAIL = "VERIFY_EMAIL"
     RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105  # no password
     OAUTH_LOGIN = "OAUTH_LOGIN"
 
 
 @dataclass(slots=True)
-class OneTimeToken:
+class OneTimeTokenRow:
     id: uuid.UUID
     user_id: uuid.UUID
     purpose: str
@@ -33,20 +33,20 @@ class OneTimeToken:
 _token = models.OneTimeToken
 _hash = bindparam("token_hash", type_=BYTEA())
 _purpose = bindparam("for_purpose", type_=String())
-_PROVES = _token.hash == _hash, _token.purpose == _purpose, _token.used_at.is_(None), _token.expires_at > func.now()
+_IS_VALID = _token.hash == _hash, _token.purpose == _purpose, _token.used_at.is_(None), _token.expires_at > func.now()
 _OWNER = Query(
-    select(*accounts.USER).join(_token, _token.user_id == models.User.id).where(*_PROVES),
-    User,
+    select(*accounts.USER_COLUMNS).join(_token, _token.user_id == models.User.id).where(*_IS_VALID),
+    UserRow,
 )
 _BY_ID = Query(
-    select(*(getattr(_token, name) for name in OneTimeToken.__slots__)).where(
+    select(*(getattr(_token, name) for name in OneTimeTokenRow.__slots__)).where(
         _token.id == bindparam("id", type_=Uuid())
     ),
-    OneTimeToken,
+    OneTimeTokenRow,
 )
 _ADD = Command(insert(_token))
-_SPEND = Command(update(_token).where(*_PROVES).values(used_at=func.now()).returning(_token.user_id))
-_SPEND_ALL = Command(
+_CONSUME = Command(update(_token).where(*_IS_VALID).values(used_at=func.now()).returning(_token.user_id))
+_INVALIDATE_ALL = Command(
     update(_token)
     .where(
         _token.user_id == bindparam("user", type_=Uuid()),
@@ -55,7 +55,7 @@ _SPEND_ALL = Command(
     )
     .values(used_at=func.now())
 )
-_ADD_FOR_ADDRESS = Command(
+_ADD_FOR_EMAIL = Command(
     insert(_token)
     .from_select(
         ["id", "user_id", "purpose", "hash", "expires_at"],
@@ -71,35 +71,46 @@ _ADD_FOR_ADDRESS = Command(
 )
 
 
-async def find_token(db: Reading | Transaction, token_id: uuid.UUID) -> OneTimeToken | None:
+async def find_token(db: ReadSession | Transaction, token_id: uuid.UUID) -> OneTimeTokenRow | None:
     return await db.first(_BY_ID, id=token_id)
 
 
-async def find_owner(db: Reading | Transaction, purpose: Purpose, token_hash: bytes) -> User | None:
+async def find_owner(db: ReadSession | Transaction, purpose: TokenPurpose, token_hash: bytes) -> UserRow | None:
     """Whose it is, as long as it would still work."""
     return await db.first(_OWNER, for_purpose=purpose, token_hash=token_hash)
 
 
 async def add_token(
-    tx: Transaction, token_id: uuid.UUID, user_id: uuid.UUID, purpose: Purpose, token_hash: bytes, ends: dt.datetime
+    tx: Transaction,
+    token_id: uuid.UUID,
+    user_id: uuid.UUID,
+    purpose: TokenPurpose,
+    token_hash: bytes,
+    expires_at: dt.datetime,
 ) -> None:
-    await tx.run(_ADD, id=token_id, user_id=user_id, purpose=purpose, hash=token_hash, expires_at=ends)
+    await tx.execute(_ADD, id=token_id, user_id=user_id, purpose=purpose, hash=token_hash, expires_at=expires_at)
 
 
-async def add_token_for_address(
-    tx: Transaction, token_id: uuid.UUID, email: str, purpose: Purpose, token_hash: bytes, ends: dt.datetime
+async def add_token_for_email(
+    tx: Transaction, token_id: uuid.UUID, email: str, purpose: TokenPurpose, token_hash: bytes, expires_at: dt.datetime
 ) -> uuid.UUID | None:
     """Whose it is; `None`, by the same statement, when nobody has the address."""
-    values = {"token_id": token_id, "email": email, "for_purpose": purpose, "token_hash": token_hash, "ends": ends}
-    owner: uuid.UUID | None = await tx.scalar(_ADD_FOR_ADDRESS, **values)
-    return owner
+    values = {
+        "token_id": token_id,
+        "email": email,
+        "for_purpose": purpose,
+        "token_hash": token_hash,
+        "ends": expires_at,
+    }
+    user_id: uuid.UUID | None = await tx.scalar(_ADD_FOR_EMAIL, **values)
+    return user_id
 
 
-async def spend_token(tx: Transaction, purpose: Purpose, token_hash: bytes) -> bool:
+async def consume_token(tx: Transaction, purpose: TokenPurpose, token_hash: bytes) -> bool:
     """Of any number of callers with one token, one spends it; the others, and whoever comes late, do not."""
-    return await tx.scalar(_SPEND, for_purpose=purpose, token_hash=token_hash) is not None
+    return await tx.scalar(_CONSUME, for_purpose=purpose, token_hash=token_hash) is not None
 
 
-async def spend_tokens(tx: Transaction, user_id: uuid.UUID, *purposes: Purpose) -> None:
+async def invalidate_tokens(tx: Transaction, user_id: uuid.UUID, *purposes: TokenPurpose) -> None:
     """All that a user has left for these purposes."""
-    await tx.run(_SPEND_ALL, user=user_id, purposes=list(purposes))
+    await tx.execute(_INVALIDATE_ALL, user=user_id, purposes=list(purposes))

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Uuid, bindparam, column, func
 from sqlalchemy.dialects.postgresql import ARRAY
 
-Pair = tuple[uuid.UUID, uuid.UUID]
+UserBookPair = tuple[uuid.UUID, uuid.UUID]
 """A user and a book."""
 
 PAIRS = (
@@ -17,11 +17,11 @@ PAIRS = (
 )
 
 
-def paired(table: Any) -> ColumnElement[bool]:
+def matches_pair(table: Any) -> ColumnElement[bool]:
     """The condition to join a table with a user and a book on."""
     condition: ColumnElement[bool] = (table.user_id == PAIRS.c.user_id) & (table.book_id == PAIRS.c.book_id)
     return condition
 
 
-def parameters(pairs: Sequence[Pair]) -> dict[str, list[uuid.UUID]]:
+def build_pair_parameters(pairs: Sequence[UserBookPair]) -> dict[str, list[uuid.UUID]]:
     return {"users": [user for user, _ in pairs], "books": [book for _, book in pairs]}

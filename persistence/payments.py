@@ -7,12 +7,12 @@ from sqlalchemy import String, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
-from persistence.database import Reading, Transaction
+from persistence.database import ReadSession, Transaction
 from persistence.query import Command, Query
 
 
 @dataclass(slots=True)
-class MockPayment:
+class MockPaymentRow:
     key: str
     status: str
     reason: str | None
@@ -21,7 +21,7 @@ class MockPayment:
 _payment = models.MockPayment
 _BY_KEY = Query(
     select(_payment.key, _payment.status, _payment.reason).where(_payment.key == bindparam("key", type_=String())),
-    MockPayment,
+    MockPaymentRow,
 )
 
 
@@ -46,13 +46,13 @@ async def add_payment(
     reason: str | None,
 ) -> None:
     """Does nothing where the key is known: what was decided stays decided."""
-    await tx.run(_ADD, key=key, status=status, amount=amount, currency=currency, reason=reason)
+    await tx.execute(_ADD, key=key, status=status, amount=amount, currency=currency, reason=reason)
 
 
-async def find_payment(db: Reading | Transaction, key: str) -> MockPayment | None:
+async def find_payment(db: ReadSession | Transaction, key: str) -> MockPaymentRow | None:
     return await db.first(_BY_KEY, key=key)
 
 
-async def set_refunded(tx: Transaction, key: str) -> bool:
+async def mark_refunded(tx: Transaction, key: str) -> bool:
     """False when there is nothing to give back, or it has been given back before."""
-    return await tx.run(_REFUND, payment=key) == 1
+    return await tx.execute(_REFUND, payment=key) == 1

@@ -3,24 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
-from persistence.lending import LentConnection
+from persistence.lending import PoolConnection
 
 
-def beginning(settings: Mapping[str, str], *, read_only: bool) -> str:
+def build_begin_statement(settings: Mapping[str, str], *, read_only: bool) -> str:
     """Begins a transaction in which these settings hold, in one message."""
-    begin = "BEGIN READ ONLY" if read_only else "BEGIN"
-    return "; ".join([begin, *(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())])
+    command = "BEGIN READ ONLY" if read_only else "BEGIN"
+    return "; ".join([command, *(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())])
 
 
-class PooledConnection(LentConnection):
+class PgBouncerConnection(PoolConnection):
     """Nothing is prepared on it, for the next transaction may find another session; what is read alone is one of its own."""
 
-    async def fetch(self, query: str, *args: Any, **more: Any) -> Any:
+    async def fetch(self, query: str, *args: Any, **kwargs: Any) -> Any:
         if self.is_in_transaction():
-            return await super().fetch(query, *args, **more)
-        await self.execute(self.begin)
+            return await super().fetch(query, *args, **kwargs)
+        await self.execute(self.begin_statement)
         try:
-            records = await super().fetch(query, *args, **more)
+            records = await super().fetch(query, *args, **kwargs)
         except TimeoutError:  # nobody is there to be told
             raise
         except Exception:

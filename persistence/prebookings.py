@@ -13,9 +13,19 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
-from persistence.database import Reading, Transaction
-from persistence.pages import COUNT_LIMIT, Item, Page, PageShape, Slice, Sort, keyed, paged, take
-from persistence.pairs import PAIRS, Pair, paired, parameters
+from persistence.database import ReadSession, Transaction
+from persistence.pages import (
+    COUNT_LIMIT,
+    KeyedRow,
+    PageRequest,
+    PageResult,
+    PageShape,
+    Sort,
+    fetch_page,
+    paginate,
+    with_sort_key,
+)
+from persistence.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
 from persistence.query import Command, Query
 
 
@@ -26,7 +36,7 @@ class PrebookingStatus(StrEnum):
 
 
 @dataclass(slots=True)
-class Prebooking:
+class PrebookingRow:
     id: uuid.UUID
     user_id: uuid.UUID
     book_id: uuid.UUID
@@ -37,19 +47,19 @@ class Prebooking:
 
 
 _prebooking = models.Prebooking
-PREBOOKING = tuple(getattr(_prebooking, name) for name in Prebooking.__slots__)
+PREBOOKING_COLUMNS = tuple(getattr(_prebooking, name) for name in PrebookingRow.__slots__)
 
 _id = bindparam("id", type_=Uuid())
 _user_id = bindparam("user_id", type_=Uuid())
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
-_waiting = _prebooking.status == PrebookingStatus.WAITING
-_BY_ID = Query(select(*PREBOOKING).where(_prebooking.id == _id), Prebooking)
-_LOCKED = Query(select(*PREBOOKING).where(_prebooking.id == _id).with_for_update(), Prebooking)
-_BY_IDS = Query(select(*PREBOOKING).where(_prebooking.id == any_(_ids)), Prebooking)
-_BY_PAIRS = Query(select(*PREBOOKING).join(PAIRS, paired(_prebooking)).where(_waiting), Prebooking)
+_is_waiting = _prebooking.status == PrebookingStatus.WAITING
+_BY_ID = Query(select(*PREBOOKING_COLUMNS).where(_prebooking.id == _id), PrebookingRow)
+_LOCKED = Query(select(*PREBOOKING_COLUMNS).where(_prebooking.id == _id).with_for_update(), PrebookingRow)
+_BY_IDS = Query(select(*PREBOOKING_COLUMNS).where(_prebooking.id == any_(_ids)), PrebookingRow)
+_BY_PAIRS = Query(select(*PREBOOKING_COLUMNS).join(PAIRS, matches_pair(_prebooking)).where(_is_waiting), PrebookingRow)
 _WAITING_COUNTS: Query[tuple[uuid.UUID, int]] = Query(
     select(_prebooking.book_id, func.count())
-    .where(_prebooking.book_id == any_(_ids), _waiting)
+    .where(_prebooking.book_id == any_(_ids), _is_waiting)
     .group_by(_prebooking.book_id),
     lambda book_id, count: (book_id, count),
 )
@@ -58,56 +68,60 @@ _WAITING_COUNTS: Query[tuple[uuid.UUID, int]] = Query(
 # ── Reads ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def find_prebooking(db: Reading | Transaction, prebooking_id: uuid.UUID) -> Prebooking | None:
+async def find_prebooking(db: ReadSession | Transaction, prebooking_id: uuid.UUID) -> PrebookingRow | None:
     return await db.first(_BY_ID, id=prebooking_id)
 
 
-async def list_prebookings_by_id(reading: Reading, prebooking_ids: Iterable[uuid.UUID]) -> list[Prebooking]:
-    return await reading.all(_BY_IDS, ids=list(prebooking_ids))
+async def list_prebookings_by_id(db: ReadSession, prebooking_ids: Iterable[uuid.UUID]) -> list[PrebookingRow]:
+    return await db.all(_BY_IDS, ids=list(prebooking_ids))
 
 
-async def list_waiting_of_pairs(db: Reading | Transaction, pairs: Sequence[Pair]) -> list[Prebooking]:
+async def list_waiting_by_pair(db: ReadSession | Transaction, pairs: Sequence[UserBookPair]) -> list[PrebookingRow]:
     """The pre-booking of each user and book that is still waiting."""
-    return await db.all(_BY_PAIRS, **parameters(pairs))
+    return await db.all(_BY_PAIRS, **build_pair_parameters(pairs))
 
 
-async def count_waiting(reading: Reading, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, int]]:
+async def count_waiting(db: ReadSession, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, int]]:
     """How many wait for each book; books that nobody waits for are left out."""
-    return await reading.all(_WAITING_COUNTS, ids=list(book_ids))
+    return await db.all(_WAITING_COUNTS, ids=list(book_ids))
 
 
 _LATEST = Sort(_prebooking.created_at.expression, descending=True)
 
 
-def _of_user(statement: Select[Any], by_status: bool) -> Select[Any]:
+def _filter_by_user(statement: Select[Any], has_status_filter: bool) -> Select[Any]:
     statement = statement.where(_prebooking.user_id == _user_id)
-    if by_status:
+    if has_status_filter:
         statement = statement.where(_prebooking.status == any_(bindparam("statuses", type_=ARRAY(String()))))
     return statement
 
 
 @lru_cache(maxsize=100)
-def _page_query(page: PageShape, by_status: bool) -> Query[Item[Prebooking]]:
-    statement = _of_user(select(_LATEST.key, _prebooking.id, *PREBOOKING), by_status)
-    return Query(paged(statement, _LATEST, _prebooking.id.expression, page), keyed(Prebooking), skewed=page.skewed)
+def _build_page_query(page: PageShape, has_status_filter: bool) -> Query[KeyedRow[PrebookingRow]]:
+    statement = _filter_by_user(select(_LATEST.key, _prebooking.id, *PREBOOKING_COLUMNS), has_status_filter)
+    return Query(
+        paginate(statement, _LATEST, _prebooking.id.expression, page),
+        with_sort_key(PrebookingRow),
+        needs_custom_plan=page.needs_custom_plan,
+    )
 
 
 @lru_cache(maxsize=2)
-def _count_query(by_status: bool) -> Query[int]:
-    some = _of_user(select(_prebooking.id), by_status).limit(COUNT_LIMIT).subquery()
-    return Query(select(func.count()).select_from(some), int)
+def _build_count_query(has_status_filter: bool) -> Query[int]:
+    limited = _filter_by_user(select(_prebooking.id), has_status_filter).limit(COUNT_LIMIT).subquery()
+    return Query(select(func.count()).select_from(limited), int)
 
 
 async def list_prebookings(
-    reading: Reading, user_id: uuid.UUID, statuses: tuple[str, ...] | None, page: Page
-) -> Slice[Prebooking]:
+    db: ReadSession, user_id: uuid.UUID, statuses: tuple[str, ...] | None, page: PageRequest
+) -> PageResult[PrebookingRow]:
     """A user's pre-bookings, the latest first."""
-    query = _page_query(page.shape, statuses is not None)
-    return await take(reading, query, page, user_id=user_id, statuses=statuses)
+    query = _build_page_query(page.shape, statuses is not None)
+    return await fetch_page(db, query, page, user_id=user_id, statuses=statuses)
 
 
-async def count_prebookings(reading: Reading, user_id: uuid.UUID, statuses: tuple[str, ...] | None) -> int:
-    return await reading.first(_count_query(statuses is not None), user_id=user_id, statuses=statuses) or 0
+async def count_prebookings(db: ReadSession, user_id: uuid.UUID, statuses: tuple[str, ...] | None) -> int:
+    return await db.first(_build_count_query(statuses is not None), user_id=user_id, statuses=statuses) or 0
 
 
 # ── Writes ────────────────────────────────────────────────────────────────────────────────
@@ -127,17 +141,17 @@ async def add_prebooking(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID
     return prebooking_id
 
 
-async def lock_prebooking(tx: Transaction, prebooking_id: uuid.UUID) -> Prebooking | None:
+async def lock_prebooking(tx: Transaction, prebooking_id: uuid.UUID) -> PrebookingRow | None:
     return await tx.first(_LOCKED, id=prebooking_id)
 
 
 async def cancel_prebooking(tx: Transaction, prebooking_id: uuid.UUID) -> None:
-    await tx.run(_CANCEL, prebooking=prebooking_id)
+    await tx.execute(_CANCEL, prebooking=prebooking_id)
 
 
 _NOTIFY = Command(
     update(_prebooking)
-    .where(_prebooking.book_id == any_(_ids), _waiting)
+    .where(_prebooking.book_id == any_(_ids), _is_waiting)
     .values(status=PrebookingStatus.NOTIFIED, notified_at=func.now())
     .returning(_prebooking.id, _prebooking.user_id)
 )
@@ -145,4 +159,4 @@ _NOTIFY = Command(
 
 async def notify_waiting(tx: Transaction, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, uuid.UUID]]:
     """Takes everyone off these waiting lists: (pre-booking, user). The caller holds the books' locks."""
-    return [(prebooking, user) for prebooking, user in await tx.rows(_NOTIFY, ids=list(book_ids))]
+    return [(prebooking, user) for prebooking, user in await tx.fetch_records(_NOTIFY, ids=list(book_ids))]

@@ -14,7 +14,7 @@ from persistence.database import Database
 from persistence.models import RateLimit
 from persistence.query import Command
 
-FEWEST_SWEPT = 1_000
+MIN_EVICTION_SIZE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +30,38 @@ class Rate:
         return self.burst / self.per_second
 
 
-class RateLimits(Protocol):
+class RateLimitStore(Protocol):
     """Raises `Unavailable` where what is remembered cannot be asked."""
 
-    async def spend(self, caller: bytes, cost: int, rate: Rate) -> float:
+    async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
         """0, or where nothing is left the seconds until there is; nothing is taken then."""
 
-    async def forget_full(self) -> None:
+    async def evict_full(self) -> None:
         """Drops buckets that are full again."""
 
     async def close(self) -> None: ...
 
 
-class InMemory:
+class MemoryStore:
     """For one process. Forgets full buckets whenever their number has doubled."""
 
     def __init__(self) -> None:
         self._full_at: dict[bytes, float] = {}
-        self._sweep_at = FEWEST_SWEPT
+        self._evict_at_size = MIN_EVICTION_SIZE
 
-    async def spend(self, caller: bytes, cost: int, rate: Rate) -> float:
+    async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
         now = time.monotonic()
         full_at = max(self._full_at.get(caller, now), now)
         wait = full_at - now - rate.time_to_fill
         if wait > 0:
             return wait
         self._full_at[caller] = full_at + cost / rate.per_second
-        if len(self._full_at) >= self._sweep_at:
-            await self.forget_full()
-            self._sweep_at = max(FEWEST_SWEPT, 2 * len(self._full_at))
+        if len(self._full_at) >= self._evict_at_size:
+            await self.evict_full()
+            self._evict_at_size = max(MIN_EVICTION_SIZE, 2 * len(self._full_at))
         return 0
 
-    async def forget_full(self) -> None:
+    async def evict_full(self) -> None:
         now = time.monotonic()
         self._full_at = {caller: full_at for caller, full_at in self._full_at.items() if full_at > now}
 
@@ -70,7 +70,7 @@ class InMemory:
 
 
 # One statement decides and counts: requests at once spend as they would one after the other.
-_SPEND = Command(
+_CHARGE = Command(
     text("""
     INSERT INTO rate_limits AS known (caller, full_at)
     VALUES (:caller, clock_timestamp() + :cost * interval '1 second')
@@ -84,29 +84,29 @@ _SPEND = Command(
         bindparam("time_to_fill", type_=Double()),
     )
 )
-_FULL_IN = Command(
+_FIND_SECONDS_UNTIL_FULL = Command(
     text("SELECT extract(epoch FROM full_at - clock_timestamp())::float8 FROM rate_limits WHERE caller = :caller")
 )
-_FORGET_FULL = Command(delete(RateLimit).where(RateLimit.full_at < func.clock_timestamp()))
+_EVICT_FULL = Command(delete(RateLimit).where(RateLimit.full_at < func.clock_timestamp()))
 
 
 @dataclass(frozen=True, slots=True)
-class InPostgreSQL:
+class PostgresStore:
     """For several processes: a statement each time it is asked."""
 
     database: Database
 
-    async def spend(self, caller: bytes, cost: int, rate: Rate) -> float:
+    async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
         parameters = {"caller": caller, "cost": cost / rate.per_second, "time_to_fill": rate.time_to_fill}
         async with self.database.transaction() as tx:
-            if await tx.scalar(_SPEND, **parameters) is not None:
+            if await tx.scalar(_CHARGE, **parameters) is not None:
                 return 0
-            full_in: float = await tx.scalar(_FULL_IN, caller=caller) or 0
-            return max(full_in - rate.time_to_fill, 0.001)
+            seconds_until_full: float = await tx.scalar(_FIND_SECONDS_UNTIL_FULL, caller=caller) or 0
+            return max(seconds_until_full - rate.time_to_fill, 0.001)
 
-    async def forget_full(self) -> None:
+    async def evict_full(self) -> None:
         async with self.database.transaction() as tx:
-            await tx.run(_FORGET_FULL)
+            await tx.execute(_EVICT_FULL)
 
     async def close(self) -> None:
         pass  # the database is the shop's

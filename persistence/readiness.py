@@ -2,17 +2,17 @@
 
 from sqlalchemy import column, select, table, text
 
-from persistence.database import Reading, Transaction
+from persistence.database import ReadSession, Transaction
 from persistence.query import Command, Query
 
 _REVISION = Query(select(column("version_num")).select_from(table("alembic_version")), str)
-_NOTHING = Command(text("DELETE FROM carts WHERE false"))
+_EMPTY_WRITE = Command(text("DELETE FROM carts WHERE false"))
 
 
-async def find_revision(lane: Reading | Transaction) -> str | None:
-    return await lane.first(_REVISION)
+async def find_revision(db: ReadSession | Transaction) -> str | None:
+    return await db.first(_REVISION)
 
 
-async def write_nothing(tx: Transaction) -> None:
+async def check_writable(tx: Transaction) -> None:
     """Raises `Unavailable` where nothing can be written: at a standby, or where the primary was told to keep what it has."""
-    await tx.run(_NOTHING)
+    await tx.execute(_EMPTY_WRITE)

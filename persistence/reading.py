@@ -5,32 +5,32 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from persistence.faults import Unavailable, fault_of, is_lost
-from persistence.lending import ConnectionLost, Lender
+from persistence.faults import Unavailable, is_connection_lost, translate_error
+from persistence.lending import ConnectionLost, ConnectionPool
 from persistence.query import Query
 
 T = TypeVar("T")
 
 STATEMENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 DRIVER_ERRORS = (*STATEMENT_ERRORS, OSError)
-SECOND_TRY = 0.02  # seconds, in which the pool notices what else has been cut
+RETRY_DELAY = 0.02  # seconds, in which the pool notices what else has been cut
 
 
-class Reading:
+class ReadSession:
     """Prepared statements on read-only connections, each borrowed for one statement."""
 
-    __slots__ = ("_lender", "_skewed")
+    __slots__ = ("_custom_plan_pool", "_pool")
 
-    def __init__(self, lender: Lender, skewed: Lender) -> None:
-        self._lender, self._skewed = lender, skewed
+    def __init__(self, pool: ConnectionPool, custom_plan_pool: ConnectionPool) -> None:
+        self._pool, self._custom_plan_pool = pool, custom_plan_pool
 
     async def all(self, query: Query[T], **parameters: Any) -> list[T]:
-        row = query.row
-        return [row(*record) for record in await self.fetch(query, query.bind(parameters))]
+        row_factory = query.row_factory
+        return [row_factory(*record) for record in await self.fetch(query, query.bind(parameters))]
 
     async def first(self, query: Query[T], **parameters: Any) -> T | None:
         records = await self.fetch(query, query.bind(parameters))
-        return query.row(*records[0]) if records else None
+        return query.row_factory(*records[0]) if records else None
 
     async def fetch(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
         """Raises `Unavailable`."""
@@ -38,32 +38,32 @@ class Reading:
             try:
                 return await self._fetch_once(query, arguments)
             except ConnectionLost:  # a read can be done again without harm
-                await asyncio.sleep(SECOND_TRY)
+                await asyncio.sleep(RETRY_DELAY)
                 return await self._fetch_once(query, arguments)
         except ConnectionLost as error:
             raise Unavailable from error.__cause__
         except DRIVER_ERRORS as error:
-            raise fault_of(error) from error
+            raise translate_error(error) from error
 
     async def _fetch_once(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
         """Raises `ConnectionLost`, or whatever else the driver raises."""
-        lender = self._skewed if query.skewed else self._lender
-        connection = await lender.borrow()
-        lender.statements += 1
-        give_back = lender.give_back
+        pool = self._custom_plan_pool if query.needs_custom_plan else self._pool
+        connection = await pool.acquire()
+        pool.statement_count += 1
+        release = pool.release
         try:
             try:
                 return await connection.fetch(query.sql, *arguments)
             except asyncpg.InvalidCachedStatementError:  # a migration changed the table; asyncpg has dropped the plan
                 return await connection.fetch(query.sql, *arguments)
         except asyncio.CancelledError:
-            give_back = lender.give_back_checked
+            release = pool.release_after_reset
             raise
         except DRIVER_ERRORS as error:
-            if is_lost(error) or isinstance(error, TimeoutError):
+            if is_connection_lost(error) or isinstance(error, TimeoutError):
                 connection.terminate()  # or it might be lent again
-            if is_lost(error):
+            if is_connection_lost(error):
                 raise ConnectionLost from error
             raise
         finally:
-            give_back(connection)
+            release(connection)

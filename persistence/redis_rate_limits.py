@@ -8,7 +8,7 @@ from persistence.rate_limits import Rate
 
 TIMEOUT = 0.25  # seconds; no request waits longer to be counted
 
-_SPEND_SCRIPT = """
+_CHARGE_SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1000000
 local cost, time_to_fill = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -21,21 +21,21 @@ return '0'
 """
 
 
-class InRedis:
+class RedisStore:
     """For several processes."""
 
     def __init__(self, url: str) -> None:
         self._redis = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
 
-    async def spend(self, caller: bytes, cost: int, rate: Rate) -> float:
+    async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
         key = b"bookstore:rate-limit:" + caller
         try:
-            told = await self._redis.eval(_SPEND_SCRIPT, 1, key, cost / rate.per_second, rate.time_to_fill)
+            wait = await self._redis.eval(_CHARGE_SCRIPT, 1, key, cost / rate.per_second, rate.time_to_fill)
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable from error
-        return float(told)
+        return float(wait)
 
-    async def forget_full(self) -> None:
+    async def evict_full(self) -> None:
         pass
 
     async def close(self) -> None:

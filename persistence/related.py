@@ -7,94 +7,97 @@ from typing import Any
 from sqlalchemy import Select, Uuid, bindparam, column, func, literal, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from persistence.catalog import BOOK, Book
-from persistence.database import Reading
-from persistence.models import Book as books
-from persistence.models import BookAuthor as book_authors
-from persistence.models import Order as orders
-from persistence.models import OrderItem as items
-from persistence.orders import STANDS
+from persistence.catalog import BOOK_COLUMNS, BookRow
+from persistence.database import ReadSession
+from persistence.models import Book as Book
+from persistence.models import BookAuthor as BookAuthor
+from persistence.models import Order as Order
+from persistence.models import OrderItem as OrderItem
+from persistence.orders import IS_EFFECTIVE
 from persistence.query import Query
 
-MOST_RELATED = 20
-LATEST_PURCHASES = 300
+MAX_RELATED = 20
+MAX_PURCHASES = 300
 """Of a book's purchases, so many are looked at."""
 
-_wanted = (
+_requested = (
     func.unnest(bindparam("ids", type_=ARRAY(Uuid()))).table_valued(column("id", Uuid())).render_derived(name="wanted")
 )
 
 
-def _bought_together() -> Select[*tuple[Any, ...]]:
+def _select_bought_together() -> Select[*tuple[Any, ...]]:
     purchases = (
-        select(items.order_id)
-        .where(items.book_id == _wanted.c.id)
-        .order_by(items.id.desc())
-        .limit(LATEST_PURCHASES)
-        .correlate(_wanted)
+        select(OrderItem.order_id)
+        .where(OrderItem.book_id == _requested.c.id)
+        .order_by(OrderItem.id.desc())
+        .limit(MAX_PURCHASES)
+        .correlate(_requested)
         .subquery("purchases")
     )
-    times = func.count()
+    purchase_count = func.count()
     return (
-        select(items.book_id, literal(1).label("tier"), times.label("weight"))
-        .join(purchases, purchases.c.order_id == items.order_id)
-        .join(orders, orders.id == items.order_id)
-        .where(items.book_id.is_not(None), items.book_id != _wanted.c.id, STANDS)
-        .group_by(items.book_id)
-        .order_by(times.desc(), items.book_id)
-        .limit(MOST_RELATED)
-        .correlate(_wanted)
+        select(OrderItem.book_id, literal(1).label("tier"), purchase_count.label("weight"))
+        .join(purchases, purchases.c.order_id == OrderItem.order_id)
+        .join(Order, Order.id == OrderItem.order_id)
+        .where(OrderItem.book_id.is_not(None), OrderItem.book_id != _requested.c.id, IS_EFFECTIVE)
+        .group_by(OrderItem.book_id)
+        .order_by(purchase_count.desc(), OrderItem.book_id)
+        .limit(MAX_RELATED)
+        .correlate(_requested)
     )
 
 
-def _by_same_authors() -> Select[*tuple[Any, ...]]:
-    own, other = book_authors.__table__.alias("own"), book_authors.__table__.alias("other")
+def _select_by_same_authors() -> Select[*tuple[Any, ...]]:
+    own, other = BookAuthor.__table__.alias("own"), BookAuthor.__table__.alias("other")
     return (
         select(other.c.book_id, literal(2), literal(0))
         .join(own, own.c.author_id == other.c.author_id)
-        .where(own.c.book_id == _wanted.c.id, other.c.book_id != _wanted.c.id)
+        .where(own.c.book_id == _requested.c.id, other.c.book_id != _requested.c.id)
         .order_by(other.c.book_id.desc())
-        .limit(MOST_RELATED)
-        .correlate(_wanted)
+        .limit(MAX_RELATED)
+        .correlate(_requested)
     )
 
 
-def _in_same_genre() -> Select[*tuple[Any, ...]]:
-    shelf = books.__table__.alias("shelf")
-    genre = select(books.genre_id).where(books.id == _wanted.c.id).correlate(_wanted).scalar_subquery()
+def _select_in_same_genre() -> Select[*tuple[Any, ...]]:
+    other = Book.__table__.alias("shelf")
+    genre = select(Book.genre_id).where(Book.id == _requested.c.id).correlate(_requested).scalar_subquery()
     return (
-        select(shelf.c.id, literal(3), literal(0))
-        .where(shelf.c.genre_id == genre, shelf.c.id != _wanted.c.id)
-        .order_by(shelf.c.added_at.desc(), shelf.c.id.desc())
-        .limit(MOST_RELATED)
-        .correlate(_wanted)
+        select(other.c.id, literal(3), literal(0))
+        .where(other.c.genre_id == genre, other.c.id != _requested.c.id)
+        .order_by(other.c.added_at.desc(), other.c.id.desc())
+        .limit(MAX_RELATED)
+        .correlate(_requested)
     )
 
 
 _candidates = union_all(
-    *(select(part.subquery()) for part in (_bought_together(), _by_same_authors(), _in_same_genre()))
+    *(
+        select(part.subquery())
+        for part in (_select_bought_together(), _select_by_same_authors(), _select_in_same_genre())
+    )
 ).subquery("candidates")
-_first = func.row_number().over(
+_rank = func.row_number().over(
     order_by=(func.min(_candidates.c.tier), func.max(_candidates.c.weight).desc(), _candidates.c.book_id)
 )
 _related = (
-    select(_candidates.c.book_id, _first.label("place"))
+    select(_candidates.c.book_id, _rank.label("place"))
     .group_by(_candidates.c.book_id)
     .order_by("place")
-    .limit(MOST_RELATED)
-    .correlate(_wanted)
+    .limit(MAX_RELATED)
+    .correlate(_requested)
     .lateral("related")
 )
-_RELATED: Query[tuple[uuid.UUID, Book]] = Query(
-    select(_wanted.c.id, *BOOK)
-    .select_from(_wanted)
+_RELATED: Query[tuple[uuid.UUID, BookRow]] = Query(
+    select(_requested.c.id, *BOOK_COLUMNS)
+    .select_from(_requested)
     .join(_related, literal(True))
-    .join(books, books.id == _related.c.book_id)
-    .order_by(_wanted.c.id, _related.c.place),
-    lambda id_, *book: (id_, Book(*book)),
+    .join(Book, Book.id == _related.c.book_id)
+    .order_by(_requested.c.id, _related.c.place),
+    lambda id_, *book: (id_, BookRow(*book)),
 )
 
 
-async def list_related_books(reading: Reading, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, Book]]:
+async def list_related_books(db: ReadSession, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, BookRow]]:
     """For each of several books up to `MOST_RELATED` others, the closest first."""
-    return await reading.all(_RELATED, ids=list(book_ids))
+    return await db.all(_RELATED, ids=list(book_ids))

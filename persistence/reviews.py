@@ -27,14 +27,24 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
-from persistence.accounts import User
-from persistence.database import Reading, Transaction
-from persistence.orders import STANDS
-from persistence.pages import COUNT_LIMIT, Item, Page, PageShape, Slice, Sort, ordered, paged, take
-from persistence.pairs import PAIRS, Pair, paired, parameters
-from persistence.parts import Names, columns_of, without_id
-from persistence.query import FENCE, Command, Query
-from persistence.unpacking import Part, unpacking
+from persistence.accounts import UserRow
+from persistence.database import ReadSession, Transaction
+from persistence.orders import IS_EFFECTIVE
+from persistence.pages import (
+    COUNT_LIMIT,
+    KeyedRow,
+    PageRequest,
+    PageResult,
+    PageShape,
+    Sort,
+    fetch_page,
+    order_by,
+    paginate,
+)
+from persistence.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
+from persistence.parts import ColumnNames, exclude_id, get_columns
+from persistence.query import OPTIMIZATION_FENCE, Command, Query
+from persistence.unpacking import NestedRow, make_row_factory
 
 
 class ReviewSort(StrEnum):
@@ -44,7 +54,7 @@ class ReviewSort(StrEnum):
 
 
 @dataclass(slots=True)
-class Review:
+class ReviewRow:
     id: uuid.UUID
     book_id: uuid.UUID
     user_id: uuid.UUID
@@ -54,30 +64,30 @@ class Review:
     updated_at: dt.datetime
 
     @property
-    def purchase(self) -> Pair:
+    def user_book_pair(self) -> UserBookPair:
         return self.user_id, self.book_id
 
 
-class ReviewColumns(NamedTuple):
+class ReviewProjection(NamedTuple):
     """Those that are read of reviews, and of who wrote them, who stays behind where it is `None`."""
 
-    review: Names = Review.__slots__
-    user: Names | None = None
+    review: ColumnNames = ReviewRow.__slots__
+    user: ColumnNames | None = None
 
     @property
-    def own(self) -> Names:
-        return without_id(self.review)
+    def own_columns(self) -> ColumnNames:
+        return exclude_id(self.review)
 
 
-class Reviewed(Review):
+class ReviewWithUser(ReviewRow):
     """A review with who wrote it, where that was asked for."""
 
     __slots__ = ("user",)
-    user: User | None
+    user: UserRow | None
 
 
 @dataclass(slots=True)
-class BookRating:
+class BookRatingRow:
     """How many readers gave each number of stars; `average` to one decimal, half up, and 0 while there are none."""
 
     id: uuid.UUID
@@ -90,74 +100,79 @@ class BookRating:
     average: float
 
 
-WHOLE = ReviewColumns()
+ALL_COLUMNS = ReviewProjection()
 
 _review = models.Review
-REVIEW = tuple(getattr(_review, name) for name in Review.__slots__)
+REVIEW_COLUMNS = tuple(getattr(_review, name) for name in ReviewRow.__slots__)
 _rating = models.BookRating
 
 
-def rating_columns(names: Names) -> list[Any]:
+def select_rating_columns(column_names: ColumnNames) -> list[Any]:
     """Of ratings, with the average as what it is shown as."""
-    shown = {"average": cast(_rating.average, Double).label("average")}
-    return [shown.get(column.key, column) for column in columns_of(_rating, names)]
+    overrides = {"average": cast(_rating.average, Double).label("average")}
+    return [overrides.get(column.key, column) for column in get_columns(_rating, column_names)]
 
 
-_living = _review.deleted_at.is_(None)
+_is_not_deleted = _review.deleted_at.is_(None)
 _id = bindparam("id", type_=Uuid())
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
-_BY_ID = Query(select(*REVIEW).where(_review.id == _id, _living), Review)
-_LOCKED = Query(select(*REVIEW).where(_review.id == any_(_ids), _living).order_by(_review.id).with_for_update(), Review)
-_BY_IDS = Query(select(*REVIEW).where(_review.id == any_(_ids), _living), Review)
-_BY_PAIRS = Query(select(*REVIEW).join(PAIRS, paired(_review)).where(_living), Review)
+_BY_ID = Query(select(*REVIEW_COLUMNS).where(_review.id == _id, _is_not_deleted), ReviewRow)
+_LOCKED = Query(
+    select(*REVIEW_COLUMNS).where(_review.id == any_(_ids), _is_not_deleted).order_by(_review.id).with_for_update(),
+    ReviewRow,
+)
+_BY_IDS = Query(select(*REVIEW_COLUMNS).where(_review.id == any_(_ids), _is_not_deleted), ReviewRow)
+_BY_PAIRS = Query(select(*REVIEW_COLUMNS).join(PAIRS, matches_pair(_review)).where(_is_not_deleted), ReviewRow)
 # Fenced by OFFSET 0: each pair goes through the orders of its user, never through all sales of a book that sells well.
-_with_the_book = (
+_items_of_book = (
     select(models.OrderItem.id)
     .where(models.OrderItem.order_id == models.Order.id, models.OrderItem.book_id == PAIRS.c.book_id)
     .correlate(models.Order, PAIRS)
-    .offset(FENCE)
+    .offset(OPTIMIZATION_FENCE)
 )
 _purchases = (
     select(models.Order.id)
-    .where(models.Order.user_id == PAIRS.c.user_id, STANDS, _with_the_book.exists())
+    .where(models.Order.user_id == PAIRS.c.user_id, IS_EFFECTIVE, _items_of_book.exists())
     .correlate(PAIRS)
-    .offset(FENCE)
+    .offset(OPTIMIZATION_FENCE)
 )
-_BOUGHT: Query[Pair] = Query(
+_PURCHASED_PAIRS: Query[UserBookPair] = Query(
     select(PAIRS.c.user_id, PAIRS.c.book_id).where(_purchases.exists()),
     lambda user_id, book_id: (user_id, book_id),
 )
-_RATINGS = Query(select(*rating_columns(BookRating.__slots__)).where(_rating.book_id == any_(_ids)), BookRating)
+_RATINGS = Query(
+    select(*select_rating_columns(BookRatingRow.__slots__)).where(_rating.book_id == any_(_ids)), BookRatingRow
+)
 
 
 # ── Reads ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def find_review(db: Reading | Transaction, review_id: uuid.UUID) -> Review | None:
+async def find_review(db: ReadSession | Transaction, review_id: uuid.UUID) -> ReviewRow | None:
     """`None` once it has been deleted."""
     return await db.first(_BY_ID, id=review_id)
 
 
-async def list_reviews_by_id(reading: Reading, ids: Iterable[uuid.UUID]) -> list[Review]:
-    return await reading.all(_BY_IDS, ids=list(ids))
+async def list_reviews_by_id(db: ReadSession, ids: Iterable[uuid.UUID]) -> list[ReviewRow]:
+    return await db.all(_BY_IDS, ids=list(ids))
 
 
-async def list_reviews_of_pairs(db: Reading | Transaction, pairs: Sequence[Pair]) -> list[Review]:
+async def list_reviews_by_pair(db: ReadSession | Transaction, pairs: Sequence[UserBookPair]) -> list[ReviewRow]:
     """The living review of each user and book that has one."""
-    return await db.all(_BY_PAIRS, **parameters(pairs))
+    return await db.all(_BY_PAIRS, **build_pair_parameters(pairs))
 
 
-async def list_bought(db: Reading | Transaction, pairs: Sequence[Pair]) -> list[Pair]:
+async def list_purchased_pairs(db: ReadSession | Transaction, pairs: Sequence[UserBookPair]) -> list[UserBookPair]:
     """Those of the pairs where the user has a confirmed or shipped order with the book."""
-    return await db.all(_BOUGHT, **parameters(pairs))
+    return await db.all(_PURCHASED_PAIRS, **build_pair_parameters(pairs))
 
 
-async def list_ratings(reading: Reading, book_ids: Iterable[uuid.UUID]) -> list[BookRating]:
-    return await reading.all(_RATINGS, ids=list(book_ids))
+async def list_ratings(db: ReadSession, book_ids: Iterable[uuid.UUID]) -> list[BookRatingRow]:
+    return await db.all(_RATINGS, ids=list(book_ids))
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewList:
+class ReviewQuery:
     """Which reviews, in which order. What is `None` does not narrow."""
 
     sort: ReviewSort = ReviewSort.NEWEST
@@ -168,15 +183,15 @@ class ReviewList:
     max_rating: int | None = None
 
     @property
-    def shape(self) -> "ListShape":
-        return ListShape(self.sort, *(getattr(self, name) is not None for name in ListShape._fields[1:]))
+    def shape(self) -> "ReviewQueryShape":
+        return ReviewQueryShape(self.sort, *(getattr(self, name) is not None for name in ReviewQueryShape._fields[1:]))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ListShape._fields[1:]}
+        return {name: getattr(self, name) for name in ReviewQueryShape._fields[1:]}
 
 
-class ListShape(NamedTuple):
+class ReviewQueryShape(NamedTuple):
     """All of a list that its SQL depends on."""
 
     sort: ReviewSort
@@ -200,8 +215,8 @@ KEY_TYPES: dict[ReviewSort, type] = {
 """What a position in a list of this order is told by."""
 
 
-def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [_living]
+def _build_conditions(shape: ReviewQueryShape) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [_is_not_deleted]
     if shape.book_id:
         conditions.append(_review.book_id == bindparam("book_id", type_=Uuid()))
     if shape.user_id:
@@ -216,45 +231,55 @@ def _conditions(shape: ListShape) -> list[ColumnElement[bool]]:
 
 
 @lru_cache(maxsize=500)
-def _page_query(shape: ListShape, page: PageShape, columns: ReviewColumns) -> Query[Item[Reviewed]]:
+def _build_page_query(
+    shape: ReviewQueryShape, page: PageShape, projection: ReviewProjection
+) -> Query[KeyedRow[ReviewWithUser]]:
     sort = SORTS[shape.sort]
-    inner = dict.fromkeys([*columns.own, *(["user_id"] if columns.user else [])])
-    statement: Select[Any] = paged(
-        select(sort.key.label("sort_key"), _review.id, *columns_of(_review, list(inner))).where(*_conditions(shape)),
+    inner_columns = dict.fromkeys([*projection.own_columns, *(["user_id"] if projection.user else [])])
+    statement: Select[Any] = paginate(
+        select(sort.key.label("sort_key"), _review.id, *get_columns(_review, list(inner_columns))).where(
+            *_build_conditions(shape)
+        ),
         sort,
         _review.id.expression,
         page,
     )
-    if columns.user:
+    if projection.user:
         reviews = statement.subquery("page")
-        reader = (
-            select(*columns_of(models.User, columns.user))
+        author = (
+            select(*get_columns(models.User, projection.user))
             .where(models.User.id == reviews.c.user_id)
-            .offset(FENCE)
+            .offset(OPTIMIZATION_FENCE)
             .lateral("reader")
         )
-        order = ordered(reviews.c.sort_key, reviews.c.id, sort, page)
-        told = (reviews.c.sort_key, reviews.c.id, *(reviews.c[name] for name in columns.own))
-        statement = select(*told, *reader.c).join_from(reviews, reader, true()).order_by(*order)
-    along = [Part("user", User, columns.user, certain=True)] if columns.user else []
-    return Query(statement, unpacking(Reviewed, ("id", *columns.own), along, keyed=True), skewed=page.skewed)
+        order = order_by(reviews.c.sort_key, reviews.c.id, sort, page)
+        selected_columns = (reviews.c.sort_key, reviews.c.id, *(reviews.c[name] for name in projection.own_columns))
+        statement = select(*selected_columns, *author.c).join_from(reviews, author, true()).order_by(*order)
+    nested_rows = [NestedRow("user", UserRow, projection.user, is_required=True)] if projection.user else []
+    return Query(
+        statement,
+        make_row_factory(ReviewWithUser, ("id", *projection.own_columns), nested_rows, has_sort_key=True),
+        needs_custom_plan=page.needs_custom_plan,
+    )
 
 
 @lru_cache(maxsize=100)
-def _count_query(shape: ListShape) -> Query[int]:
-    some = select(_review.id).where(*_conditions(shape)).limit(COUNT_LIMIT).subquery()
-    return Query(select(func.count()).select_from(some), int)
+def _build_count_query(shape: ReviewQueryShape) -> Query[int]:
+    limited = select(_review.id).where(*_build_conditions(shape)).limit(COUNT_LIMIT).subquery()
+    return Query(select(func.count()).select_from(limited), int)
 
 
 async def list_reviews(
-    reading: Reading, wanted: ReviewList, page: Page, columns: ReviewColumns = WHOLE
-) -> Slice[Reviewed]:
-    return await take(reading, _page_query(wanted.shape, page.shape, columns), page, **wanted.parameters)
+    db: ReadSession, review_query: ReviewQuery, page: PageRequest, projection: ReviewProjection = ALL_COLUMNS
+) -> PageResult[ReviewWithUser]:
+    return await fetch_page(
+        db, _build_page_query(review_query.shape, page.shape, projection), page, **review_query.parameters
+    )
 
 
-async def count_reviews(reading: Reading, wanted: ReviewList) -> int:
+async def count_reviews(db: ReadSession, review_query: ReviewQuery) -> int:
     """Up to `COUNT_LIMIT`."""
-    return await reading.first(_count_query(wanted.shape), **wanted.parameters) or 0
+    return await db.first(_build_count_query(review_query.shape), **review_query.parameters) or 0
 
 
 # ── Writes ────────────────────────────────────────────────────────────────────────────────
@@ -262,10 +287,10 @@ async def count_reviews(reading: Reading, wanted: ReviewList) -> int:
 
 _ADD = Command(
     upsert(_review)
-    .on_conflict_do_nothing(index_elements=["user_id", "book_id"], index_where=_living)
+    .on_conflict_do_nothing(index_elements=["user_id", "book_id"], index_where=_is_not_deleted)
     .returning(_review.id)
 )
-_SET = Command(update(_review).where(_review.id == bindparam("review", type_=Uuid())).values(updated_at=func.now()))
+_UPDATE = Command(update(_review).where(_review.id == bindparam("review", type_=Uuid())).values(updated_at=func.now()))
 _DELETE = Command(update(_review).where(_review.id == any_(_ids)).values(deleted_at=func.now()))
 
 
@@ -277,55 +302,58 @@ async def add_review(
     return review_id
 
 
-async def lock_reviews(tx: Transaction, review_ids: Iterable[uuid.UUID]) -> list[Review]:
+async def lock_reviews(tx: Transaction, review_ids: Iterable[uuid.UUID]) -> list[ReviewRow]:
     """The living among them, locked in ascending id order."""
     return await tx.all(_LOCKED, ids=list(review_ids))
 
 
-async def set_review(tx: Transaction, review_id: uuid.UUID, **details: Any) -> None:
-    await tx.run(_SET, review=review_id, **details)
+async def update_review(tx: Transaction, review_id: uuid.UUID, **details: Any) -> None:
+    await tx.execute(_UPDATE, review=review_id, **details)
 
 
 async def delete_reviews(tx: Transaction, review_ids: Iterable[uuid.UUID]) -> None:
-    await tx.run(_DELETE, ids=list(review_ids))
+    await tx.execute(_DELETE, ids=list(review_ids))
 
 
-_stars = tuple(getattr(_rating, name) for name in models.STARS)
+_star_columns = tuple(getattr(_rating, name) for name in models.STAR_COLUMNS)
 _changes = (
     func.unnest(
         bindparam("ids", type_=ARRAY(Uuid())),
-        *(bindparam(f"change_{name}", type_=ARRAY(Integer())) for name in models.STARS),
+        *(bindparam(f"change_{name}", type_=ARRAY(Integer())) for name in models.STAR_COLUMNS),
     )
-    .table_valued(column("book_id", Uuid()), *(column(name, Integer()) for name in models.STARS))
+    .table_valued(column("book_id", Uuid()), *(column(name, Integer()) for name in models.STAR_COLUMNS))
     .render_derived(name="changes")
 )
 _locked = select(_rating.book_id).where(_rating.book_id == any_(_ids)).order_by(_rating.book_id).with_for_update().cte()
-_CHANGE_RATINGS = Command(
+_ADJUST_RATINGS = Command(
     update(_rating)
     .where(_rating.book_id == _locked.c.book_id, _rating.book_id == _changes.c.book_id)
-    .values({name: getattr(_rating, name) + _changes.c[name] for name in models.STARS})
+    .values({name: getattr(_rating, name) + _changes.c[name] for name in models.STAR_COLUMNS})
 )
 
 
-async def change_ratings(tx: Transaction, changes: Mapping[uuid.UUID, Sequence[int]]) -> None:
+async def adjust_ratings(tx: Transaction, changes: Mapping[uuid.UUID, Sequence[int]]) -> None:
     """Adds to the number of readers who gave one to five stars, book by book in ascending id order."""
     columns = zip(*changes.values(), strict=True)
-    told = {f"change_{name}": list(numbers) for name, numbers in zip(models.STARS, columns, strict=True)}
-    await tx.run(_CHANGE_RATINGS, ids=list(changes), **told)
+    parameters_by_star = {
+        f"change_{name}": list(numbers) for name, numbers in zip(models.STAR_COLUMNS, columns, strict=True)
+    }
+    await tx.execute(_ADJUST_RATINGS, ids=list(changes), **parameters_by_star)
 
 
-_counted = [
-    func.count().filter(_review.rating == stars, _living).label(name) for stars, name in enumerate(models.STARS, 1)
+_star_counts = [
+    func.count().filter(_review.rating == stars, _is_not_deleted).label(name)
+    for stars, name in enumerate(models.STAR_COLUMNS, 1)
 ]
 _DISCREPANCIES: Query[uuid.UUID] = Query(
     select(_rating.book_id)
     .outerjoin(_review, _review.book_id == _rating.book_id)
     .group_by(_rating.book_id)
-    .having(func.row(*_stars) != func.row(*_counted)),
+    .having(func.row(*_star_columns) != func.row(*_star_counts)),
     lambda book_id: book_id,
 )
 
 
-async def list_discrepancies(reading: Reading) -> list[uuid.UUID]:
+async def list_discrepancies(db: ReadSession) -> list[uuid.UUID]:
     """Books whose ratings are not those of their reviews. Always empty, or something is broken."""
-    return await reading.all(_DISCREPANCIES)
+    return await db.all(_DISCREPANCIES)

@@ -13,14 +13,14 @@ from sqlalchemy import DateTime, Integer, Uuid, bindparam, column, func, literal
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from persistence import models
-from persistence.catalog import BOOK, Book
-from persistence.database import Reading, Transaction
-from persistence.orders import STANDS
+from persistence.catalog import BOOK_COLUMNS, BookRow
+from persistence.database import ReadSession, Transaction
+from persistence.orders import IS_EFFECTIVE
 from persistence.query import Command, Query
 
-WINDOW = dt.timedelta(days=90)
+SALES_WINDOW = dt.timedelta(days=90)
 """A best-seller list looks back this far."""
-STEP = dt.timedelta(hours=1)
+WINDOW_STEP = dt.timedelta(hours=1)
 """The window moves on when it is this much too long."""
 
 _sales, _window, _order, _item = models.BookSales, models.SalesWindow, models.Order, models.OrderItem
@@ -40,30 +40,36 @@ _locked = (
     .with_for_update(of=_sales)
     .cte("locked")
 )
-_ADD = Command(
+_ADD_SALES = Command(
     update(_sales)
     .where(_sales.book_id == _locked.c.book_id)
     .values(copies=func.greatest(_sales.copies + _locked.c.copies, 0))
 )  # a figure stands in nobody's way
 
 
-async def add_sales(tx: Transaction, copies: Mapping[uuid.UUID, int]) -> None:
+async def add_sales(tx: Transaction, quantities: Mapping[uuid.UUID, int]) -> None:
     """Counts copies as sold, book by book in ascending id order."""
-    if copies:
-        await tx.run(_ADD, ids=list(copies), changes=list(copies.values()))
+    if quantities:
+        await tx.execute(_ADD_SALES, ids=list(quantities), changes=list(quantities.values()))
 
 
 _LOCK_WINDOW = Command(select(_window.since).with_for_update(read=True))
-_until = func.now() - WINDOW
-_TAKE_UP_WINDOW = Command(select(_window.since).where(_window.since < _until - STEP).with_for_update(skip_locked=True))
-_SOLD = Command(
+_window_start = func.now() - SALES_WINDOW
+_CLAIM_WINDOW = Command(
+    select(_window.since).where(_window.since < _window_start - WINDOW_STEP).with_for_update(skip_locked=True)
+)
+_EXPIRED_SALES = Command(
     select(_item.book_id, func.sum(_item.quantity))
     .join(_order, _order.id == _item.order_id)
-    .where(_order.placed_at >= bindparam("since", type_=DateTime(timezone=True)), _order.placed_at < _until, STANDS)
+    .where(
+        _order.placed_at >= bindparam("since", type_=DateTime(timezone=True)),
+        _order.placed_at < _window_start,
+        IS_EFFECTIVE,
+    )
     .where(_item.book_id.is_not(None))
     .group_by(_item.book_id)
 )
-_MOVE_WINDOW = Command(update(_window).values(since=_until))
+_ADVANCE_WINDOW = Command(update(_window).values(since=_window_start))
 
 
 async def lock_sales_window(tx: Transaction) -> dt.datetime:
@@ -72,14 +78,14 @@ async def lock_sales_window(tx: Transaction) -> dt.datetime:
     return since
 
 
-async def move_sales_window(tx: Transaction) -> bool:
+async def advance_sales_window(tx: Transaction) -> bool:
     """Takes what was sold more than 90 days ago out of the counts; false while there is nothing to do."""
-    since = await tx.scalar(_TAKE_UP_WINDOW)
+    since = await tx.scalar(_CLAIM_WINDOW)
     if since is None:
         return False
-    sold = await tx.rows(_SOLD, since=since)
-    await add_sales(tx, {book_id: -copies for book_id, copies in sold})
-    await tx.run(_MOVE_WINDOW)
+    expired_sales = await tx.fetch_records(_EXPIRED_SALES, since=since)
+    await add_sales(tx, {book_id: -copies for book_id, copies in expired_sales})
+    await tx.execute(_ADVANCE_WINDOW)
     return True
 
 
@@ -92,60 +98,60 @@ class BestSellerRank(StrEnum):
 
 
 @dataclass(slots=True)
-class Figures:
+class SalesTotals:
     revenue: decimal.Decimal
     order_count: int
 
 
 @dataclass(slots=True)
-class BestSeller:
-    book: Book
+class BestSellerRow:
+    book: BookRow
     units_sold: int
     revenue: decimal.Decimal
 
 
 _begin = bindparam("begin", type_=DateTime(timezone=True))
 _end = bindparam("end", type_=DateTime(timezone=True))
-_standing = (_order.placed_at >= _begin, _order.placed_at < _end, STANDS)
-_FIGURES = Query(
-    select(func.coalesce(func.sum(_order.total), literal_column("0.00")), func.count()).where(*_standing), Figures
+_in_period = (_order.placed_at >= _begin, _order.placed_at < _end, IS_EFFECTIVE)
+_SALES_TOTALS = Query(
+    select(func.coalesce(func.sum(_order.total), literal_column("0.00")), func.count()).where(*_in_period), SalesTotals
 )
 
 
 @cache
-def _best_sellers(rank: BestSellerRank) -> Query[BestSeller]:
+def _build_best_sellers_query(rank: BestSellerRank) -> Query[BestSellerRow]:
     units, revenue = func.sum(_item.quantity), func.sum(_item.quantity * _item.unit_price)
-    best = (
+    best_sellers = (
         select(_item.book_id, units.label("units"), revenue.label("revenue"))
         .join(_order, _order.id == _item.order_id)
-        .where(*_standing, _item.book_id.is_not(None))
+        .where(*_in_period, _item.book_id.is_not(None))
         .group_by(_item.book_id)
         .order_by((revenue if rank is BestSellerRank.REVENUE else units).desc(), _item.book_id)
         .limit(bindparam("limit", type_=Integer()))
         .cte("best")
     )
-    first = best.c.revenue if rank is BestSellerRank.REVENUE else best.c.units
+    rank_column = best_sellers.c.revenue if rank is BestSellerRank.REVENUE else best_sellers.c.units
     statement = (
-        select(*BOOK, best.c.units, best.c.revenue)
-        .join(best, best.c.book_id == models.Book.id)
-        .order_by(first.desc(), best.c.book_id)
+        select(*BOOK_COLUMNS, best_sellers.c.units, best_sellers.c.revenue)
+        .join(best_sellers, best_sellers.c.book_id == models.Book.id)
+        .order_by(rank_column.desc(), best_sellers.c.book_id)
     )
-    return Query(statement, _best_seller)
+    return Query(statement, _make_best_seller_row)
 
 
-def _best_seller(*columns: Any) -> BestSeller:
-    return BestSeller(Book(*columns[:-2]), *columns[-2:])
+def _make_best_seller_row(*columns: Any) -> BestSellerRow:
+    return BestSellerRow(BookRow(*columns[:-2]), *columns[-2:])
 
 
-async def sum_sales(reading: Reading, begin: dt.datetime, end: dt.datetime) -> Figures:
+async def sum_sales(db: ReadSession, begin: dt.datetime, end: dt.datetime) -> SalesTotals:
     """Of the orders that were placed from `begin` to before `end` and stand."""
-    figures = await reading.first(_FIGURES, begin=begin, end=end)
-    assert figures is not None
-    return figures
+    totals = await db.first(_SALES_TOTALS, begin=begin, end=end)
+    assert totals is not None
+    return totals
 
 
 async def list_best_sellers(
-    reading: Reading, begin: dt.datetime, end: dt.datetime, rank: BestSellerRank, limit: int
-) -> list[BestSeller]:
+    db: ReadSession, begin: dt.datetime, end: dt.datetime, rank: BestSellerRank, limit: int
+) -> list[BestSellerRow]:
     """Books that are still in the catalogue, the best first."""
-    return await reading.all(_best_sellers(rank), begin=begin, end=end, limit=limit)
+    return await db.all(_build_best_sellers_query(rank), begin=begin, end=end, limit=limit)

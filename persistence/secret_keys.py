@@ -18,24 +18,24 @@ class UsedKey(NamedTuple):
 
     id: str
     used_at: dt.datetime
-    now: dt.datetime
+    checked_at: dt.datetime
 
 
 _ids = func.unnest(bindparam("ids", type_=ARRAY(String())))
-_USED = Query(select(SecretKey.id, SecretKey.used_at, func.now()), UsedKey)
-_USE = Command(
+_USED_KEYS = Query(select(SecretKey.id, SecretKey.used_at, func.now()), UsedKey)
+_RECORD_USE = Command(
     upsert(SecretKey)
     .from_select(["id", "used_at"], select(_ids, func.now()))
     .on_conflict_do_update(index_elements=[SecretKey.id], set_={"used_at": func.now()})
 )
-_FORGET = Command(delete(SecretKey).where(SecretKey.used_at < func.now() - literal_column("interval '90 days'")))
+_DELETE_UNUSED = Command(delete(SecretKey).where(SecretKey.used_at < func.now() - literal_column("interval '90 days'")))
 
 
 async def list_used_keys(tx: Transaction) -> list[UsedKey]:
-    return await tx.all(_USED)
+    return await tx.all(_USED_KEYS)
 
 
-async def use_keys(tx: Transaction, ids: Sequence[str]) -> None:
+async def record_used_keys(tx: Transaction, ids: Sequence[str]) -> None:
     """They are in use now; those that nobody has used for 90 days are forgotten."""
-    await tx.run(_USE, ids=sorted(ids))  # in one order, whoever else notes the same
-    await tx.run(_FORGET)
+    await tx.execute(_RECORD_USE, ids=sorted(ids))  # in one order, whoever else notes the same
+    await tx.execute(_DELETE_UNUSED)

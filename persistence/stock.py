@@ -18,11 +18,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from persistence import models
-from persistence.database import Reading, Transaction
+from persistence.database import ReadSession, Transaction
 from persistence.query import Command, Query
 
 
-class Reason(StrEnum):
+class MovementReason(StrEnum):
     NEW_BOOK = "NEW_BOOK"
     IMPORT = "IMPORT"
     STOCKTAKE = "STOCKTAKE"
@@ -40,7 +40,7 @@ _changes = (
     .table_valued(column("book_id", Uuid()), column("change", Integer()))
     .render_derived()
 )
-_MOVE = Command(
+_APPLY_CHANGES = Command(
     update(models.Book)
     .where(models.Book.id == _changes.c.book_id, _changes.c.change != 0)
     .values(stock_quantity=models.Book.stock_quantity + _changes.c.change)
@@ -54,23 +54,23 @@ _RECORD = Command(insert(models.StockMovement))
 async def change_stock(
     tx: Transaction,
     changes: Mapping[uuid.UUID, int],
-    reason: Reason,
+    reason: MovementReason,
     order_id: uuid.UUID | None = None,
 ) -> list[uuid.UUID]:
     """Adds to the stock of each book, or takes away, and writes the ledger; the books that went from none to some.
 
     The caller holds their locks.
     """
-    moved = await tx.rows(_MOVE, book_ids=list(changes), changes=list(changes.values()))
-    movements = [(book_id, title, change) for book_id, title, change, _ in moved]
+    updated_rows = await tx.fetch_records(_APPLY_CHANGES, book_ids=list(changes), changes=list(changes.values()))
+    movements = [(book_id, title, change) for book_id, title, change, _ in updated_rows]
     await record_movements(tx, movements, reason, order_id)
-    return [book_id for book_id, _, change, left in moved if left > 0 and left == change]
+    return [book_id for book_id, _, change, quantity in updated_rows if quantity > 0 and quantity == change]
 
 
 async def record_movements(
     tx: Transaction,
     movements: Sequence[tuple[uuid.UUID, str, int]],
-    reason: Reason,
+    reason: MovementReason,
     order_id: uuid.UUID | None = None,
 ) -> None:
     """Writes the ledger: (book, title, copies) of each change."""
@@ -85,7 +85,7 @@ async def record_movements(
         for book_id, title, change in movements
         if change != 0
     ]
-    await tx.run_for_each(_RECORD, rows)
+    await tx.execute_many(_RECORD, rows)
 
 
 _DISCREPANCIES: Query[tuple[uuid.UUID, int, int]] = Query(
@@ -101,6 +101,6 @@ _DISCREPANCIES: Query[tuple[uuid.UUID, int, int]] = Query(
 )
 
 
-async def list_discrepancies(reading: Reading) -> list[tuple[uuid.UUID, int, int]]:
+async def list_discrepancies(db: ReadSession) -> list[tuple[uuid.UUID, int, int]]:
     """Books whose stock is not the sum of their movements: (book, stock, sum). Always empty, or something is broken."""
-    return await reading.all(_DISCREPANCIES)
+    return await db.all(_DISCREPANCIES)

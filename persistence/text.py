@@ -5,12 +5,12 @@ away, `words` also makes ASCII punctuation spaces, and `search_query` makes a ts
 """
 
 
-def folded(expression: str, length: int = 500) -> str:
+def fold_expression(expression: str, max_length: int = 500) -> str:
     """Bounded, because an index entry has to fit a third of a page."""
-    return f"left(fold({expression}), {length})"
+    return f"left(fold({expression}), {max_length})"
 
 
-def search_vector(**weighted: str) -> str:
+def build_search_vector(**expressions_by_weight: str) -> str:
     return " || ".join(
-        f"setweight(to_tsvector('simple', words({text})), '{weight}')" for weight, text in weighted.items()
+        f"setweight(to_tsvector('simple', words({text})), '{weight}')" for weight, text in expressions_by_weight.items()
     )

@@ -10,21 +10,21 @@ from persistence.database import Transaction
 from persistence.models import Throttle
 from persistence.query import Command, Query
 
-KEPT = dt.timedelta(days=90)
+RETENTION = dt.timedelta(days=90)
 """How long it is remembered where an account was signed in to; wrong tries count for a day."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Attempt:
     """One more try under `key`: `free` of them cost no wait, which then doubles up to `longest`."""
 
     key: bytes
-    free: int
-    longest: dt.timedelta
+    free_attempts: int
+    max_delay: dt.timedelta
 
 
 # One statement decides and counts, so that of tries at once no more pass than one after the other would.
-_CLAIM = Command(
+_RECORD_ATTEMPT = Command(
     text("""
     INSERT INTO throttles AS known (key, tries, free_at, tried_at)
     VALUES (:key, 1, clock_timestamp(), clock_timestamp())
@@ -42,46 +42,49 @@ _CLAIM = Command(
         bindparam("longest", type_=Interval()),
     )
 )
-_this = Throttle.key == bindparam("throttle", type_=LargeBinary())
+_has_key = Throttle.key == bindparam("throttle", type_=LargeBinary())
 _now = func.clock_timestamp()
-_WAIT = Query(select(func.ceil(extract("epoch", Throttle.free_at - _now)).cast(Integer)).where(_this), int)
-_FORGET = Command(delete(Throttle).where(_this))
-_FORGET_LAST = Command(delete(Throttle).where(_this, Throttle.tries <= 1))
-_UNCOUNT = Command(update(Throttle).where(_this).values(tries=Throttle.tries - 1, free_at=_now))
-_REMEMBER = Command(
+_WAIT = Query(select(func.ceil(extract("epoch", Throttle.free_at - _now)).cast(Integer)).where(_has_key), int)
+_DELETE = Command(delete(Throttle).where(_has_key))
+_DELETE_LAST_ATTEMPT = Command(delete(Throttle).where(_has_key, Throttle.tries <= 1))
+_DECREMENT = Command(update(Throttle).where(_has_key).values(tries=Throttle.tries - 1, free_at=_now))
+_MARK_KNOWN = Command(
     insert(Throttle)
     .values(tries=0, free_at=_now, tried_at=_now)
     .on_conflict_do_update(index_elements=["key"], set_={"tried_at": _now})
 )
-_IS_THERE = Query(select(Throttle.key).where(_this), bool)
-_FORGET_OLD = Command(
+_IS_KNOWN = Query(select(Throttle.key).where(_has_key), bool)
+_DELETE_EXPIRED = Command(
     delete(Throttle).where(
         ((Throttle.tries > 0) & (Throttle.tried_at < _now - dt.timedelta(days=1)) & (Throttle.free_at < _now))
-        | (Throttle.tried_at < _now - KEPT)
+        | (Throttle.tried_at < _now - RETENTION)
     )
 )
 
 
-async def claim(tx: Transaction, claim: Claim) -> int:
+async def record_attempt(tx: Transaction, attempt: Attempt) -> int:
     """Counts a try. The seconds it has to wait, 0 when it may go on."""
-    if await tx.scalar(_CLAIM, key=claim.key, free=claim.free, longest=claim.longest) is not None:
+    if (
+        await tx.scalar(_RECORD_ATTEMPT, key=attempt.key, free=attempt.free_attempts, longest=attempt.max_delay)
+        is not None
+    ):
         return 0
-    return max(1, await tx.first(_WAIT, throttle=claim.key) or 1)
+    return max(1, await tx.first(_WAIT, throttle=attempt.key) or 1)
 
 
-async def give_back(tx: Transaction, key: bytes, *, wholly: bool) -> None:
+async def undo_attempt(tx: Transaction, key: bytes, *, undo_all: bool) -> None:
     """Uncounts a try, or all of them."""
-    if not await tx.run(_FORGET if wholly else _FORGET_LAST, throttle=key):
-        await tx.run(_UNCOUNT, throttle=key)
+    if not await tx.execute(_DELETE if undo_all else _DELETE_LAST_ATTEMPT, throttle=key):
+        await tx.execute(_DECREMENT, throttle=key)
 
 
-async def remember(tx: Transaction, key: bytes) -> None:
-    await tx.run(_REMEMBER, key=key)
+async def mark_known(tx: Transaction, key: bytes) -> None:
+    await tx.execute(_MARK_KNOWN, key=key)
 
 
-async def is_there(tx: Transaction, key: bytes) -> bool:
-    return await tx.first(_IS_THERE, throttle=key) is not None
+async def is_known(tx: Transaction, key: bytes) -> bool:
+    return await tx.first(_IS_KNOWN, throttle=key) is not None
 
 
-async def forget_old(tx: Transaction) -> int:
-    return await tx.run(_FORGET_OLD)
+async def delete_expired(tx: Transaction) -> int:
+    return await tx.execute(_DELETE_EXPIRED)

@@ -4,13 +4,13 @@ from collections.abc import Hashable
 
 from sqlalchemy import Integer, cast, column, exists, func, select, table
 
-from persistence.database import Reading
+from persistence.database import ReadSession
 from persistence.query import Query
 
 _changes = table("catalog_changes", column("last_value"), column("is_called"))
 _locks = table("pg_locks", column("relation"), column("mode"))
-_COUNTED: Query[int] = Query(select(_changes.c.last_value + cast(_changes.c.is_called, Integer)), int)
-_HELD: Query[bool] = Query(
+_CHANGE_COUNT: Query[int] = Query(select(_changes.c.last_value + cast(_changes.c.is_called, Integer)), int)
+_HAS_OPEN_CHANGES: Query[bool] = Query(
     select(
         exists()
         .where(_locks.c.relation == func.to_regclass("catalog_changes"), _locks.c.mode == "RowExclusiveLock")
@@ -20,12 +20,12 @@ _HELD: Query[bool] = Query(
 )
 
 
-async def catalog_version(reading: Reading) -> Hashable:
+async def get_catalog_version(db: ReadSession) -> Hashable:
     """What is read from now on is at least as new as this version.
 
     Every statement that changes what visitors can see takes a number from a sequence, at once and for all to see, and keeps
     a lock on it until its transaction has ended. So while nobody holds one, all that was counted can be read. While
     somebody does, nobody can say how much of it can, and the version is one that never comes again.
     """
-    counted = await reading.first(_COUNTED)
-    return object() if await reading.first(_HELD) else counted
+    change_count = await db.first(_CHANGE_COUNT)
+    return object() if await db.first(_HAS_OPEN_CHANGES) else change_count

@@ -11,14 +11,24 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import models
-from persistence.database import Reading, Transaction
-from persistence.pages import COUNT_LIMIT, Item, Page, PageShape, Slice, Sort, keyed, paged, take
-from persistence.pairs import PAIRS, Pair, paired, parameters
+from persistence.database import ReadSession, Transaction
+from persistence.pages import (
+    COUNT_LIMIT,
+    KeyedRow,
+    PageRequest,
+    PageResult,
+    PageShape,
+    Sort,
+    fetch_page,
+    paginate,
+    with_sort_key,
+)
+from persistence.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
 from persistence.query import Command, Query
 
 
 @dataclass(slots=True)
-class WishlistItem:
+class WishlistItemRow:
     id: uuid.UUID
     user_id: uuid.UUID
     book_id: uuid.UUID
@@ -26,11 +36,13 @@ class WishlistItem:
 
 
 _item = models.WishlistItem
-ITEM = tuple(getattr(_item, name) for name in WishlistItem.__slots__)
+WISHLIST_ITEM_COLUMNS = tuple(getattr(_item, name) for name in WishlistItemRow.__slots__)
 
 _user_id = bindparam("user_id", type_=Uuid())
-_BY_IDS = Query(select(*ITEM).where(_item.id == any_(bindparam("ids", type_=ARRAY(Uuid())))), WishlistItem)
-_BY_PAIRS = Query(select(*ITEM).join(PAIRS, paired(_item)), WishlistItem)
+_BY_IDS = Query(
+    select(*WISHLIST_ITEM_COLUMNS).where(_item.id == any_(bindparam("ids", type_=ARRAY(Uuid())))), WishlistItemRow
+)
+_BY_PAIRS = Query(select(*WISHLIST_ITEM_COLUMNS).join(PAIRS, matches_pair(_item)), WishlistItemRow)
 _LATEST = Sort(_item.added_at.expression, descending=True)
 _COUNT = Query(
     select(func.count()).select_from(select(_item.id).where(_item.user_id == _user_id).limit(COUNT_LIMIT).subquery()),
@@ -39,9 +51,13 @@ _COUNT = Query(
 
 
 @lru_cache(maxsize=100)
-def _page_query(page: PageShape) -> Query[Item[WishlistItem]]:
-    statement = select(_LATEST.key, _item.id, *ITEM).where(_item.user_id == _user_id)
-    return Query(paged(statement, _LATEST, _item.id.expression, page), keyed(WishlistItem), skewed=page.skewed)
+def _build_page_query(page: PageShape) -> Query[KeyedRow[WishlistItemRow]]:
+    statement = select(_LATEST.key, _item.id, *WISHLIST_ITEM_COLUMNS).where(_item.user_id == _user_id)
+    return Query(
+        paginate(statement, _LATEST, _item.id.expression, page),
+        with_sort_key(WishlistItemRow),
+        needs_custom_plan=page.needs_custom_plan,
+    )
 
 
 _ADD = Command(upsert(_item).on_conflict_do_nothing())
@@ -52,27 +68,29 @@ _REMOVE = Command(
 )
 
 
-async def list_wishlist_items_by_id(reading: Reading, item_ids: Iterable[uuid.UUID]) -> list[WishlistItem]:
-    return await reading.all(_BY_IDS, ids=list(item_ids))
+async def list_wishlist_items_by_id(db: ReadSession, item_ids: Iterable[uuid.UUID]) -> list[WishlistItemRow]:
+    return await db.all(_BY_IDS, ids=list(item_ids))
 
 
-async def list_wishlist_items_of_pairs(db: Reading | Transaction, pairs: Sequence[Pair]) -> list[WishlistItem]:
+async def list_wishlist_items_by_pair(
+    db: ReadSession | Transaction, pairs: Sequence[UserBookPair]
+) -> list[WishlistItemRow]:
     """The item of each user and book that has one."""
-    return await db.all(_BY_PAIRS, **parameters(pairs))
+    return await db.all(_BY_PAIRS, **build_pair_parameters(pairs))
 
 
-async def list_wishlist_items(reading: Reading, user_id: uuid.UUID, page: Page) -> Slice[WishlistItem]:
+async def list_wishlist_items(db: ReadSession, user_id: uuid.UUID, page: PageRequest) -> PageResult[WishlistItemRow]:
     """The latest first."""
-    return await take(reading, _page_query(page.shape), page, user_id=user_id)
+    return await fetch_page(db, _build_page_query(page.shape), page, user_id=user_id)
 
 
-async def count_wishlist_items(reading: Reading, user_id: uuid.UUID) -> int:
-    return await reading.first(_COUNT, user_id=user_id) or 0
+async def count_wishlist_items(db: ReadSession, user_id: uuid.UUID) -> int:
+    return await db.first(_COUNT, user_id=user_id) or 0
 
 
 async def add_wishlist_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID) -> None:
     """Does nothing when it is there. The caller holds the book."""
-    await tx.run(_ADD, user_id=user_id, book_id=book_id)
+    await tx.execute(_ADD, user_id=user_id, book_id=book_id)
 
 
 async def remove_wishlist_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID) -> uuid.UUID | None:

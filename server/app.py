@@ -18,29 +18,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from domain.passwords import Passwords
-from domain.payments import MockPayments, Payments
+from domain.payments import MockPaymentProvider, PaymentProvider
 from domain.rate_limiting import RateLimiter
-from domain.secret_keys import SecretKeys
+from domain.secret_keys import SecretKeyCheck
 from domain.shop import Shop
-from domain.sweeping import sweep_for_ever
+from domain.sweeping import run_sweeper
 from domain.throttling import Throttles
-from domain.tokens import Tokens, derived_key
+from domain.tokens import Tokens, derive_key
 from graph import execution
 from persistence.database import Database
 from persistence.faults import Unavailable
-from persistence.leased_rate_limits import Leased
-from persistence.rate_limits import InMemory, InPostgreSQL, RateLimits
+from persistence.leased_rate_limits import LeasedStore
+from persistence.rate_limits import MemoryStore, PostgresStore, RateLimitStore
 from persistence.reading import STATEMENT_ERRORS
 from server import graphiql, providers
-from server.caching import VARY, Caching
-from server.envelope import Envelope, fault
+from server.caching import VARY, HttpCache
+from server.envelope import RequestMiddleware, internal_error
 from server.health import Readiness, health
 from server.http import ENDPOINT, GraphQLEndpoint
-from server.logs import configure_logs, request_line
+from server.logs import configure_logs, create_request_logger
 from server.oauth import OAuth
 from server.settings import Settings
-from server.trusted import documents_of
-from server.watching import metrics_of, telling, tracing_of
+from server.trusted import build_documents
+from server.watching import create_metrics, create_tracing, expose_metrics
 
 if TYPE_CHECKING:
     from server.tracing import Tracing
@@ -48,45 +48,51 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings | None = None, payments: Payments | None = None) -> Starlette:
+def create_app(settings: Settings | None = None, payments: PaymentProvider | None = None) -> Starlette:
     """The shop as settings have it; `payments` takes the place of the mock provider."""
     settings = settings or Settings()
-    tracing = tracing_of(settings)
-    configure_logs(settings.log_level, as_json=settings.json_logs, ids=tracing.ids if tracing else None)
-    shop = open_shop(settings, payments, tracing)
+    tracing = create_tracing(settings)
+    configure_logs(
+        settings.log_level, as_json=settings.uses_json_logs, get_trace_ids=tracing.get_trace_ids if tracing else None
+    )
+    shop = build_shop(settings, payments, tracing)
     prefix = urlsplit(shop.policy.public_url).path  # what a proxy has put before our addresses
-    cookie_path = prefix + ENDPOINT if settings.refresh_tokens_in_cookie else None
-    sign_in = OAuth(shop, providers.configured(settings, shop.policy), cookie_path)
+    cookie_path = prefix + ENDPOINT if settings.uses_refresh_cookie else None
+    oauth = OAuth(shop, providers.build_providers(settings, shop.policy), cookie_path)
     readiness = Readiness(shop, settings.drain_seconds)
-    caching = Caching(settings.cache_seconds, f"{VARY}, origin" if settings.cors_origins else VARY)
-    documents = documents_of(settings, tracing.waiting if tracing else None)
-    metrics = metrics_of(settings, shop, documents, ENDPOINT)
-    answer = tracing.answer if tracing else execution.answer
-    endpoint = GraphQLEndpoint(shop, documents, settings.playground, cookie_path, caching, answer)
+    http_cache = HttpCache(settings.cache_seconds, f"{VARY}, origin" if settings.cors_origins else VARY)
+    documents = build_documents(settings, tracing.trace_field if tracing else None)
+    metrics = create_metrics(settings, shop, documents, ENDPOINT)
+    execute = tracing.execute if tracing else execution.execute_request
+    endpoint = GraphQLEndpoint(shop, documents, settings.serves_graphiql, cookie_path, http_cache, execute)
     routes: list[BaseRoute] = [
         Route(ENDPOINT, endpoint, methods=ALL_METHODS),
-        Route("/", _home),
+        Route("/", _redirect_to_endpoint),
         Route("/health", health, methods=["GET", "HEAD"]),
         Route("/ready", readiness.__call__, methods=["GET", "HEAD"]),
-        sign_in.mounted([derived_key(it, "sign-in-cookie") for it in settings.secret_key], f"{prefix}/auth"),
+        oauth.build_mount([derive_key(it, "sign-in-cookie") for it in settings.secret_key], f"{prefix}/auth"),
     ]
-    if settings.playground:
+    if settings.serves_graphiql:
         routes.append(Mount("/graphiql", StaticFiles(directory=graphiql.STATIC)))
     middleware = [
-        *([Middleware(tracing.around)] if tracing else []),
-        *_behind(settings.trusted_proxies),
+        *([Middleware(tracing.wrap_app)] if tracing else []),
+        *_proxy_headers(settings.trusted_proxies),
         Middleware(
-            Envelope,
+            RequestMiddleware,
             https=shop.policy.public_url.startswith("https://"),
-            write=request_line(settings.log_level, as_json=settings.json_logs, ids=tracing.ids if tracing else None),
+            log_request=create_request_logger(
+                settings.log_level,
+                as_json=settings.uses_json_logs,
+                get_trace_ids=tracing.get_trace_ids if tracing else None,
+            ),
             observe=metrics.observe if metrics else None,
         ),
-        *_cross_origin(settings.cors_origins),
-        Middleware(Straight, path=ENDPOINT, to=endpoint),
+        *_cors(settings.cors_origins),
+        Middleware(EndpointShortcut, path=ENDPOINT, endpoint=endpoint),
     ]
-    app = Starlette(routes=routes, exception_handlers={Exception: fault}, lifespan=_lifespan)
+    app = Starlette(routes=routes, exception_handlers={Exception: internal_error}, lifespan=_lifespan)
     # In the place of what Starlette would assemble at the first request, so that `Straight` goes past its handlers of errors, too.
-    app.middleware_stack = _within(middleware, app.build_middleware_stack())
+    app.middleware_stack = _wrap_middleware(middleware, app.build_middleware_stack())
     app.state.shop = shop
     app.state.readiness = readiness
     app.state.settings = settings
@@ -95,33 +101,33 @@ def create_app(settings: Settings | None = None, payments: Payments | None = Non
     return app
 
 
-def _within(middleware: list[Middleware], app: ASGIApp) -> ASGIApp:
-    for cls, args, told in reversed(middleware):
-        app = cls(app, *args, **told)
+def _wrap_middleware(middleware: list[Middleware], app: ASGIApp) -> ASGIApp:
+    for cls, args, kwargs in reversed(middleware):
+        app = cls(app, *args, **kwargs)
     return app
 
 
-class Straight:
+class EndpointShortcut:
     """Takes what is asked at a path to its application, past the routes, each of which would be looked at."""
 
-    def __init__(self, app: ASGIApp, *, path: str, to: ASGIApp) -> None:
-        self._app, self._path, self._to = app, path, to
+    def __init__(self, app: ASGIApp, *, path: str, endpoint: ASGIApp) -> None:
+        self._app, self._path, self._endpoint = app, path, endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        straight = scope["type"] == "http" and scope["path"] == self._path and not scope.get("root_path")
-        await (self._to if straight else self._app)(scope, receive, send)
+        is_match = scope["type"] == "http" and scope["path"] == self._path and not scope.get("root_path")
+        await (self._endpoint if is_match else self._app)(scope, receive, send)
 
 
-def _behind(proxies: list[str]) -> list[Middleware]:
+def _proxy_headers(proxies: list[str]) -> list[Middleware]:
     """Callers have the addresses that these proxies tell."""
     return [Middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)] if proxies else []
 
 
-def _cross_origin(origins: list[str]) -> list[Middleware]:
+def _cors(origins: list[str]) -> list[Middleware]:
     """Scripts of these origins may ask and read the answers; without any, browsers keep scripts from elsewhere out."""
     if not origins:
         return []
-    allowed = Middleware(
+    middleware = Middleware(
         CORSMiddleware,
         allow_origins=origins,
         allow_methods=["GET", "POST"],
@@ -130,13 +136,13 @@ def _cross_origin(origins: list[str]) -> list[Middleware]:
         expose_headers=["retry-after", "x-request-id"],
         max_age=600,
     )
-    return [allowed]
+    return [middleware]
 
 
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def open_shop(settings: Settings, payments: Payments | None = None, tracing: "Tracing | None" = None) -> Shop:
+def build_shop(settings: Settings, payments: PaymentProvider | None = None, tracing: "Tracing | None" = None) -> Shop:
     if settings.database_url is None:
         raise RuntimeError("DATABASE_URL is not set: `bookstore serve` sets it for the embedded database.")
     if not settings.secret_key:
@@ -146,35 +152,35 @@ def open_shop(settings: Settings, payments: Payments | None = None, tracing: "Tr
         settings.pool,
         read_url=settings.database_read_url,
         direct_url=settings.database_direct_url,
-        prepared=settings.prepared_statements,
-        listener=tracing.statement if tracing else None,
+        use_prepared_statements=settings.prepared_statements,
+        query_logger=tracing.record_statement if tracing else None,
     )
     tokens = Tokens(settings.secret_key, settings.issuer)
     return Shop(
         database=database,
-        payments=payments or MockPayments(database),
+        payments=payments or MockPaymentProvider(database),
         passwords=Passwords(),
         tokens=tokens,
-        throttles=Throttles(database, derived_key(settings.secret_key[0], "throttles")),
+        throttles=Throttles(database, derive_key(settings.secret_key[0], "throttles")),
         rate_limiter=RateLimiter(
-            _rate_limits(settings.rate_limit_storage or "memory", database),
-            settings.rate,
-            derived_key(settings.secret_key[0], "rate-limits"),
+            _create_rate_limit_store(settings.rate_limit_storage or "memory", database),
+            settings.rate_limit,
+            derive_key(settings.secret_key[0], "rate-limits"),
         ),
-        secret_keys=SecretKeys(tokens.key_ids),
+        secret_key_check=SecretKeyCheck(tokens.key_ids),
         policy=settings.policy,
-        tills=asyncio.Semaphore(max(1, settings.pool.most // 2)),
+        checkout_slots=asyncio.Semaphore(max(1, settings.pool.max_size // 2)),
     )
 
 
-def _rate_limits(storage: str, database: Database) -> RateLimits:
+def _create_rate_limit_store(storage: str, database: Database) -> RateLimitStore:
     if storage == "memory":
-        return InMemory()
+        return MemoryStore()
     if storage == "postgresql":
-        return Leased(InPostgreSQL(database))
-    from persistence.redis_rate_limits import InRedis  # loaded only where it is used
+        return LeasedStore(PostgresStore(database))
+    from persistence.redis_rate_limits import RedisStore  # loaded only where it is used
 
-    return Leased(InRedis(storage))
+    return LeasedStore(RedisStore(storage))
 
 
 @contextlib.asynccontextmanager
@@ -183,38 +189,38 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     readiness: Readiness = app.state.readiness
     tracing: Tracing | None = app.state.tracing
-    at_work = posting(shop, settings, tracing) if settings.worker else contextlib.nullcontext()
-    sending = tracing.sending() if tracing else contextlib.nullcontext()
-    with readiness.watching_signals():
-        async with sending, shop.database, telling(settings, app.state.metrics), at_work:
+    worker = email_worker(shop, settings, tracing) if settings.worker else contextlib.nullcontext()
+    exporter = tracing.run_exporter() if tracing else contextlib.nullcontext()
+    with readiness.handle_signals():
+        async with exporter, shop.database, expose_metrics(settings, app.state.metrics), worker:
             with contextlib.suppress(Unavailable, *STATEMENT_ERRORS):  # which /ready tells
-                await shop.secret_keys.look_when_due(shop.database)
-            sweeper = asyncio.create_task(sweep_for_ever(shop, settings.sweep_every_seconds))
+                await shop.secret_key_check.check_if_due(shop.database)
+            sweeper = asyncio.create_task(run_sweeper(shop, settings.sweep_every_seconds))
             try:
                 yield
             finally:
-                if shop.under_way:
-                    await asyncio.wait(shop.under_way, timeout=max(0, readiness.time_left()))
+                if shop.pending_payments:
+                    await asyncio.wait(shop.pending_payments, timeout=max(0, readiness.seconds_left()))
                 sweeper.cancel()
                 await asyncio.gather(sweeper, return_exceptions=True)
                 shop.passwords.close()
-                await shop.rate_limiter.limits.close()
+                await shop.rate_limiter.store.close()
 
 
 @contextlib.asynccontextmanager
-async def posting(shop: Shop, settings: Settings, tracing: "Tracing | None" = None) -> AsyncIterator[None]:
+async def email_worker(shop: Shop, settings: Settings, tracing: "Tracing | None" = None) -> AsyncIterator[None]:
     """A poster at work. It stops when letters that are on their way have got there or are given back."""
-    from server.post.desk import desk_of  # templates and mail take time to load, which many commands do without
-    from server.post.poster import Poster
+    from server.post.desk import build_mailer  # templates and mail take time to load, which many commands do without
+    from server.post.poster import EmailWorker
 
-    poster = Poster(shop, desk_of(settings, tracing.post_office if tracing else None))
-    at_work = asyncio.create_task(poster.run())
+    worker = EmailWorker(shop, build_mailer(settings, tracing.wrap_backend if tracing else None))
+    task = asyncio.create_task(worker.run())
     try:
         yield
     finally:
-        poster.stop()
-        await asyncio.gather(at_work, return_exceptions=True)
+        worker.stop()
+        await asyncio.gather(task, return_exceptions=True)
 
 
-async def _home(_: Request) -> Response:
+async def _redirect_to_endpoint(_: Request) -> Response:
     return RedirectResponse(ENDPOINT)

@@ -7,19 +7,25 @@ from starlette.responses import Response
 
 from graph.context import RefreshCookie
 
-NAME = "refresh_token"
+COOKIE_NAME = "refresh_token"
 
 
-def received(request: Request) -> RefreshCookie:
-    return RefreshCookie(request.cookies.get(NAME))
+def read_refresh_cookie(request: Request) -> RefreshCookie:
+    return RefreshCookie(request.cookies.get(COOKIE_NAME))
 
 
-def put(response: Response, cookie: RefreshCookie, path: str) -> None:
+def set_refresh_cookie(response: Response, cookie: RefreshCookie, path: str) -> None:
     """Secure even on localhost, which browsers trust."""
-    if cookie.kept is not None:
-        seconds = int((cookie.kept.refresh_expires_at - dt.datetime.now(dt.UTC)).total_seconds())
+    if cookie.response_tokens is not None:
+        max_age = int((cookie.response_tokens.refresh_expires_at - dt.datetime.now(dt.UTC)).total_seconds())
         response.set_cookie(
-            NAME, cookie.kept.refresh, seconds, path=path, secure=True, httponly=True, samesite="strict"
+            COOKIE_NAME,
+            cookie.response_tokens.refresh,
+            max_age,
+            path=path,
+            secure=True,
+            httponly=True,
+            samesite="strict",
         )
-    elif cookie.changed:
-        response.delete_cookie(NAME, path, secure=True, httponly=True, samesite="strict")
+    elif cookie.is_changed:
+        response.delete_cookie(COOKIE_NAME, path, secure=True, httponly=True, samesite="strict")

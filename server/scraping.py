@@ -20,20 +20,20 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from persistence.figures import Figures, find_figures
+from persistence.figures import Backlog, measure_backlog
 from server.settings import Settings
 
 log = structlog.get_logger()
 
-FRESH = 5.0  # seconds for which the database is not asked again
-PATIENCE = 10  # seconds for a request
+CACHE_TTL = 5.0  # seconds for which the database is not asked again
+REQUEST_TIMEOUT = 10  # seconds for a request
 
 
 @contextmanager
-def scraped(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
+def serve_metrics(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
     """Tells whoever asks what is in the registry and in the database, which is asked past a pooler."""
-    registry.register(InDatabase(settings.database_direct_url or str(settings.database_url)))
-    server = _server(settings.metrics_host, settings.metrics_port, registry)
+    registry.register(DatabaseCollector(settings.database_direct_url or str(settings.database_url)))
+    server = _create_server(settings.metrics_host, settings.metrics_port, registry)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:
@@ -44,16 +44,16 @@ def scraped(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
 
 
 @contextmanager
-def several_scraped(settings: Settings, folder: Path) -> Iterator[None]:
+def serve_multiprocess_metrics(settings: Settings, folder: Path) -> Iterator[None]:
     """The same for processes that leave what they count in a folder."""
     registry = CollectorRegistry()
-    registry.register(Together(folder))
-    with scraped(settings, registry):
+    registry.register(LiveMultiProcessCollector(folder))
+    with serve_metrics(settings, registry):
         yield
 
 
 @contextmanager
-def counting_in(folder: Path) -> Iterator[None]:
+def remove_metric_files_on_exit(folder: Path) -> Iterator[None]:
     """Whoever has made the folder removes it. When they were killed, each process removes what it has left there, and the last all."""
     try:
         yield
@@ -61,13 +61,13 @@ def counting_in(folder: Path) -> Iterator[None]:
         parent = parent_process()
         if parent is not None and not parent.is_alive():
             for file in folder.glob("*.db"):
-                if (pid := _writer(file)) == os.getpid() or not psutil.pid_exists(pid):
+                if (pid := _get_writer_pid(file)) == os.getpid() or not psutil.pid_exists(pid):
                     file.unlink(missing_ok=True)
             with suppress(OSError):  # somebody still counts
                 folder.rmdir()
 
 
-class Together(MultiProcessCollector):
+class LiveMultiProcessCollector(MultiProcessCollector):
     """What all processes have counted; of those that have ended, their gauges are forgotten."""
 
     def __init__(self, folder: Path) -> None:
@@ -75,80 +75,80 @@ class Together(MultiProcessCollector):
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
-        for pid in set(map(_writer, self._folder.glob("gauge_live*.db"))):
+        for pid in set(map(_get_writer_pid, self._folder.glob("gauge_live*.db"))):
             if not psutil.pid_exists(pid):
                 mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
         collected: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
         return collected
 
 
-def _writer(file: Path) -> int:
+def _get_writer_pid(file: Path) -> int:
     """The process whose numbers are in it."""
     return int(file.stem.rpartition("_")[2])
 
 
-class InDatabase(Collector):
+class DatabaseCollector(Collector):
     """Asked when somebody wants to know. Each replica tells the same."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._lock = threading.Lock()
-        self._asked_at = float("-inf")
-        self._figures: Figures | None = None
+        self._fetched_at = float("-inf")
+        self._backlog: Backlog | None = None
 
     def collect(self) -> Iterator[Metric]:
-        figures = self._recent()
-        yield _gauge("database_up", "Whether it could be asked for what follows.", figures is not None)
-        if figures is None:
+        backlog = self._get_backlog()
+        yield _create_gauge("database_up", "Whether it could be asked for what follows.", backlog is not None)
+        if backlog is None:
             return
-        yield _gauge("database_writable", "Whether it takes writes.", figures.takes_writes)
-        for name, what in WAITING.items():
-            waiting = getattr(figures, name)
-            yield _gauge(name, f"{what}, 100,000 at most.", waiting.count)
-            yield _gauge(f"{name}_oldest_seconds", "For how long the first of them has waited.", waiting.seconds)
+        yield _create_gauge("database_writable", "Whether it takes writes.", backlog.is_writable)
+        for name, (attribute, description) in BACKLOG_METRICS.items():
+            queue = getattr(backlog, attribute)
+            yield _create_gauge(name, f"{description}, 100,000 at most.", queue.count)
+            yield _create_gauge(f"{name}_oldest_seconds", "For how long the first of them has waited.", queue.seconds)
         orders = GaugeMetricFamily(
             "bookstore_orders", "Placed within a day, the latest 100,000, by status.", labels=["status"]
         )
-        for status, count in figures.orders.items():
+        for status, count in backlog.recent_orders.items():
             orders.add_metric([status], count)
         yield orders
 
-    def _recent(self) -> Figures | None:
+    def _get_backlog(self) -> Backlog | None:
         with self._lock:
-            if time.monotonic() - self._asked_at > FRESH:
-                self._figures = self._found()
-                self._asked_at = time.monotonic()
-            return self._figures
+            if time.monotonic() - self._fetched_at > CACHE_TTL:
+                self._backlog = self._fetch_backlog()
+                self._fetched_at = time.monotonic()
+            return self._backlog
 
-    def _found(self) -> Figures | None:
+    def _fetch_backlog(self) -> Backlog | None:
         try:
-            return asyncio.run(find_figures(self._url))
+            return asyncio.run(measure_backlog(self._url))
         except Exception as error:  # whatever it is, the rest can be told
             log.warning("figures_unknown", reason=repr(error.__cause__ or error))
             return None
 
 
-WAITING = {
-    "queued_letters": "Letters that wait to be sent",
-    "failed_letters": "Letters that were given up",
-    "pending_orders": "Orders whose payment is not settled",
-    "due_refunds": "Refunds that are owed",
+BACKLOG_METRICS = {
+    "queued_letters": ("queued_emails", "Emails waiting to be sent"),
+    "failed_letters": ("failed_emails", "Emails that failed permanently"),
+    "pending_orders": ("pending_orders", "Orders with an unfinished payment"),
+    "due_refunds": ("due_refunds", "Refunds due"),
 }
 
 
-def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"bookstore_{name}", what, value)
+def _create_gauge(name: str, description: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"bookstore_{name}", description, value)
 
 
-class _Handler(WSGIRequestHandler):
-    timeout = PATIENCE
+class _QuietHandler(WSGIRequestHandler):
+    timeout = REQUEST_TIMEOUT
 
     def log_message(self, *_: Any) -> None:
         """Who asks every few seconds is not worth a line."""
 
 
-def _server(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
+def _create_server(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
     class Server(ThreadingWSGIServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
-    return make_server(host, port, make_wsgi_app(registry), Server, _Handler)
+    return make_server(host, port, make_wsgi_app(registry), Server, _QuietHandler)

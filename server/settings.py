@@ -22,13 +22,13 @@ from domain.shop import Policy
 from persistence.database import PoolSettings
 from persistence.identities import Provider
 from persistence.rate_limits import Rate
-from server.post.relay import Relay, is_local
+from server.post.relay import SmtpServer, is_local
 
-SHORTEST_SECRET = 32  # bytes
-LEAST_VARIETY = 8  # different characters
-KNOWN_SECRETS = ("changeme", "change-me", "secret", "password", "development", "insecure", "example", "your-secret")
+MIN_SECRET_BYTES = 32  # bytes
+MIN_DISTINCT_CHARACTERS = 8  # different characters
+WEAK_SECRETS = ("changeme", "change-me", "secret", "password", "development", "insecure", "example", "your-secret")
 
-Confidential = Annotated[str | None, Field(repr=False)]
+OptionalSecret = Annotated[str | None, Field(repr=False)]
 """What is, or may have in it, a password."""
 
 
@@ -41,9 +41,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     environment: Environment | None = None
-    database_url: Confidential = None
-    database_read_url: Confidential = None
-    database_direct_url: Confidential = None
+    database_url: OptionalSecret = None
+    database_read_url: OptionalSecret = None
+    database_direct_url: OptionalSecret = None
     prepared_statements: bool = True
     pool_size: Annotated[int, Field(ge=1, le=200)] = 5
     pool_max_overflow: Annotated[int, Field(ge=0, le=200)] = 10
@@ -60,13 +60,13 @@ class Settings(BaseSettings):
     refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 0
     refresh_token_cookie: bool | None = None
     google_client_id: str | None = None
-    google_client_secret: Confidential = None
+    google_client_secret: OptionalSecret = None
     google_issuer: str = "https://accounts.google.com"
     github_client_id: str | None = None
-    github_client_secret: Confidential = None
+    github_client_secret: OptionalSecret = None
     github_url: str = "https://github.com"
     github_api_url: str = "https://api.github.com"
-    smtp_url: Confidential = None
+    smtp_url: OptionalSecret = None
     mail_from: str = "shop@localhost"
     mail_suppress_send: bool = False
     mail_folder: Path = Path(".bookstore/mail")
@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     cache_seconds: Annotated[int | None, Field(ge=0, le=86_400)] = None
     cors_origins: Annotated[list[str], NoDecode] = []
     trusted_proxies: Annotated[list[str], NoDecode] = []
-    rate_limit_storage: Confidential = None
+    rate_limit_storage: OptionalSecret = None
     rate_limit_burst: Annotated[int, Field(ge=20_000, le=1_000_000_000)] = 50_000
     rate_limit_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
     low_stock_threshold: Annotated[int, Field(ge=1, le=1_000_000)] = 5
@@ -99,20 +99,20 @@ class Settings(BaseSettings):
 
     @field_validator("secret_key", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
+    def _split_list(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("cors_origins")
     @classmethod
-    def _whole_origins(cls, values: list[str]) -> list[str]:
+    def _validate_origins(cls, values: list[str]) -> list[str]:
         for value in values:
-            if not _ORIGIN.fullmatch(value):
+            if not _ORIGIN_PATTERN.fullmatch(value):
                 raise ValueError(f"must be origins such as https://www.example.com, and {value!r} is none")
         return values
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _networks(cls, values: list[str]) -> list[str]:
+    def _validate_networks(cls, values: list[str]) -> list[str]:
         for value in values:
             try:
                 ip_network(value)
@@ -122,14 +122,14 @@ class Settings(BaseSettings):
 
     @field_validator("rate_limit_storage")
     @classmethod
-    def _known_storage(cls, value: str | None) -> str | None:
+    def _validate_storage(cls, value: str | None) -> str | None:
         if value not in (None, "memory", "postgresql") and not value.startswith(("redis://", "rediss://")):
             raise ValueError("must be memory, postgresql, or an address such as redis://localhost:6379/0")
         return value
 
     @field_validator("currency")
     @classmethod
-    def _two_decimals(cls, value: str) -> str:
+    def _validate_currency(cls, value: str) -> str:
         if value not in list_currencies():
             raise ValueError("is not an ISO 4217 code such as EUR")
         if get_currency_precision(value) != 2:
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     @field_validator("time_zone")
     @classmethod
-    def _known_zone(cls, value: str) -> str:
+    def _validate_time_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError):  # unknown, no name of one, or a folder of them
@@ -147,26 +147,26 @@ class Settings(BaseSettings):
 
     @field_validator("smtp_url")
     @classmethod
-    def _relay(cls, value: str | None) -> str | None:
+    def _validate_smtp_url(cls, value: str | None) -> str | None:
         if value is not None:
-            Relay.parse(value)
+            SmtpServer.parse(value)
         return value
 
     @field_validator("otel_exporter_otlp_endpoint")
     @classmethod
-    def _place_of_traces(cls, value: str | None) -> str | None:
+    def _validate_otlp_endpoint(cls, value: str | None) -> str | None:
         if value is not None and not (value.startswith(("http://", "https://")) and urlsplit(value).hostname):
             raise ValueError("must be an address such as http://localhost:4318, where OTLP is spoken over HTTP")
         return value
 
     @field_validator("mail_from")
     @classmethod
-    def _one_address(cls, value: str) -> str:
-        _mailbox(value)
+    def _validate_mail_from(cls, value: str) -> str:
+        _parse_mailbox(value)
         return value
 
     @model_validator(mode="after")
-    def _whole_set_of_addresses(self) -> Self:
+    def _validate_database_urls(self) -> Self:
         for name in ("database_url", "database_read_url", "database_direct_url"):
             url = getattr(self, name)
             if url and not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
@@ -181,15 +181,15 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _fit_for_production(self) -> Self:
+    def _validate_production(self) -> Self:
         for secret in self.secret_key:
-            if len(secret.encode()) < SHORTEST_SECRET:
+            if len(secret.encode()) < MIN_SECRET_BYTES:
                 raise ValueError(
-                    f"SECRET_KEY must have at least {SHORTEST_SECRET} bytes: try `openssl rand -base64 48`"
+                    f"SECRET_KEY must have at least {MIN_SECRET_BYTES} bytes: try `openssl rand -base64 48`"
                 )
-            if len(set(secret)) < LEAST_VARIETY or any(known in secret.lower() for known in KNOWN_SECRETS):
+            if len(set(secret)) < MIN_DISTINCT_CHARACTERS or any(word in secret.lower() for word in WEAK_SECRETS):
                 raise ValueError("SECRET_KEY is one that can be guessed: try `openssl rand -base64 48`")
-        if self.in_production:
+        if self.is_production:
             if not self.database_url:
                 raise ValueError("DATABASE_URL must be set in production")
             if not self.secret_key:
@@ -198,7 +198,7 @@ class Settings(BaseSettings):
                 raise ValueError("PUBLIC_URL must be set in production, such as https://api.example.com")
         for name in ("public_url", "frontend_url", "google_issuer", "github_url", "github_api_url"):
             url = getattr(self, name)
-            if url and not _is_safe(url):
+            if url and not _is_secure_url(url):
                 raise ValueError(f"{name.upper()} must begin with https://, unless its host is localhost")
         for provider in ("GOOGLE", "GITHUB"):
             id_, secret = f"{provider}_CLIENT_ID", f"{provider}_CLIENT_SECRET"
@@ -211,23 +211,23 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def in_production(self) -> bool:
+    def is_production(self) -> bool:
         return (
             self.environment or (Environment.PRODUCTION if self.database_url else Environment.DEVELOPMENT)
         ) == "production"
 
     @property
-    def playground(self) -> bool:
-        free = not self.in_production and not self.trusted_documents_only
-        return free if self.graphiql is None else self.graphiql
+    def serves_graphiql(self) -> bool:
+        is_default = not self.is_production and not self.trusted_documents_only
+        return is_default if self.graphiql is None else self.graphiql
 
     @property
     def allows_introspection(self) -> bool:
-        return not self.in_production if self.introspection is None else self.introspection
+        return not self.is_production if self.introspection is None else self.introspection
 
     @property
-    def json_logs(self) -> bool:
-        return (self.log_format or ("json" if self.in_production else "pretty")) == "json"
+    def uses_json_logs(self) -> bool:
+        return (self.log_format or ("json" if self.is_production else "pretty")) == "json"
 
     @property
     def issuer(self) -> str:
@@ -235,11 +235,11 @@ class Settings(BaseSettings):
 
     @property
     def sender(self) -> Address:
-        return _mailbox(self.mail_from)
+        return _parse_mailbox(self.mail_from)
 
     @property
-    def refresh_tokens_in_cookie(self) -> bool:
-        return self.in_production if self.refresh_token_cookie is None else self.refresh_token_cookie
+    def uses_refresh_cookie(self) -> bool:
+        return self.is_production if self.refresh_token_cookie is None else self.refresh_token_cookie
 
     @property
     def providers(self) -> tuple[Provider, ...]:
@@ -254,7 +254,7 @@ class Settings(BaseSettings):
         )
 
     @property
-    def rate(self) -> Rate | None:
+    def rate_limit(self) -> Rate | None:
         """`None` where callers have no budgets."""
         return Rate(self.rate_limit_burst, self.rate_limit_per_second) if self.rate_limit_per_second else None
 
@@ -276,32 +276,32 @@ class Settings(BaseSettings):
         )
 
 
-def _mailbox(text: str) -> Address:
+def _parse_mailbox(text: str) -> Address:
     """Raises `ValueError` for what is not exactly one, written as in a header."""
-    found = _MAILBOX.fullmatch(text.strip())
-    if found is None or not text.isprintable():
+    match = _MAILBOX_PATTERN.fullmatch(text.strip())
+    if match is None or not text.isprintable():
         raise ValueError("must be one address, such as shop@example.com or Bookstore <shop@example.com>")
-    name, in_brackets, bare = found.groups()
-    username, _, domain = (in_brackets or bare).partition("@")
+    name, bracketed, bare = match.groups()
+    username, _, domain = (bracketed or bare).partition("@")
     return Address((name or "").strip(' "') or "Bookstore", username, domain)
 
 
-_ADDRESS = r"[\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9.-]+"
-_MAILBOX = re.compile(rf"([^<>@]*)<({_ADDRESS})>|({_ADDRESS})", re.ASCII)
+_EMAIL_PATTERN = r"[\w.!#$%&'*+/=?^`{|}~-]+@[A-Za-z0-9.-]+"
+_MAILBOX_PATTERN = re.compile(rf"([^<>@]*)<({_EMAIL_PATTERN})>|({_EMAIL_PATTERN})", re.ASCII)
 
 
-_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?", re.ASCII)
+_ORIGIN_PATTERN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?", re.ASCII)
 """As browsers write it: in small letters, without a path. `*` is none: the shop's own cookie would be read anywhere."""
 
 
-def _is_safe(url: str) -> bool:
+def _is_secure_url(url: str) -> bool:
     parts = urlsplit(url)
     return bool(parts.hostname) and (
         parts.scheme == "https" or (parts.scheme == "http" and is_local(parts.hostname or ""))
     )
 
 
-def kept_secret(data: Path) -> str:
+def load_or_create_secret(data: Path) -> str:
     """Made once beside the embedded data, readable by its owner alone."""
     path = data / "secret_key"
     data.mkdir(parents=True, exist_ok=True)

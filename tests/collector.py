@@ -14,41 +14,41 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 class Span:
     name: str
     id: str
-    parent: str
-    trace: str
-    told: dict[str, Any]
+    parent_id: str
+    trace_id: str
+    attributes: dict[str, Any]
     is_error: bool
 
 
 @dataclass(slots=True)
-class Collector:
+class OtlpCollector:
     url: str = ""
     spans: list[Span] = field(default_factory=list)
-    keeps: bool = True
+    is_recording: bool = True
 
-    def take(self, body: bytes) -> None:
-        if not self.keeps:
+    def receive(self, body: bytes) -> None:
+        if not self.is_recording:
             return
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             for scope in resource.scope_spans:
-                self.spans.extend(map(_span, scope.spans))
+                self.spans.extend(map(_parse_span, scope.spans))
 
-    def named(self, name: str) -> list[Span]:
+    def find_spans(self, name: str) -> list[Span]:
         return [span for span in self.spans if span.name == name]
 
-    def below(self, parent: Span) -> list[Span]:
-        return [span for span in self.spans if span.parent == parent.id]
+    def find_children(self, parent: Span) -> list[Span]:
+        return [span for span in self.spans if span.parent_id == parent.id]
 
 
 @contextmanager
-def collecting(*, keeps: bool = True) -> Iterator[Collector]:
-    collector = Collector(keeps=keeps)
+def run_otlp_collector(*, is_recording: bool = True) -> Iterator[OtlpCollector]:
+    collector = OtlpCollector(is_recording=is_recording)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             if self.path == "/v1/traces":
-                collector.take(body)
+                collector.receive(body)
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -66,7 +66,7 @@ def collecting(*, keeps: bool = True) -> Iterator[Collector]:
         server.server_close()
 
 
-def _span(span: Any) -> Span:
-    told = {it.key: getattr(it.value, it.value.WhichOneof("value")) for it in span.attributes}
+def _parse_span(span: Any) -> Span:
+    attributes = {it.key: getattr(it.value, it.value.WhichOneof("value")) for it in span.attributes}
     ids = (span.span_id.hex(), span.parent_span_id.hex(), span.trace_id.hex())
-    return Span(span.name, *ids, told, is_error=span.status.code == span.status.STATUS_CODE_ERROR)
+    return Span(span.name, *ids, attributes, is_error=span.status.code == span.status.STATUS_CODE_ERROR)

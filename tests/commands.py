@@ -14,45 +14,48 @@ from typer.testing import CliRunner
 from server.cli import app
 from tests.processes import BOOKSTORE
 
-PATIENCE = 60  # seconds, for a machine that does other things
+COMMAND_TIMEOUT = 60  # seconds, for a machine that does other things
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    code: int | None
-    out: str
-    err: str
+class CompletedCommand:
+    exit_code: int | None
+    stdout: str
+    stderr: str
 
 
-Bookstore = Callable[..., Coroutine[Any, Any, Ended]]
+RunCommand = Callable[..., Coroutine[Any, Any, CompletedCommand]]
 
 
-async def run(*arguments: str, folder: Path, typed: str = "", **settings: str) -> Ended:
-    """To its end, in a folder without a `.env`. `settings` are settings by their names."""
-    async with started(*arguments, folder=folder, settings=settings) as process, asyncio.timeout(PATIENCE):
+async def run_command(*arguments: str, directory: Path, typed: str = "", **settings: str) -> CompletedCommand:
+    """To its end, in a directory without a `.env`. `settings` are settings by their names."""
+    async with (
+        start_command(*arguments, directory=directory, settings=settings) as process,
+        asyncio.timeout(COMMAND_TIMEOUT),
+    ):
         out, err = await process.communicate(typed.encode())
-    return Ended(process.returncode, out.decode(), err.decode())
+    return CompletedCommand(process.returncode, out.decode(), err.decode())
 
 
-async def invoked(*arguments: str, **settings: str) -> Ended:
-    """The same in this process, in the folder it is in: for what a start of its own, a second long, would add nothing to."""
-    given = {"ENVIRONMENT": "development", **settings}
-    ended = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=given)
-    return Ended(ended.exit_code, ended.stdout, ended.stderr)
+async def run_in_process(*arguments: str, **settings: str) -> CompletedCommand:
+    """The same in this process, in the directory it is in: for what a start of its own, a second long, would add nothing to."""
+    environment = {"ENVIRONMENT": "development", **settings}
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
+    return CompletedCommand(result.exit_code, result.stdout, result.stderr)
 
 
-async def refused(command: Coroutine[Any, Any, Ended]) -> str:
+async def get_error_line(command: Coroutine[Any, Any, CompletedCommand]) -> str:
     """The one line."""
-    ended = await command
-    assert (ended.code, ended.out) == (1, ""), ended
-    assert ended.err.startswith("bookstore: ")
-    assert ended.err.count("\n") == 1, ended.err
-    return ended.err.removeprefix("bookstore: ").strip()
+    completed = await command
+    assert (completed.exit_code, completed.stdout) == (1, ""), completed
+    assert completed.stderr.startswith("bookstore: ")
+    assert completed.stderr.count("\n") == 1, completed.stderr
+    return completed.stderr.removeprefix("bookstore: ").strip()
 
 
 @asynccontextmanager
-async def started(
-    *arguments: str, folder: Path, settings: Mapping[str, str], stdin: int = asyncio.subprocess.PIPE
+async def start_command(
+    *arguments: str, directory: Path, settings: Mapping[str, str], stdin: int = asyncio.subprocess.PIPE
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Killed at the end of the block, if it runs that long."""
     inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "PYTHONPATH")}
@@ -60,7 +63,7 @@ async def started(
     process = await asyncio.create_subprocess_exec(
         BOOKSTORE,
         *arguments,
-        cwd=folder,
+        cwd=directory,
         env=inherited | {"ENVIRONMENT": "development", **settings},
         stdin=stdin,
         stdout=pipe,

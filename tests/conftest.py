@@ -12,43 +12,41 @@ from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from domain.shop import Shop
-from persistence.models import Table
+from persistence.models import Base
 from server import health
 from server.app import create_app
-from server.embedded import embedded
+from server.embedded import run_embedded_postgres
 from server.migrating import migrate
 from server.settings import Environment, Settings
-from tests.client import Visitor
-from tests.databases import created
-from tests.secrecy import pytest_runtest_makereport as pytest_runtest_makereport
-from tests.secrecy import pytest_runtest_setup as pytest_runtest_setup
+from tests.client import ApiClient
+from tests.databases import temporary_database
 
 hypothesis.settings.register_profile("ci", derandomize=True)  # what CI says depends on the change alone
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
-SECRET = "5f8e1c3a-tests-sign-with-this-9b7d2f60"
+SECRET_KEY = "5f8e1c3a-tests-sign-with-this-9b7d2f60"
 
 
 @pytest.fixture(autouse=True)
-def looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def uncached_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
     """/ready tells what a test has just done, and not what was seen before; whoever tests that has it kept."""
-    monkeypatch.setattr(health, "KEPT", 0)
+    monkeypatch.setattr(health, "CACHE_TTL", 0)
 
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """TEST_DATABASE_URL, or an embedded server in a folder of its own."""
-    given = os.environ.get("TEST_DATABASE_URL")
-    if given:
-        yield given
+    configured_url = os.environ.get("TEST_DATABASE_URL")
+    if configured_url:
+        yield configured_url
     else:
-        with embedded(tmp_path_factory.mktemp("server")) as url:
-            asyncio.run(_hurry(url))
+        with run_embedded_postgres(tmp_path_factory.mktemp("server")) as url:
+            asyncio.run(_disable_fsync(url))
             yield url
 
 
-async def _hurry(url: str) -> None:
+async def _disable_fsync(url: str) -> None:
     """What is in it need not survive a power cut; databases are made and dropped in a fraction of the time."""
     connection = await asyncpg.connect(url)
     await connection.execute("ALTER SYSTEM SET fsync = off")
@@ -57,17 +55,17 @@ async def _hurry(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-async def migrated(server_url: str) -> AsyncIterator[str]:
+async def template_database(server_url: str) -> AsyncIterator[str]:
     """The name of a database with the tables and nothing in them, which is there to be copied."""
-    async with created(server_url) as url:
+    async with temporary_database(server_url) as url:
         await asyncio.to_thread(migrate, url)  # alembic's env runs a loop of its own
         yield str(make_url(url).database)
 
 
 @pytest.fixture(scope="session")
-async def database_url(server_url: str, migrated: str) -> AsyncIterator[str]:
+async def database_url(server_url: str, template_database: str) -> AsyncIterator[str]:
     """A database of this run alone, migrated."""
-    async with created(server_url, migrated) as url:
+    async with temporary_database(server_url, template_database) as url:
         yield url
 
 
@@ -78,7 +76,7 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
         _env_file=None,
         environment=Environment.DEVELOPMENT,
         database_url=database_url,
-        secret_key=[SECRET],
+        secret_key=[SECRET_KEY],
         sweep_every_seconds=3600,
         worker=False,
         rate_limit_burst=1_000_000_000,  # tests ask faster than any caller may
@@ -110,17 +108,17 @@ async def postgres(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def shop(open_shop: Shop, postgres: asyncpg.Connection) -> Shop:
     """The shop with empty shelves."""
-    tables = ", ".join(table.name for table in Table.metadata.sorted_tables)
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
     await postgres.execute(f"TRUNCATE {tables}, pgqueuer, pgqueuer_log")
     await postgres.execute("INSERT INTO sales_window (since) VALUES (now() - interval '90 days')")
-    open_shop.counts.clear()
+    open_shop.count_cache.clear()
     return open_shop
 
 
 @pytest.fixture
-async def visitor(app: Starlette, shop: Shop) -> Visitor:
+async def client(app: Starlette, shop: Shop) -> ApiClient:
     """Asks over HTTP, without an account."""
-    return Visitor(app)
+    return ApiClient(app)
 
 
 @pytest.fixture(scope="session")

@@ -7,34 +7,34 @@ from dataclasses import dataclass
 from domain.shop import Shop
 from server.app import create_app
 from server.settings import Settings
-from tests.client import Visitor
-from tests.wire import Wire, tapped
+from tests.client import ApiClient
+from tests.wire import CountingProxy, start_counting_proxy
 
 
 @dataclass(frozen=True, slots=True)
-class Counter:
+class QueryCounter:
     """A shop whose every statement passes over the wire."""
 
-    wire: Wire
+    proxy: CountingProxy
     shop: Shop
-    visitor: Visitor
+    client: ApiClient
 
-    async def count(self, visitor: Visitor, document: str, /, **variables: object) -> int:
+    async def count(self, client: ApiClient, document: str, /, **variables: object) -> int:
         """The least of a few tries: the others had connections to open, and statements to prepare on them, too."""
-        return min([await self._count_once(visitor, document, variables) for _ in range(4)])
+        return min([await self._count_once(client, document, variables) for _ in range(4)])
 
-    async def _count_once(self, visitor: Visitor, document: str, variables: dict[str, object]) -> int:
-        self.shop.counts.clear()
-        before = self.wire.statements
-        reply = await visitor.ask(document, **variables)
-        assert not reply.errors
-        return self.wire.statements - before
+    async def _count_once(self, client: ApiClient, document: str, variables: dict[str, object]) -> int:
+        self.shop.count_cache.clear()
+        before = self.proxy.statements
+        response = await client.execute(document, **variables)
+        assert not response.errors
+        return self.proxy.statements - before
 
 
 @asynccontextmanager
-async def counting(settings: Settings) -> AsyncIterator[Counter]:
+async def count_queries(settings: Settings) -> AsyncIterator[QueryCounter]:
     assert settings.database_url is not None
-    async with tapped(settings.database_url) as wire:
-        app = create_app(settings.model_copy(update={"database_url": wire.url}))
+    async with start_counting_proxy(settings.database_url) as proxy:
+        app = create_app(settings.model_copy(update={"database_url": proxy.url}))
         async with app.router.lifespan_context(app):
-            yield Counter(wire, app.state.shop, Visitor(app))
+            yield QueryCounter(proxy, app.state.shop, ApiClient(app))

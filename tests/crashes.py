@@ -9,43 +9,43 @@ import httpx2
 from gql.transport.exceptions import TransportError
 
 from tests.customers import Customer
-from tests.locks import ORDERS, PAYMENTS, holding, until_gone, until_waiting
-from tests.memory import payments
+from tests.locks import LOCK_ORDERS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.memory import list_payments
 from tests.processes import Server
 
 
-async def dies_before_the_charge(
+async def kill_before_charge(
     customer: Customer, server: Server, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     """The books are reserved, and the provider has not been told."""
-    async with holding(database_url, PAYMENTS):
-        purchase = asyncio.create_task(customer.buys("once"))
-        charging = await until_waiting(postgres, 1)
-        await server.dies()
-        assert await is_unanswered(purchase)
-    await until_gone(postgres, charging)
+    async with hold_lock(database_url, LOCK_PAYMENTS):
+        checkout = asyncio.create_task(customer.checkout("once"))
+        blocked_pids = await wait_for_blocked(postgres, 1)
+        await server.kill()
+        assert await has_no_response(checkout)
+    await wait_until_disconnected(postgres, blocked_pids)
 
 
-async def dies_before_settling(
+async def kill_before_finalize(
     customer: Customer, server: Server, postgres: asyncpg.Connection, database_url: str, token: str
 ) -> None:
     """The provider has decided, and the shop has not written it down."""
-    async with AsyncExitStack() as provider:
-        await provider.enter_async_context(holding(database_url, PAYMENTS))
-        purchase = asyncio.create_task(customer.buys("once", token))
-        await until_waiting(postgres, 1)
-        async with holding(database_url, ORDERS, customer.member.id):
-            await provider.aclose()
+    async with AsyncExitStack() as payments_lock:
+        await payments_lock.enter_async_context(hold_lock(database_url, LOCK_PAYMENTS))
+        checkout = asyncio.create_task(customer.checkout("once", token))
+        await wait_for_blocked(postgres, 1)
+        async with hold_lock(database_url, LOCK_ORDERS, customer.user.id):
+            await payments_lock.aclose()
             async with asyncio.timeout(20):
-                while not await payments(postgres):
+                while not await list_payments(postgres):
                     await asyncio.sleep(0.01)
-            settling = await until_waiting(postgres, 1)
-            await server.dies()
-            assert await is_unanswered(purchase)
-    await until_gone(postgres, settling)
+            blocked_pids = await wait_for_blocked(postgres, 1)
+            await server.kill()
+            assert await has_no_response(checkout)
+    await wait_until_disconnected(postgres, blocked_pids)
 
 
-async def is_unanswered(purchase: "asyncio.Task[Any]") -> bool:
+async def has_no_response(checkout: "asyncio.Task[Any]") -> bool:
     """Whether the buyer was left without an answer, and not with one that says no."""
-    await asyncio.wait({purchase})
-    return isinstance(purchase.exception(), (httpx2.TransportError, TransportError))
+    await asyncio.wait({checkout})
+    return isinstance(checkout.exception(), (httpx2.TransportError, TransportError))

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.shop import Shop
-from persistence.catalog import Book
-from tests.client import Reply, Visitor
-from tests.factories import Member, add_member, fill_cart
+from persistence.catalog import BookRow
+from tests.client import ApiClient, GraphQLResponse
+from tests.factories import SignedInUser, add_user, fill_cart
 
-ORDER = """
+ORDER_FRAGMENT = """
 fragment OrderTold on Order {
   id number status totalQuantity trackingUrl placedAt shippedAt cancelledAt viewerCanCancel
   total { amount currency }
@@ -18,7 +18,7 @@ fragment OrderTold on Order {
 }
 """
 
-CART = """
+CART_FRAGMENT = """
 fragment CartTold on Cart {
   totalQuantity
   total { amount currency }
@@ -27,9 +27,9 @@ fragment CartTold on Cart {
 }
 """
 
-CHECKOUT = (
-    ORDER
-    + CART
+CHECKOUT_MUTATION = (
+    ORDER_FRAGMENT
+    + CART_FRAGMENT
     + """
 mutation Checkout($input: CheckoutInput!) {
   checkout(input: $input) {
@@ -45,11 +45,11 @@ mutation Checkout($input: CheckoutInput!) {
 """
 )
 
-MY_CART = CART + "{ me { cart { ...CartTold } } }"
-MY_ORDERS = ORDER + "{ me { orders { totalCount nodes { ...OrderTold } } } }"
+MY_CART_QUERY = CART_FRAGMENT + "{ me { cart { ...CartTold } } }"
+MY_ORDERS_QUERY = ORDER_FRAGMENT + "{ me { orders { totalCount nodes { ...OrderTold } } } }"
 
-CANCEL = (
-    ORDER
+CANCEL_ORDER = (
+    ORDER_FRAGMENT
     + """
 mutation Cancel($id: ID!) {
   cancelOrder(input: {orderId: $id}) {
@@ -63,8 +63,8 @@ mutation Cancel($id: ID!) {
 """
 )
 
-SHIP = (
-    ORDER
+SHIP_ORDER = (
+    ORDER_FRAGMENT
     + """
 mutation Ship($id: ID!, $url: String) {
   shipOrder(input: {orderId: $id, trackingUrl: $url}) {
@@ -84,45 +84,47 @@ mutation Ship($id: ID!, $url: String) {
 class Customer:
     """Someone signed in, in front of a shop that answers over HTTP."""
 
-    member: Member
-    visitor: Visitor
+    user: SignedInUser
+    client: ApiClient
 
-    async def ask(self, document: str, /, **variables: Any) -> Reply:
-        return await self.visitor.ask(document, **variables)
+    async def execute(self, document: str, /, **variables: Any) -> GraphQLResponse:
+        return await self.client.execute(document, **variables)
 
-    async def tries_to_buy(self, key: str = "key", token: str | None = "mock-approve", **more: Any) -> Reply:
+    async def try_checkout(
+        self, key: str = "key", token: str | None = "mock-approve", **fields: Any
+    ) -> GraphQLResponse:
         """The whole reply, for those that may have errors."""
-        return await self.ask(CHECKOUT, input={"idempotencyKey": key, "paymentToken": token, **more})
+        return await self.execute(CHECKOUT_MUTATION, input={"idempotencyKey": key, "paymentToken": token, **fields})
 
-    async def buys(self, key: str = "key", token: str | None = "mock-approve", **more: Any) -> Any:
+    async def checkout(self, key: str = "key", token: str | None = "mock-approve", **fields: Any) -> Any:
         """How a checkout ended."""
-        return (await self.tries_to_buy(key, token, **more))["checkout"]
+        return (await self.try_checkout(key, token, **fields))["checkout"]
 
-    async def cancels(self, order_id: str) -> Any:
-        return (await self.ask(CANCEL, id=order_id))["cancelOrder"]
+    async def cancel_order(self, order_id: str) -> Any:
+        return (await self.execute(CANCEL_ORDER, id=order_id))["cancelOrder"]
 
-    async def ships(self, order_id: str, url: str | None = None) -> Any:
-        return (await self.ask(SHIP, id=order_id, url=url))["shipOrder"]
+    async def ship_order(self, order_id: str, url: str | None = None) -> Any:
+        return (await self.execute(SHIP_ORDER, id=order_id, url=url))["shipOrder"]
 
-    async def cart(self) -> Any:
-        return (await self.ask(MY_CART))["me"]["cart"]
+    async def get_cart(self) -> Any:
+        return (await self.execute(MY_CART_QUERY))["me"]["cart"]
 
-    async def cart_lines(self) -> list[tuple[str, int]]:
+    async def get_cart_lines(self) -> list[tuple[str, int]]:
         """Titles and copies, in the order of the cart."""
-        return [(item["book"]["title"], item["quantity"]) for item in (await self.cart())["items"]]
+        return [(item["book"]["title"], item["quantity"]) for item in (await self.get_cart())["items"]]
 
-    async def orders(self) -> list[Any]:
+    async def list_orders(self) -> list[Any]:
         """All of them on a page, the latest first."""
-        orders: list[Any] = (await self.ask(MY_ORDERS))["me"]["orders"]["nodes"]
+        orders: list[Any] = (await self.execute(MY_ORDERS_QUERY))["me"]["orders"]["nodes"]
         return orders
 
-    def at(self, visitor: Visitor) -> "Customer":
+    def with_client(self, client: ApiClient) -> "Customer":
         """The same customer in front of another server of the same shop."""
-        return Customer(self.member, visitor.signed_in(self.member.token))
+        return Customer(self.user, client.with_token(self.user.token))
 
 
-async def add_customer(visitor: Visitor, shop: Shop, *lines: tuple[Book, int], role: str = "USER") -> Customer:
+async def add_customer(client: ApiClient, shop: Shop, *lines: tuple[BookRow, int], role: str = "USER") -> Customer:
     """Someone new, with these books in their cart."""
-    member = await add_member(shop, role=role)
-    await fill_cart(shop, member, *lines)
-    return Customer(member, visitor.signed_in(member.token))
+    user = await add_user(shop, role=role)
+    await fill_cart(shop, user, *lines)
+    return Customer(user, client.with_token(user.token))

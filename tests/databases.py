@@ -9,11 +9,11 @@ from sqlalchemy import make_url
 
 
 @asynccontextmanager
-async def created(server_url: str, copied_from: str = "template1") -> AsyncIterator[str]:
+async def temporary_database(server_url: str, template: str = "template1") -> AsyncIterator[str]:
     """The address of one that need not survive a power cut. Nobody may be connected to what it is copied from."""
     name = f"bookstore_test_{uuid.uuid4().hex[:12]}"
     connection = await asyncpg.connect(server_url)
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {copied_from}")
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     await connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
     yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

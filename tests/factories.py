@@ -12,35 +12,35 @@ from argon2 import PasswordHasher
 from domain import cart, catalog
 from domain.catalog import BookDetails
 from domain.shop import Shop
-from graph.ids import global_id
+from graph.ids import to_global_id
 from persistence import accounts
-from persistence.accounts import User
-from persistence.catalog import Book, Genre
+from persistence.accounts import UserRow
+from persistence.catalog import BookRow, GenreRow
 
 PASSWORD = "correct horse battery staple"
 PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
-_numbers = itertools.count(1)
+_sequence = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class SignedInUser:
     """A user who is signed in."""
 
-    user: User
+    row: UserRow
     session_id: uuid.UUID
     token: str
 
     @property
     def id(self) -> uuid.UUID:
-        return self.user.id
+        return self.row.id
 
     @property
     def global_id(self) -> str:
-        return global_id("User", self.user.id)
+        return to_global_id("User", self.row.id)
 
 
-async def add_member(shop: Shop, email: str | None = None, *, role: str = "USER", **details: Any) -> Member:
-    email = email or f"reader-{next(_numbers)}@example.com"
+async def add_user(shop: Shop, email: str | None = None, *, role: str = "USER", **details: Any) -> SignedInUser:
+    email = email or f"reader-{next(_sequence)}@example.com"
     values = {"display_name": "Reader", "password_hash": PASSWORD_HASH, "role": role} | details
     async with shop.database.transaction() as tx:
         user_id = await accounts.add_user(tx, email=email, **values)
@@ -49,12 +49,12 @@ async def add_member(shop: Shop, email: str | None = None, *, role: str = "USER"
         session_id = await accounts.add_session(tx, user_id, "tests", expires)
         user = await accounts.find_user(tx, user_id)
     assert user is not None
-    token = shop.tokens.access_token(user_id, role, session_id, dt.timedelta(minutes=15))
-    return Member(user, session_id, token.text)
+    token = shop.tokens.issue_access_token(user_id, role, session_id, dt.timedelta(minutes=15))
+    return SignedInUser(user, session_id, token.text)
 
 
-async def add_administrator(shop: Shop) -> Member:
-    return await add_member(shop, role="ADMIN")
+async def add_admin(shop: Shop) -> SignedInUser:
+    return await add_user(shop, role="ADMIN")
 
 
 async def add_book(
@@ -64,20 +64,20 @@ async def add_book(
     stock: int = 10,
     price: str = "10.00",
     authors: tuple[str, ...] = (),
-    **more: Any,
-) -> Book:
-    details = BookDetails(title or f"Book {next(_numbers)}", authors, Decimal(price), **more)
+    **fields: Any,
+) -> BookRow:
+    details = BookDetails(title or f"Book {next(_sequence)}", authors, Decimal(price), **fields)
     return await catalog.create_book(shop, details, stock)
 
 
-async def add_genre(shop: Shop, name: str | None = None) -> Genre:
-    return await catalog.create_genre(shop, name or f"Genre {next(_numbers)}")
+async def add_genre(shop: Shop, name: str | None = None) -> GenreRow:
+    return await catalog.create_genre(shop, name or f"Genre {next(_sequence)}")
 
 
-async def fill_cart(shop: Shop, member: Member, *lines: tuple[Book, int]) -> None:
+async def fill_cart(shop: Shop, user: SignedInUser, *lines: tuple[BookRow, int]) -> None:
     for book, quantity in lines:
-        await cart.add_to_cart(shop, member.id, book.id, quantity)
+        await cart.add_to_cart(shop, user.id, book.id, quantity)
 
 
-def book_id(book: Book) -> str:
-    return global_id("Book", book.id)
+def book_id(book: BookRow) -> str:
+    return to_global_id("Book", book.id)

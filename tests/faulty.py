@@ -9,33 +9,33 @@ from starlette.applications import Starlette
 from domain.shop import Shop
 from server.app import create_app
 from server.settings import Settings
-from tests.client import Visitor
+from tests.client import ApiClient
 
-GENRES = "{ genres { id } }"
-ALL_GENRES = "LOCK TABLE genres IN ACCESS EXCLUSIVE MODE"
-RESTOCK = """mutation ($id: ID!) { updateStock(input: {bookId: $id, change: {adjustBy: 1}}) { __typename } }"""
+GENRES_QUERY = "{ genres { id } }"
+LOCK_GENRES = "LOCK TABLE genres IN ACCESS EXCLUSIVE MODE"
+INCREMENT_STOCK = """mutation ($id: ID!) { updateStock(input: {bookId: $id, change: {adjustBy: 1}}) { __typename } }"""
 UNAVAILABLE = {"code": "SERVICE_UNAVAILABLE", "retryAfter": 2}
 
 
 @asynccontextmanager
-async def shop_with(settings: Settings, **changes: object) -> AsyncIterator[Visitor]:
-    app = create_app(settings.model_copy(update=changes))
+async def running_client(settings: Settings, **overrides: object) -> AsyncIterator[ApiClient]:
+    app = create_app(settings.model_copy(update=overrides))
     async with app.router.lifespan_context(app):
-        yield Visitor(app)
+        yield ApiClient(app)
 
 
-def shop_of(visitor: Visitor) -> Shop:
+def get_shop(client: ApiClient) -> Shop:
     """What such an application works with."""
-    assert isinstance(visitor._app, Starlette)
-    shop: Shop = visitor._app.state.shop
+    assert isinstance(client._app, Starlette)
+    shop: Shop = client._app.state.shop
     return shop
 
 
-async def ask(visitor: Visitor, document: str, **variables: object) -> httpx2.Response:
-    async with visitor.http() as http:
+async def post_graphql(client: ApiClient, document: str, **variables: object) -> httpx2.Response:
+    async with client.http() as http:
         return await http.post("/graphql", json={"query": document, "variables": variables})
 
 
-async def status_of(visitor: Visitor, address: str) -> int:
-    async with visitor.http() as http:
-        return (await http.get(address)).status_code
+async def get_status(client: ApiClient, path: str) -> int:
+    async with client.http() as http:
+        return (await http.get(path)).status_code

@@ -7,14 +7,14 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
 
-Sign = Callable[[bytes], bytes]
+Signer = Callable[[bytes], bytes]
 
 
-def hs256(key: bytes) -> Sign:
+def hs256(key: bytes) -> Signer:
     return lambda signed: hmac.digest(key, signed, hashlib.sha256)
 
 
-def hs512(key: bytes) -> Sign:
+def hs512(key: bytes) -> Signer:
     return lambda signed: hmac.digest(key, signed, hashlib.sha512)
 
 
@@ -22,20 +22,20 @@ def unsigned(_: bytes) -> bytes:
     return b""
 
 
-def forged(header: Any, claims: Any, sign: Sign) -> str:
-    signed = f"{encoded(json.dumps(header).encode())}.{encoded(json.dumps(claims).encode())}"
-    return f"{signed}.{encoded(sign(signed.encode()))}"
+def forge_token(header: Any, claims: Any, sign: Signer) -> str:
+    signing_input = f"{encode_base64url(json.dumps(header).encode())}.{encode_base64url(json.dumps(claims).encode())}"
+    return f"{signing_input}.{encode_base64url(sign(signing_input.encode()))}"
 
 
-def opened(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def decode_token(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims, for anyone to read."""
     header, claims, _ = token.split(".")
-    return json.loads(_decoded(header)), json.loads(_decoded(claims))
+    return json.loads(_decode_base64url(header)), json.loads(_decode_base64url(claims))
 
 
-def encoded(part: bytes) -> str:
+def encode_base64url(part: bytes) -> str:
     return urlsafe_b64encode(part).rstrip(b"=").decode()
 
 
-def _decoded(part: str) -> bytes:
+def _decode_base64url(part: str) -> bytes:
     return urlsafe_b64decode(part + "=" * (-len(part) % 4))

@@ -17,32 +17,32 @@ from graphql import (
     get_nullable_type,
 )
 
-from graph.ids import global_id
+from graph.ids import to_global_id
 
-BODY = 90_000  # bytes: what still fits into a request
+MAX_BODY_SIZE = 90_000  # bytes: what still fits into a request
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
+class RawJson:
     """JSON as it stands, for what no serialiser would write."""
 
     text: str
 
 
-def written(value: Any) -> str:
+def dump_json(value: Any) -> str:
     """As JSON; where it holds `Raw`, perhaps not quite."""
-    if isinstance(value, Raw):
+    if isinstance(value, RawJson):
         return value.text
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(name)}: {written(item)}" for name, item in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(name)}: {dump_json(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(written(item) for item in value) + "]"
+        return "[" + ", ".join(dump_json(item) for item in value) + "]"
     return json.dumps(value)
 
 
-NOWHERE = uuid.UUID(int=7)
-NUMBERS = [
-    Raw(text)
+UNKNOWN_ID = uuid.UUID(int=7)
+EXTREME_NUMBERS = [
+    RawJson(text)
     for text in (
         "0",
         "-1",
@@ -54,14 +54,14 @@ NUMBERS = [
         "1e400",
         "-1e400",
     )
-] + [Raw("NaN"), Raw("Infinity"), Raw("9" * 400), Raw("1e-400")]
-SHAPES: list[Any] = [None, True, "", [], {}, [[]], [None], {"a": 1}]
-TEXTS: list[Any] = [
+] + [RawJson("NaN"), RawJson("Infinity"), RawJson("9" * 400), RawJson("1e-400")]
+WRONG_SHAPES: list[Any] = [None, True, "", [], {}, [[]], [None], {"a": 1}]
+BAD_TEXTS: list[Any] = [
     "   ",
     "\0",
     "a\0b",
-    Raw(r'"\ud800"'),
-    Raw(r'"a\udc00\ud800b"'),
+    RawJson(r'"\ud800"'),
+    RawJson(r'"a\udc00\ud800b"'),
     "x" * 70_000,
     "\U0001f600" * 7_000,
     "\x1b[31m",
@@ -71,9 +71,9 @@ TEXTS: list[Any] = [
     "12345678\n5",
     "978-0-306-40615-7\n",
 ]
-IDS: list[Any] = [
+BAD_IDS: list[Any] = [
     *(
-        global_id(kind, NOWHERE)
+        to_global_id(kind, UNKNOWN_ID)
         for kind in (
             "Book",
             "Author",
@@ -88,25 +88,25 @@ IDS: list[Any] = [
             "Nothing",
         )
     ),
-    global_id("Book", NOWHERE) + "=",
+    to_global_id("Book", UNKNOWN_ID) + "=",
     "Qm9vazo",
     "Ym9vazo3",
     "ü",
     "Book:7",
-    str(NOWHERE),
+    str(UNKNOWN_ID),
 ]
-DECIMALS: list[Any] = [
+BAD_DECIMALS: list[Any] = [
     "NaN", "sNaN", "Infinity", "-0", "1e400", "1E+5", "0.001", "0.005", "-1", "9" * 20 + ".99", "100000000.00",
     "１２", "1_000", "0x10",
 ]  # fmt: skip
-DATES: list[Any] = [
+BAD_DATES: list[Any] = [
     "0000-01-01", "0001-01-01", "9999-12-31", "10000-01-01", "-0044-03-15", "2024-02-30", "2024-W01-1", "٢٠٢٤-٠١-٠١",
 ]  # fmt: skip
-INSTANTS: list[Any] = [
+BAD_DATETIMES: list[Any] = [
     "0000-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "10000-01-01T00:00:00Z",
     "2024-02-30T00:00:00Z", "2024-01-01", "2024-01-01T00:00:00", "2024-01-01T00:00:00+99:00", "2024-01-01T25:00:00Z",
 ]  # fmt: skip
-GOOD: dict[str, Any] = {
+GOOD_VALUES: dict[str, Any] = {
     "Int": 1,
     "Float": 4.5,
     "Boolean": True,
@@ -114,60 +114,62 @@ GOOD: dict[str, Any] = {
     "Date": "1937-09-21",
     "DateTime": "2026-03-01T09:30:00Z",
 }
-BY_TYPE: dict[str, list[Any]] = {
-    "String": TEXTS,
-    "ID": TEXTS + IDS,
-    "Decimal": TEXTS[:4] + DECIMALS,
-    "Date": TEXTS[:4] + DATES,
-    "DateTime": TEXTS[:4] + INSTANTS,
+BAD_VALUES_BY_TYPE: dict[str, list[Any]] = {
+    "String": BAD_TEXTS,
+    "ID": BAD_TEXTS + BAD_IDS,
+    "Decimal": BAD_TEXTS[:4] + BAD_DECIMALS,
+    "Date": BAD_TEXTS[:4] + BAD_DATES,
+    "DateTime": BAD_TEXTS[:4] + BAD_DATETIMES,
     "Int": ["1", "x"],
     "Float": ["1", "x", 5.01, 0.99, -0.0],
-    "Boolean": ["true", Raw("1")],
+    "Boolean": ["true", RawJson("1")],
 }
 
 
-def hostile_values(kind: GraphQLInputType, good: Any) -> list[Any]:
+def list_bad_values(input_type: GraphQLInputType, good: Any) -> list[Any]:
     """For an argument or field of this type, of which `good` is a value without fault."""
-    named = get_named_type(kind)
-    values = [*SHAPES, *NUMBERS]
-    values += ["NONSENSE", "title_asc"] if isinstance(named, GraphQLEnumType) else BY_TYPE.get(named.name, [])
-    if isinstance(get_nullable_type(kind), GraphQLList):
+    named = get_named_type(input_type)
+    values = [*WRONG_SHAPES, *EXTREME_NUMBERS]
+    values += (
+        ["NONSENSE", "title_asc"] if isinstance(named, GraphQLEnumType) else BAD_VALUES_BY_TYPE.get(named.name, [])
+    )
+    if isinstance(get_nullable_type(input_type), GraphQLList):
         [item] = good
-        fitting = min(5_000, BODY // (len(written(item)) + 2))
-        values += [[value] for value in BY_TYPE.get(named.name, [])] + [
-            [item] * fitting,
+        max_items = min(5_000, MAX_BODY_SIZE // (len(dump_json(item)) + 2))
+        values += [[value] for value in BAD_VALUES_BY_TYPE.get(named.name, [])] + [
+            [item] * max_items,
             [item] * 5_000,
         ]
     return values
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class InputPosition:
     """Somewhere in the arguments of a field, and the good value that stands there."""
 
     path: tuple[str, ...]
     type: GraphQLInputType
-    good: Any
+    good_value: Any
 
 
-PAGING = ("first", "last", "after", "before", "offset")
+PAGINATION_ARGUMENTS = ("first", "last", "after", "before", "offset")
 """Good arguments do without them where they can, since they exclude one another."""
 
 
-def good_arguments(field: GraphQLField, samples: Mapping[str, Any]) -> list[dict[str, Any]]:
+def build_good_arguments(field: GraphQLField, samples: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Arguments without fault: one set, or several where one of several keys has to be chosen."""
-    return _good_fields(
+    return _build_good_fields(
         {
             name: each.type
             for name, each in field.args.items()
-            if name not in PAGING or isinstance(each.type, GraphQLNonNull)
+            if name not in PAGINATION_ARGUMENTS or isinstance(each.type, GraphQLNonNull)
         },
         samples,
     )
 
 
-def _good_fields(types: Mapping[str, GraphQLInputType], samples: Mapping[str, Any]) -> list[dict[str, Any]]:
-    choices = {name: _good_values(name, kind, samples) for name, kind in types.items()}
+def _build_good_fields(types: Mapping[str, GraphQLInputType], samples: Mapping[str, Any]) -> list[dict[str, Any]]:
+    choices = {name: _list_good_values(name, kind, samples) for name, kind in types.items()}
     first = {name: values[0] for name, values in choices.items()}
     return [
         first,
@@ -175,46 +177,46 @@ def _good_fields(types: Mapping[str, GraphQLInputType], samples: Mapping[str, An
     ]
 
 
-def _good_values(name: str, kind: GraphQLInputType, samples: Mapping[str, Any]) -> list[Any]:
-    bare = get_nullable_type(kind)
-    if isinstance(bare, GraphQLList):
-        return [[value] for value in _good_values(name, bare.of_type, samples)]
-    if isinstance(bare, GraphQLEnumType):
-        return list(bare.values)[:1]
-    if isinstance(bare, GraphQLInputObjectType):
-        types = {key: each.type for key, each in bare.fields.items()}
-        if bare.is_one_of:
-            return [{key: value} for key, each in types.items() for value in _good_values(key, each, samples)]
-        return _good_fields(types, samples)
+def _list_good_values(name: str, input_type: GraphQLInputType, samples: Mapping[str, Any]) -> list[Any]:
+    nullable_type = get_nullable_type(input_type)
+    if isinstance(nullable_type, GraphQLList):
+        return [[value] for value in _list_good_values(name, nullable_type.of_type, samples)]
+    if isinstance(nullable_type, GraphQLEnumType):
+        return list(nullable_type.values)[:1]
+    if isinstance(nullable_type, GraphQLInputObjectType):
+        types = {key: each.type for key, each in nullable_type.fields.items()}
+        if nullable_type.is_one_of:
+            return [{key: value} for key, each in types.items() for value in _list_good_values(key, each, samples)]
+        return _build_good_fields(types, samples)
     return [
         samples.get(
             name,
-            GOOD.get(bare.name),
+            GOOD_VALUES.get(nullable_type.name),
         )
     ]
 
 
-def places(field: GraphQLField, good: Mapping[str, Any]) -> Iterator[Place]:
+def iterate_positions(field: GraphQLField, good_values: Mapping[str, Any]) -> Iterator[InputPosition]:
     """Every argument, and every field of the input objects among them."""
     for name, argument in field.args.items():
-        yield from _below(Place((name,), argument.type, good.get(name)))
+        yield from _nested_positions(InputPosition((name,), argument.type, good_values.get(name)))
 
 
-def _below(place: Place) -> Iterator[Place]:
-    yield place
-    named, inside = get_named_type(place.type), place.good
+def _nested_positions(position: InputPosition) -> Iterator[InputPosition]:
+    yield position
+    named, value_inside = get_named_type(position.type), position.good_value
     if isinstance(named, GraphQLInputObjectType):
-        inside = inside[0] if isinstance(inside, list) else inside
-        for name, value in inside.items():
-            yield from _below(Place((*place.path, name), named.fields[name].type, value))
+        value_inside = value_inside[0] if isinstance(value_inside, list) else value_inside
+        for name, value in value_inside.items():
+            yield from _nested_positions(InputPosition((*position.path, name), named.fields[name].type, value))
 
 
-def replaced(value: Any, path: tuple[str, ...], by: Any) -> Any:
+def replace_at(value: Any, path: tuple[str, ...], replacement: Any) -> Any:
     """The same arguments with another value in one place; of a list, in its first item."""
     if not path:
-        return by
+        return replacement
     if isinstance(value, list):
-        return [replaced(value[0], path, by)] if value else value
+        return [replace_at(value[0], path, replacement)] if value else value
     if not isinstance(value, dict):
         return value  # a bad value that stands in the way already
-    return {**value, path[0]: replaced(value.get(path[0]), path[1:], by)}
+    return {**value, path[0]: replace_at(value.get(path[0]), path[1:], replacement)}

@@ -6,7 +6,7 @@ def _chain(length: int, step: str, end: str) -> str:
     return f"{{ ...f0 }} {links} fragment f{length} on Query {{ {end} }}"
 
 
-def _many(count: int, text: str) -> str:
+def _repeat(count: int, text: str) -> str:
     return " ".join(text.replace("N", str(n)) for n in range(count))
 
 
@@ -24,8 +24,8 @@ BOMBS = {
     "400 fields of one alias": f"{{ books {{ nodes {{ {'a: title ' * 300} }} }} }}",
     "one fragment spread 120 times": f"{{ books {{ nodes {{ {'...f ' * 120} }} }} }} fragment f on Book {{ id title }}",
     "one name in 200 inline fragments": f"{{ books {{ nodes {{ {'... on Book { id } ' * 160} }} }} }}",
-    "31 aliases": f"{{ books {{ nodes {{ {_many(31, 'aN: title')} }} }} }}",
-    "4,000 aliases": f"{{ {_many(4_000, 'aN: __typename')} }}",
+    "31 aliases": f"{{ books {{ nodes {{ {_repeat(31, 'aN: title')} }} }} }}",
+    "4,000 aliases": f"{{ {_repeat(4_000, 'aN: __typename')} }}",
     "a flood of directives": f"{{ __typename {'@include(if: true) ' * 100} }}",
     "directives on a fragment": f"{{ ...f {'@skip(if: false) ' * 4} }} fragment f on Query {{ __typename }}",
     "directives on an operation": f"query {'@a ' * 50} {{ __typename }}",
@@ -33,10 +33,10 @@ BOMBS = {
     "300 levels": f"{'{ a ' * 300}{'}' * 300}",
     "300 levels of inline fragments": f"{'{ ... ' * 300}{{ __typename }}{'}' * 300}",
     "a list nested 450 deep": f"{{ books(filter: {'[' * 450}{']' * 450}) {{ totalCount }} }}",
-    "501 fields": f"{{ books {{ nodes {{ {_many(498, 'xN')} }} pageInfo {{ endCursor }} }} }}",
+    "501 fields": f"{{ books {{ nodes {{ {_repeat(498, 'xN')} }} pageInfo {{ endCursor }} }} }}",
     "21 fields at the root": "{ " + "__typename " * 21 + "}",
-    "six operations": _many(6, "query qN { __typename }"),
-    "31 fragments": "{ __typename } " + _many(31, "fragment fN on Query { __typename }"),
+    "six operations": _repeat(6, "query qN { __typename }"),
+    "31 fragments": "{ __typename } " + _repeat(31, "fragment fN on Query { __typename }"),
     "10,001 characters": "{ __typename }" + " " * 9_987,
     "1,001 tokens": "{ " + "__typename " * 999 + "}",
     "10,000 comments": "{ __typename }" + "#\n" * 4_900,

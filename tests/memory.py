@@ -6,7 +6,7 @@ import asyncpg
 
 from domain.shop import Shop
 from persistence import stock
-from persistence.catalog import Book
+from persistence.catalog import BookRow
 
 TABLES = (
     "books",
@@ -18,46 +18,48 @@ TABLES = (
     "stock_movements",
     "mock_payments",
 )
-_UNEXPLAINED = """
+_STOCK_DISCREPANCIES = """
 SELECT id FROM books
 WHERE stock_quantity <> (SELECT coalesce(sum(change), 0) FROM stock_movements WHERE book_id = books.id)
 """
 
-Memory = dict[str, list[tuple[Any, ...]]]
+Snapshot = dict[str, list[tuple[Any, ...]]]
 
 
-async def remembered(postgres: asyncpg.Connection) -> Memory:
+async def take_snapshot(postgres: asyncpg.Connection) -> Snapshot:
     """Every row of every table that buying touches."""
     rows = {table: await postgres.fetch(f"SELECT * FROM {table} ORDER BY {table}::text") for table in TABLES}
     return {table: [tuple(row) for row in found] for table, found in rows.items()}
 
 
-async def stock_of(postgres: asyncpg.Connection, book: Book) -> int | None:
+async def get_stock(postgres: asyncpg.Connection, book: BookRow) -> int | None:
     """The copies that can be bought now; `None` when the book has left the catalogue."""
-    copies: int | None = await postgres.fetchval("SELECT stock_quantity FROM books WHERE id = $1", book.id)
-    return copies
+    quantity: int | None = await postgres.fetchval("SELECT stock_quantity FROM books WHERE id = $1", book.id)
+    return quantity
 
 
-async def movements_of(postgres: asyncpg.Connection, book: Book) -> list[tuple[str, int]]:
+async def list_stock_movements(postgres: asyncpg.Connection, book: BookRow) -> list[tuple[str, int]]:
     """Why the stock is what it is: reasons and copies, in the order they came."""
     rows = await postgres.fetch("SELECT reason, change FROM stock_movements WHERE book_id = $1 ORDER BY id", book.id)
     return [(row["reason"], row["change"]) for row in rows]
 
 
-async def payments(postgres: asyncpg.Connection) -> list[tuple[str, bool]]:
+async def list_payments(postgres: asyncpg.Connection) -> list[tuple[str, bool]]:
     """What the payment provider remembers: statuses, and whether the money went back."""
     rows = await postgres.fetch("SELECT status, refunded_at IS NOT NULL AS back FROM mock_payments ORDER BY created_at")
     return [(row["status"], row["back"]) for row in rows]
 
 
-async def stock_is_explained(postgres: asyncpg.Connection, shop: Shop) -> bool:
+async def is_stock_consistent(postgres: asyncpg.Connection, shop: Shop) -> bool:
     """Whether the ledger adds up to the stock, by the shop's own query and by one of the tests' own."""
-    return not await stock.list_discrepancies(shop.database.reading) and not await postgres.fetch(_UNEXPLAINED)
+    return not await stock.list_discrepancies(shop.database.read_session) and not await postgres.fetch(
+        _STOCK_DISCREPANCIES
+    )
 
 
-async def time_passes(postgres: asyncpg.Connection) -> None:
+async def age_orders(postgres: asyncpg.Connection) -> None:
     """A day, for orders: what is to be swept or refunded some time is due now."""
-    moved = ", ".join(
+    assignments = ", ".join(
         f"{column} = {column} - interval '1 day'" for column in ("placed_at", "swept_at", "refund_due_at")
     )
-    await postgres.execute(f"UPDATE orders SET {moved}")
+    await postgres.execute(f"UPDATE orders SET {assignments}")

@@ -8,90 +8,92 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import make_url
 
-from tests.wire import SIMPLE_QUERY, SSL_REQUEST, connect
+from tests.wire import SIMPLE_QUERY, SSL_REQUEST, connect_to_postgres
 
 
 @dataclass(slots=True)
-class Network:
+class FaultProxy:
     """`url` is a second address of the same database."""
 
     url: str
     commits: int = 0
-    loses: int | None = None
+    lost_commit: int | None = None
     """Which commit from the start never hears its answer."""
-    _flows: asyncio.Event = field(default_factory=asyncio.Event)
-    _joined: set[asyncio.StreamWriter] = field(default_factory=set)
-    _refuses: bool = False
+    _is_open: asyncio.Event = field(default_factory=asyncio.Event)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _is_refusing: bool = False
 
-    def hangs(self) -> None:
+    def hang(self) -> None:
         """Nothing gets through any more, and nobody is told."""
-        self._flows.clear()
+        self._is_open.clear()
 
-    def breaks(self) -> None:
+    def break_connections(self) -> None:
         """Every connection ends, and new ones are ended at once."""
-        self._refuses = True
-        for writer in self._joined:
+        self._is_refusing = True
+        for writer in self._writers:
             writer.transport.abort()
 
-    def is_mended(self) -> None:
-        self._refuses = False
-        self._flows.set()
+    def restore(self) -> None:
+        self._is_refusing = False
+        self._is_open.set()
 
-    def loses_commit(self, number: int) -> None:
+    def lose_commit_response(self, number: int) -> None:
         """The server does it, and the connection breaks before the answer is through; counted from now on."""
-        self.loses = self.commits + number
+        self.lost_commit = self.commits + number
 
-    async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, there: str) -> None:
-        if self._refuses:
+    async def handle_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream_url: str
+    ) -> None:
+        if self._is_refusing:
             writer.transport.abort()
             return
-        answers, questions = await connect(make_url(there))
-        call = _Call(self, reader, writer, answers, questions)
-        self._joined |= {writer, questions}
+        server_reader, server_writer = await connect_to_postgres(make_url(upstream_url))
+        connection = _ProxiedConnection(self, reader, writer, server_reader, server_writer)
+        self._writers |= {writer, server_writer}
         try:
-            await asyncio.gather(call.ask(), call.answer())
+            await asyncio.gather(connection.forward_requests(), connection.forward_responses())
         finally:
-            self._joined -= {writer, questions}
+            self._writers -= {writer, server_writer}
             writer.transport.abort()
-            questions.transport.abort()
+            server_writer.transport.abort()
 
-    async def flows(self) -> None:
-        await self._flows.wait()
+    async def wait_until_open(self) -> None:
+        await self._is_open.wait()
 
 
 @dataclass(slots=True)
-class _Call:
-    network: Network
+class _ProxiedConnection:
+    proxy: FaultProxy
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    answers: asyncio.StreamReader
-    questions: asyncio.StreamWriter
+    server_reader: asyncio.StreamReader
+    server_writer: asyncio.StreamWriter
     is_lost: bool = False
 
-    async def ask(self) -> None:
+    async def forward_requests(self) -> None:
         try:
             length, code = struct.unpack("!II", await self.reader.readexactly(8))
             if code == SSL_REQUEST:
                 self.writer.write(b"N")
                 length, code = struct.unpack("!II", await self.reader.readexactly(8))
-            await self.network.flows()
-            self.questions.write(struct.pack("!II", length, code) + await self.reader.readexactly(length - 8))
+            await self.proxy.wait_until_open()
+            self.server_writer.write(struct.pack("!II", length, code) + await self.reader.readexactly(length - 8))
             while True:
-                head = await self.reader.readexactly(5)
-                kind, length = struct.unpack("!cI", head)
+                header = await self.reader.readexactly(5)
+                kind, length = struct.unpack("!cI", header)
                 body = await self.reader.readexactly(length - 4)
-                await self.network.flows()
+                await self.proxy.wait_until_open()
                 if kind == SIMPLE_QUERY and body.startswith(b"COMMIT"):
-                    self.network.commits += 1
-                    self.is_lost = self.network.commits == self.network.loses
-                self.questions.write(head + body)
+                    self.proxy.commits += 1
+                    self.is_lost = self.proxy.commits == self.proxy.lost_commit
+                self.server_writer.write(header + body)
         except (asyncio.IncompleteReadError, ConnectionError):
-            self.questions.close()
+            self.server_writer.close()
 
-    async def answer(self) -> None:
+    async def forward_responses(self) -> None:
         try:
-            while block := await self.answers.read(65536):
-                await self.network.flows()
+            while block := await self.server_reader.read(65536):
+                await self.proxy.wait_until_open()
                 if self.is_lost:
                     break
                 self.writer.write(block)
@@ -103,45 +105,45 @@ class _Call:
 
 
 @asynccontextmanager
-async def between(url: str) -> AsyncIterator[Network]:
-    calls: set[asyncio.Task[None]] = set()
+async def start_fault_proxy(url: str) -> AsyncIterator[FaultProxy]:
+    tasks: set[asyncio.Task[None]] = set()
 
-    def called(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        call = asyncio.create_task(network.join(reader, writer, url))
-        calls.add(call)
-        call.add_done_callback(calls.discard)
+    def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(proxy.handle_connection(reader, writer, url))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
-    async with await asyncio.start_server(called, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(on_connect, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
-        network = Network(make_url(url).set(host=host, port=port, query={}).render_as_string(hide_password=False))
-        network.is_mended()
+        proxy = FaultProxy(make_url(url).set(host=host, port=port, query={}).render_as_string(hide_password=False))
+        proxy.restore()
         try:
-            yield network
+            yield proxy
         finally:
-            network.breaks()
-            network.is_mended()
-            await asyncio.gather(*calls, return_exceptions=True)
+            proxy.break_connections()
+            proxy.restore()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass(slots=True)
-class Silence:
+class SilentServer:
     port: int = 0
-    calls: int = 0
+    connections: int = 0
 
 
 @asynccontextmanager
-async def silence() -> AsyncIterator[Silence]:
+async def start_silent_server() -> AsyncIterator[SilentServer]:
     """A server that takes every call and never says a word, as one does that is frozen."""
-    silent = Silence()
+    state = SilentServer()
 
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        silent.calls += 1
+    async def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        state.connections += 1
         try:
             while await reader.read(65536):  # until the other side has had enough
                 pass
         finally:
             writer.transport.abort()
 
-    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
-        silent.port = server.sockets[0].getsockname()[1]
-        yield silent
+    async with await asyncio.start_server(on_connect, "127.0.0.1", 0) as server:
+        state.port = server.sockets[0].getsockname()[1]
+        yield state

@@ -22,109 +22,112 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-CLIENT, SECRET = "bookstore-client", "the client's own secret"
-Answer = Callable[[], Response]
+CLIENT_ID, CLIENT_SECRET = "bookstore-client", "the client's own secret"
+ResponseFactory = Callable[[], Response]
 
 
 @contextmanager
-def served(app: Starlette) -> Iterator[str]:
+def serve_in_thread(app: Starlette) -> Iterator[str]:
     """At an address of its own, in a thread of its own."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run, args=([listening],))
+    thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
-        yield f"http://localhost:{listening.getsockname()[1]}"
+        yield f"http://localhost:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()
-        listening.close()
+        listener.close()
 
 
-class Provider:
+class FakeOAuthProvider:
     """Says yes at once. `instead` answers in place of what is at a path; `denies` says no."""
 
     authorize_path: str
     token_path: str
 
     def __init__(self) -> None:
-        self.address = ""
-        self.faults: list[Exception] = []
-        self.begin_anew()
+        self.url = ""
+        self.failures: list[Exception] = []
+        self.reset()
 
-    def begin_anew(self) -> None:
-        self.instead: dict[str, Answer] = {}
-        self.denies = False
-        self.asked: list[str] = []
+    def reset(self) -> None:
+        self.overrides: dict[str, ResponseFactory] = {}
+        self.is_denying = False
+        self.requested_paths: list[str] = []
         self._codes: dict[str, dict[str, str]] = {}
 
     def app(self) -> Starlette:
-        return Starlette(routes=[Route("/{path:path}", self._answer, methods=["GET", "POST"])])
+        return Starlette(routes=[Route("/{path:path}", self._handle, methods=["GET", "POST"])])
 
-    async def _answer(self, request: Request) -> Response:
+    async def _handle(self, request: Request) -> Response:
         try:
-            return await self._answered(request)
-        except Exception as fault:
-            self.faults.append(fault)
+            return await self._dispatch(request)
+        except Exception as error:
+            self.failures.append(error)
             raise
 
-    async def _answered(self, request: Request) -> Response:
+    async def _dispatch(self, request: Request) -> Response:
         path = request.url.path
-        self.asked.append(path)
-        if path in self.instead:
-            return await run_in_threadpool(self.instead[path])
+        self.requested_paths.append(path)
+        if path in self.overrides:
+            return await run_in_threadpool(self.overrides[path])
         if path == self.authorize_path:
             return self._authorize(dict(request.query_params))
         if path == self.token_path:
             return self._token(dict(parse_qsl((await request.body()).decode())), request)
-        return self.tell(path, request)
+        return self.get_resource(path, request)
 
-    def _authorize(self, asked: dict[str, str]) -> Response:
-        assert asked["client_id"] == CLIENT
-        assert (asked["response_type"], asked["code_challenge_method"]) == ("code", "S256")
-        back = URL(asked["redirect_uri"])
-        if self.denies:
-            return RedirectResponse(back.include_query_params(error="access_denied", state=asked["state"]), 302)
+    def _authorize(self, params: dict[str, str]) -> Response:
+        assert params["client_id"] == CLIENT_ID
+        assert (params["response_type"], params["code_challenge_method"]) == ("code", "S256")
+        back = URL(params["redirect_uri"])
+        if self.is_denying:
+            return RedirectResponse(back.include_query_params(error="access_denied", state=params["state"]), 302)
         code = secrets.token_hex(8)
-        self._codes[code] = asked
-        return RedirectResponse(back.include_query_params(code=code, state=asked["state"]), 302)
+        self._codes[code] = params
+        return RedirectResponse(back.include_query_params(code=code, state=params["state"]), 302)
 
-    def _token(self, given: dict[str, str], request: Request) -> Response:
+    def _token(self, form: dict[str, str], request: Request) -> Response:
         """For a code once, for whoever can show the verifier of its challenge."""
-        asked = self._codes.pop(given["code"], None)
-        digest = hashlib.sha256(given["code_verifier"].encode()).digest()
-        proven = asked is not None and asked["code_challenge"] == urlsafe_b64encode(digest).rstrip(b"=").decode()
-        if asked is None or not proven or given["redirect_uri"] != asked["redirect_uri"]:
+        authorization = self._codes.pop(form["code"], None)
+        digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+        is_verified = (
+            authorization is not None
+            and authorization["code_challenge"] == urlsafe_b64encode(digest).rstrip(b"=").decode()
+        )
+        if authorization is None or not is_verified or form["redirect_uri"] != authorization["redirect_uri"]:
             return JSONResponse({"error": "invalid_grant"}, 400)
-        return self.hand_out(asked, given, request)
+        return self.issue_tokens(authorization, form, request)
 
-    def hand_out(self, asked: dict[str, str], given: dict[str, str], request: Request) -> Response:
+    def issue_tokens(self, authorization: dict[str, str], form: dict[str, str], request: Request) -> Response:
         raise NotImplementedError
 
-    def tell(self, path: str, request: Request) -> Response:
+    def get_resource(self, path: str, request: Request) -> Response:
         raise NotImplementedError
 
 
-class GitHub(Provider):
+class FakeGitHub(FakeOAuthProvider):
     """`user` and `emails` are what its API says."""
 
     authorize_path, token_path = "/login/oauth/authorize", "/login/oauth/access_token"
 
-    def begin_anew(self) -> None:
-        super().begin_anew()
+    def reset(self) -> None:
+        super().reset()
         self.user: Any = {"id": 583231, "login": "octocat", "name": "Mona Octocat", "email": "shown@example.com"}
         self.emails: Any = [{"email": "mona@example.com", "primary": True, "verified": True}]
 
-    def hand_out(self, asked: dict[str, str], given: dict[str, str], request: Request) -> Response:
-        assert (given["client_id"], given["client_secret"]) == (CLIENT, SECRET)
+    def issue_tokens(self, authorization: dict[str, str], form: dict[str, str], request: Request) -> Response:
+        assert (form["client_id"], form["client_secret"]) == (CLIENT_ID, CLIENT_SECRET)
         return JSONResponse({"access_token": "gho_token", "token_type": "bearer", "scope": "user:email"})
 
-    def tell(self, path: str, request: Request) -> Response:
+    def get_resource(self, path: str, request: Request) -> Response:
         assert request.headers["authorization"] == "Bearer gho_token"
         return JSONResponse({"/user": self.user, "/user/emails": self.emails}[path])
 
 
-class OpenID(Provider):
+class FakeOpenIDProvider(FakeOAuthProvider):
     """`claims` go into its ID tokens, over what is right; `sign` signs them."""
 
     authorize_path, token_path = "/authorize", "/token"
@@ -133,49 +136,49 @@ class OpenID(Provider):
         self.key = RSAKey.generate_key(2048, {"kid": "first"})
         super().__init__()
 
-    def begin_anew(self) -> None:
-        super().begin_anew()
+    def reset(self) -> None:
+        super().reset()
         self.claims: dict[str, Any] = {}
         self.metadata: dict[str, Any] = {}
-        self.sign: Callable[[dict[str, Any]], str] = self.signed
+        self.sign: Callable[[dict[str, Any]], str] = self.sign_claims
 
-    def signed(self, claims: dict[str, Any]) -> str:
+    def sign_claims(self, claims: dict[str, Any]) -> str:
         header = {"alg": "RS256", "kid": self.key.kid, "typ": "JWT"}
         return jws.serialize_compact(header, json.dumps(claims), self.key)
 
-    def hand_out(self, asked: dict[str, str], given: dict[str, str], request: Request) -> Response:
+    def issue_tokens(self, authorization: dict[str, str], form: dict[str, str], request: Request) -> Response:
         now = int(time.time())
-        right = {
-            "iss": self.address,
-            "aud": CLIENT,
+        valid_claims = {
+            "iss": self.url,
+            "aud": CLIENT_ID,
             "sub": "1001",
-            "nonce": asked["nonce"],
+            "nonce": authorization["nonce"],
             "iat": now,
             "exp": now + 3600,
             "email": "mona@example.com",
             "email_verified": True,
             "name": "Mona Lisa",
         }
-        claims = {name: value for name, value in (right | self.claims).items() if value is not None}
+        claims = {name: value for name, value in (valid_claims | self.claims).items() if value is not None}
         return JSONResponse({"access_token": "at", "token_type": "Bearer", "id_token": self.sign(claims)})
 
-    def tell(self, path: str, request: Request) -> Response:
+    def get_resource(self, path: str, request: Request) -> Response:
         if path == "/jwks":
             return JSONResponse({"keys": [self.key.as_dict(private=False)]})
         assert path == "/.well-known/openid-configuration"
-        described = {
-            "issuer": self.address,
-            "authorization_endpoint": f"{self.address}/authorize",
-            "token_endpoint": f"{self.address}/token",
-            "jwks_uri": f"{self.address}/jwks",
+        configuration = {
+            "issuer": self.url,
+            "authorization_endpoint": f"{self.url}/authorize",
+            "token_endpoint": f"{self.url}/token",
+            "jwks_uri": f"{self.url}/jwks",
             "id_token_signing_alg_values_supported": ["RS256", "HS256", "none"],
         }
-        return JSONResponse(described | self.metadata)
+        return JSONResponse(configuration | self.metadata)
 
 
 @contextmanager
-def at_work(provider: Provider) -> Iterator[None]:
-    with served(provider.app()) as address:
-        provider.address = address
+def run_provider(provider: FakeOAuthProvider) -> Iterator[None]:
+    with serve_in_thread(provider.app()) as url:
+        provider.url = url
         yield
-    assert provider.faults == []  # a provider of ours that fails would pass for one that was told to
+    assert provider.failures == []  # a provider of ours that fails would pass for one that was told to

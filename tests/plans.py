@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def nodes(plan: Any) -> Iterator[dict[str, Any]]:
+def iterate_plan_nodes(plan: Any) -> Iterator[dict[str, Any]]:
     if isinstance(plan, list):
         for item in plan:
-            yield from nodes(item)
+            yield from iterate_plan_nodes(item)
     elif isinstance(plan, dict):
         if "Node Type" in plan:
             yield plan
         for value in plan.values():
-            yield from nodes(value)
+            yield from iterate_plan_nodes(value)

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
-SESSIONS = 4
+POOL_SIZE = 4
 CONFIGURATION = """
 [databases]
 {name} = host={host} port={port} user={user} dbname={name}
@@ -29,47 +29,47 @@ ignore_startup_parameters = {ignored}
 
 
 @asynccontextmanager
-async def pooled(url: str, folder: Path, ignored: str = "") -> AsyncIterator[str]:
+async def start_pgbouncer(url: str, directory: Path, ignored_parameters: str = "") -> AsyncIterator[str]:
     """An address of the same database through a pooler, which passes over the start-up parameters that it is to ignore."""
     assert PGBOUNCER is not None
-    there = make_url(url)
-    host = str(there.query.get("host") or there.host)
+    database_url = make_url(url)
+    host = str(database_url.query.get("host") or database_url.host)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    configuration = folder / f"pgbouncer-{port}.ini"
+    configuration = directory / f"pgbouncer-{port}.ini"
     configuration.write_text(
         CONFIGURATION.format(
-            name=there.database,
+            name=database_url.database,
             host=host,
-            port=there.port or 5432,
-            user=there.username or "postgres",
+            port=database_url.port or 5432,
+            user=database_url.username or "postgres",
             listen=port,
-            sessions=SESSIONS,
-            ignored=ignored,
+            sessions=POOL_SIZE,
+            ignored=ignored_parameters,
         )
     )
-    with configuration.open("rb") as told:  # in a folder that it may not look into
+    with configuration.open("rb") as config_file:  # in a folder that it may not look into
         process = await asyncio.create_subprocess_exec(
             PGBOUNCER,
             "/dev/stdin",
-            stdin=told,
+            stdin=config_file,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             cwd="/",
-            user=_owner(host),
+            user=_get_unprivileged_uid(host),
         )
     try:
         async with asyncio.timeout(20):
-            while not await _listens(port):
+            while not await _is_listening(port):
                 await asyncio.sleep(0.02)
-        yield f"postgresql://{there.username or 'postgres'}@127.0.0.1:{port}/{there.database}"
+        yield f"postgresql://{database_url.username or 'postgres'}@127.0.0.1:{port}/{database_url.database}"
     finally:
         process.kill()
         await process.wait()
 
 
-async def _listens(port: int) -> bool:
+async def _is_listening(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -78,7 +78,7 @@ async def _listens(port: int) -> bool:
     return True
 
 
-def _owner(host: str) -> int | None:
+def _get_unprivileged_uid(host: str) -> int | None:
     """It does not run as root, and has to get at the database's socket."""
     if os.geteuid() != 0:
         return None

@@ -14,8 +14,8 @@ import httpx2
 import psutil
 
 from server.settings import Settings
-from tests.client import Visitor
-from tests.secrecy import found_in
+from tests.client import ApiClient
+from tests.secrecy import find_secrets
 
 BOOKSTORE = Path(sys.executable).with_name("bookstore")
 
@@ -27,41 +27,41 @@ class Server:
     log: Path
 
     @property
-    def visitor(self) -> Visitor:
-        return Visitor(self.url)
+    def client(self) -> ApiClient:
+        return ApiClient(self.url)
 
     @property
-    def family(self) -> list[psutil.Process]:
+    def descendants(self) -> list[psutil.Process]:
         """The processes below the one that was started."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    async def dies(self) -> None:
+    async def kill(self) -> None:
         """At once, without a chance to tidy up, and all of its processes."""
-        family = self.family
+        descendants = self.descendants
         self.process.kill()
-        kill(family)
+        kill_processes(descendants)
         await self.process.wait()
 
 
-def kill(processes: list[psutil.Process]) -> None:
+def kill_processes(processes: list[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
 
-async def until_nobody_is_let_in(url: str) -> None:
-    place = urlsplit(url)
+async def wait_until_refusing(url: str) -> None:
+    address = urlsplit(url)
     async with asyncio.timeout(10):
         while True:
             try:
-                _, writer = await asyncio.open_connection(place.hostname, place.port)
+                _, writer = await asyncio.open_connection(address.hostname, address.port)
             except ConnectionRefusedError:
                 return
             writer.close()
             await asyncio.sleep(0.02)
 
 
-async def until_ended(processes: list[psutil.Process]) -> None:
+async def wait_until_ended(processes: list[psutil.Process]) -> None:
     """A zombie has ended: whoever has inherited it will take notice some time."""
     async with asyncio.timeout(30):
         while any(map(_is_alive, processes)):
@@ -76,7 +76,7 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, folder: Path, *options: str, **more: str) -> AsyncIterator[Server]:
+async def start_server(settings: Settings, directory: Path, *options: str, **overrides: str) -> AsyncIterator[Server]:
     """`bookstore serve` on the tests' database, which takes the tests' tokens and tells no secrets in its log.
 
     `more` are settings by their names.
@@ -93,34 +93,34 @@ async def serving(settings: Settings, folder: Path, *options: str, **more: str) 
         "WORKER": "false",
         "LOG_LEVEL": "debug",
     }
-    path = folder / f"server-{port}.log"
-    with path.open("ab") as log:  # what a test writes there, too, stays
+    log_path = directory / f"server-{port}.log"
+    with log_path.open("ab") as log:  # what a test writes there, too, stays
         process = await asyncio.create_subprocess_exec(
             BOOKSTORE,
             "serve",
             "--port",
             str(port),
             *options,
-            cwd=folder,
-            env=_inherited() | environment | more,
+            cwd=directory,
+            env=_get_inherited_environment() | environment | overrides,
             stdout=log,
             stderr=log,
         )
-    server = Server(f"http://127.0.0.1:{port}", process, path)
+    server = Server(f"http://127.0.0.1:{port}", process, log_path)
     try:
-        await _until_open(server)
+        await _wait_until_healthy(server)
         yield server
     finally:
         if process.returncode is None:
-            await server.dies()
-    assert found_in(path.read_text("utf-8")) == [], "the log tells secrets"
+            await server.kill()
+    assert find_secrets(log_path.read_text("utf-8")) == [], "the log tells secrets"
 
 
-def _inherited() -> dict[str, str]:
+def _get_inherited_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "PYTHONPATH", "LANG")}
 
 
-async def _until_open(server: Server) -> None:
+async def _wait_until_healthy(server: Server) -> None:
     async with asyncio.timeout(60), httpx2.AsyncClient() as client:
         while server.process.returncode is None:
             try:

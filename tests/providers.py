@@ -6,66 +6,70 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from domain.payments import Approved, Outcome, Payments
+from domain.payments import Approved, PaymentOutcome, PaymentProvider
 from server.app import create_app
 from server.settings import Settings
-from tests.client import Visitor
+from tests.client import ApiClient
 
 
 @dataclass(slots=True)
 class SlowPayments:
     """Charges are taken up at once and decided when the test lets them go on."""
 
-    outcome: Outcome = field(default_factory=Approved)
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    go_on: asyncio.Event = field(default_factory=asyncio.Event)
-    decided: dict[str, Outcome] = field(default_factory=dict)
+    outcome: PaymentOutcome = field(default_factory=Approved)
+    charge_started: asyncio.Event = field(default_factory=asyncio.Event)
+    may_continue: asyncio.Event = field(default_factory=asyncio.Event)
+    outcomes: dict[str, PaymentOutcome] = field(default_factory=dict)
     charged: list[str] = field(default_factory=list)
     refunded: list[str] = field(default_factory=list)
 
-    async def charge(self, key: str, amount: Decimal, currency: str, token: str | None) -> Outcome:
-        self.charged.append(key)
-        self.asked.set()
-        await self.go_on.wait()
-        return self.decided.setdefault(key, self.outcome)
+    async def charge(
+        self, idempotency_key: str, amount: Decimal, currency: str, payment_token: str | None
+    ) -> PaymentOutcome:
+        self.charged.append(idempotency_key)
+        self.charge_started.set()
+        await self.may_continue.wait()
+        return self.outcomes.setdefault(idempotency_key, self.outcome)
 
-    async def find(self, key: str) -> Outcome | None:
-        return self.decided.get(key)
+    async def find(self, idempotency_key: str) -> PaymentOutcome | None:
+        return self.outcomes.get(idempotency_key)
 
-    async def refund(self, key: str) -> None:
-        self.refunded.append(key)
+    async def refund(self, idempotency_key: str) -> None:
+        self.refunded.append(idempotency_key)
 
 
 @asynccontextmanager
-async def paid_through(payments: Payments, settings: Settings) -> AsyncIterator[Visitor]:
+async def running_app_with_payments(payments: PaymentProvider, settings: Settings) -> AsyncIterator[ApiClient]:
     """A server of its own for the same database."""
     app = create_app(settings, payments)
     async with app.router.lifespan_context(app):
-        yield Visitor(app)
+        yield ApiClient(app)
 
 
 @dataclass(slots=True)
-class SilentPayments:
+class UnreachablePayments:
     """Cannot be reached, for this reason, until it comes back with something else to say."""
 
     error: Exception | None
-    outcome: Outcome | None = None
-    asked: int = 0
+    outcome: PaymentOutcome | None = None
+    call_count: int = 0
     refunded: list[str] = field(default_factory=list)
 
-    def _answer(self) -> None:
-        self.asked += 1
+    def _record_call(self) -> None:
+        self.call_count += 1
         if self.error is not None:
             raise self.error
 
-    async def charge(self, key: str, amount: Decimal, currency: str, token: str | None) -> Outcome:
-        self._answer()
+    async def charge(
+        self, idempotency_key: str, amount: Decimal, currency: str, payment_token: str | None
+    ) -> PaymentOutcome:
+        self._record_call()
         return self.outcome or Approved()
 
-    async def find(self, key: str) -> Outcome | None:
-        self._answer()
+    async def find(self, idempotency_key: str) -> PaymentOutcome | None:
+        self._record_call()
         return self.outcome
 
-    async def refund(self, key: str) -> None:
-        self._answer()
-        self.refunded.append(key)
+    async def refund(self, idempotency_key: str) -> None:
+        self._record_call()
+        self.refunded.append(idempotency_key)

@@ -6,11 +6,11 @@ import uuid
 
 import asyncpg
 
-from persistence.catalog import Book
-from tests.factories import Member
+from persistence.catalog import BookRow
+from tests.factories import SignedInUser
 
 _numbers = itertools.count(1)
-_BUY = """
+_INSERT_ORDER = """
 WITH bought AS (
   INSERT INTO orders (id, number, user_id, status, total, total_quantity, currency, idempotency_key, input_digest,
     placed_at, shipped_at, cancelled_at)
@@ -25,17 +25,17 @@ RETURNING order_id
 """
 
 
-async def bought(
+async def add_past_order(
     postgres: asyncpg.Connection,
-    member: Member,
-    *lines: tuple[Book, int],
+    user: SignedInUser,
+    *lines: tuple[BookRow, int],
     status: str = "CONFIRMED",
     at: dt.datetime | None = None,
 ) -> uuid.UUID:
     """The order's id. Neither stock nor the figures of the last 90 days know of it."""
     placed_at = at or dt.datetime.now(dt.UTC)
-    told = ", ".join(f'{{"book_id": "{book.id}", "copies": {copies}}}' for book, copies in lines)
+    lines_json = ", ".join(f'{{"book_id": "{book.id}", "copies": {copies}}}' for book, copies in lines)
     order_id: uuid.UUID = await postgres.fetchval(
-        _BUY, f"PAST-{next(_numbers):09}", member.id, f"[{told}]", status, placed_at
+        _INSERT_ORDER, f"PAST-{next(_numbers):09}", user.id, f"[{lines_json}]", status, placed_at
     )
     return order_id

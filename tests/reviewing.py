@@ -5,21 +5,21 @@ from typing import Any
 import asyncpg
 
 from domain.shop import Shop
-from graph.ids import global_id
+from graph.ids import to_global_id
 from persistence import reviews
-from persistence.catalog import Book
-from tests.client import Reply, Visitor
+from persistence.catalog import BookRow
+from tests.client import ApiClient, GraphQLResponse
 from tests.customers import Customer, add_customer
 from tests.factories import book_id
 
-REVIEW = """
+REVIEW_FRAGMENT = """
 fragment ReviewTold on Review {
   id rating text isVerifiedPurchase viewerCanUpdate viewerCanDelete
   book { id averageRating reviewCount } reviewer { displayName }
 }
 """
-CREATE = (
-    REVIEW
+CREATE_REVIEW = (
+    REVIEW_FRAGMENT
     + """
 mutation ($input: CreateReviewInput!) {
   createReview(input: $input) {
@@ -34,8 +34,8 @@ mutation ($input: CreateReviewInput!) {
 }
 """
 )
-UPDATE = (
-    REVIEW
+UPDATE_REVIEW = (
+    REVIEW_FRAGMENT
     + """
 mutation ($input: UpdateReviewInput!) {
   updateReview(input: $input) {
@@ -47,7 +47,7 @@ mutation ($input: UpdateReviewInput!) {
 }
 """
 )
-DELETE = """
+DELETE_REVIEW = """
 mutation ($id: ID!) {
   deleteReview(input: {reviewId: $id}) {
     __typename
@@ -56,7 +56,7 @@ mutation ($id: ID!) {
   }
 }
 """
-DELETE_MANY = """
+DELETE_REVIEWS = """
 mutation ($ids: [ID!]!) {
   deleteReviews(input: {reviewIds: $ids}) {
     __typename
@@ -65,12 +65,12 @@ mutation ($ids: [ID!]!) {
   }
 }
 """
-RATINGS = """
+RATINGS_QUERY = """
 query ($id: ID!) {
   book(by: {id: $id}) { averageRating reviewCount ratingHistogram { stars count } }
 }
 """
-_BY_HAND = """
+_RATING_DISCREPANCIES = """
 SELECT count(*) FROM book_ratings r WHERE (one, two, three, four, five) <> (
   SELECT count(*) FILTER (WHERE rating = 1), count(*) FILTER (WHERE rating = 2), count(*) FILTER (WHERE rating = 3),
     count(*) FILTER (WHERE rating = 4), count(*) FILTER (WHERE rating = 5)
@@ -78,45 +78,51 @@ SELECT count(*) FROM book_ratings r WHERE (one, two, three, four, five) <> (
 """
 
 
-async def add_reader(visitor: Visitor, shop: Shop, *books: Book) -> Customer:
+async def add_buyer(client: ApiClient, shop: Shop, *books: BookRow) -> Customer:
     """Someone who has bought these books."""
-    reader = await add_customer(visitor, shop, *((book, 1) for book in books))
+    buyer = await add_customer(client, shop, *((book, 1) for book in books))
     if books:
-        assert (await reader.buys())["__typename"] == "OrderPlaced"
-    return reader
+        assert (await buyer.checkout())["__typename"] == "OrderPlaced"
+    return buyer
 
 
-async def reviews_it(reader: Customer, book: Book, rating: int = 4, text: str | None = None) -> Any:
+async def submit_review(buyer: Customer, book: BookRow, rating: int = 4, text: str | None = None) -> Any:
     """How `createReview` ended."""
-    given = {"bookId": book_id(book), "rating": rating, "text": text}
-    return (await reader.ask(CREATE, input=given))["createReview"]
+    fields = {"bookId": book_id(book), "rating": rating, "text": text}
+    return (await buyer.execute(CREATE_REVIEW, input=fields))["createReview"]
 
 
-async def changes(reader: Customer, review_id: str, **given: Any) -> Reply:
-    return await reader.ask(UPDATE, input={"reviewId": review_id, **given})
+async def submit_review_update(buyer: Customer, review_id: str, **fields: Any) -> GraphQLResponse:
+    return await buyer.execute(UPDATE_REVIEW, input={"reviewId": review_id, **fields})
 
 
-async def deletes(reader: Customer, review_id: str) -> Reply:
-    return await reader.ask(DELETE, id=review_id)
+async def submit_review_deletion(buyer: Customer, review_id: str) -> GraphQLResponse:
+    return await buyer.execute(DELETE_REVIEW, id=review_id)
 
 
-async def deletes_many(administrator: Customer, review_ids: list[str]) -> Any:
-    return (await administrator.ask(DELETE_MANY, ids=review_ids))["deleteReviews"]
+async def submit_bulk_deletion(admin: Customer, review_ids: list[str]) -> Any:
+    return (await admin.execute(DELETE_REVIEWS, ids=review_ids))["deleteReviews"]
 
 
-async def ratings(visitor: Visitor, book: Book) -> tuple[float | None, int, list[int]]:
+async def get_ratings(client: ApiClient, book: BookRow) -> tuple[float | None, int, list[int]]:
     """The average, the count, and how many gave five stars to one."""
-    told = (await visitor.ask(RATINGS, id=book_id(book)))["book"]
-    assert [bucket["stars"] for bucket in told["ratingHistogram"]] == [5, 4, 3, 2, 1]
-    return told["averageRating"], told["reviewCount"], [bucket["count"] for bucket in told["ratingHistogram"]]
+    rated_book = (await client.execute(RATINGS_QUERY, id=book_id(book)))["book"]
+    assert [bucket["stars"] for bucket in rated_book["ratingHistogram"]] == [5, 4, 3, 2, 1]
+    return (
+        rated_book["averageRating"],
+        rated_book["reviewCount"],
+        [bucket["count"] for bucket in rated_book["ratingHistogram"]],
+    )
 
 
-async def ratings_are_exact(postgres: asyncpg.Connection, shop: Shop) -> bool:
+async def are_ratings_exact(postgres: asyncpg.Connection, shop: Shop) -> bool:
     """By the shop's own query and by one of the tests' own."""
-    return not await reviews.list_discrepancies(shop.database.reading) and not await postgres.fetchval(_BY_HAND)
+    return not await reviews.list_discrepancies(shop.database.read_session) and not await postgres.fetchval(
+        _RATING_DISCREPANCIES
+    )
 
 
-async def living_reviews(postgres: asyncpg.Connection) -> list[tuple[str, int]]:
+async def list_visible_reviews(postgres: asyncpg.Connection) -> list[tuple[str, int]]:
     """(id, stars) of each, the first first."""
     rows = await postgres.fetch("SELECT id, rating FROM reviews WHERE deleted_at IS NULL ORDER BY id")
-    return [(global_id("Review", row["id"]), row["rating"]) for row in rows]
+    return [(to_global_id("Review", row["id"]), row["rating"]) for row in rows]

@@ -9,56 +9,60 @@ from typing import Any
 import httpx2
 import pytest
 
-SECRET = re.compile("password|token|code(?!_challenge)|secret", re.IGNORECASE)
+SECRET_NAME = re.compile("password|token|code(?!_challenge)|secret", re.IGNORECASE)
 """How what must not be told is named; a challenge is told to everybody."""
-CONSTANT = re.compile("[A-Z_]+")
+ERROR_CODE = re.compile("[A-Z_]+")
 """Codes of errors, which may be told."""
-SHORTEST = 8
+MIN_SECRET_LENGTH = 8
 """What is shorter turns up by chance."""
 
-_used: set[str] = set()
+_known_secrets: set[str] = set()
 
 
-def found_in(log: str) -> list[str]:
+def find_secrets(log: str) -> list[str]:
     """The secrets of this test that the log tells."""
-    return sorted(secret for secret in _used if secret in log)
+    return sorted(secret for secret in _known_secrets if secret in log)
 
 
-def keep(told: Any) -> None:
+def register_secrets(payload: Any) -> None:
     """Whatever is named like a secret in it, at any depth, must not be logged."""
-    _used.update(secret for secret in _secrets(told) if len(secret) >= SHORTEST and not CONSTANT.fullmatch(secret))
+    _known_secrets.update(
+        secret
+        for secret in _extract_secrets(payload)
+        if len(secret) >= MIN_SECRET_LENGTH and not ERROR_CODE.fullmatch(secret)
+    )
 
 
-def _secrets(told: Any, name: str = "") -> Iterator[str]:
-    if isinstance(told, dict):
-        for key, value in told.items():
-            yield from _secrets(value, key)
-    elif isinstance(told, list):
-        for value in told:
-            yield from _secrets(value, name)
-    elif isinstance(told, str) and SECRET.search(name):
-        yield told
+def _extract_secrets(payload: Any, name: str = "") -> Iterator[str]:
+    if isinstance(payload, dict):
+        for key, value in payload.items():
+            yield from _extract_secrets(value, key)
+    elif isinstance(payload, list):
+        for value in payload:
+            yield from _extract_secrets(value, name)
+    elif isinstance(payload, str) and SECRET_NAME.search(name):
+        yield payload
 
 
 # ── Over HTTP ─────────────────────────────────────────────────────────────────────────────
 
 
-async def _sent(request: httpx2.Request) -> None:
+async def _on_request(request: httpx2.Request) -> None:
     cookies = request.headers.get("cookie", "").split("; ")
-    keep({"token": request.headers.get("authorization", "").partition(" ")[2]})
-    keep({"token": [cookie.partition("=")[2] for cookie in cookies]})
-    keep(dict(request.url.params))
+    register_secrets({"token": request.headers.get("authorization", "").partition(" ")[2]})
+    register_secrets({"token": [cookie.partition("=")[2] for cookie in cookies]})
+    register_secrets(dict(request.url.params))
     with contextlib.suppress(httpx2.RequestNotRead, ValueError, RecursionError):  # what only broken clients send
-        keep(json.loads(request.content))
+        register_secrets(json.loads(request.content))
 
 
-async def _received(response: httpx2.Response) -> None:
-    keep({"token": list(response.cookies.values())})
+async def _on_response(response: httpx2.Response) -> None:
+    register_secrets({"token": list(response.cookies.values())})
     with contextlib.suppress(ValueError):
-        keep(json.loads(await response.aread()))
+        register_secrets(json.loads(await response.aread()))
 
 
-HOOKS: Any = {"request": [_sent], "response": [_received]}
+EVENT_HOOKS: Any = {"request": [_on_request], "response": [_on_response]}
 """For clients whose requests and answers hold secrets."""
 
 
@@ -67,13 +71,13 @@ HOOKS: Any = {"request": [_sent], "response": [_received]}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    _used.clear()
+    _known_secrets.clear()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if call.when == "call" and (told := found_in(report.capstdout + report.capstderr + report.caplog)):
+    if call.when == "call" and (leaked := find_secrets(report.capstdout + report.capstderr + report.caplog)):
         report.outcome = "failed"
-        report.longrepr = f"The log tells {', '.join(map(repr, told))}."
+        report.longrepr = f"The log tells {', '.join(map(repr, leaked))}."
     return report

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.factories import PASSWORD
 
 _TOKENS = "tokens { accessToken refreshToken accessTokenExpiresAt refreshTokenExpiresAt }"
@@ -17,54 +17,56 @@ REFRESH = f"""mutation ($token: String) {{ refreshSession(input: {{refreshToken:
     __typename ... on SessionRefreshed {{ {_TOKENS} }} ... on UserError {{ code message }} }} }}"""
 LOGOUT = """mutation ($token: String, $everywhere: Boolean! = false) {
     logout(input: {refreshToken: $token, everywhere: $everywhere}) { ... on LoggedOut { sessionsEnded } } }"""
-ME = "{ me { id email } }"
+ME_QUERY = "{ me { id email } }"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class TokenPair:
     """What a signed-in client keeps."""
 
-    access: str
-    refresh: str
+    access_token: str
+    refresh_token: str
 
     @classmethod
-    def of(cls, outcome: dict[str, Any]) -> "Held":
-        return cls(outcome["tokens"]["accessToken"], outcome["tokens"]["refreshToken"])
+    def from_result(cls, result: dict[str, Any]) -> "TokenPair":
+        return cls(result["tokens"]["accessToken"], result["tokens"]["refreshToken"])
 
 
-async def try_to_log_in(visitor: Visitor, email: str, password: str = PASSWORD) -> dict[str, Any]:
-    outcome: dict[str, Any] = (await visitor.ask(LOGIN, email=email, password=password))["login"]
-    return outcome
+async def try_login(client: ApiClient, email: str, password: str = PASSWORD) -> dict[str, Any]:
+    result: dict[str, Any] = (await client.execute(LOGIN, email=email, password=password))["login"]
+    return result
 
 
-async def log_in(visitor: Visitor, email: str, password: str = PASSWORD) -> Held:
-    outcome = await try_to_log_in(visitor, email, password)
-    assert outcome["__typename"] == "LoggedIn", outcome
-    return Held.of(outcome)
+async def log_in(client: ApiClient, email: str, password: str = PASSWORD) -> TokenPair:
+    result = await try_login(client, email, password)
+    assert result["__typename"] == "LoggedIn", result
+    return TokenPair.from_result(result)
 
 
-async def try_to_refresh(visitor: Visitor, refresh_token: str) -> dict[str, Any]:
-    outcome: dict[str, Any] = (await visitor.ask(REFRESH, token=refresh_token))["refreshSession"]
-    return outcome
+async def try_refresh(client: ApiClient, refresh_token: str) -> dict[str, Any]:
+    result: dict[str, Any] = (await client.execute(REFRESH, token=refresh_token))["refreshSession"]
+    return result
 
 
-async def refreshed(visitor: Visitor, held: Held) -> Held:
-    outcome = await try_to_refresh(visitor, held.refresh)
-    assert outcome["__typename"] == "SessionRefreshed", outcome
-    return Held.of(outcome)
+async def refresh_session(client: ApiClient, tokens: TokenPair) -> TokenPair:
+    result = await try_refresh(client, tokens.refresh_token)
+    assert result["__typename"] == "SessionRefreshed", result
+    return TokenPair.from_result(result)
 
 
-async def logged_out(visitor: Visitor, refresh_token: str, *, everywhere: bool = False) -> int:
+async def log_out(client: ApiClient, refresh_token: str, *, everywhere: bool = False) -> int:
     """How many sessions ended."""
-    ended: int = (await visitor.ask(LOGOUT, token=refresh_token, everywhere=everywhere))["logout"]["sessionsEnded"]
-    return ended
+    session_count: int = (await client.execute(LOGOUT, token=refresh_token, everywhere=everywhere))["logout"][
+        "sessionsEnded"
+    ]
+    return session_count
 
 
-async def is_let_in(visitor: Visitor, access_token: str) -> bool:
+async def is_authenticated(client: ApiClient, access_token: str) -> bool:
     """Whether the access token still opens a door; where it does not, it says why."""
-    reply = await visitor.signed_in(access_token).ask(ME)
-    assert reply.data is not None
-    if reply.data["me"] is None:
-        assert reply.codes == ["UNAUTHENTICATED"]
+    response = await client.with_token(access_token).execute(ME_QUERY)
+    assert response.data is not None
+    if response.data["me"] is None:
+        assert response.codes == ["UNAUTHENTICATED"]
         return False
     return True

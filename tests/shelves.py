@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from domain.shop import Shop
-from persistence.catalog import Book, BookFormat
+from persistence.catalog import BookFormat, BookRow
 from tests.factories import add_book, add_genre
 
 GENRES = ("Fantasy", "Éditions rares", "poetry")
@@ -33,30 +33,32 @@ TITLES = (
 )
 PRICES = ("0.01", "9.99", "10.00", "10.00", "12.50", "99999999.99")
 
-_BY_CHANCE = "('x' || right(book_id::text, 2))::bit(8)::int"
+_PSEUDO_RANDOM = "('x' || right(book_id::text, 2))::bit(8)::int"
 
 
 @dataclass(frozen=True, slots=True)
-class Shelves:
+class SampleCatalog:
     shop: Shop
-    books: list[Book] = field(repr=False)
+    books: list[BookRow] = field(repr=False)
     genres: list[str]
     """Slugs."""
 
 
-async def stocked(shop: Shop, postgres: asyncpg.Connection, *, books: int = 50, seed: int = 7) -> Shelves:
-    chance = random.Random(seed)
+async def create_sample_catalog(
+    shop: Shop, postgres: asyncpg.Connection, *, books: int = 50, seed: int = 7
+) -> SampleCatalog:
+    rng = random.Random(seed)
     genres = [await add_genre(shop, name) for name in GENRES]
-    added = [
+    created_books = [
         await add_book(
             shop,
-            chance.choice(TITLES),
-            stock=chance.choice((0, 0, 3, 50)),
-            price=chance.choice(PRICES),
-            authors=tuple(chance.sample(AUTHORS, chance.randint(0, 3))),
-            genre_id=chance.choice([None, *(genre.id for genre in genres)]),
-            format=chance.choice([None, *BookFormat]),
-            published_on=chance.choice([None, dt.date(1937, 9, 21), dt.date(1900, 1, 1), dt.date(2031, 5, 5)]),
+            rng.choice(TITLES),
+            stock=rng.choice((0, 0, 3, 50)),
+            price=rng.choice(PRICES),
+            authors=tuple(rng.sample(AUTHORS, rng.randint(0, 3))),
+            genre_id=rng.choice([None, *(genre.id for genre in genres)]),
+            format=rng.choice([None, *BookFormat]),
+            published_on=rng.choice([None, dt.date(1937, 9, 21), dt.date(1900, 1, 1), dt.date(2031, 5, 5)]),
         )
         for _ in range(books)
     ]
@@ -65,12 +67,12 @@ async def stocked(shop: Shop, postgres: asyncpg.Connection, *, books: int = 50, 
         "UPDATE books SET added_at = now() - (('x' || right(id::text, 2))::bit(8)::int % 9) * interval '1 day'"
     )
     # some never sold and some unrated, with ties among the others
-    await postgres.execute(f"UPDATE book_sales SET copies = {_BY_CHANCE} % 4")
-    await postgres.execute(f"UPDATE book_ratings SET five = {_BY_CHANCE} % 3, two = {_BY_CHANCE} / 3 % 3")
-    return Shelves(shop, added, [genre.slug for genre in genres])
+    await postgres.execute(f"UPDATE book_sales SET copies = {_PSEUDO_RANDOM} % 4")
+    await postgres.execute(f"UPDATE book_ratings SET five = {_PSEUDO_RANDOM} % 3, two = {_PSEUDO_RANDOM} / 3 % 3")
+    return SampleCatalog(shop, created_books, [genre.slug for genre in genres])
 
 
-ORDERS = {
+ORDER_BY_SQL = {
     "NEWEST": "b.added_at DESC, b.id DESC",
     "TITLE_ASC": 'lower(unaccent(b.title)) COLLATE "C", b.id',
     "TITLE_DESC": 'lower(unaccent(b.title)) COLLATE "C" DESC, b.id DESC',

@@ -9,47 +9,47 @@ from pathlib import Path
 
 import httpx2
 
-from tests.client import Visitor
-from tests.commands import PATIENCE, Ended, started
+from tests.client import ApiClient
+from tests.commands import COMMAND_TIMEOUT, CompletedCommand, start_command
 
-LAST_LINE = b"Ctrl+C"
+READY_MARKER = b"Ctrl+C"
 
 
 @dataclass(frozen=True, slots=True)
-class OpenShop:
+class ServedShop:
     url: str
     process: asyncio.subprocess.Process
-    welcome: str
+    startup_message: str
 
     @property
-    def visitor(self) -> Visitor:
-        return Visitor(self.url)
+    def client(self) -> ApiClient:
+        return ApiClient(self.url)
 
-    async def closes(self, signal: int) -> Ended:
+    async def stop(self, signal: int) -> CompletedCommand:
         self.process.send_signal(signal)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(COMMAND_TIMEOUT):
             out, err = await self.process.communicate()
-        return Ended(self.process.returncode, out.decode(), err.decode())
+        return CompletedCommand(self.process.returncode, out.decode(), err.decode())
 
 
 @asynccontextmanager
-async def opened(*options: str, folder: Path, **settings: str) -> AsyncIterator[OpenShop]:
+async def serve_shop(*options: str, directory: Path, **settings: str) -> AsyncIterator[ServedShop]:
     """Killed at the end of the block, if it is still open."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     arguments = ("serve", "--port", str(port), *options)
-    async with started(*arguments, folder=folder, settings={"LOG_LEVEL": "error", **settings}) as process:
+    async with start_command(*arguments, directory=directory, settings={"LOG_LEVEL": "error", **settings}) as process:
         assert process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
-            welcome = await process.stdout.readuntil(LAST_LINE)
-            shop = OpenShop(f"http://127.0.0.1:{port}", process, welcome.decode())
-            await _until_healthy(shop)
+        async with asyncio.timeout(COMMAND_TIMEOUT):
+            startup_message = await process.stdout.readuntil(READY_MARKER)
+            shop = ServedShop(f"http://127.0.0.1:{port}", process, startup_message.decode())
+            await _wait_until_healthy(shop)
         yield shop
 
 
-async def _until_healthy(shop: OpenShop) -> None:
-    async with shop.visitor.http() as http:
+async def _wait_until_healthy(shop: ServedShop) -> None:
+    async with shop.client.http() as http:
         while True:
             try:
                 (await http.get("/health")).raise_for_status()

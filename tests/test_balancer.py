@@ -10,18 +10,18 @@ import httpx2
 import pytest
 
 HAPROXY = shutil.which("haproxy") or shutil.which("/usr/sbin/haproxy")
-SETTINGS = Path(__file__).parent.parent / "deploy" / "haproxy.cfg"
+HAPROXY_CONFIG = Path(__file__).parent.parent / "deploy" / "haproxy.cfg"
 WELCOME, NOT_WELCOME = "200 OK", "503 Service Unavailable"
 
 
-class Server:
+class FakeServer:
     """Alive, and ready when told so."""
 
     def __init__(self) -> None:
         self.ready = WELCOME
         self.refusals = 0
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = (await reader.readuntil(b"\r\n\r\n")).decode()
         status = self.ready if asked.startswith("GET /ready ") else WELCOME
         self.refusals += status == NOT_WELCOME
@@ -31,15 +31,15 @@ class Server:
 
 
 @asynccontextmanager
-async def balanced(folder: Path) -> AsyncIterator[tuple[str, list[Server]]]:
+async def start_haproxy(folder: Path) -> AsyncIterator[tuple[str, list[FakeServer]]]:
     assert HAPROXY is not None
-    servers = [Server(), Server()]
+    servers = [FakeServer(), FakeServer()]
     free = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     async with (
-        await asyncio.start_server(servers[0].answer, "127.0.0.1", 0) as one,
-        await asyncio.start_server(servers[1].answer, "127.0.0.1", 0) as two,
+        await asyncio.start_server(servers[0].respond, "127.0.0.1", 0) as one,
+        await asyncio.start_server(servers[1].respond, "127.0.0.1", 0) as two,
     ):
-        text, places = SETTINGS.read_text(), [place.sockets[0].getsockname()[1] for place in (free, one, two)]
+        text, places = HAPROXY_CONFIG.read_text(), [place.sockets[0].getsockname()[1] for place in (free, one, two)]
         free.close()
         for written, place in zip((8000, 8001, 8002), places, strict=True):
             text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{place}")
@@ -52,7 +52,7 @@ async def balanced(folder: Path) -> AsyncIterator[tuple[str, list[Server]]]:
             await process.wait()
 
 
-async def until(http: httpx2.AsyncClient, address: str, status: int) -> None:
+async def wait_for_status(http: httpx2.AsyncClient, address: str, status: int) -> None:
     async with asyncio.timeout(30):
         while await _status(http, address) != status:
             await asyncio.sleep(0.05)
@@ -66,9 +66,9 @@ async def _status(http: httpx2.AsyncClient, address: str) -> int:
 
 
 @pytest.mark.skipif(HAPROXY is None, reason="needs HAProxy: apt-get install haproxy")
-async def test_while_nobody_is_ready_those_that_are_alive_answer(tmp_path: Path) -> None:
-    async with balanced(tmp_path) as (url, servers), httpx2.AsyncClient(base_url=url) as http:
-        await until(http, "/ready", 200)
+async def test_unready_live_servers_respond_when_none_is_ready(tmp_path: Path) -> None:
+    async with start_haproxy(tmp_path) as (url, servers), httpx2.AsyncClient(base_url=url) as http:
+        await wait_for_status(http, "/ready", 200)
         for server in servers:
             server.ready = NOT_WELCOME
         async with asyncio.timeout(30):
@@ -78,4 +78,4 @@ async def test_while_nobody_is_ready_those_that_are_alive_answer(tmp_path: Path)
         assert (answer.status_code, answer.text) == (200, "shop")
         for server in servers:
             server.ready = WELCOME
-        await until(http, "/ready", 200)
+        await wait_for_status(http, "/ready", 200)

@@ -18,13 +18,13 @@ from benchmarks.stage import Stage
 from benchmarks.turns import SERVERS, Question, Turn, ratios
 from benchmarks.workloads import BOOK, CATALOGUE, SEARCH, WORKLOADS
 from domain.shop import Shop
-from persistence.database import Reading
+from persistence.database import ReadSession
 from persistence.query import Query
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.factories import add_book, book_id
 
 
-def test_the_database_that_is_made_keeps_the_invariants(server_url: str) -> None:
+def test_generated_database_keeps_the_invariants(server_url: str) -> None:
     address = make_url(server_url).set(database="postgres").render_as_string(hide_password=False)
     size, told = Size(books=300, reviews=3_000, users=400), list[str]()
     name = made(address, size, told.append)
@@ -33,29 +33,29 @@ def test_the_database_that_is_made_keeps_the_invariants(server_url: str) -> None
     assert told.count("invariants") == 1
 
 
-def test_every_name_is_put_in() -> None:
+def test_every_placeholder_is_replaced() -> None:
     assert [name for name, sql in steps(Size.of(1_000)) if ":books" in sql or ":anchor" in sql] == []
 
 
-def test_the_sql_for_other_programs_tells_its_parameters() -> None:
+def test_exported_sql_lists_its_parameters() -> None:
     statements = exported()
     assert statements["newestAfter"].parameters == ["after_key", "after_id"]
     assert set(statements["search"].parameters) == {"search", *statements["search"].fixed}
     assert statements["search"].skewed
 
 
-async def test_peers_with_our_sql_send_what_we_send(
-    visitor: Visitor, shop: Shop, monkeypatch: pytest.MonkeyPatch
+async def test_peers_with_our_sql_send_equal_statements(
+    client: ApiClient, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And we send no more than this: no column that the documents do not ask for."""
-    ours, fetch = list[str](), Reading._fetch_once
+    ours, fetch = list[str](), ReadSession._fetch_once
 
-    async def heard(self: Reading, query: Query[Any], arguments: list[Any]) -> Any:
+    async def heard(self: ReadSession, query: Query[Any], arguments: list[Any]) -> Any:
         ours.append(query.sql)
         return await fetch(self, query, arguments)
 
     book = await add_book(shop, "Two words")
-    monkeypatch.setattr(Reading, "_fetch_once", heard)
+    monkeypatch.setattr(ReadSession, "_fetch_once", heard)
     statements = exported()
     for document, variables, names in (
         (CATALOGUE, {"first": 20, "after": None}, ["newest"]),
@@ -63,14 +63,14 @@ async def test_peers_with_our_sql_send_what_we_send(
         (BOOK, {"first": 10, "id": book_id(book)}, ["book", "reviews"]),
     ):
         ours.clear()
-        assert not (await visitor.ask(document, **variables)).errors
+        assert not (await client.execute(document, **variables)).errors
         assert ours[: len(names)] == [statements[name].sql for name in names]
 
 
 # ── More processes ────────────────────────────────────────────────────────────────────────
 
 
-def test_the_mix_has_its_shares_and_asks_for_everybody_once() -> None:
+def test_mix_has_its_shares_and_covers_every_caller() -> None:
     stage = Stage("", ["two words"], ["a book"], ["another"], [f"reader {n}" for n in range(1_000)])
     questions = list(MIX.questions(stage, "round"))
     asked = Counter(question.document for question in questions[:100])
@@ -81,7 +81,7 @@ def test_the_mix_has_its_shares_and_asks_for_everybody_once() -> None:
     assert buyers == set(stage.tokens[:10])
 
 
-def test_visitors_come_again_and_strangers_do_not() -> None:
+def test_returning_and_new_visitors() -> None:
     stage = Stage("", [], [], [], [])
     for workload, new in ((BUSY, 0), (VISITORS, 0), (STRANGERS, 200)):
         first, second = (
@@ -92,7 +92,7 @@ def test_visitors_come_again_and_strangers_do_not() -> None:
     assert requests[0].count(b"\r\nx-forwarded-for: 10.") == 1
 
 
-def test_arrangements_are_compared_round_by_round() -> None:
+def test_topologies_are_compared_by_round() -> None:
     def turn(per_second: float, servers: float) -> Turn:
         cpu = {SERVERS: servers, PRIMARY: 1.0, BALANCER: 1.0}
         return Turn(per_second, cpu, load=1, busiest=0.5, p50=1, p99=2)
@@ -109,7 +109,7 @@ def test_arrangements_are_compared_round_by_round() -> None:
     }
 
 
-def test_the_balancer_has_the_servers_that_there_are() -> None:
+def test_balancer_configuration_lists_all_servers() -> None:
     settings = balancer_settings(9000, [9001, 9002])
     told = [line.rpartition(":")[2] for line in settings.splitlines() if ":90" in line]
     assert told == ["9000", *2 * ["9001", "9002"]]  # those that are ready, and those that are alive

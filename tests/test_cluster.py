@@ -29,7 +29,7 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proce
         yield processes
 
 
-def test_programs_that_are_missing_are_told_with_their_packages(tmp_path: Path) -> None:
+def test_missing_programs_are_reported_with_their_packages(tmp_path: Path) -> None:
     (tmp_path / "haproxy").touch(0o755)
     with pytest.raises(Missing) as told:
         find_programs(str(tmp_path))
@@ -37,7 +37,7 @@ def test_programs_that_are_missing_are_told_with_their_packages(tmp_path: Path) 
     assert "apt-get install --no-install-recommends etcd-server pgbouncer" in str(told.value)
 
 
-def test_ports_are_all_different() -> None:
+def test_ports_are_distinct() -> None:
     ports = free_ports()
     chosen = [*ports.etcd, *ports.etcd_peers, *ports.patroni, *ports.postgres, *ports.shops]
     chosen += [ports.pgbouncer, ports.primary, ports.standbys, ports.front]
@@ -45,24 +45,24 @@ def test_ports_are_all_different() -> None:
     assert set(chosen) <= set(RANGE)
 
 
-def test_a_failure_leaves_neither_process_nor_file(tmp_path: Path) -> None:
+def test_failure_leaves_no_process_or_file(tmp_path: Path) -> None:
     folders = list[Path]()
 
     def fail() -> None:
         with Processes(logs=tmp_path / "logs") as processes:
             folders.append(processes.folder)
             processes.start("parent", "sh", "-c", "sleep 321 & echo told; wait")
-            _until_its_child_is_there()
+            _wait_for_child()
             raise LookupError
 
     with pytest.raises(LookupError):
         fail()
-    assert _sleepers() == []
+    assert _find_sleep_processes() == []
     assert [folder.exists() for folder in folders] == [False]
     assert (tmp_path / "logs" / "parent.log").read_text() == "told\n"
 
 
-async def test_a_part_that_ends_by_itself_is_told_with_its_last_words(processes: Processes) -> None:
+async def test_exited_component_is_reported_with_its_last_output(processes: Processes) -> None:
     async def never() -> None:
         return None
 
@@ -71,7 +71,7 @@ async def test_a_part_that_ends_by_itself_is_told_with_its_last_words(processes:
         await until(processes, "It", 20, never)
 
 
-async def test_waiting_ends(processes: Processes) -> None:
+async def test_waiting_times_out(processes: Processes) -> None:
     async def never() -> None:
         return None
 
@@ -79,7 +79,7 @@ async def test_waiting_ends(processes: Processes) -> None:
         await until(processes, "It", 0.2, never)
 
 
-def test_a_gap_reaches_over_the_edge_of_a_span() -> None:
+def test_gap_crosses_the_edge_of_a_span() -> None:
     writes = [Answer(Kind.WRITE, at) for at in (1, 9, 17, 18, 30)]
     journal = Journal([*writes, Answer(Kind.WRITE, 12, "502"), Answer(Kind.READ, 13)])
     assert journal.gap(SPAN, Kind.WRITE) == 12
@@ -87,7 +87,7 @@ def test_a_gap_reaches_over_the_edge_of_a_span() -> None:
     assert journal.failures(SPAN, Kind.WRITE) == {"502": 1}
 
 
-def test_without_an_answer_the_gap_is_the_whole_span() -> None:
+def test_gap_without_a_response_is_the_whole_span() -> None:
     assert Journal().gap(SPAN, Kind.READ) == 10
 
 
@@ -98,19 +98,19 @@ async def test_no_order_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     account = ACCOUNT if programs.as_account else None
     told = list[str]()
     with Processes(programs.as_account, account) as processes:
-        outcome = await perform(Cluster(processes, programs), Plan(kills=1, calm=2), Journal(), told.append)
-    assert [span.name for span in outcome.spans] == [CALM, KILL, SWITCHOVER, KILL_SHOP]
-    assert outcome.lost == []
-    assert outcome.violated == []
-    assert outcome.is_good
-    assert outcome.journal.failed(outcome.spans[1], Kind.WRITE) > 0
-    assert _left_in(processes.folder) == []
+        result = await perform(Cluster(processes, programs), Plan(kills=1, calm=2), Journal(), told.append)
+    assert [span.name for span in result.spans] == [CALM, KILL, SWITCHOVER, KILL_SHOP]
+    assert result.lost == []
+    assert result.violated == []
+    assert result.is_good
+    assert result.journal.failed(result.spans[1], Kind.WRITE) > 0
+    assert _find_processes_in(processes.folder) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_neither_process_nor_file(tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_leaves_no_process_or_file(tmp_path: Path, number: signal.Signals) -> None:
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "cluster"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -118,25 +118,25 @@ def test_a_signal_leaves_neither_process_nor_file(tmp_path: Path, number: signal
         opening = next((line for line in process.stdout if "The shop, two replicas" in line), None)
         assert opening is not None
         [folder] = tmp_path.glob("bookstore-cluster-*")
-        busy = len(_left_in(folder))
+        busy = len(_find_processes_in(folder))
         process.send_signal(number)
         assert process.wait(60) == 128 + number
     assert busy > 10
-    assert _left_in(folder) == []
+    assert _find_processes_in(folder) == []
     assert not folder.exists()
 
 
-def _left_in(folder: Path) -> list[psutil.Process]:
+def _find_processes_in(folder: Path) -> list[psutil.Process]:
     """Processes that work below it."""
     return [process for process in psutil.process_iter(["cwd"]) if str(folder) in (process.info["cwd"] or "")]
 
 
-def _sleepers() -> list[psutil.Process]:
+def _find_sleep_processes() -> list[psutil.Process]:
     return [process for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", "321"]]
 
 
-def _until_its_child_is_there() -> None:
+def _wait_for_child() -> None:
     until = time.monotonic() + 20
-    while not _sleepers():
+    while not _find_sleep_processes():
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -16,8 +16,8 @@ SETTINGS = {name.upper() for name in Settings.model_fields}
 COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # a group has them
 WRITABLE = {"/tmp", "/home/shopkeeper/.bookstore"}
 SECRET = {"DATABASE_URL", "SECRET_KEY", "SMTP_URL"}
-COMPOSED = yaml.safe_load((ROOT / "compose.yml").read_text())["services"]
-OURS = {name: it for name, it in COMPOSED.items() if it.get("image") == "bookstore:local"}
+COMPOSE_SERVICES = yaml.safe_load((ROOT / "compose.yml").read_text())["services"]
+OWN_SERVICES = {name: it for name, it in COMPOSE_SERVICES.items() if it.get("image") == "bookstore:local"}
 
 
 def _read(path: Path) -> Any:
@@ -29,14 +29,14 @@ def _pods() -> dict[str, Any]:
     return {name: it["spec"]["template"]["spec"] for name, it in found.items() if "template" in it.get("spec", {})}
 
 
-def test_there_is_something_to_look_at() -> None:
+def test_manifests_exist() -> None:
     assert set(_pods()) == {"server.yaml", "worker.yaml", "job.yaml"}
-    assert {"migrate", "shop", "worker"} <= set(OURS)
+    assert {"migrate", "shop", "worker"} <= set(OWN_SERVICES)
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", OWN_SERVICES)
 def test_compose(name: str) -> None:
-    service = OURS[name]
+    service = OWN_SERVICES[name]
     assert set(service["environment"]) <= SETTINGS
     assert service["command"][0] == "bookstore"
     assert service["command"][1] in COMMANDS
@@ -44,16 +44,16 @@ def test_compose(name: str) -> None:
     assert {*service["tmpfs"], *(it.partition(":")[2] for it in service["volumes"])} == WRITABLE
 
 
-def test_prometheus_asks_each_process_that_is_watched() -> None:
+def test_prometheus_scrapes_every_process_with_metrics() -> None:
     [job] = _read(ROOT / "deploy/observe/prometheus/prometheus.yml")["scrape_configs"]
     [asked] = job["static_configs"]
     watched = {
         f"{name}:{service['environment'].get('METRICS_PORT')}"
-        for name, service in OURS.items()
+        for name, service in OWN_SERVICES.items()
         if service["profiles"] == ["shop"] and service["command"][1] in {"serve", "worker"}
     }
     assert set(asked["targets"]) == watched
-    assert {OURS[target.partition(":")[0]]["environment"]["METRICS_HOST"] for target in watched} == {"0.0.0.0"}
+    assert {OWN_SERVICES[target.partition(":")[0]]["environment"]["METRICS_HOST"] for target in watched} == {"0.0.0.0"}
 
 
 def test_settings_in_kubernetes() -> None:
@@ -84,7 +84,7 @@ def test_every_manifest_is_applied() -> None:
         assert listed == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
 
 
-def test_nothing_is_copied_into_the_image_that_the_wheel_has_not() -> None:
+def test_image_contains_only_files_of_the_wheel() -> None:
     packages = {"graph", "domain", "persistence", "migrations", "server"}
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {

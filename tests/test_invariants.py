@@ -4,13 +4,13 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from persistence.invariants import INVARIANTS, violated
-from tests.client import Visitor
+from persistence.invariants import INVARIANTS, find_violations
+from tests.client import ApiClient
 from tests.customers import add_customer
 from tests.factories import add_book
 from tests.sessions import REGISTER
 
-SABOTAGE = {
+VIOLATIONS = {
     "stock is the sum of its ledger": "UPDATE books SET stock_quantity = stock_quantity + 1",
     "an order costs what its lines cost": "UPDATE order_items SET quantity = quantity + 1",
     "an order that stands has taken its copies, another none": "UPDATE order_items SET quantity = quantity + 1",
@@ -26,15 +26,17 @@ SABOTAGE = {
 
 
 @pytest.mark.parametrize("invariant", INVARIANTS)
-async def test_each_notices(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, invariant: str) -> None:
+async def test_each_invariant_detects_its_violation(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, invariant: str
+) -> None:
     book = await add_book(shop, stock=5)
     for key in ("stands", "cancelled"):
-        customer = await add_customer(visitor, shop, (book, 1))
-        placed = await customer.buys(key)
+        customer = await add_customer(client, shop, (book, 1))
+        placed = await customer.checkout(key)
         if key == "cancelled":
-            await customer.cancels(placed["order"]["id"])
+            await customer.cancel_order(placed["order"]["id"])
     newcomer = {"email": "new@example.com", "password": "correct horse battery", "displayName": "New"}
-    assert (await visitor.ask(REGISTER, input=newcomer))["register"]["__typename"] == "LoggedIn"
-    assert await violated(postgres) == []
-    await postgres.execute(SABOTAGE[invariant])
-    assert invariant in await violated(postgres)
+    assert (await client.execute(REGISTER, input=newcomer))["register"]["__typename"] == "LoggedIn"
+    assert await find_violations(postgres) == []
+    await postgres.execute(VIOLATIONS[invariant])
+    assert invariant in await find_violations(postgres)

@@ -11,15 +11,15 @@ from structlog.testing import capture_logs
 from domain.shop import Shop
 from server import http
 from server.settings import Settings
-from tests.client import Visitor
-from tests.factories import PASSWORD, add_member
-from tests.processes import serving
-from tests.secrecy import found_in, keep
-from tests.sessions import ME, REFRESH, log_in, try_to_log_in
+from tests.client import ApiClient
+from tests.factories import PASSWORD, add_user
+from tests.processes import start_server
+from tests.secrecy import find_secrets, register_secrets
+from tests.sessions import ME_QUERY, REFRESH, log_in, try_login
 
 EMAIL = "anna@example.com"
 
-TELLING = """
+LEAKING_TESTS = """
 import logging, sys
 from tests.secrecy import keep
 
@@ -44,18 +44,18 @@ def test_which_tells_nothing():
 """
 
 
-async def test_what_goes_over_the_wire_is_kept(visitor: Visitor, shop: Shop) -> None:
-    await add_member(shop, EMAIL)
-    held = await log_in(visitor, EMAIL)
-    await try_to_log_in(visitor, EMAIL, "not the password")
-    await visitor.signed_in("forged-token").ask(ME)
+async def test_secrets_sent_over_http_are_registered(visitor: ApiClient, shop: Shop) -> None:
+    await add_user(shop, EMAIL)
+    tokens = await log_in(visitor, EMAIL)
+    await try_login(visitor, EMAIL, "not the password")
+    await visitor.with_token("forged-token").execute(ME_QUERY)
     async with visitor.http() as client:
         cookie = {"cookie": "refresh=from-a-cookie; other=x"}
         await client.post("/graphql", json={"query": REFRESH, "variables": {"token": "in-a-variable"}}, headers=cookie)
         await client.get("/graphql", params={"query": "{ __typename }", "code": "in-an-address"})
-    secrets = [PASSWORD, held.access, held.refresh, "not the password", "forged-token"]
+    secrets = [PASSWORD, tokens.access_token, tokens.refresh_token, "not the password", "forged-token"]
     secrets += ["from-a-cookie", "in-a-variable", "in-an-address"]
-    assert found_in("\n".join(secrets)) == sorted(secrets)
+    assert find_secrets("\n".join(secrets)) == sorted(secrets)
 
 
 @pytest.mark.parametrize(
@@ -67,33 +67,31 @@ async def test_what_goes_over_the_wire_is_kept(visitor: Visitor, shop: Shop) -> 
         {"token": None, "password": 12345678},
     ],
 )
-def test_what_may_be_told_is_not(told: dict[str, object]) -> None:
-    keep({"data": [told]})
-    assert found_in(f"{EMAIL} AUTH_INVALID_CREDENTIALS 12345678 The Secret Agent None") == []
+def test_non_secrets_are_not_registered(told: dict[str, object]) -> None:
+    register_secrets({"data": [told]})
+    assert find_secrets(f"{EMAIL} AUTH_INVALID_CREDENTIALS 12345678 The Secret Agent None") == []
 
 
-async def test_a_shop_that_logs_its_callers_tokens(
-    visitor: Visitor, shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    token, bearer = (await add_member(shop)).token, http._bearer
+async def test_app_that_logs_tokens_is_detected(client: ApiClient, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, bearer = (await add_user(shop)).token, http._parse_bearer_token
 
     def telling(header: bytes | None) -> str | None:
         get_logger().info("asked", authorization=header)
         return bearer(header)
 
     with capture_logs() as log:
-        assert not (await visitor.signed_in(token).ask(ME)).errors
-    assert (log[-1]["event"], found_in(str(log))) == ("request", [])
-    monkeypatch.setattr(http, "_bearer", telling)
+        assert not (await client.with_token(token).execute(ME_QUERY)).errors
+    assert (log[-1]["event"], find_secrets(str(log))) == ("request", [])
+    monkeypatch.setattr(http, "_parse_bearer_token", telling)
     with capture_logs() as log:
-        assert not (await visitor.signed_in(token).ask(ME)).errors
-    assert found_in(str(log)) == [token]
+        assert not (await client.with_token(token).execute(ME_QUERY)).errors
+    assert find_secrets(str(log)) == [token]
 
 
-async def test_a_served_shop_that_logs_a_password(settings: Settings, shop: Shop, tmp_path: Path) -> None:
+async def test_server_process_that_logs_a_password_is_detected(settings: Settings, shop: Shop, tmp_path: Path) -> None:
     async def serves() -> None:
-        async with serving(settings, tmp_path) as server:
-            await try_to_log_in(server.visitor, EMAIL, "quite-a-secret")
+        async with start_server(settings, tmp_path) as server:
+            await try_login(server.client, EMAIL, "quite-a-secret")
             with server.log.open("a") as log:
                 log.write("asked with quite-a-secret\n")
 
@@ -101,8 +99,8 @@ async def test_a_served_shop_that_logs_a_password(settings: Settings, shop: Shop
         await serves()
 
 
-async def test_a_test_whose_log_tells_a_secret_fails(repository: Path, tmp_path: Path) -> None:
-    (tmp_path / "test_telling.py").write_text(TELLING)
+async def test_leaking_test_fails(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_telling.py").write_text(LEAKING_TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", "-q", "-p", "tests.secrecy", "-p", "no:cacheprovider", str(tmp_path)),

@@ -7,27 +7,27 @@ from gql.transport.exceptions import TransportConnectionFailed
 from starlette.applications import Starlette
 
 from graph.engine.plan import NULL_CONDITION
-from graph.execution import Answer
+from graph.execution import GraphQLResponse
 from tests import twice
-from tests.client import Visitor
+from tests.client import ApiClient
 
 
-async def _otherwise(*_: Any) -> Answer:
-    return Answer({"genres": ["another"]}, [])
+async def _respond_differently(*_: Any) -> GraphQLResponse:
+    return GraphQLResponse({"genres": ["another"]}, [])
 
 
-async def test_an_answer_that_differs_fails_the_test_that_asked(
-    app: Starlette, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+async def test_differing_response_fails_the_test(
+    app: Starlette, client: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(twice, "answer", _otherwise)
+    monkeypatch.setattr(twice, "answer", _respond_differently)
     with pytest.raises(TransportConnectionFailed, match="differ"):
-        await visitor.ask("{ genres { name slug id } }")
+        await client.execute("{ genres { name slug id } }")
 
 
-async def test_a_document_that_is_left_to_graphql_core_fails_it(app: Starlette, visitor: Visitor) -> None:
-    endpoint = twice._endpoint(app)
+async def test_fallback_to_graphql_core_fails_the_test(app: Starlette, client: ApiClient) -> None:
+    endpoint = twice._find_endpoint(app)
     assert endpoint is not None
-    assert endpoint.documents.engine is not None
+    assert endpoint.documents.executor is not None
     with pytest.raises(TransportConnectionFailed, match=NULL_CONDITION):
-        await visitor.ask("query ($yes: Boolean = true) { genres @include(if: $yes) { name } }", yes=None)
-    del endpoint.documents.engine.left[NULL_CONDITION]
+        await client.execute("query ($yes: Boolean = true) { genres @include(if: $yes) { name } }", yes=None)
+    del endpoint.documents.executor.fallbacks[NULL_CONDITION]

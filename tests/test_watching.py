@@ -13,7 +13,7 @@ from server.settings import Settings
 from tests.exposition import free_port
 
 
-def ends(_: Connection) -> None:
+def exit_at_once(_: Connection) -> None:
     os._exit(3)
 
 
@@ -23,33 +23,33 @@ def wait_for_a_lock() -> None:
         lock.acquire()
 
 
-def test_a_collector_that_ends_before_it_begins() -> None:
-    with pytest.raises(RuntimeError, match="has ended with 3"), collector_elsewhere(ends):
+def test_collector_that_exits_at_startup() -> None:
+    with pytest.raises(RuntimeError, match="has ended with 3"), collector_elsewhere(exit_at_once):
         pass
 
 
-def test_what_would_wait_for_ever(capfd: pytest.CaptureFixture[str]) -> None:
+def test_timeout_dumps_the_stack(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(TimeoutError, match=r"0\.1 seconds: it\."), at_most(0.1, "it"):
         wait_for_a_lock()
     assert "in wait_for_a_lock" in capfd.readouterr().err
 
 
-async def test_a_collector_that_is_away(settings: Settings) -> None:
-    app = traced(settings, f"http://127.0.0.1:{free_port()}")
+async def test_unreachable_collector(settings: Settings) -> None:
+    app = create_traced_app(settings, f"http://127.0.0.1:{free_port()}")
     with app.state.tracing.span("unheard of"):
         pass
     with pytest.raises(RuntimeError, match="Failed to export"), all_sent():
         app.state.tracing.flush()
 
 
-async def test_one_that_is_there(settings: Settings) -> None:
+async def test_reachable_collector(settings: Settings) -> None:
     with collector_elsewhere() as address:
-        app = traced(settings, address)
+        app = create_traced_app(settings, address)
         with app.state.tracing.span("heard"):
             pass
         with all_sent():
             app.state.tracing.flush()
 
 
-def traced(settings: Settings, address: str) -> Starlette:
+def create_traced_app(settings: Settings, address: str) -> Starlette:
     return create_app(settings.model_copy(update={"otel_exporter_otlp_endpoint": address}))

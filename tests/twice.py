@@ -13,43 +13,45 @@ from graphql import OperationType, get_operation_ast
 from starlette.routing import Route
 
 from graph.context import Context
-from graph.documents import Documents, Refused
-from graph.execution import Answer, Request, answer
+from graph.documents import DocumentRejected, Documents
+from graph.execution import GraphQLRequest, GraphQLResponse, execute_request
 from server.http import GraphQLEndpoint
-from tests.graph.answers import agree
-from tests.stranger import FAULTS
+from tests.graph.answers import are_equivalent
+from tests.stranger import SERVER_ERROR_CODES
 
-TRIES = 3
+MAX_ATTEMPTS = 3
 """What changes meanwhile may be seen in one answer and not in the other, but not so often."""
-MAY_BE_LEFT = {"introspection"}
+ALLOWED_FALLBACKS = {"introspection"}
 
-_asked = set[int]()
+_compared_requests = set[int]()
 
 
-class Twice(httpx2.ASGITransport):
+class DifferentialTransport(httpx2.ASGITransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await super().handle_async_request(request)
-        endpoint = _endpoint(self.app)
+        endpoint = _find_endpoint(self.app)
         if endpoint is not None and request.method == "POST" and response.status_code == 200:
-            await self._ask_again(endpoint, request, await _answer_in(response))
+            await self._compare_with_graphql_core(endpoint, request, await _read_response(response))
         return response
 
-    async def _ask_again(self, endpoint: GraphQLEndpoint, request: httpx2.Request, ours: Answer) -> None:
-        engine = endpoint.documents.engine
-        assert engine is None or engine.left.keys() <= MAY_BE_LEFT, engine.left
-        question = Request(**_told(request))
-        if question.query is None or not _is_new(request) or not _is_query(endpoint.documents, question):
+    async def _compare_with_graphql_core(
+        self, endpoint: GraphQLEndpoint, request: httpx2.Request, ours: GraphQLResponse
+    ) -> None:
+        executor = endpoint.documents.executor
+        assert executor is None or executor.fallbacks.keys() <= ALLOWED_FALLBACKS, executor.fallbacks
+        graphql_request = GraphQLRequest(**_parse_graphql_request(request))
+        if graphql_request.query is None or not _is_new(request) or not _is_query(endpoint.documents, graphql_request):
             return
-        core = _interpreting(endpoint.documents.introspection)
-        for _ in range(TRIES):
-            theirs = await answer(core, Context(endpoint.shop, "", _token(request)), question)
-            if _agree(ours, theirs):
+        documents = _get_graphql_core_documents(endpoint.documents.introspection)
+        for _ in range(MAX_ATTEMPTS):
+            theirs = await execute_request(documents, Context(endpoint.shop, "", _get_token(request)), graphql_request)
+            if _are_equivalent(ours, theirs):
                 return
-            ours = await _answer_in(await super().handle_async_request(request))
-        raise AssertionError(f"The engine and graphql-core differ over {question}: {ours} and {theirs}.")
+            ours = await _read_response(await super().handle_async_request(request))
+        raise AssertionError(f"The engine and graphql-core differ over {graphql_request}: {ours} and {theirs}.")
 
 
-def _endpoint(app: Any) -> GraphQLEndpoint | None:
+def _find_endpoint(app: Any) -> GraphQLEndpoint | None:
     for route in getattr(app, "routes", ()):
         if isinstance(route, Route) and isinstance(route.endpoint, GraphQLEndpoint):
             return route.endpoint
@@ -57,33 +59,33 @@ def _endpoint(app: Any) -> GraphQLEndpoint | None:
 
 
 @cache
-def _interpreting(introspection: bool) -> Documents:
+def _get_graphql_core_documents(introspection: bool) -> Documents:
     return Documents(introspection=introspection, compiled=False)
 
 
 # ── Over HTTP ─────────────────────────────────────────────────────────────────────────────
 
 
-def _told(request: httpx2.Request) -> dict[str, Any]:
-    told = orjson.loads(request.content)
+def _parse_graphql_request(request: httpx2.Request) -> dict[str, Any]:
+    payload = orjson.loads(request.content)
     return {
-        "query": told.get("query"),
-        "variables": told.get("variables"),
-        "operation_name": told.get("operationName") or None,
+        "query": payload.get("query"),
+        "variables": payload.get("variables"),
+        "operation_name": payload.get("operationName") or None,
     }
 
 
-def _token(request: httpx2.Request) -> str | None:
+def _get_token(request: httpx2.Request) -> str | None:
     """As the server reads it."""
-    told = request.headers.get("authorization")
-    scheme, _, token = (told or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else told and ""
+    header = request.headers.get("authorization")
+    scheme, _, token = (header or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else header and ""
 
 
-async def _answer_in(response: httpx2.Response) -> Answer:
+async def _read_response(response: httpx2.Response) -> GraphQLResponse:
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     body = orjson.loads(b"".join([part async for part in response.stream]))
-    return Answer(body.get("data"), body.get("errors", []), "data" in body)
+    return GraphQLResponse(body.get("data"), body.get("errors", []), "data" in body)
 
 
 # ── What is compared ──────────────────────────────────────────────────────────────────────
@@ -91,21 +93,23 @@ async def _answer_in(response: httpx2.Response) -> Answer:
 
 def _is_new(request: httpx2.Request) -> bool:
     """To this test: statements are counted in what it asks again and again."""
-    asked = hash((os.environ.get("PYTEST_CURRENT_TEST"), request.content, request.headers.get("authorization")))
-    if asked in _asked:
+    key = hash((os.environ.get("PYTEST_CURRENT_TEST"), request.content, request.headers.get("authorization")))
+    if key in _compared_requests:
         return False
-    _asked.add(asked)
+    _compared_requests.add(key)
     return True
 
 
-def _is_query(documents: Documents, question: Request) -> bool:
+def _is_query(documents: Documents, graphql_request: GraphQLRequest) -> bool:
     try:
-        operation = get_operation_ast(documents.get(question.query or "").document, question.operation_name)
-    except Refused:
+        operation = get_operation_ast(
+            documents.get(graphql_request.query or "").document, graphql_request.operation_name
+        )
+    except DocumentRejected:
         return False
     return operation is not None and operation.operation is OperationType.QUERY
 
 
-def _agree(ours: Answer, theirs: Answer) -> bool:
+def _are_equivalent(ours: GraphQLResponse, theirs: GraphQLResponse) -> bool:
     """Faults are of the moment."""
-    return bool((ours.codes | theirs.codes) & FAULTS) or agree(ours, theirs)
+    return bool((ours.error_codes | theirs.error_codes) & SERVER_ERROR_CODES) or are_equivalent(ours, theirs)

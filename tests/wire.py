@@ -13,32 +13,34 @@ EXECUTE, SIMPLE_QUERY = b"E", b"Q"
 
 
 @dataclass(slots=True)
-class Wire:
+class CountingProxy:
     url: str
     statements: int = 0
 
 
 @asynccontextmanager
-async def tapped(url: str) -> AsyncIterator[Wire]:
+async def start_counting_proxy(url: str) -> AsyncIterator[CountingProxy]:
     """A second address for the same database."""
-    there = make_url(url)
+    upstream_url = make_url(url)
 
-    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            answers, questions = await connect(there)
-            await asyncio.gather(_carry(answers, writer), _listen(wire, reader, writer, questions))
+            server_reader, server_writer = await connect_to_postgres(upstream_url)
+            await asyncio.gather(
+                _forward(server_reader, writer), _forward_and_count(proxy, reader, writer, server_writer)
+            )
         except ConnectionRefusedError:
             pass
         finally:
             writer.close()
 
-    async with await asyncio.start_server(join, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(handle_connection, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
-        wire = Wire(there.set(host=host, port=port, query={}).render_as_string(hide_password=False))
-        yield wire
+        proxy = CountingProxy(upstream_url.set(host=host, port=port, query={}).render_as_string(hide_password=False))
+        yield proxy
 
 
-async def connect(url: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect_to_postgres(url: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     host, port = url.query.get("host", url.host), url.port or 5432
     assert isinstance(host, str)
     if host.startswith("/"):
@@ -46,7 +48,7 @@ async def connect(url: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     return await asyncio.open_connection(host, port)
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while block := await reader.read(65536):
             writer.write(block)
@@ -57,8 +59,11 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.close()
 
 
-async def _listen(
-    wire: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, questions: asyncio.StreamWriter
+async def _forward_and_count(
+    proxy: CountingProxy,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    server_writer: asyncio.StreamWriter,
 ) -> None:
     """Passes on the start-up message, which has no type, and then one typed message after another."""
     try:
@@ -66,12 +71,12 @@ async def _listen(
         if code == SSL_REQUEST:
             writer.write(b"N")
             length, code = struct.unpack("!II", await reader.readexactly(8))
-        questions.write(struct.pack("!II", length, code) + await reader.readexactly(length - 8))
+        server_writer.write(struct.pack("!II", length, code) + await reader.readexactly(length - 8))
         while True:
-            head = await reader.readexactly(5)
-            kind, length = struct.unpack("!cI", head)
+            header = await reader.readexactly(5)
+            kind, length = struct.unpack("!cI", header)
             if kind in (EXECUTE, SIMPLE_QUERY):
-                wire.statements += 1
-            questions.write(head + await reader.readexactly(length - 4))
+                proxy.statements += 1
+            server_writer.write(header + await reader.readexactly(length - 4))
     except (asyncio.IncompleteReadError, ConnectionError):
-        questions.close()
+        server_writer.close()

@@ -49,15 +49,23 @@ def main() -> None:
         if python:
             print(f"{folder:<14}{len(python):>7}{sum(texts[path].count(chr(10)) for path in python):>8}")
 
-    modules = [Path(path).stem for path in sources if path.endswith(".py") and not path.startswith(("tests/", "migrations/versions/"))]
+    modules = [
+        Path(path).stem
+        for path in sources
+        if path.endswith(".py") and not path.startswith(("tests/", "migrations/versions/"))
+    ]
     named = Counter(name for name in modules if not name.startswith("__"))
     print(f"\ndistinct module names outside tests: {len(named)} of {sum(named.values())} modules")
 
     print("\nwords to avoid (all text files)")
     for word, pattern in AVOIDED.items():
-        print(f"  {word:<12}{sum(len(re.findall(pattern, text, re.IGNORECASE if word.islower() else 0)) for text in texts.values()):>6}")
+        print(
+            f"  {word:<12}{sum(len(re.findall(pattern, text, re.IGNORECASE if word.islower() else 0)) for text in texts.values()):>6}"
+        )
 
-    subjects = git(options.checkout, "log", "--no-merges", "--format=%s", f"{options.since}..HEAD" if options.since else "HEAD")
+    subjects = git(
+        options.checkout, "log", "--no-merges", "--format=%s", f"{options.since}..HEAD" if options.since else "HEAD"
+    )
     if subjects:
         print(f"\ncommit subjects: {len(subjects)}, median length {median(map(len, subjects)):.0f}")
     documents = [path for path in sources if path.endswith(".md") and (path.startswith("docs/") or "/" not in path)]

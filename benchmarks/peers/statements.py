@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from persistence import accounts, cart, catalog, companions, listing, orders, reviews
-from persistence.companions import BookKey, Columns
-from persistence.database import Reading
-from persistence.listing import BookList, BookSort
-from persistence.pages import Page, Position
+from persistence.companions import BookKey, BookProjection
+from persistence.database import ReadSession
+from persistence.listing import BookQuery, BookSort
+from persistence.pages import PageRequest, Position
 from persistence.query import Query
-from persistence.reviews import ReviewColumns, ReviewList
+from persistence.reviews import ReviewProjection, ReviewQuery
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ NOBODY = uuid.UUID(int=0)
 SOMETIME = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
-class _Recorder(Reading):
+class _Recorder(ReadSession):
     """Notes what it is asked, and finds nothing."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class _Recorder(Reading):
         return None
 
 
-def _recorded(ask: Callable[[Reading], Awaitable[Any]]) -> Query[Any]:
+def _recorded(ask: Callable[[ReadSession], Awaitable[Any]]) -> Query[Any]:
     recorder = _Recorder()
     asked = ask(recorder).__await__()
     try:
@@ -47,25 +47,27 @@ def _recorded(ask: Callable[[Reading], Awaitable[Any]]) -> Query[Any]:
 
 
 RATING = ("count", "average")
-LISTED = Columns(("id", "title", "isbn", "price", "stock_quantity"), ("name",), ("name",), RATING)
-FOUND = Columns(("id", "title", "price", "stock_quantity"), ("name",), None, RATING)
-SHOWN = Columns(("id", "title", "isbn", "description", "price", "stock_quantity"), ("name",), ("name",), RATING)
-REVIEWED = ReviewColumns(("id", "rating", "text", "created_at"), ("display_name",))
+LISTED = BookProjection(("id", "title", "isbn", "price", "stock_quantity"), ("name",), ("name",), RATING)
+FOUND = BookProjection(("id", "title", "price", "stock_quantity"), ("name",), None, RATING)
+SHOWN = BookProjection(("id", "title", "isbn", "description", "price", "stock_quantity"), ("name",), ("name",), RATING)
+REVIEWED = ReviewProjection(("id", "rating", "text", "created_at"), ("display_name",))
 """What the documents of W1, W2 and W3 ask of books and reviews, 20 and 10 of them."""
 
 
-def _books(wanted: BookList, columns: Columns, page: Page | None = None) -> Query[Any]:
-    return _recorded(lambda reading: listing.list_books(reading, wanted, page or Page(), columns))
+def _books(wanted: BookQuery, columns: BookProjection, page: PageRequest | None = None) -> Query[Any]:
+    return _recorded(lambda reading: listing.list_books(reading, wanted, page or PageRequest(), columns))
 
 
 STATEMENTS: dict[str, Query[Any]] = {
-    "newest": _books(BookList(), LISTED),
-    "newestAfter": _books(BookList(), LISTED, Page(after=Position(SOMETIME, NOBODY))),
-    "countBooks": _recorded(lambda reading: listing.count_books(reading, BookList())),
-    "search": _books(BookList(BookSort.RELEVANCE, search="two words"), FOUND),
-    "book": _recorded(lambda reading: companions.find_accompanied(reading, BookKey.ID, NOBODY, SHOWN)),
+    "newest": _books(BookQuery(), LISTED),
+    "newestAfter": _books(BookQuery(), LISTED, PageRequest(after=Position(SOMETIME, NOBODY))),
+    "countBooks": _recorded(lambda reading: listing.count_books(reading, BookQuery())),
+    "search": _books(BookQuery(BookSort.RELEVANCE, search="two words"), FOUND),
+    "book": _recorded(lambda reading: companions.find_projected_book(reading, BookKey.ID, NOBODY, SHOWN)),
     "books": _recorded(lambda reading: catalog.list_books_by_id(reading, [])),
-    "reviews": _recorded(lambda reading: reviews.list_reviews(reading, ReviewList(book_id=NOBODY), Page(10), REVIEWED)),
+    "reviews": _recorded(
+        lambda reading: reviews.list_reviews(reading, ReviewQuery(book_id=NOBODY), PageRequest(10), REVIEWED)
+    ),
     "viewer": _recorded(lambda reading: accounts.find_viewer(reading, NOBODY)),
     "cartItems": _recorded(lambda reading: cart.list_cart_items(reading, [])),
     "orderItems": _recorded(lambda reading: orders.list_order_items(reading, [])),
@@ -94,6 +96,6 @@ class _Names(dict[str, str]):
 
 def exported() -> dict[str, Exported]:
     return {
-        name: Exported(query.sql, cast(list[str], query.bind(_Names())), query._fixed, query.skewed)
+        name: Exported(query.sql, cast(list[str], query.bind(_Names())), query._constants, query.needs_custom_plan)
         for name, query in STATEMENTS.items()
     }

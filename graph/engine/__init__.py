@@ -1,21 +1,22 @@
 """GraphQL compiled: each document once, into functions that answer it. Knows Strawberry, and nothing of any shop."""
 
-from graph.engine.asked import ANYTHING, NOTHING, READS, Asked
-from graph.engine.batches import Batch, Loaded
-from graph.engine.engine import Engine
-from graph.engine.plan import NotSpoken, Outcome, Plan
-from graph.engine.shapes import Watch
+from graph.engine.asked import ALL_ATTRIBUTES, NO_ATTRIBUTES, REQUIRES_KEY, Lookahead
+from graph.engine.batches import BATCH_FIELD_KEY, BatchField, BatchLoaderProtocol
+from graph.engine.engine import Executor
+from graph.engine.plan import ExecutionResult, Plan, Unsupported
+from graph.engine.shapes import Tracer
 
 __all__ = [
-    "ANYTHING",
-    "NOTHING",
-    "READS",
-    "Asked",
-    "Batch",
-    "Engine",
-    "Loaded",
-    "NotSpoken",
-    "Outcome",
+    "ALL_ATTRIBUTES",
+    "BATCH_FIELD_KEY",
+    "NO_ATTRIBUTES",
+    "REQUIRES_KEY",
+    "BatchField",
+    "BatchLoaderProtocol",
+    "ExecutionResult",
+    "Executor",
+    "Lookahead",
     "Plan",
-    "Watch",
+    "Tracer",
+    "Unsupported",
 ]

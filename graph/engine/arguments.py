@@ -31,10 +31,10 @@ from strawberry.types.field import StrawberryField
 
 from graph.engine.variables import NO_VARIABLES
 
-IMMUTABLE = (str, int, float, decimal.Decimal, uuid.UUID, dt.date, enum.Enum, type(None), type(UNSET))
+IMMUTABLE_TYPES = (str, int, float, decimal.Decimal, uuid.UUID, dt.date, enum.Enum, type(None), type(UNSET))
 
 
-class Arguments:
+class ArgumentCoercer:
     """Of one field of a document.
 
     What no variable touches is worked out but once. A variable that is an argument by itself, and a scalar or of an enum, is
@@ -52,118 +52,129 @@ class Arguments:
         hide_suggestions: bool,
     ) -> None:
         self._schema, self._node, self._hide_suggestions = schema, node, hide_suggestions
-        name_of = schema.config.name_converter.from_argument
-        self._known = {
-            name_of(argument): (argument, definition.args[name_of(argument)]) for argument in field.arguments
+        get_graphql_name = schema.config.name_converter.from_argument
+        self._definitions = {
+            get_graphql_name(argument): (argument, definition.args[get_graphql_name(argument)])
+            for argument in field.arguments
         }
-        self._mapped_by = [it for it in field.extensions if type(it).map_arguments is not FieldExtension.map_arguments]
-        told = {it.name.value: it.value for it in node.arguments or ()}
-        touched = {name for name, value in told.items() if any(_variables_in(value))}
-        self._handed_on = [
-            _HandedOn(name, value.name.value, *self._known[name])
-            for name, value in told.items()
-            if isinstance(value, VariableNode) and _is_plain(*self._known[name])
+        self._mapping_extensions = [
+            it for it in field.extensions if type(it).map_arguments is not FieldExtension.map_arguments
         ]
-        handed_on = {it.name for it in self._handed_on}
-        self._forms = [
-            form
-            for name in touched - handed_on
-            if isinstance(told[name], ObjectValueNode) and (form := self._form(name))
+        value_nodes = {it.name.value: it.value for it in node.arguments or ()}
+        names_with_variables = {name for name, value in value_nodes.items() if any(_find_variables(value))}
+        self._variable_arguments = [
+            _VariableArgument(name, value.name.value, *self._definitions[name])
+            for name, value in value_nodes.items()
+            if isinstance(value, VariableNode) and _needs_no_conversion(*self._definitions[name])
         ]
-        handed_on |= {form.name for form in self._forms}
-        self._constant = self._constants([name for name in self._known if name not in touched])
-        self._rest = [
-            name for name in self._known if name not in handed_on and (self._constant is None or name in touched)
+        compiled_names = {it.name for it in self._variable_arguments}
+        self._input_templates = [
+            template
+            for name in names_with_variables - compiled_names
+            if isinstance(value_nodes[name], ObjectValueNode) and (template := self._build_template(name))
+        ]
+        compiled_names |= {form.name for form in self._input_templates}
+        self._constant_values = self._coerce_constants(
+            [name for name in self._definitions if name not in names_with_variables]
+        )
+        self._dynamic_names = [
+            name
+            for name in self._definitions
+            if name not in compiled_names and (self._constant_values is None or name in names_with_variables)
         ]
 
-    def of(self, variables: VariableValues) -> dict[str, Any]:
+    def coerce(self, variables: VariableValues) -> dict[str, Any]:
         """By the names of the resolver's parameters. Raises what the field fails with."""
-        given = dict(self._constant or ())
-        rest = list(self._rest)
-        for it in self._handed_on:
+        values = dict(self._constant_values or ())
+        dynamic_names = list(self._dynamic_names)
+        for it in self._variable_arguments:
             value = variables.coerced.get(it.variable, UNSET)
             if value is UNSET:
-                if not it.omittable:
-                    rest.append(it.name)
-            elif value is None and it.required:
-                rest.append(it.name)
+                if not it.is_omittable:
+                    dynamic_names.append(it.name)
+            elif value is None and it.is_non_null:
+                dynamic_names.append(it.name)
             else:
-                given[it.parameter] = value
-        for form in self._forms:
-            filled = form.filled(variables)
-            if filled is None:
-                rest.append(form.name)
+                values[it.parameter] = value
+        for template in self._input_templates:
+            input_object = template.build(variables)
+            if input_object is None:
+                dynamic_names.append(template.name)
             else:
-                given[form.parameter] = filled
-        if rest:
-            given |= self._converted(rest, variables)
-        for extension in self._mapped_by:
-            given = extension.map_arguments(given)
-        return given
+                values[template.parameter] = input_object
+        if dynamic_names:
+            values |= self._coerce(dynamic_names, variables)
+        for extension in self._mapping_extensions:
+            values = extension.map_arguments(values)
+        return values
 
-    def _constants(self, names: list[str]) -> dict[str, Any] | None:
+    def _coerce_constants(self, names: list[str]) -> dict[str, Any] | None:
         try:
-            constants = self._converted(names, NO_VARIABLES)
+            constants = self._coerce(names, NO_VARIABLES)
         except Exception:
             return None  # and fails in each request
-        return constants if all(isinstance(value, IMMUTABLE) for value in constants.values()) else None
+        return constants if all(isinstance(value, IMMUTABLE_TYPES) for value in constants.values()) else None
 
-    def _form(self, name: str) -> "_Form | None":
+    def _build_template(self, name: str) -> "_InputTemplate | None":
         """Found out by converting the object with something in place of each variable, and seeing where that comes out."""
         value = next(it.value for it in self._node.arguments or () if it.name.value == name)
-        stands_for = {it.name.value: object() for it in _variables_in(value)}
+        placeholders = {it.name.value: object() for it in _find_variables(value)}
         try:
-            [(parameter, made)] = self._converted([name], VariableValues({}, dict(stands_for))).items()
-            values = {it.name: getattr(made, it.name) for it in dataclasses.fields(made)}
+            [(parameter, input_object)] = self._coerce([name], VariableValues({}, dict(placeholders))).items()
+            values = {it.name: getattr(input_object, it.name) for it in dataclasses.fields(input_object)}
         except Exception:
             return None
-        holes = {at: name_ for at, found in values.items() for name_, it in stands_for.items() if found is it}
-        fixed = {at: found for at, found in values.items() if at not in holes}
-        if set(holes.values()) != set(stands_for) or not all(isinstance(it, IMMUTABLE) for it in fixed.values()):
+        variables_by_field = {
+            at: name_ for at, found in values.items() for name_, it in placeholders.items() if found is it
+        }
+        constant_values = {at: found for at, found in values.items() if at not in variables_by_field}
+        if set(variables_by_field.values()) != set(placeholders) or not all(
+            isinstance(it, IMMUTABLE_TYPES) for it in constant_values.values()
+        ):
             return None
-        return _Form(name, parameter, type(made), fixed, holes)
+        return _InputTemplate(name, parameter, type(input_object), constant_values, variables_by_field)
 
-    def _converted(self, names: Collection[str], variables: VariableValues) -> dict[str, Any]:
-        some = [self._known[name] for name in self._known if name in names]
-        definition = cast(GraphQLField, SimpleNamespace(args={name: self._known[name][1] for name in names}))
+    def _coerce(self, names: Collection[str], variables: VariableValues) -> dict[str, Any]:
+        arguments = [self._definitions[name] for name in self._definitions if name in names]
+        definition = cast(GraphQLField, SimpleNamespace(args={name: self._definitions[name][1] for name in names}))
         coerced = get_argument_values(definition, self._node, variables, hide_suggestions=self._hide_suggestions)
         return convert_arguments(
             coerced,
-            [argument for argument, _ in some],
+            [argument for argument, _ in arguments],
             scalar_registry=self._schema.schema_converter.scalar_registry,
             config=self._schema.config,
         )
 
 
-class _HandedOn:
+class _VariableArgument:
     """An argument that is a variable; it is `omittable` where there is nothing in its place without it."""
 
-    __slots__ = ("name", "omittable", "parameter", "required", "variable")
+    __slots__ = ("is_non_null", "is_omittable", "name", "parameter", "variable")
 
     def __init__(self, name: str, variable: str, argument: StrawberryArgument, definition: GraphQLArgument) -> None:
         self.name, self.variable, self.parameter = name, variable, argument.python_name
-        self.required = is_non_null_type(definition.type)
+        self.is_non_null = is_non_null_type(definition.type)
         has_default = definition.default is not None or definition.default_value is not Undefined
-        self.omittable = not self.required and not has_default
+        self.is_omittable = not self.is_non_null and not has_default
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Form:
+class _InputTemplate:
     """An input object in which some values are variables."""
 
     name: str
     parameter: str
-    type: type
-    fixed: dict[str, Any]
-    holes: dict[str, str]
+    input_class: type
+    constant_values: dict[str, Any]
+    variables_by_field: dict[str, str]
 
-    def filled(self, variables: VariableValues) -> Any:
+    def build(self, variables: VariableValues) -> Any:
         """`None` where one of them is not there or null: what that means is for graphql-core to say."""
-        values = {at: variables.coerced.get(variable) for at, variable in self.holes.items()}
-        return None if None in values.values() else self.type(**self.fixed, **values)
+        values = {field: variables.coerced.get(variable) for field, variable in self.variables_by_field.items()}
+        return None if None in values.values() else self.input_class(**self.constant_values, **values)
 
 
-def _is_plain(argument: StrawberryArgument, definition: GraphQLArgument) -> bool:
+def _needs_no_conversion(argument: StrawberryArgument, definition: GraphQLArgument) -> bool:
     """Whether Strawberry takes its values as graphql-core gives them."""
     type_ = argument.type
     while isinstance(type_, StrawberryOptional) and not isinstance(type_, StrawberryMaybe):
@@ -175,10 +186,10 @@ def _is_plain(argument: StrawberryArgument, definition: GraphQLArgument) -> bool
     )
 
 
-def _variables_in(value: ValueNode) -> Iterator[VariableNode]:
+def _find_variables(value: ValueNode) -> Iterator[VariableNode]:
     if isinstance(value, VariableNode):
         yield value
     for item in getattr(value, "values", None) or ():
-        yield from _variables_in(item)
+        yield from _find_variables(item)
     for inner in getattr(value, "fields", None) or ():
-        yield from _variables_in(inner.value)
+        yield from _find_variables(inner.value)

@@ -6,56 +6,62 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
-from graph.engine.batches import Batch
-from graph.engine.shapes import Leaf, Listing, Object, Shape
+from graph.engine.batches import BatchLoaderProtocol
+from graph.engine.shapes import Completer, LeafCompleter, ListCompleter, ObjectCompleter
 
 if TYPE_CHECKING:
     from graph.engine.selections import Field
 
-READS = "reads"
+REQUIRES_KEY = "requires"
 """Where a Strawberry field keeps which attributes its resolver reads; where it does not say, that may be any."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class Lookahead:
     """Of objects of one type: attributes, `None` where it may be any of them, and what is asked of what is loaded for them."""
 
     attributes: frozenset[str] | None = frozenset()
-    loaded: Mapping[Batch, "Asked"] = field(default_factory=dict)
+    by_loader: Mapping[BatchLoaderProtocol, "Lookahead"] = field(default_factory=dict)
 
-    def __or__(self, other: "Asked") -> "Asked":
-        anything = self.attributes is None or other.attributes is None
-        batches = dict.fromkeys([*self.loaded, *other.loaded])
-        return Asked(
-            None if anything else frozenset({*(self.attributes or ()), *(other.attributes or ())}),
-            {it: self.loaded.get(it, NOTHING) | other.loaded.get(it, NOTHING) for it in batches},
+    def __or__(self, other: "Lookahead") -> "Lookahead":
+        reads_all = self.attributes is None or other.attributes is None
+        loaders = dict.fromkeys([*self.by_loader, *other.by_loader])
+        return Lookahead(
+            None if reads_all else frozenset({*(self.attributes or ()), *(other.attributes or ())}),
+            {it: self.by_loader.get(it, NO_ATTRIBUTES) | other.by_loader.get(it, NO_ATTRIBUTES) for it in loaders},
         )
 
 
-NOTHING = Asked()
-ANYTHING = Asked(None)
+NO_ATTRIBUTES = Lookahead()
+ALL_ATTRIBUTES = Lookahead(None)
 
 
-def asked_of(shape: Shape) -> Asked:
+def compute_lookahead(completer: Completer) -> Lookahead:
     """Of the objects that a shape completes."""
-    while isinstance(shape, Listing):
-        shape = shape.item
-    if isinstance(shape, Object):
-        return reduce(or_, (field.source.asks(field) for field in shape.selection.fields), NOTHING)
-    return NOTHING if isinstance(shape, Leaf) else ANYTHING
+    while isinstance(completer, ListCompleter):
+        completer = completer.item_completer
+    if isinstance(completer, ObjectCompleter):
+        return reduce(
+            or_, (field.resolver.get_lookahead(field) for field in completer.selection_set.fields), NO_ATTRIBUTES
+        )
+    return NO_ATTRIBUTES if isinstance(completer, LeafCompleter) else ALL_ATTRIBUTES
 
 
-def asked_below(field: "Field") -> dict[str, Asked] | None:
+def compute_lookahead_by_type(field: "Field") -> dict[str, Lookahead] | None:
     """By the types of the objects that a field leads to without waiting. `None` where some of them may be of any type."""
-    found: dict[str, Asked] = {}
-    return found if _look(field.shape, found) else None
+    by_type: dict[str, Lookahead] = {}
+    return by_type if _collect_by_type(field.completer, by_type) else None
 
 
-def _look(shape: Shape, found: dict[str, Asked]) -> bool:
-    while isinstance(shape, Listing):
-        shape = shape.item
-    if isinstance(shape, Object):
-        name = shape.type.name
-        found[name] = found.get(name, NOTHING) | asked_of(shape)
-        return all(_look(field.shape, found) for field in shape.selection.fields if not field.source.deferred)
-    return isinstance(shape, Leaf)
+def _collect_by_type(completer: Completer, by_type: dict[str, Lookahead]) -> bool:
+    while isinstance(completer, ListCompleter):
+        completer = completer.item_completer
+    if isinstance(completer, ObjectCompleter):
+        type_name = completer.type.name
+        by_type[type_name] = by_type.get(type_name, NO_ATTRIBUTES) | compute_lookahead(completer)
+        return all(
+            _collect_by_type(field.completer, by_type)
+            for field in completer.selection_set.fields
+            if not field.resolver.is_async
+        )
+    return isinstance(completer, LeafCompleter)

@@ -6,39 +6,39 @@ from typing import Any, Protocol
 
 from graphql import FieldNode, GraphQLError, located_error
 
-Path = tuple[str | int, ...]
+ResponsePath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ResponsePosition:
     """A position in the answer. `order` is its place among its siblings, as they are written or listed."""
 
-    holder: "Place | None"
+    parent: "ResponsePosition | None"
     key: str | int
-    order: int
-    nullable: bool
+    sibling_index: int
+    is_nullable: bool
 
     @property
-    def path(self) -> Path:
-        return (*self.holder.path, self.key) if self.holder else (self.key,)
+    def path(self) -> ResponsePath:
+        return (*self.parent.path, self.key) if self.parent else (self.key,)
 
     @property
-    def orders(self) -> tuple[int, ...]:
-        return (*self.holder.orders, self.order) if self.holder else (self.order,)
+    def sibling_indexes(self) -> tuple[int, ...]:
+        return (*self.parent.sibling_indexes, self.sibling_index) if self.parent else (self.sibling_index,)
 
     @property
-    def absorbing(self) -> "Place | None":
+    def nearest_nullable(self) -> "ResponsePosition | None":
         """The nearest position that may be null; `None` is the whole answer."""
-        return self if self.nullable else self.holder.absorbing if self.holder else None
+        return self if self.is_nullable else self.parent.nearest_nullable if self.parent else None
 
 
-class Places(Protocol):
+class ResponsePositions(Protocol):
     """The positions of values that are completed together; worked out for those that fail, and no others."""
 
-    def at(self, index: int) -> Place | None: ...
+    def at(self, index: int) -> ResponsePosition | None: ...
 
 
-class Root:
+class RootPosition:
     """Where the whole answer is."""
 
     def at(self, index: int) -> None:
@@ -46,99 +46,99 @@ class Root:
 
 
 @dataclass(slots=True)
-class FieldPlaces:
+class FieldPositions:
     """A field of each of some objects."""
 
-    objects: Places
+    parent_positions: ResponsePositions
     key: str
-    order: int
-    nullable: bool
+    field_index: int
+    is_nullable: bool
 
-    def at(self, index: int) -> Place:
-        return Place(self.objects.at(index), self.key, self.order, self.nullable)
+    def at(self, index: int) -> ResponsePosition:
+        return ResponsePosition(self.parent_positions.at(index), self.key, self.field_index, self.is_nullable)
 
 
 @dataclass(slots=True)
-class ItemPlaces:
+class ItemPositions:
     """The items of lists, one list after the other; `lengths` has `None` for what is no list."""
 
-    lists: Places
+    list_positions: ResponsePositions
     lengths: Sequence[int | None]
-    nullable: bool
+    is_nullable: bool
 
-    def at(self, index: int) -> Place:
+    def at(self, index: int) -> ResponsePosition:
         for list_index, length in enumerate(self.lengths):
             if index < (length or 0):
-                return Place(self.lists.at(list_index), index, index, self.nullable)
+                return ResponsePosition(self.list_positions.at(list_index), index, index, self.is_nullable)
             index -= length or 0
         raise IndexError(index)
 
 
 @dataclass(slots=True)
-class SomePlaces:
+class SubsetPositions:
     """Those of some of the values."""
 
-    whole: Places
+    all_positions: ResponsePositions
     indexes: Sequence[int]
 
-    def at(self, index: int) -> Place | None:
-        return self.whole.at(self.indexes[index])
+    def at(self, index: int) -> ResponsePosition | None:
+        return self.all_positions.at(self.indexes[index])
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    place: Place | None
-    moment: int
+class LocatedError:
+    position: ResponsePosition | None
+    tick: int
     error: GraphQLError
 
 
-class Failures:
+class CollectedErrors:
     """What has failed in a request. Whatever fails between two waits fails at one moment."""
 
     def __init__(self) -> None:
-        self._failures: list[Failure] = []
-        self._moment = 0
+        self._errors: list[LocatedError] = []
+        self._tick = 0
 
-    def a_moment_later(self) -> None:
-        self._moment += 1
+    def next_tick(self) -> None:
+        self._tick += 1
 
-    def add(self, places: Places, index: int, error: Exception, nodes: Sequence[FieldNode]) -> None:
-        place = places.at(index)
-        located = located_error(error, list(nodes), list(place.path) if place else None)
-        self._failures.append(Failure(place, self._moment, located))
+    def add(self, positions: ResponsePositions, index: int, error: Exception, nodes: Sequence[FieldNode]) -> None:
+        position = positions.at(index)
+        graphql_error = located_error(error, list(nodes), list(position.path) if position else None)
+        self._errors.append(LocatedError(position, self._tick, graphql_error))
 
     @property
-    def leave_nothing(self) -> bool:
+    def is_data_null(self) -> bool:
         """Whether the whole answer is null."""
-        if not self._failures:
+        if not self._errors:
             return False
-        return any(failure.place is None or failure.place.absorbing is None for failure in self._failures)
+        return any(located.position is None or located.position.nearest_nullable is None for located in self._errors)
 
-    def settle(self, data: dict[str, Any]) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
+    def propagate_nulls(self, data: dict[str, Any]) -> tuple[dict[str, Any] | None, list[GraphQLError]]:
         """Puts null where failures lead to; tells those errors that are not of something that had become null before."""
-        if not self._failures:
+        if not self._errors:
             return data, []
-        holder: dict[str, Any] = {"data": data}
-        told, nulled = [], set[Path]()
-        for failure in sorted(self._failures, key=_sooner):
-            absorbing = failure.place.absorbing if failure.place else None
-            path = ("data", *absorbing.path) if absorbing else ("data",)
-            if any(path[:length] in nulled for length in range(1, len(path) + 1)):
+        response: dict[str, Any] = {"data": data}
+        reported_errors, nulled_paths = [], set[ResponsePath]()
+        for located in sorted(self._errors, key=_get_sort_key):
+            nullable_position = located.position.nearest_nullable if located.position else None
+            path = ("data", *nullable_position.path) if nullable_position else ("data",)
+            if any(path[:length] in nulled_paths for length in range(1, len(path) + 1)):
                 continue
-            nulled.add(path)
-            told.append(failure.error)
-            _put_null(holder, path)
-        return holder["data"], told
+            nulled_paths.add(path)
+            reported_errors.append(located.error)
+            _set_null(response, path)
+        return response["data"], reported_errors
 
 
-def _sooner(failure: Failure) -> tuple[int, tuple[int, ...]]:
+def _get_sort_key(located: LocatedError) -> tuple[int, tuple[int, ...]]:
     """At one moment the order is that of the document and of lists."""
-    return failure.moment, failure.place.orders if failure.place else ()
+    return located.tick, located.position.sibling_indexes if located.position else ()
 
 
-def _put_null(holder: Any, path: Path) -> None:
+def _set_null(container: Any, path: ResponsePath) -> None:
     for key in path[:-1]:
-        holder = holder[key]
-        if holder is None:
+        container = container[key]
+        if container is None:
             return
-    holder[path[-1]] = None
+    container[path[-1]] = None

@@ -19,29 +19,29 @@ from graphql import (
 from graphql.execution.values import VariableValues
 from strawberry import Schema
 
-from graph.engine.failures import Root
-from graph.engine.run import Run
-from graph.engine.selections import Selection, Selections, all_done
-from graph.engine.shapes import Jobs, Watch
-from graph.engine.variables import Variables
+from graph.engine.failures import RootPosition
+from graph.engine.run import ExecutionState
+from graph.engine.selections import SelectionSet, SelectionSetBuilder, gather_jobs
+from graph.engine.shapes import Jobs, Tracer
+from graph.engine.variables import VariableCoercer
 
-MOST_VARIANTS = 16
+MAX_VARIANTS = 16
 """Of a plan, one for each set of conditions in `@skip` and `@include` that was met."""
 NULL_CONDITION = "a condition that is null"
-INTROSPECTION = ("__schema", "__type")
+INTROSPECTION_FIELDS = ("__schema", "__type")
 
 
-class NotSpoken(Exception):
+class Unsupported(Exception):
     """What the engine leaves to graphql-core; `args` tell what that is."""
 
 
 @dataclass(slots=True)
-class Outcome:
+class ExecutionResult:
     """`executed` is false where nothing ran because of the variables."""
 
     data: dict[str, Any] | None
     errors: list[GraphQLError]
-    executed: bool = True
+    is_executed: bool = True
 
 
 class Plan:
@@ -54,72 +54,74 @@ class Plan:
         fragments: dict[str, FragmentDefinitionNode],
         *,
         hide_suggestions: bool,
-        left: Counter[str],
-        watch: Watch | None = None,
+        fallbacks: Counter[str],
+        tracer: Tracer | None = None,
     ) -> None:
         self.schema, self.hide_suggestions = schema, hide_suggestions
-        self._left = left
-        self.watch = watch
+        self._fallbacks = fallbacks
+        self.tracer = tracer
         self.graphql_schema = schema._schema
         self.operation, self.fragments = operation, fragments
         definitions = operation.variable_definitions or ()
-        self._variables = Variables(self.graphql_schema, definitions, hide_suggestions=hide_suggestions)
-        self._conditions = self._survey()
-        self._variants: dict[tuple[Any, ...], list[Selection]] = {}
+        self._variable_coercer = VariableCoercer(self.graphql_schema, definitions, hide_suggestions=hide_suggestions)
+        self._condition_variables = self._find_condition_variables()
+        self._variants: dict[tuple[Any, ...], list[SelectionSet]] = {}
 
-    async def run(self, context: Any, variables: dict[str, Any] | None) -> Outcome:
+    async def execute(self, context: Any, variables: dict[str, Any] | None) -> ExecutionResult:
         """Raises `NotSpoken` before anything has run; else only what no field raised: cancellation, and mistakes of ours."""
-        coerced = self._variables.coerced(variables or {})
+        coerced = self._variable_coercer.coerce(variables or {})
         if isinstance(coerced, list):
-            return Outcome(None, coerced, executed=False)
-        run = Run(self, context, coerced)
+            return ExecutionResult(None, coerced, is_executed=False)
+        state = ExecutionState(self, context, coerced)
         data: dict[str, Any] = {}
-        for selection in self._variant(coerced):  # one, or each mutation after the one before
+        for selection_set in self._get_variant(coerced):  # one, or each mutation after the one before
             jobs: Jobs = []
-            [row] = selection.complete([None], Root(), run, jobs)
-            await all_done(jobs)
-            data |= row
-            if run.failures.leave_nothing:
+            [result_map] = selection_set.complete([None], RootPosition(), state, jobs)
+            await gather_jobs(jobs)
+            data |= result_map
+            if state.errors.is_data_null:
                 break
-        return Outcome(*run.failures.settle(data))
+        return ExecutionResult(*state.errors.propagate_nulls(data))
 
-    def _variant(self, variables: VariableValues) -> list[Selection]:
-        conditions = tuple(variables.coerced.get(name) for name in self._conditions)
+    def _get_variant(self, variables: VariableValues) -> list[SelectionSet]:
+        conditions = tuple(variables.coerced.get(name) for name in self._condition_variables)
         if None in conditions:
-            self._left[NULL_CONDITION] += 1
-            raise NotSpoken(NULL_CONDITION)
-        known = self._variants.get(conditions)
-        if known is None:
-            if len(self._variants) >= MOST_VARIANTS:
+            self._fallbacks[NULL_CONDITION] += 1
+            raise Unsupported(NULL_CONDITION)
+        variant = self._variants.get(conditions)
+        if variant is None:
+            if len(self._variants) >= MAX_VARIANTS:
                 self._variants.clear()
-            known = self._variants[conditions] = self._selections(variables)
-        return known
+            variant = self._variants[conditions] = self._build_selection_sets(variables)
+        return variant
 
-    def _selections(self, variables: VariableValues) -> list[Selection]:
+    def _build_selection_sets(self, variables: VariableValues) -> list[SelectionSet]:
         root_type = self.graphql_schema.get_root_type(self.operation.operation)
         assert root_type is not None
-        told = {name: variables.coerced[name] for name in self._conditions if name in variables.coerced}
-        root = Selections(self, VariableValues({}, told)).root(root_type)
+        condition_values = {
+            name: variables.coerced[name] for name in self._condition_variables if name in variables.coerced
+        }
+        root = SelectionSetBuilder(self, VariableValues({}, condition_values)).build_root(root_type)
         if self.operation.operation is OperationType.MUTATION:
-            return [Selection([field], once=True) for field in root.fields]
+            return [SelectionSet([field], resolve_once=True) for field in root.fields]
         return [root]
 
-    def _survey(self) -> list[str]:
+    def _find_condition_variables(self) -> list[str]:
         """The variables that decide what is asked for. Raises `NotSpoken`."""
-        conditions: dict[str, None] = {}
+        variable_names: dict[str, None] = {}
         selection_sets = [self.operation.selection_set, *(it.selection_set for it in self.fragments.values())]
-        for node in itertools.chain.from_iterable(map(_within, selection_sets)):
-            if isinstance(node, FieldNode) and node.name.value in INTROSPECTION:
-                raise NotSpoken("introspection")
+        for node in itertools.chain.from_iterable(map(_iterate_selections, selection_sets)):
+            if isinstance(node, FieldNode) and node.name.value in INTROSPECTION_FIELDS:
+                raise Unsupported("introspection")
             for directive in node.directives or ():
                 for argument in directive.arguments or ():
                     if isinstance(argument.value, VariableNode):
-                        conditions[argument.value.name.value] = None
-        return list(conditions)
+                        variable_names[argument.value.name.value] = None
+        return list(variable_names)
 
 
-def _within(selection_set: SelectionSetNode) -> Iterator[Any]:
+def _iterate_selections(selection_set: SelectionSetNode) -> Iterator[Any]:
     for selection in selection_set.selections:
         yield selection
         if isinstance(selection, FieldNode | InlineFragmentNode) and selection.selection_set:
-            yield from _within(selection.selection_set)
+            yield from _iterate_selections(selection.selection_set)

@@ -7,7 +7,7 @@ from graphql import GraphQLResolveInfo
 from graphql.execution.values import VariableValues
 from graphql.pyutils import is_awaitable
 
-from graph.engine.failures import Failures
+from graph.engine.failures import CollectedErrors
 
 if TYPE_CHECKING:
     from graph.engine.plan import Plan
@@ -15,31 +15,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Run:
+class ExecutionState:
     plan: "Plan"
     context: Any
     variables: VariableValues
-    failures: Failures = field(default_factory=Failures)
+    errors: CollectedErrors = field(default_factory=CollectedErrors)
     _infos: dict["Field", Any] = field(default_factory=dict)
 
-    def info(self, of: "Field") -> Any:
+    def get_info(self, compiled_field: "Field") -> Any:
         """As Strawberry's resolvers take it, with what is `asked` below. Its `path` has no places in lists: all parents share it."""
-        known: Any = self._infos.get(of)
-        if known is None:
-            known = self._infos[of] = self.plan.schema.config.info_class(
-                _raw_info=self.raw_info(of), _field=of.definition.extensions["strawberry-definition"]
+        info: Any = self._infos.get(compiled_field)
+        if info is None:
+            info = self._infos[compiled_field] = self.plan.schema.config.info_class(
+                _raw_info=self.build_raw_info(compiled_field),
+                _field=compiled_field.definition.extensions["strawberry-definition"],
             )
-            known.asked = of.asked
-        return known
+            info.lookahead = compiled_field.lookahead
+        return info
 
-    def raw_info(self, of: "Field") -> GraphQLResolveInfo[Any]:
+    def build_raw_info(self, compiled_field: "Field") -> GraphQLResolveInfo[Any]:
         plan = self.plan
         return GraphQLResolveInfo(
-            of.name,
-            of.nodes,
-            of.definition.type,
-            of.parent_type,
-            of.path,
+            compiled_field.name,
+            compiled_field.nodes,
+            compiled_field.definition.type,
+            compiled_field.parent_type,
+            compiled_field.path,
             plan.graphql_schema,
             plan.fragments,
             None,

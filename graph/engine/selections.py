@@ -23,19 +23,19 @@ from graphql.execution.collect_fields import (
 from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 
-from graph.engine.asked import Asked, asked_below
-from graph.engine.failures import FieldPlaces, Places
-from graph.engine.run import Run
-from graph.engine.shapes import Jobs, Shape, shape_of
-from graph.engine.sources import Batched, Call, Source, source_of
-from graph.engine.swift import Deviation, Swift, given_up, written
+from graph.engine.asked import Lookahead, compute_lookahead_by_type
+from graph.engine.failures import FieldPositions, ResponsePositions
+from graph.engine.run import ExecutionState
+from graph.engine.shapes import Completer, Jobs, build_completer
+from graph.engine.sources import BatchResolver, FunctionResolver, Resolver, build_resolver
+from graph.engine.swift import Bailout, FastPath, compile_selection_set, no_fast_path
 
 if TYPE_CHECKING:
     from graph.engine.plan import Plan
 
 Values = Sequence[Any]
-Row = dict[str, Any]
-MOST_SWIFT = 8
+ResultMap = dict[str, Any]
+MAX_FAST_PATHS = 8
 """Functions for one selection, one for each set of what is at hand."""
 
 
@@ -44,218 +44,260 @@ class Field:
 
     def __init__(
         self,
-        key: str,
-        order: int,
+        response_name: str,
+        index: int,
         details: FieldDetailsList,
         parent_type: GraphQLObjectType,
         definition: GraphQLField,
-        holder: "Field | None",
-        selections: "Selections",
+        parent: "Field | None",
+        builder: "SelectionSetBuilder",
     ) -> None:
-        self.key, self.order, self.details = key, order, details
+        self.response_name, self.index, self.details = response_name, index, details
         self.parent_type, self.definition = parent_type, definition
         self.nodes: list[FieldNode] = [detail.node for detail in details]
         self.name = self.nodes[0].name.value
-        self.path: Path = Path(holder.path if holder else None, key, parent_type.name)
-        self.nullable = not is_non_null_type(definition.type)
-        self.source: Source = source_of(
-            selections.strawberry, definition, self.nodes[0], hide_suggestions=selections.hide_suggestions
+        self.path: Path = Path(parent.path if parent else None, response_name, parent_type.name)
+        self.is_nullable = not is_non_null_type(definition.type)
+        self.resolver: Resolver = build_resolver(
+            builder.strawberry_schema, definition, self.nodes[0], hide_suggestions=builder.hide_suggestions
         )
-        self.shape: Shape = shape_of(self, definition.type, selections)
+        self.completer: Completer = build_completer(self, definition.type, builder)
 
     @property
-    def carried(self) -> str | None:
+    def preloaded(self) -> str | None:
         """The attribute in which a parent may have what is loaded for it."""
-        return self.source.carried if isinstance(self.source, Batched) else None
+        return self.resolver.preloaded if isinstance(self.resolver, BatchResolver) else None
 
     @property
-    def inline(self) -> bool:
+    def is_inlinable(self) -> bool:
         """Whether it can be written out as plain Python; one that has to be loaded, if parents carry what is loaded for it."""
-        return self.shape.inline and (not self.source.deferred or self.carried is not None)
+        return self.completer.is_inlinable and (not self.resolver.is_async or self.preloaded is not None)
 
     @cached_property
-    def asked(self) -> Mapping[str, Asked] | None:
+    def lookahead(self) -> Mapping[str, Lookahead] | None:
         """What is asked of the objects that this field leads to, by their types."""
-        return asked_below(self)
+        return compute_lookahead_by_type(self)
 
-    def fill(self, rows: list[Row], values: Values, places: Places, run: Run, jobs: Jobs) -> None:
+    def complete_into(
+        self,
+        result_maps: list[ResultMap],
+        values: Values,
+        positions: ResponsePositions,
+        state: ExecutionState,
+        jobs: Jobs,
+    ) -> None:
         """Completes the field's values, and puts each into its row."""
-        own = FieldPlaces(places, self.key, self.order, self.nullable)
-        key = self.key
-        for row, value in zip(rows, self.shape.complete(values, own, run, jobs), strict=True):
-            row[key] = value
+        field_positions = FieldPositions(positions, self.response_name, self.index, self.is_nullable)
+        response_name = self.response_name
+        for result_map, value in zip(
+            result_maps, self.completer.complete(values, field_positions, state, jobs), strict=True
+        ):
+            result_map[response_name] = value
 
 
-class Group:
+class AsyncFieldGroup:
     """Deferred fields that are got together."""
 
     def __init__(self, fields: list[Field]) -> None:
         self.fields = fields
         self.name = ", ".join(f"{field.parent_type.name}.{field.name}" for field in fields)
-        source = fields[0].source
-        self._source = source if isinstance(source, Batched) else None
+        resolver = fields[0].resolver
+        self._batch_resolver = resolver if isinstance(resolver, BatchResolver) else None
 
-    def at_hand(self, parents: Values, run: Run) -> Values | None:
+    def get_cached(self, parents: Values, state: ExecutionState) -> Values | None:
         """What is loaded for the fields, where it is there already."""
-        if self._source is None:
+        if self._batch_resolver is None:
             return None
-        if self._source.carried:
+        if self._batch_resolver.preloaded:
             with contextlib.suppress(AttributeError):
-                return list(map(attrgetter(self._source.carried), parents))
-        return self._source.batch.at_hand(parents, run.context)
+                return list(map(attrgetter(self._batch_resolver.preloaded), parents))
+        return self._batch_resolver.loader.get_cached(parents, state.context)
 
-    def fill(self, fields: list[Field], loaded: Values, rows: list[Row], places: Places, run: Run, jobs: Jobs) -> None:
+    def complete_into(
+        self,
+        fields: list[Field],
+        loaded_values: Values,
+        result_maps: list[ResultMap],
+        positions: ResponsePositions,
+        state: ExecutionState,
+        jobs: Jobs,
+    ) -> None:
         for field in fields:
-            assert isinstance(field.source, Batched)
-            field.fill(rows, field.source.made(loaded), places, run, jobs)
+            assert isinstance(field.resolver, BatchResolver)
+            field.complete_into(result_maps, field.resolver.transform_all(loaded_values), positions, state, jobs)
 
-    async def fill_later(self, parents: Values, rows: list[Row], places: Places, run: Run) -> None:
+    async def resolve_and_complete(
+        self, parents: Values, result_maps: list[ResultMap], positions: ResponsePositions, state: ExecutionState
+    ) -> None:
         jobs: Jobs = []
-        if self._source:
-            loaded = await self._source.loaded(parents, run)
-            run.failures.a_moment_later()
-            self.fill(self.fields, loaded, rows, places, run, jobs)
+        if self._batch_resolver:
+            loaded_values = await self._batch_resolver.load(parents, state)
+            state.errors.next_tick()
+            self.complete_into(self.fields, loaded_values, result_maps, positions, state, jobs)
         else:
             [field] = self.fields
-            assert isinstance(field.source, Call)
-            values = await field.source.later(field, parents, run)
-            run.failures.a_moment_later()
-            field.fill(rows, values, places, run, jobs)
-        await all_done(jobs)
+            assert isinstance(field.resolver, FunctionResolver)
+            values = await field.resolver.resolve_async(field, parents, state)
+            state.errors.next_tick()
+            field.complete_into(result_maps, values, positions, state, jobs)
+        await gather_jobs(jobs)
 
 
-Hand = dict[Group, Values]
+CachedValues = dict[AsyncFieldGroup, Values]
 """What groups have at hand."""
 
 
-class Selection:
+class SelectionSet:
     """Fields that are asked of objects of one type.
 
     Where something fails, resolvers that do not wait may be called again, to find out what it was; but for those that are to be
     called `once`.
     """
 
-    def __init__(self, fields: list[Field], *, once: bool = False) -> None:
+    def __init__(self, fields: list[Field], *, resolve_once: bool = False) -> None:
         self.fields = fields
-        self.inline = all(field.inline for field in fields)
-        self._plain = [field for field in fields if field.inline and not field.source.deferred]
-        self._nested = [field for field in fields if not field.inline and not field.source.deferred]
-        self._groups = _grouped([field for field in fields if field.source.deferred])
-        self._readable = [group for group in self._groups if all(field.inline for field in group.fields)]
-        self._attributes = [field.carried or "" for group in self._readable for field in group.fields]
-        self._others = [group for group in self._groups if group not in self._readable]
-        self._once = once
-        self._seen = False
-        self._swift: dict[Any, Swift] = {}
+        self.is_inlinable = all(field.is_inlinable for field in fields)
+        self._inlinable_fields = [field for field in fields if field.is_inlinable and not field.resolver.is_async]
+        self._other_sync_fields = [field for field in fields if not field.is_inlinable and not field.resolver.is_async]
+        self._async_groups = _group_by_loader([field for field in fields if field.resolver.is_async])
+        self._preloadable_groups = [
+            group for group in self._async_groups if all(field.is_inlinable for field in group.fields)
+        ]
+        self._preloaded_attributes = [
+            field.preloaded or "" for group in self._preloadable_groups for field in group.fields
+        ]
+        self._other_async_groups = [group for group in self._async_groups if group not in self._preloadable_groups]
+        self._resolve_once = resolve_once
+        self._has_run = False
+        self._fast_paths: dict[Any, FastPath] = {}
 
-    def complete(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[Row]:
+    def complete(
+        self, parents: Values, positions: ResponsePositions, state: ExecutionState, jobs: Jobs
+    ) -> list[ResultMap]:
         """A row for each parent. What has to be waited for joins the jobs, and is put into the rows later."""
         if not parents:
             return []
-        is_swift = self._seen and not self._once
-        self._seen = True  # writing and compiling takes longer than answering once
-        carried = is_swift and self._are_carried(parents[0])
-        hand = self._hand(self._others if carried else self._groups, parents, run)
-        rows = self._swiftly(parents, hand, run, carried=carried) if is_swift else None
-        if rows is not None and self.inline and carried:
-            return rows
-        left = {group: [field for field in group.fields if not field.shape.inline] for group in hand}
-        if rows is None:
-            if carried:
-                carried, hand = False, self._hand(self._groups, parents, run)
-            rows = self._carefully(parents, places, run, jobs)
-            left = {group: group.fields for group in hand}
-        for group, fields in left.items():
-            group.fill(fields, hand[group], rows, places, run, jobs)
-        for field in self._nested:
-            field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
-        for group in self._others if carried else self._groups:
-            if group not in hand:
-                later, watch = group.fill_later(parents, rows, places, run), run.plan.watch
-                jobs.append(later if watch is None else watch(group.name, later))
-        return rows
+        can_use_fast_path = self._has_run and not self._resolve_once
+        self._has_run = True  # writing and compiling takes longer than answering once
+        is_preloaded = can_use_fast_path and self._is_preloaded(parents[0])
+        cached = self._collect_cached(self._other_async_groups if is_preloaded else self._async_groups, parents, state)
+        result_maps = (
+            self._run_fast_path(parents, cached, state, is_preloaded=is_preloaded) if can_use_fast_path else None
+        )
+        if result_maps is not None and self.is_inlinable and is_preloaded:
+            return result_maps
+        remaining_fields = {
+            group: [field for field in group.fields if not field.completer.is_inlinable] for group in cached
+        }
+        if result_maps is None:
+            if is_preloaded:
+                is_preloaded, cached = False, self._collect_cached(self._async_groups, parents, state)
+            result_maps = self._run_slow_path(parents, positions, state, jobs)
+            remaining_fields = {group: group.fields for group in cached}
+        for group, fields in remaining_fields.items():
+            group.complete_into(fields, cached[group], result_maps, positions, state, jobs)
+        for field in self._other_sync_fields:
+            field.complete_into(result_maps, field.resolver.resolve_sync(field, parents, state), positions, state, jobs)
+        for group in self._other_async_groups if is_preloaded else self._async_groups:
+            if group not in cached:
+                job, tracer = group.resolve_and_complete(parents, result_maps, positions, state), state.plan.tracer
+                jobs.append(job if tracer is None else tracer(group.name, job))
+        return result_maps
 
-    def _are_carried(self, parent: Any) -> bool:
+    def _is_preloaded(self, parent: Any) -> bool:
         """Whether what is loaded for fields that could be written out can be read off the parent. Then it can be of all, or swiftness fails."""
-        return bool(self._attributes) and all(hasattr(parent, name) for name in self._attributes)
+        return bool(self._preloaded_attributes) and all(hasattr(parent, name) for name in self._preloaded_attributes)
 
-    def _hand(self, groups: Sequence[Group], parents: Values, run: Run) -> Hand:
-        found = ((group, group.at_hand(parents, run)) for group in groups)
-        return {group: loaded for group, loaded in found if loaded is not None}
+    def _collect_cached(
+        self, groups: Sequence[AsyncFieldGroup], parents: Values, state: ExecutionState
+    ) -> CachedValues:
+        cached = ((group, group.get_cached(parents, state)) for group in groups)
+        return {group: loaded for group, loaded in cached if loaded is not None}
 
-    def _swiftly(self, parents: Values, hand: Hand, run: Run, *, carried: bool) -> list[Row] | None:
+    def _run_fast_path(
+        self, parents: Values, cached: CachedValues, state: ExecutionState, *, is_preloaded: bool
+    ) -> list[ResultMap] | None:
         """`None` where something is not as it should be: what and where, the careful way finds out."""
-        if not (carried or hand or self._plain):
+        if not (is_preloaded or cached or self._inlinable_fields):
             return None
         try:
-            return self._swift_way(tuple(hand), carried=carried)(parents, run, *hand.values())
+            return self._get_fast_path(tuple(cached), is_preloaded=is_preloaded)(parents, state, *cached.values())
         except Exception:
             return None
 
-    def _swift_way(self, groups: tuple[Group, ...], *, carried: bool) -> Swift:
+    def _get_fast_path(self, groups: tuple[AsyncFieldGroup, ...], *, is_preloaded: bool) -> FastPath:
         """Raises where there is none."""
-        known = groups, carried
-        swift = self._swift.get(known)
-        if swift is None:
-            if len(self._swift) >= MOST_SWIFT:
-                raise Deviation
-            self._swift[known] = given_up  # for good, if Python refuses to compile so many blocks within one another
-            readable = [field for group in self._readable for field in group.fields] if carried else []
-            swift = self._swift[known] = written(self, [*self._plain, *readable], groups)
-        return swift
+        key = groups, is_preloaded
+        fast_path = self._fast_paths.get(key)
+        if fast_path is None:
+            if len(self._fast_paths) >= MAX_FAST_PATHS:
+                raise Bailout
+            self._fast_paths[key] = (
+                no_fast_path  # for good, if Python refuses to compile so many blocks within one another
+            )
+            preloaded_fields = (
+                [field for group in self._preloadable_groups for field in group.fields] if is_preloaded else []
+            )
+            fast_path = self._fast_paths[key] = compile_selection_set(
+                self, [*self._inlinable_fields, *preloaded_fields], groups
+            )
+        return fast_path
 
-    def _carefully(self, parents: Values, places: Places, run: Run, jobs: Jobs) -> list[Row]:
-        rows: list[Row] = [dict.fromkeys(field.key for field in self.fields) for _ in parents]
-        for field in self._plain:
-            field.fill(rows, field.source.now(field, parents, run), places, run, jobs)
-        return rows
+    def _run_slow_path(
+        self, parents: Values, positions: ResponsePositions, state: ExecutionState, jobs: Jobs
+    ) -> list[ResultMap]:
+        result_maps: list[ResultMap] = [dict.fromkeys(field.response_name for field in self.fields) for _ in parents]
+        for field in self._inlinable_fields:
+            field.complete_into(result_maps, field.resolver.resolve_sync(field, parents, state), positions, state, jobs)
+        return result_maps
 
 
-def _grouped(fields: list[Field]) -> list[Group]:
+def _group_by_loader(fields: list[Field]) -> list[AsyncFieldGroup]:
     """Those that share what is loaded, together."""
     groups: dict[Any, list[Field]] = {}
     for field in fields:
-        source = field.source
-        groups.setdefault(source.batch if isinstance(source, Batched) else field, []).append(field)
-    return list(map(Group, groups.values()))
+        resolver = field.resolver
+        groups.setdefault(resolver.loader if isinstance(resolver, BatchResolver) else field, []).append(field)
+    return list(map(AsyncFieldGroup, groups.values()))
 
 
-async def all_done(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def gather_jobs(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
     if len(jobs) == 1:
         await jobs[0]
     elif jobs:
         await asyncio.gather(*jobs)
 
 
-class Selections:
+class SelectionSetBuilder:
     """Collects fields, for one answer to the document's conditions, as graphql-core does."""
 
     def __init__(self, plan: "Plan", variables: VariableValues) -> None:
-        self.strawberry = plan.schema
-        self.schema = plan.graphql_schema
+        self.strawberry_schema = plan.schema
+        self.graphql_schema = plan.graphql_schema
         self.hide_suggestions = plan.hide_suggestions
         self._operation = plan.operation
         self._fragments = {name: FragmentDetails(fragment) for name, fragment in plan.fragments.items()}
         self._variables = variables
 
-    def root(self, type_: GraphQLObjectType) -> Selection:
-        collected = collect_fields(self.schema, self._fragments, self._variables, type_, self._operation)
-        return self._selection(collected.grouped_field_set, type_, None)
+    def build_root(self, type_: GraphQLObjectType) -> SelectionSet:
+        collected = collect_fields(self.graphql_schema, self._fragments, self._variables, type_, self._operation)
+        return self._build(collected.grouped_field_set, type_, None)
 
-    def below(self, field: Field, type_: GraphQLObjectType) -> Selection:
+    def build_subselection(self, field: Field, type_: GraphQLObjectType) -> SelectionSet:
         collected = collect_subfields(
-            self.schema, self._fragments, self._variables, self._operation, type_, field.details
+            self.graphql_schema, self._fragments, self._variables, self._operation, type_, field.details
         )
-        return self._selection(collected.grouped_field_set, type_, field)
+        return self._build(collected.grouped_field_set, type_, field)
 
-    def _selection(self, grouped: GroupedFieldSet, type_: GraphQLObjectType, holder: Field | None) -> Selection:
-        found = [
-            (key, details, self.schema.get_field(type_, details[0].node.name.value)) for key, details in grouped.items()
+    def _build(self, grouped: GroupedFieldSet, type_: GraphQLObjectType, parent: Field | None) -> SelectionSet:
+        definitions = [
+            (key, details, self.graphql_schema.get_field(type_, details[0].node.name.value))
+            for key, details in grouped.items()
         ]
-        return Selection(
+        return SelectionSet(
             [
-                Field(key, order, details, type_, definition, holder, self)
-                for order, (key, details, definition) in enumerate(found)
+                Field(key, order, details, type_, definition, parent, self)
+                for order, (key, details, definition) in enumerate(definitions)
                 if definition is not None
             ]
         )

@@ -23,75 +23,77 @@ from graphql import (
 )
 from graphql.pyutils import inspect, is_awaitable, is_iterable
 
-from graph.engine.failures import ItemPlaces, Places, SomePlaces
+from graph.engine.failures import ItemPositions, ResponsePositions, SubsetPositions
 
 if TYPE_CHECKING:
-    from graph.engine.run import Run
-    from graph.engine.selections import Field, Selection, Selections
+    from graph.engine.run import ExecutionState
+    from graph.engine.selections import Field, SelectionSet, SelectionSetBuilder
 
 Values = Sequence[Any]
 Jobs = list[Coroutine[Any, Any, None]]
-Watch = Callable[[str, Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
+Tracer = Callable[[str, Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
 """Puts something around a job, which is told by the names of its fields."""
 """What has to be waited for until the answer is whole."""
 
 
-class Shape(Protocol):
-    inline: bool
+class Completer(Protocol):
+    is_inlinable: bool
     """Whether it can be written out as plain Python: nothing in it waits, nor depends on what type a value turns out to have."""
 
-    def complete(self, values: Values, places: Places, run: "Run", jobs: Jobs) -> list[Any]: ...
+    def complete(
+        self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs
+    ) -> list[Any]: ...
 
 
-class _Shape:
+class _BaseCompleter:
     """`required` says that its type is non-null."""
 
-    def __init__(self, field: "Field", *, required: bool) -> None:
+    def __init__(self, field: "Field", *, is_non_null: bool) -> None:
         self.field = field
-        self.required = required
+        self.is_non_null = is_non_null
 
-    def _fail(self, error: Exception, index: int, places: Places, run: "Run") -> None:
-        run.failures.add(places, index, error, self.field.nodes)
+    def _add_error(self, error: Exception, index: int, positions: ResponsePositions, state: "ExecutionState") -> None:
+        state.errors.add(positions, index, error, self.field.nodes)
 
-    def _is_sound(self, value: Any, index: int, places: Places, run: "Run") -> bool:
+    def _is_completable(self, value: Any, index: int, positions: ResponsePositions, state: "ExecutionState") -> bool:
         """Whether there is a value to be completed."""
         if value is None or value is Undefined:
-            if self.required:
+            if self.is_non_null:
                 field = self.field
-                missing = f"Cannot return null for non-nullable field {field.parent_type}.{field.name}."
-                self._fail(TypeError(missing), index, places, run)
+                message = f"Cannot return null for non-nullable field {field.parent_type}.{field.name}."
+                self._add_error(TypeError(message), index, positions, state)
             return False
         if is_awaitable(value):
             value.close() if hasattr(value, "close") else None
             value = TypeError(f"The resolver of {self.field.parent_type}.{self.field.name} must be declared async.")
         if isinstance(value, Exception):
-            self._fail(value, index, places, run)
+            self._add_error(value, index, positions, state)
             return False
         return True
 
 
-class Leaf(_Shape):
-    inline = True
+class LeafCompleter(_BaseCompleter):
+    is_inlinable = True
 
-    def __init__(self, field: "Field", type_: GraphQLLeafType, *, required: bool) -> None:
-        super().__init__(field, required=required)
+    def __init__(self, field: "Field", type_: GraphQLLeafType, *, is_non_null: bool) -> None:
+        super().__init__(field, is_non_null=is_non_null)
         self.type = type_
-        self.known: set[type] = set()
+        self.accepted_classes: set[type] = set()
         """Classes whose values have been serialized."""
 
-    def complete(self, values: Values, places: Places, run: "Run", jobs: Jobs) -> list[Any]:
-        return [self._completed(value, index, places, run) for index, value in enumerate(values)]
+    def complete(self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs) -> list[Any]:
+        return [self._complete_value(value, index, positions, state) for index, value in enumerate(values)]
 
-    def _completed(self, value: Any, index: int, places: Places, run: "Run") -> Any:
-        if not self._is_sound(value, index, places, run):
+    def _complete_value(self, value: Any, index: int, positions: ResponsePositions, state: "ExecutionState") -> Any:
+        if not self._is_completable(value, index, positions, state):
             return None
         try:
-            return self.serialized(value)
+            return self.coerce_result(value)
         except Exception as error:
-            self._fail(error, index, places, run)
+            self._add_error(error, index, positions, state)
             return None
 
-    def serialized(self, value: Any) -> Any:
+    def coerce_result(self, value: Any) -> Any:
         coerced = self.type.coerce_output_value(value)
         if coerced is None or coerced is Undefined:
             raise TypeError(
@@ -101,36 +103,40 @@ class Leaf(_Shape):
         return coerced
 
 
-class Listing(_Shape):
-    def __init__(self, field: "Field", item: Shape, *, required: bool, items_required: bool) -> None:
-        super().__init__(field, required=required)
-        self.item = item
-        self.items_required = items_required
-        self.inline = item.inline
+class ListCompleter(_BaseCompleter):
+    def __init__(self, field: "Field", item_completer: Completer, *, is_non_null: bool, is_item_non_null: bool) -> None:
+        super().__init__(field, is_non_null=is_non_null)
+        self.item_completer = item_completer
+        self.is_item_non_null = is_item_non_null
+        self.is_inlinable = item_completer.is_inlinable
 
-    def complete(self, values: Values, places: Places, run: "Run", jobs: Jobs) -> list[Any]:
-        lists = [self._items(value, index, places, run) for index, value in enumerate(values)]
+    def complete(self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs) -> list[Any]:
+        lists = [self._get_items(value, index, positions, state) for index, value in enumerate(values)]
         lengths = [None if items is None else len(items) for items in lists]
-        flat = [item for items in lists if items for item in items]
-        done = self.item.complete(flat, ItemPlaces(places, lengths, not self.items_required), run, jobs)
-        completed, at = [], 0
+        flat_items = [item for items in lists if items for item in items]
+        completed_items = self.item_completer.complete(
+            flat_items, ItemPositions(positions, lengths, not self.is_item_non_null), state, jobs
+        )
+        completed, offset = [], 0
         for length in lengths:
-            completed.append(None if length is None else done[at : at + length])
-            at += length or 0
+            completed.append(None if length is None else completed_items[offset : offset + length])
+            offset += length or 0
         return completed
 
-    def _items(self, value: Any, index: int, places: Places, run: "Run") -> Sequence[Any] | None:
+    def _get_items(
+        self, value: Any, index: int, positions: ResponsePositions, state: "ExecutionState"
+    ) -> Sequence[Any] | None:
         if type(value) is list or type(value) is tuple:
             return value
-        if not self._is_sound(value, index, places, run):
+        if not self._is_completable(value, index, positions, state):
             return None
         try:
-            return list(self.items_of(value))
+            return list(self.require_iterable(value))
         except Exception as error:
-            self._fail(error, index, places, run)
+            self._add_error(error, index, positions, state)
             return None
 
-    def items_of(self, value: Any) -> Iterable[Any]:
+    def require_iterable(self, value: Any) -> Iterable[Any]:
         if not is_iterable(value):
             raise GraphQLError(
                 f"Expected Iterable, but did not find one for field '{self.field.parent_type}.{self.field.name}'."
@@ -138,125 +144,139 @@ class Listing(_Shape):
         return value
 
 
-class Object(_Shape):
-    def __init__(self, field: "Field", type_: GraphQLObjectType, selection: "Selection", *, required: bool) -> None:
-        super().__init__(field, required=required)
+class ObjectCompleter(_BaseCompleter):
+    def __init__(
+        self, field: "Field", type_: GraphQLObjectType, selection_set: "SelectionSet", *, is_non_null: bool
+    ) -> None:
+        super().__init__(field, is_non_null=is_non_null)
         self.type = type_
-        self.selection = selection
-        self.inline = selection.inline
-        self.known: set[type] = set()
+        self.selection_set = selection_set
+        self.is_inlinable = selection_set.is_inlinable
+        self.accepted_classes: set[type] = set()
         """Classes whose objects are of this type; each is looked at once."""
 
-    def complete(self, values: Values, places: Places, run: "Run", jobs: Jobs) -> list[Any]:
-        if self.known.issuperset(map(type, values)):
-            return self.selection.complete(values, places, run, jobs)
-        sound = [index for index, value in enumerate(values) if self._is_one(value, index, places, run)]
-        some = SomePlaces(places, sound)
-        return _back(self.selection.complete([values[i] for i in sound], some, run, jobs), sound, len(values))
+    def complete(self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs) -> list[Any]:
+        if self.accepted_classes.issuperset(map(type, values)):
+            return self.selection_set.complete(values, positions, state, jobs)
+        valid_indexes = [
+            index for index, value in enumerate(values) if self._is_valid_object(value, index, positions, state)
+        ]
+        valid_positions = SubsetPositions(positions, valid_indexes)
+        return _scatter(
+            self.selection_set.complete([values[i] for i in valid_indexes], valid_positions, state, jobs),
+            valid_indexes,
+            len(values),
+        )
 
-    def _is_one(self, value: Any, index: int, places: Places, run: "Run") -> bool:
-        if not self._is_sound(value, index, places, run):
+    def _is_valid_object(self, value: Any, index: int, positions: ResponsePositions, state: "ExecutionState") -> bool:
+        if not self._is_completable(value, index, positions, state):
             return False
         try:
-            self.admit(value, run)
+            self.check_type(value, state)
         except Exception as error:
-            self._fail(error, index, places, run)
+            self._add_error(error, index, positions, state)
             return False
         return True
 
-    def admit(self, value: Any, run: "Run") -> None:
+    def check_type(self, value: Any, state: "ExecutionState") -> None:
         """Raises over a value that is none of this type."""
-        if self.type.is_type_of and not self.type.is_type_of(value, run.raw_info(self.field)):
+        if self.type.is_type_of and not self.type.is_type_of(value, state.build_raw_info(self.field)):
             raise GraphQLError(f"Expected value of type '{self.type}' but got: {inspect(value)}.", self.field.nodes)
         if not isinstance(value, dict | Exception):
-            self.known.add(type(value))
+            self.accepted_classes.add(type(value))
 
 
-class Abstract(_Shape):
+class AbstractCompleter(_BaseCompleter):
     """An interface or a union: which type a value has is asked of the schema."""
 
-    inline = False
+    is_inlinable = False
 
-    def __init__(self, field: "Field", type_: GraphQLAbstractType, selections: "Selections", *, required: bool) -> None:
-        super().__init__(field, required=required)
+    def __init__(
+        self, field: "Field", type_: GraphQLAbstractType, builder: "SelectionSetBuilder", *, is_non_null: bool
+    ) -> None:
+        super().__init__(field, is_non_null=is_non_null)
         self.type = type_
-        self.selections = selections
-        self._objects: dict[str, Object] = {}
+        self.builder = builder
+        self._object_completers: dict[str, ObjectCompleter] = {}
 
-    def complete(self, values: Values, places: Places, run: "Run", jobs: Jobs) -> list[Any]:
-        by_type: dict[str, list[int]] = {}
+    def complete(self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs) -> list[Any]:
+        indexes_by_type: dict[str, list[int]] = {}
         for index, value in enumerate(values):
-            if self._is_sound(value, index, places, run):
+            if self._is_completable(value, index, positions, state):
                 try:
-                    by_type.setdefault(self._type_of(value, run), []).append(index)
+                    indexes_by_type.setdefault(self._resolve_type(value, state), []).append(index)
                 except Exception as error:
-                    self._fail(error, index, places, run)
+                    self._add_error(error, index, positions, state)
         completed: list[Any] = [None] * len(values)
-        for name, indexes in by_type.items():
-            some = SomePlaces(places, indexes)
-            done = self._object(name).complete([values[i] for i in indexes], some, run, jobs)
-            for index, value in zip(indexes, done, strict=True):
+        for name, indexes in indexes_by_type.items():
+            type_positions = SubsetPositions(positions, indexes)
+            completed_objects = self._get_object_completer(name).complete(
+                [values[i] for i in indexes], type_positions, state, jobs
+            )
+            for index, value in zip(indexes, completed_objects, strict=True):
                 completed[index] = value
         return completed
 
-    def _object(self, name: str) -> Object:
-        known = self._objects.get(name)
-        if known is None:
-            type_ = self.selections.schema.get_type(name)
+    def _get_object_completer(self, name: str) -> ObjectCompleter:
+        completer = self._object_completers.get(name)
+        if completer is None:
+            type_ = self.builder.graphql_schema.get_type(name)
             assert isinstance(type_, GraphQLObjectType)
-            known = self._objects[name] = Object(
-                self.field, type_, self.selections.below(self.field, type_), required=self.required
+            completer = self._object_completers[name] = ObjectCompleter(
+                self.field, type_, self.builder.build_subselection(self.field, type_), is_non_null=self.is_non_null
             )
-        return known
+        return completer
 
-    def _type_of(self, value: Any, run: "Run") -> str:
+    def _resolve_type(self, value: Any, state: "ExecutionState") -> str:
         resolve: Callable[..., Any] = self.type.resolve_type or default_type_resolver
-        name = resolve(value, run.raw_info(self.field), self.type)
-        problem = self._problem(name, value)
-        if problem:
-            raise GraphQLError(problem, self.field.nodes)
+        name = resolve(value, state.build_raw_info(self.field), self.type)
+        error_message = self._describe_invalid_type(name, value)
+        if error_message:
+            raise GraphQLError(error_message, self.field.nodes)
         assert isinstance(name, str)
         return name
 
-    def _problem(self, name: Any, value: Any) -> str | None:
+    def _describe_invalid_type(self, name: Any, value: Any) -> str | None:
         """What graphql-core says of a type that a value cannot have here."""
-        field = f"'{self.field.parent_type}.{self.field.name}'"
-        must = f"Abstract type '{self.type}' must resolve to an Object type at runtime for field {field}"
+        field_label = f"'{self.field.parent_type}.{self.field.name}'"
+        requirement = f"Abstract type '{self.type}' must resolve to an Object type at runtime for field {field_label}"
         if name is None:
             return (
-                f"{must}. Either the '{self.type}' type should provide a 'resolve_type' function or each possible type"
+                f"{requirement}. Either the '{self.type}' type should provide a 'resolve_type' function or each possible type"
                 " should provide an 'is_type_of' function."
             )
         if not isinstance(name, str):
-            return f"{must} with value {inspect(value)}, received '{inspect(name)}', which is not a valid Object type name."
-        type_ = self.selections.schema.get_type(name)
+            return f"{requirement} with value {inspect(value)}, received '{inspect(name)}', which is not a valid Object type name."
+        type_ = self.builder.graphql_schema.get_type(name)
         if type_ is None:
             return f"Abstract type '{self.type}' was resolved to a type '{name}' that does not exist inside the schema."
         if not is_object_type(type_):
             return f"Abstract type '{self.type}' was resolved to a non-object type '{name}'."
-        if not self.selections.schema.is_sub_type(self.type, type_):
+        if not self.builder.graphql_schema.is_sub_type(self.type, type_):
             return f"Runtime Object type '{type_}' is not a possible type for '{self.type}'."
         return None
 
 
-def _back(done: list[Any], indexes: Sequence[int], count: int) -> list[Any]:
+def _scatter(completed_values: list[Any], indexes: Sequence[int], count: int) -> list[Any]:
     """Each in its place, and null in the places between."""
     completed: list[Any] = [None] * count
-    for index, value in zip(indexes, done, strict=True):
+    for index, value in zip(indexes, completed_values, strict=True):
         completed[index] = value
     return completed
 
 
-def shape_of(field: "Field", type_: GraphQLOutputType, selections: "Selections") -> Shape:
-    required = is_non_null_type(type_)
+def build_completer(field: "Field", type_: GraphQLOutputType, builder: "SelectionSetBuilder") -> Completer:
+    is_non_null = is_non_null_type(type_)
     if isinstance(type_, GraphQLNonNull):
         type_ = type_.of_type
     if is_list_type(type_):
-        item = shape_of(field, type_.of_type, selections)
-        return Listing(field, item, required=required, items_required=is_non_null_type(type_.of_type))
+        item_completer = build_completer(field, type_.of_type, builder)
+        return ListCompleter(
+            field, item_completer, is_non_null=is_non_null, is_item_non_null=is_non_null_type(type_.of_type)
+        )
     if is_leaf_type(type_):
-        return Leaf(field, type_, required=required)
+        return LeafCompleter(field, type_, is_non_null=is_non_null)
     if is_abstract_type(type_):
-        return Abstract(field, type_, selections, required=required)
+        return AbstractCompleter(field, type_, builder, is_non_null=is_non_null)
     assert isinstance(type_, GraphQLObjectType)
-    return Object(field, type_, selections.below(field, type_), required=required)
+    return ObjectCompleter(field, type_, builder.build_subselection(field, type_), is_non_null=is_non_null)

@@ -11,127 +11,139 @@ from strawberry import Schema
 from strawberry.extensions.field_extension import build_field_extension_resolvers
 from strawberry.types.field import StrawberryField
 
-from graph.engine.arguments import Arguments
-from graph.engine.asked import NOTHING, READS, Asked, asked_of
-from graph.engine.batches import METADATA, Loaded
+from graph.engine.arguments import ArgumentCoercer
+from graph.engine.asked import NO_ATTRIBUTES, REQUIRES_KEY, Lookahead, compute_lookahead
+from graph.engine.batches import BATCH_FIELD_KEY, BatchField
 
 if TYPE_CHECKING:
-    from graph.engine.run import Run
+    from graph.engine.run import ExecutionState
     from graph.engine.selections import Field
 
 Values = Sequence[Any]
 """One for each parent; a failure stands as an exception."""
 
 
-class Source(Protocol):
-    deferred: bool
+class Resolver(Protocol):
+    is_async: bool
     """Whether it has to be waited for."""
 
-    def now(self, field: "Field", parents: Values, run: "Run") -> Values: ...
+    def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values: ...
 
-    def asks(self, field: "Field") -> Asked:
+    def get_lookahead(self, field: "Field") -> Lookahead:
         """What it reads of a parent."""
 
 
-class Typename:
-    deferred = False
+class TypenameResolver:
+    is_async = False
 
-    def now(self, field: "Field", parents: Values, run: "Run") -> Values:
+    def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
         return [field.parent_type.name] * len(parents)
 
-    def asks(self, field: "Field") -> Asked:
-        return NOTHING
+    def get_lookahead(self, field: "Field") -> Lookahead:
+        return NO_ATTRIBUTES
 
 
-class Attribute:
-    deferred = False
+class AttributeResolver:
+    is_async = False
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def now(self, field: "Field", parents: Values, run: "Run") -> Values:
-        return _each(lambda parent: getattr(parent, self.name), parents)
+    def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
+        return _map_capturing_errors(lambda parent: getattr(parent, self.name), parents)
 
-    def asks(self, field: "Field") -> Asked:
-        return Asked(frozenset({self.name}))
+    def get_lookahead(self, field: "Field") -> Lookahead:
+        return Lookahead(frozenset({self.name}))
 
 
-class Call:
+class FunctionResolver:
     """A resolver, with the extensions around it."""
 
-    def __init__(self, strawberry_field: StrawberryField, arguments: Arguments) -> None:
+    def __init__(self, strawberry_field: StrawberryField, arguments: ArgumentCoercer) -> None:
         self.arguments = arguments
-        self._reads: frozenset[str] | None = strawberry_field.metadata.get(READS)
-        functions = build_field_extension_resolvers(strawberry_field) if strawberry_field.extensions else []
-        self.deferred = strawberry_field.is_async or bool(functions)
-        self.bare = _Resolver(strawberry_field)
-        self._chain: Callable[..., Any] | None = None
-        if functions:
-            self._chain = reduce(lambda chained, next_: partial(next_, chained), functions, self.bare.from_extensions)
+        self._requires: frozenset[str] | None = strawberry_field.metadata.get(REQUIRES_KEY)
+        extension_resolvers = build_field_extension_resolvers(strawberry_field) if strawberry_field.extensions else []
+        self.is_async = strawberry_field.is_async or bool(extension_resolvers)
+        self.base_resolver = _StrawberryResolver(strawberry_field)
+        self._extension_chain: Callable[..., Any] | None = None
+        if extension_resolvers:
+            self._extension_chain = reduce(
+                lambda chained, next_: partial(next_, chained), extension_resolvers, self.base_resolver.call
+            )
 
     @property
-    def is_plain(self) -> bool:
+    def can_call_directly(self) -> bool:
         """Whether it is a function of the parent, to be called with the info and the arguments by their names."""
-        return self._chain is None and self.bare.itself and not self.bare.named
+        return (
+            self._extension_chain is None
+            and self.base_resolver.has_self_parameter
+            and not self.base_resolver.parent_parameters
+        )
 
-    def caller(self, field: "Field", run: "Run") -> Callable[[Any], Any]:
+    def bind(self, field: "Field", state: "ExecutionState") -> Callable[[Any], Any]:
         """What gives the value of a parent. Raises what the field fails with, whatever the parent."""
-        given = self.arguments.of(run.variables)
-        if self._chain is not None:
-            chain, info = self._chain, run.info(field)
-            return lambda parent: chain(parent, info, **given)
-        return self.bare.bound(given, run.info(field) if self.bare.info else None)
+        arguments = self.arguments.coerce(state.variables)
+        if self._extension_chain is not None:
+            chain, info = self._extension_chain, state.get_info(field)
+            return lambda parent: chain(parent, info, **arguments)
+        return self.base_resolver.bind(arguments, state.get_info(field) if self.base_resolver.info_parameter else None)
 
-    def now(self, field: "Field", parents: Values, run: "Run") -> Values:
+    def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
         try:
-            call = self.caller(field, run)
+            call = self.bind(field, state)
         except Exception as error:
             return [error] * len(parents)
-        return _each(call, parents)
+        return _map_capturing_errors(call, parents)
 
-    async def later(self, field: "Field", parents: Values, run: "Run") -> Values:
+    async def resolve_async(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
         if len(parents) == 1:
             try:
-                value = self.caller(field, run)(parents[0])
+                value = self.bind(field, state)(parents[0])
                 return [await value if isinstance(value, Awaitable) else value]
             except Exception as error:
                 return [error]
-        return await asyncio.gather(*map(_settled, self.now(field, parents, run)))
+        return await asyncio.gather(*map(_await_capturing_errors, self.resolve_sync(field, parents, state)))
 
-    def asks(self, field: "Field") -> Asked:
-        return Asked(self._reads)
+    def get_lookahead(self, field: "Field") -> Lookahead:
+        return Lookahead(self._requires)
 
 
-class Batched:
+class BatchResolver:
     """What is loaded for all parents at once."""
 
-    deferred = True
+    is_async = True
 
-    def __init__(self, loaded: Loaded) -> None:
-        self.batch = loaded.batch
-        self.carried = loaded.batch.carried
-        self.then = loaded.then
-        self._reads, self._handed_on = loaded.reads, loaded.handed_on
+    def __init__(self, batch_field: BatchField) -> None:
+        self.loader = batch_field.loader
+        self.preloaded = batch_field.loader.preloaded
+        self.transform = batch_field.transform
+        self._requires, self._is_passthrough = batch_field.requires, batch_field.is_passthrough
 
-    def now(self, field: "Field", parents: Values, run: "Run") -> Values:
+    def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
         raise NotImplementedError
 
-    async def loaded(self, parents: Values, run: "Run") -> Values:
+    async def load(self, parents: Values, state: "ExecutionState") -> Values:
         try:
-            return await self.batch.load(parents, run.context)
+            return await self.loader.load(parents, state.context)
         except Exception as error:
             return [error] * len(parents)
 
-    def made(self, loaded: Values) -> Values:
-        then = self.then
-        return _each(lambda value: value if isinstance(value, Exception) else then(value), loaded)
+    def transform_all(self, loaded_values: Values) -> Values:
+        transform = self.transform
+        return _map_capturing_errors(
+            lambda value: value if isinstance(value, Exception) else transform(value), loaded_values
+        )
 
-    def asks(self, field: "Field") -> Asked:
-        asked = Asked(self._reads)
-        return Asked(loaded={self.batch: asked | asked_of(field.shape) if self._handed_on else asked})
+    def get_lookahead(self, field: "Field") -> Lookahead:
+        lookahead = Lookahead(self._requires)
+        return Lookahead(
+            by_loader={
+                self.loader: lookahead | compute_lookahead(field.completer) if self._is_passthrough else lookahead
+            }
+        )
 
 
-class _Resolver:
+class _StrawberryResolver:
     """A Strawberry resolver and the parameters that Strawberry fills in by their names or types."""
 
     def __init__(self, field: StrawberryField) -> None:
@@ -139,44 +151,46 @@ class _Resolver:
         if resolver is None:
             default, name = field.default_resolver, field.python_name
             self.function: Callable[..., Any] = lambda source: default(source, name)
-            self.itself, self.named, self.info = True, [], None
+            self.has_self_parameter, self.parent_parameters, self.info_parameter = True, [], None
             return
         function = resolver.wrapped_func
         self.function = function if inspect.isfunction(function) else resolver
-        self.itself = resolver.self_parameter is not None
-        parents = (resolver.parent_parameter, resolver.root_parameter)
-        self.named = [parameter.name for parameter in parents if parameter]
-        self.info = resolver.info_parameter.name if resolver.info_parameter else None
+        self.has_self_parameter = resolver.self_parameter is not None
+        parameters = (resolver.parent_parameter, resolver.root_parameter)
+        self.parent_parameters = [parameter.name for parameter in parameters if parameter]
+        self.info_parameter = resolver.info_parameter.name if resolver.info_parameter else None
 
-    def bound(self, given: dict[str, Any], info: Any) -> Callable[[Any], Any]:
-        function, named = self.function, self.named
-        given = {**given, self.info: info} if self.info else given
-        if named:
-            itself = self.itself
-            return lambda parent: function(*([parent] if itself else ()), **dict.fromkeys(named, parent), **given)
-        if self.itself:
-            return partial(_call_with, function, given) if given else function
-        return lambda _: function(**given)
+    def bind(self, arguments: dict[str, Any], info: Any) -> Callable[[Any], Any]:
+        function, parent_parameters = self.function, self.parent_parameters
+        arguments = {**arguments, self.info_parameter: info} if self.info_parameter else arguments
+        if parent_parameters:
+            has_self_parameter = self.has_self_parameter
+            return lambda parent: function(
+                *([parent] if has_self_parameter else ()), **dict.fromkeys(parent_parameters, parent), **arguments
+            )
+        if self.has_self_parameter:
+            return partial(_call_with_parent, function, arguments) if arguments else function
+        return lambda _: function(**arguments)
 
-    def from_extensions(self, source: Any, info: Any, **given: Any) -> Any:
-        return self.bound(given, info)(source)
-
-
-def _call_with(function: Callable[..., Any], given: dict[str, Any], parent: Any) -> Any:
-    return function(parent, **given)
+    def call(self, source: Any, info: Any, **arguments: Any) -> Any:
+        return self.bind(arguments, info)(source)
 
 
-def _each(get: Callable[[Any], Any], parents: Values) -> Values:
+def _call_with_parent(function: Callable[..., Any], arguments: dict[str, Any], parent: Any) -> Any:
+    return function(parent, **arguments)
+
+
+def _map_capturing_errors(function: Callable[[Any], Any], parents: Values) -> Values:
     values = []
     for parent in parents:
         try:
-            values.append(get(parent))
+            values.append(function(parent))
         except Exception as error:
             values.append(error)
     return values
 
 
-async def _settled(value: Any) -> Any:
+async def _await_capturing_errors(value: Any) -> Any:
     if not isinstance(value, Awaitable):
         return value
     try:
@@ -185,13 +199,13 @@ async def _settled(value: Any) -> Any:
         return error
 
 
-def source_of(schema: Schema, definition: GraphQLField, node: FieldNode, *, hide_suggestions: bool) -> Source:
+def build_resolver(schema: Schema, definition: GraphQLField, node: FieldNode, *, hide_suggestions: bool) -> Resolver:
     if node.name.value == "__typename":
-        return Typename()
+        return TypenameResolver()
     field: StrawberryField = definition.extensions["strawberry-definition"]
-    loaded = field.metadata.get(METADATA)
-    if isinstance(loaded, Loaded) and not field.extensions:
-        return Batched(loaded)
+    batch_field = field.metadata.get(BATCH_FIELD_KEY)
+    if isinstance(batch_field, BatchField) and not field.extensions:
+        return BatchResolver(batch_field)
     if field.is_basic_field and field.default_resolver is getattr and field.python_name.isidentifier():
-        return Attribute(field.python_name)
-    return Call(field, Arguments(schema, field, definition, node, hide_suggestions=hide_suggestions))
+        return AttributeResolver(field.python_name)
+    return FunctionResolver(field, ArgumentCoercer(schema, field, definition, node, hide_suggestions=hide_suggestions))

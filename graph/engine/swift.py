@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from graphql import GraphQLEnumType, Undefined
 from graphql.pyutils import is_awaitable
 
-from graph.engine.shapes import Leaf, Listing, Object, Shape
-from graph.engine.sources import Attribute, Batched, Call, Typename
+from graph.engine.shapes import Completer, LeafCompleter, ListCompleter, ObjectCompleter
+from graph.engine.sources import AttributeResolver, BatchResolver, FunctionResolver, TypenameResolver
 
 if TYPE_CHECKING:
-    from graph.engine.run import Run
-    from graph.engine.selections import Field, Group, Selection
+    from graph.engine.run import ExecutionState
+    from graph.engine.selections import AsyncFieldGroup, Field, SelectionSet
 
-Swift = Callable[..., list[dict[str, Any]]]
+FastPath = Callable[..., list[dict[str, Any]]]
 """The rows of some parents."""
 
-UNFIT = {
+UNEXPECTED_VALUE_TESTS = {
     "String": "{0}.__class__ is not str",
     "ID": "{0}.__class__ is not str",
     "Boolean": "{0} is not True and {0} is not False",
@@ -30,184 +30,208 @@ UNFIT = {
 """When a value of a built-in scalar has to be looked at closely."""
 
 
-class Deviation(Exception):
+class Bailout(Exception):
     """Something is not as it should be."""
 
 
-def given_up(*_: Any) -> list[dict[str, Any]]:
+def no_fast_path(*_: Any) -> list[dict[str, Any]]:
     """For a selection that has no swift way."""
-    raise Deviation
+    raise Bailout
 
 
-def written(selection: "Selection", fields: Sequence["Field"], groups: Sequence["Group"]) -> Swift:
+def compile_selection_set(
+    selection_set: "SelectionSet", fields: Sequence["Field"], groups: Sequence["AsyncFieldGroup"]
+) -> FastPath:
     """Of the selection it completes these fields, and those of the groups: what they have at hand it takes after the parents and the run."""
-    hands = [f"hand{number}" for number in range(len(groups))]
-    loaded = {
-        field: f"loaded{number}" for number, group in enumerate(groups) for field in group.fields if field.shape.inline
+    cached_names = [f"cached{number}" for number in range(len(groups))]
+    loaded_names = {
+        field: f"loaded{number}"
+        for number, group in enumerate(groups)
+        for field in group.fields
+        if field.completer.is_inlinable
     }
-    each = [f"loaded{number}" for number in range(len(groups))]
-    writer = _Writer(["parents", "run", *hands], loaded)
-    writer.line("rows = []")
-    looped = (
-        f"for parent, {', '.join(each)} in zip(parents, {', '.join(hands)}):" if groups else "for parent in parents:"
+    loop_names = [f"loaded{number}" for number in range(len(groups))]
+    generator = _CodeGenerator(["parents", "state", *cached_names], loaded_names)
+    generator.emit("result_maps = []")
+    loop_header = (
+        f"for parent, {', '.join(loop_names)} in zip(parents, {', '.join(cached_names)}):"
+        if groups
+        else "for parent in parents:"
     )
-    writer.line(looped)
-    row = writer.selection(selection, [*fields, *loaded], "parent", 1)
-    writer.line(f"rows.append({row})", 1)
-    writer.line("return rows")
-    return writer.function()
+    generator.emit(loop_header)
+    result_map = generator.emit_selection_set(selection_set, [*fields, *loaded_names], "parent", 1)
+    generator.emit(f"result_maps.append({result_map})", 1)
+    generator.emit("return result_maps")
+    return generator.build_function()
 
 
-class _Writer:
-    def __init__(self, parameters: Sequence[str], loaded: Mapping["Field", str]) -> None:
+class _CodeGenerator:
+    def __init__(self, parameters: Sequence[str], loaded_names: Mapping["Field", str]) -> None:
         self._parameters = parameters
-        self._loaded = loaded
-        self._names: dict[str, Any] = {}
-        self._head: list[str] = []
+        self._loaded_names = loaded_names
+        self._namespace: dict[str, Any] = {}
+        self._prologue: list[str] = []
         self._body: list[str] = []
-        self._count = 0
+        self._name_count = 0
 
-    def function(self) -> Swift:
-        source = "\n".join([f"def swift({', '.join(self._parameters)}):", *self._head, *self._body])
-        exec(compile(source, "<swift>", "exec"), self._names)  # noqa: S102  # written here, of names made here
-        swift: Swift = self._names["swift"]
-        return swift
+    def build_function(self) -> FastPath:
+        source = "\n".join([f"def fast_path({', '.join(self._parameters)}):", *self._prologue, *self._body])
+        exec(compile(source, "<fast path>", "exec"), self._namespace)  # noqa: S102  # written here, of names made here
+        fast_path: FastPath = self._namespace["fast_path"]
+        return fast_path
 
-    def line(self, text: str, depth: int = 0) -> None:
+    def emit(self, text: str, depth: int = 0) -> None:
         self._body.append("    " * (depth + 1) + text)
 
-    def selection(self, selection: "Selection", fields: Collection["Field"], parent: str, depth: int) -> str:
+    def emit_selection_set(
+        self, selection_set: "SelectionSet", fields: Collection["Field"], parent: str, depth: int
+    ) -> str:
         """Writes how these fields are completed, and tells the expression that is the row; other fields are null in it."""
-        told = {field: self._field(field, parent, depth) for field in fields}
-        return "{" + ", ".join(f"{field.key!r}: {told.get(field)}" for field in selection.fields) + "}"
-
-    def _field(self, field: "Field", parent: str, depth: int) -> str:
-        if isinstance(field.source, Typename):
-            return repr(field.parent_type.name)
-        value = self._name("v")
-        self.line(f"{value} = {self._source(field, parent)}", depth)
-        return self._value(field.shape, value, depth)
-
-    def _source(self, field: "Field", parent: str) -> str:
-        if isinstance(field.source, Batched):
-            loaded = self._loaded.get(field, f"{parent}.{field.source.carried}")
-            return f"{self._bound(field.source.then)}({loaded})"
-        if isinstance(field.source, Attribute):
-            return f"{parent}.{field.source.name}"
-        assert isinstance(field.source, Call)
-        if field.source.is_plain:
-            return self._call(field.source, field, parent)
-        call = self._name("c")
-        self._head.append(f"    {call} = {self._bound(field.source.caller)}({self._bound(field)}, run)")
-        return f"{call}({parent})"
-
-    def _call(self, source: Call, field: "Field", parent: str) -> str:
-        told = [parent]
-        if source.bare.info:
-            info = self._name("i")
-            self._head.append(f"    {info} = run.info({self._bound(field)})")
-            told.append(f"{source.bare.info}={info}")
-        if field.definition.args:
-            given = self._name("a")
-            self._head.append(f"    {given} = {self._bound(source.arguments.of)}(run.variables)")
-            told.append(f"**{given}")
-        return f"{self._bound(source.bare.function)}({', '.join(told)})"
-
-    def _value(self, shape: Shape, value: str, depth: int) -> str:
-        """Writes how a value is completed; tells the name or expression of what it becomes."""
-        if isinstance(shape, Leaf):
-            return self._leaf(shape, value, depth)
-        done = self._name("d")
-        if isinstance(shape, Listing):
-            self.line(f"if {value}.__class__ is not list: {value} = {self._bound(_items(shape))}({value})", depth)
-            inner = self._unless_null(shape.required, value, done, depth)
-            self.line(f"{done} = []", inner)
-            item = self._name("v")
-            self.line(f"for {item} in {value}:", inner)
-            self.line(f"{done}.append({self._value(shape.item, item, inner + 1)})", inner + 1)
-            return done
-        assert isinstance(shape, Object)
-        inner = self._unless_null(shape.required, value, done, depth)
-        self.line(
-            f"if {value}.__class__ not in {self._bound(shape.known)}: {self._bound(_admitted(shape))}({value}, run)",
-            inner,
+        expressions = {field: self._emit_field(field, parent, depth) for field in fields}
+        return (
+            "{"
+            + ", ".join(f"{field.response_name!r}: {expressions.get(field)}" for field in selection_set.fields)
+            + "}"
         )
-        self.line(f"{done} = {self.selection(shape.selection, shape.selection.fields, value, inner)}", inner)
-        return done
 
-    def _leaf(self, shape: Leaf, value: str, depth: int) -> str:
-        looked_at = f"{value} = {self._bound(_looked_at(shape))}({value})"
-        if shape.type.name in UNFIT:
-            self.line(f"if {UNFIT[shape.type.name].format(value)}: {looked_at}", depth)
-        elif isinstance(shape.type, GraphQLEnumType):
-            self.line(f"{value} = {self._bound(_Names(shape))}[{value}]", depth)
+    def _emit_field(self, field: "Field", parent: str, depth: int) -> str:
+        if isinstance(field.resolver, TypenameResolver):
+            return repr(field.parent_type.name)
+        value = self._new_name("v")
+        self.emit(f"{value} = {self._emit_resolver(field, parent)}", depth)
+        return self._emit_completion(field.completer, value, depth)
+
+    def _emit_resolver(self, field: "Field", parent: str) -> str:
+        if isinstance(field.resolver, BatchResolver):
+            loaded_name = self._loaded_names.get(field, f"{parent}.{field.resolver.preloaded}")
+            return f"{self._bind(field.resolver.transform)}({loaded_name})"
+        if isinstance(field.resolver, AttributeResolver):
+            return f"{parent}.{field.resolver.name}"
+        assert isinstance(field.resolver, FunctionResolver)
+        if field.resolver.can_call_directly:
+            return self._emit_call(field.resolver, field, parent)
+        call_name = self._new_name("c")
+        self._prologue.append(f"    {call_name} = {self._bind(field.resolver.bind)}({self._bind(field)}, state)")
+        return f"{call_name}({parent})"
+
+    def _emit_call(self, resolver: FunctionResolver, field: "Field", parent: str) -> str:
+        arguments = [parent]
+        if resolver.base_resolver.info_parameter:
+            info_name = self._new_name("i")
+            self._prologue.append(f"    {info_name} = state.get_info({self._bind(field)})")
+            arguments.append(f"{resolver.base_resolver.info_parameter}={info_name}")
+        if field.definition.args:
+            arguments_name = self._new_name("a")
+            self._prologue.append(f"    {arguments_name} = {self._bind(resolver.arguments.coerce)}(state.variables)")
+            arguments.append(f"**{arguments_name}")
+        return f"{self._bind(resolver.base_resolver.function)}({', '.join(arguments)})"
+
+    def _emit_completion(self, completer: Completer, value: str, depth: int) -> str:
+        """Writes how a value is completed; tells the name or expression of what it becomes."""
+        if isinstance(completer, LeafCompleter):
+            return self._emit_leaf(completer, value, depth)
+        completed = self._new_name("d")
+        if isinstance(completer, ListCompleter):
+            self.emit(
+                f"if {value}.__class__ is not list: {value} = {self._bind(_build_list_check(completer))}({value})",
+                depth,
+            )
+            inner_depth = self._emit_null_check(completer.is_non_null, value, completed, depth)
+            self.emit(f"{completed} = []", inner_depth)
+            item = self._new_name("v")
+            self.emit(f"for {item} in {value}:", inner_depth)
+            self.emit(
+                f"{completed}.append({self._emit_completion(completer.item_completer, item, inner_depth + 1)})",
+                inner_depth + 1,
+            )
+            return completed
+        assert isinstance(completer, ObjectCompleter)
+        inner_depth = self._emit_null_check(completer.is_non_null, value, completed, depth)
+        self.emit(
+            f"if {value}.__class__ not in {self._bind(completer.accepted_classes)}: {self._bind(_build_type_check(completer))}({value}, state)",
+            inner_depth,
+        )
+        self.emit(
+            f"{completed} = {self.emit_selection_set(completer.selection_set, completer.selection_set.fields, value, inner_depth)}",
+            inner_depth,
+        )
+        return completed
+
+    def _emit_leaf(self, completer: LeafCompleter, value: str, depth: int) -> str:
+        coerce_statement = f"{value} = {self._bind(_build_leaf_coercer(completer))}({value})"
+        if completer.type.name in UNEXPECTED_VALUE_TESTS:
+            self.emit(f"if {UNEXPECTED_VALUE_TESTS[completer.type.name].format(value)}: {coerce_statement}", depth)
+        elif isinstance(completer.type, GraphQLEnumType):
+            self.emit(f"{value} = {self._bind(_EnumNames(completer))}[{value}]", depth)
         else:
-            self.line(f"if {value}.__class__ not in {self._bound(shape.known)}: {looked_at}", depth)
-            self.line("else:", depth)
-            self.line(f"{value} = {self._bound(shape.type.coerce_output_value)}({value})", depth + 1)
-            missing = f"{value} is None or {value} is {self._bound(Undefined)}"
-            self.line(f"if {missing}: raise {self._bound(Deviation)}", depth + 1)
+            self.emit(
+                f"if {value}.__class__ not in {self._bind(completer.accepted_classes)}: {coerce_statement}", depth
+            )
+            self.emit("else:", depth)
+            self.emit(f"{value} = {self._bind(completer.type.coerce_output_value)}({value})", depth + 1)
+            is_missing = f"{value} is None or {value} is {self._bind(Undefined)}"
+            self.emit(f"if {is_missing}: raise {self._bind(Bailout)}", depth + 1)
         return value
 
-    def _unless_null(self, required: bool, value: str, done: str, depth: int) -> int:
+    def _emit_null_check(self, is_non_null: bool, value: str, completed: str, depth: int) -> int:
         """How deep to write on."""
-        if required:
+        if is_non_null:
             return depth
-        self.line(f"if {value} is None: {done} = None", depth)
-        self.line("else:", depth)
+        self.emit(f"if {value} is None: {completed} = None", depth)
+        self.emit("else:", depth)
         return depth + 1
 
-    def _name(self, kind: str) -> str:
-        self._count += 1
-        return f"{kind}{self._count}"
+    def _new_name(self, prefix: str) -> str:
+        self._name_count += 1
+        return f"{prefix}{self._name_count}"
 
-    def _bound(self, thing: Any) -> str:
+    def _bind(self, value: Any) -> str:
         """The name that a thing has in the function."""
-        name = self._name("x")
-        self._names[name] = thing
+        name = self._new_name("x")
+        self._namespace[name] = value
         return name
 
 
-def _looked_at(shape: Leaf) -> Callable[[Any], Any]:
-    def swiftly(value: Any) -> Any:
+def _build_leaf_coercer(completer: LeafCompleter) -> Callable[[Any], Any]:
+    def coerce(value: Any) -> Any:
         if value is None or value is Undefined:
-            if shape.required:
-                raise Deviation
+            if completer.is_non_null:
+                raise Bailout
             return None
         if isinstance(value, Exception) or is_awaitable(value):
-            raise Deviation
-        serialized = shape.serialized(value)
-        shape.known.add(value.__class__)
-        return serialized
+            raise Bailout
+        coerced = completer.coerce_result(value)
+        completer.accepted_classes.add(value.__class__)
+        return coerced
 
-    return swiftly
+    return coerce
 
 
-class _Names(dict[Any, Any]):
+class _EnumNames(dict[Any, Any]):
     """The names of an enum's values; each is looked up once."""
 
-    def __init__(self, shape: Leaf) -> None:
+    def __init__(self, completer: LeafCompleter) -> None:
         super().__init__()
-        self._look = _looked_at(shape)
+        self._coerce = _build_leaf_coercer(completer)
 
     def __missing__(self, value: Any) -> Any:
-        name = self[value] = self._look(value)
+        name = self[value] = self._coerce(value)
         return name
 
 
-def _items(shape: Listing) -> Callable[[Any], Any]:
-    def swiftly(value: Any) -> Any:
-        if value.__class__ is tuple or (value is None and not shape.required):
+def _build_list_check(completer: ListCompleter) -> Callable[[Any], Any]:
+    def check_list(value: Any) -> Any:
+        if value.__class__ is tuple or (value is None and not completer.is_non_null):
             return value
-        raise Deviation
+        raise Bailout
 
-    return swiftly
+    return check_list
 
 
-def _admitted(shape: Object) -> Callable[[Any, "Run"], None]:
-    def swiftly(value: Any, run: "Run") -> None:
+def _build_type_check(completer: ObjectCompleter) -> Callable[[Any, "ExecutionState"], None]:
+    def check_object(value: Any, state: "ExecutionState") -> None:
         if value is None or value is Undefined or isinstance(value, Exception) or is_awaitable(value):
-            raise Deviation
-        shape.admit(value, run)
+            raise Bailout
+        completer.check_type(value, state)
 
-    return swiftly
+    return check_object

@@ -14,59 +14,63 @@ from graphql import (
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
 
-MOST_ERRORS = 50
+MAX_ERRORS = 50
 NO_VARIABLES = VariableValues({}, {})
 
 
-def _is_text(value: Any) -> bool:
+def _is_string(value: Any) -> bool:
     return type(value) is str
 
 
-PLAIN: Mapping[str, Callable[[Any], bool]] = {
-    "String": _is_text,
-    "ID": _is_text,
+ALREADY_COERCED_TESTS: Mapping[str, Callable[[Any], bool]] = {
+    "String": _is_string,
+    "ID": _is_string,
     "Boolean": lambda value: type(value) is bool,
     "Int": lambda value: type(value) is int and -(2**31) <= value < 2**31,
 }
 """When values of these scalars are what graphql-core would make of them."""
 
 
-class Variables:
+class VariableCoercer:
     def __init__(
         self, schema: GraphQLSchema, definitions: Sequence[VariableDefinitionNode], *, hide_suggestions: bool
     ) -> None:
         self._schema, self._definitions, self._hide_suggestions = schema, definitions, hide_suggestions
-        self._plain = self._all_plain()
+        self._simple_variables = self._find_simple_variables()
 
-    def coerced(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
+    def coerce(self, inputs: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
         if not self._definitions:
             return NO_VARIABLES
-        plainly = self._plainly(given) if self._plain else None
-        if plainly is not None:
-            return plainly
-        return get_variable_values(self._schema, self._definitions, dict(given), MOST_ERRORS, self._hide_suggestions)
+        coerced = self._coerce_simple(inputs) if self._simple_variables else None
+        if coerced is not None:
+            return coerced
+        return get_variable_values(self._schema, self._definitions, dict(inputs), MAX_ERRORS, self._hide_suggestions)
 
-    def _all_plain(self) -> list[tuple[GraphQLVariableSignature, Callable[[Any], bool], bool]]:
+    def _find_simple_variables(self) -> list[tuple[GraphQLVariableSignature, Callable[[Any], bool], bool]]:
         """What each one is, with whether it may be null. Nothing, where one of them has a type that takes more."""
-        plain = []
+        simple_variables = []
         for definition in self._definitions:
             signature = get_variable_signature(self._schema, definition)
-            test = None if isinstance(signature, GraphQLError) else PLAIN.get(str(get_nullable_type(signature.type)))
-            if test is None or isinstance(signature, GraphQLError):
+            is_already_coerced = (
+                None
+                if isinstance(signature, GraphQLError)
+                else ALREADY_COERCED_TESTS.get(str(get_nullable_type(signature.type)))
+            )
+            if is_already_coerced is None or isinstance(signature, GraphQLError):
                 return []
-            plain.append((signature, test, not is_non_null_type(signature.type)))
-        return plain
+            simple_variables.append((signature, is_already_coerced, not is_non_null_type(signature.type)))
+        return simple_variables
 
-    def _plainly(self, given: Mapping[str, Any]) -> VariableValues | None:
+    def _coerce_simple(self, inputs: Mapping[str, Any]) -> VariableValues | None:
         """`None` where graphql-core has to look."""
         sources: dict[str, VariableValueSource] = {}
         coerced: dict[str, Any] = {}
-        for signature, is_plain, nullable in self._plain:
+        for signature, is_already_coerced, is_nullable in self._simple_variables:
             name = signature.name
-            value = given.get(name, Undefined)
-            if is_plain(value) or (value is None and nullable):
+            value = inputs.get(name, Undefined)
+            if is_already_coerced(value) or (value is None and is_nullable):
                 coerced[name] = value
-            elif value is not Undefined or not nullable or signature.default:
+            elif value is not Undefined or not is_nullable or signature.default:
                 return None
             sources[name] = VariableValueSource(signature, value)
         return VariableValues(sources, coerced)

@@ -12,118 +12,120 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from server.commands.opening import Data, fail, opened, out
-from server.leaving import put_away, tidily
+from server.commands.opening import DataOption, exit_with_error, open_database, out
+from server.leaving import defer_sigterm_on_exit, sigterm_as_exit
 
-COUNTS = """SELECT (SELECT count(*) FROM books) AS books, (SELECT count(*) FROM users) AS users,
+COUNT_ROWS_SQL = """SELECT (SELECT count(*) FROM books) AS books, (SELECT count(*) FROM users) AS users,
     (SELECT count(*) FROM orders) AS orders, (SELECT count(*) FROM stock_movements) AS "stock movements",
     (SELECT count(*) FROM reviews) AS reviews, (SELECT count(*) FROM letters) AS letters"""
-Given = typer.Argument(exists=True, dir_okay=False, readable=True, help="As `bookstore export-database` writes it.")
+DUMP_ARGUMENT = typer.Argument(
+    exists=True, dir_okay=False, readable=True, help="As `bookstore export-database` writes it."
+)
 
 
-def export(file: Annotated[Path, typer.Argument(help="The file to write.")], data: Data = None) -> None:
+def export(file: Annotated[Path, typer.Argument(help="The file to write.")], data: DataOption = None) -> None:
     """Write the whole database to a file, as it is at this moment; the shop stays open.
 
     All that customers trust the shop with is in it: its owner alone may read it.
     """
-    with tidily(), opened(data, migrated=False) as found, failing():
-        out.print(f"{_exported(found.direct[0], file)} in {file}.", highlight=False, soft_wrap=True)
+    with sigterm_as_exit(), open_database(data, migrate=False) as runtime, exit_on_dump_error():
+        out.print(f"{_export(runtime.direct_url_and_setting[0], file)} in {file}.", highlight=False, soft_wrap=True)
 
 
-def import_(file: Annotated[Path, Given], data: Data = None) -> None:
+def import_(file: Annotated[Path, DUMP_ARGUMENT], data: DataOption = None) -> None:
     """Fill an empty database from an exported one: to move to another server, or after a loss."""
-    from server.migrating import problem_with
+    from server.migrating import check_database
 
-    with tidily(), opened(data, migrated=False) as found, failing():
-        told = _imported(file, found.direct[0])
-        problem = asyncio.run(problem_with(found.direct[0]))
-        out.print(f"{told}. {problem or 'The database is up to date.'}", highlight=False, soft_wrap=True)
+    with sigterm_as_exit(), open_database(data, migrate=False) as runtime, exit_on_dump_error():
+        summary = _import(file, runtime.direct_url_and_setting[0])
+        error_message = asyncio.run(check_database(runtime.direct_url_and_setting[0]))
+        out.print(f"{summary}. {error_message or 'The database is up to date.'}", highlight=False, soft_wrap=True)
 
 
-def rehearse(file: Annotated[Path | None, Given] = None, data: Data = None) -> None:
+def rehearse_restore(file: Annotated[Path | None, DUMP_ARGUMENT] = None, data: DataOption = None) -> None:
     """Read an exported database back into one made for the moment, migrate it, and check that it is sound.
 
     Without a file, the database as it is now is exported first. Nothing in it is changed.
     """
-    from server.embedded import embedded
+    from server.embedded import run_embedded_postgres
 
     steps = Table("step", "seconds", "", box=None, padding=(0, 2, 0, 0))
-    with tidily(), ExitStack() as stack:
+    with sigterm_as_exit(), ExitStack() as stack:
         stack.callback(lambda: out.print(steps))
-        folder = Path(stack.enter_context(put_away(tempfile.TemporaryDirectory(prefix="rehearsal-"))))
+        folder = Path(stack.enter_context(defer_sigterm_on_exit(tempfile.TemporaryDirectory(prefix="rehearsal-"))))
         if file is None:
-            found = stack.enter_context(opened(data, migrated=False))
-            stack.enter_context(failing())
+            runtime = stack.enter_context(open_database(data, migrate=False))
+            stack.enter_context(exit_on_dump_error())
             file = folder / "now.dump"
-            _take(steps, "export", partial(_exported, found.direct[0], file))
-        stack.enter_context(failing())
-        url = stack.enter_context(embedded(folder / "data"))
-        _take(steps, "import", partial(_imported, file, url))
-        _take(steps, "migrate", partial(_migrated, url))
-        _take(steps, "check", lambda: asyncio.run(_sound(url)))
+            _time_step(steps, "export", partial(_export, runtime.direct_url_and_setting[0], file))
+        stack.enter_context(exit_on_dump_error())
+        url = stack.enter_context(run_embedded_postgres(folder / "data"))
+        _time_step(steps, "import", partial(_import, file, url))
+        _time_step(steps, "migrate", partial(_migrate, url))
+        _time_step(steps, "check", lambda: asyncio.run(_check_invariants(url)))
 
 
 @contextmanager
-def failing() -> Iterator[None]:
+def exit_on_dump_error() -> Iterator[None]:
     """What goes wrong with a file is one line, too."""
     from server.dumps import DumpFailed
 
     try:
         yield
     except DumpFailed as error:
-        fail(str(error))
+        exit_with_error(str(error))
 
 
-def _take(steps: Table, name: str, work: Callable[[], str]) -> None:
-    began = time.monotonic()
-    told = work()
-    steps.add_row(name, f"{time.monotonic() - began:.1f}", told)
+def _time_step(table: Table, name: str, step: Callable[[], str]) -> None:
+    started_at = time.monotonic()
+    result = step()
+    table.add_row(name, f"{time.monotonic() - started_at:.1f}", result)
 
 
-def _exported(url: str, file: Path) -> str:
+def _export(url: str, file: Path) -> str:
     from server.dumps import dump
 
     dump(url, file)
     return f"{file.stat().st_size / 2**20:,.1f} MB"
 
 
-def _imported(file: Path, url: str) -> str:
-    from server.dumps import all_being_there, restore
+def _import(file: Path, url: str) -> str:
+    from server.dumps import after_import, restore
 
     restore(file, url)
-    with all_being_there():
-        return asyncio.run(_rows(url))
+    with after_import():
+        return asyncio.run(_count_rows(url))
 
 
-def _migrated(url: str) -> str:
+def _migrate(url: str) -> str:
     from server.dumps import DumpFailed
-    from server.migrating import BEHIND, problem_of, problem_with
+    from server.migrating import SCHEMA_OUTDATED, check_database, try_migrate
 
-    problem = asyncio.run(problem_with(url))
-    was_behind = problem == BEHIND
-    if was_behind:
-        problem = problem_of(url)
-    if problem:
-        raise DumpFailed(problem)
-    return "it was of an earlier version" if was_behind else "it was up to date"
+    error_message = asyncio.run(check_database(url))
+    was_outdated = error_message == SCHEMA_OUTDATED
+    if was_outdated:
+        error_message = try_migrate(url)
+    if error_message:
+        raise DumpFailed(error_message)
+    return "it was of an earlier version" if was_outdated else "it was up to date"
 
 
-async def _rows(url: str) -> str:
-    from server.dumps import connected
+async def _count_rows(url: str) -> str:
+    from server.dumps import open_connection
 
-    async with connected(url) as connection:
-        counts = await connection.fetchrow(COUNTS)
+    async with open_connection(url) as connection:
+        counts = await connection.fetchrow(COUNT_ROWS_SQL)
     assert counts is not None
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
-async def _sound(url: str) -> str:
+async def _check_invariants(url: str) -> str:
     """Raises `DumpFailed` where it is not."""
-    from persistence.invariants import INVARIANTS, violated
-    from server.dumps import DumpFailed, connected
+    from persistence.invariants import INVARIANTS, find_violations
+    from server.dumps import DumpFailed, open_connection
 
-    async with connected(url) as connection:
-        broken = await violated(connection)
-    if broken:
-        raise DumpFailed(f"What was read back is not sound. It is not true that {'; '.join(broken)}.")
+    async with open_connection(url) as connection:
+        violations = await find_violations(connection)
+    if violations:
+        raise DumpFailed(f"What was read back is not sound. It is not true that {'; '.join(violations)}.")
     return f"{len(INVARIANTS)} invariants hold"

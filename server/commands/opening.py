@@ -12,61 +12,61 @@ from rich.markup import escape
 
 from domain.shop import Shop
 from persistence.faults import Unavailable
-from server.place import DEFAULT_DATA, Misconfigured, Place, place
-from server.post.maildir import problem_with_maildir
+from server.place import DEFAULT_DATA, ConfigurationError, Runtime, resolve_runtime
+from server.post.maildir import check_maildir
 
 T = TypeVar("T")
 
 out, err = Console(), Console(stderr=True)
 
-STRANGE_KEYS = (
+SECRET_KEY_MISMATCH = (
     "SECRET_KEY is none of those that this shop was run with last: access tokens of other servers are refused here,"
     " and links in letters wait for the key that they were made with. To change it, name both for a while: NEW,OLD."
 )
 
-Data = Annotated[
+DataOption = Annotated[
     Path | None,
     typer.Option("--data", help=f"Folder of the embedded database ({DEFAULT_DATA} when DATABASE_URL is not set)."),
 ]
 
 
 @contextmanager
-def opened(data: Path | None, *, migrated: bool = True) -> Iterator[Place]:
+def open_database(data: Path | None, *, migrate: bool = True) -> Iterator[Runtime]:
     """What goes wrong is one line on standard error and exit code 1."""
     try:
-        with place(data, migrated=migrated) as found:
-            yield found
-    except Misconfigured as error:
-        fail(str(error))
+        with resolve_runtime(data, migrate=migrate) as runtime:
+            yield runtime
+    except ConfigurationError as error:
+        exit_with_error(str(error))
     except Unavailable as error:
         cause = error.__cause__ or error
-        fail(f"The database cannot be reached: {str(cause) or type(cause).__name__}")
+        exit_with_error(f"The database cannot be reached: {str(cause) or type(cause).__name__}")
 
 
-def fail(message: str) -> NoReturn:
+def exit_with_error(message: str) -> NoReturn:
     err.print(f"[bold red]bookstore:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 
-async def warn_of_strange_keys(shop: Shop) -> None:
+async def warn_on_key_mismatch(shop: Shop) -> None:
     """On standard error, for it may be meant so."""
-    await shop.secret_keys.look(shop.database)
-    if shop.secret_keys.are_strange:
-        err.print(f"[bold yellow]bookstore:[/] {STRANGE_KEYS}", highlight=False, soft_wrap=True)
+    await shop.secret_key_check.check(shop.database)
+    if shop.secret_key_check.is_mismatched:
+        err.print(f"[bold yellow]bookstore:[/] {SECRET_KEY_MISMATCH}", highlight=False, soft_wrap=True)
 
 
-def in_shop(found: Place, work: Callable[[Shop], Coroutine[Any, Any, T]], *, posts: bool = False) -> T:
+def run_in_shop(runtime: Runtime, action: Callable[[Shop], Coroutine[Any, Any, T]], *, sends_email: bool = False) -> T:
     """`posts` where letters will be posted, for which more has to be as it should."""
-    from server.addresses import problem_among
-    from server.app import open_shop  # loads the whole schema, which `--help` does not need
+    from server.addresses import check_database_urls
+    from server.app import build_shop  # loads the whole schema, which `--help` does not need
 
     async def run() -> T:
-        if problem := await problem_among(found.settings, posts=posts):
-            raise Misconfigured(problem)
-        if posts and (problem := problem_with_maildir(found.settings)):
-            raise Misconfigured(problem)
-        shop = open_shop(found.settings)
+        if error_message := await check_database_urls(runtime.settings, sends_email=sends_email):
+            raise ConfigurationError(error_message)
+        if sends_email and (error_message := check_maildir(runtime.settings)):
+            raise ConfigurationError(error_message)
+        shop = build_shop(runtime.settings)
         async with shop.database:
-            return await work(shop)
+            return await action(shop)
 
     return asyncio.run(run())

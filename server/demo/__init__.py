@@ -5,11 +5,11 @@ import datetime as dt
 from decimal import Decimal
 from importlib.resources import files
 
-from domain.catalog import BookDetails, add_book, ensure_genre
+from domain.catalog import BookDetails, add_book, get_or_create_genre
 from domain.shop import Shop
-from domain.slugs import slug_of
+from domain.slugs import make_slug
 from persistence import catalog
-from persistence.stock import Reason
+from persistence.stock import MovementReason
 
 
 async def load_demo(shop: Shop) -> int:
@@ -18,9 +18,9 @@ async def load_demo(shop: Shop) -> int:
     added = 0
     async with shop.database.transaction() as tx:
         for row in reversed(rows):  # the newest comes first in the shop
-            if await catalog.find_book_by_slug(tx, slug_of(row["title"])) is not None:
+            if await catalog.find_book_by_slug(tx, make_slug(row["title"])) is not None:
                 continue
-            genre, _ = await ensure_genre(tx, row["genre"])
+            genre, _ = await get_or_create_genre(tx, row["genre"])
             details = BookDetails(
                 title=row["title"],
                 subtitle=row["subtitle"] or None,
@@ -33,6 +33,6 @@ async def load_demo(shop: Shop) -> int:
                 price=Decimal(row["price"]),
                 description=row["description"],
             )
-            await add_book(tx, details, int(row["stock"]), Reason.IMPORT)
+            await add_book(tx, details, int(row["stock"]), MovementReason.IMPORT)
             added += 1
     return added

@@ -11,12 +11,12 @@ STATIC = Path(__file__).parent / "static"
 """The files that the page asks for under `/graphiql/`."""
 
 
-def page(endpoint: str, nonce: str) -> str:
+def render_page(endpoint: str, nonce: str) -> str:
     """The HTML page. The nonce must be that of `content_security_policy`, new for each response."""
-    return _template().substitute(endpoint=_script_json(endpoint), nonce=nonce, tabs=_tabs())
+    return _load_template().substitute(endpoint=_dump_script_json(endpoint), nonce=nonce, tabs=_load_tabs())
 
 
-def content_security_policy(nonce: str) -> str:
+def build_content_security_policy(nonce: str) -> str:
     """Lets the page run its own scripts and styles, call its own server, and nothing else."""
     return "; ".join(
         (
@@ -34,18 +34,18 @@ def content_security_policy(nonce: str) -> str:
 
 
 @cache
-def _template() -> Template:
+def _load_template() -> Template:
     return Template((files(__name__) / "page.html").read_text("utf-8"))
 
 
 @cache
-def _tabs() -> str:
+def _load_tabs() -> str:
     folder = files(__name__) / "operations"
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".graphql"))
-    return _script_json([_tab(folder, name) for name in names])
+    return _dump_script_json([_load_tab(folder, name) for name in names])
 
 
-def _tab(folder: Traversable, name: str) -> dict[str, str]:
+def _load_tab(folder: Traversable, name: str) -> dict[str, str]:
     tab = {"query": (folder / name).read_text("utf-8")}
     variables = folder / name.replace(".graphql", ".json")
     if variables.is_file():
@@ -53,6 +53,6 @@ def _tab(folder: Traversable, name: str) -> dict[str, str]:
     return tab
 
 
-def _script_json(value: object) -> str:
+def _dump_script_json(value: object) -> str:
     """JSON that cannot end the script element it stands in."""
     return json.dumps(value).replace("<", "\\u003c")

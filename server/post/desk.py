@@ -2,23 +2,26 @@
 
 from collections.abc import Callable
 
-from domain.posting import Desk, PostOffice
-from server.post.maildir import MaildirOffice
-from server.post.relay import Relay
-from server.post.rendering import Stationery, public_host
-from server.post.smtp import SmtpOffice
+from domain.posting import EmailBackend, Mailer
+from server.post.maildir import MaildirBackend
+from server.post.relay import SmtpServer
+from server.post.rendering import EmailRenderer, extract_host
+from server.post.smtp import SmtpBackend
 from server.settings import Settings
 
 
-def desk_of(settings: Settings, watched: Callable[[PostOffice], PostOffice] | None = None) -> Desk:
+def build_mailer(settings: Settings, wrap_backend: Callable[[EmailBackend], EmailBackend] | None = None) -> Mailer:
     """`watched` is put around the office, if anybody watches."""
-    office = _office(settings)
-    return Desk(Stationery(settings.sender, settings.policy).compose, watched(office) if office and watched else office)
+    backend = _build_backend(settings)
+    return Mailer(
+        EmailRenderer(settings.sender, settings.policy).render,
+        wrap_backend(backend) if backend and wrap_backend else backend,
+    )
 
 
-def _office(settings: Settings) -> PostOffice | None:
+def _build_backend(settings: Settings) -> EmailBackend | None:
     if settings.mail_suppress_send:
         return None
     if settings.smtp_url:
-        return SmtpOffice(Relay.parse(settings.smtp_url), public_host(settings.issuer))
-    return MaildirOffice(settings.mail_folder)
+        return SmtpBackend(SmtpServer.parse(settings.smtp_url), extract_host(settings.issuer))
+    return MaildirBackend(settings.mail_folder)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from server.settings import Settings
 
-LETTER = 16_384  # bytes, about as large as they are
+PROBE_SIZE = 16_384  # bytes, about as large as they are
 
 
-class MaildirOffice:
+class MaildirBackend:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
@@ -23,39 +23,39 @@ class MaildirOffice:
         return str(self._folder.resolve())
 
     async def send(self, message: EmailMessage) -> None:
-        await asyncio.to_thread(self._add, message.as_bytes(policy=message.policy.clone(linesep="\n")))
+        await asyncio.to_thread(self._deliver, message.as_bytes(policy=message.policy.clone(linesep="\n")))
 
-    def try_out(self) -> None:
+    def check_writable(self) -> None:
         """Raises `OSError` where no letter could be kept."""
-        with self._written(bytes(LETTER)):
+        with self._write_temporary(bytes(PROBE_SIZE)):
             pass
 
-    def _add(self, letter: bytes) -> None:
-        with self._written(letter) as unfinished:
-            os.link(unfinished, self._folder / "new" / f"{time.time_ns()}.{secrets.token_hex(8)}.bookstore")
+    def _deliver(self, content: bytes) -> None:
+        with self._write_temporary(content) as temporary_path:
+            os.link(temporary_path, self._folder / "new" / f"{time.time_ns()}.{secrets.token_hex(8)}.bookstore")
 
     @contextmanager
-    def _written(self, letter: bytes) -> Iterator[str]:
+    def _write_temporary(self, content: bytes) -> Iterator[str]:
         """Whole, on the disk, and where nobody looks for letters; of one that has no room nothing is left."""
-        self._make()
+        self._create_folders()
         with tempfile.NamedTemporaryFile(dir=self._folder / "tmp") as file:
-            file.write(letter)
+            file.write(content)
             file.flush()
             os.fsync(file)
             yield file.name
 
-    def _make(self) -> None:
+    def _create_folders(self) -> None:
         for part in ("tmp", "new", "cur"):
             (self._folder / part).mkdir(parents=True, exist_ok=True)
 
 
-def problem_with_maildir(settings: Settings) -> str | None:
+def check_maildir(settings: Settings) -> str | None:
     """What keeps letters out of the folder that they go to, in a line that says what to do."""
     if settings.smtp_url or settings.mail_suppress_send:
         return None
-    office = MaildirOffice(settings.mail_folder)
+    backend = MaildirBackend(settings.mail_folder)
     try:
-        office.try_out()
+        backend.check_writable()
     except OSError as error:
-        return f"{office} takes no letters: {error.strerror}. Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL."
+        return f"{backend} takes no letters: {error.strerror}. Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL."
     return None

@@ -14,72 +14,82 @@ from aiosmtplib import (
     SMTPResponseException,
 )
 
-from domain.posting import PostDelayed, PostRefused
-from server.post.relay import Relay
+from domain.posting import PermanentFailure, TemporaryFailure
+from server.post.relay import SmtpServer
 
 STEP_TIMEOUT = 20.0  # seconds for each answer
-WHOLE_TIMEOUT = 60.0  # seconds for a letter
-FAREWELL_TIMEOUT = 2.0  # seconds
+SEND_TIMEOUT = 60.0  # seconds for a letter
+QUIT_TIMEOUT = 2.0  # seconds
 
 
-class SmtpOffice:
-    def __init__(self, relay: Relay, our_name: str) -> None:
-        self._relay = relay
-        self._our_name = our_name
-        self._tls = ssl.create_default_context()
-        if relay.is_local:  # this machine's own mail server mostly has a certificate that it gave itself
-            self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
+class SmtpBackend:
+    def __init__(self, server: SmtpServer, local_hostname: str) -> None:
+        self._server = server
+        self._local_hostname = local_hostname
+        self._tls_context = ssl.create_default_context()
+        if server.is_local:  # this machine's own mail server mostly has a certificate that it gave itself
+            self._tls_context.check_hostname, self._tls_context.verify_mode = False, ssl.CERT_NONE
 
     def __str__(self) -> str:
-        return f"{self._relay.host}:{self._relay.port}"
+        return f"{self._server.host}:{self._server.port}"
 
     async def send(self, message: EmailMessage) -> None:
-        client = self._client()
+        client = self._create_client()
         try:
-            async with asyncio.timeout(WHOLE_TIMEOUT):
+            async with asyncio.timeout(SEND_TIMEOUT):
                 await client.connect()
                 await client.send_message(message)
         except (SMTPRecipientsRefused, SMTPDataError, SMTPNotSupported) as error:
-            raise _verdict(error) from error
+            raise _classify_error(error) from error
         except SMTPException as error:  # a wrong password or sender is for the operator to put right
-            raise PostDelayed(_said(error)) from error
+            raise TemporaryFailure(_format_error(error)) from error
         except TimeoutError as error:
-            raise PostDelayed(f"{self} did not answer in time.") from error
+            raise TemporaryFailure(f"{self} did not answer in time.") from error
         finally:
-            await _say_goodbye(client)
+            await _quit(client)
 
-    def _client(self) -> SMTP:
-        relay = self._relay
+    def _create_client(self) -> SMTP:
+        server = self._server
         return SMTP(
-            hostname=relay.host,
-            port=relay.port,
-            username=relay.username,
-            password=relay.password,
-            local_hostname=self._our_name,
-            use_tls=relay.tls,
-            start_tls=False if relay.tls else relay.must_encrypt or None,  # None: where it is offered
-            tls_context=self._tls,
+            hostname=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            local_hostname=self._local_hostname,
+            use_tls=server.implicit_tls,
+            start_tls=False if server.implicit_tls else server.requires_tls or None,  # None: where it is offered
+            tls_context=self._tls_context,
             timeout=STEP_TIMEOUT,
         )
 
 
-def _verdict(error: SMTPRecipientsRefused | SMTPDataError | SMTPNotSupported) -> PostRefused | PostDelayed:
+def _classify_error(
+    error: SMTPRecipientsRefused | SMTPDataError | SMTPNotSupported,
+) -> PermanentFailure | TemporaryFailure:
     if isinstance(error, SMTPNotSupported):
-        return PostRefused(_said(error)) if "SMTPUTF8" in error.message else PostDelayed(_said(error))
-    answers: list[SMTPResponseException] = (
+        return (
+            PermanentFailure(_format_error(error))
+            if "SMTPUTF8" in error.message
+            else TemporaryFailure(_format_error(error))
+        )
+    responses: list[SMTPResponseException] = (
         list(error.recipients) if isinstance(error, SMTPRecipientsRefused) else [error]
     )
-    said = "; ".join(map(_said, answers))
-    return PostRefused(said) if all(500 <= answer.code < 600 for answer in answers) else PostDelayed(said)
+    message = "; ".join(map(_format_error, responses))
+    return (
+        PermanentFailure(message)
+        if all(500 <= response.code < 600 for response in responses)
+        else TemporaryFailure(message)
+    )
 
 
-def _said(error: SMTPException) -> str:
+def _format_error(error: SMTPException) -> str:
     return f"{error.code} {error.message}" if isinstance(error, SMTPResponseException) else error.message
 
 
-async def _say_goodbye(client: SMTP) -> None:
+async def _quit(client: SMTP) -> None:
     """Whatever happens now, the letter has been taken or not."""
     if client.is_connected:
         with contextlib.suppress(SMTPException, OSError, TimeoutError):
-            await client.quit(timeout=FAREWELL_TIMEOUT)
+            await client.quit(timeout=QUIT_TIMEOUT)
     client.close()

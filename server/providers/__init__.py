@@ -6,13 +6,13 @@ from typing import Protocol
 
 from pydantic import BaseModel, Field
 
-from domain.identities import Profile
+from domain.identities import ProviderProfile
 from domain.shop import Policy
 from persistence.identities import Provider
 from server.settings import Settings
 
 
-class ProviderDown(Exception):
+class ProviderUnavailable(Exception):
     """It is away, or slow, or what it says makes no sense."""
 
 
@@ -20,44 +20,44 @@ class ProviderRefused(Exception):
     """It does not vouch for whoever has come."""
 
 
-class Attempt(BaseModel, frozen=True):
+class AuthorizationState(BaseModel, frozen=True):
     """What only the browser that began knows, kept in its cookie until it comes back."""
 
     state: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     nonce: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     verifier: str = Field(default_factory=lambda: secrets.token_urlsafe(48), repr=False)
-    began: float = Field(default_factory=time.time)
+    started_at: float = Field(default_factory=time.time)
 
 
 class SignInProvider(Protocol):
     """Raises `ProviderDown` or `ProviderRefused`, wherever it asks."""
 
-    async def address(self, attempt: Attempt) -> str:
+    async def create_authorization_url(self, authorization: AuthorizationState) -> str:
         """Where to send the browser."""
 
-    async def profile(self, attempt: Attempt, code: str, issuer: str | None) -> Profile:
+    async def fetch_profile(self, authorization: AuthorizationState, code: str, issuer: str | None) -> ProviderProfile:
         """Who has come back, for the code that they brought; `issuer` is who the answer says it is from."""
 
 
-def configured(settings: Settings, policy: Policy) -> dict[str, SignInProvider]:
+def build_providers(settings: Settings, policy: Policy) -> dict[str, SignInProvider]:
     """Those that are offered, by their names in addresses. The libraries they need are loaded for them alone."""
-    found: dict[str, SignInProvider] = {}
+    providers: dict[str, SignInProvider] = {}
     if settings.google_client_id and settings.google_client_secret:
         from server.providers.google import Google
 
-        redirect_uri = f"{policy.sign_in_url(Provider.GOOGLE)}/callback"
-        found["google"] = Google(
+        redirect_uri = f"{policy.build_login_url(Provider.GOOGLE)}/callback"
+        providers["google"] = Google(
             settings.google_client_id, settings.google_client_secret, redirect_uri, settings.google_issuer
         )
     if settings.github_client_id and settings.github_client_secret:
         from server.providers.github import GitHub
 
-        redirect_uri = f"{policy.sign_in_url(Provider.GITHUB)}/callback"
-        found["github"] = GitHub(
+        redirect_uri = f"{policy.build_login_url(Provider.GITHUB)}/callback"
+        providers["github"] = GitHub(
             settings.github_client_id,
             settings.github_client_secret,
             redirect_uri,
             settings.github_url,
             settings.github_api_url,
         )
-    return found
+    return providers

@@ -5,13 +5,13 @@ from typing import Annotated
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from pydantic import BaseModel, Field, TypeAdapter
 
-from domain.identities import Profile
+from domain.identities import ProviderProfile
 from persistence.identities import Provider
-from server.providers import Attempt, ProviderRefused
-from server.providers.asking import Registration, account_told, read, traded
+from server.providers import AuthorizationState, ProviderRefused
+from server.providers.asking import ClientRegistration, exchange_code, get_json, validate_account_id
 
 
-class AccessTokenAnswer(BaseModel):
+class AccessTokenResponse(BaseModel):
     access_token: str
 
 
@@ -28,34 +28,37 @@ class GitHubEmail(BaseModel):
 
 class GitHub:
     def __init__(self, client_id: str, client_secret: str, redirect_uri: str, url: str, api_url: str) -> None:
-        self._registration = Registration(client_id, client_secret, redirect_uri)
+        self._registration = ClientRegistration(client_id, client_secret, redirect_uri)
         self._url = url.rstrip("/")
         self._api_url = api_url.rstrip("/")
 
-    async def address(self, attempt: Attempt) -> str:
-        async with self._client() as client:
+    async def create_authorization_url(self, authorization: AuthorizationState) -> str:
+        async with self._create_client() as client:
             url, _ = client.create_authorization_url(
-                f"{self._url}/login/oauth/authorize", attempt.state, attempt.verifier
+                f"{self._url}/login/oauth/authorize", authorization.state, authorization.verifier
             )
             return str(url)
 
-    async def profile(self, attempt: Attempt, code: str, issuer: str | None) -> Profile:
+    async def fetch_profile(self, authorization: AuthorizationState, code: str, issuer: str | None) -> ProviderProfile:
         if issuer not in (None, f"{self._url}/login/oauth"):
             raise ProviderRefused("The answer is from another issuer.")
-        async with self._client() as client:
-            address = f"{self._url}/login/oauth/access_token"
-            answer = await traded(client, address, attempt, code, AccessTokenAnswer)
-            headers = {"authorization": f"Bearer {answer.access_token}", "accept": "application/vnd.github+json"}
-            user = await read(client, f"{self._api_url}/user", TypeAdapter(GitHubUser), headers)
-            emails = await read(client, f"{self._api_url}/user/emails", TypeAdapter(list[GitHubEmail]), headers)
+        async with self._create_client() as client:
+            token_url = f"{self._url}/login/oauth/access_token"
+            token_response = await exchange_code(client, token_url, authorization, code, AccessTokenResponse)
+            headers = {
+                "authorization": f"Bearer {token_response.access_token}",
+                "accept": "application/vnd.github+json",
+            }
+            user = await get_json(client, f"{self._api_url}/user", TypeAdapter(GitHubUser), headers)
+            emails = await get_json(client, f"{self._api_url}/user/emails", TypeAdapter(list[GitHubEmail]), headers)
         primary = next((email for email in emails if email.primary), None)
-        return Profile(
+        return ProviderProfile(
             provider=Provider.GITHUB,
-            account=account_told(str(user.id)),
+            account_id=validate_account_id(str(user.id)),
             email=primary.email if primary else None,
-            email_is_verified=primary is not None and primary.verified,
+            is_email_verified=primary is not None and primary.verified,
             name=user.name,
         )
 
-    def _client(self) -> AsyncOAuth2Client:
-        return self._registration.client("read:user user:email", token_endpoint_auth_method="client_secret_post")  # noqa: S106  # no secret
+    def _create_client(self) -> AsyncOAuth2Client:
+        return self._registration.create_client("read:user user:email", token_endpoint_auth_method="client_secret_post")  # noqa: S106  # no secret

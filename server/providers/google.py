@@ -9,16 +9,16 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from pydantic import BaseModel, TypeAdapter
 
-from domain.identities import Profile
+from domain.identities import ProviderProfile
 from persistence.identities import Provider
-from server.providers import Attempt, ProviderDown, ProviderRefused
-from server.providers.asking import Registration, account_told, read, traded
+from server.providers import AuthorizationState, ProviderRefused, ProviderUnavailable
+from server.providers.asking import ClientRegistration, exchange_code, get_json, validate_account_id
 
 METADATA_LIFETIME = 3600  # seconds
 LEEWAY = 30  # seconds between two clocks
 
 
-class Metadata(BaseModel):
+class ProviderMetadata(BaseModel):
     issuer: str
     authorization_endpoint: str
     token_endpoint: str
@@ -26,7 +26,7 @@ class Metadata(BaseModel):
     authorization_response_iss_parameter_supported: bool = False
 
 
-class IdTokenAnswer(BaseModel):
+class IdTokenResponse(BaseModel):
     id_token: str
 
 
@@ -34,63 +34,65 @@ class Google:
     """Any provider of OpenID Connect that its issuer's address describes."""
 
     def __init__(self, client_id: str, client_secret: str, redirect_uri: str, issuer: str) -> None:
-        self._registration = Registration(client_id, client_secret, redirect_uri)
+        self._registration = ClientRegistration(client_id, client_secret, redirect_uri)
         self._issuer = issuer.rstrip("/")
-        self._metadata: Metadata | None = None
-        self._read_at = 0.0
+        self._metadata: ProviderMetadata | None = None
+        self._metadata_fetched_at = 0.0
         self._keys: KeySet | None = None
 
-    async def address(self, attempt: Attempt) -> str:
-        async with self._client() as client:
-            metadata = await self._described(client)
+    async def create_authorization_url(self, authorization: AuthorizationState) -> str:
+        async with self._create_client() as client:
+            metadata = await self._get_metadata(client)
             url, _ = client.create_authorization_url(
-                metadata.authorization_endpoint, attempt.state, attempt.verifier, nonce=attempt.nonce
+                metadata.authorization_endpoint, authorization.state, authorization.verifier, nonce=authorization.nonce
             )
             return str(url)
 
-    async def profile(self, attempt: Attempt, code: str, issuer: str | None) -> Profile:
-        async with self._client() as client:
-            metadata = await self._described(client)
+    async def fetch_profile(self, authorization: AuthorizationState, code: str, issuer: str | None) -> ProviderProfile:
+        async with self._create_client() as client:
+            metadata = await self._get_metadata(client)
             if issuer is None and metadata.authorization_response_iss_parameter_supported:
                 raise ProviderRefused("The answer does not say who it is from.")
             if issuer not in (None, metadata.issuer):
                 raise ProviderRefused("The answer is from another issuer.")
-            answer = await traded(client, metadata.token_endpoint, attempt, code, IdTokenAnswer)
-            claims = await self._claims(client, metadata, answer.id_token, attempt.nonce)
+            token_response = await exchange_code(client, metadata.token_endpoint, authorization, code, IdTokenResponse)
+            claims = await self._verify_id_token(client, metadata, token_response.id_token, authorization.nonce)
         name, email = claims.get("name"), claims.get("email")
-        return Profile(
+        return ProviderProfile(
             provider=Provider.GOOGLE,
-            account=account_told(claims["sub"]),
+            account_id=validate_account_id(claims["sub"]),
             email=email if isinstance(email, str) else None,
-            email_is_verified=claims.get("email_verified") is True,
+            is_email_verified=claims.get("email_verified") is True,
             name=name if isinstance(name, str) else None,
         )
 
-    def _client(self) -> AsyncOAuth2Client:
-        return self._registration.client("openid email profile")
+    def _create_client(self) -> AsyncOAuth2Client:
+        return self._registration.create_client("openid email profile")
 
-    async def _described(self, client: AsyncOAuth2Client) -> Metadata:
-        if self._metadata is None or time.monotonic() - self._read_at > METADATA_LIFETIME:
-            address = f"{self._issuer}/.well-known/openid-configuration"
-            metadata = await read(client, address, TypeAdapter(Metadata))
+    async def _get_metadata(self, client: AsyncOAuth2Client) -> ProviderMetadata:
+        if self._metadata is None or time.monotonic() - self._metadata_fetched_at > METADATA_LIFETIME:
+            metadata_url = f"{self._issuer}/.well-known/openid-configuration"
+            metadata = await get_json(client, metadata_url, TypeAdapter(ProviderMetadata))
             if metadata.issuer.rstrip("/") != self._issuer:
-                raise ProviderDown(f"{address} describes another issuer.")
-            self._metadata, self._read_at, self._keys = metadata, time.monotonic(), None
+                raise ProviderUnavailable(f"{metadata_url} describes another issuer.")
+            self._metadata, self._metadata_fetched_at, self._keys = metadata, time.monotonic(), None
         return self._metadata
 
-    async def _claims(self, client: AsyncOAuth2Client, metadata: Metadata, id_token: str, nonce: str) -> dict[str, Any]:
+    async def _verify_id_token(
+        self, client: AsyncOAuth2Client, metadata: ProviderMetadata, id_token: str, nonce: str
+    ) -> dict[str, Any]:
         try:
             try:
-                token = jwt.decode(id_token, await self._known_keys(client, metadata), ["RS256"])
+                token = jwt.decode(id_token, await self._get_keys(client, metadata), ["RS256"])
             except InvalidKeyIdError:  # keys change now and then
                 self._keys = None
-                token = jwt.decode(id_token, await self._known_keys(client, metadata), ["RS256"])
+                token = jwt.decode(id_token, await self._get_keys(client, metadata), ["RS256"])
             client_id = self._registration.client_id
             jwt.JWTClaimsRegistry(
                 leeway=LEEWAY,
                 iss={"essential": True, "value": metadata.issuer},
                 aud={"essential": True, "value": client_id},
-                azp={"essential": _is_for_several(token.claims.get("aud")), "value": client_id},
+                azp={"essential": _has_several_audiences(token.claims.get("aud")), "value": client_id},
                 nonce={"essential": True, "value": nonce},
                 exp={"essential": True},
                 iat={"essential": True},
@@ -100,15 +102,15 @@ class Google:
             raise ProviderRefused(f"The ID token is not to be believed: {type(error).__name__}") from error
         return token.claims
 
-    async def _known_keys(self, client: AsyncOAuth2Client, metadata: Metadata) -> KeySet:
+    async def _get_keys(self, client: AsyncOAuth2Client, metadata: ProviderMetadata) -> KeySet:
         if self._keys is None:
-            found = await read(client, metadata.jwks_uri, TypeAdapter(dict[str, Any]))
+            key_set = await get_json(client, metadata.jwks_uri, TypeAdapter(dict[str, Any]))
             try:
-                self._keys = KeySet.import_key_set(found)  # type: ignore[arg-type]  # checked there
+                self._keys = KeySet.import_key_set(key_set)  # type: ignore[arg-type]  # checked there
             except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
-                raise ProviderDown("Its keys are none.") from error
+                raise ProviderUnavailable("Its keys are none.") from error
         return self._keys
 
 
-def _is_for_several(audience: object) -> bool:
+def _has_several_audiences(audience: object) -> bool:
     return isinstance(audience, list) and len(audience) > 1

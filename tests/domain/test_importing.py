@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.importing import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, Feed, FeedBook, Rejection
+from domain.importing import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, ImportRow, RejectedRow, RowParser
 
 HOBBIT = "9780261103283"
 EMMA = "9780141439587"
-LEAST = {"isbn": HOBBIT, "title": "The Hobbit", "price": "12.50"}
+MINIMAL_ROW = {"isbn": HOBBIT, "title": "The Hobbit", "price": "12.50"}
 
 
-def read(**columns: str) -> FeedBook | Rejection:
-    return Feed().read(2, LEAST | columns)
+def parse_rows(**columns: str) -> ImportRow | RejectedRow:
+    return RowParser().parse(2, MINIMAL_ROW | columns)
 
 
-def taken(**columns: str) -> FeedBook:
-    row = read(**columns)
-    assert isinstance(row, FeedBook), row
+def parse_valid_rows(**columns: str) -> ImportRow:
+    row = parse_rows(**columns)
+    assert isinstance(row, ImportRow), row
     return row
 
 
@@ -77,44 +77,44 @@ def taken(**columns: str) -> FeedBook:
         ({"language": "elvish!"}, "BCP 47"),
     ],
 )  # fmt: skip
-def test_a_row_that_makes_no_book_is_left_out_with_its_reason(columns: dict[str, str], reason: str) -> None:
-    row = read(**columns)
-    assert isinstance(row, Rejection)
-    assert row.row == 2
+def test_invalid_row_is_rejected_with_its_reason(columns: dict[str, str], reason: str) -> None:
+    row = parse_rows(**columns)
+    assert isinstance(row, RejectedRow)
+    assert row.row_number == 2
     assert reason in row.reason
     assert len(row.reason) < 500
 
 
-def test_all_that_is_wrong_with_a_row_is_told() -> None:
-    row = Feed().read(7, {"isbn": "1", "title": "", "price": "x", "stock": "-1"})
-    assert isinstance(row, Rejection)
+def test_all_errors_of_a_row_are_reported() -> None:
+    row = RowParser().parse(7, {"isbn": "1", "title": "", "price": "x", "stock": "-1"})
+    assert isinstance(row, RejectedRow)
     for word in ("ISBN", "title", "price", "stock"):
         assert word in row.reason
 
 
-def test_a_row_with_nothing_in_it_is_left_out() -> None:
-    assert isinstance(Feed().read(2, dict.fromkeys(REQUIRED_COLUMNS + OPTIONAL_COLUMNS, "")), Rejection)
-    assert isinstance(Feed().read(2, {}), Rejection)
+def test_empty_row_is_skipped() -> None:
+    assert isinstance(RowParser().parse(2, dict.fromkeys(REQUIRED_COLUMNS + OPTIONAL_COLUMNS, "")), RejectedRow)
+    assert isinstance(RowParser().parse(2, {}), RejectedRow)
 
 
-def test_of_several_rows_with_one_isbn_the_first_counts() -> None:
-    feed = Feed()
-    assert isinstance(feed.read(2, LEAST | {"price": "free"}), Rejection)
-    assert isinstance(feed.read(3, LEAST), FeedBook)
-    assert feed.read(4, LEAST | {"isbn": "0-261-10328-8"}) == Rejection(4, "Row 3 has this ISBN already.")
-    assert isinstance(feed.read(5, LEAST | {"isbn": EMMA}), FeedBook)
+def test_first_row_wins_for_duplicate_isbn() -> None:
+    feed = RowParser()
+    assert isinstance(feed.parse(2, MINIMAL_ROW | {"price": "free"}), RejectedRow)
+    assert isinstance(feed.parse(3, MINIMAL_ROW), ImportRow)
+    assert feed.parse(4, MINIMAL_ROW | {"isbn": "0-261-10328-8"}) == RejectedRow(4, "Row 3 has this ISBN already.")
+    assert isinstance(feed.parse(5, MINIMAL_ROW | {"isbn": EMMA}), ImportRow)
 
 
 @given(st.dictionaries(st.sampled_from(REQUIRED_COLUMNS + OPTIONAL_COLUMNS), st.text(max_size=40)))
-def test_no_row_is_too_strange_to_be_judged(columns: dict[str, str]) -> None:
-    assert isinstance(read(**columns), FeedBook | Rejection)
+def test_arbitrary_rows_never_crash_the_parser(columns: dict[str, str]) -> None:
+    assert isinstance(parse_rows(**columns), ImportRow | RejectedRow)
 
 
 # ── Rows that are taken ───────────────────────────────────────────────────────────────────
 
 
-def test_a_row_is_read_column_by_column() -> None:
-    row = taken(
+def test_row_is_parsed_by_column() -> None:
+    row = parse_valid_rows(
         isbn=" 0-261-10328-8 ",
         title=" The\x00 Hobbit\n",
         author=" J. R. R.  Tolkien ;; Alan Lee;j. r. r. tolkien; ",
@@ -130,7 +130,7 @@ def test_a_row_is_read_column_by_column() -> None:
         page_count="310",
         language="en-gb",
     )
-    assert (row.row, row.isbn, row.genre, row.stock) == (2, HOBBIT, "Children's fantasy", 7)
+    assert (row.row_number, row.isbn, row.genre, row.stock) == (2, HOBBIT, "Children's fantasy", 7)
     assert row.details == {
         "title": "The Hobbit",
         "subtitle": "There and Back Again",
@@ -147,9 +147,9 @@ def test_a_row_is_read_column_by_column() -> None:
     }
 
 
-def test_a_column_left_out_says_nothing_and_an_empty_one_clears() -> None:
-    assert taken().details == {"title": "The Hobbit", "price": Decimal("12.50")}
-    empty = taken(**dict.fromkeys(OPTIONAL_COLUMNS, " "))
+def test_missing_column_keeps_value_and_empty_cell_clears_it() -> None:
+    assert parse_valid_rows().details == {"title": "The Hobbit", "price": Decimal("12.50")}
+    empty = parse_valid_rows(**dict.fromkeys(OPTIONAL_COLUMNS, " "))
     cleared: dict[str, Any] = {name: None for name in OPTIONAL_COLUMNS if name not in ("author", "stock")}
     cleared["genre_id"] = cleared.pop("genre")
     assert empty.details == {"title": "The Hobbit", "price": Decimal("12.50"), "authors": ()} | cleared
@@ -157,5 +157,5 @@ def test_a_column_left_out_says_nothing_and_an_empty_one_clears() -> None:
 
 
 @pytest.mark.parametrize("price", ["1e1", "10", "+10.0", "10.00"])
-def test_prices_are_read_as_numbers(price: str) -> None:
-    assert taken(price=price).details["price"] == 10
+def test_prices_are_parsed_as_decimals(price: str) -> None:
+    assert parse_valid_rows(price=price).details["price"] == 10

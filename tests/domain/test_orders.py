@@ -11,17 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain import orders
-from domain.errors import Busy
-from domain.orders import Purchase, as_order_number, can_be_cancelled, checkout, may_see, new_order_number
+from domain.errors import Overloaded
+from domain.orders import CheckoutRequest, can_cancel, can_view, checkout, generate_order_number, normalize_order_number
 from domain.shop import Shop
 from domain.sweeping import sweep
 from persistence.faults import Unavailable
-from persistence.orders import Address, OrderStatus
-from tests.factories import add_administrator, add_book, add_member, fill_cart
-from tests.memory import stock_of, time_passes
-from tests.providers import SilentPayments, SlowPayments
+from persistence.orders import AddressRow, OrderStatus
+from tests.factories import add_admin, add_book, add_user, fill_cart
+from tests.memory import age_orders, get_stock
+from tests.providers import SlowPayments, UnreachablePayments
 
-APPROVED = Purchase("key", payment_token="mock-approve")
+APPROVED = CheckoutRequest("key", payment_token="mock-approve")
 NUMBER = re.compile("[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){2}")
 MISREAD = {"0": "0Oo", "1": "1IiLl"}
 
@@ -29,34 +29,34 @@ MISREAD = {"0": "0Oo", "1": "1IiLl"}
 # ── Numbers ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_number_has_no_letters_that_look_like_others() -> None:
+def test_order_number_has_no_ambiguous_letters() -> None:
     for _ in range(200):
-        number = new_order_number()
+        number = generate_order_number()
         assert NUMBER.fullmatch(number)
-        assert as_order_number(number) == number
+        assert normalize_order_number(number) == number
 
 
-@given(st.text(orders.ALPHABET, min_size=12, max_size=12), st.data())
-def test_a_number_is_understood_however_it_is_written(bare: str, data: st.DataObject) -> None:
+@given(st.text(orders.ORDER_NUMBER_ALPHABET, min_size=12, max_size=12), st.data())
+def test_order_number_is_normalized(bare: str, data: st.DataObject) -> None:
     number = "-".join((bare[:4], bare[4:8], bare[8:]))
     misread = "".join(data.draw(st.sampled_from(MISREAD.get(character, character))) for character in number)
     gap = data.draw(st.sampled_from(["-", " ", "", " - "]))
-    assert as_order_number(f" {misread} ".replace("-", gap)) == number
-    assert as_order_number(misread.lower()) == number
+    assert normalize_order_number(f" {misread} ".replace("-", gap)) == number
+    assert normalize_order_number(misread.lower()) == number
 
 
 @given(st.text() | st.text(alphabet="0123456789abcdefghijklmnopqrstuvwxyz- ", min_size=11, max_size=15))
-def test_what_is_understood_is_a_number(text: str) -> None:
-    number = as_order_number(text)
+def test_normalized_order_number_is_valid(text: str) -> None:
+    number = normalize_order_number(text)
     assert number is None or NUMBER.fullmatch(number)
 
 
-async def test_a_number_that_is_taken_is_made_anew(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    book, one, other = await add_book(shop), await add_member(shop), await add_member(shop)
-    for member in (one, other):
-        await fill_cart(shop, member, (book, 1))
+async def test_duplicate_order_number_is_regenerated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    book, one, other = await add_book(shop), await add_user(shop), await add_user(shop)
+    for user in (one, other):
+        await fill_cart(shop, user, (book, 1))
     numbers = iter(["AAAA-AAAA-AAAA", "AAAA-AAAA-AAAA", "BBBB-BBBB-BBBB"])
-    monkeypatch.setattr(orders, "new_order_number", lambda: next(numbers))
+    monkeypatch.setattr(orders, "generate_order_number", lambda: next(numbers))
     placed = [await checkout(shop, member.id, APPROVED) for member in (one, other)]
     assert [order.number for order in placed] == ["AAAA-AAAA-AAAA", "BBBB-BBBB-BBBB"]
 
@@ -65,20 +65,20 @@ async def test_a_number_that_is_taken_is_made_anew(shop: Shop, monkeypatch: pyte
 
 WORDS = st.text(alphabet="ab\"',[] ", min_size=1, max_size=3)
 ADDRESSES = st.builds(
-    Address, WORDS, WORDS, st.none() | WORDS, WORDS, st.none() | WORDS, st.none() | WORDS, WORDS, st.none() | WORDS
+    AddressRow, WORDS, WORDS, st.none() | WORDS, WORDS, st.none() | WORDS, st.none() | WORDS, WORDS, st.none() | WORDS
 )
 PURCHASES = st.builds(
-    Purchase, st.just("key"), st.none() | st.decimals(0, 30, places=2), st.none() | ADDRESSES, st.none() | WORDS
+    CheckoutRequest, st.just("key"), st.none() | st.decimals(0, 30, places=2), st.none() | ADDRESSES, st.none() | WORDS
 )
 
 
 @given(PURCHASES, PURCHASES)
-def test_purchases_that_differ_have_different_digests(one: Purchase, other: Purchase) -> None:
+def test_different_checkout_requests_have_different_digests(one: CheckoutRequest, other: CheckoutRequest) -> None:
     assert (one.digest == other.digest) == (one == other)
 
 
 @given(PURCHASES, st.integers(0, 4))
-def test_zeros_at_the_end_of_a_total_do_not_make_another_purchase(purchase: Purchase, zeros: int) -> None:
+def test_trailing_zeros_of_total_do_not_change_digest(purchase: CheckoutRequest, zeros: int) -> None:
     if purchase.expected_total is not None:
         same = replace(purchase, expected_total=purchase.expected_total.quantize(Decimal(10) ** -(2 + zeros)))
         assert purchase.digest == same.digest
@@ -90,11 +90,11 @@ def test_zeros_at_the_end_of_a_total_do_not_make_another_purchase(purchase: Purc
 @given(st.lists(st.tuples(st.integers(1, 10_000_000), st.integers(1, 9)), min_size=1, max_size=5))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_total_is_the_sum_of_its_lines_to_the_cent(shop: Shop, lines: list[tuple[int, int]]) -> None:
-    member = await add_member(shop)
+    user = await add_user(shop)
     for cents, copies in lines:
         book = await add_book(shop, price=f"{cents // 100}.{cents % 100:02}")
-        await fill_cart(shop, member, (book, copies))
-    order = await checkout(shop, member.id, APPROVED)
+        await fill_cart(shop, user, (book, copies))
+    order = await checkout(shop, user.id, APPROVED)
     assert order.total * 100 == sum(cents * copies for cents, copies in lines)
     assert order.total_quantity == sum(copies for _, copies in lines)
 
@@ -102,65 +102,63 @@ async def test_a_total_is_the_sum_of_its_lines_to_the_cent(shop: Shop, lines: li
 # ── Who may ───────────────────────────────────────────────────────────────────────────────
 
 
-async def test_buyers_and_administrators_may_cancel_what_is_confirmed(shop: Shop) -> None:
-    buyer, stranger, administrator = await add_member(shop), await add_member(shop), await add_administrator(shop)
+async def test_buyer_and_admin_can_cancel_confirmed_order(shop: Shop) -> None:
+    buyer, stranger, admin = await add_user(shop), await add_user(shop), await add_admin(shop)
     await fill_cart(shop, buyer, (await add_book(shop), 1))
     order = await checkout(shop, buyer.id, APPROVED)
-    for viewer, may in ((buyer, True), (stranger, False), (administrator, True)):
-        assert may_see(order, viewer.user) == may
+    for viewer, may in ((buyer, True), (stranger, False), (admin, True)):
+        assert can_view(order, viewer.row) == may
         for status in OrderStatus:
             confirmed = status == OrderStatus.CONFIRMED
-            assert can_be_cancelled(replace(order, status=status), viewer.user) == (may and confirmed)
+            assert can_cancel(replace(order, status=status), viewer.row) == (may and confirmed)
 
 
 # ── A provider that does not answer ───────────────────────────────────────────────────────
 
 
-async def test_a_charge_that_takes_too_long_is_left_to_the_sweeper(
+async def test_slow_charge_is_left_to_the_sweeper(
     shop: Shop, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orders, "CHARGE_TIMEOUT", 0.01)
     provider = SlowPayments()
     shop = replace(shop, payments=provider)
-    book, member = await add_book(shop, stock=5), await add_member(shop)
-    await fill_cart(shop, member, (book, 2))
+    book, user = await add_book(shop, stock=5), await add_user(shop)
+    await fill_cart(shop, user, (book, 2))
 
-    with pytest.raises(Busy):
-        await checkout(shop, member.id, APPROVED)
+    with pytest.raises(Overloaded):
+        await checkout(shop, user.id, APPROVED)
     assert await postgres.fetchval("SELECT status FROM orders") == "PENDING"
-    assert await stock_of(postgres, book) == 3
+    assert await get_stock(postgres, book) == 3
 
-    provider.decided = dict.fromkeys(provider.charged, provider.outcome)
-    await time_passes(postgres)
+    provider.outcomes = dict.fromkeys(provider.charged, provider.outcome)
+    await age_orders(postgres)
     await sweep(shop)
-    assert (await checkout(shop, member.id, APPROVED)).status == OrderStatus.CONFIRMED
+    assert (await checkout(shop, user.id, APPROVED)).status == OrderStatus.CONFIRMED
     assert len(provider.charged) == 1
 
 
 @pytest.mark.parametrize("error", [OSError(), TimeoutError(), ConnectionResetError(), Unavailable()])
-async def test_a_charge_that_breaks_off_is_left_to_the_sweeper(
-    shop: Shop, postgres: asyncpg.Connection, error: Exception
-) -> None:
-    member = await add_member(shop)
-    await fill_cart(shop, member, (await add_book(shop), 2))
-    with pytest.raises(Busy) as raised:
-        await checkout(replace(shop, payments=SilentPayments(error)), member.id, APPROVED)
+async def test_failed_charge_is_left_to_the_sweeper(shop: Shop, postgres: asyncpg.Connection, error: Exception) -> None:
+    user = await add_user(shop)
+    await fill_cart(shop, user, (await add_book(shop), 2))
+    with pytest.raises(Overloaded) as raised:
+        await checkout(replace(shop, payments=UnreachablePayments(error)), user.id, APPROVED)
     assert raised.value.retry_after == orders.RETRY_AFTER
     assert await postgres.fetchval("SELECT status FROM orders") == "PENDING"
 
 
-async def test_a_payment_slower_than_an_answer_goes_on(
+async def test_payment_slower_than_the_response_continues(
     shop: Shop, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    member, payments = await add_member(shop), SlowPayments()
-    await fill_cart(shop, member, (await add_book(shop), 1))
+    user, payments = await add_user(shop), SlowPayments()
+    await fill_cart(shop, user, (await add_book(shop), 1))
     slow = replace(shop, payments=payments)
-    monkeypatch.setattr(orders, "ANSWER_WAIT", 0.05)
-    with pytest.raises(Busy):
-        await checkout(slow, member.id, Purchase("key"))
+    monkeypatch.setattr(orders, "PAYMENT_WAIT_TIMEOUT", 0.05)
+    with pytest.raises(Overloaded):
+        await checkout(slow, user.id, CheckoutRequest("key"))
     assert await postgres.fetchval("SELECT status FROM orders") == "PENDING"
-    payments.go_on.set()
-    await asyncio.gather(*slow.under_way)
+    payments.may_continue.set()
+    await asyncio.gather(*slow.pending_payments)
     assert await postgres.fetchval("SELECT status FROM orders") == "CONFIRMED"
-    assert (await checkout(slow, member.id, Purchase("key"))).status == "CONFIRMED"
+    assert (await checkout(slow, user.id, CheckoutRequest("key"))).status == "CONFIRMED"
     assert len(payments.charged) == 1

@@ -6,52 +6,52 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from domain.payments import Approved, Declined, MockPayments, Outcome
+from domain.payments import Approved, Declined, MockPaymentProvider, PaymentOutcome
 from domain.shop import Shop
-from tests.memory import payments
+from tests.memory import list_payments
 
 
 @pytest.fixture
-def provider(shop: Shop) -> MockPayments:
-    return MockPayments(shop.database)
+def provider(shop: Shop) -> MockPaymentProvider:
+    return MockPaymentProvider(shop.database)
 
 
-async def _charge(provider: MockPayments, key: str, token: str | None = None) -> Outcome:
+async def _charge(provider: MockPaymentProvider, key: str, token: str | None = None) -> PaymentOutcome:
     return await provider.charge(key, Decimal("9.99"), "EUR", token)
 
 
-async def test_tokens_decide(provider: MockPayments) -> None:
+async def test_payment_token_decides_outcome(provider: MockPaymentProvider) -> None:
     assert isinstance(await _charge(provider, "1", "mock-approve"), Approved)
     assert isinstance(await _charge(provider, "2", "mock-decline"), Declined)
 
 
-async def test_without_a_token_nine_keys_in_ten_are_approved(provider: MockPayments) -> None:
-    outcomes = await asyncio.gather(*(_charge(provider, f"order {number}") for number in range(10)))
+async def test_without_a_token_nine_keys_in_ten_are_approved(provider: MockPaymentProvider) -> None:
+    results = await asyncio.gather(*(_charge(provider, f"order {number}") for number in range(10)))
     more = [await _charge(provider, f"order {number}") for number in range(200)]
-    assert more[:10] == outcomes
-    assert 170 <= sum(isinstance(outcome, Approved) for outcome in more) <= 190
+    assert more[:10] == results
+    assert 170 <= sum(isinstance(result, Approved) for result in more) <= 190
 
 
 @pytest.mark.parametrize(("first", "then"), [("mock-approve", "mock-decline"), ("mock-decline", "mock-approve")])
-async def test_a_key_has_one_answer(
-    provider: MockPayments, postgres: asyncpg.Connection, first: str, then: str
+async def test_same_key_has_same_outcome(
+    provider: MockPaymentProvider, postgres: asyncpg.Connection, first: str, then: str
 ) -> None:
     assert await provider.find("key") is None
     answer = await _charge(provider, "key", first)
     assert await _charge(provider, "key", then) == answer
     assert await provider.find("key") == answer
-    assert len(await payments(postgres)) == 1
+    assert len(await list_payments(postgres)) == 1
 
 
-async def test_charges_at_once_under_a_key_take_the_money_once(
-    provider: MockPayments, postgres: asyncpg.Connection
+async def test_concurrent_charges_with_one_key_charge_once(
+    provider: MockPaymentProvider, postgres: asyncpg.Connection
 ) -> None:
-    answers = await asyncio.gather(*(_charge(provider, "key", "mock-approve") for _ in range(8)))
-    assert set(map(type, answers)) == {Approved}
-    assert await payments(postgres) == [("APPROVED", False)]
+    outcomes = await asyncio.gather(*(_charge(provider, "key", "mock-approve") for _ in range(8)))
+    assert set(map(type, outcomes)) == {Approved}
+    assert await list_payments(postgres) == [("APPROVED", False)]
 
 
-async def test_money_goes_back_once(provider: MockPayments, postgres: asyncpg.Connection) -> None:
+async def test_refund_happens_once(provider: MockPaymentProvider, postgres: asyncpg.Connection) -> None:
     await _charge(provider, "key", "mock-approve")
     await provider.refund("key")
     first = await postgres.fetchval("SELECT refunded_at FROM mock_payments")
@@ -60,16 +60,16 @@ async def test_money_goes_back_once(provider: MockPayments, postgres: asyncpg.Co
     assert await postgres.fetchval("SELECT refunded_at FROM mock_payments") == first
 
 
-async def test_a_refund_before_the_charge_keeps_it_from_being_taken(
-    provider: MockPayments, postgres: asyncpg.Connection
+async def test_refund_before_charge_prevents_the_charge(
+    provider: MockPaymentProvider, postgres: asyncpg.Connection
 ) -> None:
     await provider.refund("key")
     assert isinstance(await _charge(provider, "key", "mock-approve"), Declined)
     assert isinstance(await provider.find("key"), Declined)
-    assert await payments(postgres) == [("VOIDED", False)]
+    assert await list_payments(postgres) == [("VOIDED", False)]
 
 
-async def test_nothing_is_given_back_of_what_was_declined(provider: MockPayments, postgres: asyncpg.Connection) -> None:
+async def test_declined_charge_is_not_refunded(provider: MockPaymentProvider, postgres: asyncpg.Connection) -> None:
     await _charge(provider, "key", "mock-decline")
     await provider.refund("key")
-    assert await payments(postgres) == [("DECLINED", False)]
+    assert await list_payments(postgres) == [("DECLINED", False)]

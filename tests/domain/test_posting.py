@@ -11,70 +11,79 @@ import asyncpg
 import pytest
 
 from domain import identities
-from domain.contents import Contents
-from domain.identities import Profile
-from domain.posting import LEASE, Desk, InHand, Patience, PostDelayed, PostRefused, begin_again, post
+from domain.contents import EmailContent
+from domain.identities import ProviderProfile
+from domain.posting import (
+    LEASE,
+    AlreadyClaimed,
+    Mailer,
+    PermanentFailure,
+    RetryPolicy,
+    TemporaryFailure,
+    deliver,
+    requeue_failed,
+)
 from domain.resets import request_password_reset
 from domain.shop import Shop
 from domain.tokens import Tokens
-from graph.ids import global_id
+from graph.ids import to_global_id
 from persistence import letters
-from persistence.accounts import set_user
+from persistence.accounts import update_user
 from persistence.identities import Provider
-from persistence.letters import LetterKind
-from server.post.smtp import FAREWELL_TIMEOUT, WHOLE_TIMEOUT
-from tests.client import Visitor
-from tests.clock import let_pass
+from persistence.letters import EmailKind
+from server.post.smtp import QUIT_TIMEOUT, SEND_TIMEOUT
+from tests.client import ApiClient
+from tests.clock import advance_clock
 from tests.customers import add_customer
-from tests.factories import Member, add_administrator, add_book, add_member, book_id
-from tests.letters import let_leases_run_out
-from tests.locks import holding, until_waiting
-from tests.stockroom import DELETE, STOCK
+from tests.factories import SignedInUser, add_admin, add_book, add_user, book_id
+from tests.letters import expire_claims
+from tests.locks import hold_lock, wait_for_blocked
+from tests.stockroom import DELETE_BOOK, UPDATE_STOCK
 
-PREBOOK = "mutation ($id: ID!) { prebook(input: {bookId: $id}) { __typename } }"
+PREBOOK_MUTATION = "mutation ($id: ID!) { prebook(input: {bookId: $id}) { __typename } }"
 
 
 @dataclass(slots=True)
-class Office:
+class FakeEmailBackend:
     """Takes letters, unless it is told what to say instead."""
 
-    says: BaseException | None = None
-    taken: list[EmailMessage] = field(default_factory=list)
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    error: BaseException | None = None
+    messages: list[EmailMessage] = field(default_factory=list)
+    may_accept: asyncio.Event = field(default_factory=asyncio.Event)
     """Letters that are handed in wait until it is opened."""
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.gate.set()
+        self.may_accept.set()
 
     async def send(self, message: EmailMessage) -> None:
-        self.begun.set()
-        await self.gate.wait()
-        if self.says is not None:
-            raise self.says
-        self.taken.append(message)
+        self.started.set()
+        await self.may_accept.wait()
+        if self.error is not None:
+            raise self.error
+        self.messages.append(message)
 
     @property
-    def desk(self) -> Desk:
-        return Desk(_note, self)
+    def desk(self) -> Mailer:
+        return Mailer(_render, self)
 
 
-def _note(contents: Contents) -> EmailMessage:
+def _render(contents: EmailContent) -> EmailMessage:
     message = EmailMessage()
-    message["Subject"], message["To"] = contents.letter.kind, contents.reader.email
+    message["Subject"], message["To"] = contents.email.kind, contents.user.email
     return message
 
 
-Fate = tuple[str, int, str | None]
+EmailState = tuple[str, int, str | None]
 
 
-async def fate(postgres: asyncpg.Connection) -> Fate:
+async def get_email_state(postgres: asyncpg.Connection) -> EmailState:
     """What became of the only letter: status, attempts, problem."""
     [row] = await postgres.fetch("SELECT status, attempts, problem FROM letters")
     return row["status"], row["attempts"], row["problem"]
 
 
-async def the_letter(postgres: asyncpg.Connection) -> uuid.UUID:
+async def get_email_id(postgres: asyncpg.Connection) -> uuid.UUID:
     [row] = await postgres.fetch("SELECT id FROM letters")
     return uuid.UUID(str(row["id"]))
 
@@ -82,303 +91,311 @@ async def the_letter(postgres: asyncpg.Connection) -> uuid.UUID:
 # ── Letters of each kind, written as the shop writes them ─────────────────────────────────
 
 
-async def order(shop: Shop, visitor: Visitor) -> Member:
-    customer = await add_customer(visitor, shop, (await add_book(shop), 1))
-    await customer.buys()
-    return customer.member
+async def enqueue_order_email(shop: Shop, client: ApiClient) -> SignedInUser:
+    customer = await add_customer(client, shop, (await add_book(shop), 1))
+    await customer.checkout()
+    return customer.user
 
 
-async def back(shop: Shop, visitor: Visitor) -> Member:
-    book, reader = await add_book(shop, stock=0), await add_member(shop)
-    await visitor.signed_in(reader.token).ask(PREBOOK, id=book_id(book))
-    await visitor.signed_in((await add_administrator(shop)).token).ask(STOCK, id=book_id(book))
+async def enqueue_restock_email(shop: Shop, client: ApiClient) -> SignedInUser:
+    book, reader = await add_book(shop, stock=0), await add_user(shop)
+    await client.with_token(reader.token).execute(PREBOOK_MUTATION, id=book_id(book))
+    await client.with_token((await add_admin(shop)).token).execute(UPDATE_STOCK, id=book_id(book))
     return reader
 
 
-async def verification(shop: Shop, visitor: Visitor) -> Member:
-    reader = await add_member(shop)
-    await visitor.signed_in(reader.token).ask("mutation { requestEmailVerification { __typename } }")
+async def enqueue_verification_email(shop: Shop, client: ApiClient) -> SignedInUser:
+    reader = await add_user(shop)
+    await client.with_token(reader.token).execute("mutation { requestEmailVerification { __typename } }")
     return reader
 
 
-async def reset(shop: Shop, visitor: Visitor) -> Member:
-    reader = await add_member(shop)
-    await request_password_reset(shop, reader.user.email)
+async def enqueue_reset_email(shop: Shop, client: ApiClient) -> SignedInUser:
+    reader = await add_user(shop)
+    await request_password_reset(shop, reader.row.email)
     return reader
 
 
-async def link(shop: Shop, visitor: Visitor) -> Member:
-    reader = await add_member(shop, email_verified_at=dt.datetime.now(dt.UTC))
-    await identities.code_for(shop, Profile(Provider.GITHUB, "42", reader.user.email, True, "Ann"))
+async def enqueue_provider_linked_email(shop: Shop, client: ApiClient) -> SignedInUser:
+    reader = await add_user(shop, email_verified_at=dt.datetime.now(dt.UTC))
+    await identities.issue_login_code(shop, ProviderProfile(Provider.GITHUB, "42", reader.row.email, True, "Ann"))
     return reader
 
 
-Write = Callable[[Shop, Visitor], Awaitable[Member]]
-ALL: list[Write] = [order, back, verification, reset, link]
+EnqueueEmail = Callable[[Shop, ApiClient], Awaitable[SignedInUser]]
+ALL: list[EnqueueEmail] = [
+    enqueue_order_email,
+    enqueue_restock_email,
+    enqueue_verification_email,
+    enqueue_reset_email,
+    enqueue_provider_linked_email,
+]
 
 
 @pytest.mark.parametrize("write", ALL)
 async def test_each_kind_is_sent_and_only_once(
-    write: Write, shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+    write: EnqueueEmail, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    reader, office = await write(shop, visitor), Office()
+    reader, office = await write(shop, client), FakeEmailBackend()
     for _ in range(3):
-        assert await post(shop, office.desk, await the_letter(postgres)) is None
-    assert [message["To"] for message in office.taken] == [reader.user.email]
-    assert await fate(postgres) == ("SENT", 1, None)
+        assert await deliver(shop, office.desk, await get_email_id(postgres)) is None
+    assert [message["To"] for message in office.messages] == [reader.row.email]
+    assert await get_email_state(postgres) == ("SENT", 1, None)
 
 
 @pytest.mark.parametrize("write", ALL)
-async def test_mail_that_is_switched_off_is_suppressed(
-    write: Write, shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+async def test_emails_are_suppressed_when_mail_is_disabled(
+    write: EnqueueEmail, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    await write(shop, visitor)
-    assert await post(shop, Desk(_note, None), await the_letter(postgres)) is None
-    assert await fate(postgres) == ("SUPPRESSED", 1, None)
-    office = Office()
-    await post(shop, office.desk, await the_letter(postgres))
-    assert office.taken == []
+    await write(shop, client)
+    assert await deliver(shop, Mailer(_render, None), await get_email_id(postgres)) is None
+    assert await get_email_state(postgres) == ("SUPPRESSED", 1, None)
+    office = FakeEmailBackend()
+    await deliver(shop, office.desk, await get_email_id(postgres))
+    assert office.messages == []
 
 
 @pytest.mark.parametrize("write", ALL)
-async def test_who_may_no_longer_come_in_hears_of_their_orders_only(
-    write: Write, shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+async def test_deactivated_user_gets_order_emails_only(
+    write: EnqueueEmail, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    reader, office = await write(shop, visitor), Office()
+    reader, office = await write(shop, client), FakeEmailBackend()
     async with shop.database.transaction() as tx:
-        await set_user(tx, reader.id, is_active=False)
-    await post(shop, office.desk, await the_letter(postgres))
-    expected = ("SENT", 1, None) if write is order else ("OBSOLETE", 1, "The account is deactivated.")
-    assert (await fate(postgres), len(office.taken)) == (expected, int(write is order))
+        await update_user(tx, reader.id, is_active=False)
+    await deliver(shop, office.desk, await get_email_id(postgres))
+    expected = ("SENT", 1, None) if write is enqueue_order_email else ("OBSOLETE", 1, "The account is deactivated.")
+    assert (await get_email_state(postgres), len(office.messages)) == (expected, int(write is enqueue_order_email))
 
 
 @pytest.mark.parametrize(
     ("write", "change", "why"),
     [
-        (verification, "UPDATE one_time_tokens SET used_at = now()", "The link would no longer work."),
-        (verification, "UPDATE one_time_tokens SET expires_at = now()", "The link would no longer work."),
-        (reset, "UPDATE one_time_tokens SET used_at = now()", "The link would no longer work."),
-        (reset, "DELETE FROM one_time_tokens", "The link would no longer work."),
-        (link, "DELETE FROM identities", "The provider is not linked any more."),
+        (enqueue_verification_email, "UPDATE one_time_tokens SET used_at = now()", "The link would no longer work."),
+        (enqueue_verification_email, "UPDATE one_time_tokens SET expires_at = now()", "The link would no longer work."),
+        (enqueue_reset_email, "UPDATE one_time_tokens SET used_at = now()", "The link would no longer work."),
+        (enqueue_reset_email, "DELETE FROM one_time_tokens", "The link would no longer work."),
+        (enqueue_provider_linked_email, "DELETE FROM identities", "The provider is not linked any more."),
     ],
 )
-async def test_what_is_no_longer_so_is_not_told(
-    write: Write, change: str, why: str, shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+async def test_obsolete_email_is_not_sent(
+    write: EnqueueEmail, change: str, why: str, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    await write(shop, visitor)
+    await write(shop, client)
     await postgres.execute(change)
-    office = Office()
-    assert await post(shop, office.desk, await the_letter(postgres)) is None
-    assert (await fate(postgres), office.taken) == (("OBSOLETE", 1, why), [])
+    office = FakeEmailBackend()
+    assert await deliver(shop, office.desk, await get_email_id(postgres)) is None
+    assert (await get_email_state(postgres), office.messages) == (("OBSOLETE", 1, why), [])
 
 
-async def test_a_book_that_has_left_is_not_announced(
-    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
-) -> None:
-    await back(shop, visitor)
+async def test_deleted_book_is_not_announced(shop: Shop, client: ApiClient, postgres: asyncpg.Connection) -> None:
+    await enqueue_restock_email(shop, client)
     [row] = await postgres.fetch("SELECT book_id FROM prebookings")
-    administrator = visitor.signed_in((await add_administrator(shop)).token)
-    await administrator.ask(DELETE, id=global_id("Book", uuid.UUID(str(row["book_id"]))))
-    office = Office()
-    await post(shop, office.desk, await the_letter(postgres))
-    assert (await fate(postgres))[0] == "OBSOLETE"
-    assert office.taken == []
+    admin = client.with_token((await add_admin(shop)).token)
+    await admin.execute(DELETE_BOOK, id=to_global_id("Book", uuid.UUID(str(row["book_id"]))))
+    office = FakeEmailBackend()
+    await deliver(shop, office.desk, await get_email_id(postgres))
+    assert (await get_email_state(postgres))[0] == "OBSOLETE"
+    assert office.messages == []
 
 
-async def test_a_link_waits_for_the_secret_that_it_was_made_with(
-    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+async def test_email_waits_for_the_secret_key_of_its_link(
+    shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    await reset(shop, visitor)
+    await enqueue_reset_email(shop, client)
     another = replace(shop, tokens=Tokens(["another-secret-of-more-than-32-bytes"], "http://localhost:8000"))
-    office = Office()
-    assert await post(another, office.desk, await the_letter(postgres)) is not None
+    office = FakeEmailBackend()
+    assert await deliver(another, office.desk, await get_email_id(postgres)) is not None
     missing = "SECRET_KEY is another than the one that the link was made with."
-    assert (await fate(postgres), office.taken) == (("QUEUED", 1, missing), [])
+    assert (await get_email_state(postgres), office.messages) == (("QUEUED", 1, missing), [])
 
-    assert await post(shop, office.desk, await the_letter(postgres)) is None
-    assert ((await fate(postgres))[0], len(office.taken)) == ("SENT", 1)
+    assert await deliver(shop, office.desk, await get_email_id(postgres)) is None
+    assert ((await get_email_state(postgres))[0], len(office.messages)) == ("SENT", 1)
 
 
-async def test_a_letter_that_was_never_written_is_nothing(shop: Shop) -> None:
-    office = Office()
-    assert await post(shop, office.desk, uuid.uuid4()) is None
-    assert office.taken == []
+async def test_unknown_email_id_is_ignored(shop: Shop) -> None:
+    office = FakeEmailBackend()
+    assert await deliver(shop, office.desk, uuid.uuid4()) is None
+    assert office.messages == []
 
 
 # ── The office, and our own faults ────────────────────────────────────────────────────────
 
 
-async def test_a_refusal_is_for_good(shop: Shop, visitor: Visitor, postgres: asyncpg.Connection) -> None:
-    await order(shop, visitor)
-    office = Office(PostRefused("550 5.1.1 Nobody\r\n\0here"))
-    assert await post(shop, office.desk, await the_letter(postgres)) is None
-    assert await fate(postgres) == ("FAILED", 1, "550 5.1.1 Nobody here")
+async def test_permanent_failure_is_not_retried(shop: Shop, client: ApiClient, postgres: asyncpg.Connection) -> None:
+    await enqueue_order_email(shop, client)
+    office = FakeEmailBackend(PermanentFailure("550 5.1.1 Nobody\r\n\0here"))
+    assert await deliver(shop, office.desk, await get_email_id(postgres)) is None
+    assert await get_email_state(postgres) == ("FAILED", 1, "550 5.1.1 Nobody here")
 
-    office.says = None
-    assert await begin_again(shop, [uuid.uuid4()]) == 0
-    assert await begin_again(shop, [await the_letter(postgres)]) == 1
-    assert await fate(postgres) == ("QUEUED", 0, None)
-    await post(shop, office.desk, await the_letter(postgres))
-    assert (await fate(postgres), len(office.taken)) == (("SENT", 1, None), 1)
+    office.error = None
+    assert await requeue_failed(shop, [uuid.uuid4()]) == 0
+    assert await requeue_failed(shop, [await get_email_id(postgres)]) == 1
+    assert await get_email_state(postgres) == ("QUEUED", 0, None)
+    await deliver(shop, office.desk, await get_email_id(postgres))
+    assert (await get_email_state(postgres), len(office.messages)) == (("SENT", 1, None), 1)
 
 
 @pytest.mark.parametrize(
     ("error", "problem"),
     [
-        (PostDelayed("451 Not now"), "451 Not now"),
+        (TemporaryFailure("451 Not now"), "451 Not now"),
         (ConnectionRefusedError("no"), "no"),
         (TimeoutError(), "TimeoutError"),
         (ZeroDivisionError("ours"), "ours"),
-        (PostDelayed("x" * 10_000), "x" * 500),
+        (TemporaryFailure("x" * 10_000), "x" * 500),
     ],
 )
-async def test_anything_else_is_tried_again(
-    error: Exception, problem: str, shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+async def test_other_failures_are_retried(
+    error: Exception, problem: str, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    await order(shop, visitor)
-    office = Office(error)
-    delays = [await post(shop, office.desk, await the_letter(postgres)) for _ in range(3)]
+    await enqueue_order_email(shop, client)
+    office = FakeEmailBackend(error)
+    delays = [await deliver(shop, office.desk, await get_email_id(postgres)) for _ in range(3)]
     assert delays == [dt.timedelta(seconds=seconds) for seconds in (5, 10, 20)]
-    assert await fate(postgres) == ("QUEUED", 3, problem)
+    assert await get_email_state(postgres) == ("QUEUED", 3, problem)
 
-    office.says = None
-    assert await post(shop, office.desk, await the_letter(postgres)) is None
-    assert await fate(postgres) == ("SENT", 4, None)
+    office.error = None
+    assert await deliver(shop, office.desk, await get_email_id(postgres)) is None
+    assert await get_email_state(postgres) == ("SENT", 4, None)
 
 
-async def test_a_fault_in_a_template_loses_no_letter(
-    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
-) -> None:
-    def torn(_: Contents) -> EmailMessage:
+async def test_template_error_loses_no_email(shop: Shop, client: ApiClient, postgres: asyncpg.Connection) -> None:
+    def torn(_: EmailContent) -> EmailMessage:
         raise KeyError("facts")
 
-    await order(shop, visitor)
-    assert await post(shop, Desk(torn, Office()), await the_letter(postgres)) is not None
-    assert await fate(postgres) == ("QUEUED", 1, "'facts'")
+    await enqueue_order_email(shop, client)
+    assert await deliver(shop, Mailer(torn, FakeEmailBackend()), await get_email_id(postgres)) is not None
+    assert await get_email_state(postgres) == ("QUEUED", 1, "'facts'")
 
 
 # ── Several posters ───────────────────────────────────────────────────────────────────────
 
-THE_LETTER = "SELECT FROM letters FOR UPDATE"
-SENT = ("ORDER_CONFIRMED", "SENT")
+LOCK_EMAIL = "SELECT FROM letters FOR UPDATE"
+SENT_CONFIRMATION = ("ORDER_CONFIRMED", "SENT")
 
 
-async def sending(shop: Shop, office: Office, letter_id: uuid.UUID) -> "asyncio.Task[dt.timedelta | None]":
+async def start_sending(
+    shop: Shop, office: FakeEmailBackend, letter_id: uuid.UUID
+) -> "asyncio.Task[dt.timedelta | None]":
     """Posts it to an office that has not answered yet."""
-    office.gate.clear()
-    posting = asyncio.create_task(post(shop, office.desk, letter_id))
-    await office.begun.wait()
+    office.may_accept.clear()
+    posting = asyncio.create_task(deliver(shop, office.desk, letter_id))
+    await office.started.wait()
     return posting
 
 
-async def test_of_two_at_the_same_moment_one_sends(
-    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection, database_url: str
+async def test_concurrent_workers_send_once(
+    shop: Shop, client: ApiClient, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    await order(shop, visitor)
-    office, letter_id = Office(), await the_letter(postgres)
-    async with holding(database_url, THE_LETTER):
-        both = [asyncio.create_task(post(shop, office.desk, letter_id)) for _ in range(2)]
-        await until_waiting(postgres, 2)
-        office.gate.clear()
+    await enqueue_order_email(shop, client)
+    office, letter_id = FakeEmailBackend(), await get_email_id(postgres)
+    async with hold_lock(database_url, LOCK_EMAIL):
+        both = [asyncio.create_task(deliver(shop, office.desk, letter_id)) for _ in range(2)]
+        await wait_for_blocked(postgres, 2)
+        office.may_accept.clear()
     _, missed = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    office.gate.set()
+    office.may_accept.set()
     results = await asyncio.gather(*both, return_exceptions=True)
     assert len(missed) == 1
-    assert sorted(type(result).__name__ for result in results) == ["InHand", "NoneType"]
-    assert (await fate(postgres), len(office.taken)) == (("SENT", 1, None), 1)
+    assert sorted(type(result).__name__ for result in results) == ["AlreadyClaimed", "NoneType"]
+    assert (await get_email_state(postgres), len(office.messages)) == (("SENT", 1, None), 1)
 
 
-async def test_what_is_taken_is_left_alone_until_the_lease_has_run_out(
-    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+async def test_claimed_email_is_skipped_until_claim_expires(
+    shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    await order(shop, visitor)
-    office, letter_id = Office(), await the_letter(postgres)
+    await enqueue_order_email(shop, client)
+    office, letter_id = FakeEmailBackend(), await get_email_id(postgres)
     async with shop.database.transaction() as tx:
-        assert await letters.take_letter(tx, letter_id, LEASE)
-    with pytest.raises(InHand):
-        await post(shop, office.desk, letter_id)
-    await let_leases_run_out(postgres)
-    with pytest.raises(InHand):
-        await post(shop, office.desk, letter_id, takes_over=False)
-    assert (await fate(postgres), office.taken) == (("QUEUED", 0, None), [])
+        assert await letters.claim_email(tx, letter_id, LEASE)
+    with pytest.raises(AlreadyClaimed):
+        await deliver(shop, office.desk, letter_id)
+    await expire_claims(postgres)
+    with pytest.raises(AlreadyClaimed):
+        await deliver(shop, office.desk, letter_id, reclaim_expired=False)
+    assert (await get_email_state(postgres), office.messages) == (("QUEUED", 0, None), [])
 
-    assert await post(shop, office.desk, letter_id) is None
-    assert (await fate(postgres), len(office.taken)) == (("SENT", 1, None), 1)
-
-
-async def test_what_two_have_sent_is_counted_once(shop: Shop, visitor: Visitor, postgres: asyncpg.Connection) -> None:
-    """Its lease ran out before the first was answered."""
-    await order(shop, visitor)
-    slow, quick, letter_id = Office(), Office(), await the_letter(postgres)
-    before = shop.tally.letters[SENT]
-    first = await sending(shop, slow, letter_id)
-    await let_leases_run_out(postgres)
-    assert await post(shop, quick.desk, letter_id) is None
-    slow.gate.set()
-    assert await first is None
-    assert (len(slow.taken), len(quick.taken)) == (1, 1)
-    assert (await fate(postgres), shop.tally.letters[SENT]) == (("SENT", 1, None), before + 1)
+    assert await deliver(shop, office.desk, letter_id) is None
+    assert (await get_email_state(postgres), len(office.messages)) == (("SENT", 1, None), 1)
 
 
-@pytest.mark.parametrize("says", [PostDelayed("451 Not now"), PostRefused("550 Nobody"), asyncio.CancelledError()])
-async def test_who_comes_late_takes_nothing_from_whoever_took_over(
-    says: BaseException, shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+async def test_email_sent_by_two_workers_is_counted_once(
+    shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    await order(shop, visitor)
-    slow, quick, letter_id = Office(says), Office(), await the_letter(postgres)
-    first = await sending(shop, slow, letter_id)
-    await let_leases_run_out(postgres)
-    second = await sending(shop, quick, letter_id)
+    """Its lease ran out before the first was answered."""
+    await enqueue_order_email(shop, client)
+    slow, quick, letter_id = FakeEmailBackend(), FakeEmailBackend(), await get_email_id(postgres)
+    before = shop.counters.emails[SENT_CONFIRMATION]
+    first = await start_sending(shop, slow, letter_id)
+    await expire_claims(postgres)
+    assert await deliver(shop, quick.desk, letter_id) is None
+    slow.may_accept.set()
+    assert await first is None
+    assert (len(slow.messages), len(quick.messages)) == (1, 1)
+    assert (await get_email_state(postgres), shop.counters.emails[SENT_CONFIRMATION]) == (("SENT", 1, None), before + 1)
+
+
+@pytest.mark.parametrize(
+    "says", [TemporaryFailure("451 Not now"), PermanentFailure("550 Nobody"), asyncio.CancelledError()]
+)
+async def test_late_worker_does_not_overwrite_new_claim(
+    says: BaseException, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
+) -> None:
+    await enqueue_order_email(shop, client)
+    slow, quick, letter_id = FakeEmailBackend(says), FakeEmailBackend(), await get_email_id(postgres)
+    first = await start_sending(shop, slow, letter_id)
+    await expire_claims(postgres)
+    second = await start_sending(shop, quick, letter_id)
     taken = await postgres.fetchval("SELECT taken_until FROM letters")
-    slow.gate.set()
+    slow.may_accept.set()
     await asyncio.wait({first})
     assert await postgres.fetchval("SELECT taken_until FROM letters") == taken is not None
-    assert await fate(postgres) == ("QUEUED", 0, None)
-    quick.gate.set()
+    assert await get_email_state(postgres) == ("QUEUED", 0, None)
+    quick.may_accept.set()
     assert await second is None
-    assert await fate(postgres) == ("SENT", 1, None)
+    assert await get_email_state(postgres) == ("SENT", 1, None)
 
 
-async def test_who_slept_through_the_lease_does_not_begin_to_send(
-    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+async def test_worker_with_expired_claim_does_not_send(
+    shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    def dozing(contents: Contents) -> EmailMessage:
-        let_pass(LEASE.total_seconds())
-        return _note(contents)
+    def dozing(contents: EmailContent) -> EmailMessage:
+        advance_clock(LEASE.total_seconds())
+        return _render(contents)
 
-    await order(shop, visitor)
-    office = Office()
-    office.gate.clear()
-    assert await post(shop, Desk(dozing, office), await the_letter(postgres)) is not None
-    assert (await fate(postgres), office.taken) == (("QUEUED", 1, "TimeoutError"), [])
+    await enqueue_order_email(shop, client)
+    office = FakeEmailBackend()
+    office.may_accept.clear()
+    assert await deliver(shop, Mailer(dozing, office), await get_email_id(postgres)) is not None
+    assert (await get_email_state(postgres), office.messages) == (("QUEUED", 1, "TimeoutError"), [])
 
 
-async def test_what_is_put_off_or_given_back_is_free_at_once(
-    shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+async def test_postponed_or_released_email_can_be_claimed_at_once(
+    shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    await order(shop, visitor)
-    office, letter_id = Office(PostDelayed("451 Not now")), await the_letter(postgres)
-    await post(shop, office.desk, letter_id)
+    await enqueue_order_email(shop, client)
+    office, letter_id = FakeEmailBackend(TemporaryFailure("451 Not now")), await get_email_id(postgres)
+    await deliver(shop, office.desk, letter_id)
     assert await postgres.fetchval("SELECT taken_until FROM letters") is None
-    given_back = await sending(shop, office, letter_id)
+    given_back = await start_sending(shop, office, letter_id)
     given_back.cancel()
     await asyncio.wait({given_back})
     assert given_back.cancelled()
     assert await postgres.fetchval("SELECT taken_until FROM letters") is None
-    assert await fate(postgres) == ("QUEUED", 1, "451 Not now")
+    assert await get_email_state(postgres) == ("QUEUED", 1, "451 Not now")
 
 
-def test_a_lease_leaves_time_to_note_what_was_sent() -> None:
-    assert dt.timedelta(seconds=WHOLE_TIMEOUT + FAREWELL_TIMEOUT) < LEASE / 2
+def test_claim_outlasts_sending_and_recording() -> None:
+    assert dt.timedelta(seconds=SEND_TIMEOUT + QUIT_TIMEOUT) < LEASE / 2
 
 
 # ── How long, and how often ───────────────────────────────────────────────────────────────
 
 
-async def test_patience_ends_after_a_day_and_a_half() -> None:
-    patience = Patience()
+async def test_retries_end_after_36_hours() -> None:
+    patience = RetryPolicy()
     delays: list[dt.timedelta] = []
-    while (delay := patience.delay_after(len(delays) + 1)) is not None:
+    while (delay := patience.compute_delay(len(delays) + 1)) is not None:
         delays.append(delay)
     assert delays[0] == dt.timedelta(seconds=5)
     assert delays == sorted(delays)
@@ -386,14 +403,12 @@ async def test_patience_ends_after_a_day_and_a_half() -> None:
     assert dt.timedelta(hours=30) < sum(delays, dt.timedelta()) < dt.timedelta(hours=42)
 
 
-@pytest.mark.parametrize("kind", LetterKind)
-async def test_one_of_each_kind_about_one_thing_to_one_reader(
-    kind: LetterKind, shop: Shop, postgres: asyncpg.Connection
-) -> None:
-    first, second = await add_member(shop), await add_member(shop)
+@pytest.mark.parametrize("kind", EmailKind)
+async def test_one_email_per_kind_subject_and_user(kind: EmailKind, shop: Shop, postgres: asyncpg.Connection) -> None:
+    first, second = await add_user(shop), await add_user(shop)
     subject = uuid.uuid4()
     for about in ([(subject, first.id)], [(subject, first.id), (subject, second.id)], []):
         async with shop.database.transaction() as tx:
-            await letters.add_letters(tx, kind, about)
+            await letters.enqueue_emails(tx, kind, about)
     assert await postgres.fetchval("SELECT count(*) FROM letters") == 2
     assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == 2

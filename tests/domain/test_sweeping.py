@@ -7,47 +7,47 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from domain.errors import Busy
-from domain.orders import Purchase, cancel_order, checkout, settle
-from domain.payments import Approved, Declined, Outcome
+from domain.errors import Overloaded
+from domain.orders import CheckoutRequest, cancel_order, checkout, finalize
+from domain.payments import Approved, Declined, PaymentOutcome
 from domain.shop import Shop
-from domain.stock import take_stock
-from domain.sweeping import sweep, sweep_for_ever
+from domain.stock import set_stock
+from domain.sweeping import run_sweeper, sweep
 from persistence import accounts
-from persistence.accounts import User
-from persistence.catalog import Book
+from persistence.accounts import UserRow
+from persistence.catalog import BookRow
 from persistence.faults import Unavailable
-from tests.factories import Member, add_book, add_member, fill_cart
-from tests.memory import movements_of, stock_is_explained, time_passes
-from tests.providers import SilentPayments
+from tests.factories import SignedInUser, add_book, add_user, fill_cart
+from tests.memory import age_orders, is_stock_consistent, list_stock_movements
+from tests.providers import UnreachablePayments
 
-AWAY = [OSError(), TimeoutError(), Unavailable()]
-BROKEN = ValueError("not what was agreed")
-
-
-@pytest.fixture
-def provider() -> SilentPayments:
-    return SilentPayments(OSError())
+UNREACHABLE = [OSError(), TimeoutError(), Unavailable()]
+PROVIDER_BUG = ValueError("not what was agreed")
 
 
 @pytest.fixture
-def hurt_shop(shop: Shop, provider: SilentPayments) -> Shop:
+def provider() -> UnreachablePayments:
+    return UnreachablePayments(OSError())
+
+
+@pytest.fixture
+def shop_without_provider(shop: Shop, provider: UnreachablePayments) -> Shop:
     """A shop whose provider cannot be reached."""
     return replace(shop, payments=provider)
 
 
 @pytest.fixture
-async def book(shop: Shop) -> Book:
+async def book(shop: Shop) -> BookRow:
     return await add_book(shop, stock=9)
 
 
-async def _hanging_order(shop: Shop, book: Book) -> Member:
+async def _add_pending_order(shop: Shop, book: BookRow) -> SignedInUser:
     """Someone whose checkout got no answer."""
-    member = await add_member(shop)
-    await fill_cart(shop, member, (book, 2))
-    with pytest.raises(Busy):
-        await checkout(shop, member.id, Purchase("key"))
-    return member
+    user = await add_user(shop)
+    await fill_cart(shop, user, (book, 2))
+    with pytest.raises(Overloaded):
+        await checkout(shop, user.id, CheckoutRequest("key"))
+    return user
 
 
 async def _statuses(postgres: asyncpg.Connection) -> list[str]:
@@ -57,16 +57,16 @@ async def _statuses(postgres: asyncpg.Connection) -> list[str]:
 # ── Orders that hang ──────────────────────────────────────────────────────────────────────
 
 
-async def test_an_order_is_left_alone_for_two_minutes(
-    hurt_shop: Shop, provider: SilentPayments, book: Book, postgres: asyncpg.Connection
+async def test_pending_order_is_not_swept_for_two_minutes(
+    shop_without_provider: Shop, provider: UnreachablePayments, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    await _hanging_order(hurt_shop, book)
+    await _add_pending_order(shop_without_provider, book)
     provider.error = None
     await postgres.execute("UPDATE orders SET placed_at = placed_at - interval '110 seconds'")
-    assert await sweep(hurt_shop) == 0
+    assert await sweep(shop_without_provider) == 0
     assert await _statuses(postgres) == ["PENDING"]
     await postgres.execute("UPDATE orders SET placed_at = placed_at - interval '10 seconds'")
-    await sweep(hurt_shop)
+    await sweep(shop_without_provider)
     assert await _statuses(postgres) == ["PAYMENT_FAILED"]
 
 
@@ -78,110 +78,128 @@ async def test_an_order_is_left_alone_for_two_minutes(
         (None, "PAYMENT_FAILED", "No answer came from the payment provider."),
     ],
 )
-async def test_an_order_ends_as_the_provider_says(
-    hurt_shop: Shop,
-    provider: SilentPayments,
-    book: Book,
+async def test_order_is_finalized_as_the_provider_reports(
+    shop_without_provider: Shop,
+    provider: UnreachablePayments,
+    book: BookRow,
     postgres: asyncpg.Connection,
-    outcome: Outcome | None,
+    outcome: PaymentOutcome | None,
     status: str,
     reason: str | None,
 ) -> None:
-    await _hanging_order(hurt_shop, book)
+    await _add_pending_order(shop_without_provider, book)
     provider.error, provider.outcome = None, outcome
-    await time_passes(postgres)
-    await sweep(hurt_shop)
+    await age_orders(postgres)
+    await sweep(shop_without_provider)
     order = await postgres.fetchrow("SELECT id, status, decline_reason FROM orders")
     assert order is not None
     assert (order["status"], order["decline_reason"]) == (status, reason)
     assert provider.refunded == ([str(order["id"])] if outcome is None else [])
-    assert await stock_is_explained(postgres, hurt_shop)
+    assert await is_stock_consistent(postgres, shop_without_provider)
 
 
-@pytest.mark.parametrize("error", AWAY)
-async def test_while_the_provider_is_away_nothing_is_decided(
-    hurt_shop: Shop, provider: SilentPayments, book: Book, postgres: asyncpg.Connection, error: Exception
+@pytest.mark.parametrize("error", UNREACHABLE)
+async def test_unreachable_provider_decides_nothing(
+    shop_without_provider: Shop,
+    provider: UnreachablePayments,
+    book: BookRow,
+    postgres: asyncpg.Connection,
+    error: Exception,
 ) -> None:
     for _ in range(2):
-        await _hanging_order(hurt_shop, book)
-    provider.error, provider.asked = error, 0
-    await time_passes(postgres)
-    assert await sweep(hurt_shop) == 2
-    assert await sweep(hurt_shop) == 0  # each is left to the sweeper that took it up
-    assert (provider.asked, await _statuses(postgres)) == (2, ["PENDING", "PENDING"])
+        await _add_pending_order(shop_without_provider, book)
+    provider.error, provider.call_count = error, 0
+    await age_orders(postgres)
+    assert await sweep(shop_without_provider) == 2
+    assert await sweep(shop_without_provider) == 0  # each is left to the sweeper that took it up
+    assert (provider.call_count, await _statuses(postgres)) == (2, ["PENDING", "PENDING"])
 
     provider.error, provider.outcome = None, Approved()
-    await time_passes(postgres)
-    assert await sweep(hurt_shop) == 2
+    await age_orders(postgres)
+    assert await sweep(shop_without_provider) == 2
     assert await _statuses(postgres) == ["CONFIRMED", "CONFIRMED"]
 
 
-async def test_sweepers_do_not_do_the_same_work_twice(
-    hurt_shop: Shop, provider: SilentPayments, book: Book, postgres: asyncpg.Connection
+async def test_concurrent_sweepers_do_not_repeat_work(
+    shop_without_provider: Shop, provider: UnreachablePayments, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     for _ in range(3):
-        await _hanging_order(hurt_shop, book)
-    provider.error, provider.outcome, provider.asked = None, Declined(), 0
-    await time_passes(postgres)
-    assert sum(await asyncio.gather(*(sweep(hurt_shop) for _ in range(4)))) == 3
-    assert provider.asked == 3
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 9), *[("SALE", -2)] * 3, *[("PAYMENT_FAILED", 2)] * 3]
+        await _add_pending_order(shop_without_provider, book)
+    provider.error, provider.outcome, provider.call_count = None, Declined(), 0
+    await age_orders(postgres)
+    assert sum(await asyncio.gather(*(sweep(shop_without_provider) for _ in range(4)))) == 3
+    assert provider.call_count == 3
+    assert await list_stock_movements(postgres, book) == [
+        ("NEW_BOOK", 9),
+        *[("SALE", -2)] * 3,
+        *[("PAYMENT_FAILED", 2)] * 3,
+    ]
 
 
 # ── Refunds ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
-async def cancelled(shop: Shop, book: Book) -> str:
+async def cancelled_order(shop: Shop, book: BookRow) -> str:
     """The key of an order that was paid and called off."""
-    member = await add_member(shop)
-    await fill_cart(shop, member, (book, 1))
-    order = await checkout(shop, member.id, Purchase("key", payment_token="mock-approve"))
-    return str((await cancel_order(shop, member.user, order.id)).id)
+    user = await add_user(shop)
+    await fill_cart(shop, user, (book, 1))
+    order = await checkout(shop, user.id, CheckoutRequest("key", payment_token="mock-approve"))
+    return str((await cancel_order(shop, user.row, order.id)).id)
 
 
-@pytest.mark.parametrize("error", AWAY)
-async def test_a_refund_that_fails_is_tried_again_later(
-    hurt_shop: Shop, provider: SilentPayments, cancelled: str, postgres: asyncpg.Connection, error: Exception
+@pytest.mark.parametrize("error", UNREACHABLE)
+async def test_failed_refund_is_retried(
+    shop_without_provider: Shop,
+    provider: UnreachablePayments,
+    cancelled_order: str,
+    postgres: asyncpg.Connection,
+    error: Exception,
 ) -> None:
     provider.error = error
     waits = []
     for _ in range(3):
-        assert [await sweep(hurt_shop), await sweep(hurt_shop)] == [1, 0]
+        assert [await sweep(shop_without_provider), await sweep(shop_without_provider)] == [1, 0]
         waits.append(await postgres.fetchval("SELECT date_trunc('second', refund_due_at - now()) FROM orders"))
-        await time_passes(postgres)
+        await age_orders(postgres)
     assert sorted(set(waits)) == waits
     provider.error = None
-    assert [await sweep(hurt_shop), await sweep(hurt_shop)] == [1, 0]
-    await time_passes(postgres)
-    assert await sweep(hurt_shop) == 0
-    assert provider.refunded == [cancelled]
+    assert [await sweep(shop_without_provider), await sweep(shop_without_provider)] == [1, 0]
+    await age_orders(postgres)
+    assert await sweep(shop_without_provider) == 0
+    assert provider.refunded == [cancelled_order]
     assert await postgres.fetchval("SELECT refunded_at IS NOT NULL AND refund_due_at IS NULL FROM orders")
 
 
-async def test_two_sweepers_give_the_money_back_once(hurt_shop: Shop, provider: SilentPayments, cancelled: str) -> None:
+async def test_two_sweepers_refund_once(
+    shop_without_provider: Shop, provider: UnreachablePayments, cancelled_order: str
+) -> None:
     provider.error = None
-    assert sorted(await asyncio.gather(sweep(hurt_shop), sweep(hurt_shop))) == [0, 1]
-    assert provider.refunded == [cancelled]
+    assert sorted(await asyncio.gather(sweep(shop_without_provider), sweep(shop_without_provider))) == [0, 1]
+    assert provider.refunded == [cancelled_order]
 
 
 # ── For ever ──────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("error", [Unavailable(), RuntimeError("a mistake of ours")])
-async def test_the_next_round_comes_whatever_happened_in_this_one(
-    hurt_shop: Shop, provider: SilentPayments, book: Book, postgres: asyncpg.Connection, error: Exception
+async def test_sweeper_continues_after_errors(
+    shop_without_provider: Shop,
+    provider: UnreachablePayments,
+    book: BookRow,
+    postgres: asyncpg.Connection,
+    error: Exception,
 ) -> None:
-    await _hanging_order(hurt_shop, book)
-    provider.error, provider.outcome, provider.asked = error, Approved(), 0
-    await time_passes(postgres)
-    sweeper = asyncio.create_task(sweep_for_ever(hurt_shop, every=0.01))
+    await _add_pending_order(shop_without_provider, book)
+    provider.error, provider.outcome, provider.call_count = error, Approved(), 0
+    await age_orders(postgres)
+    sweeper = asyncio.create_task(run_sweeper(shop_without_provider, interval=0.01))
     async with asyncio.timeout(20):
-        while not provider.asked:
+        while not provider.call_count:
             await asyncio.sleep(0.01)
         provider.error = None
         while await _statuses(postgres) == ["PENDING"]:
-            await time_passes(postgres)
+            await age_orders(postgres)
             await asyncio.sleep(0.01)
     sweeper.cancel()
     assert await _statuses(postgres) == ["CONFIRMED"]
@@ -190,26 +208,26 @@ async def test_the_next_round_comes_whatever_happened_in_this_one(
 # ── One that cannot be healed ─────────────────────────────────────────────────────────────
 
 
-async def test_an_order_that_nobody_can_settle_does_not_keep_the_others_waiting(
-    shop: Shop, book: Book, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+async def test_unfinalizable_order_does_not_block_others(
+    shop: Shop, book: BookRow, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = SilentPayments(OSError())
+    provider = UnreachablePayments(OSError())
     hurt = replace(shop, payments=provider)
-    first, second = await _hanging_order(hurt, book), await _hanging_order(hurt, book)
-    cancelled = await _hanging_order(hurt, book)
+    first, second = await _add_pending_order(hurt, book), await _add_pending_order(hurt, book)
+    cancelled = await _add_pending_order(hurt, book)
     provider.error, provider.outcome = None, Approved()
-    await settle(hurt, await _order_of(postgres, cancelled), Approved())
+    await finalize(hurt, await _order_of(postgres, cancelled), Approved())
     await cancel_order(hurt, await _user(shop, cancelled), await _order_of(postgres, cancelled))
     bad = str(await _order_of(postgres, first))
     find = provider.find
 
-    async def find_all_but_one(key: str) -> Outcome | None:
+    async def find_all_but_one(key: str) -> PaymentOutcome | None:
         if key == bad:
-            raise BROKEN
+            raise PROVIDER_BUG
         return await find(key)
 
-    monkeypatch.setattr(SilentPayments, "find", lambda _, key: find_all_but_one(key))
-    await time_passes(postgres)
+    monkeypatch.setattr(UnreachablePayments, "find", lambda _, key: find_all_but_one(key))
+    await age_orders(postgres)
     await sweep(hurt)
     status = "SELECT status FROM orders WHERE user_id = $1"
     assert await postgres.fetchval(status, first.id) == "PENDING"
@@ -217,24 +235,24 @@ async def test_an_order_that_nobody_can_settle_does_not_keep_the_others_waiting(
     assert provider.refunded == [str(await _order_of(postgres, cancelled))]
 
 
-async def test_copies_come_back_though_the_shelf_was_filled_meanwhile(shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_stock_is_released_after_stock_was_set_meanwhile(shop: Shop, postgres: asyncpg.Connection) -> None:
     full = await add_book(shop, stock=1_000_000)
-    hurt = replace(shop, payments=SilentPayments(OSError()))
-    await _hanging_order(hurt, full)
-    await take_stock(shop, full.id, 1_000_000)
-    await time_passes(postgres)
-    await sweep(replace(shop, payments=SilentPayments(None)))
+    hurt = replace(shop, payments=UnreachablePayments(OSError()))
+    await _add_pending_order(hurt, full)
+    await set_stock(shop, full.id, 1_000_000)
+    await age_orders(postgres)
+    await sweep(replace(shop, payments=UnreachablePayments(None)))
     assert await _statuses(postgres) == ["PAYMENT_FAILED"]
     assert await postgres.fetchval("SELECT stock_quantity FROM books") == 1_000_002
-    assert await stock_is_explained(postgres, shop)
+    assert await is_stock_consistent(postgres, shop)
 
 
-async def _order_of(postgres: asyncpg.Connection, member: Member) -> uuid.UUID:
-    order_id: uuid.UUID = await postgres.fetchval("SELECT id FROM orders WHERE user_id = $1", member.id)
+async def _order_of(postgres: asyncpg.Connection, user: SignedInUser) -> uuid.UUID:
+    order_id: uuid.UUID = await postgres.fetchval("SELECT id FROM orders WHERE user_id = $1", user.id)
     return order_id
 
 
-async def _user(shop: Shop, member: Member) -> User:
-    user = await accounts.find_user(shop.database.reading, member.id)
+async def _user(shop: Shop, member: SignedInUser) -> UserRow:
+    user = await accounts.find_user(shop.database.read_session, member.id)
     assert user is not None
     return user

@@ -12,52 +12,52 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.tokens import CLAIMS, BadAccessToken, ExpiredAccessToken, Tokens, derived_key, hash_of
-from tests.forgeries import Sign, encoded, forged, hs256, hs512, opened, unsigned
+from domain.tokens import REQUIRED_CLAIMS, ExpiredAccessToken, InvalidAccessToken, Tokens, derive_key, hash_token
+from tests.forgeries import Signer, decode_token, encode_base64url, forge_token, hs256, hs512, unsigned
 
 SECRET, OLD_SECRET = "this-shop-signs-with-4f9a1c7e-it", "that-shop-signed-with-8b2d6035-it"
 ISSUER = "https://api.example.com"
 MINUTES = dt.timedelta(minutes=15)
 USER, SESSION = uuid.uuid4(), uuid.uuid4()
-KEY, OLD_KEY = derived_key(SECRET, "access-token"), derived_key(OLD_SECRET, "access-token")
+KEY, OLD_KEY = derive_key(SECRET, "access-token"), derive_key(OLD_SECRET, "access-token")
 
 tokens = Tokens([SECRET], ISSUER)
-GENUINE = tokens.access_token(USER, "ADMIN", SESSION, dt.timedelta(days=1)).text
-HEADER, TOLD = opened(GENUINE)
-OLD_KID = opened(Tokens([OLD_SECRET], ISSUER).access_token(USER, "USER", SESSION, MINUTES).text)[0]["kid"]
+GENUINE = tokens.issue_access_token(USER, "ADMIN", SESSION, dt.timedelta(days=1)).text
+HEADER, TOLD = decode_token(GENUINE)
+OLD_KID = decode_token(Tokens([OLD_SECRET], ISSUER).issue_access_token(USER, "USER", SESSION, MINUTES).text)[0]["kid"]
 
 
-def _refused(tokens: Tokens, text: str) -> bool:
+def _is_rejected(tokens: Tokens, text: str) -> bool:
     """Refused as no token of ours; a token of ours that is past its time is another matter."""
-    with pytest.raises(BadAccessToken) as caught:
-        tokens.speaker_of(text)
-    return caught.type is BadAccessToken
+    with pytest.raises(InvalidAccessToken) as caught:
+        tokens.decode_access_token(text)
+    return caught.type is InvalidAccessToken
 
 
 # ── Access tokens ─────────────────────────────────────────────────────────────────────────
 
 
-def test_what_was_signed_here_is_believed() -> None:
-    assert tokens.speaker_of(GENUINE).session_id == SESSION
+def test_own_token_is_accepted() -> None:
+    assert tokens.decode_access_token(GENUINE).session_id == SESSION
     assert (
-        tokens.speaker_of(forged(HEADER, TOLD, hs256(KEY))).session_id == SESSION
+        tokens.decode_access_token(forge_token(HEADER, TOLD, hs256(KEY))).session_id == SESSION
     )  # so the forgeries below differ in one thing
 
 
-def test_one_from_before_the_clock_was_put_back_is_believed() -> None:
-    early = forged(HEADER, TOLD | {"iat": TOLD["iat"] + 300}, hs256(KEY))
-    assert tokens.speaker_of(early).session_id == SESSION
+def test_token_issued_before_clock_step_back_is_accepted() -> None:
+    early = forge_token(HEADER, TOLD | {"iat": TOLD["iat"] + 300}, hs256(KEY))
+    assert tokens.decode_access_token(early).session_id == SESSION
 
 
-def test_what_it_tells() -> None:
-    issued = tokens.access_token(USER, "ADMIN", SESSION, MINUTES)
-    header, told = opened(issued.text)
+def test_claims_of_an_access_token() -> None:
+    issued = tokens.issue_access_token(USER, "ADMIN", SESSION, MINUTES)
+    header, told = decode_token(issued.text)
     assert (header["alg"], header["typ"]) == ("HS256", "at+jwt")
     assert told.keys() == {"sub", "role", "sid", "jti", "iat", "exp", "iss", "aud"}
     assert (told["sub"], told["role"], told["sid"]) == (str(USER), "ADMIN", str(SESSION))
     assert told["exp"] - told["iat"] == MINUTES.total_seconds()
     assert issued.expires_at == dt.datetime.fromtimestamp(told["exp"], dt.UTC)
-    assert opened(GENUINE)[1]["jti"] != told["jti"]
+    assert decode_token(GENUINE)[1]["jti"] != told["jti"]
 
 
 @pytest.mark.parametrize(
@@ -90,31 +90,31 @@ def test_what_it_tells() -> None:
         pytest.param({"crit": ["b64"], "b64": False}, hs256(KEY), id="detached"),
     ],
 )
-def test_a_header_that_is_not_ours(header: dict[str, Any], sign: Sign) -> None:
-    assert _refused(tokens, forged(HEADER | header, TOLD, sign))
+def test_foreign_header_is_rejected(header: dict[str, Any], sign: Signer) -> None:
+    assert _is_rejected(tokens, forge_token(HEADER | header, TOLD, sign))
 
 
 @pytest.mark.parametrize("missing", ["alg", "typ", "kid"])
-def test_a_header_must_be_whole(missing: str) -> None:
+def test_incomplete_header_is_rejected(missing: str) -> None:
     header = {name: value for name, value in HEADER.items() if name != missing}
-    assert _refused(tokens, forged(header, TOLD, hs256(KEY)))
+    assert _is_rejected(tokens, forge_token(header, TOLD, hs256(KEY)))
 
 
-def test_a_public_key_is_no_secret() -> None:
+def test_public_key_is_not_accepted_as_secret() -> None:
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     header = HEADER | {"alg": "RS256"}
-    signed = forged(header, TOLD, lambda text: private.sign(text, padding.PKCS1v15(), hashes.SHA256()))
-    assert _refused(tokens, signed)
-    assert _refused(tokens, forged(HEADER, TOLD, hs256(public)))
+    signed = forge_token(header, TOLD, lambda text: private.sign(text, padding.PKCS1v15(), hashes.SHA256()))
+    assert _is_rejected(tokens, signed)
+    assert _is_rejected(tokens, forge_token(HEADER, TOLD, hs256(public)))
 
 
-@pytest.mark.parametrize("missing", CLAIMS)
+@pytest.mark.parametrize("missing", REQUIRED_CLAIMS)
 def test_every_claim_is_required(missing: str) -> None:
     told = {name: value for name, value in TOLD.items() if name != missing}
-    assert _refused(tokens, forged(HEADER, told, hs256(KEY)))
+    assert _is_rejected(tokens, forge_token(HEADER, told, hs256(KEY)))
 
 
 @pytest.mark.parametrize(
@@ -134,24 +134,24 @@ def test_every_claim_is_required(missing: str) -> None:
     ],
     ids=str,
 )
-def test_claims_that_are_not_ours(claims: dict[str, Any]) -> None:
-    assert _refused(tokens, forged(HEADER, TOLD | claims, hs256(KEY)))
+def test_foreign_claims_are_rejected(claims: dict[str, Any]) -> None:
+    assert _is_rejected(tokens, forge_token(HEADER, TOLD | claims, hs256(KEY)))
 
 
-def test_past_its_time_it_says_so() -> None:
-    late = tokens.access_token(USER, "USER", SESSION, -dt.timedelta(seconds=31)).text
+def test_expired_token_is_reported_as_expired() -> None:
+    late = tokens.issue_access_token(USER, "USER", SESSION, -dt.timedelta(seconds=31)).text
     with pytest.raises(ExpiredAccessToken):
-        tokens.speaker_of(late)
+        tokens.decode_access_token(late)
 
 
-def test_a_forgery_past_its_time_is_a_forgery() -> None:
-    assert _refused(tokens, forged(HEADER, TOLD | {"exp": 1}, hs256(OLD_KEY)))
-    assert _refused(tokens, forged(HEADER, TOLD | {"exp": 1, "aud": "another-shop"}, unsigned))
+def test_expired_forgery_is_reported_as_invalid() -> None:
+    assert _is_rejected(tokens, forge_token(HEADER, TOLD | {"exp": 1}, hs256(OLD_KEY)))
+    assert _is_rejected(tokens, forge_token(HEADER, TOLD | {"exp": 1, "aud": "another-shop"}, unsigned))
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[\w-]*\.[\w-]*\.[\w-]*"))
-def test_garbage_is_nothing_worse_than_a_bad_token(text: str) -> None:
-    assert _refused(tokens, text)
+def test_garbage_is_an_invalid_token(text: str) -> None:
+    assert _is_rejected(tokens, text)
 
 
 JSON = st.recursive(
@@ -163,79 +163,79 @@ NAMES = st.sampled_from(["alg", "typ", "kid", "crit", "b64", "jku", "x5t", "cty"
 
 
 @given(header=JSON | st.dictionaries(NAMES, JSON), claims=JSON)
-def test_any_json_in_three_parts_is_nothing_worse(header: Any, claims: Any) -> None:
-    assert _refused(tokens, forged(header, claims, unsigned))
+def test_arbitrary_json_is_an_invalid_token(header: Any, claims: Any) -> None:
+    assert _is_rejected(tokens, forge_token(header, claims, unsigned))
     if isinstance(header, dict):
-        assert _refused(tokens, forged(HEADER | header, TOLD, unsigned))
+        assert _is_rejected(tokens, forge_token(HEADER | header, TOLD, unsigned))
 
 
 @given(position=st.integers(0, len(GENUINE) - 1), character=st.characters(codec="ascii"))
-def test_no_character_of_it_can_be_changed(position: int, character: str) -> None:
+def test_any_changed_character_invalidates_the_token(position: int, character: str) -> None:
     changed = GENUINE[:position] + character + GENUINE[position + 1 :]
     try:
-        assert tokens.speaker_of(changed).session_id == SESSION
-    except BadAccessToken:
+        assert tokens.decode_access_token(changed).session_id == SESSION
+    except InvalidAccessToken:
         return
     # the last character of base64 holds bits that stand for nothing
     assert changed == GENUINE or position == len(GENUINE) - 1
 
 
 @pytest.mark.parametrize("nested", [b"[" * 20_000, b'{"a":' * 9_000, b'{"alg":' + b"9" * 9_000 + b"}"])
-def test_a_header_that_exhausts_the_parser(nested: bytes) -> None:
-    assert _refused(tokens, f"{encoded(nested)}.{encoded(b'{}')}.{encoded(b'x')}")
+def test_deeply_nested_header_is_rejected(nested: bytes) -> None:
+    assert _is_rejected(tokens, f"{encode_base64url(nested)}.{encode_base64url(b'{}')}.{encode_base64url(b'x')}")
 
 
 # ── Rotation of secrets ───────────────────────────────────────────────────────────────────
 
 
-def test_the_first_secret_signs_and_all_verify() -> None:
+def test_first_secret_signs_and_all_secrets_verify() -> None:
     old, rotated = Tokens([OLD_SECRET], ISSUER), Tokens([SECRET, OLD_SECRET], ISSUER)
-    before = old.access_token(USER, "USER", SESSION, MINUTES).text
-    after = rotated.access_token(USER, "USER", SESSION, MINUTES).text
-    assert rotated.speaker_of(before).session_id == rotated.speaker_of(after).session_id == SESSION
-    assert tokens.speaker_of(after).session_id == SESSION
-    assert _refused(old, after)
-    assert _refused(tokens, before)
+    before = old.issue_access_token(USER, "USER", SESSION, MINUTES).text
+    after = rotated.issue_access_token(USER, "USER", SESSION, MINUTES).text
+    assert rotated.decode_access_token(before).session_id == rotated.decode_access_token(after).session_id == SESSION
+    assert tokens.decode_access_token(after).session_id == SESSION
+    assert _is_rejected(old, after)
+    assert _is_rejected(tokens, before)
 
 
-def test_the_kid_of_one_secret_does_not_open_for_another() -> None:
+def test_kid_of_another_secret_is_rejected() -> None:
     rotated = Tokens([SECRET, OLD_SECRET], ISSUER)
-    assert _refused(rotated, forged(HEADER, TOLD, hs256(OLD_KEY)))
+    assert _is_rejected(rotated, forge_token(HEADER, TOLD, hs256(OLD_KEY)))
 
 
 # ── Refresh tokens ────────────────────────────────────────────────────────────────────────
 
 
-def test_a_refresh_token_has_512_bits_and_is_hashed_as_it_is() -> None:
-    first, second = tokens.first_refresh_token(), tokens.first_refresh_token()
-    child = tokens.next_refresh_token(first, SESSION)
+def test_refresh_token_has_512_bits_and_a_plain_hash() -> None:
+    first, second = tokens.generate_refresh_token(), tokens.generate_refresh_token()
+    child = tokens.derive_refresh_token(first, SESSION)
     assert [len(urlsafe_b64decode(token + "==")) for token in (first, second, child)] == [64, 64, 64]
     assert len({first, second, child}) == 3
-    assert hash_of(first) == hashlib.sha256(first.encode()).digest()
+    assert hash_token(first) == hashlib.sha256(first.encode()).digest()
 
 
 @given(parent=st.text(max_size=90), other=st.text(max_size=90), child_id=st.uuids(), other_id=st.uuids())
-def test_a_successor_belongs_to_one_parent_one_id_and_one_secret(
+def test_successor_depends_on_parent_id_and_secret(
     parent: str, other: str, child_id: uuid.UUID, other_id: uuid.UUID
 ) -> None:
-    child = tokens.next_refresh_token(parent, child_id)
-    assert tokens.next_refresh_token(parent, child_id) == child
-    assert (tokens.next_refresh_token(other, child_id) == child) is (other == parent)
-    assert (tokens.next_refresh_token(parent, other_id) == child) is (other_id == child_id)
-    assert Tokens([OLD_SECRET], ISSUER).next_refresh_token(parent, child_id) != child
+    child = tokens.derive_refresh_token(parent, child_id)
+    assert tokens.derive_refresh_token(parent, child_id) == child
+    assert (tokens.derive_refresh_token(other, child_id) == child) is (other == parent)
+    assert (tokens.derive_refresh_token(parent, other_id) == child) is (other_id == child_id)
+    assert Tokens([OLD_SECRET], ISSUER).derive_refresh_token(parent, child_id) != child
 
 
-def test_a_successor_is_given_again_as_long_as_its_secret_is_kept() -> None:
-    parent = tokens.first_refresh_token()
-    child = Tokens([OLD_SECRET], ISSUER).next_refresh_token(parent, SESSION)
+def test_successor_is_rederived_while_its_secret_is_configured() -> None:
+    parent = tokens.generate_refresh_token()
+    child = Tokens([OLD_SECRET], ISSUER).derive_refresh_token(parent, SESSION)
     rotated = Tokens([SECRET, OLD_SECRET], ISSUER)
-    assert rotated.repeat_refresh_token(parent, SESSION, hash_of(child)) == child
-    assert rotated.next_refresh_token(parent, SESSION) != child
-    assert tokens.repeat_refresh_token(parent, SESSION, hash_of(child)) is None
-    assert rotated.repeat_refresh_token(child, SESSION, hash_of(child)) is None
-    assert rotated.repeat_refresh_token(parent, USER, hash_of(child)) is None
+    assert rotated.rederive_refresh_token(parent, SESSION, hash_token(child)) == child
+    assert rotated.derive_refresh_token(parent, SESSION) != child
+    assert tokens.rederive_refresh_token(parent, SESSION, hash_token(child)) is None
+    assert rotated.rederive_refresh_token(child, SESSION, hash_token(child)) is None
+    assert rotated.rederive_refresh_token(parent, USER, hash_token(child)) is None
 
 
 def test_keys_for_different_purposes_differ() -> None:
-    assert derived_key(SECRET, "access-token") != derived_key(SECRET, "refresh-token")
-    assert SECRET.encode() not in (KEY, derived_key(SECRET, "refresh-token"))
+    assert derive_key(SECRET, "access-token") != derive_key(SECRET, "refresh-token")
+    assert SECRET.encode() not in (KEY, derive_key(SECRET, "refresh-token"))

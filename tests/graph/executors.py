@@ -10,41 +10,48 @@ import orjson
 
 from domain.shop import Shop
 from graph.context import Context
-from graph.documents import Documents, Refused
-from graph.execution import Answer, Request, answer
-from graph.ids import global_id
-from tests.factories import Member, add_administrator, add_member, fill_cart
+from graph.documents import DocumentRejected, Documents
+from graph.execution import GraphQLRequest, GraphQLResponse, execute_request
+from graph.ids import to_global_id
+from tests.factories import SignedInUser, add_admin, add_user, fill_cart
 from tests.graph.engine.authors import Samples
-from tests.hostile import NOWHERE
-from tests.purchases import bought
-from tests.shelves import AUTHORS, stocked
+from tests.hostile import UNKNOWN_ID
+from tests.purchases import add_past_order
+from tests.shelves import AUTHORS, create_sample_catalog
 from tests.stranger import TEXT_SAMPLES
 
-ENGINE = Documents(introspection=True)
-CORE = Documents(introspection=True, compiled=False)
-DEAREST = 1_500
+COMPILED = Documents(introspection=True)
+GRAPHQL_CORE = Documents(introspection=True, compiled=False)
+MAX_COST = 1_500
 """What a document may cost here, so that there is time for many."""
 
 
-def fits(text: str) -> bool:
+def is_executable(text: str) -> bool:
     """Whether the document would be executed, unless its variables forbid it."""
     try:
-        return all(it.price.for_({}) <= DEAREST for it in CORE.get(text).operations.values())
-    except Refused:
+        return all(it.cost.evaluate({}) <= MAX_COST for it in GRAPHQL_CORE.get(text).operations.values())
+    except DocumentRejected:
         return False
 
 
-async def asked(
-    documents: Documents, shop: Shop, token: str | None, text: str, variables: dict[str, Any], name: str | None = None
-) -> Answer:
-    return await answer(documents, Context(shop, "the request", token), Request(text, variables, name))
+async def execute_document(
+    documents: Documents,
+    shop: Shop,
+    token: str | None,
+    text: str,
+    variables: dict[str, Any],
+    operation_name: str | None = None,
+) -> GraphQLResponse:
+    return await execute_request(
+        documents, Context(shop, "the request", token), GraphQLRequest(text, variables, operation_name)
+    )
 
 
 # ── What there is ─────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class FuzzData:
     """Who may ask, by what they are, and good and bad values for what they give."""
 
     tokens: dict[str, str | None]
@@ -52,25 +59,29 @@ class Asking:
     samples: Samples
 
 
-async def open_for_questions(shop: Shop, postgres: asyncpg.Connection) -> Asking:
+async def prepare_fuzz_data(shop: Shop, postgres: asyncpg.Connection) -> FuzzData:
     """A shop with some of everything, most of it the administrator's and the customer's."""
-    administrator, customer = await add_administrator(shop), await add_member(shop)
-    books = (await stocked(shop, postgres, books=12)).books
-    purchases = [(customer, "CONFIRMED"), (customer, "SHIPPED"), (administrator, "CONFIRMED"), (customer, "CANCELLED")]
-    for number, (member, status) in enumerate(purchases):
-        await bought(postgres, member, *((book, 1 + number % 2) for book in books[number : number + 3]), status=status)
-    members = (administrator, customer)
-    for member, some in zip(members, (books[:3], books[2:6]), strict=True):
-        await fill_cart(shop, member, *((book, 1) for book in books if book.stock_quantity > 5))
-        await _opinions(postgres, member, [book.id for book in some])
-    await postgres.execute(RATED)
+    admin, customer = await add_admin(shop), await add_user(shop)
+    books = (await create_sample_catalog(shop, postgres, books=12)).books
+    orders = [(customer, "CONFIRMED"), (customer, "SHIPPED"), (admin, "CONFIRMED"), (customer, "CANCELLED")]
+    for number, (user, status) in enumerate(orders):
+        await add_past_order(
+            postgres, user, *((book, 1 + number % 2) for book in books[number : number + 3]), status=status
+        )
+    users = (admin, customer)
+    for user, own_books in zip(users, (books[:3], books[2:6]), strict=True):
+        await fill_cart(shop, user, *((book, 1) for book in books if book.stock_quantity > 5))
+        await _add_reviews_and_lists(postgres, user, [book.id for book in own_books])
+    await postgres.execute(FILL_RATINGS)
     await postgres.execute("UPDATE book_sales SET copies = copies + 9")  # for what may be cancelled
-    ids = {name: await _ids(postgres, kind, table) for name, (kind, table) in KINDS.items()}
-    tokens = {"visitor": None, "customer": customer.token, "administrator": administrator.token}
-    return Asking(tokens, [member.session_id for member in members], _samples(ids) | await _cursors(shop, customer))
+    ids = {name: await _fetch_ids(postgres, kind, table) for name, (kind, table) in ID_ARGUMENTS.items()}
+    tokens = {"visitor": None, "customer": customer.token, "administrator": admin.token}
+    return FuzzData(
+        tokens, [member.session_id for member in users], _build_samples(ids) | await _fetch_cursors(shop, customer)
+    )
 
 
-KINDS = {
+ID_ARGUMENTS = {
     "bookId": ("Book", "books"),
     "genreId": ("Genre", "genres"),
     "authorId": ("Author", "authors"),
@@ -85,44 +96,49 @@ KINDS = {
 """What arguments name, and where that is kept."""
 
 
-RATED = """
+FILL_RATINGS = """
 UPDATE book_ratings SET (one, two, three, four, five) = (
     SELECT count(*) FILTER (WHERE rating = 1), count(*) FILTER (WHERE rating = 2), count(*) FILTER (WHERE rating = 3),
         count(*) FILTER (WHERE rating = 4), count(*) FILTER (WHERE rating = 5)
     FROM reviews WHERE reviews.book_id = book_ratings.book_id)"""
 
 
-async def _opinions(postgres: asyncpg.Connection, reader: Member, books: Sequence[Any]) -> None:
-    for table, more, values in (("reviews", ", rating", ", 4"), ("wishlist_items", "", ""), ("prebookings", "", "")):
+async def _add_reviews_and_lists(postgres: asyncpg.Connection, user: SignedInUser, book_ids: Sequence[Any]) -> None:
+    for table, extra_columns, extra_values in (
+        ("reviews", ", rating", ", 4"),
+        ("wishlist_items", "", ""),
+        ("prebookings", "", ""),
+    ):
         await postgres.execute(
-            f"INSERT INTO {table} (id, user_id, book_id{more}) SELECT gen_random_uuid(), $1, unnest($2::uuid[]){values}",
-            reader.id,
-            books,
+            f"INSERT INTO {table} (id, user_id, book_id{extra_columns}) SELECT gen_random_uuid(), $1, unnest($2::uuid[]){extra_values}",
+            user.id,
+            book_ids,
         )
 
 
-async def _ids(postgres: asyncpg.Connection, type_name: str, table: str) -> list[str]:
+async def _fetch_ids(postgres: asyncpg.Connection, type_name: str, table: str) -> list[str]:
     return [
-        global_id(type_name, row["id"]) for row in await postgres.fetch(f"SELECT id FROM {table} ORDER BY id LIMIT 6")
+        to_global_id(type_name, row["id"])
+        for row in await postgres.fetch(f"SELECT id FROM {table} ORDER BY id LIMIT 6")
     ]
 
 
-async def _cursors(shop: Shop, customer: Member) -> dict[str, list[Any]]:
+async def _fetch_cursors(shop: Shop, customer: SignedInUser) -> dict[str, list[Any]]:
     text = """{ books(first: 2) { pageInfo { endCursor } } authors(first: 2) { pageInfo { endCursor } }
         me { orders(first: 1) { pageInfo { endCursor } } wishlist(first: 1) { pageInfo { endCursor } } } }"""
-    data = (await asked(CORE, shop, customer.token, text, {})).data
+    data = (await execute_document(GRAPHQL_CORE, shop, customer.token, text, {})).data
     cursors = re.findall(r'"endCursor":"([^"]+)"', orjson.dumps(data).decode())
     assert len(cursors) == 4
     return {name: [None] * 20 + [*cursors, "no cursor"] for name in ("after", "before")}
 
 
-def _samples(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
-    anything = [id_ for some in ids.values() for id_ in some]
-    wrong = [anything[0], global_id("Book", NOWHERE), "no id"]
+def _build_samples(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
+    all_ids = [id_ for some in ids.values() for id_ in some]
+    invalid_ids = [all_ids[0], to_global_id("Book", UNKNOWN_ID), "no id"]
     return {
         **{name: [value] for name, value in TEXT_SAMPLES.items()},
-        **{name: some * 3 + wrong for name, some in ids.items()},
-        "ID": anything + wrong,
+        **{name: some * 3 + invalid_ids for name, some in ids.items()},
+        "ID": all_ids + invalid_ids,
         "slug": ["fantasy", "emile-zola", "zebra", "the-hobbit", "no-slug"],
         "first": [1, 2, 3] * 6 + [0, -1, 101],
         "last": [None] * 20 + [1, 2, -1],

@@ -6,9 +6,9 @@ import pytest
 
 from domain.shop import Shop
 from graph.schema import schema
-from tests.client import Visitor
-from tests.factories import add_administrator, add_book, add_genre, book_id
-from tests.reviewing import add_reader, reviews_it
+from tests.client import ApiClient
+from tests.factories import add_admin, add_book, add_genre, book_id
+from tests.reviewing import add_buyer, submit_review
 
 BOOK = """
 id slug title subtitle isbn description coverUrl format publisher publishedOn pageCount language stockQuantity addedAt updatedAt
@@ -28,7 +28,7 @@ NOTHING = "query ($id: ID!) { book(by: {id: $id}) { __typename authors { __typen
 
 
 @pytest.fixture
-async def visitor_and_book(visitor: Visitor, shop: Shop) -> tuple[Visitor, str]:
+async def client_and_book(client: ApiClient, shop: Shop) -> tuple[ApiClient, str]:
     """An administrator, who sees everything, and a book with something in each of its fields."""
     shelf = (await add_genre(shop, "Fiction")).id
     details: dict[str, Any] = {
@@ -37,28 +37,28 @@ async def visitor_and_book(visitor: Visitor, shop: Shop) -> tuple[Visitor, str]:
     }  # fmt: skip
     book = await add_book(shop, "Emma", authors=("Jane Austen", "A Friend"), genre_id=shelf, **details)
     await add_book(shop, "Persuasion", authors=("Jane Austen",), genre_id=shelf)
-    assert (await reviews_it(await add_reader(visitor, shop, book), book, text="Fine."))["__typename"] == "ReviewSaved"
+    assert (await submit_review(await add_buyer(client, shop, book), book, text="Fine."))["__typename"] == "ReviewSaved"
     await add_book(shop, "Without anything")
-    return visitor.signed_in((await add_administrator(shop)).token), book_id(book)
+    return client.with_token((await add_admin(shop)).token), book_id(book)
 
 
-def test_no_field_is_forgotten() -> None:
+def test_every_field_is_covered() -> None:
     for name, selections in (("Book", BOOK), ("Review", REVIEW)):
         fields = set(schema._schema.type_map[name].fields)  # type: ignore[attr-defined]  # object types have fields
         assert {selection.partition("{")[0] for selection in selections.split()} == fields
 
 
 @pytest.mark.parametrize(("document", "selections"), [(BOOKS, BOOK), (REVIEWS, REVIEW)], ids=["books", "reviews"])
-async def test_each_alone_and_all_together(
-    visitor_and_book: tuple[Visitor, str], document: str, selections: str
+async def test_fields_alone_and_together_are_equal(
+    client_and_book: tuple[ApiClient, str], document: str, selections: str
 ) -> None:
-    visitor, id_ = visitor_and_book
-    together = await visitor.ask(document.format(selections), id=id_)
+    visitor, id_ = client_and_book
+    together = await visitor.execute(document.format(selections), id=id_)
     assert not together.errors
     for _ in range(TIMES):
-        assert (await visitor.ask(document.format(selections), id=id_)).data == together.data
+        assert (await visitor.execute(document.format(selections), id=id_)).data == together.data
     for selection in selections.split():
-        alone = await visitor.ask(document.format(selection), id=id_)
+        alone = await visitor.execute(document.format(selection), id=id_)
         assert (alone.errors, alone.data) == ([], _of(together.data, alone.data)), selection
 
 
@@ -66,15 +66,15 @@ async def test_each_alone_and_all_together(
 @pytest.mark.parametrize(
     "selection", [it for it in BOOK.split() if it.startswith(("average", "rating", "genre", "authors"))]
 )
-async def test_each_beside_one_that_has_to_wait(
-    visitor_and_book: tuple[Visitor, str], selection: str, beside: str
+async def test_fields_beside_a_batched_field_are_equal(
+    client_and_book: tuple[ApiClient, str], selection: str, beside: str
 ) -> None:
-    visitor, id_ = visitor_and_book
+    visitor, id_ = client_and_book
     document = BOOKS.format(f"{selection} {beside}")
-    first = await visitor.ask(document, id=id_)
+    first = await visitor.execute(document, id=id_)
     assert not first.errors
     for _ in range(TIMES):
-        again = await visitor.ask(document, id=id_)
+        again = await visitor.execute(document, id=id_)
         assert (again.errors, again.data) == ([], first.data)
 
 
@@ -85,9 +85,9 @@ def _of(told: Any, part: Any) -> Any:
     return {name: _of(told[name], some) for name, some in part.items()} if isinstance(part, dict) else told
 
 
-async def test_nothing_but_types_and_totals(visitor_and_book: tuple[Visitor, str]) -> None:
-    visitor, id_ = visitor_and_book
-    told = await visitor.ask(NOTHING, id=id_)
+async def test_typename_and_total_count_only(client_and_book: tuple[ApiClient, str]) -> None:
+    visitor, id_ = client_and_book
+    told = await visitor.execute(NOTHING, id=id_)
     assert told["book"] == {
         "__typename": "Book",
         "authors": [{"__typename": "Author"}] * 2,

@@ -7,30 +7,30 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import global_id
+from graph.ids import to_global_id
 from persistence.models import new_id
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.customers import Customer
-from tests.factories import add_administrator, add_book, add_member, book_id
-from tests.purchases import bought
-from tests.reviewing import add_reader, reviews_it
-from tests.stockroom import add_manager
+from tests.factories import add_admin, add_book, add_user, book_id
+from tests.purchases import add_past_order
+from tests.reviewing import add_buyer, submit_review
+from tests.stockroom import add_admin_customer
 
 USERS = "query ($filter: UserFilter) { admin { users(filter: $filter) { totalCount nodes { email } } } }"
 ORDERS = "query ($filter: OrderFilter) { admin { orders(filter: $filter) { totalCount nodes { id } } } }"
 REVIEWS = """query ($filter: ReviewFilter, $sort: ReviewSort! = NEWEST) { admin { reviews(filter: $filter, sort: $sort) {
     totalCount nodes { rating reviewer { displayName account { email } } } } } }"""
-SCARCE = "query ($threshold: Int! = 5) { admin { lowStockBooks(threshold: $threshold) { totalCount nodes { title waitingPrebookings } } } }"
+LOW_STOCK = "query ($threshold: Int! = 5) { admin { lowStockBooks(threshold: $threshold) { totalCount nodes { title waitingPrebookings } } } }"
 SALES = """query ($period: SalesPeriod!) { admin { salesSummary(period: $period) {
     current { ...Told } previous { ...Told } revenueChangePercent } } }
 fragment Told on SalesFigures { from to revenue { amount currency } orderCount averageOrderValue { amount } }"""
-BEST = """query ($first: Int! = 10, $by: BestSellerRank! = REVENUE) { admin {
+BEST_SELLERS = """query ($first: Int! = 10, $by: BestSellerRank! = REVENUE) { admin {
     bestSellers(period: THIS_MONTH, rankBy: $by, first: $first) { unitsSold revenue { amount } book { title } } } }"""
 
 
 @pytest.fixture
-async def manager(visitor: Visitor, shop: Shop) -> Customer:
-    return await add_manager(visitor, shop)
+async def admin(client: ApiClient, shop: Shop) -> Customer:
+    return await add_admin_customer(client, shop)
 
 
 # ── Bad input ─────────────────────────────────────────────────────────────────────────────
@@ -43,25 +43,25 @@ async def manager(visitor: Visitor, shop: Shop) -> Customer:
         (ORDERS, {"filter": {"placedFrom": "2026-03-01T01:00:00Z", "placedBefore": "2026-03-01T01:30:00+01:00"}}),
         (ORDERS, {"filter": {"placedFrom": "2026-03-02T00:00:00"}}),
         (ORDERS, {"filter": {"placedFrom": "2026-02-30T00:00:00Z"}}),
-        (ORDERS, {"filter": {"userId": global_id("Book", new_id())}}),
+        (ORDERS, {"filter": {"userId": to_global_id("Book", new_id())}}),
         (ORDERS, {"filter": {"search": "x" * 201}}),
         (ORDERS, {"filter": {"search": "a\0b"}}),
         (USERS, {"filter": {"search": "\x1b"}}),
         (REVIEWS, {"filter": {"bookId": "x"}}),
-        (REVIEWS, {"filter": {"userId": global_id("Book", new_id())}}),
-        (SCARCE, {"threshold": -1}),
-        (SCARCE, {"threshold": 2**31 - 1}),
-        (BEST, {"first": -1}),
-        (BEST, {"first": 101}),
+        (REVIEWS, {"filter": {"userId": to_global_id("Book", new_id())}}),
+        (LOW_STOCK, {"threshold": -1}),
+        (LOW_STOCK, {"threshold": 2**31 - 1}),
+        (BEST_SELLERS, {"first": -1}),
+        (BEST_SELLERS, {"first": 101}),
     ],
 )
-async def test_what_makes_no_sense_is_a_wrong_call(manager: Customer, document: str, variables: Any) -> None:
-    assert set((await manager.ask(document, **variables)).codes) == {"BAD_USER_INPUT"}
+async def test_invalid_arguments_are_request_errors(admin: Customer, document: str, variables: Any) -> None:
+    assert set((await admin.execute(document, **variables)).codes) == {"BAD_USER_INPUT"}
 
 
-async def test_a_period_without_length_is_empty(manager: Customer) -> None:
+async def test_zero_length_period_is_empty(admin: Customer) -> None:
     moment = "2026-03-01T00:00:00Z"
-    page = (await manager.ask(ORDERS, filter={"placedFrom": moment, "placedBefore": moment}))["admin"]["orders"]
+    page = (await admin.execute(ORDERS, filter={"placedFrom": moment, "placedBefore": moment}))["admin"]["orders"]
     assert page == {"totalCount": 0, "nodes": []}
 
 
@@ -84,13 +84,13 @@ async def test_a_period_without_length_is_empty(manager: Customer) -> None:
         ({"role": None, "isActive": None, "search": None}, ["frodo@shire.test", "sam_gamgee@shire.test", "boss@shop.test"]),
     ],
 )  # fmt: skip
-async def test_users_are_found_by_role_state_and_words(
-    visitor: Visitor, shop: Shop, narrow: dict[str, Any], found: list[str]
+async def test_users_are_filtered_by_role_state_and_search(
+    client: ApiClient, shop: Shop, narrow: dict[str, Any], found: list[str]
 ) -> None:
-    boss = await add_member(shop, "boss@shop.test", role="ADMIN", display_name="The boss")
-    await add_member(shop, "sam_gamgee@shire.test", is_active=False)
-    await add_member(shop, "frodo@shire.test", display_name="Mr. Baggins")
-    told = (await visitor.signed_in(boss.token).ask(USERS, filter=narrow))["admin"]["users"]
+    boss = await add_user(shop, "boss@shop.test", role="ADMIN", display_name="The boss")
+    await add_user(shop, "sam_gamgee@shire.test", is_active=False)
+    await add_user(shop, "frodo@shire.test", display_name="Mr. Baggins")
+    told = (await client.with_token(boss.token).execute(USERS, filter=narrow))["admin"]["users"]
     assert [node["email"] for node in told["nodes"]] == found
     assert told["totalCount"] == len(found)
 
@@ -98,19 +98,19 @@ async def test_users_are_found_by_role_state_and_words(
 # ── Orders ────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_orders_are_found_by_every_filter(manager: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_orders_are_filtered(admin: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:
     book, day = await add_book(shop), dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
-    frodo, sam = await add_member(shop, "frodo@shire.test"), await add_member(shop, "sam_gamgee@shire.test")
-    first = await bought(postgres, frodo, (book, 1), at=day, status="SHIPPED")
-    second = await bought(postgres, sam, (book, 1), at=day + dt.timedelta(days=1))
-    third = await bought(postgres, frodo, (book, 1), at=day + dt.timedelta(days=2), status="CANCELLED")
+    frodo, sam = await add_user(shop, "frodo@shire.test"), await add_user(shop, "sam_gamgee@shire.test")
+    first = await add_past_order(postgres, frodo, (book, 1), at=day, status="SHIPPED")
+    second = await add_past_order(postgres, sam, (book, 1), at=day + dt.timedelta(days=1))
+    third = await add_past_order(postgres, frodo, (book, 1), at=day + dt.timedelta(days=2), status="CANCELLED")
     await postgres.execute("UPDATE orders SET number = 'ABCD-0123-WXYZ' WHERE id = $1", second)
     for narrow, found in (
         ({}, [third, second, first]),
         ({"statuses": ["SHIPPED", "CANCELLED", "SHIPPED"]}, [third, first]),
         ({"statuses": []}, []),
         ({"userId": frodo.global_id}, [third, first]),
-        ({"userId": global_id("User", new_id())}, []),
+        ({"userId": to_global_id("User", new_id())}, []),
         ({"search": "FRODO@"}, [third, first]),
         ({"search": "_gam"}, [second]),
         ({"search": "fr%do"}, []),
@@ -121,33 +121,33 @@ async def test_orders_are_found_by_every_filter(manager: Customer, shop: Shop, p
         ({"placedFrom": "2026-03-02T00:00:00Z", "placedBefore": "2026-03-02T00:00:01Z"}, [second]),
         ({"search": "shire", "statuses": ["SHIPPED"], "userId": frodo.global_id}, [first]),
     ):
-        told = (await manager.ask(ORDERS, filter=narrow))["admin"]["orders"]
-        assert [node["id"] for node in told["nodes"]] == [global_id("Order", id_) for id_ in found], narrow
+        told = (await admin.execute(ORDERS, filter=narrow))["admin"]["orders"]
+        assert [node["id"] for node in told["nodes"]] == [to_global_id("Order", id_) for id_ in found], narrow
         assert told["totalCount"] == len(found)
 
 
-async def test_a_search_that_could_be_an_order_number_may_still_be_part_of_an_address(
-    manager: Customer, shop: Shop, postgres: asyncpg.Connection
+async def test_search_like_an_order_number_also_matches_email(
+    admin: Customer, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    book, member = await add_book(shop), await add_member(shop, "anna.schmidt2000@example.com")
-    order = await bought(postgres, member, (book, 1))
+    book, user = await add_book(shop), await add_user(shop, "anna.schmidt2000@example.com")
+    order = await add_past_order(postgres, user, (book, 1))
     for search in ("schmidt2000@", "schmidt2000", ".schmidt2000", "SCHMIDT2000@"):
-        told = (await manager.ask(ORDERS, filter={"search": search}))["admin"]["orders"]["nodes"]
-        assert told == [{"id": global_id("Order", order)}], search
-    await postgres.execute("UPDATE users SET email = 'nannaschmidt@example.com' WHERE id = $1", member.id)
-    told = (await manager.ask(ORDERS, filter={"search": "nannaschmidt"}))["admin"]["orders"]["nodes"]
-    assert told == [{"id": global_id("Order", order)}]
+        told = (await admin.execute(ORDERS, filter={"search": search}))["admin"]["orders"]["nodes"]
+        assert told == [{"id": to_global_id("Order", order)}], search
+    await postgres.execute("UPDATE users SET email = 'nannaschmidt@example.com' WHERE id = $1", user.id)
+    told = (await admin.execute(ORDERS, filter={"search": "nannaschmidt"}))["admin"]["orders"]["nodes"]
+    assert told == [{"id": to_global_id("Order", order)}]
 
 
 # ── Reviews ───────────────────────────────────────────────────────────────────────────────
 
 
-async def test_reviews_are_found_by_book_reader_and_stars(visitor: Visitor, manager: Customer, shop: Shop) -> None:
+async def test_reviews_are_filtered_by_book_user_and_rating(client: ApiClient, admin: Customer, shop: Shop) -> None:
     books = [await add_book(shop) for _ in range(2)]
-    readers = [await add_reader(visitor, shop, *books) for _ in range(2)]
+    readers = [await add_buyer(client, shop, *books) for _ in range(2)]
     for stars, (reader, book) in enumerate([(reader, book) for reader in readers for book in books], 1):
-        await reviews_it(reader, book, stars)
-    mine = {"userId": readers[1].member.global_id}
+        await submit_review(reader, book, stars)
+    mine = {"userId": readers[1].user.global_id}
     for narrow, found in (
         ({}, [4, 3, 2, 1]),
         ({"bookId": book_id(books[0])}, [3, 1]),
@@ -156,24 +156,24 @@ async def test_reviews_are_found_by_book_reader_and_stars(visitor: Visitor, mana
         ({"maxRating": 3}, [3, 2, 1]),
         ({"minRating": 2, "maxRating": 3}, [3, 2]),
         ({"minRating": 4, "maxRating": 2}, []),
-        ({"bookId": global_id("Book", new_id())}, []),
+        ({"bookId": to_global_id("Book", new_id())}, []),
         (mine | {"bookId": book_id(books[1]), "minRating": 1}, [4]),
     ):
-        told = (await manager.ask(REVIEWS, filter=narrow, sort="HIGHEST_RATED"))["admin"]["reviews"]
+        told = (await admin.execute(REVIEWS, filter=narrow, sort="HIGHEST_RATED"))["admin"]["reviews"]
         assert [node["rating"] for node in told["nodes"]] == found, narrow
         assert told["totalCount"] == len(found)
         assert all(node["reviewer"]["account"]["email"].startswith("reader-") for node in told["nodes"])
-    lowest = (await manager.ask(REVIEWS, sort="LOWEST_RATED"))["admin"]["reviews"]["nodes"]
+    lowest = (await admin.execute(REVIEWS, sort="LOWEST_RATED"))["admin"]["reviews"]["nodes"]
     assert [node["rating"] for node in lowest] == [1, 2, 3, 4]
-    newest = (await manager.ask(REVIEWS))["admin"]["reviews"]["nodes"]
+    newest = (await admin.execute(REVIEWS))["admin"]["reviews"]["nodes"]
     assert [node["rating"] for node in newest] == [4, 3, 2, 1]
 
 
 # ── Stock and sales ───────────────────────────────────────────────────────────────────────
 
 
-async def test_the_fewest_copies_come_first_then_the_most_waited_for(
-    manager: Customer, shop: Shop, postgres: asyncpg.Connection
+async def test_low_stock_is_sorted_by_stock_then_waiting_count(
+    admin: Customer, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     books = {name: await add_book(shop, name, stock=stock) for name, stock in
              (("none", 0), ("waited for", 0), ("most waited for", 0), ("one", 1), ("five", 5), ("six", 6))}  # fmt: skip
@@ -181,15 +181,15 @@ async def test_the_fewest_copies_come_first_then_the_most_waited_for(
         for _ in range(waiting):
             await postgres.execute(
                 "INSERT INTO prebookings (id, user_id, book_id) VALUES (gen_random_uuid(), $1, $2)",
-                (await add_member(shop)).id,
+                (await add_user(shop)).id,
                 books[name].id,
             )
     await postgres.execute(
         "INSERT INTO prebookings (id, user_id, book_id, status, cancelled_at) VALUES (gen_random_uuid(), $1, $2, 'CANCELLED', now())",
-        manager.member.id,
+        admin.user.id,
         books["none"].id,
     )
-    told = (await manager.ask(SCARCE))["admin"]["lowStockBooks"]
+    told = (await admin.execute(LOW_STOCK))["admin"]["lowStockBooks"]
     assert [tuple(node.values()) for node in told["nodes"]] == [
         ("most waited for", 2),
         ("waited for", 1),
@@ -198,19 +198,19 @@ async def test_the_fewest_copies_come_first_then_the_most_waited_for(
         ("five", 0),
     ]
     assert told["totalCount"] == 5
-    none_left = (await manager.ask(SCARCE, threshold=0))["admin"]["lowStockBooks"]
+    none_left = (await admin.execute(LOW_STOCK, threshold=0))["admin"]["lowStockBooks"]
     assert (none_left["totalCount"], len(none_left["nodes"])) == (3, 3)
-    assert (await manager.ask(SCARCE, threshold=1_000_000))["admin"]["lowStockBooks"]["totalCount"] == 6
+    assert (await admin.execute(LOW_STOCK, threshold=1_000_000))["admin"]["lowStockBooks"]["totalCount"] == 6
 
 
 @pytest.mark.parametrize("period", ["TODAY", "THIS_WEEK", "THIS_MONTH"])
-async def test_figures_are_those_of_the_period_they_name(
-    manager: Customer, shop: Shop, postgres: asyncpg.Connection, period: str
+async def test_sales_summary_covers_its_period(
+    admin: Customer, shop: Shop, postgres: asyncpg.Connection, period: str
 ) -> None:
     now, book = dt.datetime.now(dt.UTC), await add_book(shop, price="7.25")
     for hours in range(0, 24 * 70, 7):
-        await bought(postgres, manager.member, (book, 1 + hours % 3), at=now - dt.timedelta(hours=hours))
-    told = (await manager.ask(SALES, period=period))["admin"]["salesSummary"]
+        await add_past_order(postgres, admin.user, (book, 1 + hours % 3), at=now - dt.timedelta(hours=hours))
+    told = (await admin.execute(SALES, period=period))["admin"]["salesSummary"]
     for figures in (told["current"], told["previous"]):
         [(revenue, count)] = await postgres.fetch(
             "SELECT coalesce(sum(total), 0.00)::text, count(*) FROM orders WHERE placed_at >= $1 AND placed_at < $2",
@@ -221,16 +221,14 @@ async def test_figures_are_those_of_the_period_they_name(
     assert told["current"]["from"].endswith("T00:00:00.000Z")
 
 
-async def test_best_sellers_stand_in_the_order_that_was_asked_for(
-    manager: Customer, shop: Shop, postgres: asyncpg.Connection
-) -> None:
+async def test_best_sellers_are_in_requested_order(admin: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:
     cheap, dear = await add_book(shop, "Cheap", price="1.00"), await add_book(shop, "Dear", price="50.00")
-    await bought(postgres, (await add_administrator(shop)), (cheap, 5), (dear, 1))
+    await add_past_order(postgres, (await add_admin(shop)), (cheap, 5), (dear, 1))
     sold = [
         {"unitsSold": 5, "revenue": {"amount": "5.00"}, "book": {"title": "Cheap"}},
         {"unitsSold": 1, "revenue": {"amount": "50.00"}, "book": {"title": "Dear"}},
     ]
-    assert (await manager.ask(BEST, by="UNITS"))["admin"]["bestSellers"] == sold
-    assert (await manager.ask(BEST))["admin"]["bestSellers"] == sold[::-1]
-    assert (await manager.ask(BEST, first=1))["admin"]["bestSellers"] == sold[1:]
-    assert (await manager.ask(BEST, first=0))["admin"]["bestSellers"] == []
+    assert (await admin.execute(BEST_SELLERS, by="UNITS"))["admin"]["bestSellers"] == sold
+    assert (await admin.execute(BEST_SELLERS))["admin"]["bestSellers"] == sold[::-1]
+    assert (await admin.execute(BEST_SELLERS, first=1))["admin"]["bestSellers"] == sold[1:]
+    assert (await admin.execute(BEST_SELLERS, first=0))["admin"]["bestSellers"] == []

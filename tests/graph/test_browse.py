@@ -9,17 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.shop import Shop
-from graph.ids import global_id
+from graph.ids import to_global_id
 from persistence.catalog import BookFormat
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.factories import add_book, add_genre
-from tests.shelves import GENRES, ORDERS, Shelves, stocked
+from tests.shelves import GENRES, ORDER_BY_SQL, SampleCatalog, create_sample_catalog
 
 BROWSE = """query ($filter: BookFilter, $sort: BookSort) {
     books(filter: $filter, sort: $sort, first: 100) { totalCount nodes { id } } }"""
-OF_GENRE = "query ($slug: String!, $sort: BookSort!) { of: genre(by: {slug: $slug}) { books(sort: $sort, first: 100) { totalCount nodes { id } } } }"
-OF_AUTHOR = OF_GENRE.replace("genre", "author")
-BY_HAND = """
+GENRE_BOOKS = "query ($slug: String!, $sort: BookSort!) { of: genre(by: {slug: $slug}) { books(sort: $sort, first: 100) { totalCount nodes { id } } } }"
+AUTHOR_BOOKS = GENRE_BOOKS.replace("genre", "author")
+EXPECTED_SQL = """
 SELECT b.id FROM books b LEFT JOIN genres g ON g.id = b.genre_id
 WHERE ($1::text[] IS NULL OR g.slug = ANY($1))
 AND ($2::text IS NULL OR EXISTS (
@@ -52,22 +52,22 @@ FILTERS = st.fixed_dictionaries(
 
 
 @pytest.fixture
-async def shelves(shop: Shop, postgres: asyncpg.Connection) -> Shelves:
-    return await stocked(shop, postgres)
+async def sample_catalog(shop: Shop, postgres: asyncpg.Connection) -> SampleCatalog:
+    return await create_sample_catalog(shop, postgres)
 
 
-async def by_hand(postgres: asyncpg.Connection, sort: str, narrow: dict[str, Any]) -> list[str]:
+async def query_expected(postgres: asyncpg.Connection, sort: str, narrow: dict[str, Any]) -> list[str]:
     price = narrow.get("price") or {}
     values = [narrow.get(name) for name in ("genres", "author", "formats")]
     rows = await postgres.fetch(
-        BY_HAND + ORDERS[sort],
+        EXPECTED_SQL + ORDER_BY_SQL[sort],
         *values,
         price.get("min"),
         price.get("max"),
         narrow.get("inStock"),
         narrow.get("minRating"),
     )
-    return [global_id("Book", row["id"]) for row in rows]
+    return [to_global_id("Book", row["id"]) for row in rows]
 
 
 def ids(page: dict[str, Any]) -> list[str]:
@@ -79,36 +79,36 @@ def ids(page: dict[str, Any]) -> list[str]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(narrow=FILTERS, sort=st.sampled_from(list(ORDERS)))
+@given(narrow=FILTERS, sort=st.sampled_from(list(ORDER_BY_SQL)))
 async def test_filters_and_sorts(
-    visitor: Visitor,
+    client: ApiClient,
     postgres: asyncpg.Connection,
-    shelves: Shelves,
+    sample_catalog: SampleCatalog,
     narrow: dict[str, Any],
     sort: str,
 ) -> None:
-    page = (await visitor.ask(BROWSE, filter=narrow, sort=sort))["books"]
-    expected = await by_hand(postgres, sort, narrow)
+    page = (await client.execute(BROWSE, filter=narrow, sort=sort))["books"]
+    expected = await query_expected(postgres, sort, narrow)
     assert ids(page) == expected
     assert page["totalCount"] == len(expected)
 
 
-@pytest.mark.parametrize("sort", ORDERS)
-async def test_each_sort_of_everything(
-    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves, sort: str
+@pytest.mark.parametrize("sort", ORDER_BY_SQL)
+async def test_each_sort_of_all_books(
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, sort: str
 ) -> None:
-    page = (await visitor.ask(BROWSE, sort=sort))["books"]
-    assert ids(page) == await by_hand(postgres, sort, {})
-    assert page["totalCount"] == len(shelves.books)
+    page = (await client.execute(BROWSE, sort=sort))["books"]
+    assert ids(page) == await query_expected(postgres, sort, {})
+    assert page["totalCount"] == len(sample_catalog.books)
 
 
 @pytest.mark.parametrize("absent", [None, "RELEVANCE", "NEWEST"])
-async def test_without_a_search_the_newest_come_first(
-    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves, absent: str | None
+async def test_default_sort_is_newest(
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, absent: str | None
 ) -> None:
-    expected = await by_hand(postgres, "NEWEST", {})
-    assert ids((await visitor.ask(BROWSE, sort=absent))["books"]) == expected
-    assert ids((await visitor.ask("{ books(first: 100) { nodes { id } } }"))["books"]) == expected
+    expected = await query_expected(postgres, "NEWEST", {})
+    assert ids((await client.execute(BROWSE, sort=absent))["books"]) == expected
+    assert ids((await client.execute("{ books(first: 100) { nodes { id } } }"))["books"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -125,38 +125,38 @@ async def test_without_a_search_the_newest_come_first(
         {"price": {"min": None}},
     ],
 )
-async def test_what_is_null_does_not_narrow(visitor: Visitor, shelves: Shelves, narrow: dict[str, Any]) -> None:
-    page = (await visitor.ask(BROWSE, filter=narrow))["books"]
-    assert page["totalCount"] == len(ids(page)) == len(shelves.books)
+async def test_null_filter_is_ignored(client: ApiClient, sample_catalog: SampleCatalog, narrow: dict[str, Any]) -> None:
+    page = (await client.execute(BROWSE, filter=narrow))["books"]
+    assert page["totalCount"] == len(ids(page)) == len(sample_catalog.books)
 
 
-@pytest.mark.parametrize("sort", ORDERS)
+@pytest.mark.parametrize("sort", ORDER_BY_SQL)
 async def test_the_books_of_a_genre_and_of_an_author(
-    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves, sort: str
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, sort: str
 ) -> None:
     for document, sql, slug in (
-        *((OF_GENRE, PAGE_OF_GENRE, slug) for slug in shelves.genres),
-        *((OF_AUTHOR, PAGE_OF_AUTHOR, slug) for slug in ("emile-zola", "j-r-r-tolkien")),
+        *((GENRE_BOOKS, PAGE_OF_GENRE, slug) for slug in sample_catalog.genres),
+        *((AUTHOR_BOOKS, PAGE_OF_AUTHOR, slug) for slug in ("emile-zola", "j-r-r-tolkien")),
     ):
-        page = (await visitor.ask(document, slug=slug, sort=sort))["of"]["books"]
-        expected = [global_id("Book", row["id"]) for row in await postgres.fetch(sql + ORDERS[sort], slug)]
+        page = (await client.execute(document, slug=slug, sort=sort))["of"]["books"]
+        expected = [to_global_id("Book", row["id"]) for row in await postgres.fetch(sql + ORDER_BY_SQL[sort], slug)]
         assert ids(page) == expected
         assert page["totalCount"] == len(expected) > 0
 
 
-async def test_genres_and_authors_stand_in_alphabetical_order(visitor: Visitor, shelves: Shelves) -> None:
-    await add_genre(shelves.shop, "adventure")
-    reply = await visitor.ask("{ genres { name } authors(first: 100) { totalCount nodes { name } } }")
-    assert [genre["name"] for genre in reply["genres"]] == [
+async def test_genres_and_authors_are_alphabetical(client: ApiClient, sample_catalog: SampleCatalog) -> None:
+    await add_genre(sample_catalog.shop, "adventure")
+    response = await client.execute("{ genres { name } authors(first: 100) { totalCount nodes { name } } }")
+    assert [genre["name"] for genre in response["genres"]] == [
         "adventure",
         GENRES[1],
         GENRES[0],
         GENRES[2],
     ]
-    assert [author["name"] for author in reply["authors"]["nodes"]] == [
+    assert [author["name"] for author in response["authors"]["nodes"]] == [
         "Émile Verhaeren", "Émile Zola", "J. R. R. Tolkien", "O'Brien_Smith", "ursula k. le guin", "Zoë Percent%",
     ]  # fmt: skip
-    assert reply["authors"]["totalCount"] == 6
+    assert response["authors"]["totalCount"] == 6
 
 
 @pytest.mark.parametrize(
@@ -172,15 +172,15 @@ async def test_genres_and_authors_stand_in_alphabetical_order(visitor: Visitor, 
         ("smith", 1),
     ],
 )
-async def test_authors_are_found_by_the_start_of_any_word(
-    visitor: Visitor, shelves: Shelves, search: str, found: int
+async def test_authors_are_found_by_word_prefix(
+    client: ApiClient, sample_catalog: SampleCatalog, search: str, found: int
 ) -> None:
     document = "query ($search: String) { authors(search: $search) { totalCount nodes { name } } }"
-    page = (await visitor.ask(document, search=search))["authors"]
+    page = (await client.execute(document, search=search))["authors"]
     assert page["totalCount"] == len(page["nodes"]) == found
 
 
-async def test_a_book_shows_its_authors_in_the_order_of_the_title_page(visitor: Visitor, shop: Shop) -> None:
+async def test_authors_of_a_book_keep_their_order(client: ApiClient, shop: Shop) -> None:
     genre = await add_genre(shop, "Fantasy")
     book = await add_book(
         shop,
@@ -192,7 +192,7 @@ async def test_a_book_shows_its_authors_in_the_order_of_the_title_page(visitor: 
     )
     document = """query ($id: ID!) { node(id: $id) { ... on Book { slug authors { name } genre { name }
         price { amount currency } stockQuantity availability } } }"""
-    assert (await visitor.ask(document, id=global_id("Book", book.id)))["node"] == {
+    assert (await client.execute(document, id=to_global_id("Book", book.id)))["node"] == {
         "slug": "good-omens",
         "authors": [{"name": "Terry Pratchett"}, {"name": "Neil Gaiman"}],
         "genre": {"name": "Fantasy"},
@@ -203,18 +203,20 @@ async def test_a_book_shows_its_authors_in_the_order_of_the_title_page(visitor: 
 
 
 @pytest.mark.parametrize(("stock", "word"), [(0, "OUT_OF_STOCK"), (5, "LOW_STOCK"), (6, "IN_STOCK")])
-async def test_stock_in_a_word(visitor: Visitor, shop: Shop, stock: int, word: str) -> None:
+async def test_availability(client: ApiClient, shop: Shop, stock: int, word: str) -> None:
     await add_book(shop, stock=stock)
-    assert (await visitor.ask("{ books { nodes { availability } } }"))["books"]["nodes"] == [{"availability": word}]
+    assert (await client.execute("{ books { nodes { availability } } }"))["books"]["nodes"] == [{"availability": word}]
 
 
 @pytest.mark.parametrize("least", [0, 0.99, 5.01, -1, 1e300])
-async def test_a_rating_that_no_book_can_have(visitor: Visitor, shelves: Shelves, least: float) -> None:
-    assert (await visitor.ask(BROWSE, filter={"minRating": least})).codes == ["BAD_USER_INPUT"]
+async def test_min_rating_out_of_range_is_an_error(
+    client: ApiClient, sample_catalog: SampleCatalog, least: float
+) -> None:
+    assert (await client.execute(BROWSE, filter={"minRating": least})).codes == ["BAD_USER_INPUT"]
 
 
 @pytest.mark.parametrize("name", ["genres", "formats"])
-async def test_more_values_than_a_filter_takes(visitor: Visitor, shelves: Shelves, name: str) -> None:
+async def test_too_many_filter_values_are_an_error(client: ApiClient, sample_catalog: SampleCatalog, name: str) -> None:
     values = ["HARDCOVER"] * 101 if name == "formats" else [str(uuid.uuid4()) for _ in range(101)]
-    reply = await visitor.ask(BROWSE, filter={name: values})
-    assert reply.codes == ["BAD_USER_INPUT"]
+    response = await client.execute(BROWSE, filter={name: values})
+    assert response.codes == ["BAD_USER_INPUT"]

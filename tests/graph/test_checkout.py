@@ -8,30 +8,32 @@ import pytest
 from domain.payments import Declined
 from domain.shop import Shop
 from server.settings import Settings
-from tests.client import Visitor
-from tests.customers import CHECKOUT, Customer, add_customer
+from tests.client import ApiClient
+from tests.customers import CHECKOUT_MUTATION, Customer, add_customer
 from tests.factories import add_book, fill_cart
-from tests.memory import remembered, stock_is_explained, stock_of
-from tests.providers import SlowPayments, paid_through
+from tests.memory import get_stock, is_stock_consistent, take_snapshot
+from tests.providers import SlowPayments, running_app_with_payments
 
 ADDRESS = {"recipient": "Ada Lovelace", "line1": "12 St James's Square", "city": "London", "country": "GB"}
 WHOLE_ADDRESS = ADDRESS | {"line2": "Flat 3", "region": "Greater London", "postalCode": "SW1Y 4JH", "phone": "+44 20 1"}
 
 
 @pytest.fixture
-async def customer(visitor: Visitor, shop: Shop) -> Customer:
+async def customer(client: ApiClient, shop: Shop) -> Customer:
     """With two copies of Emma in the cart."""
-    return await add_customer(visitor, shop, (await add_book(shop, "Emma", stock=5, price="7.50"), 2))
+    return await add_customer(client, shop, (await add_book(shop, "Emma", stock=5, price="7.50"), 2))
 
 
 # ── Refusals ──────────────────────────────────────────────────────────────────────────────
 
 
-async def test_visitors_cannot_buy(visitor: Visitor, customer: Customer, postgres: asyncpg.Connection) -> None:
-    before = await remembered(postgres)
-    reply = await visitor.ask(CHECKOUT, input={"idempotencyKey": "k"})
-    assert (reply.data, reply.codes) == ({"checkout": None}, ["UNAUTHENTICATED"])
-    assert await remembered(postgres) == before
+async def test_anonymous_callers_cannot_check_out(
+    client: ApiClient, customer: Customer, postgres: asyncpg.Connection
+) -> None:
+    before = await take_snapshot(postgres)
+    response = await client.execute(CHECKOUT_MUTATION, input={"idempotencyKey": "k"})
+    assert (response.data, response.codes) == ({"checkout": None}, ["UNAUTHENTICATED"])
+    assert await take_snapshot(postgres) == before
 
 
 @pytest.mark.parametrize(
@@ -45,23 +47,23 @@ async def test_visitors_cannot_buy(visitor: Visitor, customer: Customer, postgre
         ("paymentToken", "t\nt", "MALFORMED"),
     ],
 )
-async def test_keys_and_tokens_out_of_bounds_are_refused(
+async def test_keys_and_tokens_of_invalid_length_are_rejected(
     customer: Customer, postgres: asyncpg.Connection, path: str, value: str, rule: str
 ) -> None:
-    before = await remembered(postgres)
-    reply = await customer.ask(CHECKOUT, input={"idempotencyKey": "k", path: value})
-    assert reply["checkout"]["issues"][0] | {"message": ""} == {"path": [path], "rule": rule, "message": ""}
-    assert await remembered(postgres) == before
+    before = await take_snapshot(postgres)
+    response = await customer.execute(CHECKOUT_MUTATION, input={"idempotencyKey": "k", path: value})
+    assert response["checkout"]["issues"][0] | {"message": ""} == {"path": [path], "rule": rule, "message": ""}
+    assert await take_snapshot(postgres) == before
 
 
 @pytest.mark.parametrize("total", ["abc", "NaN", "Infinity", "1e3", "", "1" * 21, True, [], "１"])
-async def test_what_is_no_total_is_a_wrong_call(
+async def test_malformed_total_is_a_request_error(
     customer: Customer, postgres: asyncpg.Connection, total: object
 ) -> None:
-    before = await remembered(postgres)
-    reply = await customer.tries_to_buy(expectedTotal=total)
-    assert (reply.data, reply.codes) == (None, ["BAD_USER_INPUT"])
-    assert await remembered(postgres) == before
+    before = await take_snapshot(postgres)
+    response = await customer.try_checkout(expectedTotal=total)
+    assert (response.data, response.codes) == (None, ["BAD_USER_INPUT"])
+    assert await take_snapshot(postgres) == before
 
 
 @pytest.mark.parametrize(
@@ -80,41 +82,39 @@ async def test_what_is_no_total_is_a_wrong_call(
         ("country", "ß", "MALFORMED"),
     ],
 )
-async def test_addresses_nobody_can_deliver_to_are_refused(
+async def test_invalid_shipping_addresses_are_rejected(
     customer: Customer, postgres: asyncpg.Connection, field: str, value: str, rule: str
 ) -> None:
-    before = await remembered(postgres)
-    end = await customer.buys(shippingAddress=ADDRESS | {field: value})
+    before = await take_snapshot(postgres)
+    end = await customer.checkout(shippingAddress=ADDRESS | {field: value})
     assert [(issue["path"], issue["rule"]) for issue in end["issues"]] == [(["shippingAddress", field], rule)]
-    assert await remembered(postgres) == before
+    assert await take_snapshot(postgres) == before
 
 
-async def test_every_issue_is_named_at_once(customer: Customer) -> None:
-    end = await customer.buys("", shippingAddress={"recipient": "", "line1": "", "city": "", "country": "?"})
+async def test_all_validation_errors_are_reported(customer: Customer) -> None:
+    end = await customer.checkout("", shippingAddress={"recipient": "", "line1": "", "city": "", "country": "?"})
     paths = [".".join(issue["path"]) for issue in end["issues"]]
     names = ("recipient", "line1", "city", "country")
     assert paths == ["idempotencyKey", *(f"shippingAddress.{name}" for name in names)]
 
 
-async def test_a_total_beyond_what_is_counted_in_is_refused(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
-) -> None:
+async def test_total_above_maximum_is_rejected(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     dear = await add_book(shop, price="99999999.99", stock=999)
-    customer = await add_customer(visitor, shop, (dear, 999))
-    assert (await customer.cart())["total"]["amount"] == "99899999990.01"
-    before = await remembered(postgres)
-    end = await customer.buys()
+    customer = await add_customer(client, shop, (dear, 999))
+    assert (await customer.get_cart())["total"]["amount"] == "99899999990.01"
+    before = await take_snapshot(postgres)
+    end = await customer.checkout()
     assert [(issue["path"], issue["rule"]) for issue in end["issues"]] == [(["expectedTotal"], "TOO_LARGE")]
-    assert await remembered(postgres) == before
+    assert await take_snapshot(postgres) == before
 
 
 # ── Outcomes ──────────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_order_tells_what_was_bought(customer: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_order_contains_purchased_items(customer: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:
     persuasion = await add_book(shop, "Persuasion", stock=1, price="0.99")
-    await fill_cart(shop, customer.member, (persuasion, 1))
-    end = await customer.buys(expectedTotal="15.99", shippingAddress=WHOLE_ADDRESS)
+    await fill_cart(shop, customer.user, (persuasion, 1))
+    end = await customer.checkout(expectedTotal="15.99", shippingAddress=WHOLE_ADDRESS)
 
     assert end["__typename"] == "OrderPlaced"
     order = end["order"]
@@ -122,39 +122,39 @@ async def test_an_order_tells_what_was_bought(customer: Customer, shop: Shop, po
     assert (order["status"], order["totalQuantity"], order["viewerCanCancel"]) == ("CONFIRMED", 3, True)
     assert order["total"] == {"amount": "15.99", "currency": "EUR"}
     assert order["shippingAddress"] == WHOLE_ADDRESS
-    assert order["customer"]["id"] == customer.member.global_id
+    assert order["customer"]["id"] == customer.user.global_id
     assert (order["trackingUrl"], order["shippedAt"], order["cancelledAt"]) == (None, None, None)
-    assert await customer.cart_lines() == []
-    assert await stock_of(postgres, persuasion) == 0
-    assert await stock_is_explained(postgres, shop)
+    assert await customer.get_cart_lines() == []
+    assert await get_stock(postgres, persuasion) == 0
+    assert await is_stock_consistent(postgres, shop)
 
 
-async def test_without_an_address_it_is_picked_up(customer: Customer) -> None:
-    assert (await customer.buys())["order"]["shippingAddress"] is None
+async def test_order_without_address_is_for_pickup(customer: Customer) -> None:
+    assert (await customer.checkout())["order"]["shippingAddress"] is None
 
 
-async def test_an_address_is_kept_tidy(customer: Customer) -> None:
-    end = await customer.buys(shippingAddress=ADDRESS | {"city": "  London ", "country": "gb", "line2": " "})
+async def test_shipping_address_is_normalized(customer: Customer) -> None:
+    end = await customer.checkout(shippingAddress=ADDRESS | {"city": "  London ", "country": "gb", "line2": " "})
     nothing = {"line2": None, "region": None, "postalCode": None, "phone": None}
     assert end["order"]["shippingAddress"] == ADDRESS | nothing
 
 
-async def test_a_declined_payment_puts_the_books_back_on_top_of_what_was_added_meanwhile(
-    visitor: Visitor, shop: Shop, settings: Settings, postgres: asyncpg.Connection
+async def test_declined_payment_restores_books_to_changed_cart(
+    client: ApiClient, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     emma, persuasion = await add_book(shop, "Emma", stock=3), await add_book(shop, "Persuasion", stock=2000)
-    customer = await add_customer(visitor, shop, (emma, 2), (persuasion, 600))
+    customer = await add_customer(client, shop, (emma, 2), (persuasion, 600))
     provider = SlowPayments(outcome=Declined("No money."))
-    async with paid_through(provider, settings) as slow:
-        purchase = asyncio.create_task(customer.at(slow).buys())
-        await provider.asked.wait()
-        await fill_cart(shop, customer.member, (emma, 1), (persuasion, 500))
-        provider.go_on.set()
+    async with running_app_with_payments(provider, settings) as slow:
+        purchase = asyncio.create_task(customer.with_client(slow).checkout())
+        await provider.charge_started.wait()
+        await fill_cart(shop, customer.user, (emma, 1), (persuasion, 500))
+        provider.may_continue.set()
         end = await purchase
 
     assert (end["__typename"], end["code"]) == ("PaymentFailed", "ORDER_PAYMENT_FAILED")
     assert "No money." in end["message"]
     assert (end["order"]["status"], end["order"]["viewerCanCancel"]) == ("PAYMENT_FAILED", False)
-    assert sorted(await customer.cart_lines()) == [("Emma", 3), ("Persuasion", 999)]
-    assert await stock_of(postgres, emma) == 3
-    assert await stock_is_explained(postgres, shop)
+    assert sorted(await customer.get_cart_lines()) == [("Emma", 3), ("Persuasion", 999)]
+    assert await get_stock(postgres, emma) == 3
+    assert await is_stock_consistent(postgres, shop)

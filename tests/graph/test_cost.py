@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.shop import Shop
-from graph.cost import DEAREST, DEAREST_FOR_ADMINISTRATORS
+from graph.cost import MAX_ADMIN_COST, MAX_COST
 from graph.documents import Documents
-from tests.client import Visitor
-from tests.factories import add_administrator, add_member
+from tests.client import ApiClient
+from tests.factories import add_admin, add_user
 
-PRICES = {
+DOCUMENT_COSTS = {
     "{ __typename }": 0,
     "{ __schema { types { name fields { name } } } }": 0,
     "{ me { email } }": 1,
@@ -38,26 +38,26 @@ PRICES = {
 }  # fmt: skip
 
 BY_VARIABLE = "query ($first: Int = 7, $last: Int) { books(first: $first, last: $last) { nodes { id } } }"
-GREEDY = "{ books(first: 100) { nodes { reviews(first: 60) { nodes { id } } } } }"  # 1 + 100 × 62
-ASKING_FOR_THE_COST = {"extensions": {"cost": True}}
+EXPENSIVE_DOCUMENT = "{ books(first: 100) { nodes { reviews(first: 60) { nodes { id } } } } }"  # 1 + 100 × 62
+COST_REQUEST = {"extensions": {"cost": True}}
 
 
-def price(document: str, **variables: Any) -> int:
+def compute_cost(document: str, **variables: Any) -> int:
     operations = Documents(introspection=True).get(document).operations
-    return next(iter(operations.values())).price.for_(variables)
+    return next(iter(operations.values())).cost.evaluate(variables)
 
 
-def test_what_clients_send_as_a_size_is_not_kept() -> None:
+def test_client_supplied_sizes_are_not_cached() -> None:
     operations = Documents(introspection=True).get(BY_VARIABLE).operations
     text = "x" * 50_000
     before = sys.getrefcount(text)
-    assert next(iter(operations.values())).price.for_({"first": text}) == price(BY_VARIABLE, first=20)
+    assert next(iter(operations.values())).cost.evaluate({"first": text}) == compute_cost(BY_VARIABLE, first=20)
     assert sys.getrefcount(text) == before
 
 
-@pytest.mark.parametrize(("document", "cost"), PRICES.items(), ids=range(len(PRICES)))
-def test_what_it_costs(document: str, cost: int) -> None:
-    assert price(document) == cost
+@pytest.mark.parametrize(("document", "cost"), DOCUMENT_COSTS.items(), ids=range(len(DOCUMENT_COSTS)))
+def test_cost_of_documents(document: str, cost: int) -> None:
+    assert compute_cost(document) == cost
 
 
 @pytest.mark.parametrize(
@@ -76,46 +76,50 @@ def test_what_it_costs(document: str, cost: int) -> None:
         ({"first": {}}, 20),
     ],
 )
-def test_variables_and_their_defaults_count(variables: dict[str, Any], size: int) -> None:
-    assert price(BY_VARIABLE, **variables) == 1 + size
+def test_cost_uses_variables_and_defaults(variables: dict[str, Any], size: int) -> None:
+    assert compute_cost(BY_VARIABLE, **variables) == 1 + size
 
 
 @given(st.integers(0, 100), st.integers(0, 100))
-def test_variables_cost_what_literals_do(books: int, reviews: int) -> None:
+def test_variables_cost_the_same_as_literals(books: int, reviews: int) -> None:
     document = (
         "{ books(first: BOOKS) { nodes { authors { id } reviews(first: REVIEWS) { totalCount nodes { id } } } } }"
     )
     literal = document.replace("BOOKS", str(books)).replace("REVIEWS", str(reviews))
     named = "query ($books: Int, $reviews: Int) " + document.replace("BOOKS", "$books").replace("REVIEWS", "$reviews")
-    assert price(named, books=books, reviews=reviews) == price(literal) == 1 + books * (1 + 3 + 6 + reviews)
+    assert (
+        compute_cost(named, books=books, reviews=reviews) == compute_cost(literal) == 1 + books * (1 + 3 + 6 + reviews)
+    )
 
 
-async def told(visitor: Visitor, document: str) -> dict[str, Any]:
-    async with visitor.http() as http:
-        response = await http.post("/graphql", json={"query": document} | ASKING_FOR_THE_COST)
+async def get_reported_cost(client: ApiClient, document: str) -> dict[str, Any]:
+    async with client.http() as http:
+        response = await http.post("/graphql", json={"query": document} | COST_REQUEST)
     answer: dict[str, Any] = response.json()
     return answer
 
 
-async def test_the_cost_is_told_when_asked(visitor: Visitor) -> None:
-    answer = await told(visitor, "{ books(first: 5) { nodes { id } } }")
-    assert answer["extensions"] == {"cost": {"requested": 6, "limit": DEAREST}}
-    reply = await visitor.http().post("/graphql", json={"query": "{ books { totalCount } }"})
-    assert "extensions" not in reply.json()
+async def test_cost_extension_on_request(client: ApiClient) -> None:
+    answer = await get_reported_cost(client, "{ books(first: 5) { nodes { id } } }")
+    assert answer["extensions"] == {"cost": {"requested": 6, "limit": MAX_COST}}
+    response = await client.http().post("/graphql", json={"query": "{ books { totalCount } }"})
+    assert "extensions" not in response.json()
 
 
-async def test_administrators_may_ask_for_more(visitor: Visitor, shop: Shop) -> None:
-    customer, administrator = await add_member(shop), await add_administrator(shop)
-    assert (await visitor.signed_in(customer.token).ask(GREEDY)).codes == ["QUERY_TOO_COMPLEX"]
-    assert (await visitor.signed_in("forged").ask(GREEDY)).codes == ["QUERY_TOO_COMPLEX"]
-    answer = await told(visitor.signed_in(administrator.token), GREEDY)
-    assert answer["extensions"] == {"cost": {"requested": 6_201, "limit": DEAREST_FOR_ADMINISTRATORS}}
-    dearer = GREEDY.replace("books(", "a: books(")[:-1] + GREEDY.replace("books(", "b: books(")[1:]
-    thrice = f"{{ {dearer[1:-1]} {GREEDY.replace('books(', 'c: books(')[1:-1]} {GREEDY.replace('books(', 'd: books(')[1:-1]} }}"
-    assert (await visitor.signed_in(administrator.token).ask(thrice)).codes == ["QUERY_TOO_COMPLEX"]
+async def test_admins_have_a_higher_cost_limit(client: ApiClient, shop: Shop) -> None:
+    customer, admin = await add_user(shop), await add_admin(shop)
+    assert (await client.with_token(customer.token).execute(EXPENSIVE_DOCUMENT)).codes == ["QUERY_TOO_COMPLEX"]
+    assert (await client.with_token("forged").execute(EXPENSIVE_DOCUMENT)).codes == ["QUERY_TOO_COMPLEX"]
+    answer = await get_reported_cost(client.with_token(admin.token), EXPENSIVE_DOCUMENT)
+    assert answer["extensions"] == {"cost": {"requested": 6_201, "limit": MAX_ADMIN_COST}}
+    dearer = (
+        EXPENSIVE_DOCUMENT.replace("books(", "a: books(")[:-1] + EXPENSIVE_DOCUMENT.replace("books(", "b: books(")[1:]
+    )
+    thrice = f"{{ {dearer[1:-1]} {EXPENSIVE_DOCUMENT.replace('books(', 'c: books(')[1:-1]} {EXPENSIVE_DOCUMENT.replace('books(', 'd: books(')[1:-1]} }}"
+    assert (await client.with_token(admin.token).execute(thrice)).codes == ["QUERY_TOO_COMPLEX"]
 
 
-async def test_a_page_out_of_range_is_an_error_and_not_a_smaller_page(visitor: Visitor) -> None:
+async def test_page_size_out_of_range_is_an_error(client: ApiClient) -> None:
     for arguments in ("first: 101", "last: -1", "first: 2147483647"):
-        reply = await visitor.ask(f"{{ books({arguments}) {{ nodes {{ id }} }} }}")
-        assert reply.codes == ["BAD_USER_INPUT"]
+        response = await client.execute(f"{{ books({arguments}) {{ nodes {{ id }} }} }}")
+        assert response.codes == ["BAD_USER_INPUT"]

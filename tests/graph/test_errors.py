@@ -14,11 +14,11 @@ from graphql import (
     build_schema,
 )
 
-from domain.errors import Refusal as DomainUserError
-from domain.errors import Rule
+from domain.errors import Constraint
+from domain.errors import UserError as DomainUserError
 from graph import errors
-from graph.faults import WrongCall
-from graph.refusals import PROBLEMS
+from graph.faults import RequestError
+from graph.refusals import ERROR_TYPES
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ def _below(kind: type[T]) -> Iterator[type[T]]:
 
 
 REFUSALS = list(_below(DomainUserError))
-WRONG_CALLS = list(_below(WrongCall))
+WRONG_CALLS = list(_below(RequestError))
 
 
 def _user_error() -> GraphQLInterfaceType:
@@ -49,59 +49,59 @@ def _codes() -> dict[str, str]:
     return {name: value.description or "" for name, value in enum.values.items()}
 
 
-def test_the_table_has_every_refusal_and_nothing_else() -> None:
-    assert set(PROBLEMS) == set(REFUSALS)
+def test_error_types_cover_every_user_error() -> None:
+    assert set(ERROR_TYPES) == set(REFUSALS)
     assert {refusal.__module__ for refusal in REFUSALS} == {"domain.errors"}
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_refusal_has_a_problem_of_its_own_name(refusal: type[DomainUserError]) -> None:
+def test_user_error_has_a_type_of_its_name(refusal: type[DomainUserError]) -> None:
     problem = SCHEMA.type_map[refusal.__name__]
     assert isinstance(problem, GraphQLObjectType)
     assert list(problem.interfaces) == [_user_error()]
     assert problem.description
     declared = getattr(errors, refusal.__name__)
-    assert PROBLEMS[refusal] is declared
+    assert ERROR_TYPES[refusal] is declared
     assert get_type_hints(declared, include_extras=False)["refusal"] in (refusal, DomainUserError)
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_problem_can_end_some_mutation(refusal: type[DomainUserError]) -> None:
-    assert [union.name for union in UNIONS if refusal.__name__ in {member.name for member in union.types}]
+def test_every_user_error_type_is_in_a_mutation_union(refusal: type[DomainUserError]) -> None:
+    assert [union.name for union in UNIONS if refusal.__name__ in {user.name for user in union.types}]
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_the_code_of_a_refusal_is_in_the_contract_as_one(refusal: type[DomainUserError]) -> None:
+def test_user_error_codes_are_in_the_schema(refusal: type[DomainUserError]) -> None:
     assert _codes()[refusal.code].startswith(("Result: ", "Result or top-level: "))
 
 
-def test_each_refusal_has_a_code_of_its_own() -> None:
+def test_user_error_codes_are_unique() -> None:
     by_code = {refusal.code: refusal for refusal in REFUSALS}
     assert len(by_code) == len(REFUSALS)
     assert {code for code, told in _codes().items() if told.startswith("Result")} == set(by_code)
 
 
-def test_the_contract_has_no_problem_that_the_domain_does_not_know() -> None:
+def test_schema_has_no_unknown_user_error() -> None:
     problems = {type_.name for type_ in SCHEMA.get_possible_types(_user_error())}
     assert problems == {refusal.__name__ for refusal in REFUSALS}
 
 
-def test_every_mutation_ends_in_one_outcome_or_in_problems() -> None:
+def test_every_mutation_returns_one_success_type_or_user_errors() -> None:
     assert SCHEMA.mutation_type is not None
     returned = [field.type for field in SCHEMA.mutation_type.fields.values()]
     assert not [type_ for type_ in returned if isinstance(type_, GraphQLNonNull)]
     assert {str(type_) for type_ in returned} == {union.name for union in UNIONS}
     for union in UNIONS:
-        outcomes = [member.name for member in union.types if _user_error() not in member.interfaces]
-        assert len(outcomes) == (2 if union.name == "RequestEmailVerificationResult" else 1), union.name
+        results = [user.name for user in union.types if _user_error() not in user.interfaces]
+        assert len(results) == (2 if union.name == "RequestEmailVerificationResult" else 1), union.name
 
 
 @pytest.mark.parametrize("wrong", WRONG_CALLS)
-def test_the_code_of_a_wrong_call_is_in_the_contract_as_one(wrong: type[WrongCall]) -> None:
+def test_request_error_codes_are_in_the_schema(wrong: type[RequestError]) -> None:
     assert _codes()[wrong.code].startswith(("Top-level: ", "Result or top-level: "))
 
 
-def test_the_rules_of_input_are_those_of_the_domain() -> None:
+def test_input_rules_match_the_domain() -> None:
     rules = SCHEMA.type_map["InputRule"]
     assert isinstance(rules, GraphQLEnumType)
-    assert list(rules.values) == [rule.value for rule in Rule]
+    assert list(rules.values) == [rule.value for rule in Constraint]

@@ -19,16 +19,16 @@ import pytest
 from sqlalchemy import make_url
 
 from domain.shop import Shop
-from graph.execution import Answer
+from graph.execution import GraphQLResponse
 from graph.schema import schema
-from persistence.models import Table
+from persistence.models import Base
 from server.app import create_app
 from server.migrating import migrate
 from server.settings import Settings
-from tests.graph.answers import INSTANT, OF_ITS_OWN, Translation, agree
-from tests.graph.engine.authors import documents
-from tests.graph.executors import CORE, ENGINE, Asking, asked, fits, open_for_questions
-from tests.stranger import FAULTS
+from tests.graph.answers import GENERATED_VALUE, TIMESTAMP, ResponseNormalizer, are_equivalent
+from tests.graph.engine.authors import generate_documents
+from tests.graph.executors import COMPILED, GRAPHQL_CORE, FuzzData, execute_document, is_executable, prepare_fuzz_data
+from tests.stranger import SERVER_ERROR_CODES
 
 DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "60"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
@@ -36,7 +36,7 @@ CALLERS = ("visitor", "customer", "administrator")
 TIMES = 3
 """The engine is careful the first time, and swift from the second on."""
 
-MADE_UP = re.compile(rf"{INSTANT.pattern}|{OF_ITS_OWN.pattern}|\\x[0-9a-f]+|\$argon2.*")
+GENERATED_PATTERN = re.compile(rf"{TIMESTAMP.pattern}|{GENERATED_VALUE.pattern}|\\x[0-9a-f]+|\$argon2.*")
 """In rows; digests and hashes, too."""
 Record = Callable[[str, object], None]
 
@@ -46,28 +46,32 @@ Record = Callable[[str, object], None]
 
 @pytest.mark.timeout(60 + DOCUMENTS)
 @pytest.mark.parametrize("caller", CALLERS)
-async def test_queries(shop: Shop, postgres: asyncpg.Connection, caller: str, record_property: Record) -> None:
-    asking = await open_for_questions(shop, postgres)
+async def test_random_queries_have_equal_results(
+    shop: Shop, postgres: asyncpg.Connection, caller: str, record_property: Record
+) -> None:
+    asking = await prepare_fuzz_data(shop, postgres)
     token, kinds = asking.tokens[caller], Counter[str]()
     seed = SEED * 1000 + CALLERS.index(caller)
-    for text, variables in documents(schema._schema, seed, DOCUMENTS, asking.samples, fits=fits, kinds=["query"]):
-        expected = await _without_fault(CORE, shop, token, text, variables)
+    for text, variables in generate_documents(
+        schema._schema, seed, DOCUMENTS, asking.samples, is_accepted=is_executable, operation_types=["query"]
+    ):
+        expected = await _execute_without_internal_error(GRAPHQL_CORE, shop, token, text, variables)
         for _ in range(TIMES):
-            answer = await _without_fault(ENGINE, shop, token, text, variables)
-            assert agree(answer, expected), text
+            answer = await _execute_without_internal_error(COMPILED, shop, token, text, variables)
+            assert are_equivalent(answer, expected), text
         kinds["failing" if expected.errors else "fine"] += 1
-        kinds["executed"] += expected.executed
+        kinds["executed"] += expected.is_executed
     record_property("documents", dict(kinds))
     assert min(kinds["failing"], kinds["fine"], kinds["executed"]) > DOCUMENTS / 20
-    assert ENGINE.engine is not None
-    assert set(ENGINE.engine.left) <= {"introspection"}
+    assert COMPILED.executor is not None
+    assert set(COMPILED.executor.fallbacks) <= {"introspection"}
 
 
-async def _without_fault(*question: Any) -> Answer:
+async def _execute_without_internal_error(*question: Any) -> GraphQLResponse:
     """A busy machine may be too slow once, but not each time."""
     for _ in range(TIMES):
-        answer = await asked(*question)
-        if not answer.codes & FAULTS:
+        answer = await execute_document(*question)
+        if not answer.error_codes & SERVER_ERROR_CODES:
             return answer
     raise AssertionError(f"{question[-2:]}: {answer.errors}")
 
@@ -76,28 +80,30 @@ async def _without_fault(*question: Any) -> Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class ShopTwin:
     shop: Shop
     postgres: asyncpg.Connection
-    asking: Asking
+    fuzz_data: FuzzData
 
-    async def revive(self) -> None:
+    async def restore_sessions(self) -> None:
         """Whoever asks is signed in again, and has tried nothing."""
-        await self.postgres.execute("UPDATE sessions SET revoked_at = NULL WHERE id = ANY ($1)", self.asking.sessions)
+        await self.postgres.execute(
+            "UPDATE sessions SET revoked_at = NULL WHERE id = ANY ($1)", self.fuzz_data.sessions
+        )
         await self.postgres.execute("UPDATE users SET is_active = true WHERE NOT is_active")
         await self.postgres.execute("TRUNCATE throttles")
 
     async def rows(self) -> dict[str, list[Any]]:
         """All there are, by their tables."""
-        names = [table.name for table in Table.metadata.sorted_tables if table.name != "throttles"]
+        names = [table.name for table in Base.metadata.sorted_tables if table.name != "throttles"]
         query = "SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') FROM {} AS t"
         return {name: json.loads(await self.postgres.fetchval(query.format(name))) for name in names}
 
 
 @pytest.fixture
-async def twins(
+async def shop_twins(
     server_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Twin, Twin]]:
+) -> AsyncIterator[tuple[ShopTwin, ShopTwin]]:
     """Two shops that were one, in neither of which payments are a matter of chance."""
     monkeypatch.setattr("domain.payments._approves", lambda _, token: token != "mock-decline")
     name = f"bookstore_twin_{uuid.uuid4().hex[:12]}"
@@ -107,18 +113,18 @@ async def twins(
     server = await asyncpg.connect(server_url)
     await server.execute(f"CREATE DATABASE {name}")
     await asyncio.to_thread(migrate, ours)
-    async with _opened(settings, ours) as (shop, postgres):
-        asking = await open_for_questions(shop, postgres)
+    async with _running_shop(settings, ours) as (shop, postgres):
+        asking = await prepare_fuzz_data(shop, postgres)
     await server.execute(f"CREATE DATABASE {name}_too TEMPLATE {name}")
-    async with _opened(settings, ours) as one, _opened(settings, theirs) as another:
-        yield Twin(*one, asking), Twin(*another, asking)
+    async with _running_shop(settings, ours) as one, _running_shop(settings, theirs) as another:
+        yield ShopTwin(*one, asking), ShopTwin(*another, asking)
     for each in (name, f"{name}_too"):
         await server.execute(f"DROP DATABASE {each} WITH (FORCE)")
     await server.close()
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, url: str) -> AsyncIterator[tuple[Shop, asyncpg.Connection]]:
+async def _running_shop(settings: Settings, url: str) -> AsyncIterator[tuple[Shop, asyncpg.Connection]]:
     app, postgres = create_app(settings.model_copy(update={"database_url": url})), await asyncpg.connect(url)
     async with app.router.lifespan_context(app):
         yield app.state.shop, postgres
@@ -126,27 +132,35 @@ async def _opened(settings: Settings, url: str) -> AsyncIterator[tuple[Shop, asy
 
 
 @pytest.mark.timeout(60 + DOCUMENTS)
-async def test_mutations(twins: tuple[Twin, Twin], record_property: Record) -> None:
+async def test_random_mutations_have_equal_results(
+    shop_twins: tuple[ShopTwin, ShopTwin], record_property: Record
+) -> None:
     """Each is done once by either, in databases that were one, and that are one afterwards, but for what shops make up."""
-    ours, theirs = twins
-    before, translation, kinds = Counter(_strings(await ours.rows())), Translation(OF_ITS_OWN), Counter[str]()
-    samples = ours.asking.samples
-    written = documents(schema._schema, SEED * 1000 + 3, DOCUMENTS, samples, fits=fits, kinds=["mutation"])
+    ours, theirs = shop_twins
+    before, translation, kinds = (
+        Counter(_strings(await ours.rows())),
+        ResponseNormalizer(GENERATED_VALUE),
+        Counter[str](),
+    )
+    samples = ours.fuzz_data.samples
+    written = generate_documents(
+        schema._schema, SEED * 1000 + 3, DOCUMENTS, samples, is_accepted=is_executable, operation_types=["mutation"]
+    )
     for number, (text, variables) in enumerate(written):
-        token = ours.asking.tokens[CALLERS[min(number % 5, 2)]]
-        for twin in twins:
-            await twin.revive()
-        answer = await asked(ENGINE, ours.shop, token, text, variables)
-        expected = await asked(CORE, theirs.shop, token, text, variables)
-        assert not (answer.codes | expected.codes) & FAULTS, text
-        assert agree(answer, expected, translation), text
+        token = ours.fuzz_data.tokens[CALLERS[min(number % 5, 2)]]
+        for twin in shop_twins:
+            await twin.restore_sessions()
+        answer = await execute_document(COMPILED, ours.shop, token, text, variables)
+        expected = await execute_document(GRAPHQL_CORE, theirs.shop, token, text, variables)
+        assert not (answer.error_codes | expected.error_codes) & SERVER_ERROR_CODES, text
+        assert are_equivalent(answer, expected, translation), text
         kinds.update(_results(answer.data))
     record_property("results", dict(kinds))
     assert len(kinds) > 10 or DOCUMENTS < 60
     here, there = await ours.rows(), await theirs.rows()
     del here["secret_keys"]  # noted when a shop is opened
     for name, rows in here.items():
-        assert _compared(rows, before) == _compared(there[name], before), name
+        assert _count_rows(rows, before) == _count_rows(there[name], before), name
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -163,14 +177,14 @@ def _results(data: Any) -> Iterator[str]:
         yield result.get("__typename", "untold") if isinstance(result, dict) else str(result)
 
 
-def _compared(rows: list[Any], known: Container[str]) -> Counter[str]:
-    return Counter(json.dumps(_unmade(row, known), sort_keys=True) for row in rows)
+def _count_rows(rows: list[Any], known: Container[str]) -> Counter[str]:
+    return Counter(json.dumps(_remove_generated(row, known), sort_keys=True) for row in rows)
 
 
-def _unmade(value: Any, known: Container[str]) -> Any:
+def _remove_generated(value: Any, known: Container[str]) -> Any:
     """Without what the shop has made up meanwhile."""
     if isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {key: _unmade(inner, known) for key, inner in items}
-    is_made_up = isinstance(value, str) and value not in known and MADE_UP.fullmatch(value)
+        return {key: _remove_generated(inner, known) for key, inner in items}
+    is_made_up = isinstance(value, str) and value not in known and GENERATED_PATTERN.fullmatch(value)
     return "made up" if is_made_up else value

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from domain.shop import Shop
 from persistence.catalog import BookFormat
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.factories import add_book, add_genre
-from tests.shelves import Shelves, stocked
+from tests.shelves import SampleCatalog, create_sample_catalog
 
 FACETS = """
 fragment Told on BookFacets {
@@ -47,11 +47,13 @@ FILTERS = st.fixed_dictionaries(
 
 
 @pytest.fixture
-async def shelves(shop: Shop, postgres: asyncpg.Connection) -> Shelves:
-    return await stocked(shop, postgres)
+async def sample_catalog(shop: Shop, postgres: asyncpg.Connection) -> SampleCatalog:
+    return await create_sample_catalog(shop, postgres)
 
 
-async def by_hand(postgres: asyncpg.Connection, narrow: dict[str, Any], search: str | None = None) -> dict[str, Any]:
+async def query_expected(
+    postgres: asyncpg.Connection, narrow: dict[str, Any], search: str | None = None
+) -> dict[str, Any]:
     async def rows(own: str, question: str) -> list[Any]:
         """Of the list without the facet's own filter."""
         kept = {name: value for name, value in narrow.items() if name != own}
@@ -72,7 +74,7 @@ async def by_hand(postgres: asyncpg.Connection, narrow: dict[str, Any], search: 
     }
 
 
-def understood(facets: dict[str, Any]) -> dict[str, Any]:
+def normalize_facets(facets: dict[str, Any]) -> dict[str, Any]:
     for name in ("genres", "formats"):
         counts = [facet["count"] for facet in facets[name]]
         assert counts == sorted(counts, reverse=True), "the fullest first"
@@ -92,65 +94,67 @@ def understood(facets: dict[str, Any]) -> dict[str, Any]:
 @example(
     narrow={"genres": ["fantasy"], "formats": ["PAPERBACK"], "inStock": True, "price": {"max": "10"}}, sort="NEWEST"
 )
-async def test_each_is_counted_as_if_its_own_filter_were_not_set(
-    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves, narrow: dict[str, Any], sort: str
+async def test_facet_ignores_its_own_filter(
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, narrow: dict[str, Any], sort: str
 ) -> None:
-    told = (await visitor.ask(LIST, filter=narrow, sort=sort))["of"]["facets"]
-    assert understood(told) == await by_hand(postgres, narrow)
+    told = (await client.execute(LIST, filter=narrow, sort=sort))["of"]["facets"]
+    assert normalize_facets(told) == await query_expected(postgres, narrow)
 
 
 @pytest.mark.parametrize("narrow", [{}, {"genres": ["poetry"], "inStock": True}, {"formats": ["PAPERBACK"]}])
 @pytest.mark.parametrize("search", ["hobbit", "HOBB", "nowhere to be found"])
-async def test_of_a_search_they_count_what_was_found(
-    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves, narrow: dict[str, Any], search: str
+async def test_facets_of_a_search(
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, narrow: dict[str, Any], search: str
 ) -> None:
-    told = (await visitor.ask(LIST, filter=narrow, search=search))["of"]["facets"]
-    assert understood(told) == await by_hand(postgres, narrow, search)
+    told = (await client.execute(LIST, filter=narrow, search=search))["of"]["facets"]
+    assert normalize_facets(told) == await query_expected(postgres, narrow, search)
 
 
-async def test_of_a_misspelt_search_they_count_what_was_meant(
-    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves
+async def test_facets_of_a_corrected_search(
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog
 ) -> None:
-    told = (await visitor.ask(LIST, search="hobbti"))["of"]
-    expected = await by_hand(postgres, {}, "hobbit")
+    told = (await client.execute(LIST, search="hobbti"))["of"]
+    expected = await query_expected(postgres, {}, "hobbit")
     assert told["totalCount"] > 0
-    assert understood(told["facets"]) == expected
+    assert normalize_facets(told["facets"]) == expected
 
 
-async def test_of_an_isbn_they_count_one_book(visitor: Visitor, shop: Shop, shelves: Shelves) -> None:
+async def test_facets_of_an_isbn_search(client: ApiClient, shop: Shop, sample_catalog: SampleCatalog) -> None:
     genre = await add_genre(shop, "Found")
     await add_book(shop, isbn="9780261103283", genre_id=genre.id, price="5", stock=1, format="PAPERBACK")
-    told = (await visitor.ask(LIST, search="0-261-10328-8"))["of"]
+    told = (await client.execute(LIST, search="0-261-10328-8"))["of"]
     one = {"genres": {"found": 1}, "formats": {"PAPERBACK": 1}, "prices": ("5.00", "5.00"), "inStock": 1}
-    assert understood(told["facets"]) == one
+    assert normalize_facets(told["facets"]) == one
 
 
-async def test_the_size_of_the_page_is_nothing_to_them(
-    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves
+async def test_facets_are_independent_of_page_size(
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog
 ) -> None:
     for first in (0, 1, 100):
-        told = (await visitor.ask(LIST, first=first))["of"]["facets"]
-        assert understood(told) == await by_hand(postgres, {})
+        told = (await client.execute(LIST, first=first))["of"]["facets"]
+        assert normalize_facets(told) == await query_expected(postgres, {})
 
 
-async def test_an_empty_list_has_no_prices(visitor: Visitor, shop: Shop) -> None:
-    told = (await visitor.ask(LIST))["of"]["facets"]
-    assert understood(told) == {"genres": {}, "formats": {}, "prices": (None, None), "inStock": 0}
+async def test_empty_list_has_no_price_range(client: ApiClient, shop: Shop) -> None:
+    told = (await client.execute(LIST))["of"]["facets"]
+    assert normalize_facets(told) == {"genres": {}, "formats": {}, "prices": (None, None), "inStock": 0}
 
 
-async def test_a_shelf_has_them_too(visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves) -> None:
-    told = (await visitor.ask(SHELF, slug="fantasy"))["shelf"]["books"]["facets"]
-    whole = await by_hand(postgres, {"genres": ["fantasy"]})
+async def test_genre_and_author_lists_have_facets(
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog
+) -> None:
+    told = (await client.execute(SHELF, slug="fantasy"))["shelf"]["books"]["facets"]
+    whole = await query_expected(postgres, {"genres": ["fantasy"]})
     count = await postgres.fetchval(
         "SELECT count(*) FROM books b JOIN genres g ON g.id = genre_id WHERE g.slug = 'fantasy'"
     )
-    assert understood(told) == whole | {"genres": {"fantasy": count}}
+    assert normalize_facets(told) == whole | {"genres": {"fantasy": count}}
 
 
-async def test_the_least_rating_narrows_all_of_them(
-    visitor: Visitor, postgres: asyncpg.Connection, shelves: Shelves
+async def test_min_rating_filters_all_facets(
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog
 ) -> None:
-    told = (await visitor.ask(LIST, filter={"minRating": 4}))["of"]
+    told = (await client.execute(LIST, filter={"minRating": 4}))["of"]
     rated = "FROM books b JOIN book_ratings r ON r.book_id = b.id WHERE r.average >= 4"
     assert told["totalCount"] == await postgres.fetchval(f"SELECT count(*) {rated}") > 0
     assert told["facets"]["inStockCount"] == await postgres.fetchval(f"SELECT count(*) {rated} AND stock_quantity > 0")

@@ -8,7 +8,7 @@ from graphql import GraphQLObjectType
 
 from graph.documents import Documents
 from graph.fields import field, query
-from graph.gates import administrator, signed_in
+from graph.gates import admin_only, signed_in
 from graph.schema import schema
 
 QUERIES = {
@@ -46,7 +46,7 @@ PUBLIC = {
     "FormatFacet": 1,
 }
 """Types, and what their fields declare unless they are named below."""
-OTHERWISE = {
+FIELD_MAX_AGES = {
     "Author.books": 1,
     "Genre.books": 1,
     "Book.viewerReview": None,
@@ -60,55 +60,55 @@ OTHERWISE = {
 }
 
 
-def declared(type_: GraphQLObjectType) -> dict[str, int | None]:
+def list_declared_max_ages(type_: GraphQLObjectType) -> dict[str, int | None]:
     return {
-        name: told.extensions["strawberry-definition"].metadata.get("fresh_for") for name, told in type_.fields.items()
+        name: told.extensions["strawberry-definition"].metadata.get("max_age") for name, told in type_.fields.items()
     }
 
 
 def fresh_for(document: str, name: str | None = None) -> int | None:
-    operation = Documents(introspection=True).get(document).operation(name)
+    operation = Documents(introspection=True).get(document).get_operation(name)
     assert operation is not None
-    return operation.fresh_for
+    return operation.max_age
 
 
 # ── What is declared ──────────────────────────────────────────────────────────────────────
 
 
-def test_every_query_is_as_it_is_listed_here() -> None:
+def test_max_age_of_every_query() -> None:
     assert schema._schema.query_type
-    assert declared(schema._schema.query_type) == QUERIES
+    assert list_declared_max_ages(schema._schema.query_type) == QUERIES
 
 
-def test_every_field_is_as_it_is_listed_here() -> None:
+def test_max_age_of_every_field() -> None:
     for type_ in schema._schema.type_map.values():
         if isinstance(type_, GraphQLObjectType) and not type_.name.startswith("__") and type_.name != "Query":
             usual = PUBLIC.get(type_.name)
-            expected = {name: OTHERWISE.get(f"{type_.name}.{name}", usual) for name in type_.fields}
+            expected = {name: FIELD_MAX_AGES.get(f"{type_.name}.{name}", usual) for name in type_.fields}
             has_definition = "strawberry-definition" in next(iter(type_.fields.values())).extensions
             assert has_definition, type_.name
-            assert declared(type_) == expected, type_.name
+            assert list_declared_max_ages(type_) == expected, type_.name
 
 
-@pytest.mark.parametrize("gate", [signed_in, administrator])
-def test_what_is_not_for_everybody_cannot_be_declared(gate: Any) -> None:
+@pytest.mark.parametrize("gate", [signed_in, admin_only])
+def test_private_fields_cannot_declare_max_age(gate: Any) -> None:
     async def secret() -> int:
         """Tells."""
         return 1
 
-    for declare in (lambda: query(gate, fresh_for=1)(secret), lambda: field(gate=gate, fresh_for=1)(secret)):
+    for declare in (lambda: query(gate, max_age=1)(secret), lambda: field(permission=gate, max_age=1)(secret)):
         declaring: Callable[[], Any] = declare
         with pytest.raises(TypeError, match="secret is not for everybody"):
             declaring()
 
 
-def test_a_field_that_says_nothing_is_not_kept() -> None:
+def test_field_without_max_age_is_not_cacheable() -> None:
     @field()
     def silent() -> int:
         """Forgot to say."""
         return 1
 
-    assert "fresh_for" not in silent.metadata
+    assert "max_age" not in silent.metadata
 
 
 # ── What comes of it ──────────────────────────────────────────────────────────────────────
@@ -133,7 +133,7 @@ def test_a_field_that_says_nothing_is_not_kept() -> None:
         'mutation { deleteReview(input: {reviewId: "a"}) { ... on ReviewDeleted { book { title } } } }',
     ],
 )
-def test_nobody_may_keep(document: str) -> None:
+def test_uncacheable_operations(document: str) -> None:
     assert fresh_for(document) is None
 
 
@@ -148,10 +148,10 @@ def test_nobody_may_keep(document: str) -> None:
         ("{ books { edges { cursor node { price { amount } } } pageInfo { hasNextPage } facets { minPrice { amount } } } }", 1),
     ],
 )  # fmt: skip
-def test_the_least_counts(document: str, seconds: int) -> None:
+def test_minimum_max_age_applies(document: str, seconds: int) -> None:
     assert fresh_for(document) == seconds
 
 
-def test_each_operation_has_its_own() -> None:
+def test_each_operation_has_its_own_max_age() -> None:
     document = "query A { genres { name } } query B { me { id } }"
     assert (fresh_for(document, "A"), fresh_for(document, "B")) == (60, None)

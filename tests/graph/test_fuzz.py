@@ -28,13 +28,13 @@ from hypothesis_graphql import from_schema, nodes
 
 from domain.shop import Shop
 from graph.schema import schema
-from tests.client import Visitor as Client
-from tests.factories import Member, add_administrator
-from tests.hostile import DATES, DECIMALS, IDS, INSTANTS, TEXTS
-from tests.stranger import Stranger, can_be_refused, fields_of, furnished
+from tests.client import ApiClient as Client
+from tests.factories import SignedInUser, add_admin
+from tests.hostile import BAD_DATES, BAD_DATETIMES, BAD_DECIMALS, BAD_IDS, BAD_TEXTS
+from tests.stranger import FuzzClient, can_return_user_error, create_samples, get_fields
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
-FIELDS = [f"{parent}.{name}" for parent in ("Query", "Mutation") for name in fields_of(parent)]
+FIELDS = [f"{parent}.{name}" for parent in ("Query", "Mutation") for name in get_fields(parent)]
 FUZZED = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -49,9 +49,9 @@ def _strings(*samples: list[Any]) -> st.SearchStrategy[Any]:
 
 
 SCALARS = {
-    "Decimal": _strings(DECIMALS, ["0.01", "12.90", "100"]),
-    "Date": _strings(DATES, ["1937-09-21"]),
-    "DateTime": _strings(INSTANTS, ["2026-03-01T09:30:00Z"]),
+    "Decimal": _strings(BAD_DECIMALS, ["0.01", "12.90", "100"]),
+    "Date": _strings(BAD_DATES, ["1937-09-21"]),
+    "DateTime": _strings(BAD_DATETIMES, ["2026-03-01T09:30:00Z"]),
 }
 
 
@@ -65,8 +65,8 @@ def documents(name: str) -> st.SearchStrategy[DocumentNode]:
 CODE = parse("{ ... on UserError { code } }")
 
 
-def _telling_its_code(root: Any) -> Any:
-    if not can_be_refused(fields_of("Mutation")[root.name.value]):
+def _select_error_code(root: Any) -> Any:
+    if not can_return_user_error(get_fields("Mutation")[root.name.value]):
         return root
     [asked] = CODE.definitions
     assert isinstance(asked, OperationDefinitionNode)
@@ -78,7 +78,7 @@ def _with_selections(node: Any, *selections: Any) -> Any:
     return type(node)(**kept | {"selection_set": SelectionSetNode(selections=selections)})
 
 
-class _Change(Visitor):
+class _MutateDocument(Visitor):
     """One mutation at a time, which tells its code; and puts what the shop knows, or what hurts, in the place of some strings."""
 
     def __init__(self, draw: Callable[[], str | None]) -> None:
@@ -88,7 +88,7 @@ class _Change(Visitor):
     def leave_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> OperationDefinitionNode | None:
         if node.operation is not OperationType.MUTATION:
             return None
-        changed: OperationDefinitionNode = _with_selections(node, _telling_its_code(node.selection_set.selections[0]))
+        changed: OperationDefinitionNode = _with_selections(node, _select_error_code(node.selection_set.selections[0]))
         return changed
 
     def enter_string_value(self, node: StringValueNode, *_: Any) -> StringValueNode | None:
@@ -100,28 +100,28 @@ class _Change(Visitor):
 class Session:
     """An administrator's, which is alive again before each document."""
 
-    stranger: Stranger
-    member: Member
+    fuzz_client: FuzzClient
+    member: SignedInUser
     executed: list[bool] = field(default_factory=list)
 
     @property
-    def known(self) -> list[str]:
-        return [*self.stranger.samples.values(), *IDS, *(text for text in TEXTS if isinstance(text, str))]
+    def known_values(self) -> list[str]:
+        return [*self.fuzz_client.samples.values(), *BAD_IDS, *(text for text in BAD_TEXTS if isinstance(text, str))]
 
     async def send(self, name: str, document: DocumentNode) -> None:
         revive = "UPDATE sessions SET revoked_at = NULL WHERE id = $1"
-        await self.stranger.postgres.execute(revive, self.member.session_id)
-        answer = await self.stranger.send(name, print_ast(document), {})
+        await self.fuzz_client.postgres.execute(revive, self.member.session_id)
+        answer = await self.fuzz_client.send(name, print_ast(document), {})
         self.executed.append("data" in answer)
 
 
 @pytest.fixture
-async def session(
-    visitor: Client, shop: Shop, postgres: asyncpg.Connection, record_property: Callable[[str, object], None]
+async def fuzz_session(
+    client: Client, shop: Shop, postgres: asyncpg.Connection, record_property: Callable[[str, object], None]
 ) -> AsyncIterator[Session]:
-    member = await add_administrator(shop)
-    async with visitor.signed_in(member.token).http() as http:
-        session = Session(Stranger(http, postgres, await furnished(shop, member)), member)
+    user = await add_admin(shop)
+    async with client.with_token(user.token).http() as http:
+        session = Session(FuzzClient(http, postgres, await create_samples(shop, user)), user)
         yield session
     record_property("documents", len(session.executed))
     record_property("executed", sum(session.executed))
@@ -132,8 +132,8 @@ async def session(
 @pytest.mark.parametrize("name", FIELDS)
 @FUZZED
 @given(data=st.data())
-async def test_random_documents(session: Session, name: str, data: st.DataObject) -> None:
-    choices = st.none() | st.sampled_from(session.known)
-    document: DocumentNode = visit(data.draw(documents(name)), _Change(lambda: data.draw(choices)))
-    await session.send(name, document)
-    assert session.stranger.faults == []
+async def test_random_documents_cause_no_internal_error(fuzz_session: Session, name: str, data: st.DataObject) -> None:
+    choices = st.none() | st.sampled_from(fuzz_session.known_values)
+    document: DocumentNode = visit(data.draw(documents(name)), _MutateDocument(lambda: data.draw(choices)))
+    await fuzz_session.send(name, document)
+    assert fuzz_session.fuzz_client.failures == []

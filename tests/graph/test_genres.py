@@ -7,15 +7,14 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import global_id
-from persistence.catalog import Genre
+from graph.ids import to_global_id
+from persistence.catalog import GenreRow
 from persistence.models import new_id
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.customers import Customer
 from tests.factories import add_book, add_genre
-from tests.locks import holding, until_waiting
-from tests.stockroom import CREATE as CREATE_BOOK
-from tests.stockroom import LEAST, add_manager, shelved
+from tests.locks import hold_lock, wait_for_blocked
+from tests.stockroom import CREATE_BOOK, MINIMAL_INPUT, add_admin_customer, take_catalog_snapshot
 
 _NAMED = """__typename ... on UserError { code } ... on InvalidInput { issues { path rule } }
     ... on GenreNameTaken { genre { id } } ... on GenreSaved { genre { id name slug } }"""
@@ -27,17 +26,17 @@ DELETE = """mutation ($id: ID!) { end: deleteGenre(input: {genreId: $id}) {
 
 
 @pytest.fixture
-async def administrator(visitor: Visitor, shop: Shop) -> Customer:
-    return await add_manager(visitor, shop)
+async def admin(client: ApiClient, shop: Shop) -> Customer:
+    return await add_admin_customer(client, shop)
 
 
 @pytest.fixture
-async def fantasy(shop: Shop) -> Genre:
+async def fantasy(shop: Shop) -> GenreRow:
     return await add_genre(shop, "Fantasy")
 
 
-def genre_id(genre: Genre) -> str:
-    return global_id("Genre", genre.id)
+def genre_id(genre: GenreRow) -> str:
+    return to_global_id("Genre", genre.id)
 
 
 # ── Refusals ──────────────────────────────────────────────────────────────────────────────
@@ -46,120 +45,118 @@ def genre_id(genre: Genre) -> str:
 @pytest.mark.parametrize(
     ("name", "rule"), [("", "REQUIRED"), (" \t", "REQUIRED"), ("x" * 101, "TOO_LONG"), ("a\0", "MALFORMED"), ("a\nb", "MALFORMED")]
 )  # fmt: skip
-async def test_names_that_no_shelf_can_have(
-    administrator: Customer, fantasy: Genre, postgres: asyncpg.Connection, name: str, rule: str
+async def test_invalid_genre_names_are_rejected(
+    admin: Customer, fantasy: GenreRow, postgres: asyncpg.Connection, name: str, rule: str
 ) -> None:
-    before = await shelved(postgres)
+    before = await take_catalog_snapshot(postgres)
     for document, variables in ((CREATE, {}), (RENAME, {"id": genre_id(fantasy)})):
-        end = (await administrator.ask(document, name=name, **variables))["end"]
+        end = (await admin.execute(document, name=name, **variables))["end"]
         assert (end["__typename"], end["issues"]) == ("InvalidInput", [{"path": ["name"], "rule": rule}])
-    assert await shelved(postgres) == before
+    assert await take_catalog_snapshot(postgres) == before
 
 
 @pytest.mark.parametrize("name", ["Fantasy", "fANTASY", "  Fantasy "])
-async def test_a_name_belongs_to_one_shelf(
-    administrator: Customer, shop: Shop, fantasy: Genre, postgres: asyncpg.Connection, name: str
+async def test_genre_name_is_unique(
+    admin: Customer, shop: Shop, fantasy: GenreRow, postgres: asyncpg.Connection, name: str
 ) -> None:
     other = await add_genre(shop, "Other")
-    before = await shelved(postgres)
+    before = await take_catalog_snapshot(postgres)
     for document, variables in ((CREATE, {}), (RENAME, {"id": genre_id(other)})):
-        end = (await administrator.ask(document, name=name, **variables))["end"]
+        end = (await admin.execute(document, name=name, **variables))["end"]
         assert end == {"__typename": "GenreNameTaken", "code": "GENRE_NAME_TAKEN", "genre": {"id": genre_id(fantasy)}}
-    assert await shelved(postgres) == before
+    assert await take_catalog_snapshot(postgres) == before
 
 
-async def test_a_shelf_with_books_stays(
-    administrator: Customer, shop: Shop, fantasy: Genre, postgres: asyncpg.Connection
+async def test_genre_with_books_is_not_deleted(
+    admin: Customer, shop: Shop, fantasy: GenreRow, postgres: asyncpg.Connection
 ) -> None:
     await add_book(shop, "The Hobbit", genre_id=fantasy.id)
-    before = await shelved(postgres)
-    end = (await administrator.ask(DELETE, id=genre_id(fantasy)))["end"]
+    before = await take_catalog_snapshot(postgres)
+    end = (await admin.execute(DELETE, id=genre_id(fantasy)))["end"]
     assert end == {"__typename": "GenreNotEmpty", "genre": {"id": genre_id(fantasy)}}
-    assert await shelved(postgres) == before
+    assert await take_catalog_snapshot(postgres) == before
 
 
-async def test_shelves_that_are_not_there(
-    administrator: Customer, fantasy: Genre, postgres: asyncpg.Connection
-) -> None:
-    before = await shelved(postgres)
-    nowhere = global_id("Genre", new_id())
+async def test_unknown_genres_are_not_found(admin: Customer, fantasy: GenreRow, postgres: asyncpg.Connection) -> None:
+    before = await take_catalog_snapshot(postgres)
+    nowhere = to_global_id("Genre", new_id())
     for document, variables in ((RENAME, {"name": "New"}), (RENAME, {"name": "Fantasy"}), (DELETE, {})):
-        end: Any = (await administrator.ask(document, id=nowhere, **variables))["end"]
+        end: Any = (await admin.execute(document, id=nowhere, **variables))["end"]
         assert (end["__typename"], end["id"]) == ("NotFound", nowhere)
-        for id_ in ("", "1", global_id("Book", fantasy.id)):
-            assert (await administrator.ask(document, id=id_, **variables)).codes == ["BAD_USER_INPUT"]
-    assert await shelved(postgres) == before
+        for id_ in ("", "1", to_global_id("Book", fantasy.id)):
+            assert (await admin.execute(document, id=id_, **variables)).codes == ["BAD_USER_INPUT"]
+    assert await take_catalog_snapshot(postgres) == before
 
 
 # ── Successes ─────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_shelf_is_put_up(visitor: Visitor, administrator: Customer, fantasy: Genre) -> None:
+async def test_create_genre(client: ApiClient, admin: Customer, fantasy: GenreRow) -> None:
     for name, kept, slug in (
         ("  Science   Fiction ", "Science Fiction", "science-fiction"),
         ("Science-Fiction", "Science-Fiction", "science-fiction-2"),
         ("E\u0301ditions", "Éditions", "editions"),
         ("!!!", "!!!", "untitled"),
     ):
-        end = (await administrator.ask(CREATE, name=name))["end"]
+        end = (await admin.execute(CREATE, name=name))["end"]
         assert (end["genre"]["name"], end["genre"]["slug"]) == (kept, slug)
-        found = await visitor.ask("query ($slug: String!) { genre(by: {slug: $slug}) { id name slug } }", slug=slug)
+        found = await client.execute("query ($slug: String!) { genre(by: {slug: $slug}) { id name slug } }", slug=slug)
         assert found["genre"] == end["genre"]
 
 
 @pytest.mark.parametrize("name", ["High Fantasy", "FANTASY", "Fantasy"])
-async def test_a_renamed_shelf_keeps_its_slug_and_its_books(
-    administrator: Customer, shop: Shop, fantasy: Genre, postgres: asyncpg.Connection, name: str
+async def test_renamed_genre_keeps_slug_and_books(
+    admin: Customer, shop: Shop, fantasy: GenreRow, postgres: asyncpg.Connection, name: str
 ) -> None:
     book = await add_book(shop, genre_id=fantasy.id)
-    end = (await administrator.ask(RENAME, id=genre_id(fantasy), name=name))["end"]
+    end = (await admin.execute(RENAME, id=genre_id(fantasy), name=name))["end"]
     assert end == {"__typename": "GenreSaved", "genre": {"id": genre_id(fantasy), "name": name, "slug": "fantasy"}}
     assert [tuple(row) for row in await postgres.fetch("SELECT slug, name FROM genres")] == [("fantasy", name)]
     assert await postgres.fetchval("SELECT genre_id FROM books WHERE id = $1", book.id) == fantasy.id
 
 
-async def test_an_empty_shelf_is_taken_down_and_its_name_is_free(administrator: Customer, fantasy: Genre) -> None:
-    end = (await administrator.ask(DELETE, id=genre_id(fantasy)))["end"]
+async def test_deleted_genre_frees_its_name(admin: Customer, fantasy: GenreRow) -> None:
+    end = (await admin.execute(DELETE, id=genre_id(fantasy)))["end"]
     assert end == {"__typename": "GenreDeleted", "genreId": genre_id(fantasy)}
-    assert (await administrator.ask("{ genres { id } }"))["genres"] == []
-    assert (await administrator.ask(CREATE, name="Fantasy"))["end"]["genre"]["slug"] == "fantasy"
+    assert (await admin.execute("{ genres { id } }"))["genres"] == []
+    assert (await admin.execute(CREATE, name="Fantasy"))["end"]["genre"]["slug"] == "fantasy"
 
 
 # ── At the same moment ────────────────────────────────────────────────────────────────────
 
 
-async def test_one_name_makes_one_shelf(
-    administrator: Customer, fantasy: Genre, postgres: asyncpg.Connection, database_url: str
+async def test_concurrent_creations_make_one_genre(
+    admin: Customer, fantasy: GenreRow, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    async with holding(database_url, "LOCK TABLE genres IN SHARE MODE"):
+    async with hold_lock(database_url, "LOCK TABLE genres IN SHARE MODE"):
         tries = [
-            asyncio.create_task(administrator.ask(CREATE, name="New")),
-            asyncio.create_task(administrator.ask(CREATE, name="NEW")),
-            asyncio.create_task(administrator.ask(RENAME, id=genre_id(fantasy), name="nEw")),
+            asyncio.create_task(admin.execute(CREATE, name="New")),
+            asyncio.create_task(admin.execute(CREATE, name="NEW")),
+            asyncio.create_task(admin.execute(RENAME, id=genre_id(fantasy), name="nEw")),
         ]
-        await until_waiting(postgres, 3)
+        await wait_for_blocked(postgres, 3)
     ends = sorted([(await each)["end"]["__typename"] for each in tries])
     assert ends == ["GenreNameTaken", "GenreNameTaken", "GenreSaved"]
     assert await postgres.fetchval("SELECT count(*) FROM genres WHERE lower(name) = 'new'") == 1
 
 
-async def test_a_shelf_that_gets_a_book_while_it_is_taken_down_stays(
-    administrator: Customer, shop: Shop, fantasy: Genre, postgres: asyncpg.Connection, database_url: str
+async def test_genre_that_gets_a_book_during_deletion_stays(
+    admin: Customer, shop: Shop, fantasy: GenreRow, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     book = await add_book(shop)
-    async with holding(database_url, "UPDATE books SET genre_id = $1 WHERE id = $2", fantasy.id, book.id):
-        late = asyncio.create_task(administrator.ask(DELETE, id=genre_id(fantasy)))
-        await until_waiting(postgres, 1)
+    async with hold_lock(database_url, "UPDATE books SET genre_id = $1 WHERE id = $2", fantasy.id, book.id):
+        late = asyncio.create_task(admin.execute(DELETE, id=genre_id(fantasy)))
+        await wait_for_blocked(postgres, 1)
     assert (await late)["end"]["__typename"] == "GenreNotEmpty"
     assert await postgres.fetchval("SELECT genre_id FROM books") == fantasy.id
 
 
-async def test_a_book_finds_its_shelf_taken_down_a_moment_ago(
-    administrator: Customer, fantasy: Genre, postgres: asyncpg.Connection, database_url: str
+async def test_book_for_just_deleted_genre_is_not_found(
+    admin: Customer, fantasy: GenreRow, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    async with holding(database_url, "DELETE FROM genres WHERE id = $1", fantasy.id):
-        late = asyncio.create_task(administrator.ask(CREATE_BOOK, input=LEAST | {"genreId": genre_id(fantasy)}))
-        await until_waiting(postgres, 1)
+    async with hold_lock(database_url, "DELETE FROM genres WHERE id = $1", fantasy.id):
+        late = asyncio.create_task(admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"genreId": genre_id(fantasy)}))
+        await wait_for_blocked(postgres, 1)
     end = (await late)["end"]
     assert (end["__typename"], end["id"]) == ("NotFound", genre_id(fantasy))
     assert await postgres.fetchval("SELECT count(*) FROM books") == 0

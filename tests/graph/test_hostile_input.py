@@ -8,15 +8,15 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from tests.client import Visitor
-from tests.factories import add_administrator
-from tests.hostile import Place, good_arguments, hostile_values, places, replaced
-from tests.stranger import Stranger, document, fields_of, furnished, named
+from tests.client import ApiClient
+from tests.factories import add_admin
+from tests.hostile import InputPosition, build_good_arguments, iterate_positions, list_bad_values, replace_at
+from tests.stranger import FuzzClient, build_document, create_samples, find_field, get_fields
 
 FIELDS = [
     f"{parent}.{name}"
     for parent in ("Query", "Mutation", "Genre", "Author", "Book", "User", "Admin")
-    for name, field in fields_of(parent).items()
+    for name, field in get_fields(parent).items()
     if field.args
 ]
 COMBINATIONS = 30
@@ -27,59 +27,61 @@ LITERALS = [
 
 
 @pytest.fixture
-async def stranger(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, record_property: Callable[[str, object], None]
-) -> AsyncIterator[Stranger]:
-    member = await add_administrator(shop)
-    async with visitor.signed_in(member.token).http() as http:
-        stranger = Stranger(http, postgres, await furnished(shop, member))
+async def fuzz_client(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, record_property: Callable[[str, object], None]
+) -> AsyncIterator[FuzzClient]:
+    user = await add_admin(shop)
+    async with client.with_token(user.token).http() as http:
+        stranger = FuzzClient(http, postgres, await create_samples(shop, user))
         yield stranger
-    record_property("requests", stranger.sent)
+    record_property("requests", stranger.request_count)
 
 
-def _all_places(name: str, samples: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Place]]:
+def _list_all_positions(name: str, samples: dict[str, Any]) -> Iterator[tuple[dict[str, Any], InputPosition]]:
     """Each place once, with good arguments that have it."""
     seen = set()
-    for good in good_arguments(named(name), samples):
-        for place in places(named(name), good):
+    for good in build_good_arguments(find_field(name), samples):
+        for place in iterate_positions(find_field(name), good):
             if place.path not in seen:
                 seen.add(place.path)
                 yield good, place
 
 
 @pytest.mark.parametrize("name", FIELDS)
-async def test_good_arguments_are_no_wrong_call(stranger: Stranger, name: str) -> None:
+async def test_good_arguments_cause_no_request_error(fuzz_client: FuzzClient, name: str) -> None:
     """Otherwise the tests below would get no further than the first check."""
-    for good in good_arguments(named(name), stranger.samples_for(name)):
-        answer = await stranger.send(name, document(name), good)
+    for good in build_good_arguments(find_field(name), fuzz_client.samples_for(name)):
+        answer = await fuzz_client.send(name, build_document(name), good)
         assert "errors" not in answer, answer
-    assert stranger.faults == []
+    assert fuzz_client.failures == []
 
 
 @pytest.mark.parametrize("name", FIELDS)
-async def test_one_bad_value(stranger: Stranger, name: str) -> None:
-    for good, place in _all_places(name, stranger.samples_for(name)):
-        for value in hostile_values(place.type, place.good):
-            await stranger.send(name, document(name), replaced(good, place.path, value))
-    assert stranger.faults == []
+async def test_one_bad_value(fuzz_client: FuzzClient, name: str) -> None:
+    for good, place in _list_all_positions(name, fuzz_client.samples_for(name)):
+        for value in list_bad_values(place.type, place.good_value):
+            await fuzz_client.send(name, build_document(name), replace_at(good, place.path, value))
+    assert fuzz_client.failures == []
 
 
 @pytest.mark.parametrize("name", FIELDS)
-async def test_several_bad_values_at_once(stranger: Stranger, name: str) -> None:
+async def test_several_bad_values_at_once(fuzz_client: FuzzClient, name: str) -> None:
     chance = random.Random(name)
-    for good in good_arguments(named(name), stranger.samples_for(name)):
-        leaves = [place for place in places(named(name), good) if not isinstance(place.good, dict)]
+    for good in build_good_arguments(find_field(name), fuzz_client.samples_for(name)):
+        leaves = [
+            place for place in iterate_positions(find_field(name), good) if not isinstance(place.good_value, dict)
+        ]
         for _ in range(COMBINATIONS):
             variables = good
             for place in chance.sample(leaves, min(len(leaves), chance.randint(2, 4))):
-                value = chance.choice(hostile_values(place.type, place.good))
-                variables = replaced(variables, place.path, value)
-            await stranger.send(name, document(name), variables)
-    assert stranger.faults == []
+                value = chance.choice(list_bad_values(place.type, place.good_value))
+                variables = replace_at(variables, place.path, value)
+            await fuzz_client.send(name, build_document(name), variables)
+    assert fuzz_client.failures == []
 
 
 @pytest.mark.parametrize("literal", LITERALS)
-async def test_a_bad_literal_in_the_document(stranger: Stranger, literal: str) -> None:
+async def test_a_bad_literal_in_the_document(fuzz_client: FuzzClient, literal: str) -> None:
     for text in (
         "{ books(search: %s) { nodes { id } } }",
         "{ books(first: %s) { nodes { id } } }",
@@ -90,5 +92,5 @@ async def test_a_bad_literal_in_the_document(stranger: Stranger, literal: str) -
         "mutation { updateStock(input: {bookId: %s, change: {setTo: %s}}) { __typename } }",
     ):
         name = "Mutation.any" if text.startswith("mutation") else "Query.any"
-        await stranger.send(name, text.replace("%s", literal), {})
-    assert stranger.faults == []
+        await fuzz_client.send(name, text.replace("%s", literal), {})
+    assert fuzz_client.failures == []

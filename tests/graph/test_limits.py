@@ -3,9 +3,9 @@
 import pytest
 
 from graph import documents
-from graph.documents import Documents, Refused
+from graph.documents import DocumentRejected, Documents
 
-MOST = {
+LARGEST_DOCUMENTS = {
     "30 aliases": "{ books { nodes { " + " ".join(f"a{n}: title" for n in range(30)) + " } } }",
     "three directives": "{ __typename @include(if: true) @skip(if: false) }",
     "12 levels": "{ books { nodes { genre { books { nodes { genre { books { nodes { genre { books { nodes { id }"
@@ -20,17 +20,17 @@ MOST = {
 }  # fmt: skip
 
 
-def codes_of(document: str) -> set[str]:
+def get_error_codes(document: str) -> set[str]:
     try:
         Documents(introspection=True).get(document)
-    except Refused as refused:
+    except DocumentRejected as refused:
         return {(error.extensions or {}).get("code", "GRAPHQL_PARSE_FAILED") for error in refused.errors}
     return set()
 
 
-@pytest.mark.parametrize("document", MOST.values(), ids=MOST)
-def test_up_to_the_limits_documents_are_taken(document: str) -> None:
-    assert "QUERY_TOO_COMPLEX" not in codes_of(document)
+@pytest.mark.parametrize("document", LARGEST_DOCUMENTS.values(), ids=LARGEST_DOCUMENTS)
+def test_documents_at_the_limits_are_accepted(document: str) -> None:
+    assert "QUERY_TOO_COMPLEX" not in get_error_codes(document)
 
 
 @pytest.mark.parametrize(
@@ -47,24 +47,24 @@ def test_up_to_the_limits_documents_are_taken(document: str) -> None:
         ("a: requestPasswordReset { __typename } b: logout { __typename }", "`requestPasswordReset` must"),
     ],
 )
-def test_mutations_beside_each_other(mutations: str, told: str) -> None:
-    with pytest.raises(Refused) as refused:
+def test_multiple_mutations_in_one_document(mutations: str, told: str) -> None:
+    with pytest.raises(DocumentRejected) as refused:
         Documents(introspection=True).get(f"mutation {{ {mutations} }}")
     assert refused.value.errors[0].extensions == {"code": "QUERY_TOO_COMPLEX"}
     assert told in refused.value.errors[0].message
 
 
-def test_validation_stops_when_it_has_found_enough() -> None:
+def test_validation_stops_at_maximum_errors() -> None:
     wrong = " ".join(f"wrong{n}" for n in range(400))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(DocumentRejected) as refused:
         Documents(introspection=True).get(f"{{ books {{ nodes {{ {wrong} }} }} }}")
-    assert len(refused.value.errors) == documents.MOST_ERRORS + 1  # the last says that there may be more
+    assert len(refused.value.errors) == documents.MAX_VALIDATION_ERRORS + 1  # the last says that there may be more
 
 
-def test_a_thousand_long_documents_do_not_stay_in_memory() -> None:
+def test_document_cache_is_bounded() -> None:
     kept = Documents(introspection=True)
     for number in range(100):
         kept.get(f"{{ __typename }} # {number} " + "x" * 9_900)
-    assert sum(len(text) for text in kept._kept) <= documents.KEPT_CHARACTERS
+    assert sum(len(text) for text in kept._cache) <= documents.MAX_CACHED_CHARACTERS
     latest = "{ __typename } # 99 " + "x" * 9_900
     assert kept.get(latest) is kept.get(latest)

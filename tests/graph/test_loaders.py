@@ -7,7 +7,7 @@ import pytest
 from graph.loaders import Loader
 
 
-async def test_who_gives_up_takes_nothing_from_the_others() -> None:
+async def test_cancelled_waiter_does_not_cancel_the_batch() -> None:
     """As graphql-core gives up the fields beside one that failed."""
     asked, answered = asyncio.Event(), asyncio.Event()
 

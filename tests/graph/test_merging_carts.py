@@ -6,39 +6,39 @@ from hypothesis import strategies as st
 
 from domain import catalog
 from domain.shop import Shop
-from tests.carts import MERGE, lines_of, merge
-from tests.client import Visitor
+from tests.carts import MERGE_CART, get_cart_lines, merge_cart
+from tests.client import ApiClient
 from tests.customers import add_customer
 from tests.factories import add_book, book_id
-from tests.memory import remembered
+from tests.memory import take_snapshot
 
 
-async def test_visitors_have_no_cart_to_merge_into(visitor: Visitor, shop: Shop) -> None:
+async def test_anonymous_callers_cannot_merge(client: ApiClient, shop: Shop) -> None:
     items = [{"bookId": book_id(await add_book(shop)), "quantity": 1}]
-    reply = await visitor.ask(MERGE, input={"items": items})
-    assert (reply.data, reply.codes) == ({"change": None}, ["UNAUTHENTICATED"])
+    response = await client.execute(MERGE_CART, input={"items": items})
+    assert (response.data, response.codes) == ({"change": None}, ["UNAUTHENTICATED"])
 
 
-async def test_a_merge_with_a_bad_line_changes_nothing_and_names_every_issue(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_invalid_merge_changes_nothing_and_reports_all_errors(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     emma, persuasion = await add_book(shop), await add_book(shop)
-    customer = await add_customer(visitor, shop, (emma, 1))
-    before = await remembered(postgres)
-    merged = await merge(customer, (emma, 0), (persuasion, 2), (persuasion, 1000))
+    customer = await add_customer(client, shop, (emma, 1))
+    before = await take_snapshot(postgres)
+    merged = await merge_cart(customer, (emma, 0), (persuasion, 2), (persuasion, 1000))
     assert merged["issues"] == [
         {"path": ["items", "0", "quantity"], "rule": "TOO_SMALL"},
         {"path": ["items", "2", "quantity"], "rule": "TOO_LARGE"},
     ]
-    assert await remembered(postgres) == before
+    assert await take_snapshot(postgres) == before
 
 
-async def test_books_unknown_or_sold_out_are_left_out_of_a_merge(visitor: Visitor, shop: Shop) -> None:
-    customer = await add_customer(visitor, shop)
+async def test_unknown_and_sold_out_books_are_skipped(client: ApiClient, shop: Shop) -> None:
+    customer = await add_customer(client, shop)
     gone, sold_out, there = await add_book(shop), await add_book(shop, stock=0), await add_book(shop, "There")
     await catalog.delete_book(shop, gone.id)
-    assert lines_of(await merge(customer, (gone, 1), (sold_out, 1), (there, 2))) == [("There", 2)]
-    assert lines_of(await merge(customer)) == [("There", 2)]
+    assert get_cart_lines(await merge_cart(customer, (gone, 1), (sold_out, 1), (there, 2))) == [("There", 2)]
+    assert get_cart_lines(await merge_cart(customer)) == [("There", 2)]
 
 
 @given(
@@ -47,13 +47,13 @@ async def test_books_unknown_or_sold_out_are_left_out_of_a_merge(visitor: Visito
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_larger_quantity_wins_up_to_the_stock(
-    visitor: Visitor, shop: Shop, in_cart: list[int], picked: list[tuple[int, int]]
+    client: ApiClient, shop: Shop, in_cart: list[int], picked: list[tuple[int, int]]
 ) -> None:
     books = [await add_book(shop, stock=stock) for stock in (6, 8, 20)]
-    held = [(book, copies) for book, copies in zip(books, in_cart, strict=True) if copies]
-    customer = await add_customer(visitor, shop, *held)
+    tokens = [(book, copies) for book, copies in zip(books, in_cart, strict=True) if copies]
+    customer = await add_customer(client, shop, *tokens)
 
-    merged = await merge(customer, *[(books[which], copies) for which, copies in picked])
+    merged = await merge_cart(customer, *[(books[which], copies) for which, copies in picked])
 
     wanted = list(in_cart)
     for which, copies in picked:
@@ -61,5 +61,5 @@ async def test_the_larger_quantity_wins_up_to_the_stock(
     expected = {
         book.title: min(copies, book.stock_quantity) for book, copies in zip(books, wanted, strict=True) if copies
     }
-    assert dict(lines_of(merged)) == expected
+    assert dict(get_cart_lines(merged)) == expected
     assert len(merged["cart"]["items"]) == len(expected)

@@ -6,17 +6,17 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import global_id
-from persistence.catalog import Book
+from graph.ids import to_global_id
+from persistence.catalog import BookRow
 from persistence.models import new_id
 from server.app import create_app
 from server.settings import Settings
-from tests.client import Visitor
-from tests.customers import CANCEL, ORDER, Customer, add_customer
+from tests.client import ApiClient
+from tests.customers import CANCEL_ORDER, ORDER_FRAGMENT, Customer, add_customer
 from tests.factories import add_book, fill_cart
-from tests.memory import remembered
+from tests.memory import take_snapshot
 
-BY = ORDER + "query ($by: OrderLookup!) { order(by: $by) { ...OrderTold } }"
+BY = ORDER_FRAGMENT + "query ($by: OrderLookup!) { order(by: $by) { ...OrderTold } }"
 NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"
 NODES = "query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
 PAGE = """
@@ -33,105 +33,102 @@ query ($statuses: [OrderStatus!], $first: Int, $after: String, $last: Int, $befo
 
 
 @pytest.fixture
-async def book(shop: Shop) -> Book:
+async def book(shop: Shop) -> BookRow:
     return await add_book(shop, "Emma", stock=50)
 
 
 @pytest.fixture
-async def customer(visitor: Visitor, shop: Shop) -> Customer:
-    return await add_customer(visitor, shop)
+async def customer(client: ApiClient, shop: Shop) -> Customer:
+    return await add_customer(client, shop)
 
 
 @pytest.fixture
-async def administrator(visitor: Visitor, shop: Shop) -> Customer:
-    return await add_customer(visitor, shop, role="ADMIN")
+async def admin(client: ApiClient, shop: Shop) -> Customer:
+    return await add_customer(client, shop, role="ADMIN")
 
 
-async def _order(shop: Shop, customer: Customer, book: Book, key: str = "key", token: str = "mock-approve") -> Any:
-    await fill_cart(shop, customer.member, (book, 1))
-    return (await customer.buys(key, token))["order"]
+async def _order(shop: Shop, customer: Customer, book: BookRow, key: str = "key", token: str = "mock-approve") -> Any:
+    await fill_cart(shop, customer.user, (book, 1))
+    return (await customer.checkout(key, token))["order"]
 
 
 # ── Somebody else's order is not there ────────────────────────────────────────────────────
 
 
-async def test_somebody_elses_order_is_not_there(
-    customer: Customer, visitor: Visitor, shop: Shop, book: Book, postgres: asyncpg.Connection
+async def test_order_of_another_user_is_not_found(
+    customer: Customer, client: ApiClient, shop: Shop, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     order = await _order(shop, customer, book)
-    stranger, before = await add_customer(visitor, shop), await remembered(postgres)
+    stranger, before = await add_customer(client, shop), await take_snapshot(postgres)
 
     for by in ({"id": order["id"]}, {"number": order["number"]}):
-        assert (await stranger.ask(BY, by=by))["order"] is None
-    assert (await stranger.ask(NODE, id=order["id"]))["node"] is None
-    assert (await stranger.ask(NODES, ids=[order["id"]]))["nodes"] == [None]
-    assert await stranger.orders() == []
-    assert (await stranger.cancels(order["id"]))["__typename"] == "NotFound"
-    assert await remembered(postgres) == before
+        assert (await stranger.execute(BY, by=by))["order"] is None
+    assert (await stranger.execute(NODE, id=order["id"]))["node"] is None
+    assert (await stranger.execute(NODES, ids=[order["id"]]))["nodes"] == [None]
+    assert await stranger.list_orders() == []
+    assert (await stranger.cancel_order(order["id"]))["__typename"] == "NotFound"
+    assert await take_snapshot(postgres) == before
 
 
-async def test_somebody_elses_order_looks_like_one_that_never_was(
-    customer: Customer, visitor: Visitor, shop: Shop, book: Book
+async def test_order_of_another_user_looks_nonexistent(
+    customer: Customer, client: ApiClient, shop: Shop, book: BookRow
 ) -> None:
-    there, nowhere = (await _order(shop, customer, book))["id"], global_id("Order", new_id())
-    stranger = await add_customer(visitor, shop)
-    answers = [(await stranger.ask(CANCEL, id=id_))["cancelOrder"] for id_ in (there, nowhere)]
-    assert [answer.pop("id") for answer in answers] == [there, nowhere]
-    assert answers[0] == answers[1]
+    there, nowhere = (await _order(shop, customer, book))["id"], to_global_id("Order", new_id())
+    stranger = await add_customer(client, shop)
+    responses = [(await stranger.execute(CANCEL_ORDER, id=id_))["cancelOrder"] for id_ in (there, nowhere)]
+    assert [answer.pop("id") for answer in responses] == [there, nowhere]
+    assert responses[0] == responses[1]
 
 
-async def test_a_visitor_sees_no_order(customer: Customer, visitor: Visitor, shop: Shop, book: Book) -> None:
+async def test_anonymous_caller_sees_no_order(customer: Customer, client: ApiClient, shop: Shop, book: BookRow) -> None:
     order = await _order(shop, customer, book)
-    reply = await visitor.ask(BY, by={"id": order["id"]})
-    assert (reply.data, reply.codes) == ({"order": None}, ["UNAUTHENTICATED"])
-    assert (await visitor.ask(NODE, id=order["id"]))["node"] is None
-    reply = await visitor.ask(CANCEL, id=order["id"])
-    assert (reply.data, reply.codes) == ({"cancelOrder": None}, ["UNAUTHENTICATED"])
+    response = await client.execute(BY, by={"id": order["id"]})
+    assert (response.data, response.codes) == ({"order": None}, ["UNAUTHENTICATED"])
+    assert (await client.execute(NODE, id=order["id"]))["node"] is None
+    response = await client.execute(CANCEL_ORDER, id=order["id"])
+    assert (response.data, response.codes) == ({"cancelOrder": None}, ["UNAUTHENTICATED"])
 
 
-async def test_administrators_see_every_order(
-    customer: Customer, administrator: Customer, shop: Shop, book: Book
-) -> None:
+async def test_admins_see_every_order(customer: Customer, admin: Customer, shop: Shop, book: BookRow) -> None:
     order = await _order(shop, customer, book)
-    assert (await administrator.ask(BY, by={"number": order["number"]}))["order"] == order
-    assert (await administrator.ask(NODE, id=order["id"]))["node"] == {"__typename": "Order", "id": order["id"]}
-    assert await administrator.orders() == []
+    assert (await admin.execute(BY, by={"number": order["number"]}))["order"] == order
+    assert (await admin.execute(NODE, id=order["id"]))["node"] == {"__typename": "Order", "id": order["id"]}
+    assert await admin.list_orders() == []
 
 
 # ── Looking one up ────────────────────────────────────────────────────────────────────────
 
 
-async def test_an_order_is_found_by_id_and_by_number(customer: Customer, shop: Shop, book: Book) -> None:
+async def test_an_order_is_found_by_id_and_by_number(customer: Customer, shop: Shop, book: BookRow) -> None:
     order = await _order(shop, customer, book)
     as_dictated = order["number"].lower().replace("-", " ").replace("0", "o").replace("1", "l")
     for by in ({"id": order["id"]}, {"number": order["number"]}, {"number": as_dictated}):
-        assert (await customer.ask(BY, by=by))["order"] == order
-    assert (await customer.ask(NODES, ids=[order["id"]]))["nodes"] == [{"__typename": "Order", "id": order["id"]}]
+        assert (await customer.execute(BY, by=by))["order"] == order
+    assert (await customer.execute(NODES, ids=[order["id"]]))["nodes"] == [{"__typename": "Order", "id": order["id"]}]
 
 
 @pytest.mark.parametrize("number", ["", "0000-0000-0000", "UUUU-UUUU-UUUU", "x" * 5000, "\0", "1234-5678-90", "'"])
-async def test_a_number_that_is_none_finds_nothing(customer: Customer, number: str) -> None:
-    assert (await customer.ask(BY, by={"number": number}))["order"] is None
+async def test_malformed_order_number_finds_nothing(customer: Customer, number: str) -> None:
+    assert (await customer.execute(BY, by={"number": number}))["order"] is None
 
 
 @pytest.mark.parametrize(
-    "by", [{"id": ""}, {"id": "1"}, {"id": global_id("Book", new_id())}, {}, {"id": None}, {"id": "x", "number": "y"}]
+    "by",
+    [{"id": ""}, {"id": "1"}, {"id": to_global_id("Book", new_id())}, {}, {"id": None}, {"id": "x", "number": "y"}],
 )
-async def test_what_is_no_key_is_a_wrong_call(customer: Customer, by: dict[str, Any]) -> None:
-    assert (await customer.ask(BY, by=by)).codes == ["BAD_USER_INPUT"]
+async def test_invalid_order_key_is_a_request_error(customer: Customer, by: dict[str, Any]) -> None:
+    assert (await customer.execute(BY, by=by)).codes == ["BAD_USER_INPUT"]
 
 
 # ── The list ──────────────────────────────────────────────────────────────────────────────
 
 
 async def _page(customer: Customer, **arguments: Any) -> tuple[list[str], Any]:
-    page = (await customer.ask(PAGE, **arguments))["me"]["orders"]
+    page = (await customer.execute(PAGE, **arguments))["me"]["orders"]
     return [order["number"] for order in page["nodes"]], page
 
 
-async def test_orders_are_listed_the_latest_first_and_cut_into_pages(
-    customer: Customer, shop: Shop, book: Book
-) -> None:
+async def test_orders_are_listed_newest_first_in_pages(customer: Customer, shop: Shop, book: BookRow) -> None:
     numbers = [(await _order(shop, customer, book, str(key)))["number"] for key in range(5)][::-1]
 
     everything, page = await _page(customer)
@@ -148,10 +145,10 @@ async def test_orders_are_listed_the_latest_first_and_cut_into_pages(
     assert (page["pageInfo"]["hasNextPage"], page["pageInfo"]["hasPreviousPage"]) == (False, True)
 
 
-async def test_orders_are_narrowed_by_status(customer: Customer, shop: Shop, book: Book) -> None:
+async def test_orders_are_filtered_by_status(customer: Customer, shop: Shop, book: BookRow) -> None:
     confirmed = (await _order(shop, customer, book, "1"))["number"]
     cancelled = await _order(shop, customer, book, "2")
-    await customer.cancels(cancelled["id"])
+    await customer.cancel_order(cancelled["id"])
     failed = (await _order(shop, customer, book, "3", "mock-decline"))["number"]
 
     for statuses, expected in (
@@ -165,39 +162,37 @@ async def test_orders_are_narrowed_by_status(customer: Customer, shop: Shop, boo
         assert (numbers, page["totalCount"]) == (expected, len(expected))
 
 
-async def test_cursors_of_another_list_are_a_wrong_call(
-    customer: Customer, visitor: Visitor, shop: Shop, book: Book
+async def test_foreign_cursor_is_a_request_error(
+    customer: Customer, client: ApiClient, shop: Shop, book: BookRow
 ) -> None:
     await _order(shop, customer, book)
     _, page = await _page(customer)
-    cursor, stranger = page["pageInfo"]["endCursor"], await add_customer(visitor, shop)
+    cursor, stranger = page["pageInfo"]["endCursor"], await add_customer(client, shop)
     for asker, arguments in (
         (stranger, {"after": cursor}),
         (customer, {"after": cursor, "statuses": ["CONFIRMED"]}),
         (customer, {"before": cursor[:-1]}),
         (customer, {"after": ""}),
     ):
-        assert (await asker.ask(PAGE, **arguments)).codes == ["BAD_USER_INPUT"]
+        assert (await asker.execute(PAGE, **arguments)).codes == ["BAD_USER_INPUT"]
 
 
 @pytest.mark.parametrize("arguments", [{"first": -1}, {"first": 101}, {"last": 101}, {"first": 1, "last": 1}])
-async def test_pages_out_of_bounds_are_a_wrong_call(customer: Customer, arguments: dict[str, int]) -> None:
-    assert (await customer.ask(PAGE, **arguments)).codes == ["BAD_USER_INPUT"]
+async def test_page_size_out_of_range_is_a_request_error(customer: Customer, arguments: dict[str, int]) -> None:
+    assert (await customer.execute(PAGE, **arguments)).codes == ["BAD_USER_INPUT"]
 
 
-async def test_unknown_statuses_are_a_wrong_call(customer: Customer) -> None:
-    assert (await customer.ask(PAGE, statuses=["LOST"])).codes == ["BAD_USER_INPUT"]
+async def test_unknown_status_is_a_request_error(customer: Customer) -> None:
+    assert (await customer.execute(PAGE, statuses=["LOST"])).codes == ["BAD_USER_INPUT"]
 
 
-async def test_an_order_keeps_the_currency_of_its_day(
-    customer: Customer, shop: Shop, book: Book, settings: Settings
-) -> None:
+async def test_order_keeps_its_currency(customer: Customer, shop: Shop, book: BookRow, settings: Settings) -> None:
     await _order(shop, customer, book)
     app = create_app(settings.model_copy(update={"currency": "USD"}))
     async with app.router.lifespan_context(app):
         document = (
             "{ me { orders { nodes { total { currency } items { unitPrice { currency } lineTotal { currency } } } } } }"
         )
-        [order] = (await customer.at(Visitor(app)).ask(document))["me"]["orders"]["nodes"]
+        [order] = (await customer.with_client(ApiClient(app)).execute(document))["me"]["orders"]["nodes"]
     [line] = order["items"]
     assert [money["currency"] for money in (order["total"], line["unitPrice"], line["lineTotal"])] == ["EUR"] * 3

@@ -11,11 +11,11 @@ from starlette.applications import Starlette
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.browser import Browser, browsing, opened
-from tests.client import Visitor
-from tests.factories import PASSWORD, add_member
-from tests.links import RESET, reset_link
-from tests.sessions import LOGIN, LOGOUT, ME, REFRESH, REGISTER
+from tests.browser import Browser, open_browser, running_app
+from tests.client import ApiClient
+from tests.factories import PASSWORD, add_user
+from tests.links import RESET_PASSWORD, request_reset_token
+from tests.sessions import LOGIN, LOGOUT, ME_QUERY, REFRESH, REGISTER
 
 EMAIL = "anna@example.com"
 LOGOUT_HERE = "mutation { logout(input: {}) { ... on LoggedOut { sessionsEnded } } }"
@@ -25,16 +25,16 @@ WEEK = 7 * 24 * 3600
 
 
 @pytest.fixture
-async def keeping(settings: Settings, shop: Shop) -> AsyncIterator[Starlette]:
+async def cookie_app(settings: Settings, shop: Shop) -> AsyncIterator[Starlette]:
     """A shop that keeps refresh tokens in cookies."""
-    async with opened(settings, refresh_token_cookie=True) as app:
+    async with running_app(settings, refresh_token_cookie=True) as app:
         yield app
 
 
 @pytest.fixture
-async def browser(keeping: Starlette, shop: Shop) -> AsyncIterator[Browser]:
-    await add_member(shop, EMAIL)
-    async with browsing(keeping) as browser:
+async def browser(cookie_app: Starlette, shop: Shop) -> AsyncIterator[Browser]:
+    await add_user(shop, EMAIL)
+    async with open_browser(cookie_app) as browser:
         yield browser
 
 
@@ -45,11 +45,11 @@ def _cookie(response: httpx2.Response) -> Morsel[str]:
 
 
 async def _log_in(browser: Browser) -> tuple[dict[str, Any], Morsel[str]]:
-    data, response = await browser.answer(LOGIN, email=EMAIL, password=PASSWORD)
+    data, response = await browser.execute_with_response(LOGIN, email=EMAIL, password=PASSWORD)
     return data["login"], _cookie(response)
 
 
-def _is_emptied(response: httpx2.Response) -> bool:
+def _is_cleared(response: httpx2.Response) -> bool:
     cookie = _cookie(response)
     attributes = cookie["httponly"], cookie["secure"], cookie["samesite"], cookie["path"]
     assert attributes == (True, True, "strict", "/graphql")
@@ -60,112 +60,116 @@ def _is_emptied(response: httpx2.Response) -> bool:
 
 
 async def test_without_a_cookie_or_a_token_no_session_is_refreshed(browser: Browser) -> None:
-    assert (await browser.ask(REFRESH_HERE))["refreshSession"] == {"__typename": "InvalidToken"}
-    assert (await browser.ask(LOGOUT_HERE))["logout"] == {"sessionsEnded": 0}
+    assert (await browser.execute(REFRESH_HERE))["refreshSession"] == {"__typename": "InvalidToken"}
+    assert (await browser.execute(LOGOUT_HERE))["logout"] == {"sessionsEnded": 0}
 
 
 async def test_a_wrong_password_sets_no_cookie(browser: Browser) -> None:
-    _, response = await browser.answer(LOGIN, email=EMAIL, password="not the password")
+    _, response = await browser.execute_with_response(LOGIN, email=EMAIL, password="not the password")
     assert "set-cookie" not in response.headers
 
 
-async def test_a_refused_refresh_empties_the_cookie(browser: Browser, postgres: asyncpg.Connection) -> None:
+async def test_rejected_refresh_clears_the_cookie(browser: Browser, postgres: asyncpg.Connection) -> None:
     await _log_in(browser)
     await postgres.execute("UPDATE sessions SET revoked_at = now()")
-    data, response = await browser.answer(REFRESH_HERE)
+    data, response = await browser.execute_with_response(REFRESH_HERE)
     assert data["refreshSession"] == {"__typename": "InvalidToken"}
-    assert _is_emptied(response)
+    assert _is_cleared(response)
     assert not browser.http.cookies
 
 
-async def test_a_stolen_cookie_ends_the_session_when_it_comes_again(
-    browser: Browser, keeping: Starlette, postgres: asyncpg.Connection
+async def test_reused_stolen_cookie_ends_the_session(
+    browser: Browser, cookie_app: Starlette, postgres: asyncpg.Connection
 ) -> None:
     _, stolen = await _log_in(browser)
-    assert (await browser.ask(REFRESH_HERE))["refreshSession"] == {"__typename": "SessionRefreshed"}
-    async with browsing(keeping) as thief:
+    assert (await browser.execute(REFRESH_HERE))["refreshSession"] == {"__typename": "SessionRefreshed"}
+    async with open_browser(cookie_app) as thief:
         thief.http.cookies.set("refresh_token", stolen.value, "shop.test", "/graphql")
-        assert (await thief.ask(REFRESH_HERE))["refreshSession"] == {"__typename": "InvalidToken"}
-    assert (await browser.ask(REFRESH_HERE))["refreshSession"] == {"__typename": "InvalidToken"}
+        assert (await thief.execute(REFRESH_HERE))["refreshSession"] == {"__typename": "InvalidToken"}
+    assert (await browser.execute(REFRESH_HERE))["refreshSession"] == {"__typename": "InvalidToken"}
     assert await postgres.fetchval(ALIVE) == 0
 
 
-async def test_the_cookie_alone_signs_nobody_in(browser: Browser) -> None:
+async def test_cookie_alone_does_not_authenticate(browser: Browser) -> None:
     await _log_in(browser)
-    assert (await browser.ask(ME))["me"] is None
+    assert (await browser.execute(ME_QUERY))["me"] is None
 
 
-async def test_a_shop_that_keeps_none_in_cookies_takes_none(visitor: Visitor, app: Starlette, browser: Browser) -> None:
+async def test_cookie_is_ignored_when_disabled(client: ApiClient, app: Starlette, browser: Browser) -> None:
     _, cookie = await _log_in(browser)
-    async with browsing(app) as elsewhere:
+    async with open_browser(app) as elsewhere:
         elsewhere.http.cookies.set("refresh_token", cookie.value, "shop.test", "/graphql")
-        assert (await elsewhere.ask(REFRESH_HERE))["refreshSession"] == {"__typename": "InvalidToken"}
-        data, response = await elsewhere.answer(LOGIN, email=EMAIL, password=PASSWORD)
+        assert (await elsewhere.execute(REFRESH_HERE))["refreshSession"] == {"__typename": "InvalidToken"}
+        data, response = await elsewhere.execute_with_response(LOGIN, email=EMAIL, password=PASSWORD)
         assert data["login"]["tokens"]["refreshToken"]
         assert "set-cookie" not in response.headers
-    assert (await browser.ask(REFRESH_HERE))["refreshSession"] == {"__typename": "SessionRefreshed"}
+    assert (await browser.execute(REFRESH_HERE))["refreshSession"] == {"__typename": "SessionRefreshed"}
 
 
 # ── What the browser keeps ────────────────────────────────────────────────────────────────
 
 
-async def test_a_login_gives_a_cookie_and_no_token(browser: Browser) -> None:
-    outcome, cookie = await _log_in(browser)
-    assert outcome["tokens"]["refreshToken"] is None
-    assert outcome["tokens"]["refreshTokenExpiresAt"]
+async def test_login_sets_a_cookie_and_returns_no_token(browser: Browser) -> None:
+    result, cookie = await _log_in(browser)
+    assert result["tokens"]["refreshToken"] is None
+    assert result["tokens"]["refreshTokenExpiresAt"]
     attributes = cookie["httponly"], cookie["secure"], cookie["samesite"], cookie["path"], cookie["domain"]
     assert attributes == (True, True, "strict", "/graphql", "")
     assert 0 < int(cookie["max-age"]) <= WEEK
     assert len(cookie.value) == 86
 
 
-async def test_every_way_to_sign_in_gives_one(
-    browser: Browser, shop: Shop, visitor: Visitor, postgres: asyncpg.Connection
+async def test_every_login_method_sets_a_cookie(
+    browser: Browser, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
-    data, response = await browser.answer(REGISTER, input={"email": "bob@example.com", "password": PASSWORD})
+    data, response = await browser.execute_with_response(
+        REGISTER, input={"email": "bob@example.com", "password": PASSWORD}
+    )
     assert (data["register"]["tokens"]["refreshToken"], len(_cookie(response).value)) == (None, 86)
-    token = await reset_link(visitor, shop, postgres, EMAIL)
-    data, response = await browser.answer(RESET, token=token, password="a horse of another colour")
+    token = await request_reset_token(client, shop, postgres, EMAIL)
+    data, response = await browser.execute_with_response(
+        RESET_PASSWORD, token=token, password="a horse of another colour"
+    )
     assert (data["resetPassword"]["tokens"]["refreshToken"], len(_cookie(response).value)) == (None, 86)
 
 
-async def test_it_is_changed_with_each_refresh(browser: Browser) -> None:
+async def test_cookie_is_rotated_with_each_refresh(browser: Browser) -> None:
     _, first = await _log_in(browser)
-    data, response = await browser.answer(REFRESH, token=None)
+    data, response = await browser.execute_with_response(REFRESH, token=None)
     tokens = data["refreshSession"]["tokens"]
     assert tokens["refreshToken"] is None
     assert _cookie(response).value not in ("", first.value)
-    assert (await browser.ask(REFRESH_HERE))["refreshSession"] == {"__typename": "SessionRefreshed"}
+    assert (await browser.execute(REFRESH_HERE))["refreshSession"] == {"__typename": "SessionRefreshed"}
     access = {"authorization": f"Bearer {tokens['accessToken']}"}
-    me = await browser.http.post("/graphql", json={"query": ME}, headers=access)
+    me = await browser.http.post("/graphql", json={"query": ME_QUERY}, headers=access)
     assert me.json()["data"]["me"]["email"] == EMAIL
 
 
-async def test_a_token_in_the_input_is_the_one_that_counts(browser: Browser, visitor: Visitor) -> None:
+async def test_input_token_takes_precedence_over_cookie(browser: Browser, client: ApiClient) -> None:
     await _log_in(browser)
-    elsewhere = (await visitor.ask(LOGIN, email=EMAIL, password=PASSWORD))["login"]["tokens"]["refreshToken"]
-    outcome = (await browser.ask(REFRESH, token=elsewhere))["refreshSession"]
-    assert outcome["__typename"] == "SessionRefreshed"
-    assert (await visitor.ask(REFRESH, token=elsewhere))["refreshSession"]["__typename"] == "InvalidToken"
-    assert (await browser.ask(LOGOUT, token=""))["logout"] == {"sessionsEnded": 0}
+    elsewhere = (await client.execute(LOGIN, email=EMAIL, password=PASSWORD))["login"]["tokens"]["refreshToken"]
+    result = (await browser.execute(REFRESH, token=elsewhere))["refreshSession"]
+    assert result["__typename"] == "SessionRefreshed"
+    assert (await client.execute(REFRESH, token=elsewhere))["refreshSession"]["__typename"] == "InvalidToken"
+    assert (await browser.execute(LOGOUT, token=""))["logout"] == {"sessionsEnded": 0}
 
 
 @pytest.mark.parametrize(("everywhere", "ended"), [(False, 1), (True, 3)])
-async def test_logging_out_empties_it(
-    browser: Browser, visitor: Visitor, postgres: asyncpg.Connection, everywhere: bool, ended: int
+async def test_logout_clears_the_cookie(
+    browser: Browser, client: ApiClient, postgres: asyncpg.Connection, everywhere: bool, ended: int
 ) -> None:
-    await visitor.ask(LOGIN, email=EMAIL, password=PASSWORD)
+    await client.execute(LOGIN, email=EMAIL, password=PASSWORD)
     await _log_in(browser)
-    data, response = await browser.answer(LOGOUT, token=None, everywhere=everywhere)
+    data, response = await browser.execute_with_response(LOGOUT, token=None, everywhere=everywhere)
     assert data["logout"] == {"sessionsEnded": ended}
-    assert _is_emptied(response)
+    assert _is_cleared(response)
     assert not browser.http.cookies
     assert await postgres.fetchval(ALIVE) == (0 if everywhere else 1)
 
 
-async def test_its_path_is_the_one_that_browsers_see(settings: Settings, shop: Shop) -> None:
-    await add_member(shop, EMAIL)
+async def test_cookie_path_follows_public_url(settings: Settings, shop: Shop) -> None:
+    await add_user(shop, EMAIL)
     behind = {"refresh_token_cookie": True, "public_url": "https://shop.test/books/"}
-    async with opened(settings, **behind) as app, browsing(app) as browser:
+    async with running_app(settings, **behind) as app, open_browser(app) as browser:
         _, cookie = await _log_in(browser)
         assert cookie["path"] == "/books/graphql"

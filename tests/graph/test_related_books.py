@@ -4,38 +4,38 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from persistence.catalog import Book
-from tests.client import Visitor
+from persistence.catalog import BookRow
+from tests.client import ApiClient
 from tests.customers import add_customer
-from tests.factories import add_book, add_genre, add_member, book_id
-from tests.purchases import bought
+from tests.factories import add_book, add_genre, add_user, book_id
+from tests.purchases import add_past_order
 
 RELATED = "query ($id: ID!, $first: Int! = 20) { book(by: {id: $id}) { relatedBooks(first: $first) { title } } }"
 
 
-async def related(visitor: Visitor, book: Book, **more: int) -> list[str]:
-    told = (await visitor.ask(RELATED, id=book_id(book), **more))["book"]["relatedBooks"]
+async def related(client: ApiClient, book: BookRow, **more: int) -> list[str]:
+    told = (await client.execute(RELATED, id=book_id(book), **more))["book"]["relatedBooks"]
     return [each["title"] for each in told]
 
 
-async def buy_together(shop: Shop, postgres: asyncpg.Connection, *books: Book, status: str = "CONFIRMED") -> None:
-    await bought(postgres, await add_member(shop), *((book, 1) for book in books), status=status)
+async def buy_together(shop: Shop, postgres: asyncpg.Connection, *books: BookRow, status: str = "CONFIRMED") -> None:
+    await add_past_order(postgres, await add_user(shop), *((book, 1) for book in books), status=status)
 
 
 @pytest.mark.parametrize("first", [-1, 21, 2**31 - 1])
-async def test_more_than_twenty_is_a_wrong_call(visitor: Visitor, shop: Shop, first: int) -> None:
-    reply = await visitor.ask(RELATED, id=book_id(await add_book(shop)), first=first)
-    assert (reply.data, reply.codes) == ({"book": None}, ["BAD_USER_INPUT"])
+async def test_more_than_20_is_a_request_error(client: ApiClient, shop: Shop, first: int) -> None:
+    response = await client.execute(RELATED, id=book_id(await add_book(shop)), first=first)
+    assert (response.data, response.codes) == ({"book": None}, ["BAD_USER_INPUT"])
 
 
-async def test_a_book_alone_in_the_shop_has_none(visitor: Visitor, shop: Shop) -> None:
+async def test_only_book_has_no_related_books(client: ApiClient, shop: Shop) -> None:
     book = await add_book(shop, authors=("Jane Austen",), genre_id=(await add_genre(shop)).id)
     await add_book(shop, authors=("Somebody Else",), genre_id=(await add_genre(shop)).id)
-    assert await related(visitor, book) == []
+    assert await related(client, book) == []
 
 
-async def test_bought_together_then_the_same_authors_then_the_same_shelf(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_sorted_by_bought_together_then_author_then_genre(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     shelf = (await add_genre(shop)).id
     emma = await add_book(shop, "Emma", authors=("Jane Austen", "A Friend"), genre_id=shelf)
@@ -47,56 +47,54 @@ async def test_bought_together_then_the_same_authors_then_the_same_shelf(
     await buy_together(shop, postgres, emma, once, twice)
     await buy_together(shop, postgres, emma, twice, status="SHIPPED")
     await buy_together(shop, postgres, once, same_shelf)
-    assert await related(visitor, emma) == ["Twice", "Once", "Same author", "Same shelf"]
-    assert await related(visitor, emma, first=2) == ["Twice", "Once"]
-    assert await related(visitor, emma, first=0) == []
-    assert await related(visitor, same_author) == ["Emma"]
-    assert (await related(visitor, same_shelf))[0] == "Once"
+    assert await related(client, emma) == ["Twice", "Once", "Same author", "Same shelf"]
+    assert await related(client, emma, first=2) == ["Twice", "Once"]
+    assert await related(client, emma, first=0) == []
+    assert await related(client, same_author) == ["Emma"]
+    assert (await related(client, same_shelf))[0] == "Once"
 
 
 @pytest.mark.parametrize("status", ["PENDING", "PAYMENT_FAILED", "CANCELLED"])
-async def test_orders_that_do_not_stand_relate_nothing(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, status: str
+async def test_ineffective_orders_do_not_relate_books(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, status: str
 ) -> None:
     one, other = await add_book(shop), await add_book(shop)
     await buy_together(shop, postgres, one, other, status=status)
-    assert await related(visitor, one) == []
+    assert await related(client, one) == []
 
 
-async def test_a_cancelled_order_relates_its_books_no_more(visitor: Visitor, shop: Shop) -> None:
+async def test_cancelled_order_no_longer_relates_books(client: ApiClient, shop: Shop) -> None:
     one, other = await add_book(shop, "One"), await add_book(shop, "Other")
-    buyer = await add_customer(visitor, shop, (one, 1), (other, 1))
-    order = (await buyer.buys())["order"]
-    assert await related(visitor, one) == ["Other"]
-    await buyer.cancels(order["id"])
-    assert await related(visitor, one) == []
+    buyer = await add_customer(client, shop, (one, 1), (other, 1))
+    order = (await buyer.checkout())["order"]
+    assert await related(client, one) == ["Other"]
+    await buyer.cancel_order(order["id"])
+    assert await related(client, one) == []
 
 
-async def test_a_book_that_is_deleted_is_related_to_none(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
-) -> None:
+async def test_deleted_book_is_not_related(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     one, other = await add_book(shop, authors=("A",)), await add_book(shop, authors=("A",))
     await buy_together(shop, postgres, one, other)
     await postgres.execute("DELETE FROM books WHERE id = $1", other.id)
-    assert await related(visitor, one) == []
+    assert await related(client, one) == []
 
 
-async def test_six_unless_told_otherwise_and_twenty_at_most(visitor: Visitor, shop: Shop) -> None:
+async def test_default_six_and_maximum_twenty(client: ApiClient, shop: Shop) -> None:
     shelf = (await add_genre(shop)).id
     books = [await add_book(shop, authors=("A", "B"), genre_id=shelf) for _ in range(25)]
-    asked = await visitor.ask(
+    asked = await client.execute(
         "query ($id: ID!) { book(by: {id: $id}) { relatedBooks { title } } }", id=book_id(books[0])
     )
     assert len(asked["book"]["relatedBooks"]) == 6
-    told = await related(visitor, books[0])
+    told = await related(client, books[0])
     assert len(set(told)) == 20
     assert books[0].title not in told
 
 
-async def test_each_of_many_books_has_its_own(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_each_of_many_books_has_its_own(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     pairs = [(await add_book(shop, f"{number} a"), await add_book(shop, f"{number} b")) for number in range(5)]
     for pair in pairs:
         await buy_together(shop, postgres, *pair)
-    reply = await visitor.ask("{ books(first: 100, sort: TITLE_ASC) { nodes { title relatedBooks { title } } } }")
-    told = {node["title"]: [each["title"] for each in node["relatedBooks"]] for node in reply["books"]["nodes"]}
+    response = await client.execute("{ books(first: 100, sort: TITLE_ASC) { nodes { title relatedBooks { title } } } }")
+    told = {node["title"]: [each["title"] for each in node["relatedBooks"]] for node in response["books"]["nodes"]}
     assert told == {f"{number} {one}": [f"{number} {other}"] for number in range(5) for one, other in ("ab", "ba")}

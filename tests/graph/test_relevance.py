@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from tests.client import Visitor
+from tests.client import ApiClient
 
 LIST = """query ($first: Int, $after: String, $last: Int, $before: String, $offset: Int) {
     books(search: "ring", first: $first, after: $after, last: $last, before: $before, offset: $offset) {
@@ -22,47 +22,47 @@ OLD = [f"Ring {RANKED + number}" for number in range(1, OLDER + 1)]
 
 
 @pytest.fixture
-async def shelf(shop: Shop, postgres: asyncpg.Connection) -> None:
+async def sample_books(shop: Shop, postgres: asyncpg.Connection) -> None:
     await postgres.execute(ADD)
 
 
-async def page(visitor: Visitor, **wanted: int | str) -> tuple[list[str], list[str], tuple[bool, bool]]:
+async def fetch_page(client: ApiClient, **wanted: int | str) -> tuple[list[str], list[str], tuple[bool, bool]]:
     """Titles, cursors, and whether there is more before and after."""
-    told = (await visitor.ask(LIST, **wanted))["books"]
+    told = (await client.execute(LIST, **wanted))["books"]
     assert told["totalCount"] == RANKED + OLDER
     more = told["pageInfo"]["hasPreviousPage"], told["pageInfo"]["hasNextPage"]
     return [edge["node"]["title"] for edge in told["edges"]], [edge["cursor"] for edge in told["edges"]], more
 
 
-async def test_what_is_ranked_comes_first_however_well_older_ones_match(visitor: Visitor, shelf: None) -> None:
-    titles, _, more = await page(visitor, first=3)
+async def test_ranked_matches_precede_older_matches(client: ApiClient, sample_books: None) -> None:
+    titles, _, more = await fetch_page(client, first=3)
     assert (titles, more) == ([BEST, "Ringworld", "Ringworld"], (False, True))
-    titles, _, more = await page(visitor, last=OLDER + 1)
+    titles, _, more = await fetch_page(client, last=OLDER + 1)
     assert (titles, more) == (["Ringworld", *OLD], (True, False))
 
 
-async def test_pages_go_on_where_ranks_end(visitor: Visitor, shelf: None) -> None:
-    before_the_end, cursors, _ = await page(visitor, first=5, offset=RANKED - 5)
+async def test_paging_continues_past_ranked_matches(client: ApiClient, sample_books: None) -> None:
+    before_the_end, cursors, _ = await fetch_page(client, first=5, offset=RANKED - 5)
     assert before_the_end == ["Ringworld"] * 5
-    both, more_cursors, more = await page(visitor, first=5, after=cursors[2])
+    both, more_cursors, more = await fetch_page(client, first=5, after=cursors[2])
     assert (both, more_cursors[:2], more) == (["Ringworld", "Ringworld", *OLD[:3]], cursors[3:], (True, True))
-    after, _, more = await page(visitor, first=10, after=more_cursors[-1])
+    after, _, more = await fetch_page(client, first=10, after=more_cursors[-1])
     assert (after, more) == (OLD[3:], (True, False))
-    nothing, _, more = await page(visitor, first=10, offset=RANKED + OLDER)
+    nothing, _, more = await fetch_page(client, first=10, offset=RANKED + OLDER)
     assert (nothing, more) == ([], (True, False))
 
 
-async def test_pages_lead_back_into_what_is_ranked(visitor: Visitor, shelf: None) -> None:
-    _, cursors, _ = await page(visitor, last=OLDER)
-    titles, _, more = await page(visitor, last=3, before=cursors[1])
+async def test_paging_backward_into_ranked_matches(client: ApiClient, sample_books: None) -> None:
+    _, cursors, _ = await fetch_page(client, last=OLDER)
+    titles, _, more = await fetch_page(client, last=3, before=cursors[1])
     assert (titles, more) == (["Ringworld", "Ringworld", OLD[0]], (True, True))
-    _, cursors, _ = await page(visitor, first=2)
-    titles, _, more = await page(visitor, last=5, before=cursors[1])
+    _, cursors, _ = await fetch_page(client, first=2)
+    titles, _, more = await fetch_page(client, last=5, before=cursors[1])
     assert (titles, more) == ([BEST], (False, True))
 
 
-async def test_by_offset_and_by_cursor_the_same_books_are_there(visitor: Visitor, shelf: None) -> None:
+async def test_offset_and_cursor_list_the_same_books(client: ApiClient, sample_books: None) -> None:
     start = RANKED - 20
-    _, cursors, _ = await page(visitor, first=1, offset=start)
-    by_cursor = await page(visitor, first=25, after=cursors[0])
-    assert await page(visitor, first=25, offset=start + 1) == by_cursor
+    _, cursors, _ = await fetch_page(client, first=1, offset=start)
+    by_cursor = await fetch_page(client, first=25, after=cursors[0])
+    assert await fetch_page(client, first=25, offset=start + 1) == by_cursor

@@ -6,11 +6,11 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import global_id
+from graph.ids import to_global_id
 from persistence.models import new_id
-from tests.client import Visitor
-from tests.factories import PASSWORD, add_administrator, add_member
-from tests.sessions import is_let_in, log_in, logged_out, refreshed, try_to_refresh
+from tests.client import ApiClient
+from tests.factories import PASSWORD, add_admin, add_user
+from tests.sessions import is_authenticated, log_in, log_out, refresh_session, try_refresh
 
 EMAIL = "anna@example.com"
 SESSIONS = "{ me { sessions { id userAgent createdAt lastUsedAt isCurrent } } }"
@@ -18,20 +18,20 @@ REVOKE = """mutation ($id: ID!) { revokeSession(input: {sessionId: $id}) { __typ
     ... on LoggedOut { sessionsEnded } ... on NotFound { id code message } } }"""
 
 
-async def _alive(postgres: asyncpg.Connection) -> int:
+async def _count_live_sessions(postgres: asyncpg.Connection) -> int:
     alive: int = await postgres.fetchval("SELECT count(*) FROM sessions WHERE revoked_at IS NULL")
     return alive
 
 
-async def test_sessions_are_listed_the_latest_used_first(visitor: Visitor, shop: Shop) -> None:
-    await add_member(shop)  # somebody else
-    member = await add_member(shop, EMAIL)
-    phone, laptop, tablet = [await log_in(visitor, EMAIL) for _ in range(3)]
-    await logged_out(visitor, tablet.refresh)
-    await refreshed(visitor, phone)
+async def test_sessions_are_sorted_by_last_use(client: ApiClient, shop: Shop) -> None:
+    await add_user(shop)  # somebody else
+    user = await add_user(shop, EMAIL)
+    phone, laptop, tablet = [await log_in(client, EMAIL) for _ in range(3)]
+    await log_out(client, tablet.refresh_token)
+    await refresh_session(client, phone)
     listed = [
-        [session["isCurrent"] for session in (await visitor.signed_in(token).ask(SESSIONS))["me"]["sessions"]]
-        for token in (phone.access, laptop.access, member.token)
+        [session["isCurrent"] for session in (await client.with_token(token).execute(SESSIONS))["me"]["sessions"]]
+        for token in (phone.access_token, laptop.access_token, user.token)
     ]
     assert listed == [[True, False, False], [False, True, False], [False, False, True]]
 
@@ -39,91 +39,94 @@ async def test_sessions_are_listed_the_latest_used_first(visitor: Visitor, shop:
 @pytest.mark.parametrize(
     ("named", "shown"), [("Firefox on a kite", "Firefox on a kite"), ("x" * 400, "x" * 300), ("a\tb", None), ("", None)]
 )
-async def test_a_session_shows_how_the_client_named_itself(
-    visitor: Visitor, shop: Shop, named: str, shown: str | None
-) -> None:
-    await add_member(shop, EMAIL)
+async def test_session_shows_user_agent(client: ApiClient, shop: Shop, named: str, shown: str | None) -> None:
+    await add_user(shop, EMAIL)
     login = f'''mutation {{ login(input: {{email: "{EMAIL}", password: "{PASSWORD}"}}) {{
         ... on LoggedIn {{ user {{ sessions {{ userAgent }} }} }} }} }}'''
-    async with visitor.http() as http:
+    async with client.http() as http:
         response = await http.post("/graphql", json={"query": login}, headers={"User-Agent": named})
     assert {"userAgent": shown} in response.json()["data"]["login"]["user"]["sessions"]
 
 
-async def test_somebody_elses_session_is_not_there(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> None:
-    member, other = await add_member(shop), await add_member(shop)
+async def test_session_of_another_user_is_not_found(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection
+) -> None:
+    user, other = await add_user(shop), await add_user(shop)
     for key in (other.session_id, new_id()):
-        id_ = global_id("Session", key)
-        outcome = (await visitor.signed_in(member.token).ask(REVOKE, id=id_))["revokeSession"]
-        assert outcome == {
+        id_ = to_global_id("Session", key)
+        result = (await client.with_token(user.token).execute(REVOKE, id=id_))["revokeSession"]
+        assert result == {
             "__typename": "NotFound",
             "id": id_,
             "code": "NOT_FOUND",
             "message": "This session does not exist.",
         }
-    assert await _alive(postgres) == 2
-    assert await is_let_in(visitor, other.token)
+    assert await _count_live_sessions(postgres) == 2
+    assert await is_authenticated(client, other.token)
 
 
-async def test_not_even_an_administrator_ends_somebody_elses_session(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_admin_cannot_end_session_of_another_user(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    administrator, other = await add_administrator(shop), await add_member(shop)
-    reply = await visitor.signed_in(administrator.token).ask(REVOKE, id=global_id("Session", other.session_id))
-    assert reply["revokeSession"]["__typename"] == "NotFound"
-    assert await _alive(postgres) == 2
+    admin, other = await add_admin(shop), await add_user(shop)
+    response = await client.with_token(admin.token).execute(REVOKE, id=to_global_id("Session", other.session_id))
+    assert response["revokeSession"]["__typename"] == "NotFound"
+    assert await _count_live_sessions(postgres) == 2
 
 
-@pytest.mark.parametrize("id_", ["", "x", "💥", "VXNlcjox", global_id("User", UUID(int=7))])
-async def test_what_is_no_id_of_a_session(visitor: Visitor, shop: Shop, id_: str) -> None:
-    reply = await visitor.signed_in((await add_member(shop)).token).ask(REVOKE, id=id_)
-    assert (reply.data, reply.codes) == ({"revokeSession": None}, ["BAD_USER_INPUT"])
+@pytest.mark.parametrize("id_", ["", "x", "💥", "VXNlcjox", to_global_id("User", UUID(int=7))])
+async def test_invalid_session_id_is_a_request_error(client: ApiClient, shop: Shop, id_: str) -> None:
+    response = await client.with_token((await add_user(shop)).token).execute(REVOKE, id=id_)
+    assert (response.data, response.codes) == ({"revokeSession": None}, ["BAD_USER_INPUT"])
 
 
-async def test_the_session_on_a_lost_phone_is_ended_once(visitor: Visitor, shop: Shop) -> None:
-    member = await add_member(shop, EMAIL)
-    lost = await log_in(visitor, EMAIL)
-    me = visitor.signed_in(member.token)
-    [id_] = [session["id"] for session in (await me.ask(SESSIONS))["me"]["sessions"] if not session["isCurrent"]]
+async def test_session_is_revoked_once(client: ApiClient, shop: Shop) -> None:
+    user = await add_user(shop, EMAIL)
+    lost = await log_in(client, EMAIL)
+    me = client.with_token(user.token)
+    [id_] = [session["id"] for session in (await me.execute(SESSIONS))["me"]["sessions"] if not session["isCurrent"]]
     for ended in (1, 0):
-        assert (await me.ask(REVOKE, id=id_))["revokeSession"] == {"__typename": "LoggedOut", "sessionsEnded": ended}
-    assert not await is_let_in(visitor, lost.access)
-    assert (await try_to_refresh(visitor, lost.refresh))["__typename"] == "InvalidToken"
-    assert await is_let_in(visitor, member.token)
+        assert (await me.execute(REVOKE, id=id_))["revokeSession"] == {
+            "__typename": "LoggedOut",
+            "sessionsEnded": ended,
+        }
+    assert not await is_authenticated(client, lost.access_token)
+    assert (await try_refresh(client, lost.refresh_token))["__typename"] == "InvalidToken"
+    assert await is_authenticated(client, user.token)
 
 
-async def test_logging_out_ends_one_session_once(visitor: Visitor, shop: Shop) -> None:
-    await add_member(shop, EMAIL)
-    here, elsewhere = await log_in(visitor, EMAIL), await log_in(visitor, EMAIL)
-    assert [await logged_out(visitor, here.refresh) for _ in range(2)] == [1, 0]
-    assert not await is_let_in(visitor, here.access)
-    assert (await try_to_refresh(visitor, here.refresh))["__typename"] == "InvalidToken"
-    assert await is_let_in(visitor, elsewhere.access)
+async def test_logout_ends_one_session_once(client: ApiClient, shop: Shop) -> None:
+    await add_user(shop, EMAIL)
+    here, elsewhere = await log_in(client, EMAIL), await log_in(client, EMAIL)
+    assert [await log_out(client, here.refresh_token) for _ in range(2)] == [1, 0]
+    assert not await is_authenticated(client, here.access_token)
+    assert (await try_refresh(client, here.refresh_token))["__typename"] == "InvalidToken"
+    assert await is_authenticated(client, elsewhere.access_token)
 
 
-async def test_logging_out_with_what_is_no_token_ends_nothing(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_logout_with_invalid_token_ends_nothing(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    member = await add_member(shop, EMAIL)
-    held = await log_in(visitor, EMAIL)
-    for made_up in ("", "x", held.access, held.refresh[:-1], member.token):
+    user = await add_user(shop, EMAIL)
+    tokens = await log_in(client, EMAIL)
+    for made_up in ("", "x", tokens.access_token, tokens.refresh_token[:-1], user.token):
         for everywhere in (False, True):
-            assert await logged_out(visitor.signed_in(member.token), made_up, everywhere=everywhere) == 0
-    assert await _alive(postgres) == 2
+            assert await log_out(client.with_token(user.token), made_up, everywhere=everywhere) == 0
+    assert await _count_live_sessions(postgres) == 2
 
 
-async def test_logging_out_everywhere_spares_other_users(visitor: Visitor, shop: Shop) -> None:
-    member, other = await add_member(shop, EMAIL), await add_member(shop)
-    here, elsewhere = await log_in(visitor, EMAIL), await log_in(visitor, EMAIL)
-    assert await logged_out(visitor, here.refresh, everywhere=True) == 3
-    for token in (here.access, elsewhere.access, member.token):
-        assert not await is_let_in(visitor, token)
-    assert await is_let_in(visitor, other.token)
+async def test_logout_everywhere_spares_other_users(client: ApiClient, shop: Shop) -> None:
+    user, other = await add_user(shop, EMAIL), await add_user(shop)
+    here, elsewhere = await log_in(client, EMAIL), await log_in(client, EMAIL)
+    assert await log_out(client, here.refresh_token, everywhere=True) == 3
+    for token in (here.access_token, elsewhere.access_token, user.token):
+        assert not await is_authenticated(client, token)
+    assert await is_authenticated(client, other.token)
 
 
-async def test_a_session_that_is_over_logs_nobody_out_elsewhere(visitor: Visitor, shop: Shop) -> None:
-    await add_member(shop, EMAIL)
-    over, elsewhere = await log_in(visitor, EMAIL), await log_in(visitor, EMAIL)
-    await logged_out(visitor, over.refresh)
-    assert await logged_out(visitor, over.refresh, everywhere=True) == 0
-    assert await is_let_in(visitor, elsewhere.access)
+async def test_ended_session_cannot_log_out_everywhere(client: ApiClient, shop: Shop) -> None:
+    await add_user(shop, EMAIL)
+    over, elsewhere = await log_in(client, EMAIL), await log_in(client, EMAIL)
+    await log_out(client, over.refresh_token)
+    assert await log_out(client, over.refresh_token, everywhere=True) == 0
+    assert await is_authenticated(client, elsewhere.access_token)

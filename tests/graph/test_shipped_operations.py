@@ -11,16 +11,16 @@ from benchmarks.workloads import WORKLOADS
 from domain.shop import Shop
 from graph.documents import Documents
 from server import graphiql
-from tests.graph.answers import agree
-from tests.graph.executors import CORE, ENGINE, asked, open_for_questions
+from tests.graph.answers import are_equivalent
+from tests.graph.executors import COMPILED, GRAPHQL_CORE, execute_document, prepare_fuzz_data
 
-TABS = sorted((graphiql.STATIC.parent / "operations").glob("*.graphql"))
-SHIPPED = {path.name: path.read_text("utf-8") for path in TABS} | {
+TAB_OPERATIONS = sorted((graphiql.STATIC.parent / "operations").glob("*.graphql"))
+SHIPPED_OPERATIONS = {path.name: path.read_text("utf-8") for path in TAB_OPERATIONS} | {
     name: workload.document for name, workload in WORKLOADS.items()
 }
 VARIABLES = {
     path.name: json.loads(variables.read_text("utf-8"))
-    for path in TABS
+    for path in TAB_OPERATIONS
     if (variables := path.with_suffix(".json")).is_file()
 }
 TIMES = 3
@@ -28,27 +28,29 @@ TIMES = 3
 
 
 def operations(text: str) -> list[OperationDefinitionNode]:
-    return [it for it in CORE.get(text).document.definitions if isinstance(it, OperationDefinitionNode)]
+    return [it for it in GRAPHQL_CORE.get(text).document.definitions if isinstance(it, OperationDefinitionNode)]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_all_of_it_is_compiled(name: str) -> None:
+@pytest.mark.parametrize("name", SHIPPED_OPERATIONS)
+def test_all_operations_are_compiled(name: str) -> None:
     documents = Documents(introspection=True)
-    checked = documents.get(SHIPPED[name])
+    checked = documents.get(SHIPPED_OPERATIONS[name])
     assert [it.name for it in checked.operations.values() if it.plan is None] == []
-    assert documents.engine is not None
-    assert not documents.engine.left
+    assert documents.executor is not None
+    assert not documents.executor.fallbacks
 
 
-async def test_queries_are_answered_alike(shop: Shop, postgres: asyncpg.Connection) -> None:
-    asking = await open_for_questions(shop, postgres)
+async def test_queries_have_equal_results(shop: Shop, postgres: asyncpg.Connection) -> None:
+    asking = await prepare_fuzz_data(shop, postgres)
     known = {"first": 20, "words": "zeb", "search": "zeb", "slug": "zebra", "id": asking.samples["bookId"][0]}
-    for name, text in SHIPPED.items():
+    for name, text in SHIPPED_OPERATIONS.items():
         queries = [it for it in operations(text) if it.operation is OperationType.QUERY]
         variables = VARIABLES.get(name, {}) | known
         for query, token in itertools.product(queries, asking.tokens.values()):
             called = query.name.value if query.name else None
-            expected = await asked(CORE, shop, token, text, variables, called)
-            assert expected.executed, expected.errors
+            expected = await execute_document(GRAPHQL_CORE, shop, token, text, variables, called)
+            assert expected.is_executed, expected.errors
             for _ in range(TIMES):
-                assert agree(await asked(ENGINE, shop, token, text, variables, called), expected), (name, called)
+                assert are_equivalent(
+                    await execute_document(COMPILED, shop, token, text, variables, called), expected
+                ), (name, called)

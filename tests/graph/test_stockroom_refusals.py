@@ -7,13 +7,23 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import global_id
-from persistence.catalog import Book
+from graph.ids import to_global_id
+from persistence.catalog import BookRow
 from persistence.models import new_id
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.customers import Customer
 from tests.factories import add_book, book_id
-from tests.stockroom import CREATE, DELETE, HOBBIT, LEAST, STOCK, UPDATE, add_hobbit, add_manager, shelved
+from tests.stockroom import (
+    CREATE_BOOK,
+    DELETE_BOOK,
+    HOBBIT,
+    MINIMAL_INPUT,
+    UPDATE_BOOK,
+    UPDATE_STOCK,
+    add_admin_customer,
+    add_hobbit,
+    take_catalog_snapshot,
+)
 
 INVALID: list[tuple[dict[str, Any], list[str], str]] = [
     ({"title": ""}, ["title"], "REQUIRED"),
@@ -46,12 +56,12 @@ INVALID: list[tuple[dict[str, Any], list[str], str]] = [
 
 
 @pytest.fixture
-async def administrator(visitor: Visitor, shop: Shop) -> Customer:
-    return await add_manager(visitor, shop)
+async def admin(client: ApiClient, shop: Shop) -> Customer:
+    return await add_admin_customer(client, shop)
 
 
 @pytest.fixture
-async def hobbit(shop: Shop) -> Book:
+async def hobbit(shop: Shop) -> BookRow:
     return await add_hobbit(shop)
 
 
@@ -59,94 +69,94 @@ async def hobbit(shop: Shop) -> Book:
     ("wrong", "path", "rule"),
     [*INVALID, ({"stockQuantity": -1}, ["stockQuantity"], "TOO_SMALL"), ({"stockQuantity": 10**6 + 1}, ["stockQuantity"], "TOO_LARGE")],
 )  # fmt: skip
-async def test_a_book_that_cannot_be_is_not_added(
-    administrator: Customer,
-    hobbit: Book,
+async def test_invalid_book_is_not_created(
+    admin: Customer,
+    hobbit: BookRow,
     postgres: asyncpg.Connection,
     wrong: dict[str, Any],
     path: list[str],
     rule: str,
 ) -> None:
-    before = await shelved(postgres)
-    end = (await administrator.ask(CREATE, input=LEAST | wrong))["end"]
+    before = await take_catalog_snapshot(postgres)
+    end = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | wrong))["end"]
     assert (end["__typename"], end["issues"]) == ("InvalidInput", [{"path": path, "rule": rule}])
-    assert await shelved(postgres) == before
+    assert await take_catalog_snapshot(postgres) == before
 
 
 @pytest.mark.parametrize(
     ("wrong", "path", "rule"),
     [*INVALID, *(({name: None}, [name], "REQUIRED") for name in ("title", "authors", "price"))],
 )
-async def test_a_book_does_not_become_what_it_cannot_be(
-    administrator: Customer,
-    hobbit: Book,
+async def test_invalid_update_is_rejected(
+    admin: Customer,
+    hobbit: BookRow,
     postgres: asyncpg.Connection,
     wrong: dict[str, Any],
     path: list[str],
     rule: str,
 ) -> None:
-    before = await shelved(postgres)
-    end = (await administrator.ask(UPDATE, input={"bookId": book_id(hobbit), "publisher": "Other"} | wrong))["end"]
+    before = await take_catalog_snapshot(postgres)
+    end = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit), "publisher": "Other"} | wrong))["end"]
     assert (end["__typename"], end["issues"]) == ("InvalidInput", [{"path": path, "rule": rule}])
-    assert await shelved(postgres) == before
+    assert await take_catalog_snapshot(postgres) == before
 
 
-@pytest.mark.parametrize("document", [CREATE, UPDATE])
-async def test_all_that_is_wrong_is_named_at_once(
-    administrator: Customer, hobbit: Book, postgres: asyncpg.Connection, document: str
+@pytest.mark.parametrize("document", [CREATE_BOOK, UPDATE_BOOK])
+async def test_all_validation_errors_are_reported(
+    admin: Customer, hobbit: BookRow, postgres: asyncpg.Connection, document: str
 ) -> None:
-    before = await shelved(postgres)
+    before = await take_catalog_snapshot(postgres)
     wrong = {"title": "", "authors": ["", "Jane", "\0"], "price": "0", "isbn": "1", "pageCount": -1, "language": "?"}
-    key = {"bookId": book_id(hobbit)} if document is UPDATE else {}
-    end = (await administrator.ask(document, input=key | wrong))["end"]
+    key = {"bookId": book_id(hobbit)} if document is UPDATE_BOOK else {}
+    end = (await admin.execute(document, input=key | wrong))["end"]
     paths = [["title"], ["authors", "0"], ["authors", "2"], ["price"], ["isbn"], ["pageCount"], ["language"]]
     assert sorted(issue["path"] for issue in end["issues"]) == sorted(paths)
-    assert await shelved(postgres) == before
+    assert await take_catalog_snapshot(postgres) == before
 
 
 @pytest.mark.parametrize("isbn", [HOBBIT, "978-0-261-10328-3", "0261103288", "0-261-10328-8"])
-async def test_an_isbn_belongs_to_one_book(
-    administrator: Customer, shop: Shop, hobbit: Book, postgres: asyncpg.Connection, isbn: str
+async def test_isbn_is_unique(
+    admin: Customer, shop: Shop, hobbit: BookRow, postgres: asyncpg.Connection, isbn: str
 ) -> None:
     other = await add_book(shop, "Other", authors=("Unheard Of",))
-    before = await shelved(postgres)
+    before = await take_catalog_snapshot(postgres)
     ends = [
-        await administrator.ask(CREATE, input=LEAST | {"isbn": isbn, "authors": ["Somebody New"]}),
-        await administrator.ask(UPDATE, input={"bookId": book_id(other), "isbn": isbn, "authors": ["Somebody New"]}),
+        await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"isbn": isbn, "authors": ["Somebody New"]}),
+        await admin.execute(UPDATE_BOOK, input={"bookId": book_id(other), "isbn": isbn, "authors": ["Somebody New"]}),
     ]
     for end in ends:
         assert (end["end"]["__typename"], end["end"]["book"]) == ("IsbnTaken", {"id": book_id(hobbit)})
-    assert await shelved(postgres) == before
+    assert await take_catalog_snapshot(postgres) == before
 
 
-async def test_books_and_genres_that_are_not_there(
-    administrator: Customer, hobbit: Book, postgres: asyncpg.Connection
+async def test_unknown_books_and_genres_are_not_found(
+    admin: Customer, hobbit: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    before = await shelved(postgres)
-    no_book, no_genre = global_id("Book", new_id()), global_id("Genre", new_id())
+    before = await take_catalog_snapshot(postgres)
+    no_book, no_genre = to_global_id("Book", new_id()), to_global_id("Genre", new_id())
     for document, variables, missing in (
-        (CREATE, {"input": LEAST | {"genreId": no_genre}}, no_genre),
-        (UPDATE, {"input": {"bookId": book_id(hobbit), "title": "New", "genreId": no_genre}}, no_genre),
-        (UPDATE, {"input": {"bookId": no_book, "title": "New", "authors": ["New"]}}, no_book),
-        (DELETE, {"id": no_book}, no_book),
+        (CREATE_BOOK, {"input": MINIMAL_INPUT | {"genreId": no_genre}}, no_genre),
+        (UPDATE_BOOK, {"input": {"bookId": book_id(hobbit), "title": "New", "genreId": no_genre}}, no_genre),
+        (UPDATE_BOOK, {"input": {"bookId": no_book, "title": "New", "authors": ["New"]}}, no_book),
+        (DELETE_BOOK, {"id": no_book}, no_book),
     ):
-        end = (await administrator.ask(document, **variables))["end"]
+        end = (await admin.execute(document, **variables))["end"]
         assert (end["__typename"], end["id"]) == ("NotFound", missing)
-    assert (await administrator.ask(STOCK, id=no_book))["end"] == {"__typename": "NotFound"}
-    assert await shelved(postgres) == before
+    assert (await admin.execute(UPDATE_STOCK, id=no_book))["end"] == {"__typename": "NotFound"}
+    assert await take_catalog_snapshot(postgres) == before
 
 
-@pytest.mark.parametrize("id_", ["", "1", "hobbit", global_id("Author", UUID(int=7))])
-async def test_ids_of_other_things_are_a_wrong_call(
-    administrator: Customer, hobbit: Book, postgres: asyncpg.Connection, id_: str
+@pytest.mark.parametrize("id_", ["", "1", "hobbit", to_global_id("Author", UUID(int=7))])
+async def test_ids_of_other_types_are_request_errors(
+    admin: Customer, hobbit: BookRow, postgres: asyncpg.Connection, id_: str
 ) -> None:
-    before = await shelved(postgres)
+    before = await take_catalog_snapshot(postgres)
     for document, variables in (
-        (CREATE, {"input": LEAST | {"genreId": id_}}),
-        (UPDATE, {"input": {"bookId": id_, "title": "New"}}),
-        (UPDATE, {"input": {"bookId": book_id(hobbit), "genreId": id_}}),
-        (DELETE, {"id": id_}),
-        (STOCK, {"id": id_}),
+        (CREATE_BOOK, {"input": MINIMAL_INPUT | {"genreId": id_}}),
+        (UPDATE_BOOK, {"input": {"bookId": id_, "title": "New"}}),
+        (UPDATE_BOOK, {"input": {"bookId": book_id(hobbit), "genreId": id_}}),
+        (DELETE_BOOK, {"id": id_}),
+        (UPDATE_STOCK, {"id": id_}),
     ):
-        assert (await administrator.ask(document, **variables)).codes == ["BAD_USER_INPUT"]
-    assert await shelved(postgres) == before
+        assert (await admin.execute(document, **variables)).codes == ["BAD_USER_INPUT"]
+    assert await take_catalog_snapshot(postgres) == before

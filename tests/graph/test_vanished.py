@@ -8,15 +8,15 @@ import pytest
 
 from domain.shop import Shop
 from graph.loaders import Loaders
-from tests.client import Visitor
-from tests.customers import MY_CART, add_customer
+from tests.client import ApiClient
+from tests.customers import MY_CART_QUERY, add_customer
 from tests.factories import add_book
 
 
-async def test_a_book_deleted_after_the_line_that_names_it_was_read(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+async def test_book_deleted_between_two_statements(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    customer = await add_customer(visitor, shop, (await add_book(shop), 1))
+    customer = await add_customer(client, shop, (await add_book(shop), 1))
     real = vars(Loaders)["book"].func
 
     def deleting_first(loaders: Loaders) -> Any:
@@ -33,6 +33,6 @@ async def test_a_book_deleted_after_the_line_that_names_it_was_read(
     changed = cached_property(deleting_first)
     changed.__set_name__(Loaders, "book")
     monkeypatch.setattr(Loaders, "book", changed)
-    reply = await customer.ask(MY_CART)
-    assert [error["extensions"] for error in reply.errors] == [{"code": "SERVICE_UNAVAILABLE", "retryAfter": 1}]
-    assert (await customer.ask(MY_CART))["me"]["cart"]["items"] == []
+    response = await customer.execute(MY_CART_QUERY)
+    assert [error["extensions"] for error in response.errors] == [{"code": "SERVICE_UNAVAILABLE", "retryAfter": 1}]
+    assert (await customer.execute(MY_CART_QUERY))["me"]["cart"]["items"] == []

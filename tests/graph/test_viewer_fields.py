@@ -4,12 +4,12 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import global_id
-from persistence.catalog import Book
-from tests.client import Visitor
+from graph.ids import to_global_id
+from persistence.catalog import BookRow
+from tests.client import ApiClient
 from tests.customers import Customer, add_customer
 from tests.factories import add_book, book_id
-from tests.purchases import bought
+from tests.purchases import add_past_order
 
 VIEWED = """
 query ($id: ID!) {
@@ -28,49 +28,51 @@ NOTHING: dict[str, object] = {
 }
 REVIEW = """mutation ($id: ID!, $stars: Int!) { end: createReview(input: {bookId: $id, rating: $stars}) {
     ... on ReviewSaved { review { id } } } }"""
-WISH = "mutation ($id: ID!) { addToWishlist(input: {bookId: $id}) { __typename } }"
-WAIT = "mutation ($id: ID!) { end: prebook(input: {bookId: $id}) { ... on Prebooked { prebooking { id } } } }"
+ADD_TO_WISHLIST = "mutation ($id: ID!) { addToWishlist(input: {bookId: $id}) { __typename } }"
+PREBOOK = "mutation ($id: ID!) { end: prebook(input: {bookId: $id}) { ... on Prebooked { prebooking { id } } } }"
 
 
-async def view(viewer: Visitor | Customer, book: Book) -> dict[str, object]:
-    told: dict[str, object] = (await viewer.ask(VIEWED, id=book_id(book)))["book"]
+async def fetch_viewer_fields(viewer: ApiClient | Customer, book: BookRow) -> dict[str, object]:
+    told: dict[str, object] = (await viewer.execute(VIEWED, id=book_id(book)))["book"]
     assert told.pop("title") == book.title
     return told
 
 
 @pytest.fixture
-async def book(shop: Shop) -> Book:
+async def book(shop: Shop) -> BookRow:
     return await add_book(shop, stock=0)
 
 
-async def test_a_visitor_and_a_newcomer_have_none(visitor: Visitor, shop: Shop, book: Book) -> None:
-    assert await view(visitor, book) == NOTHING
-    assert await view(await add_customer(visitor, shop), book) == NOTHING
+async def test_anonymous_and_new_users_have_none(client: ApiClient, shop: Shop, book: BookRow) -> None:
+    assert await fetch_viewer_fields(client, book) == NOTHING
+    assert await fetch_viewer_fields(await add_customer(client, shop), book) == NOTHING
 
 
-async def test_a_token_that_is_no_good_is_never_silently_a_visitor(visitor: Visitor, book: Book) -> None:
+async def test_invalid_token_is_not_treated_as_anonymous(client: ApiClient, book: BookRow) -> None:
     for name in ("viewerReview { id }", "viewerPrebooking { id }"):
         document = f"query ($id: ID!) {{ book(by: {{id: $id}}) {{ title {name} }} }}"
-        reply = await visitor.signed_in("x").ask(document, id=book_id(book))
-        assert reply.data == {"book": {"title": book.title, name.split()[0]: None}}
-        assert reply.codes == ["UNAUTHENTICATED"]
+        response = await client.with_token("x").execute(document, id=book_id(book))
+        assert response.data == {"book": {"title": book.title, name.split()[0]: None}}
+        assert response.codes == ["UNAUTHENTICATED"]
     for name in ("viewerCanReview", "viewerHasWishlisted"):
         document = f"query ($id: ID!) {{ book(by: {{id: $id}}) {{ title {name} }} genres {{ id }} }}"
-        reply = await visitor.signed_in("x").ask(document, id=book_id(book))
-        assert reply.data == {"book": None, "genres": []}  # not null, so that the book goes with them
-        assert reply.codes == ["UNAUTHENTICATED"]
+        response = await client.with_token("x").execute(document, id=book_id(book))
+        assert response.data == {"book": None, "genres": []}  # not null, so that the book goes with them
+        assert response.codes == ["UNAUTHENTICATED"]
 
 
-async def test_each_sees_their_own(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, book: Book) -> None:
-    reader, other = await add_customer(visitor, shop), await add_customer(visitor, shop)
+async def test_each_user_sees_their_own(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, book: BookRow
+) -> None:
+    reader, other = await add_customer(client, shop), await add_customer(client, shop)
     for customer in (reader, other):
-        await bought(postgres, customer.member, (book, 1))
-    assert await view(reader, book) == NOTHING | {"viewerCanReview": True}
-    await reader.ask(REVIEW, id=book_id(book), stars=2)
-    await reader.ask(WISH, id=book_id(book))
-    await reader.ask(WAIT, id=book_id(book))
+        await add_past_order(postgres, customer.user, (book, 1))
+    assert await fetch_viewer_fields(reader, book) == NOTHING | {"viewerCanReview": True}
+    await reader.execute(REVIEW, id=book_id(book), stars=2)
+    await reader.execute(ADD_TO_WISHLIST, id=book_id(book))
+    await reader.execute(PREBOOK, id=book_id(book))
     shown = {"rating": 2, "viewerCanUpdate": True, "viewerCanDelete": True}
-    assert await view(reader, book) == {
+    assert await fetch_viewer_fields(reader, book) == {
         "viewerReview": {"rating": 2, "text": None},
         "viewerCanReview": False,
         "viewerHasWishlisted": True,
@@ -78,51 +80,51 @@ async def test_each_sees_their_own(visitor: Visitor, shop: Shop, postgres: async
         "reviews": {"nodes": [shown]},
     }
     hidden = {"rating": 2, "viewerCanUpdate": False, "viewerCanDelete": False}
-    assert await view(other, book) == NOTHING | {"viewerCanReview": True, "reviews": {"nodes": [hidden]}}
-    administrator = await add_customer(visitor, shop, role="ADMIN")
-    assert (await view(administrator, book))["reviews"] == {"nodes": [hidden | {"viewerCanDelete": True}]}
-    assert (await view(visitor, book))["reviews"] == {"nodes": [hidden]}
+    assert await fetch_viewer_fields(other, book) == NOTHING | {"viewerCanReview": True, "reviews": {"nodes": [hidden]}}
+    admin = await add_customer(client, shop, role="ADMIN")
+    assert (await fetch_viewer_fields(admin, book))["reviews"] == {"nodes": [hidden | {"viewerCanDelete": True}]}
+    assert (await fetch_viewer_fields(client, book))["reviews"] == {"nodes": [hidden]}
 
 
-async def test_what_is_over_shows_no_more(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, book: Book
+async def test_ended_items_are_not_shown(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, book: BookRow
 ) -> None:
-    reader = await add_customer(visitor, shop)
-    order_id = await bought(postgres, reader.member, (book, 1))
-    review = (await reader.ask(REVIEW, id=book_id(book), stars=2))["end"]["review"]["id"]
-    place = (await reader.ask(WAIT, id=book_id(book)))["end"]["prebooking"]["id"]
-    await reader.ask(WISH, id=book_id(book))
+    reader = await add_customer(client, shop)
+    order_id = await add_past_order(postgres, reader.user, (book, 1))
+    review = (await reader.execute(REVIEW, id=book_id(book), stars=2))["end"]["review"]["id"]
+    place = (await reader.execute(PREBOOK, id=book_id(book)))["end"]["prebooking"]["id"]
+    await reader.execute(ADD_TO_WISHLIST, id=book_id(book))
     for mutation in (
         f'deleteReview(input: {{reviewId: "{review}"}})',
         f'cancelPrebooking(input: {{prebookingId: "{place}"}})',
         f'removeFromWishlist(input: {{bookId: "{book_id(book)}"}})',
     ):
-        assert not (await reader.ask(f"mutation {{ {mutation} {{ __typename }} }}")).errors
-    assert await view(reader, book) == NOTHING | {"viewerCanReview": True}
-    await reader.cancels(global_id("Order", order_id))
-    assert await view(reader, book) == NOTHING
+        assert not (await reader.execute(f"mutation {{ {mutation} {{ __typename }} }}")).errors
+    assert await fetch_viewer_fields(reader, book) == NOTHING | {"viewerCanReview": True}
+    await reader.cancel_order(to_global_id("Order", order_id))
+    assert await fetch_viewer_fields(reader, book) == NOTHING
 
 
-async def test_who_was_told_waits_no_more(visitor: Visitor, shop: Shop, book: Book) -> None:
-    reader, manager = await add_customer(visitor, shop), await add_customer(visitor, shop, role="ADMIN")
-    await reader.ask(WAIT, id=book_id(book))
+async def test_notified_prebooking_is_not_waiting(client: ApiClient, shop: Shop, book: BookRow) -> None:
+    reader, manager = await add_customer(client, shop), await add_customer(client, shop, role="ADMIN")
+    await reader.execute(PREBOOK, id=book_id(book))
     restock = "mutation ($id: ID!) { updateStock(input: {bookId: $id, change: {setTo: 1}}) { __typename } }"
-    await manager.ask(restock, id=book_id(book))
-    assert await view(reader, book) == NOTHING
+    await manager.execute(restock, id=book_id(book))
+    assert await fetch_viewer_fields(reader, book) == NOTHING
 
 
-async def test_a_list_of_books_tells_each_apart(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_viewer_fields_in_a_list_of_books(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     books = [await add_book(shop, f"{number}", stock=0) for number in range(4)]
-    reader = await add_customer(visitor, shop)
-    await bought(postgres, reader.member, (books[0], 1), (books[1], 1))
-    await reader.ask(REVIEW, id=book_id(books[0]), stars=4)
-    await reader.ask(WISH, id=book_id(books[2]))
-    await reader.ask(WAIT, id=book_id(books[3]))
-    reply = await reader.ask(
+    reader = await add_customer(client, shop)
+    await add_past_order(postgres, reader.user, (books[0], 1), (books[1], 1))
+    await reader.execute(REVIEW, id=book_id(books[0]), stars=4)
+    await reader.execute(ADD_TO_WISHLIST, id=book_id(books[2]))
+    await reader.execute(PREBOOK, id=book_id(books[3]))
+    response = await reader.execute(
         """{ books(sort: TITLE_ASC) { nodes {
             viewerReview { rating } viewerCanReview viewerHasWishlisted viewerPrebooking { status } } } }"""
     )
-    assert [tuple(node.values()) for node in reply["books"]["nodes"]] == [
+    assert [tuple(node.values()) for node in response["books"]["nodes"]] == [
         ({"rating": 4}, False, False, None),
         (None, True, False, None),
         (None, False, True, None),

@@ -6,11 +6,11 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from persistence.invariants import violated
+from persistence.invariants import find_violations
 
 
 @pytest.fixture
-async def sound(shop: Shop, postgres: asyncpg.Connection) -> AsyncIterator[None]:
+async def check_invariants(shop: Shop, postgres: asyncpg.Connection) -> AsyncIterator[None]:
     """When the test is over, no invariant is violated."""
     yield
-    assert await violated(postgres) == []
+    assert await find_violations(postgres) == []

@@ -9,39 +9,39 @@ from sqlalchemy import make_url
 from domain.shop import Shop
 from graph import execution
 from persistence import connecting
-from server.health import NO_DATABASE, NO_RIGHTS
+from server.health import DATABASE_UNREACHABLE, MISSING_PRIVILEGES
 from server.settings import Settings
-from tests.client import Visitor
-from tests.factories import add_administrator, add_book, add_genre, book_id
-from tests.faulty import GENRES, RESTOCK, UNAVAILABLE, ask, shop_with, status_of
-from tests.locks import BOOKS, holding, until_gone, until_waiting
-from tests.memory import movements_of, remembered
-from tests.network import between
-from tests.roles import address_of, guest
+from tests.client import ApiClient
+from tests.factories import add_admin, add_book, add_genre, book_id
+from tests.faulty import GENRES_QUERY, INCREMENT_STOCK, UNAVAILABLE, get_status, post_graphql, running_client
+from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.memory import list_stock_movements, take_snapshot
+from tests.network import start_fault_proxy
+from tests.roles import get_role_url, temporary_role
 
-pytestmark = pytest.mark.usefixtures("sound")
+pytestmark = pytest.mark.usefixtures("check_invariants")
 
 
-CUT = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+TERMINATE_CONNECTIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'bookstore' AND backend_type = 'client backend'"""
 
 
-async def is_told(visitor: Visitor, document: str, **variables: object) -> None:
-    response = await ask(visitor, document, **variables)
+async def assert_reported_unavailable(client: ApiClient, document: str, **variables: object) -> None:
+    response = await post_graphql(client, document, **variables)
     assert response.status_code in (200, 503), response.text
     assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE], response.text
     assert response.status_code == 200 or response.headers["retry-after"] == "2"
 
 
-def make_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def shorten_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for PostgreSQL gives up soon, and what waits for an answer to a document does not."""
     monkeypatch.setattr(connecting, "COMMAND_TIMEOUT", 0.5)
     monkeypatch.setattr(connecting, "CONNECT_TIMEOUT", 0.5)
-    monkeypatch.setattr(execution, "TIMEOUT", 1000)
+    monkeypatch.setattr(execution, "EXECUTION_TIMEOUT", 1000)
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "breaks"])
-async def test_a_database_that_cannot_be_reached(
+async def test_unreachable_database(
     settings: Settings,
     shop: Shop,
     database_url: str,
@@ -49,65 +49,71 @@ async def test_a_database_that_cannot_be_reached(
     monkeypatch: pytest.MonkeyPatch,
     trouble: str,
 ) -> None:
-    make_impatient(monkeypatch)
-    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
-    async with between(database_url) as network, shop_with(settings, database_url=network.url) as visitor:
-        admin = visitor.signed_in(token)
-        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
-        before = await remembered(postgres)
+    shorten_timeouts(monkeypatch)
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
+    async with (
+        start_fault_proxy(database_url) as network,
+        running_client(settings, database_url=network.url) as visitor,
+    ):
+        admin = visitor.with_token(token)
+        assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+        before = await take_snapshot(postgres)
         getattr(network, trouble)()
-        await is_told(visitor, GENRES)
-        await is_told(admin, RESTOCK, id=book_id(book))
-        assert (await status_of(visitor, "/health"), await status_of(visitor, "/ready")) == (200, 503)
-        network.is_mended()
-        assert await remembered(postgres) == before
-        assert (await visitor.ask(GENRES))["genres"] == []
-        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
-        assert await status_of(visitor, "/ready") == 200
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1), ("DELIVERY", 1)]
+        await assert_reported_unavailable(visitor, GENRES_QUERY)
+        await assert_reported_unavailable(admin, INCREMENT_STOCK, id=book_id(book))
+        assert (await get_status(visitor, "/health"), await get_status(visitor, "/ready")) == (200, 503)
+        network.restore()
+        assert await take_snapshot(postgres) == before
+        assert (await visitor.execute(GENRES_QUERY))["genres"] == []
+        assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+        assert await get_status(visitor, "/ready") == 200
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1), ("DELIVERY", 1)]
 
 
-async def test_a_database_that_hangs_in_the_middle_of_a_write(
+async def test_database_hangs_during_a_write(
     settings: Settings,
     shop: Shop,
     database_url: str,
     postgres: asyncpg.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    make_impatient(monkeypatch)
-    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
-    before = await remembered(postgres)
-    async with between(database_url) as network, shop_with(settings, database_url=network.url) as visitor:
-        admin = visitor.signed_in(token)
-        async with holding(database_url, BOOKS, [book.id]):
-            restocking = asyncio.create_task(admin.ask(RESTOCK, id=book_id(book)))
-            [writing] = await until_waiting(postgres, 1)
-            network.hangs()
+    shorten_timeouts(monkeypatch)
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
+    before = await take_snapshot(postgres)
+    async with (
+        start_fault_proxy(database_url) as network,
+        running_client(settings, database_url=network.url) as visitor,
+    ):
+        admin = visitor.with_token(token)
+        async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
+            restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+            [writing] = await wait_for_blocked(postgres, 1)
+            network.hang()
             assert (await restocking).codes == ["SERVICE_UNAVAILABLE"]
-            network.is_mended()
-            await until_gone(postgres, [writing])
-        assert await remembered(postgres) == before
-        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+            network.restore()
+            await wait_until_disconnected(postgres, [writing])
+        assert await take_snapshot(postgres) == before
+        assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
 
 
-async def test_a_database_that_takes_no_writes(
+async def test_read_only_database(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     """Reads go on. When it takes writes again, connections from before do not keep them out."""
-    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     name = make_url(database_url).database
-    before = await remembered(postgres)
-    async with shop_with(settings, pool_size=1, pool_max_overflow=0) as visitor:
-        admin = visitor.signed_in(token)
+    before = await take_snapshot(postgres)
+    async with running_client(settings, pool_size=1, pool_max_overflow=0) as visitor:
+        admin = visitor.with_token(token)
         await postgres.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        await postgres.execute(CUT)
+        await postgres.execute(TERMINATE_CONNECTIONS)
         try:
-            await is_told(admin, RESTOCK, id=book_id(book))
-            assert (await visitor.ask(GENRES))["genres"] == []
+            await assert_reported_unavailable(admin, INCREMENT_STOCK, id=book_id(book))
+            assert (await visitor.execute(GENRES_QUERY))["genres"] == []
         finally:
             await postgres.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
-        assert await remembered(postgres) == before
-        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+        assert await take_snapshot(postgres) == before
+        assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
 
 
 @pytest.mark.parametrize(
@@ -119,54 +125,54 @@ async def test_a_database_that_takes_no_writes(
     ],
     ids=["its role", "its rights", "no connection left"],
 )
-async def test_a_database_that_lets_nobody_in(
+async def test_database_rejects_connections(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, done: str, undone: str
 ) -> None:
     await add_genre(shop, "Fantasy")
-    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
-    before = await remembered(postgres)
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
+    before = await take_snapshot(postgres)
     async with (
-        guest(postgres, "ALL") as role,
-        shop_with(settings, database_url=address_of(role, database_url)) as visitor,
+        temporary_role(postgres, "ALL") as role,
+        running_client(settings, database_url=get_role_url(role, database_url)) as visitor,
     ):
         named = {"role": role, "database": make_url(database_url).database}
-        admin = visitor.signed_in(token)
+        admin = visitor.with_token(token)
         await postgres.execute(done.format(**named))
         try:
-            await is_told(visitor, GENRES)
-            await is_told(admin, RESTOCK, id=book_id(book))
-            assert await status_of(visitor, "/health") == 200
-            assert await ready(visitor) == {"status": "not ready", "reason": NO_DATABASE}
-            assert await remembered(postgres) == before
+            await assert_reported_unavailable(visitor, GENRES_QUERY)
+            await assert_reported_unavailable(admin, INCREMENT_STOCK, id=book_id(book))
+            assert await get_status(visitor, "/health") == 200
+            assert await get_ready(visitor) == {"status": "not ready", "reason": DATABASE_UNREACHABLE}
+            assert await take_snapshot(postgres) == before
         finally:
             await postgres.execute(undone.format(**named))
-        assert len((await visitor.ask(GENRES))["genres"]) == 1
-        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
-        assert await ready(visitor) == {"status": "ready"}
+        assert len((await visitor.execute(GENRES_QUERY))["genres"]) == 1
+        assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+        assert await get_ready(visitor) == {"status": "ready"}
 
 
-async def test_a_role_that_lacks_rights(
+async def test_role_lacks_privileges(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     """They were taken away while the shop was open, or it would not have been opened."""
     async with (
-        guest(postgres, "SELECT") as role,
-        shop_with(settings, database_url=address_of(role, database_url)) as visitor,
+        temporary_role(postgres, "SELECT") as role,
+        running_client(settings, database_url=get_role_url(role, database_url)) as visitor,
     ):
-        assert await ready(visitor) == {"status": "ready", "notes": [NO_RIGHTS]}
+        assert await get_ready(visitor) == {"status": "ready", "notes": [MISSING_PRIVILEGES]}
         await postgres.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}")
-        assert await ready(visitor) == {"status": "not ready", "reason": NO_RIGHTS}
+        assert await get_ready(visitor) == {"status": "not ready", "reason": MISSING_PRIVILEGES}
 
 
-async def test_a_database_that_is_no_longer_there(settings: Settings, shop: Shop, database_url: str) -> None:
+async def test_dropped_database(settings: Settings, shop: Shop, database_url: str) -> None:
     """Renamed, or dropped: it may come back."""
     url = make_url(database_url).set(database="renamed").render_as_string(hide_password=False)
-    async with shop_with(settings, database_url=url) as visitor:
-        await is_told(visitor, GENRES)
-        assert await ready(visitor) == {"status": "not ready", "reason": NO_DATABASE}
+    async with running_client(settings, database_url=url) as visitor:
+        await assert_reported_unavailable(visitor, GENRES_QUERY)
+        assert await get_ready(visitor) == {"status": "not ready", "reason": DATABASE_UNREACHABLE}
 
 
-async def ready(visitor: Visitor) -> dict[str, object]:
-    async with visitor.http() as http:
+async def get_ready(client: ApiClient) -> dict[str, object]:
+    async with client.http() as http:
         told: dict[str, object] = (await http.get("/ready")).json()
     return told

@@ -10,34 +10,34 @@ import asyncpg
 import psutil
 import pytest
 
-from persistence.invariants import violated
+from persistence.invariants import find_violations
 from server.app import create_app
-from server.embedded import embedded
+from server.embedded import run_embedded_postgres
 from server.migrating import migrate
 from server.settings import Settings
-from tests.client import Visitor
-from tests.factories import add_administrator, add_book, book_id
-from tests.faulty import GENRES, RESTOCK, ask, status_of
-from tests.memory import movements_of
-from tests.postmasters import postmaster_of
+from tests.client import ApiClient
+from tests.factories import add_admin, add_book, book_id
+from tests.faulty import GENRES_QUERY, INCREMENT_STOCK, get_status, post_graphql
+from tests.memory import list_stock_movements
+from tests.postmasters import find_postmaster
 
 CALLERS = 8
 
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[str]:
-    with embedded(tmp_path) as url:
+    with run_embedded_postgres(tmp_path) as url:
         migrate(url)
         yield url
 
 
-async def restart(folder: Path, how: signal.Signals) -> asyncio.subprocess.Process:
+async def restart_postgres(folder: Path, stop_signal: signal.Signals) -> asyncio.subprocess.Process:
     """Ends the server and all of its processes, and starts it as it was."""
-    postmaster = postmaster_of(folder)
+    postmaster = find_postmaster(folder)
     assert postmaster is not None
     command, place, environment = postmaster.cmdline(), postmaster.cwd(), postmaster.environ()
     owner, processes = postmaster.uids().real, [postmaster, *postmaster.children()]
-    postmaster.send_signal(how)
+    postmaster.send_signal(stop_signal)
     await asyncio.to_thread(psutil.wait_procs, processes, 20)
     quiet = asyncio.subprocess.DEVNULL
     return await asyncio.create_subprocess_exec(
@@ -45,41 +45,43 @@ async def restart(folder: Path, how: signal.Signals) -> asyncio.subprocess.Proce
     )
 
 
-async def keeps_restocking(admin: Visitor, id_: str, told: Counter[str]) -> None:
+async def restock_repeatedly(admin: ApiClient, id_: str, told: Counter[str]) -> None:
     while True:
-        reply = await admin.ask(RESTOCK, id=id_)
-        told[reply.codes[0] if reply.errors else "done"] += 1
+        response = await admin.execute(INCREMENT_STOCK, id=id_)
+        told[response.codes[0] if response.errors else "done"] += 1
         await asyncio.sleep(0.01)
 
 
-async def keeps_reading(visitor: Visitor, told: Counter[int]) -> None:
+async def read_repeatedly(client: ApiClient, told: Counter[int]) -> None:
     while True:
-        told[(await ask(visitor, GENRES)).status_code] += 1
+        told[(await post_graphql(client, GENRES_QUERY)).status_code] += 1
         await asyncio.sleep(0.01)
 
 
-async def until(visitor: Visitor, status: int) -> None:
+async def wait_for_status(client: ApiClient, status: int) -> None:
     async with asyncio.timeout(60):
-        while await status_of(visitor, "/ready") != status:
+        while await get_status(client, "/ready") != status:
             await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["stopped", "killed"])
-async def test_restarted_under_load(settings: Settings, own_server: str, tmp_path: Path, how: signal.Signals) -> None:
+async def test_database_restart_under_load(
+    settings: Settings, own_server: str, tmp_path: Path, how: signal.Signals
+) -> None:
     app = create_app(settings.model_copy(update={"database_url": own_server}))
     async with app.router.lifespan_context(app):
-        visitor, shop = Visitor(app), app.state.shop
-        book, token = await add_book(shop, stock=0), (await add_administrator(shop)).token
+        visitor, shop = ApiClient(app), app.state.shop
+        book, token = await add_book(shop, stock=0), (await add_admin(shop)).token
         changes, reads = Counter[str](), Counter[int]()
-        admin = visitor.signed_in(token)
-        crowd = [asyncio.create_task(keeps_restocking(admin, book_id(book), changes)) for _ in range(CALLERS)]
-        crowd += [asyncio.create_task(keeps_reading(visitor, reads)) for _ in range(CALLERS)]
+        admin = visitor.with_token(token)
+        crowd = [asyncio.create_task(restock_repeatedly(admin, book_id(book), changes)) for _ in range(CALLERS)]
+        crowd += [asyncio.create_task(read_repeatedly(visitor, reads)) for _ in range(CALLERS)]
         await asyncio.sleep(0.5)
-        restarting = asyncio.create_task(restart(tmp_path, how))
-        await until(visitor, 503)
-        assert await status_of(visitor, "/health") == 200
+        restarting = asyncio.create_task(restart_postgres(tmp_path, how))
+        await wait_for_status(visitor, 503)
+        assert await get_status(visitor, "/health") == 200
         server = await restarting
-        await until(visitor, 200)
+        await wait_for_status(visitor, 200)
         before = changes["done"]
         async with asyncio.timeout(60):
             while changes["done"] < before + CALLERS:
@@ -91,11 +93,11 @@ async def test_restarted_under_load(settings: Settings, own_server: str, tmp_pat
         assert set(reads) == {200, 503}
 
         postgres = await asyncpg.connect(own_server)
-        deliveries = await movements_of(postgres, book)
+        deliveries = await list_stock_movements(postgres, book)
         # A COMMIT that nobody heard of may have happened; one that was told must have.
         assert 0 <= len(deliveries) - changes["done"] <= changes["SERVICE_UNAVAILABLE"] + CALLERS
         assert set(deliveries) == {("DELIVERY", 1)}
-        assert await violated(postgres) == []
+        assert await find_violations(postgres) == []
         await postgres.close()
     server.send_signal(signal.SIGINT)
     await server.wait()

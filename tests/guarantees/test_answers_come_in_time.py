@@ -12,82 +12,84 @@ from domain import orders
 from domain.shop import Shop
 from graph import patience
 from persistence import connecting
-from persistence.catalog import set_book
+from persistence.catalog import update_book
 from persistence.faults import Unavailable
 from server.settings import Settings
-from tests.client import Reply, Visitor
-from tests.clock import let_pass
+from tests.client import ApiClient, GraphQLResponse
+from tests.clock import advance_clock
 from tests.customers import Customer, add_customer
-from tests.factories import add_administrator, add_book, book_id
-from tests.faulty import ALL_GENRES, GENRES, RESTOCK, UNAVAILABLE, ask, shop_with
-from tests.locks import BOOKS, PAYMENTS, holding, until_gone, until_waiting
-from tests.memory import movements_of, payments, remembered, stock_of
+from tests.factories import add_admin, add_book, book_id
+from tests.faulty import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql, running_client
+from tests.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.memory import get_stock, list_payments, list_stock_movements, take_snapshot
 
-pytestmark = pytest.mark.usefixtures("sound")
+pytestmark = pytest.mark.usefixtures("check_invariants")
 
-ALL_BOOKS = "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"
-BOOK = "query ($id: ID!) { book(by: {id: $id}) { title } }"
+LOCK_ALL_BOOKS = "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"
+BOOK_QUERY = "query ($id: ID!) { book(by: {id: $id}) { title } }"
 BOTH = """mutation ($first: ID!, $second: ID!) {
     first: updateStock(input: {bookId: $first, change: {adjustBy: 1}}) { __typename }
     second: updateStock(input: {bookId: $second, change: {adjustBy: 1}}) { __typename } }"""
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+COUNT_BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 OFF = {"lock_timeout": "0", "statement_timeout": "0"}
 
 
 @pytest.fixture
-async def visitor(settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Visitor]:
+async def client(settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ApiClient]:
     """Of a shop whose statements would wait for ever."""
     monkeypatch.setattr(connecting, "SESSION_SETTINGS", connecting.SESSION_SETTINGS | OFF)
     monkeypatch.setattr(connecting, "COMMAND_TIMEOUT", 100_000)
-    async with shop_with(settings) as visitor:
+    async with running_client(settings) as visitor:
         yield visitor
 
 
-async def runs_late(
+async def assert_times_out(
     postgres: asyncpg.Connection,
     lock: AbstractAsyncContextManager[object],
-    asking: Coroutine[Any, Any, Reply],
-) -> Reply:
+    asking: Coroutine[Any, Any, GraphQLResponse],
+) -> GraphQLResponse:
     """The answer to what waits for the lock when its time is over; nobody waits for the lock any more then."""
     async with lock:
         asked = asyncio.create_task(asking)
-        await until_waiting(postgres, 1)
-        let_pass(patience.TIMEOUT)
+        await wait_for_blocked(postgres, 1)
+        advance_clock(patience.EXECUTION_TIMEOUT)
         async with asyncio.timeout(20):
-            reply = await asked
-            while await postgres.fetchval(WAITING):
+            response = await asked
+            while await postgres.fetchval(COUNT_BLOCKED):
                 await asyncio.sleep(0.02)
-    return reply
+    return response
 
 
 # ── A question ────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("lock", [ALL_GENRES, ALL_BOOKS])
-async def test_a_query_ends(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str, lock: str
+@pytest.mark.parametrize("lock", [LOCK_GENRES, LOCK_ALL_BOOKS])
+async def test_query_times_out(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str, lock: str
 ) -> None:
     """Whether a resolver waits for PostgreSQL itself or for a batch of its loaders."""
     book = await add_book(shop)
-    question = visitor.ask(GENRES) if lock is ALL_GENRES else visitor.ask(BOOK, id=book_id(book))
-    reply = await runs_late(postgres, holding(database_url, lock), question)
-    assert (reply.data, reply.codes) == (None, ["TIMEOUT"])
-    assert (await visitor.ask(GENRES))["genres"] == []
+    question = client.execute(GENRES_QUERY) if lock is LOCK_GENRES else client.execute(BOOK_QUERY, id=book_id(book))
+    response = await assert_times_out(postgres, hold_lock(database_url, lock), question)
+    assert (response.data, response.codes) == (None, ["EXECUTION_TIMEOUT"])
+    assert (await client.execute(GENRES_QUERY))["genres"] == []
 
 
 # ── A change ──────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_change_that_waits_is_not_made(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str
+async def test_blocked_mutation_times_out_without_effect(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    book, admin = await add_book(shop, stock=1), visitor.signed_in((await add_administrator(shop)).token)
-    before = await remembered(postgres)
-    reply = await runs_late(postgres, holding(database_url, BOOKS, [book.id]), admin.ask(RESTOCK, id=book_id(book)))
-    assert (reply.data, reply.codes) == (None, ["TIMEOUT"])
-    assert await remembered(postgres) == before
-    assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+    book, admin = await add_book(shop, stock=1), client.with_token((await add_admin(shop)).token)
+    before = await take_snapshot(postgres)
+    response = await assert_times_out(
+        postgres, hold_lock(database_url, LOCK_BOOKS, [book.id]), admin.execute(INCREMENT_STOCK, id=book_id(book))
+    )
+    assert (response.data, response.codes) == (None, ["EXECUTION_TIMEOUT"])
+    assert await take_snapshot(postgres) == before
+    assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
 
 
 @pytest.fixture
@@ -102,75 +104,80 @@ async def slow_commits(postgres: asyncpg.Connection) -> AsyncIterator[str]:
     await postgres.execute("DROP TRIGGER slow_commits ON books; DROP FUNCTION wait_for_it")
 
 
-async def test_a_change_that_is_being_committed_is_made_wholly_or_not_at_all(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str, slow_commits: str
+async def test_timeout_during_commit_is_all_or_nothing(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str, slow_commits: str
 ) -> None:
-    book, admin = await add_book(shop, stock=1), visitor.signed_in((await add_administrator(shop)).token)
-    reply = await runs_late(postgres, holding(database_url, slow_commits), admin.ask(RESTOCK, id=book_id(book)))
-    assert reply.codes == ["TIMEOUT"]
-    assert await movements_of(postgres, book) in ([("NEW_BOOK", 1)], [("NEW_BOOK", 1), ("DELIVERY", 1)])
+    book, admin = await add_book(shop, stock=1), client.with_token((await add_admin(shop)).token)
+    response = await assert_times_out(
+        postgres, hold_lock(database_url, slow_commits), admin.execute(INCREMENT_STOCK, id=book_id(book))
+    )
+    assert response.codes == ["EXECUTION_TIMEOUT"]
+    assert await list_stock_movements(postgres, book) in ([("NEW_BOOK", 1)], [("NEW_BOOK", 1), ("DELIVERY", 1)])
 
 
-async def test_of_several_changes_each_is_made_wholly_or_not_at_all(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str
+async def test_timeout_among_several_mutations_is_all_or_nothing(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     first, second = await add_book(shop, stock=1), await add_book(shop, stock=1)
-    admin = visitor.signed_in((await add_administrator(shop)).token)
-    reply = await runs_late(
+    admin = client.with_token((await add_admin(shop)).token)
+    response = await assert_times_out(
         postgres,
-        holding(database_url, BOOKS, [second.id]),
-        admin.ask(BOTH, first=book_id(first), second=book_id(second)),
+        hold_lock(database_url, LOCK_BOOKS, [second.id]),
+        admin.execute(BOTH, first=book_id(first), second=book_id(second)),
     )
-    assert (reply.data, reply.codes) == (None, ["TIMEOUT"])
-    assert await movements_of(postgres, first) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
-    assert await movements_of(postgres, second) == [("NEW_BOOK", 1)]
+    assert (response.data, response.codes) == (None, ["EXECUTION_TIMEOUT"])
+    assert await list_stock_movements(postgres, first) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+    assert await list_stock_movements(postgres, second) == [("NEW_BOOK", 1)]
 
 
 # ── A purchase ────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_purchase_that_waits_for_its_books_is_none(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str
+async def test_checkout_blocked_on_stock_times_out(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     book = await add_book(shop, stock=3)
-    customer = await add_customer(visitor, shop, (book, 2))
-    before = await remembered(postgres)
-    reply = await runs_late(postgres, holding(database_url, BOOKS, [book.id]), customer.tries_to_buy("once"))
-    assert (reply.data, reply.codes) == (None, ["TIMEOUT"])
-    assert await remembered(postgres) == before
-    assert (await customer.buys("once"))["__typename"] == "OrderPlaced"
-    assert await stock_of(postgres, book) == 1
+    customer = await add_customer(client, shop, (book, 2))
+    before = await take_snapshot(postgres)
+    response = await assert_times_out(
+        postgres, hold_lock(database_url, LOCK_BOOKS, [book.id]), customer.try_checkout("once")
+    )
+    assert (response.data, response.codes) == (None, ["EXECUTION_TIMEOUT"])
+    assert await take_snapshot(postgres) == before
+    assert (await customer.checkout("once"))["__typename"] == "OrderPlaced"
+    assert await get_stock(postgres, book) == 1
 
 
 @pytest.mark.parametrize(
-    ("seconds", "code"), [(orders.ANSWER_WAIT, "SERVICE_UNAVAILABLE"), (patience.TIMEOUT, "TIMEOUT")]
+    ("seconds", "code"),
+    [(orders.PAYMENT_WAIT_TIMEOUT, "SERVICE_UNAVAILABLE"), (patience.EXECUTION_TIMEOUT, "EXECUTION_TIMEOUT")],
 )
-async def test_a_purchase_that_is_being_paid_is_made(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str, seconds: float, code: str
+async def test_checkout_during_payment_completes_after_timeout(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str, seconds: float, code: str
 ) -> None:
     """Whoever buys hears in time that it takes longer, and finds out with the same key."""
     book = await add_book(shop, stock=3)
-    customer = await add_customer(visitor, shop, (book, 2))
-    async with holding(database_url, PAYMENTS):
-        buying = asyncio.create_task(customer.tries_to_buy("once"))
-        await until_waiting(postgres, 1)
-        let_pass(seconds)
+    customer = await add_customer(client, shop, (book, 2))
+    async with hold_lock(database_url, LOCK_PAYMENTS):
+        buying = asyncio.create_task(customer.try_checkout("once"))
+        await wait_for_blocked(postgres, 1)
+        advance_clock(seconds)
         assert (await buying).codes == [code]
-    await is_bought_once(customer, postgres)
-    assert await stock_of(postgres, book) == 1
+    await assert_ordered_once(customer, postgres)
+    assert await get_stock(postgres, book) == 1
 
 
-async def is_bought_once(customer: Customer, postgres: asyncpg.Connection) -> None:
-    again = await customer.buys("once")
+async def assert_ordered_once(customer: Customer, postgres: asyncpg.Connection) -> None:
+    again = await customer.checkout("once")
     assert (again["__typename"], again["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
-    assert await payments(postgres) == [("APPROVED", False)]
+    assert await list_payments(postgres) == [("APPROVED", False)]
 
 
 # ── PostgreSQL's own limits ───────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("limit", OFF)
-async def test_a_statement_waits_for_so_long_and_no_longer(
+async def test_statement_timeout(
     settings: Settings,
     shop: Shop,
     postgres: asyncpg.Connection,
@@ -182,35 +189,37 @@ async def test_a_statement_waits_for_so_long_and_no_longer(
     for other in OFF.keys() - {limit}:
         monkeypatch.setitem(connecting.SESSION_SETTINGS, other, "0")
     monkeypatch.setattr(connecting, "COMMAND_TIMEOUT", 100_000)
-    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
-    before = await remembered(postgres)
-    async with shop_with(settings) as visitor:
-        admin = visitor.signed_in(token)
-        async with holding(database_url, ALL_GENRES), holding(database_url, BOOKS, [book.id]):
-            read, write = await asyncio.gather(ask(visitor, GENRES), ask(admin, RESTOCK, id=book_id(book)))
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
+    before = await take_snapshot(postgres)
+    async with running_client(settings) as visitor:
+        admin = visitor.with_token(token)
+        async with hold_lock(database_url, LOCK_GENRES), hold_lock(database_url, LOCK_BOOKS, [book.id]):
+            read, write = await asyncio.gather(
+                post_graphql(visitor, GENRES_QUERY), post_graphql(admin, INCREMENT_STOCK, id=book_id(book))
+            )
         assert (read.json()["data"], write.json()["data"]) == (None, {"updateStock": None})
         for response in (read, write):
             assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE]
-        assert await remembered(postgres) == before
-        assert (await visitor.ask(GENRES))["genres"] == []
-        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+        assert await take_snapshot(postgres) == before
+        assert (await visitor.execute(GENRES_QUERY))["genres"] == []
+        assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
 
 
-async def test_a_transaction_that_has_been_forgotten_lets_go(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+async def test_idle_transaction_timeout(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "TIMEOUT", 100_000)
-    book, admin = await add_book(shop, stock=1), visitor.signed_in((await add_administrator(shop)).token)
+    monkeypatch.setattr(patience, "EXECUTION_TIMEOUT", 100_000)
+    book, admin = await add_book(shop, stock=1), client.with_token((await add_admin(shop)).token)
 
     async def forgets() -> None:
         async with shop.database.transaction() as tx:
-            await set_book(tx, book.id, {"title": "Forgotten"})
-            restocking = asyncio.create_task(admin.ask(RESTOCK, id=book_id(book)))
-            await until_waiting(postgres, 1)
-            await until_gone(postgres, [tx.driver.get_server_pid()])
+            await update_book(tx, book.id, {"title": "Forgotten"})
+            restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+            await wait_for_blocked(postgres, 1)
+            await wait_until_disconnected(postgres, [tx.driver_connection.get_server_pid()])
             assert (await restocking)["updateStock"] == {"__typename": "StockUpdated"}
 
     with pytest.raises(Unavailable):
         await forgets()
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
     assert await postgres.fetchval("SELECT title FROM books") == book.title

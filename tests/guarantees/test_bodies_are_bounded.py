@@ -13,31 +13,33 @@ import httpx2
 import pytest
 
 from domain.shop import Shop
-from persistence.catalog import Book
-from server.questions import BODY_TIMEOUT, LARGEST_BODY
+from persistence.catalog import BookRow
+from server.questions import BODY_TIMEOUT, MAX_BODY_SIZE
 from server.settings import Settings
-from tests.client import Visitor
-from tests.clock import let_pass
-from tests.factories import add_administrator, add_book, book_id
-from tests.faulty import GENRES, RESTOCK, shop_with
-from tests.memory import movements_of
-from tests.processes import Server, serving
+from tests.client import ApiClient
+from tests.clock import advance_clock
+from tests.factories import add_admin, add_book, book_id
+from tests.faulty import GENRES_QUERY, INCREMENT_STOCK, running_client
+from tests.memory import list_stock_movements
+from tests.processes import Server, start_server
 
-pytestmark = pytest.mark.usefixtures("sound")
+pytestmark = pytest.mark.usefixtures("check_invariants")
 
 AS_JSON = {"content-type": "application/json"}
-BLOCK = b" " * 10_000
+BODY_CHUNK = b" " * 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class StockRequest:
     """A copy for the shelf, as an administrator would note it: a request that changes something if it is heard."""
 
-    book: Book
+    book: BookRow
     body: bytes
-    visitor: Visitor
+    visitor: ApiClient
 
-    async def is_refused(self, content: bytes | AsyncIterator[bytes], status: int, **headers: str) -> httpx2.Response:
+    async def assert_rejected(
+        self, content: bytes | AsyncIterator[bytes], status: int, **headers: str
+    ) -> httpx2.Response:
         async with self.visitor.http() as http:
             response = await http.post("/graphql", content=content, headers=AS_JSON | headers)
         assert response.status_code == status, response.text
@@ -45,126 +47,126 @@ class Delivery:
         assert list(response.json()) == ["errors"]
         return response
 
-    async def is_noted(self, content: bytes, **headers: str) -> None:
+    async def assert_accepted(self, content: bytes, **headers: str) -> None:
         async with self.visitor.http() as http:
             response = await http.post("/graphql", content=content, headers=AS_JSON | headers)
         assert response.json() == {"data": {"updateStock": {"__typename": "StockUpdated"}}}
 
 
 @pytest.fixture
-async def delivery(visitor: Visitor, shop: Shop) -> Delivery:
+async def stock_request(client: ApiClient, shop: Shop) -> StockRequest:
     book = await add_book(shop, stock=1)
-    body = json.dumps({"query": RESTOCK, "variables": {"id": book_id(book)}}).encode()
-    return Delivery(book, body, visitor.signed_in((await add_administrator(shop)).token))
+    body = json.dumps({"query": INCREMENT_STOCK, "variables": {"id": book_id(book)}}).encode()
+    return StockRequest(book, body, client.with_token((await add_admin(shop)).token))
 
 
 @pytest.fixture
-async def nothing_happens(delivery: Delivery, postgres: asyncpg.Connection) -> AsyncIterator[None]:
+async def assert_unchanged(stock_request: StockRequest, postgres: asyncpg.Connection) -> AsyncIterator[None]:
     yield
-    assert await movements_of(postgres, delivery.book) == [("NEW_BOOK", 1)]
+    assert await list_stock_movements(postgres, stock_request.book) == [("NEW_BOOK", 1)]
 
 
 # ── Size ──────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.usefixtures("nothing_happens")
-@pytest.mark.parametrize("length", [str(LARGEST_BODY + 1), "9" * 5_000])
-async def test_a_length_that_is_too_large_is_believed(delivery: Delivery, length: str) -> None:
+@pytest.mark.usefixtures("assert_unchanged")
+@pytest.mark.parametrize("length", [str(MAX_BODY_SIZE + 1), "9" * 5_000])
+async def test_large_content_length_is_rejected_without_reading(stock_request: StockRequest, length: str) -> None:
     """Nothing of the body is read."""
     heard: list[bytes] = []
 
     async def body() -> AsyncIterator[bytes]:
-        heard.append(delivery.body)
-        yield delivery.body
+        heard.append(stock_request.body)
+        yield stock_request.body
 
-    await delivery.is_refused(body(), 413, **{"content-length": length})
+    await stock_request.assert_rejected(body(), 413, **{"content-length": length})
     assert heard == []
 
 
-@pytest.mark.usefixtures("nothing_happens")
-async def test_a_body_that_turns_out_to_be_too_large_is_not_read_to_its_end(delivery: Delivery) -> None:
-    heard = [delivery.body]
+@pytest.mark.usefixtures("assert_unchanged")
+async def test_oversized_body_is_not_read_to_the_end(stock_request: StockRequest) -> None:
+    heard = [stock_request.body]
 
     async def body() -> AsyncIterator[bytes]:
-        yield delivery.body
+        yield stock_request.body
         while True:
-            heard.append(BLOCK)
-            yield BLOCK
+            heard.append(BODY_CHUNK)
+            yield BODY_CHUNK
 
-    await delivery.is_refused(body(), 413)
-    assert sum(map(len, heard)) <= LARGEST_BODY + len(BLOCK)
+    await stock_request.assert_rejected(body(), 413)
+    assert sum(map(len, heard)) <= MAX_BODY_SIZE + len(BODY_CHUNK)
 
 
-@pytest.mark.usefixtures("nothing_happens")
+@pytest.mark.usefixtures("assert_unchanged")
 @pytest.mark.parametrize("length", ["-1", "many", "1e9", "²", ""])
-async def test_a_length_that_is_none_spares_no_counting(delivery: Delivery, length: str) -> None:
+async def test_invalid_content_length_does_not_bypass_the_limit(stock_request: StockRequest, length: str) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", length.encode("latin-1"))]
-    async with delivery.visitor.http() as http:
-        response = await http.post("/graphql", content=delivery.body.ljust(LARGEST_BODY + 1), headers=headers)
+    async with stock_request.visitor.http() as http:
+        response = await http.post("/graphql", content=stock_request.body.ljust(MAX_BODY_SIZE + 1), headers=headers)
     assert response.status_code == 413
 
 
-async def test_a_body_as_large_as_may_be(delivery: Delivery, postgres: asyncpg.Connection) -> None:
-    await delivery.is_noted(delivery.body.ljust(LARGEST_BODY))
-    assert await movements_of(postgres, delivery.book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+async def test_body_at_the_limit_is_accepted(stock_request: StockRequest, postgres: asyncpg.Connection) -> None:
+    await stock_request.assert_accepted(stock_request.body.ljust(MAX_BODY_SIZE))
+    assert await list_stock_movements(postgres, stock_request.book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
 
 
 # ── Time ──────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.usefixtures("nothing_happens")
-async def test_a_body_that_drips(delivery: Delivery) -> None:
+@pytest.mark.usefixtures("assert_unchanged")
+async def test_slow_body_times_out(stock_request: StockRequest) -> None:
     """All of it is there but for its end."""
 
     async def body() -> AsyncIterator[bytes]:
-        yield delivery.body
+        yield stock_request.body
         while True:
-            let_pass(BODY_TIMEOUT / 4)
+            advance_clock(BODY_TIMEOUT / 4)
             await asyncio.sleep(0.02)
             yield b" "
 
-    assert (await delivery.is_refused(body(), 408)).headers["connection"] == "close"
+    assert (await stock_request.assert_rejected(body(), 408)).headers["connection"] == "close"
 
 
-async def test_bodies_that_drip_keep_nobody_waiting(
-    settings: Settings, shop: Shop, delivery: Delivery, postgres: asyncpg.Connection
+async def test_slow_bodies_do_not_block_other_requests(
+    settings: Settings, shop: Shop, stock_request: StockRequest, postgres: asyncpg.Connection
 ) -> None:
     """Nor do they hold the only connection to the database."""
     begun = asyncio.Semaphore(0)
 
     async def body() -> AsyncIterator[bytes]:
-        yield delivery.body
+        yield stock_request.body
         begun.release()
         await asyncio.Event().wait()
 
-    async with shop_with(settings, pool_size=1, pool_max_overflow=0) as visitor:
-        there = Delivery(delivery.book, delivery.body, visitor.signed_in((await add_administrator(shop)).token))
-        slow = [asyncio.create_task(there.is_refused(body(), 408)) for _ in range(50)]
+    async with running_client(settings, pool_size=1, pool_max_overflow=0) as visitor:
+        there = StockRequest(stock_request.book, stock_request.body, visitor.with_token((await add_admin(shop)).token))
+        slow = [asyncio.create_task(there.assert_rejected(body(), 408)) for _ in range(50)]
         for _ in slow:
             await begun.acquire()
-        assert (await visitor.ask(GENRES))["genres"] == []
-        await there.is_noted(delivery.body)
+        assert (await visitor.execute(GENRES_QUERY))["genres"] == []
+        await there.assert_accepted(stock_request.body)
         assert not any(task.done() for task in slow)
-        let_pass(BODY_TIMEOUT)
+        advance_clock(BODY_TIMEOUT)
         await asyncio.gather(*slow)
-    assert await movements_of(postgres, delivery.book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+    assert await list_stock_movements(postgres, stock_request.book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
 
 
 # ── Form ──────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.usefixtures("nothing_happens")
+@pytest.mark.usefixtures("assert_unchanged")
 @pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "nonsense"])
-async def test_a_body_that_is_compressed(delivery: Delivery, encoding: str) -> None:
+async def test_compressed_body_is_rejected(stock_request: StockRequest, encoding: str) -> None:
     """Nothing is unpacked, so nothing can swell; and what says that it is packed is not taken as it is."""
-    for content in (delivery.body, gzip.compress(delivery.body)):
-        await delivery.is_refused(content, 415, **{"content-encoding": encoding})
+    for content in (stock_request.body, gzip.compress(stock_request.body)):
+        await stock_request.assert_rejected(content, 415, **{"content-encoding": encoding})
 
 
 # ── Over the wire ─────────────────────────────────────────────────────────────────────────
 
 
-class Post:
+class ChunkedRequest:
     """A request over a bare connection, chunk by chunk, whose end is never sent."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -172,43 +174,45 @@ class Post:
         self.answer = asyncio.create_task(reader.read())
 
     @classmethod
-    async def begins(cls, server: Server, token: str, *chunks: bytes) -> "Post":
+    async def start(cls, server: Server, token: str, *chunks: bytes) -> "ChunkedRequest":
         place = urlsplit(server.url)
         post = cls(*await asyncio.open_connection(place.hostname, place.port))
         head = f"POST /graphql HTTP/1.1\r\nHost: shop.test\r\nAuthorization: Bearer {token}\r\n"
         post._writer.write(f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         for chunk in chunks:
-            await post.goes_on(chunk)
+            await post.send_chunk(chunk)
         return post
 
-    async def goes_on(self, chunk: bytes) -> None:
+    async def send_chunk(self, chunk: bytes) -> None:
         self._writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
         await self._writer.drain()
 
-    async def answered(self) -> bytes:
+    async def read_response(self) -> bytes:
         answer = await self.answer
-        self.hangs_up()
+        self.disconnect()
         return answer
 
-    def hangs_up(self) -> None:
+    def disconnect(self) -> None:
         self._writer.close()
 
 
-async def test_a_server_hears_no_more_of_a_body_than_it_must(
-    settings: Settings, shop: Shop, delivery: Delivery, postgres: asyncpg.Connection, tmp_path: Path
+async def test_server_stops_reading_an_oversized_body(
+    settings: Settings, shop: Shop, stock_request: StockRequest, postgres: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    token = (await add_administrator(shop)).token
-    async with serving(settings, tmp_path, LOG_LEVEL="info") as server:
-        slow = await Post.begins(server, token, delivery.body)
-        large = await Post.begins(server, token, delivery.body, *[BLOCK] * (LARGEST_BODY // len(BLOCK)))
-        assert b" 413 " in await large.answered()
-        short = await Post.begins(server, token, delivery.body)
-        short.hangs_up()
+    token = (await add_admin(shop)).token
+    async with start_server(settings, tmp_path, LOG_LEVEL="info") as server:
+        slow = await ChunkedRequest.start(server, token, stock_request.body)
+        large = await ChunkedRequest.start(
+            server, token, stock_request.body, *[BODY_CHUNK] * (MAX_BODY_SIZE // len(BODY_CHUNK))
+        )
+        assert b" 413 " in await large.read_response()
+        short = await ChunkedRequest.start(server, token, stock_request.body)
+        short.disconnect()
         async with asyncio.timeout(20):
             while "status=400" not in server.log.read_text():
                 await asyncio.sleep(0.02)
         while not slow.answer.done():
-            await slow.goes_on(b" ")
+            await slow.send_chunk(b" ")
             await asyncio.wait({slow.answer}, timeout=1)
-        assert b" 408 " in await slow.answered()
-        assert await movements_of(postgres, delivery.book) == [("NEW_BOOK", 1)]
+        assert b" 408 " in await slow.read_response()
+        assert await list_stock_movements(postgres, stock_request.book) == [("NEW_BOOK", 1)]

@@ -9,16 +9,16 @@ import pytest
 from domain.shop import Shop
 from graph import documents
 from server.settings import Settings
-from tests.client import Visitor
-from tests.counting import Counter, counting
+from tests.client import ApiClient
+from tests.counting import QueryCounter, count_queries
 from tests.customers import add_customer
-from tests.factories import add_administrator, add_book, book_id
+from tests.factories import add_admin, add_book, book_id
 from tests.hostile_documents import BOMBS, CYCLES, NOT_GRAPHQL
-from tests.memory import remembered
+from tests.memory import take_snapshot
 
-pytestmark = pytest.mark.usefixtures("sound")
+pytestmark = pytest.mark.usefixtures("check_invariants")
 
-UNSEEN = {
+REJECTED_DOCUMENTS = {
     **{name: (document, "QUERY_TOO_COMPLEX") for name, document in BOMBS.items()},
     **{name: (document, "GRAPHQL_VALIDATION_FAILED") for name, document in CYCLES.items()},
     **{name: (document, "GRAPHQL_PARSE_FAILED") for name, document in NOT_GRAPHQL.items()},
@@ -44,20 +44,20 @@ TOO_DEAR: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-CURIOUS = """mutation ($id: ID!) { addToCart(input: {bookId: $id}) { ... on CartUpdated { cart { items { book {
+EXPENSIVE_MUTATION = """mutation ($id: ID!) { addToCart(input: {bookId: $id}) { ... on CartUpdated { cart { items { book {
     reviews(first: 100) { nodes { book { reviews(first: 100) { nodes { id } } } } } } } } } } }"""
 
 
 @pytest.fixture(scope="module")
-async def counter(settings: Settings) -> AsyncIterator[Counter]:
+async def counter(settings: Settings) -> AsyncIterator[QueryCounter]:
     """A shop whose statements are counted."""
-    async with counting(settings) as counter:
+    async with count_queries(settings) as counter:
         yield counter
 
 
-async def is_refused(visitor: Visitor, code: str, document: str, **variables: object) -> str:
+async def assert_rejected(client: ApiClient, code: str, document: str, **variables: object) -> str:
     """With this code and nothing else; the message."""
-    async with visitor.http() as http:
+    async with client.http() as http:
         response = await http.post(
             "/graphql",
             json={"query": document, "variables": variables},
@@ -69,47 +69,51 @@ async def is_refused(visitor: Visitor, code: str, document: str, **variables: ob
     return str(told["errors"][0]["message"])
 
 
-@pytest.mark.parametrize(("document", "code"), UNSEEN.values(), ids=UNSEEN)
-async def test_a_bomb(counter: Counter, shop: Shop, monkeypatch: pytest.MonkeyPatch, document: str, code: str) -> None:
+@pytest.mark.parametrize(("document", "code"), REJECTED_DOCUMENTS.values(), ids=REJECTED_DOCUMENTS)
+async def test_query_bomb_is_rejected(
+    counter: QueryCounter, shop: Shop, monkeypatch: pytest.MonkeyPatch, document: str, code: str
+) -> None:
     def slow(*_: Any, **__: Any) -> Any:
         raise AssertionError("validated")
 
     monkeypatch.setattr(documents, "validate", slow)
-    visitor = counter.visitor.signed_in((await add_administrator(shop)).token)
-    before = counter.wire.statements
-    message = await is_refused(visitor, code, document)
-    assert counter.wire.statements == before
+    visitor = counter.client.with_token((await add_admin(shop)).token)
+    before = counter.proxy.statements
+    message = await assert_rejected(visitor, code, document)
+    assert counter.proxy.statements == before
     assert code != "GRAPHQL_VALIDATION_FAILED" or "spreads itself" in message
 
 
 @pytest.mark.parametrize("mutations", TOGETHER.values(), ids=TOGETHER)
-async def test_mutations_that_may_not_stand_together(
-    counter: Counter, shop: Shop, postgres: asyncpg.Connection, mutations: str
+async def test_exclusive_mutations_are_rejected(
+    counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, mutations: str
 ) -> None:
     book = await add_book(shop)
-    customer = await add_customer(counter.visitor, shop, (book, 1), role="ADMIN")
-    before, statements = await remembered(postgres), counter.wire.statements
+    customer = await add_customer(counter.client, shop, (book, 1), role="ADMIN")
+    before, statements = await take_snapshot(postgres), counter.proxy.statements
     parameters = "($id: ID!)" if "$id" in mutations else ""
-    await is_refused(
-        customer.visitor, "QUERY_TOO_COMPLEX", f"mutation {parameters} {{ {mutations} }}", id=book_id(book)
+    await assert_rejected(
+        customer.client, "QUERY_TOO_COMPLEX", f"mutation {parameters} {{ {mutations} }}", id=book_id(book)
     )
-    assert counter.wire.statements == statements
-    assert await remembered(postgres) == before
+    assert counter.proxy.statements == statements
+    assert await take_snapshot(postgres) == before
 
 
 @pytest.mark.parametrize(("document", "variables"), TOO_DEAR.values(), ids=TOO_DEAR)
-async def test_a_document_that_is_too_dear(counter: Counter, document: str, variables: dict[str, Any]) -> None:
-    statements = counter.wire.statements
-    message = await is_refused(counter.visitor, "QUERY_TOO_COMPLEX", document, **variables)
+async def test_too_expensive_document_is_rejected(
+    counter: QueryCounter, document: str, variables: dict[str, Any]
+) -> None:
+    statements = counter.proxy.statements
+    message = await assert_rejected(counter.client, "QUERY_TOO_COMPLEX", document, **variables)
     assert "costs 6,201 and may cost 5,000" in message
-    assert counter.wire.statements == statements
+    assert counter.proxy.statements == statements
 
 
-async def test_a_change_that_is_too_curious_about_its_outcome(
-    counter: Counter, shop: Shop, postgres: asyncpg.Connection
+async def test_mutation_with_too_expensive_selection_is_rejected(
+    counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     book = await add_book(shop)
-    customer = await add_customer(counter.visitor, shop, (book, 1))
-    before = await remembered(postgres)
-    await is_refused(customer.visitor, "QUERY_TOO_COMPLEX", CURIOUS, id=book_id(book))
-    assert await remembered(postgres) == before
+    customer = await add_customer(counter.client, shop, (book, 1))
+    before = await take_snapshot(postgres)
+    await assert_rejected(customer.client, "QUERY_TOO_COMPLEX", EXPENSIVE_MUTATION, id=book_id(book))
+    assert await take_snapshot(postgres) == before

@@ -10,23 +10,23 @@ import httpx2
 import pytest
 from fakeredis import TcpFakeServer
 
-from domain.errors import TooOften
+from domain.errors import RateLimited
 from domain.rate_limiting import RateLimiter
 from domain.shop import Shop
 from persistence import rate_limits, redis_rate_limits
 from persistence.database import Database
-from persistence.rate_limits import InMemory, InPostgreSQL, Rate, RateLimits
-from persistence.redis_rate_limits import InRedis
+from persistence.rate_limits import MemoryStore, PostgresStore, Rate, RateLimitStore
+from persistence.redis_rate_limits import RedisStore
 from server.app import create_app
 from server.settings import Settings
-from tests.factories import Member, add_member
+from tests.factories import SignedInUser, add_user
 
 # the threads of the Redis server of the tests end with an error when a client hangs up in the wrong moment
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
-SLOW = Rate(burst=100, per_second=1)
-BOOKS = {"query": "{ books(first: 50) { nodes { id } } }"}  # 51
-LIMIT = Rate(burst=60, per_second=1)
+SLOW_RATE = Rate(burst=100, per_second=1)
+BOOKS_REQUEST = {"query": "{ books(first: 50) { nodes { id } } }"}  # 51
+TEST_RATE = Rate(burst=60, per_second=1)
 HOME, OFFICE = "192.0.2.1", "192.0.2.2"
 
 
@@ -44,65 +44,65 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture(params=["memory", "postgresql", "redis"])
-async def limits(request: pytest.FixtureRequest, shop: Shop, redis_url: str) -> AsyncIterator[RateLimits]:
-    made: dict[str, Callable[[], RateLimits]] = {
-        "memory": InMemory,
-        "postgresql": lambda: InPostgreSQL(shop.database),
-        "redis": lambda: InRedis(redis_url),
+async def limits(request: pytest.FixtureRequest, shop: Shop, redis_url: str) -> AsyncIterator[RateLimitStore]:
+    made: dict[str, Callable[[], RateLimitStore]] = {
+        "memory": MemoryStore,
+        "postgresql": lambda: PostgresStore(shop.database),
+        "redis": lambda: RedisStore(redis_url),
     }
     limits = made[request.param]()
     yield limits
     await limits.close()
 
 
-async def test_what_is_spent_is_gone(limits: RateLimits) -> None:
-    assert await limits.spend(b"spender", 60, SLOW) == 0
-    assert await limits.spend(b"spender", 60, SLOW) == 0  # more than is left, once
-    assert await limits.spend(b"spender", 1, SLOW) == pytest.approx(20, abs=5)
-    assert await limits.spend(b"somebody else", 1, SLOW) == 0
+async def test_cost_is_deducted(limits: RateLimitStore) -> None:
+    assert await limits.charge(b"spender", 60, SLOW_RATE) == 0
+    assert await limits.charge(b"spender", 60, SLOW_RATE) == 0  # more than is left, once
+    assert await limits.charge(b"spender", 1, SLOW_RATE) == pytest.approx(20, abs=5)
+    assert await limits.charge(b"somebody else", 1, SLOW_RATE) == 0
 
 
-async def test_a_refusal_costs_nothing(limits: RateLimits) -> None:
-    await limits.spend(b"knocker", 110, SLOW)
-    waits = [await limits.spend(b"knocker", 50, SLOW) for _ in range(10)]
+async def test_rejected_request_costs_nothing(limits: RateLimitStore) -> None:
+    await limits.charge(b"knocker", 110, SLOW_RATE)
+    waits = [await limits.charge(b"knocker", 50, SLOW_RATE) for _ in range(10)]
     assert max(waits) <= 10
 
 
-async def test_time_refills(limits: RateLimits) -> None:
+async def test_budget_refills_over_time(limits: RateLimitStore) -> None:
     quick = Rate(burst=10, per_second=100)
-    await limits.spend(b"patient", 30, quick)
-    wait = await limits.spend(b"patient", 1, quick)
+    await limits.charge(b"patient", 30, quick)
+    wait = await limits.charge(b"patient", 1, quick)
     assert 0 < wait <= 0.2
     await asyncio.sleep(wait + 0.01)
-    assert await limits.spend(b"patient", 1, quick) == 0
+    assert await limits.charge(b"patient", 1, quick) == 0
 
 
-async def test_a_budget_is_never_more_than_whole(limits: RateLimits) -> None:
+async def test_budget_never_exceeds_its_maximum(limits: RateLimitStore) -> None:
     quick = Rate(burst=10, per_second=100)
-    await limits.spend(b"idler", 5, quick)
+    await limits.charge(b"idler", 5, quick)
     await asyncio.sleep(0.3)
-    await limits.spend(b"idler", 110, quick)
-    assert await limits.spend(b"idler", 1, quick) > 0.5
+    await limits.charge(b"idler", 110, quick)
+    assert await limits.charge(b"idler", 1, quick) > 0.5
 
 
-async def test_of_requests_at_once_no_more_pass_than_in_turn(limits: RateLimits) -> None:
-    waits = await asyncio.gather(*[limits.spend(b"crowd", 10, SLOW) for _ in range(40)])
+async def test_concurrent_requests_share_the_budget(limits: RateLimitStore) -> None:
+    waits = await asyncio.gather(*[limits.charge(b"crowd", 10, SLOW_RATE) for _ in range(40)])
     assert waits.count(0) == 11
 
 
-async def test_full_budgets_are_forgotten(shop: Shop) -> None:
+async def test_full_budgets_are_evicted(shop: Shop) -> None:
     database: Database = shop.database
-    limits = InPostgreSQL(database)
-    await limits.spend(b"quick", 1, Rate(10, 1_000_000))
-    await limits.spend(b"slow", 110, SLOW)
-    await limits.forget_full()
-    assert await limits.spend(b"slow", 1, SLOW) > 5
+    limits = PostgresStore(database)
+    await limits.charge(b"quick", 1, Rate(10, 1_000_000))
+    await limits.charge(b"slow", 110, SLOW_RATE)
+    await limits.evict_full()
+    assert await limits.charge(b"slow", 1, SLOW_RATE) > 5
 
 
-async def test_many_callers_do_not_fill_the_memory() -> None:
-    limits = InMemory()
+async def test_memory_is_bounded() -> None:
+    limits = MemoryStore()
     for caller in range(50_000):
-        await limits.spend(str(caller).encode(), 1, Rate(10, 1_000_000))
+        await limits.charge(str(caller).encode(), 1, Rate(10, 1_000_000))
     assert len(limits._full_at) <= 2_000
 
 
@@ -110,37 +110,39 @@ async def test_many_callers_do_not_fill_the_memory() -> None:
 
 
 @asynccontextmanager
-async def counted(settings: Settings, rate: Rate = LIMIT, storage: str = "memory") -> AsyncIterator["Door"]:
+async def running_rate_limited_app(
+    settings: Settings, rate: Rate = TEST_RATE, storage: str = "memory"
+) -> AsyncIterator["RateLimitedClient"]:
     limited = {"rate_limit_burst": rate.burst, "rate_limit_per_second": rate.per_second, "rate_limit_storage": storage}
     app = create_app(settings.model_copy(update=limited))
     async with app.router.lifespan_context(app):
-        yield Door(app)
+        yield RateLimitedClient(app)
 
 
-class Door:
+class RateLimitedClient:
     def __init__(self, app: object) -> None:
         self._app = app
 
-    async def ask(self, body: Mapping[str, object], address: str = HOME, token: str | None = None) -> httpx2.Response:
+    async def post(self, body: Mapping[str, object], address: str = HOME, token: str | None = None) -> httpx2.Response:
         transport = httpx2.ASGITransport(self._app, client=(address, 4711))  # type: ignore[arg-type]  # any ASGI app
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         async with httpx2.AsyncClient(base_url="http://shop", transport=transport, headers=headers) as http:
             return await http.post("/graphql", json=body)
 
-    async def empty(self, address: str = HOME, token: str | None = None) -> None:
+    async def spend_budget(self, address: str = HOME, token: str | None = None) -> None:
         for _ in range(2):
-            assert (await self.ask(BOOKS, address, token)).status_code == 200
+            assert (await self.post(BOOKS_REQUEST, address, token)).status_code == 200
 
 
 @pytest.fixture
-async def customer(shop: Shop) -> Member:
-    return await add_member(shop)
+async def customer(shop: Shop) -> SignedInUser:
+    return await add_user(shop)
 
 
-async def test_beyond_it_the_answer_says_how_long_to_wait(settings: Settings, shop: Shop) -> None:
-    async with counted(settings) as door:
-        await door.empty()
-        answer = await door.ask(BOOKS)
+async def test_exhausted_budget_reports_retry_after(settings: Settings, shop: Shop) -> None:
+    async with running_rate_limited_app(settings) as door:
+        await door.spend_budget()
+        answer = await door.post(BOOKS_REQUEST)
     assert answer.status_code == 429
     told = answer.json()
     assert "data" not in told
@@ -149,72 +151,77 @@ async def test_beyond_it_the_answer_says_how_long_to_wait(settings: Settings, sh
     assert answer.headers["retry-after"] == str(told["errors"][0]["extensions"]["retryAfter"])
 
 
-async def test_what_is_refused_is_not_done(settings: Settings, shop: Shop, customer: Member) -> None:
+async def test_rate_limited_request_is_not_executed(settings: Settings, shop: Shop, customer: SignedInUser) -> None:
     wish = {"query": 'mutation { updateProfile(input: {displayName: "Somebody else"}) { __typename } }'}
     me = {"query": "{ me { displayName } }"}
-    async with counted(settings) as door:
-        before = (await door.ask(me, token=customer.token)).json()
-        await door.empty(token=customer.token)
-        assert (await door.ask(wish, token=customer.token)).status_code == 429
-    async with counted(settings) as door:
-        assert (await door.ask(me, token=customer.token)).json() == before
+    async with running_rate_limited_app(settings) as door:
+        before = (await door.post(me, token=customer.token)).json()
+        await door.spend_budget(token=customer.token)
+        assert (await door.post(wish, token=customer.token)).status_code == 429
+    async with running_rate_limited_app(settings) as door:
+        assert (await door.post(me, token=customer.token)).json() == before
 
 
-async def test_others_go_on(settings: Settings, shop: Shop) -> None:
-    async with counted(settings) as door:
-        await door.empty(HOME)
-        assert (await door.ask(BOOKS, OFFICE)).status_code == 200
+async def test_other_callers_are_unaffected(settings: Settings, shop: Shop) -> None:
+    async with running_rate_limited_app(settings) as door:
+        await door.spend_budget(HOME)
+        assert (await door.post(BOOKS_REQUEST, OFFICE)).status_code == 200
 
 
-async def test_users_have_their_own_wherever_they_are(settings: Settings, shop: Shop, customer: Member) -> None:
-    neighbour = await add_member(shop)
-    async with counted(settings) as door:
-        await door.empty(HOME)
-        await door.empty(HOME, customer.token)
-        assert (await door.ask(BOOKS, OFFICE, customer.token)).status_code == 429
-        assert (await door.ask(BOOKS, HOME, neighbour.token)).status_code == 200
+async def test_users_have_their_own_budget_across_addresses(
+    settings: Settings, shop: Shop, customer: SignedInUser
+) -> None:
+    neighbour = await add_user(shop)
+    async with running_rate_limited_app(settings) as door:
+        await door.spend_budget(HOME)
+        await door.spend_budget(HOME, customer.token)
+        assert (await door.post(BOOKS_REQUEST, OFFICE, customer.token)).status_code == 429
+        assert (await door.post(BOOKS_REQUEST, HOME, neighbour.token)).status_code == 200
 
 
-async def test_a_bad_token_gives_no_new_budget(settings: Settings, shop: Shop, customer: Member) -> None:
-    async with counted(settings) as door:
-        await door.empty(HOME)
+async def test_invalid_token_uses_the_address_budget(settings: Settings, shop: Shop, customer: SignedInUser) -> None:
+    async with running_rate_limited_app(settings) as door:
+        await door.spend_budget(HOME)
         for token in ("", "x", customer.token[:-2]):
-            assert (await door.ask(BOOKS, HOME, token)).status_code == 429
+            assert (await door.post(BOOKS_REQUEST, HOME, token)).status_code == 429
 
 
-async def test_an_address_of_ipv6_is_its_whole_network(settings: Settings, shop: Shop) -> None:
-    async with counted(settings) as door:
-        await door.empty("2001:db8::1")
-        assert (await door.ask(BOOKS, "2001:db8::ffff:2")).status_code == 429
-        assert (await door.ask(BOOKS, "2001:db8:0:1::1")).status_code == 200
-        await door.empty(HOME)
-        assert (await door.ask(BOOKS, f"::ffff:{HOME}")).status_code == 429
+async def test_ipv6_addresses_share_their_network_budget(settings: Settings, shop: Shop) -> None:
+    async with running_rate_limited_app(settings) as door:
+        await door.spend_budget("2001:db8::1")
+        assert (await door.post(BOOKS_REQUEST, "2001:db8::ffff:2")).status_code == 429
+        assert (await door.post(BOOKS_REQUEST, "2001:db8:0:1::1")).status_code == 200
+        await door.spend_budget(HOME)
+        assert (await door.post(BOOKS_REQUEST, f"::ffff:{HOME}")).status_code == 429
 
 
 @pytest.mark.parametrize("query", ["{ books {", "{ nothing }", "{ " * 30 + "}" * 30])
-async def test_refused_documents_cost_too(settings: Settings, shop: Shop, query: str) -> None:
-    async with counted(settings) as door:
-        statuses = [(await door.ask({"query": query})).status_code for _ in range(6)]
+async def test_rejected_documents_are_charged(settings: Settings, shop: Shop, query: str) -> None:
+    async with running_rate_limited_app(settings) as door:
+        statuses = [(await door.post({"query": query})).status_code for _ in range(6)]
     assert statuses == [200] * 4 + [429] * 2
 
 
-async def test_zero_turns_it_off(settings: Settings, shop: Shop) -> None:
-    async with counted(settings, Rate(60, 0)) as door:
-        assert {(await door.ask(BOOKS)).status_code for _ in range(5)} == {200}
+async def test_zero_disables_rate_limiting(settings: Settings, shop: Shop) -> None:
+    async with running_rate_limited_app(settings, Rate(60, 0)) as door:
+        assert {(await door.post(BOOKS_REQUEST)).status_code for _ in range(5)} == {200}
 
 
 @pytest.mark.parametrize("storage", ["postgresql", "redis"])
-async def test_several_processes_count_together(settings: Settings, shop: Shop, redis_url: str, storage: str) -> None:
+async def test_processes_share_budgets(settings: Settings, shop: Shop, redis_url: str, storage: str) -> None:
     storage = redis_url.replace("/0", "/1") if storage == "redis" else storage
-    async with counted(settings, storage=storage) as one, counted(settings, storage=storage) as other:
-        await one.empty()
-        assert (await other.ask(BOOKS)).status_code == 429
+    async with (
+        running_rate_limited_app(settings, storage=storage) as one,
+        running_rate_limited_app(settings, storage=storage) as other,
+    ):
+        await one.spend_budget()
+        assert (await other.post(BOOKS_REQUEST)).status_code == 429
 
 
-async def test_without_the_storage_each_process_counts_alone(settings: Settings, shop: Shop) -> None:
-    async with counted(settings, storage="redis://127.0.0.1:1/0") as door:
-        await door.empty()
-        assert (await door.ask(BOOKS)).status_code == 429
+async def test_without_storage_each_process_counts_alone(settings: Settings, shop: Shop) -> None:
+    async with running_rate_limited_app(settings, storage="redis://127.0.0.1:1/0") as door:
+        await door.spend_budget()
+        assert (await door.post(BOOKS_REQUEST)).status_code == 429
 
 
 @pytest.fixture
@@ -226,28 +233,28 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return hands
 
 
-async def test_idle_time_is_not_saved_up(clock: SimpleNamespace) -> None:
-    limits, rate = InMemory(), Rate(burst=10, per_second=1)
-    await limits.spend(b"saver", 1, rate)
+async def test_idle_time_does_not_accumulate(clock: SimpleNamespace) -> None:
+    limits, rate = MemoryStore(), Rate(burst=10, per_second=1)
+    await limits.charge(b"saver", 1, rate)
     clock.now = 1000.0
-    assert await limits.spend(b"saver", 20, rate) == 0
-    assert await limits.spend(b"saver", 1, rate) == 10
+    assert await limits.charge(b"saver", 20, rate) == 0
+    assert await limits.charge(b"saver", 1, rate) == 10
 
 
-async def test_only_full_budgets_are_forgotten(clock: SimpleNamespace) -> None:
-    limits, rate = InMemory(), Rate(burst=10, per_second=1)
-    await limits.spend(b"spender", 20, rate)
-    await limits.forget_full()
-    assert await limits.spend(b"spender", 1, rate) == 10
+async def test_only_full_budgets_are_evicted(clock: SimpleNamespace) -> None:
+    limits, rate = MemoryStore(), Rate(burst=10, per_second=1)
+    await limits.charge(b"spender", 20, rate)
+    await limits.evict_full()
+    assert await limits.charge(b"spender", 1, rate) == 10
 
 
-async def test_who_was_refused_is_refused_before_anything_is_looked_at() -> None:
-    limiter = RateLimiter(InMemory(), Rate(burst=1, per_second=1), b"key")
+async def test_rate_limited_caller_is_rejected_before_parsing() -> None:
+    limiter = RateLimiter(MemoryStore(), Rate(burst=1, per_second=1), b"key")
     limiter.check("spender")
-    await limiter.spend("spender", 100)
+    await limiter.charge("spender", 100)
     limiter.check("spender")
-    with pytest.raises(TooOften):
-        await limiter.spend("spender", 1)
-    with pytest.raises(TooOften):
+    with pytest.raises(RateLimited):
+        await limiter.charge("spender", 1)
+    with pytest.raises(RateLimited):
         limiter.check("spender")
     limiter.check("somebody else")

@@ -11,136 +11,141 @@ import pytest
 from domain import orders
 from domain.shop import Shop
 from domain.sweeping import sweep
-from persistence.catalog import Book
+from persistence.catalog import BookRow
 from server.settings import Settings
-from tests.client import Visitor
-from tests.crashes import dies_before_settling, dies_before_the_charge, is_unanswered
+from tests.client import ApiClient
+from tests.crashes import has_no_response, kill_before_charge, kill_before_finalize
 from tests.customers import Customer, add_customer
 from tests.factories import add_book
-from tests.locks import BOOKS, PAYMENTS, holding, until_gone, until_waiting
-from tests.memory import movements_of, payments, remembered, stock_is_explained, stock_of, time_passes
-from tests.processes import Server, serving
-from tests.providers import SlowPayments, paid_through
+from tests.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.memory import age_orders, get_stock, is_stock_consistent, list_payments, list_stock_movements, take_snapshot
+from tests.processes import Server, start_server
+from tests.providers import SlowPayments, running_app_with_payments
 
-OFTEN = {"SWEEP_EVERY_SECONDS": "0.1"}
+FREQUENT_SWEEPS = {"SWEEP_EVERY_SECONDS": "0.1"}
 
 
 @pytest.fixture
 async def server(shop: Shop, settings: Settings, tmp_path: Path) -> AsyncIterator[Server]:
     """The one that is going to be killed. Its sweeper stays out of the way."""
-    async with serving(settings, tmp_path) as server:
+    async with start_server(settings, tmp_path) as server:
         yield server
 
 
 @pytest.fixture
-async def book(shop: Shop) -> Book:
+async def book(shop: Shop) -> BookRow:
     return await add_book(shop, "Emma", stock=5)
 
 
 @pytest.fixture
-async def customer(server: Server, shop: Shop, book: Book) -> Customer:
+async def customer(server: Server, shop: Shop, book: BookRow) -> Customer:
     """With two copies in the cart, in front of the server that is going to be killed."""
-    return await add_customer(server.visitor, shop, (book, 2))
+    return await add_customer(server.client, shop, (book, 2))
 
 
-async def test_killed_while_reserving_nothing_has_happened(
-    server: Server, customer: Customer, book: Book, visitor: Visitor, postgres: asyncpg.Connection, database_url: str
-) -> None:
-    before = await remembered(postgres)
-    async with holding(database_url, BOOKS, [book.id]):
-        purchase = asyncio.create_task(customer.buys("once"))
-        reserving = await until_waiting(postgres, 1)
-        await server.dies()
-        assert await is_unanswered(purchase)
-    await until_gone(postgres, reserving)
-
-    assert await remembered(postgres) == before
-    assert (await customer.at(visitor).buys("once"))["__typename"] == "OrderPlaced"
-
-
-async def test_killed_before_the_charge_the_books_come_back(
+async def test_killed_while_reserving_changes_nothing(
     server: Server,
     customer: Customer,
-    book: Book,
+    book: BookRow,
+    client: ApiClient,
+    postgres: asyncpg.Connection,
+    database_url: str,
+) -> None:
+    before = await take_snapshot(postgres)
+    async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
+        purchase = asyncio.create_task(customer.checkout("once"))
+        reserving = await wait_for_blocked(postgres, 1)
+        await server.kill()
+        assert await has_no_response(purchase)
+    await wait_until_disconnected(postgres, reserving)
+
+    assert await take_snapshot(postgres) == before
+    assert (await customer.with_client(client).checkout("once"))["__typename"] == "OrderPlaced"
+
+
+async def test_killed_before_charge_releases_stock(
+    server: Server,
+    customer: Customer,
+    book: BookRow,
     shop: Shop,
-    visitor: Visitor,
+    client: ApiClient,
     postgres: asyncpg.Connection,
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await dies_before_the_charge(customer, server, postgres, database_url)
-    customer = customer.at(visitor)
+    await kill_before_charge(customer, server, postgres, database_url)
+    customer = customer.with_client(client)
     assert await _statuses(postgres) == ["PENDING"]
-    assert (await customer.cart_lines(), await stock_of(postgres, book)) == ([], 3)
-    assert await stock_is_explained(postgres, shop)
+    assert (await customer.get_cart_lines(), await get_stock(postgres, book)) == ([], 3)
+    assert await is_stock_consistent(postgres, shop)
 
     # Too soon to tell a dead checkout from a slow one.
-    monkeypatch.setattr(orders, "REPLAY_WAIT", 0)
-    before = await remembered(postgres)
+    monkeypatch.setattr(orders, "REPLAY_TIMEOUT", 0)
+    before = await take_snapshot(postgres)
     assert await sweep(shop) == 0
-    assert (await customer.tries_to_buy("once")).codes == ["SERVICE_UNAVAILABLE"]
-    assert await remembered(postgres) == before
+    assert (await customer.try_checkout("once")).codes == ["SERVICE_UNAVAILABLE"]
+    assert await take_snapshot(postgres) == before
 
-    await time_passes(postgres)
+    await age_orders(postgres)
     await sweep(shop)
-    again = await customer.buys("once")
+    again = await customer.checkout("once")
     assert (again["__typename"], again["order"]["status"]) == ("PaymentFailed", "PAYMENT_FAILED")
-    assert await customer.cart_lines() == [("Emma", 2)]
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
-    assert await stock_is_explained(postgres, shop)
-    assert await payments(postgres) == [("VOIDED", False)]
+    assert await customer.get_cart_lines() == [("Emma", 2)]
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
+    assert await is_stock_consistent(postgres, shop)
+    assert await list_payments(postgres) == [("VOIDED", False)]
 
-    assert (await customer.buys("anew"))["__typename"] == "OrderPlaced"
-    assert await payments(postgres) == [("VOIDED", False), ("APPROVED", False)]
+    assert (await customer.checkout("anew"))["__typename"] == "OrderPlaced"
+    assert await list_payments(postgres) == [("VOIDED", False), ("APPROVED", False)]
 
 
-async def test_killed_after_an_approved_charge_the_order_stands(
+async def test_killed_after_approved_charge_confirms_the_order(
     server: Server,
     customer: Customer,
-    book: Book,
+    book: BookRow,
     shop: Shop,
-    visitor: Visitor,
+    client: ApiClient,
     postgres: asyncpg.Connection,
     database_url: str,
 ) -> None:
-    await dies_before_settling(customer, server, postgres, database_url, "mock-approve")
+    await kill_before_finalize(customer, server, postgres, database_url, "mock-approve")
     assert await _statuses(postgres) == ["PENDING"]
 
-    await time_passes(postgres)
+    await age_orders(postgres)
     await sweep(shop)
-    customer = customer.at(visitor)
-    again = await customer.buys("once")
+    customer = customer.with_client(client)
+    again = await customer.checkout("once")
     assert (again["__typename"], again["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
     assert await _statuses(postgres) == ["CONFIRMED"]
-    assert await payments(postgres) == [("APPROVED", False)]
-    assert await customer.cart_lines() == []
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
-    assert await stock_is_explained(postgres, shop)
+    assert await list_payments(postgres) == [("APPROVED", False)]
+    assert await customer.get_cart_lines() == []
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
+    assert await is_stock_consistent(postgres, shop)
 
 
-async def test_killed_after_a_declined_charge_the_books_come_back(
+async def test_killed_after_declined_charge_releases_stock(
     server: Server,
     customer: Customer,
-    book: Book,
+    book: BookRow,
     shop: Shop,
-    visitor: Visitor,
+    client: ApiClient,
     postgres: asyncpg.Connection,
     database_url: str,
 ) -> None:
-    await dies_before_settling(customer, server, postgres, database_url, "mock-decline")
+    await kill_before_finalize(customer, server, postgres, database_url, "mock-decline")
     assert await _statuses(postgres) == ["PENDING"]
 
-    await time_passes(postgres)
+    await age_orders(postgres)
     await sweep(shop)
-    customer = customer.at(visitor)
-    assert (await customer.buys("once", "mock-decline"))["__typename"] == "PaymentFailed"
-    assert await payments(postgres) == [("DECLINED", False)]
-    assert await customer.cart_lines() == [("Emma", 2)]
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
-    assert await stock_is_explained(postgres, shop)
+    customer = customer.with_client(client)
+    assert (await customer.checkout("once", "mock-decline"))["__typename"] == "PaymentFailed"
+    assert await list_payments(postgres) == [("DECLINED", False)]
+    assert await customer.get_cart_lines() == [("Emma", 2)]
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
+    assert await is_stock_consistent(postgres, shop)
 
 
-async def test_the_next_server_heals_it_unasked(
+async def test_next_server_recovers_automatically(
     server: Server,
     customer: Customer,
     settings: Settings,
@@ -148,103 +153,106 @@ async def test_the_next_server_heals_it_unasked(
     postgres: asyncpg.Connection,
     database_url: str,
 ) -> None:
-    await dies_before_settling(customer, server, postgres, database_url, "mock-approve")
-    async with serving(settings, tmp_path, SWEEP_AFTER_SECONDS="1", **OFTEN) as next_server:
+    await kill_before_finalize(customer, server, postgres, database_url, "mock-approve")
+    async with start_server(settings, tmp_path, SWEEP_AFTER_SECONDS="1", **FREQUENT_SWEEPS) as next_server:
         async with asyncio.timeout(20):
             while await _statuses(postgres) == ["PENDING"]:
                 await asyncio.sleep(0.05)
-        assert (await customer.at(next_server.visitor).buys("once"))["order"]["status"] == "CONFIRMED"
-    assert await payments(postgres) == [("APPROVED", False)]
+        assert (await customer.with_client(next_server.client).checkout("once"))["order"]["status"] == "CONFIRMED"
+    assert await list_payments(postgres) == [("APPROVED", False)]
 
 
-async def test_killed_after_a_cancellation_the_money_still_goes_back_once(
-    server: Server, customer: Customer, book: Book, shop: Shop, postgres: asyncpg.Connection
+async def test_killed_after_cancellation_refunds_once(
+    server: Server, customer: Customer, book: BookRow, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    placed = await customer.buys()
-    assert (await customer.cancels(placed["order"]["id"]))["__typename"] == "OrderCancelled"
-    await server.dies()
-    assert await payments(postgres) == [("APPROVED", False)]
+    placed = await customer.checkout()
+    assert (await customer.cancel_order(placed["order"]["id"]))["__typename"] == "OrderCancelled"
+    await server.kill()
+    assert await list_payments(postgres) == [("APPROVED", False)]
 
     assert await sweep(shop) == 1
-    assert await payments(postgres) == [("APPROVED", True)]
-    await time_passes(postgres)
+    assert await list_payments(postgres) == [("APPROVED", True)]
+    await age_orders(postgres)
     assert await sweep(shop) == 0
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("CANCELLATION", 2)]
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("CANCELLATION", 2)]
 
 
-async def test_killed_in_the_middle_of_a_refund_it_is_tried_again(
+async def test_killed_during_refund_retries_it(
     customer: Customer, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    placed = await customer.buys()
-    await customer.cancels(placed["order"]["id"])
-    async with holding(database_url, PAYMENTS), serving(settings, tmp_path, **OFTEN) as refunding_server:
-        refunding = await until_waiting(postgres, 1)
-        await refunding_server.dies()
-    await until_gone(postgres, refunding)
-    assert await payments(postgres) == [("APPROVED", False)]
+    placed = await customer.checkout()
+    await customer.cancel_order(placed["order"]["id"])
+    async with (
+        hold_lock(database_url, LOCK_PAYMENTS),
+        start_server(settings, tmp_path, **FREQUENT_SWEEPS) as refunding_server,
+    ):
+        refunding = await wait_for_blocked(postgres, 1)
+        await refunding_server.kill()
+    await wait_until_disconnected(postgres, refunding)
+    assert await list_payments(postgres) == [("APPROVED", False)]
 
-    await time_passes(postgres)
+    await age_orders(postgres)
     assert await sweep(shop) == 1
-    assert await payments(postgres) == [("APPROVED", True)]
+    assert await list_payments(postgres) == [("APPROVED", True)]
 
 
 # ── The provider answers when the sweeper has been there ──────────────────────────────────
 
 
-async def test_a_charge_that_answers_after_the_sweeper_is_given_back(
-    shop: Shop, settings: Settings, book: Book, postgres: asyncpg.Connection
+async def test_charge_completed_after_sweep_is_refunded(
+    shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with paid_through(provider, settings) as visitor:
+    async with running_app_with_payments(provider, settings) as visitor:
         customer = await add_customer(visitor, shop, (book, 2))
-        purchase = asyncio.create_task(customer.buys())
-        await provider.asked.wait()
-        await time_passes(postgres)
+        purchase = asyncio.create_task(customer.checkout())
+        await provider.charge_started.wait()
+        await age_orders(postgres)
         await sweep(replace(shop, payments=provider))
         assert await _statuses(postgres) == ["PAYMENT_FAILED"]
         provider.refunded.clear()
 
-        provider.go_on.set()
+        provider.may_continue.set()
         assert (await purchase)["__typename"] == "PaymentFailed"
-        await time_passes(postgres)
+        await age_orders(postgres)
         await sweep(replace(shop, payments=provider))
         assert provider.refunded == provider.charged
-        assert await customer.cart_lines() == [("Emma", 2)]
+        assert await customer.get_cart_lines() == [("Emma", 2)]
     assert await _statuses(postgres) == ["PAYMENT_FAILED"]
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
 
 
-async def test_a_charge_that_never_reaches_the_shop_is_called_off(
-    shop: Shop, settings: Settings, book: Book, postgres: asyncpg.Connection
+async def test_charge_with_lost_response_is_cancelled(
+    shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with paid_through(provider, settings) as visitor:
+    async with running_app_with_payments(provider, settings) as visitor:
         customer = await add_customer(visitor, shop, (book, 2))
-        purchase = asyncio.create_task(customer.buys())
-        await provider.asked.wait()
-        await time_passes(postgres)
+        purchase = asyncio.create_task(customer.checkout())
+        await provider.charge_started.wait()
+        await age_orders(postgres)
         await sweep(replace(shop, payments=provider))
         assert provider.refunded == provider.charged
-        provider.go_on.set()
+        provider.may_continue.set()
         await purchase
 
 
-async def test_an_order_that_is_confirmed_under_the_sweepers_eyes_keeps_its_money(
-    shop: Shop, settings: Settings, book: Book, postgres: asyncpg.Connection
+async def test_order_confirmed_during_sweep_is_not_refunded(
+    shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    provider = UnsurePayments()
-    async with paid_through(provider, settings) as visitor:
+    provider = UncertainPayments()
+    async with running_app_with_payments(provider, settings) as visitor:
         customer = await add_customer(visitor, shop, (book, 2))
-        purchase = asyncio.create_task(customer.buys())
-        await provider.asked.wait()
-        await time_passes(postgres)
+        purchase = asyncio.create_task(customer.checkout())
+        await provider.charge_started.wait()
+        await age_orders(postgres)
         sweeping = asyncio.create_task(sweep(replace(shop, payments=provider)))
         await provider.looked.wait()
-        provider.go_on.set()
+        provider.may_continue.set()
         assert (await purchase)["__typename"] == "OrderPlaced"
         provider.tell.set()
         await sweeping
-        await time_passes(postgres)
+        await age_orders(postgres)
         await sweep(replace(shop, payments=provider))
 
     assert await _statuses(postgres) == ["CONFIRMED"]
@@ -252,13 +260,13 @@ async def test_an_order_that_is_confirmed_under_the_sweepers_eyes_keeps_its_mone
 
 
 @dataclass(slots=True)
-class UnsurePayments(SlowPayments):
+class UncertainPayments(SlowPayments):
     """Has looked for the charge before it came in, and says so only afterwards."""
 
     looked: asyncio.Event = field(default_factory=asyncio.Event)
     tell: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def find(self, key: str) -> None:
+    async def find(self, idempotency_key: str) -> None:
         self.looked.set()
         await self.tell.wait()
 

@@ -11,34 +11,36 @@ import pytest
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.customers import CHECKOUT, add_customer
-from tests.factories import add_administrator, add_book, book_id
-from tests.faulty import ALL_GENRES, GENRES, RESTOCK
-from tests.locks import BOOKS, PAYMENTS, holding, until_waiting
-from tests.memory import movements_of, payments, stock_of
-from tests.processes import Server, serving
+from tests.customers import CHECKOUT_MUTATION, add_customer
+from tests.factories import add_admin, add_book, book_id
+from tests.faulty import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES
+from tests.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked
+from tests.memory import get_stock, list_payments, list_stock_movements
+from tests.processes import Server, start_server
 
-pytestmark = pytest.mark.usefixtures("sound")
+pytestmark = pytest.mark.usefixtures("check_invariants")
 
-ALL_BOOKS = "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"
-BOOK = "query ($id: ID!) { book(by: {id: $id}) { title } }"
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+LOCK_ALL_BOOKS = "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"
+BOOK_QUERY = "query ($id: ID!) { book(by: {id: $id}) { title } }"
+COUNT_BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
 async def server(shop: Shop, settings: Settings, tmp_path: Path) -> AsyncIterator[Server]:
-    async with serving(settings, tmp_path, LOG_LEVEL="info") as server:
+    async with start_server(settings, tmp_path, LOG_LEVEL="info") as server:
         yield server
 
 
-class Caller:
+class RawConnection:
     """Asks over a bare connection, and may hang up."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
 
     @classmethod
-    async def asks(cls, server: Server, document: str, token: str | None = None, **variables: object) -> "Caller":
+    async def send_request(
+        cls, server: Server, document: str, token: str | None = None, **variables: object
+    ) -> "RawConnection":
         place = urlsplit(server.url)
         _, writer = await asyncio.open_connection(place.hostname, place.port)
         body = json.dumps({"query": document, "variables": variables}).encode()
@@ -53,60 +55,60 @@ class Caller:
         await writer.drain()
         return cls(writer)
 
-    def hangs_up(self) -> None:
+    def disconnect(self) -> None:
         self._writer.transport.abort()
 
 
-async def until_logged(server: Server, text: str) -> str:
+async def wait_for_log_line(server: Server, text: str) -> str:
     async with asyncio.timeout(20):
         while text not in (told := server.log.read_text()):
             await asyncio.sleep(0.02)
     return told
 
 
-@pytest.mark.parametrize("lock", [ALL_GENRES, ALL_BOOKS])
-async def test_a_query_ends(
+@pytest.mark.parametrize("lock", [LOCK_GENRES, LOCK_ALL_BOOKS])
+async def test_query_is_cancelled(
     server: Server, shop: Shop, postgres: asyncpg.Connection, database_url: str, lock: str
 ) -> None:
     """Whether a resolver waits for PostgreSQL itself or for a batch of its loaders."""
     book = await add_book(shop)
-    async with holding(database_url, lock):
-        if lock is ALL_GENRES:
-            caller = await Caller.asks(server, GENRES)
+    async with hold_lock(database_url, lock):
+        if lock is LOCK_GENRES:
+            caller = await RawConnection.send_request(server, GENRES_QUERY)
         else:
-            caller = await Caller.asks(server, BOOK, id=book_id(book))
-        await until_waiting(postgres, 1)
-        caller.hangs_up()
-        told = await until_logged(server, "client gone")
+            caller = await RawConnection.send_request(server, BOOK_QUERY, id=book_id(book))
+        await wait_for_blocked(postgres, 1)
+        caller.disconnect()
+        told = await wait_for_log_line(server, "client gone")
         async with asyncio.timeout(1):  # lock_timeout would take three
-            while await postgres.fetchval(WAITING):
+            while await postgres.fetchval(COUNT_BLOCKED):
                 await asyncio.sleep(0.02)
     assert "unavailable" not in told
     assert "fault" not in told
-    assert (await server.visitor.ask(GENRES))["genres"] == []
+    assert (await server.client.execute(GENRES_QUERY))["genres"] == []
 
 
-async def test_a_change_goes_on(server: Server, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
-    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
-    async with holding(database_url, BOOKS, [book.id]):
-        caller = await Caller.asks(server, RESTOCK, token, id=book_id(book))
-        await until_waiting(postgres, 1)
-        caller.hangs_up()
+async def test_mutation_continues(server: Server, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
+    async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
+        caller = await RawConnection.send_request(server, INCREMENT_STOCK, token, id=book_id(book))
+        await wait_for_blocked(postgres, 1)
+        caller.disconnect()
         await asyncio.sleep(1)  # longer than it takes to notice
-        assert await postgres.fetchval(WAITING) == 1
-    await until_logged(server, "path=/graphql")
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+        assert await postgres.fetchval(COUNT_BLOCKED) == 1
+    await wait_for_log_line(server, "path=/graphql")
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
 
 
-async def test_a_purchase_goes_on(server: Server, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
+async def test_checkout_continues(server: Server, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
     book = await add_book(shop, stock=3)
-    customer = await add_customer(server.visitor, shop, (book, 1))
+    customer = await add_customer(server.client, shop, (book, 1))
     purchase = {"idempotencyKey": "once", "paymentToken": "mock-approve"}
-    async with holding(database_url, PAYMENTS):
-        caller = await Caller.asks(server, CHECKOUT, customer.member.token, input=purchase)
-        await until_waiting(postgres, 1)
-        caller.hangs_up()
+    async with hold_lock(database_url, LOCK_PAYMENTS):
+        caller = await RawConnection.send_request(server, CHECKOUT_MUTATION, customer.user.token, input=purchase)
+        await wait_for_blocked(postgres, 1)
+        caller.disconnect()
         await asyncio.sleep(1)
-    again = await customer.buys("once")
+    again = await customer.checkout("once")
     assert (again["__typename"], again["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
-    assert (await payments(postgres), await stock_of(postgres, book)) == ([("APPROVED", False)], 2)
+    assert (await list_payments(postgres), await get_stock(postgres, book)) == ([("APPROVED", False)], 2)

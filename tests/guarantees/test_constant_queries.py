@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from domain import orders
-from domain.orders import Purchase
+from domain.orders import CheckoutRequest
 from domain.shop import Shop
-from graph.ids import global_id
-from persistence.catalog import Book
+from graph.ids import to_global_id
+from persistence.catalog import BookRow
 from server.settings import Settings
-from tests.counting import Counter, counting
-from tests.factories import Member, add_book, add_genre, add_member, book_id, fill_cart
+from tests.counting import QueryCounter, count_queries
+from tests.factories import SignedInUser, add_book, add_genre, add_user, book_id, fill_cart
 
 BOOKS = "query ($first: Int!) { books(first: $first) { nodes { title authors { name } genre { name } } } }"
 COUNTED = "{ books(first: 2) { totalCount nodes { title authors { name } genre { name } } } }"
@@ -28,12 +28,12 @@ ORDER_STATEMENTS = 8  # who asks, the page, customers, addresses, the lines, the
 
 
 @pytest.fixture
-async def counter(shop: Shop, settings: Settings) -> AsyncIterator[Counter]:
-    async with counting(settings) as counter:
+async def counter(shop: Shop, settings: Settings) -> AsyncIterator[QueryCounter]:
+    async with count_queries(settings) as counter:
         yield counter
 
 
-async def _add_books(shop: Shop, count: int) -> list[Book]:
+async def _add_books(shop: Shop, count: int) -> list[BookRow]:
     """With several authors each, and genres and authors of their own."""
     genres = [await add_genre(shop) for _ in range(5)]
     return [
@@ -44,56 +44,56 @@ async def _add_books(shop: Shop, count: int) -> list[Book]:
     ]
 
 
-async def _buy(shop: Shop, member: Member, books: list[Book]) -> None:
-    await fill_cart(shop, member, *((book, 1) for book in books))
-    key = f"{member.id}-{books[0].id}-{len(books)}"
-    await orders.checkout(shop, member.id, Purchase(key, payment_token="mock-approve"))
+async def _buy(shop: Shop, user: SignedInUser, books: list[BookRow]) -> None:
+    await fill_cart(shop, user, *((book, 1) for book in books))
+    key = f"{user.id}-{books[0].id}-{len(books)}"
+    await orders.checkout(shop, user.id, CheckoutRequest(key, payment_token="mock-approve"))
 
 
-async def test_a_page_of_100_books_costs_what_one_of_20_does(counter: Counter, shop: Shop) -> None:
+async def test_statement_count_of_100_books_equals_20(counter: QueryCounter, shop: Shop) -> None:
     await _add_books(shop, 100)
-    assert await counter.count(counter.visitor, BOOKS, first=20) == BOOK_STATEMENTS
-    assert await counter.count(counter.visitor, BOOKS, first=100) == BOOK_STATEMENTS
+    assert await counter.count(counter.client, BOOKS, first=20) == BOOK_STATEMENTS
+    assert await counter.count(counter.client, BOOKS, first=100) == BOOK_STATEMENTS
 
 
-async def test_a_total_costs_a_statement_only_where_it_is_selected(counter: Counter, shop: Shop) -> None:
+async def test_total_count_costs_a_statement_only_if_selected(counter: QueryCounter, shop: Shop) -> None:
     await _add_books(shop, 3)
-    assert await counter.count(counter.visitor, BOOKS, first=2) == BOOK_STATEMENTS
-    assert await counter.count(counter.visitor, COUNTED) == BOOK_STATEMENTS + 1
+    assert await counter.count(counter.client, BOOKS, first=2) == BOOK_STATEMENTS
+    assert await counter.count(counter.client, COUNTED) == BOOK_STATEMENTS + 1
 
 
-async def test_a_hundred_ids_cost_what_two_do(counter: Counter, shop: Shop) -> None:
+async def test_statement_count_of_100_ids_equals_2(counter: QueryCounter, shop: Shop) -> None:
     ids = [book_id(book) for book in await _add_books(shop, 100)]
-    assert await counter.count(counter.visitor, BY_IDS, ids=ids[:2]) == NODE_STATEMENTS
-    assert await counter.count(counter.visitor, BY_IDS, ids=ids) == NODE_STATEMENTS
+    assert await counter.count(counter.client, BY_IDS, ids=ids[:2]) == NODE_STATEMENTS
+    assert await counter.count(counter.client, BY_IDS, ids=ids) == NODE_STATEMENTS
 
 
-async def test_a_cart_of_20_lines_costs_what_one_of_2_does(counter: Counter, shop: Shop) -> None:
-    books, member = await _add_books(shop, 20), await add_member(shop)
-    me = counter.visitor.signed_in(member.token)
-    await fill_cart(shop, member, *((book, 1) for book in books[:2]))
+async def test_statement_count_of_20_cart_items_equals_2(counter: QueryCounter, shop: Shop) -> None:
+    books, user = await _add_books(shop, 20), await add_user(shop)
+    me = counter.client.with_token(user.token)
+    await fill_cart(shop, user, *((book, 1) for book in books[:2]))
     assert await counter.count(me, CART) == CART_STATEMENTS
-    await fill_cart(shop, member, *((book, 1) for book in books[2:]))
+    await fill_cart(shop, user, *((book, 1) for book in books[2:]))
     assert await counter.count(me, CART) == CART_STATEMENTS
 
 
-async def test_20_orders_cost_what_2_do(counter: Counter, shop: Shop) -> None:
-    books, member = await _add_books(shop, 20), await add_member(shop)
-    me = counter.visitor.signed_in(member.token)
+async def test_statement_count_of_20_orders_equals_2(counter: QueryCounter, shop: Shop) -> None:
+    books, user = await _add_books(shop, 20), await add_user(shop)
+    me = counter.client.with_token(user.token)
     for book in books[:2]:
-        await _buy(shop, member, [book, books[-1]])
+        await _buy(shop, user, [book, books[-1]])
     assert await counter.count(me, ORDERS) == ORDER_STATEMENTS
     for book in books[:18]:
-        await _buy(shop, member, [book, books[18], books[19]])
-    reply = await me.ask(ORDERS)
-    assert len(reply["me"]["orders"]["nodes"]) == 20
+        await _buy(shop, user, [book, books[18], books[19]])
+    response = await me.execute(ORDERS)
+    assert len(response["me"]["orders"]["nodes"]) == 20
     assert await counter.count(me, ORDERS) == ORDER_STATEMENTS
 
 
-async def test_the_counter_sees_statements_that_are_not_batched(counter: Counter, shop: Shop) -> None:
+async def test_counter_detects_unbatched_statements(counter: QueryCounter, shop: Shop) -> None:
     """A count that is always the same would prove nothing."""
-    first, second = [global_id("Book", book.id) for book in await _add_books(shop, 2)]
+    first, second = [to_global_id("Book", book.id) for book in await _add_books(shop, 2)]
     one_by_one = "query ($a: ID!, $b: ID!) { a: node(id: $a) { id } b: book(by: {id: $b}) { id } }"
-    assert await counter.count(counter.visitor, one_by_one, a=first, b=second) == 1
+    assert await counter.count(counter.client, one_by_one, a=first, b=second) == 1
     by_slug = '{ a: book(by: {slug: "a"}) { id } b: book(by: {slug: "b"}) { id } }'
-    assert await counter.count(counter.visitor, by_slug) == 2
+    assert await counter.count(counter.client, by_slug) == 2

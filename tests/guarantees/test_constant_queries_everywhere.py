@@ -6,13 +6,13 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import global_id
-from persistence.catalog import Book
+from graph.ids import to_global_id
+from persistence.catalog import BookRow
 from server.settings import Settings
-from tests.client import Visitor
-from tests.counting import Counter, counting
-from tests.factories import Member, add_administrator, add_book, add_genre, add_member
-from tests.purchases import bought
+from tests.client import ApiClient
+from tests.counting import QueryCounter, count_queries
+from tests.factories import SignedInUser, add_admin, add_book, add_genre, add_user
+from tests.purchases import add_past_order
 
 VIEWED = """query ($first: Int!) { books(first: $first) { nodes { title
     viewerReview { rating } viewerCanReview viewerHasWishlisted viewerPrebooking { status } } } }"""
@@ -51,13 +51,13 @@ MINE_STATEMENTS = {"wishlist": 3, "prebookings": 3, "reviews": 4}
 
 
 @pytest.fixture
-async def counter(shop: Shop, settings: Settings) -> AsyncIterator[Counter]:
-    async with counting(settings) as counter:
+async def counter(shop: Shop, settings: Settings) -> AsyncIterator[QueryCounter]:
+    async with count_queries(settings) as counter:
         yield counter
 
 
 @pytest.fixture
-async def books(shop: Shop) -> list[Book]:
+async def books(shop: Shop) -> list[BookRow]:
     genres = [(await add_genre(shop)).id for _ in range(5)]
     return [
         await add_book(shop, stock=0, authors=(f"Author {number % 9}",), genre_id=genres[number % 5])
@@ -65,30 +65,32 @@ async def books(shop: Shop) -> list[Book]:
     ]
 
 
-async def _reads(postgres: asyncpg.Connection, reader: Member, books: list[Book], status: str = "CONFIRMED") -> None:
+async def _reads(
+    postgres: asyncpg.Connection, user: SignedInUser, books: list[BookRow], status: str = "CONFIRMED"
+) -> None:
     """Buys, reviews, saves and waits for all of them."""
-    await bought(postgres, reader, *((book, 1) for book in books), status=status)
+    await add_past_order(postgres, user, *((book, 1) for book in books), status=status)
     ids = [book.id for book in books]
     for table, more, values in (("reviews", ", rating", ", 4"), ("wishlist_items", "", ""), ("prebookings", "", "")):
         await postgres.execute(
             f"INSERT INTO {table} (id, user_id, book_id{more}) SELECT gen_random_uuid(), $1, unnest($2::uuid[]){values}",
-            reader.id,
+            user.id,
             ids,
         )
 
 
-def _signed_in(counter: Counter, member: Member) -> Visitor:
-    return counter.visitor.signed_in(member.token)
+def _signed_in(counter: QueryCounter, user: SignedInUser) -> ApiClient:
+    return counter.client.with_token(user.token)
 
 
-async def test_what_depends_on_the_viewer_costs_a_visitor_nothing(counter: Counter, books: list[Book]) -> None:
-    assert await counter.count(counter.visitor, VIEWED, first=100) == 1
+async def test_viewer_fields_cost_anonymous_callers_nothing(counter: QueryCounter, books: list[BookRow]) -> None:
+    assert await counter.count(counter.client, VIEWED, first=100) == 1
 
 
-async def test_what_depends_on_the_viewer_costs_the_same_for_20_books_and_100(
-    counter: Counter, shop: Shop, postgres: asyncpg.Connection, books: list[Book]
+async def test_statement_count_of_viewer_fields_is_constant(
+    counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow]
 ) -> None:
-    reader = await add_member(shop)
+    reader = await add_user(shop)
     me = _signed_in(counter, reader)
     assert await counter.count(me, VIEWED, first=100) == VIEWED_STATEMENTS
     await _reads(postgres, reader, books)
@@ -97,76 +99,76 @@ async def test_what_depends_on_the_viewer_costs_the_same_for_20_books_and_100(
 
 
 @pytest.mark.parametrize(("document", "statements"), [(RATED, 1), (RELATED, 2)])
-async def test_ratings_and_related_books_cost_one_statement_for_all(
-    counter: Counter, books: list[Book], document: str, statements: int
+async def test_ratings_and_related_books_cost_one_statement_each(
+    counter: QueryCounter, books: list[BookRow], document: str, statements: int
 ) -> None:
-    assert await counter.count(counter.visitor, document, first=20) == statements
-    assert await counter.count(counter.visitor, document, first=100) == statements
+    assert await counter.count(counter.client, document, first=20) == statements
+    assert await counter.count(counter.client, document, first=100) == statements
 
 
-async def test_a_book_page_with_50_reviews_costs_what_one_with_2_does(
-    counter: Counter, shop: Shop, postgres: asyncpg.Connection, books: list[Book]
+async def test_statement_count_of_50_reviews_equals_2(
+    counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow]
 ) -> None:
-    readers = [await add_member(shop) for _ in range(50)]
+    readers = [await add_user(shop) for _ in range(50)]
     me = _signed_in(counter, readers[0])
     for reader in readers[:2]:
         await _reads(postgres, reader, books[:1])
     assert await counter.count(me, BOOK_PAGE, slug=books[0].slug) in BOOK_PAGE_STATEMENTS
     for reader in readers[2:]:
         await _reads(postgres, reader, books[:1])
-    shown = (await me.ask(BOOK_PAGE, slug=books[0].slug))["book"]["reviews"]
+    shown = (await me.execute(BOOK_PAGE, slug=books[0].slug))["book"]["reviews"]
     assert len(shown["nodes"]) == 50
     assert all(review["isVerifiedPurchase"] for review in shown["nodes"])
     assert await counter.count(me, BOOK_PAGE, slug=books[0].slug) in BOOK_PAGE_STATEMENTS
 
 
-async def test_the_order_list_of_the_back_office_costs_the_same_for_2_orders_and_40(
-    counter: Counter, shop: Shop, postgres: asyncpg.Connection, books: list[Book]
+async def test_statement_count_of_admin_orders_is_constant(
+    counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow]
 ) -> None:
-    manager = _signed_in(counter, await add_administrator(shop))
+    manager = _signed_in(counter, await add_admin(shop))
     for number in range(2):
-        await bought(postgres, await add_member(shop), (books[number], 1), (books[99], 1))
+        await add_past_order(postgres, await add_user(shop), (books[number], 1), (books[99], 1))
     assert await counter.count(manager, ORDERS) == ORDERS_STATEMENTS
     for number in range(2, 40):
-        await bought(postgres, await add_member(shop), (books[number], 1), (books[99], 1))
-    assert len((await manager.ask(ORDERS))["admin"]["orders"]["nodes"]) == 40
+        await add_past_order(postgres, await add_user(shop), (books[number], 1), (books[99], 1))
+    assert len((await manager.execute(ORDERS))["admin"]["orders"]["nodes"]) == 40
     assert await counter.count(manager, ORDERS) == ORDERS_STATEMENTS
 
 
 @pytest.mark.parametrize("name", OFFICE)
-async def test_every_list_of_the_back_office_costs_the_same_for_few_rows_and_many(
-    counter: Counter, shop: Shop, postgres: asyncpg.Connection, books: list[Book], name: str
+async def test_statement_count_of_every_admin_list_is_constant(
+    counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow], name: str
 ) -> None:
-    manager = _signed_in(counter, await add_administrator(shop))
-    await _reads(postgres, await add_member(shop), books[:2])
+    manager = _signed_in(counter, await add_admin(shop))
+    await _reads(postgres, await add_user(shop), books[:2])
     assert await counter.count(manager, OFFICE[name]) == OFFICE_STATEMENTS[name]
     for _ in range(10):
-        await _reads(postgres, await add_member(shop), books[:9])
+        await _reads(postgres, await add_user(shop), books[:9])
     assert await counter.count(manager, OFFICE[name]) == OFFICE_STATEMENTS[name]
 
 
 @pytest.mark.parametrize("name", MINE)
-async def test_what_is_mine_costs_the_same_for_2_rows_and_100(
-    counter: Counter, shop: Shop, postgres: asyncpg.Connection, books: list[Book], name: str
+async def test_statement_count_of_viewer_lists_is_constant(
+    counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow], name: str
 ) -> None:
-    reader = await add_member(shop)
+    reader = await add_user(shop)
     me = _signed_in(counter, reader)
     await _reads(postgres, reader, books[:2])
     assert await counter.count(me, MINE[name]) == MINE_STATEMENTS[name]
     await _reads(postgres, reader, books[2:])
-    assert len((await me.ask(MINE[name]))["me"][name]["nodes"]) == 100
+    assert len((await me.execute(MINE[name]))["me"][name]["nodes"]) == 100
     assert await counter.count(me, MINE[name]) == MINE_STATEMENTS[name]
 
 
 @pytest.mark.parametrize(
     ("kind", "table"), [("WishlistItem", "wishlist_items"), ("Prebooking", "prebookings"), ("Review", "reviews")]
 )
-async def test_a_hundred_ids_cost_what_two_do(
-    counter: Counter, shop: Shop, postgres: asyncpg.Connection, books: list[Book], kind: str, table: str
+async def test_statement_count_of_100_ids_equals_2(
+    counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow], kind: str, table: str
 ) -> None:
-    reader = await add_member(shop)
+    reader = await add_user(shop)
     await _reads(postgres, reader, books)
-    ids = [global_id(kind, row["id"]) for row in await postgres.fetch(f"SELECT id FROM {table}")]
+    ids = [to_global_id(kind, row["id"]) for row in await postgres.fetch(f"SELECT id FROM {table}")]
     me, costs = _signed_in(counter, reader), 1 if kind == "Review" else 2  # whose it is does not matter for a review
     assert await counter.count(me, BY_IDS, ids=ids[:2]) == costs
     assert len(ids) == 100
@@ -185,7 +187,7 @@ async def test_a_hundred_ids_cost_what_two_do(
         ("genres { count } formats { count } minPrice { amount } inStockCount", 4),
     ],
 )
-async def test_only_facets_that_are_selected_cost_a_statement(
-    counter: Counter, books: list[Book], selected: str, statements: int
+async def test_only_selected_facets_cost_a_statement(
+    counter: QueryCounter, books: list[BookRow], selected: str, statements: int
 ) -> None:
-    assert await counter.count(counter.visitor, FACETS % selected) == 1 + statements
+    assert await counter.count(counter.client, FACETS % selected) == 1 + statements

@@ -7,22 +7,22 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import global_id
-from tests.client import Visitor
+from graph.ids import to_global_id
+from tests.client import ApiClient
 from tests.customers import Customer, add_customer
 from tests.factories import add_book, book_id
-from tests.faulty import ask
-from tests.stranger import SNAPSHOT
+from tests.faulty import post_graphql
+from tests.stranger import SNAPSHOT_SQL
 
-pytestmark = pytest.mark.usefixtures("sound")
+pytestmark = pytest.mark.usefixtures("check_invariants")
 
-OWN = """{ me { id cart { id items { id } } orders { nodes { id number } } wishlist { nodes { id } }
+OWN_IDS_QUERY = """{ me { id cart { id items { id } } orders { nodes { id number } } wishlist { nodes { id } }
     prebookings { nodes { id } } sessions { id } reviews { nodes { id } } } }"""
 NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"
 NODES = "query ($id: ID!) { nodes(ids: [$id]) { __typename id } }"
 
 
-def mutation(name: str, key: str, more: str = "") -> str:
+def build_mutation(name: str, key: str, more: str = "") -> str:
     told = "__typename ... on UserError { code message } ... on NotFound { id }"
     return f"mutation ($id: ID!) {{ {name}(input: {{{key}: $id{more}}}) {{ {told} }} }}"
 
@@ -35,51 +35,51 @@ DOCUMENTS = {
         NODE,
         NODES,
         "query ($id: ID!) { order(by: {id: $id}) { id } }",
-        mutation("cancelOrder", "orderId"),
+        build_mutation("cancelOrder", "orderId"),
     ],
     "WishlistItem": [NODE, NODES],
-    "Prebooking": [NODE, NODES, mutation("cancelPrebooking", "prebookingId")],
-    "Session": [NODE, NODES, mutation("revokeSession", "sessionId")],
+    "Prebooking": [NODE, NODES, build_mutation("cancelPrebooking", "prebookingId")],
+    "Session": [NODE, NODES, build_mutation("revokeSession", "sessionId")],
 }
 NUMBER = "query ($number: String!) { order(by: {number: $number}) { id } }"
-MAKE = """mutation ($book: ID!, $gone: ID!) {
+CREATE_OWN_ITEMS = """mutation ($book: ID!, $gone: ID!) {
     addToWishlist(input: {bookId: $book}) { __typename } prebook(input: {bookId: $gone}) { __typename } }"""
 
 
 @pytest.fixture
-async def owner(visitor: Visitor, shop: Shop) -> Customer:
+async def owner(client: ApiClient, shop: Shop) -> Customer:
     """With one of everything."""
     bought, carted, gone = await add_book(shop, stock=5), await add_book(shop, stock=5), await add_book(shop, stock=0)
-    owner = await add_customer(visitor, shop, (bought, 1))
-    assert (await owner.buys())["__typename"] == "OrderPlaced"
+    owner = await add_customer(client, shop, (bought, 1))
+    assert (await owner.checkout())["__typename"] == "OrderPlaced"
     add = "mutation ($book: ID!) { addToCart(input: {bookId: $book}) { __typename } }"
-    assert not (await owner.ask(add, book=book_id(carted))).errors
-    assert not (await owner.ask(MAKE, book=book_id(bought), gone=book_id(gone))).errors
+    assert not (await owner.execute(add, book=book_id(carted))).errors
+    assert not (await owner.execute(CREATE_OWN_ITEMS, book=book_id(bought), gone=book_id(gone))).errors
     return owner
 
 
-def ids_in(answer: object) -> set[str]:
+def find_ids(answer: object) -> set[str]:
     if isinstance(answer, dict):
-        return {answer[key] for key in ("id",) if key in answer}.union(*map(ids_in, answer.values()))
-    return set().union(*map(ids_in, answer)) if isinstance(answer, list) else set()
+        return {answer[key] for key in ("id",) if key in answer}.union(*map(find_ids, answer.values()))
+    return set().union(*map(find_ids, answer)) if isinstance(answer, list) else set()
 
 
-async def test_every_way_to_what_is_anothers(
-    owner: Customer, visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_foreign_and_unknown_ids_get_equal_responses(
+    owner: Customer, client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    me = (await owner.ask(OWN))["me"]
-    nobodys = {kind: global_id(kind, uuid.UUID(int=7)) for kind in DOCUMENTS}
-    callers = [visitor, (await add_customer(visitor, shop)).visitor]
-    before = await postgres.fetch(SNAPSHOT)
+    me = (await owner.execute(OWN_IDS_QUERY))["me"]
+    nobodys = {kind: to_global_id(kind, uuid.UUID(int=7)) for kind in DOCUMENTS}
+    callers = [client, (await add_customer(client, shop)).client]
+    before = await postgres.fetch(SNAPSHOT_SQL)
     tried = set()
-    for id_ in sorted(ids_in(me)):
-        node = (await owner.ask(NODE, id=id_))["node"]
+    for id_ in sorted(find_ids(me)):
+        node = (await owner.execute(NODE, id=id_))["node"]
         kind = node["__typename"] if node else next(kind for kind in DOCUMENTS if id_[:6] == nobodys[kind][:6])
         tried.add(kind)
         for document in DOCUMENTS[kind]:
             for caller in callers:
-                foreign = await ask(caller, document, id=id_)
-                absent = await ask(caller, document, id=nobodys[kind])
+                foreign = await post_graphql(caller, document, id=id_)
+                absent = await post_graphql(caller, document, id=nobodys[kind])
                 assert foreign.content.replace(id_.encode(), b"") == absent.content.replace(
                     nobodys[kind].encode(), b""
                 ), (kind, document)
@@ -87,7 +87,10 @@ async def test_every_way_to_what_is_anothers(
     assert tried == set(DOCUMENTS)
     number = me["orders"]["nodes"][0]["number"]
     for caller in callers:
-        foreign, absent = await ask(caller, NUMBER, number=number), await ask(caller, NUMBER, number="0000-0000-0000")
+        foreign, absent = (
+            await post_graphql(caller, NUMBER, number=number),
+            await post_graphql(caller, NUMBER, number="0000-0000-0000"),
+        )
         assert foreign.content == absent.content
-    assert await postgres.fetch(SNAPSHOT) == before
-    assert json.loads((await ask(owner.visitor, NUMBER, number=number)).content)["data"]["order"] is not None
+    assert await postgres.fetch(SNAPSHOT_SQL) == before
+    assert json.loads((await post_graphql(owner.client, NUMBER, number=number)).content)["data"]["order"] is not None

@@ -7,122 +7,124 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from domain.passwords import MAX_WAITING, THREADS
+from domain.passwords import MAX_QUEUED, THREADS
 from domain.shop import Shop
-from tests.client import Reply, Visitor
+from tests.client import ApiClient, GraphQLResponse
 from tests.customers import add_customer
-from tests.factories import PASSWORD, Member, add_book, add_member
-from tests.faulty import GENRES, UNAVAILABLE
-from tests.hashers import Gated
-from tests.links import RESET, reset_link
-from tests.sessions import LOGIN, REGISTER, log_in, refreshed
+from tests.factories import PASSWORD, SignedInUser, add_book, add_user
+from tests.faulty import GENRES_QUERY, UNAVAILABLE
+from tests.hashers import BlockingHasher
+from tests.links import RESET_PASSWORD, request_reset_token
+from tests.sessions import LOGIN, REGISTER, log_in, refresh_session
 
-pytestmark = pytest.mark.usefixtures("sound")
+pytestmark = pytest.mark.usefixtures("check_invariants")
 
 EMAIL = "anna@example.com"
-CHANGE = """mutation ($old: String!, $new: String!) {
+CHANGE_PASSWORD = """mutation ($old: String!, $new: String!) {
     changePassword(input: {currentPassword: $old, newPassword: $new}) { __typename } }"""
-NEW = "another battery staple"
-ACCOUNTS = """SELECT (SELECT jsonb_agg(users ORDER BY id) FROM users),
+NEW_PASSWORD = "another battery staple"
+ACCOUNT_STATE = """SELECT (SELECT jsonb_agg(users ORDER BY id) FROM users),
     (SELECT jsonb_agg(sessions ORDER BY id) FROM sessions), (SELECT jsonb_agg(letters ORDER BY id) FROM letters),
     (SELECT jsonb_agg(one_time_tokens ORDER BY id) FROM one_time_tokens), (SELECT sum(tries) FROM throttles)"""
 
 
 @pytest.fixture
-async def anna(shop: Shop) -> Member:
-    return await add_member(shop, EMAIL)
+async def user(shop: Shop) -> SignedInUser:
+    return await add_user(shop, EMAIL)
 
 
 @pytest.fixture
-def hasher(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Gated:
-    hasher = Gated()
+def hasher(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> BlockingHasher:
+    hasher = BlockingHasher()
     monkeypatch.setattr(shop.passwords, "_hasher", hasher)
     return hasher
 
 
 @asynccontextmanager
-async def flood(visitor: Visitor, shop: Shop, hasher: Gated) -> AsyncIterator[None]:
+async def full_hashing_queue(client: ApiClient, shop: Shop, hasher: BlockingHasher) -> AsyncIterator[None]:
     """As many sign in as may wait; they come in when the block ends."""
     logins = [
-        asyncio.create_task(visitor.ask(LOGIN, email=EMAIL, password=PASSWORD)) for _ in range(THREADS + MAX_WAITING)
+        asyncio.create_task(client.execute(LOGIN, email=EMAIL, password=PASSWORD)) for _ in range(THREADS + MAX_QUEUED)
     ]
     try:
         async with asyncio.timeout(20):
-            while shop.passwords._under_way < THREADS + MAX_WAITING or hasher.inside < THREADS:
+            while shop.passwords._pending_count < THREADS + MAX_QUEUED or hasher.in_progress < THREADS:
                 await asyncio.sleep(0.01)
         yield
         assert not any(login.done() for login in logins)
     finally:
-        hasher.gate.set()
+        hasher.may_continue.set()
         replies = await asyncio.gather(*logins)
-    assert {reply["login"]["__typename"] for reply in replies} == {"LoggedIn"}
+    assert {response["login"]["__typename"] for response in replies} == {"LoggedIn"}
 
 
 # ── Whoever comes then ────────────────────────────────────────────────────────────────────
 
 
-async def logs_in(visitor: Visitor, anna: Member, link: str) -> Reply:
-    return await visitor.ask(LOGIN, email=EMAIL, password=PASSWORD)
+async def log_in_over_http(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+    return await client.execute(LOGIN, email=EMAIL, password=PASSWORD)
 
 
-async def logs_in_without_an_account(visitor: Visitor, anna: Member, link: str) -> Reply:
-    return await visitor.ask(LOGIN, email="nobody@example.com", password=PASSWORD)
+async def log_in_without_account(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+    return await client.execute(LOGIN, email="nobody@example.com", password=PASSWORD)
 
 
-async def registers(visitor: Visitor, anna: Member, link: str) -> Reply:
-    return await visitor.ask(REGISTER, input={"email": "new@example.com", "password": NEW})
+async def register(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+    return await client.execute(REGISTER, input={"email": "new@example.com", "password": NEW_PASSWORD})
 
 
-async def changes_the_password(visitor: Visitor, anna: Member, link: str) -> Reply:
-    return await visitor.signed_in(anna.token).ask(CHANGE, old=PASSWORD, new=NEW)
+async def change_password(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+    return await client.with_token(anna.token).execute(CHANGE_PASSWORD, old=PASSWORD, new=NEW_PASSWORD)
 
 
-async def resets_the_password(visitor: Visitor, anna: Member, link: str) -> Reply:
-    return await visitor.ask(RESET, token=link, password=NEW)
+async def reset_password_by_link(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+    return await client.execute(RESET_PASSWORD, token=link, password=NEW_PASSWORD)
 
 
 @pytest.mark.parametrize(
-    "comes", [logs_in, logs_in_without_an_account, registers, changes_the_password, resets_the_password]
+    "comes", [log_in_over_http, log_in_without_account, register, change_password, reset_password_by_link]
 )
-async def test_whoever_comes_then_is_told_when_to_come_again(
-    visitor: Visitor,
+async def test_overload_reports_retry_after(
+    client: ApiClient,
     shop: Shop,
-    anna: Member,
-    hasher: Gated,
+    user: SignedInUser,
+    hasher: BlockingHasher,
     postgres: asyncpg.Connection,
-    comes: Callable[[Visitor, Member, str], Awaitable[Reply]],
+    comes: Callable[[ApiClient, SignedInUser, str], Awaitable[GraphQLResponse]],
 ) -> None:
     """At once, in the same words, and no try is counted against them."""
-    link = await reset_link(visitor, shop, postgres, EMAIL)
-    async with flood(visitor, shop, hasher):
-        before = await postgres.fetchrow(ACCOUNTS)
-        reply = await comes(visitor, anna, link)
-        assert reply.data is not None
-        assert list(reply.data.values()) == [None]
-        assert [error["extensions"] for error in reply.errors] == [UNAVAILABLE]
-        assert await postgres.fetchrow(ACCOUNTS) == before
-    again = await comes(visitor, anna, link)
+    link = await request_reset_token(client, shop, postgres, EMAIL)
+    async with full_hashing_queue(client, shop, hasher):
+        before = await postgres.fetchrow(ACCOUNT_STATE)
+        response = await comes(client, user, link)
+        assert response.data is not None
+        assert list(response.data.values()) == [None]
+        assert [error["extensions"] for error in response.errors] == [UNAVAILABLE]
+        assert await postgres.fetchrow(ACCOUNT_STATE) == before
+    again = await comes(client, user, link)
     assert not again.errors
 
 
 # ── Meanwhile ─────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_rest_of_the_shop_goes_on(visitor: Visitor, shop: Shop, anna: Member, hasher: Gated) -> None:
-    hasher.gate.set()
-    held = await log_in(visitor, EMAIL)
-    hasher.gate.clear()
-    customer = await add_customer(visitor, shop, (await add_book(shop), 1))
-    async with flood(visitor, shop, hasher):
-        assert (await visitor.ask(GENRES))["genres"] == []
-        assert (await customer.buys())["__typename"] == "OrderPlaced"
-        assert await refreshed(visitor, held)
+async def test_other_requests_continue(
+    client: ApiClient, shop: Shop, user: SignedInUser, hasher: BlockingHasher
+) -> None:
+    hasher.may_continue.set()
+    tokens = await log_in(client, EMAIL)
+    hasher.may_continue.clear()
+    customer = await add_customer(client, shop, (await add_book(shop), 1))
+    async with full_hashing_queue(client, shop, hasher):
+        assert (await client.execute(GENRES_QUERY))["genres"] == []
+        assert (await customer.checkout())["__typename"] == "OrderPlaced"
+        assert await refresh_session(client, tokens)
         assert await asyncio.to_thread(str, "in another thread") == "in another thread"
 
 
-async def test_no_more_are_hashed_at_once_than_there_are_threads(
-    visitor: Visitor, shop: Shop, anna: Member, hasher: Gated
+async def test_concurrent_hashes_are_limited_to_threads(
+    client: ApiClient, shop: Shop, user: SignedInUser, hasher: BlockingHasher
 ) -> None:
-    async with flood(visitor, shop, hasher):
-        assert hasher.inside == THREADS
-    assert hasher.most == THREADS
+    async with full_hashing_queue(client, shop, hasher):
+        assert hasher.in_progress == THREADS
+    assert hasher.max_in_progress == THREADS

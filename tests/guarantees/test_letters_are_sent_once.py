@@ -11,135 +11,140 @@ from structlog.testing import capture_logs
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.client import Visitor
-from tests.clusters import pair
+from tests.client import ApiClient
+from tests.clusters import start_replicated_pair
 from tests.customers import Customer, add_customer
 from tests.factories import add_book
-from tests.faulty import shop_of, shop_with
-from tests.letters import QUICK, at, let_leases_run_out, posting, until_settled
-from tests.locks import until_gone
-from tests.network import between
-from tests.smtp import Mailbox, mail_server
+from tests.faulty import get_shop, running_client
+from tests.letters import FAST_SETTINGS, expire_claims, run_worker, wait_until_queue_is_empty, with_smtp_url
+from tests.locks import wait_until_disconnected
+from tests.network import start_fault_proxy
+from tests.smtp import FakeMailServer, start_mail_server
 
 CONFIRMED = "ORDER_CONFIRMED"
 LETTERS = 6
 NOTING = "stamina.retry_scheduled"
 OURS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'bookstore%'"
-NERVOUS = replace(QUICK, heartbeat=1)
+NERVOUS = replace(FAST_SETTINGS, heartbeat_timeout=1)
 """Takes others for dead as soon as it can."""
 
 
 @pytest.fixture
-async def customer(visitor: Visitor, shop: Shop) -> Customer:
-    return await add_customer(visitor, shop, (await add_book(shop, "Emma"), 2))
+async def customer(client: ApiClient, shop: Shop) -> Customer:
+    return await add_customer(client, shop, (await add_book(shop, "Emma"), 2))
 
 
-async def until(happened: Callable[[], bool]) -> None:
+async def wait_until(happened: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not happened():
             await asyncio.sleep(0.02)
 
 
-async def until_another_wanted_it(postgres: asyncpg.Connection, mailbox: Mailbox) -> None:
+async def until_another_wanted_it(postgres: asyncpg.Connection, mailbox: FakeMailServer) -> None:
     """Comes back when the job of the one letter was given back, or the letter handed in again."""
     async with asyncio.timeout(60):
-        while not await postgres.fetchval("SELECT sum(attempts) FROM pgqueuer") and len(mailbox.on_their_way) < 2:
+        while (
+            not await postgres.fetchval("SELECT sum(attempts) FROM pgqueuer") and len(mailbox.submitted_recipients) < 2
+        ):
             await asyncio.sleep(0.02)
 
 
-async def test_the_primary_dies_with_letters_at_the_mail_server(settings: Settings, tmp_path: Path) -> None:
+async def test_primary_crashes_while_sending(settings: Settings, tmp_path: Path) -> None:
     """It stays away until each has been noted in vain so often that another poster is quicker when it is back."""
-    async with pair(tmp_path) as servers, mail_server() as mailbox:
-        ours = at(mailbox, settings).model_copy(update={"database_url": servers.primary.url})
-        async with shop_with(ours) as visitor, shop_with(ours) as other:
-            shop, another = shop_of(visitor), shop_of(other)
-            async with posting(shop, ours, pace=NERVOUS), posting(another, ours, pace=NERVOUS):
-                mailbox.gate = asyncio.Event()
+    async with start_replicated_pair(tmp_path) as servers, start_mail_server() as mailbox:
+        ours = with_smtp_url(mailbox, settings).model_copy(update={"database_url": servers.primary.url})
+        async with running_client(ours) as visitor, running_client(ours) as other:
+            shop, another = get_shop(visitor), get_shop(other)
+            async with (
+                run_worker(shop, ours, worker_settings=NERVOUS),
+                run_worker(another, ours, worker_settings=NERVOUS),
+            ):
+                mailbox.may_accept = asyncio.Event()
                 book = await add_book(shop, stock=LETTERS)
                 for _ in range(LETTERS):
-                    await (await add_customer(visitor, shop, (book, 1))).buys()
-                await mailbox.until(LETTERS, mailbox.on_their_way)
-                await servers.primary.dies()
+                    await (await add_customer(visitor, shop, (book, 1))).checkout()
+                await mailbox.wait_for(LETTERS, mailbox.submitted_recipients)
+                await servers.primary.crash()
                 with capture_logs() as log:
-                    mailbox.gate.set()
-                    await until(lambda: sum(line["event"] == NOTING for line in log) >= 6 * LETTERS)
-                    await servers.primary.starts()
+                    mailbox.may_accept.set()
+                    await wait_until(lambda: sum(line["event"] == NOTING for line in log) >= 6 * LETTERS)
+                    await servers.primary.start()
                     postgres = await asyncpg.connect(servers.primary.url)
-                    assert await until_settled(postgres) == [(CONFIRMED, "SENT")] * LETTERS
+                    assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")] * LETTERS
                     await postgres.close()
-        assert len(mailbox.letters) == LETTERS
-        assert sum(it.tally.letters[CONFIRMED, "SENT"] for it in (shop, another)) == LETTERS
+        assert len(mailbox.messages) == LETTERS
+        assert sum(it.counters.emails[CONFIRMED, "SENT"] for it in (shop, another)) == LETTERS
         assert sum(line["event"] == "letter_settled" for line in log) == LETTERS
 
 
-async def test_connections_are_cut_with_a_letter_at_the_mail_server(
+async def test_connections_are_cut_while_sending(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    async with mail_server() as mailbox:
-        mailbox.gate = asyncio.Event()
-        ours = at(mailbox, settings)
-        async with posting(shop, ours, pace=NERVOUS), posting(shop, ours, pace=NERVOUS):
-            await customer.buys()
-            await mailbox.until(1, mailbox.on_their_way)
+    async with start_mail_server() as mailbox:
+        mailbox.may_accept = asyncio.Event()
+        ours = with_smtp_url(mailbox, settings)
+        async with run_worker(shop, ours, worker_settings=NERVOUS), run_worker(shop, ours, worker_settings=NERVOUS):
+            await customer.checkout()
+            await mailbox.wait_for(1, mailbox.submitted_recipients)
             cut = [row["pid"] for row in await postgres.fetch(OURS)]
             await postgres.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", cut)
-            await until_gone(postgres, cut)
+            await wait_until_disconnected(postgres, cut)
             await until_another_wanted_it(postgres, mailbox)
-            mailbox.gate.set()
-            assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert (len(mailbox.on_their_way), len(mailbox.letters)) == (1, 1)
+            mailbox.may_accept.set()
+            assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert (len(mailbox.submitted_recipients), len(mailbox.messages)) == (1, 1)
 
 
-async def test_the_database_is_away_for_longer_than_letters_are_taken(
+async def test_database_outage_outlasts_claims(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     """Another poster, which has just found it again, leaves those who have sent something the time to note that."""
-    async with mail_server() as mailbox, between(database_url) as network:
-        mailbox.gate = asyncio.Event()
-        ours = at(mailbox, settings)
+    async with start_mail_server() as mailbox, start_fault_proxy(database_url) as network:
+        mailbox.may_accept = asyncio.Event()
+        ours = with_smtp_url(mailbox, settings)
         far = ours.model_copy(update={"database_url": network.url})
-        async with shop_with(far) as visitor, posting(shop_of(visitor), far, pace=NERVOUS):
-            await customer.buys()
-            await mailbox.until(1, mailbox.on_their_way)
-            network.breaks()
-            mailbox.gate.set()
-            await mailbox.until(1)
-            await let_leases_run_out(postgres)
-            async with posting(shop, ours, pace=replace(NERVOUS, grace=3600)):
+        async with running_client(far) as visitor, run_worker(get_shop(visitor), far, worker_settings=NERVOUS):
+            await customer.checkout()
+            await mailbox.wait_for(1, mailbox.submitted_recipients)
+            network.break_connections()
+            mailbox.may_accept.set()
+            await mailbox.wait_for(1)
+            await expire_claims(postgres)
+            async with run_worker(shop, ours, worker_settings=replace(NERVOUS, takeover_grace=3600)):
                 await until_another_wanted_it(postgres, mailbox)
-                network.is_mended()
-                assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.on_their_way) == 1
+                network.restore()
+                assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.submitted_recipients) == 1
 
 
-async def test_a_poster_alone_waits_for_the_database_as_long_as_it_takes(
+async def test_single_worker_waits_for_the_database(
     customer: Customer, settings: Settings, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    async with mail_server() as mailbox, between(database_url) as network:
-        ours = at(mailbox, settings).model_copy(update={"database_url": network.url})
-        mailbox.gate = asyncio.Event()
-        async with shop_with(ours) as visitor, posting(shop_of(visitor), ours, pace=NERVOUS):
-            await customer.buys()
-            await mailbox.until(1, mailbox.on_their_way)
-            network.breaks()
+    async with start_mail_server() as mailbox, start_fault_proxy(database_url) as network:
+        ours = with_smtp_url(mailbox, settings).model_copy(update={"database_url": network.url})
+        mailbox.may_accept = asyncio.Event()
+        async with running_client(ours) as visitor, run_worker(get_shop(visitor), ours, worker_settings=NERVOUS):
+            await customer.checkout()
+            await mailbox.wait_for(1, mailbox.submitted_recipients)
+            network.break_connections()
             with capture_logs() as log:
-                mailbox.gate.set()
-                await until(lambda: any(line["event"] == NOTING for line in log))
-            await let_leases_run_out(postgres)
-            network.is_mended()
-            assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.on_their_way) == 1
+                mailbox.may_accept.set()
+                await wait_until(lambda: any(line["event"] == NOTING for line in log))
+            await expire_claims(postgres)
+            network.restore()
+            assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.submitted_recipients) == 1
 
 
-async def test_a_letter_whose_poster_listens_no_more_is_taken_over(
+async def test_email_of_a_lost_worker_is_taken_over(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     """It was taken, and that is all that is known of its poster."""
-    await customer.buys()
+    await customer.checkout()
     await postgres.execute("UPDATE letters SET taken_until = clock_timestamp() + interval '1 hour'")
-    async with mail_server() as mailbox, posting(shop, at(mailbox, settings)):
+    async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
         await until_another_wanted_it(postgres, mailbox)
-        assert mailbox.on_their_way == []
-        await let_leases_run_out(postgres)
-        assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
+        assert mailbox.submitted_recipients == []
+        await expire_claims(postgres)
+        assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.messages) == 1

@@ -7,136 +7,143 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from persistence.catalog import Book
+from persistence.catalog import BookRow
 from server.settings import Settings
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.customers import Customer, add_customer
 from tests.factories import add_book
-from tests.letters import at, fates, let_leases_run_out, parts, posting, until_settled
-from tests.locks import BOOKS, holding, until_gone, until_waiting
-from tests.processes import serving
-from tests.smtp import mail_server
+from tests.letters import (
+    expire_claims,
+    get_text_and_html,
+    list_email_statuses,
+    run_worker,
+    wait_until_queue_is_empty,
+    with_smtp_url,
+)
+from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.processes import start_server
+from tests.smtp import start_mail_server
 
 CONFIRMED = "ORDER_CONFIRMED"
 
 
 @pytest.fixture
-async def book(shop: Shop) -> Book:
+async def book(shop: Shop) -> BookRow:
     return await add_book(shop, "Emma", price="12.50", stock=1000)
 
 
 @pytest.fixture
-async def customer(visitor: Visitor, shop: Shop, book: Book) -> Customer:
-    return await add_customer(visitor, shop, (book, 2))
+async def customer(client: ApiClient, shop: Shop, book: BookRow) -> Customer:
+    return await add_customer(client, shop, (book, 2))
 
 
 # ── What never happened ───────────────────────────────────────────────────────────────────
 
 
-async def test_a_declined_payment_is_not_confirmed(customer: Customer, postgres: asyncpg.Connection) -> None:
-    assert (await customer.buys(token="mock-decline"))["__typename"] == "PaymentFailed"
-    assert await fates(postgres) == []
+async def test_declined_payment_sends_no_confirmation(customer: Customer, postgres: asyncpg.Connection) -> None:
+    assert (await customer.checkout(token="mock-decline"))["__typename"] == "PaymentFailed"
+    assert await list_email_statuses(postgres) == []
     assert await _jobs(postgres) == 0
 
 
-async def test_a_refused_purchase_is_not_confirmed(
-    customer: Customer, shop: Shop, book: Book, postgres: asyncpg.Connection
+async def test_rejected_checkout_sends_no_confirmation(
+    customer: Customer, shop: Shop, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    reply = await customer.buys(expectedTotal="1.00")
-    assert reply["__typename"] == "PriceChanged"
-    assert (await fates(postgres), await _jobs(postgres)) == ([], 0)
+    response = await customer.checkout(expectedTotal="1.00")
+    assert response["__typename"] == "PriceChanged"
+    assert (await list_email_statuses(postgres), await _jobs(postgres)) == ([], 0)
 
 
-async def test_killed_before_the_commit_nothing_is_told(
+async def test_killed_before_commit_sends_nothing(
     customer: Customer,
     shop: Shop,
-    book: Book,
+    book: BookRow,
     settings: Settings,
     tmp_path: Path,
     postgres: asyncpg.Connection,
     database_url: str,
 ) -> None:
-    placed = await customer.buys()
-    async with serving(settings, tmp_path) as server, holding(database_url, BOOKS, [book.id]):
+    placed = await customer.checkout()
+    async with start_server(settings, tmp_path) as server, hold_lock(database_url, LOCK_BOOKS, [book.id]):
         # The letter is written, and the books cannot be put back.
-        cancelling = asyncio.create_task(customer.at(server.visitor).cancels(placed["order"]["id"]))
-        waiting = await until_waiting(postgres, 1)
-        await server.dies()
+        cancelling = asyncio.create_task(customer.with_client(server.client).cancel_order(placed["order"]["id"]))
+        waiting = await wait_for_blocked(postgres, 1)
+        await server.kill()
         await asyncio.wait({cancelling})
         assert cancelling.exception() is not None
-    await until_gone(postgres, waiting)
+    await wait_until_disconnected(postgres, waiting)
 
-    async with mail_server() as mailbox, posting(shop, at(mailbox, settings)):
-        assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
+    async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
+        assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.messages) == 1
 
 
 # ── What happened arrives, once ───────────────────────────────────────────────────────────
 
 
-async def test_a_purchase_is_confirmed_by_a_letter_that_reads_well(
+async def test_order_is_confirmed_by_email(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    async with mail_server() as mailbox, posting(shop, at(mailbox, settings)):
-        placed = await customer.buys()
-        assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    [letter] = mailbox.to(customer.member.user.email)
-    for part in parts(letter):
+    async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
+        placed = await customer.checkout()
+        assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    [letter] = mailbox.find_messages(customer.user.row.email)
+    for part in get_text_and_html(letter):
         assert placed["order"]["number"] in part
         assert "Emma" in part
         assert "€25.00" in part
 
 
-async def test_a_purchase_that_is_tried_again_is_confirmed_once(
+async def test_retried_checkout_is_confirmed_once(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    async with mail_server() as mailbox, posting(shop, at(mailbox, settings)):
-        await asyncio.gather(*(customer.buys("same key") for _ in range(4)))
-        await until_settled(postgres)
-        await customer.buys("same key")
-        assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
+    async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
+        await asyncio.gather(*(customer.checkout("same key") for _ in range(4)))
+        await wait_until_queue_is_empty(postgres)
+        await customer.checkout("same key")
+        assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.messages) == 1
 
 
-async def test_killed_after_the_commit_the_letter_arrives_when_somebody_posts_again(
+async def test_killed_after_commit_sends_when_a_worker_runs(
     customer: Customer, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection
 ) -> None:
-    async with serving(settings, tmp_path) as server:
-        await customer.at(server.visitor).buys()
-        await server.dies()
-    assert await fates(postgres) == [(CONFIRMED, "QUEUED")]
+    async with start_server(settings, tmp_path) as server:
+        await customer.with_client(server.client).checkout()
+        await server.kill()
+    assert await list_email_statuses(postgres) == [(CONFIRMED, "QUEUED")]
 
-    async with mail_server() as mailbox, posting(shop, at(mailbox, settings)):
-        assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
+    async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
+        assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.messages) == 1
 
 
-async def test_killed_with_the_letter_in_hand_another_poster_takes_it_up(
+async def test_email_of_a_killed_worker_is_taken_over(
     customer: Customer, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection
 ) -> None:
-    async with mail_server() as mailbox:
-        mailbox.gate = asyncio.Event()
-        async with serving(settings, tmp_path, WORKER="true", SMTP_URL=mailbox.url) as server:
-            await customer.at(server.visitor).buys()
-            await mailbox.until(1, mailbox.on_their_way)
-            await server.dies()
-        mailbox.gate = None
-        assert await fates(postgres) == [(CONFIRMED, "QUEUED")]
+    async with start_mail_server() as mailbox:
+        mailbox.may_accept = asyncio.Event()
+        async with start_server(settings, tmp_path, WORKER="true", SMTP_URL=mailbox.url) as server:
+            await customer.with_client(server.client).checkout()
+            await mailbox.wait_for(1, mailbox.submitted_recipients)
+            await server.kill()
+        mailbox.may_accept = None
+        assert await list_email_statuses(postgres) == [(CONFIRMED, "QUEUED")]
 
-        await let_leases_run_out(postgres)
-        async with posting(shop, at(mailbox, settings)):
-            assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
+        await expire_claims(postgres)
+        async with run_worker(shop, with_smtp_url(mailbox, settings)):
+            assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.messages) == 1
 
 
-async def test_a_letter_whose_job_is_gone_is_found(
+async def test_email_without_a_job_is_requeued(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    await customer.buys()
+    await customer.checkout()
     await postgres.execute("TRUNCATE pgqueuer")
-    async with mail_server() as mailbox, posting(shop, at(mailbox, settings)):
-        assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
+    async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
+        assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.messages) == 1
 
 
 async def _jobs(postgres: asyncpg.Connection) -> int:

@@ -9,26 +9,34 @@ from domain import orders
 from domain.shop import Shop
 from server.settings import Settings
 from tests.customers import add_customer
-from tests.factories import add_administrator, add_book, add_genre, book_id
-from tests.faulty import ALL_GENRES, GENRES, RESTOCK, UNAVAILABLE, ask, shop_with, status_of
-from tests.locks import BOOKS, holding, until_waiting
-from tests.memory import stock_is_explained, stock_of
+from tests.factories import add_admin, add_book, add_genre, book_id
+from tests.faulty import (
+    GENRES_QUERY,
+    INCREMENT_STOCK,
+    LOCK_GENRES,
+    UNAVAILABLE,
+    get_status,
+    post_graphql,
+    running_client,
+)
+from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.memory import get_stock, is_stock_consistent
 
-pytestmark = pytest.mark.usefixtures("sound")
+pytestmark = pytest.mark.usefixtures("check_invariants")
 
 
-async def test_two_hundred_requests_over_an_exhausted_pool(
+async def test_200_requests_with_an_exhausted_pool(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     await add_genre(shop, "Fantasy")
-    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
-    async with shop_with(settings, pool_size=1, pool_max_overflow=0, pool_timeout_seconds=0.2) as visitor:
-        async with holding(database_url, ALL_GENRES):
-            first = asyncio.create_task(ask(visitor, GENRES))
-            await until_waiting(postgres, 1)
-            refused = await asyncio.gather(*(ask(visitor, GENRES) for _ in range(200)))
-            assert await status_of(visitor, "/health") == 200
-            restocked = await visitor.signed_in(token).ask(
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
+    async with running_client(settings, pool_size=1, pool_max_overflow=0, pool_timeout_seconds=0.2) as visitor:
+        async with hold_lock(database_url, LOCK_GENRES):
+            first = asyncio.create_task(post_graphql(visitor, GENRES_QUERY))
+            await wait_for_blocked(postgres, 1)
+            refused = await asyncio.gather(*(post_graphql(visitor, GENRES_QUERY) for _ in range(200)))
+            assert await get_status(visitor, "/health") == 200
+            restocked = await visitor.with_token(token).execute(
                 "mutation ($id: ID!) { updateStock(input: {bookId: $id, change: {adjustBy: 1}}) { __typename } }",
                 id=book_id(book),
             )
@@ -39,32 +47,32 @@ async def test_two_hundred_requests_over_an_exhausted_pool(
             [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE] for response in refused
         )
         assert (await first).status_code == 200
-        assert (await ask(visitor, GENRES)).status_code == 200
+        assert (await post_graphql(visitor, GENRES_QUERY)).status_code == 200
     assert restocked.codes == ["SERVICE_UNAVAILABLE"]  # who asks is looked up on the same pool
-    assert await stock_of(postgres, book) == 1
+    assert await get_stock(postgres, book) == 1
 
 
-async def test_a_book_that_all_want_leaves_connections_for_the_rest(
+async def test_contended_book_leaves_connections_for_others(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orders, "TILL_WAIT", 0.2)
+    monkeypatch.setattr(orders, "CHECKOUT_SLOT_TIMEOUT", 0.2)
     hot, cold = await add_book(shop, stock=10), await add_book(shop, stock=10)
-    token = (await add_administrator(shop)).token
-    async with shop_with(settings, pool_size=4, pool_max_overflow=0) as visitor:
+    token = (await add_admin(shop)).token
+    async with running_client(settings, pool_size=4, pool_max_overflow=0) as visitor:
         buyers = [await add_customer(visitor, shop, (hot, 1)) for _ in range(12)]
-        async with holding(database_url, BOOKS, [hot.id]):
-            buying = [asyncio.create_task(buyer.tries_to_buy()) for buyer in buyers]
-            await until_waiting(postgres, 2)
+        async with hold_lock(database_url, LOCK_BOOKS, [hot.id]):
+            buying = [asyncio.create_task(buyer.try_checkout()) for buyer in buyers]
+            await wait_for_blocked(postgres, 2)
             refused, _ = await asyncio.wait(buying, return_when=asyncio.FIRST_COMPLETED)
-            assert (await visitor.signed_in(token).ask(RESTOCK, id=book_id(cold)))["updateStock"]
-            assert len(await until_waiting(postgres, 2)) == 2
+            assert (await visitor.with_token(token).execute(INCREMENT_STOCK, id=book_id(cold)))["updateStock"]
+            assert len(await wait_for_blocked(postgres, 2)) == 2
         replies = await asyncio.gather(*buying)
         assert {code for task in refused for code in task.result().codes} == {"SERVICE_UNAVAILABLE"}
-        assert all(reply.codes in ([], ["SERVICE_UNAVAILABLE"]) for reply in replies)
+        assert all(response.codes in ([], ["SERVICE_UNAVAILABLE"]) for response in replies)
         sold = sum(not reply.errors for reply in replies)
         assert sold >= 2
-        assert await stock_of(postgres, hot) == 10 - sold
+        assert await get_stock(postgres, hot) == 10 - sold
 
         refused_buyer = next(buyer for buyer, reply in zip(buyers, replies, strict=True) if reply.errors)
-        assert (await refused_buyer.buys())["__typename"] == "OrderPlaced"  # with the same key
-    assert await stock_is_explained(postgres, shop)
+        assert (await refused_buyer.checkout())["__typename"] == "OrderPlaced"  # with the same key
+    assert await is_stock_consistent(postgres, shop)

@@ -11,32 +11,32 @@ import pytest
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.commands import Ended, run
-from tests.exposition import free_port, total, until
-from tests.factories import add_administrator, add_book, book_id
-from tests.faulty import ALL_GENRES, GENRES, RESTOCK, ask
-from tests.locks import BOOKS, holding, until_gone, until_waiting
-from tests.memory import movements_of
-from tests.postmasters import nothing_left, postmaster_of
-from tests.processes import kill, serving, until_ended, until_nobody_is_let_in
-from tests.shops import opened
+from tests.commands import CompletedCommand, run_command
+from tests.exposition import free_port, sum_series, wait_for_metrics
+from tests.factories import add_admin, add_book, book_id
+from tests.faulty import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, post_graphql
+from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.memory import list_stock_movements
+from tests.postmasters import find_postmaster, kill_leftover_server
+from tests.processes import kill_processes, start_server, wait_until_ended, wait_until_refusing
+from tests.shops import serve_shop
 
 
 @asynccontextmanager
-async def outliving(family: list[psutil.Process]) -> AsyncIterator[None]:
+async def assert_processes_exit(family: list[psutil.Process]) -> AsyncIterator[None]:
     """Sees that they end by themselves after the block; otherwise they are killed."""
     try:
         yield
-        await until_ended(family)
+        await wait_until_ended(family)
     finally:
-        kill(family)
+        kill_processes(family)
 
 
-@pytest.mark.usefixtures("sound")
+@pytest.mark.usefixtures("check_invariants")
 @pytest.mark.parametrize(
     ("options", "processes"), [(("--workers", "2"), 2), (("--reload",), 1)], ids=["workers", "reload"]
 )
-async def test_whoever_is_inside_when_the_server_is_killed_is_served_and_nobody_new_is_let_in(
+async def test_killed_server_completes_requests_and_accepts_none(
     shop: Shop,
     settings: Settings,
     postgres: asyncpg.Connection,
@@ -45,43 +45,50 @@ async def test_whoever_is_inside_when_the_server_is_killed_is_served_and_nobody_
     options: tuple[str, ...],
     processes: int,
 ) -> None:
-    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     counted = tmp_path / "counted"
     counted.mkdir()
     port = free_port()
     watched = {"METRICS_PORT": str(port), "TMPDIR": str(counted)}
-    async with serving(settings, tmp_path, *options, **watched) as server, outliving(server.family):
-        await until(port, lambda told: total(told, "processes") == processes)
+    async with (
+        start_server(settings, tmp_path, *options, **watched) as server,
+        assert_processes_exit(server.descendants),
+    ):
+        await wait_for_metrics(port, lambda told: sum_series(told, "processes") == processes)
         async with AsyncExitStack() as locks:
-            await locks.enter_async_context(holding(database_url, ALL_GENRES))
-            await locks.enter_async_context(holding(database_url, BOOKS, [book.id]))
-            begun = [asyncio.create_task(ask(server.visitor, GENRES)) for _ in range(5)]
-            begun.append(asyncio.create_task(ask(server.visitor.signed_in(token), RESTOCK, id=book_id(book))))
-            inside = await until_waiting(postgres, 6)
+            await locks.enter_async_context(hold_lock(database_url, LOCK_GENRES))
+            await locks.enter_async_context(hold_lock(database_url, LOCK_BOOKS, [book.id]))
+            begun = [asyncio.create_task(post_graphql(server.client, GENRES_QUERY)) for _ in range(5)]
+            begun.append(
+                asyncio.create_task(post_graphql(server.client.with_token(token), INCREMENT_STOCK, id=book_id(book)))
+            )
+            inside = await wait_for_blocked(postgres, 6)
             assert list(counted.iterdir())
             server.process.kill()
             await server.process.wait()
-            await until_nobody_is_let_in(server.url)
+            await wait_until_refusing(server.url)
             assert not any(task.done() for task in begun)
-        answers = await asyncio.gather(*begun)
-    assert [answer.status_code for answer in answers] == [200] * 6
-    assert not any("errors" in answer.json() for answer in answers)
-    assert await movements_of(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
-    await until_gone(postgres, inside)
+        responses = await asyncio.gather(*begun)
+    assert [answer.status_code for answer in responses] == [200] * 6
+    assert not any("errors" in answer.json() for answer in responses)
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+    await wait_until_disconnected(postgres, inside)
     assert list(counted.iterdir()) == []
 
 
-async def test_the_embedded_database_is_there_for_the_next_who_comes_and_stopped_with_them(tmp_path: Path) -> None:
+async def test_embedded_database_is_reused_and_stopped_by_the_next_server(tmp_path: Path) -> None:
     command_line = ("--data", str(tmp_path / "data"))
-    async with nothing_left(tmp_path / "data") as data:
-        async with opened(*command_line, "--workers", "2", folder=tmp_path) as shop:
+    async with kill_leftover_server(tmp_path / "data") as data:
+        async with serve_shop(*command_line, "--workers", "2", directory=tmp_path) as shop:
             family = psutil.Process(shop.process.pid).children(recursive=True)
-            async with outliving(family):
-                before = (await shop.visitor.ask("{ books { totalCount } }"))["books"]
+            async with assert_processes_exit(family):
+                before = (await shop.client.execute("{ books { totalCount } }"))["books"]
                 shop.process.kill()
-        assert postmaster_of(data) is not None
+        assert find_postmaster(data) is not None
 
-        async with opened(*command_line, folder=tmp_path) as shop:
-            assert (await shop.visitor.ask("{ books { totalCount } }"))["books"] == before
-        assert await run("migrate", *command_line, folder=tmp_path) == Ended(0, "The database is up to date.\n", "")
-        assert postmaster_of(data) is None
+        async with serve_shop(*command_line, directory=tmp_path) as shop:
+            assert (await shop.client.execute("{ books { totalCount } }"))["books"] == before
+        assert await run_command("migrate", *command_line, directory=tmp_path) == CompletedCommand(
+            0, "The database is up to date.\n", ""
+        )
+        assert find_postmaster(data) is None

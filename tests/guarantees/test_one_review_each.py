@@ -7,15 +7,23 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from persistence.catalog import Book
-from tests.client import Visitor
+from persistence.catalog import BookRow
+from tests.client import ApiClient
 from tests.customers import Customer, add_customer
 from tests.factories import add_book, book_id
-from tests.locks import holding, until_waiting
-from tests.reviewing import add_reader, deletes, deletes_many, living_reviews, ratings, ratings_are_exact, reviews_it
+from tests.locks import hold_lock, wait_for_blocked
+from tests.reviewing import (
+    add_buyer,
+    are_ratings_exact,
+    get_ratings,
+    list_visible_reviews,
+    submit_bulk_deletion,
+    submit_review,
+    submit_review_deletion,
+)
 
 RATING = "SELECT FROM book_ratings WHERE book_id = $1 FOR UPDATE"
-EVERYWHERE = """
+REVIEW_BY_EVERY_PATH = """
 query ($id: ID!, $ids: [ID!]!, $book: ID!) {
   review(id: $id) { id }
   node(id: $id) { id }
@@ -27,51 +35,56 @@ query ($id: ID!, $ids: [ID!]!, $book: ID!) {
 
 
 @pytest.fixture
-async def book(shop: Shop) -> Book:
+async def book(shop: Shop) -> BookRow:
     return await add_book(shop, "Emma")
 
 
 @pytest.fixture
-async def reader(visitor: Visitor, shop: Shop, book: Book) -> Customer:
-    return await add_reader(visitor, shop, book)
+async def buyer(client: ApiClient, shop: Shop, book: BookRow) -> Customer:
+    return await add_buyer(client, shop, book)
 
 
-async def test_a_second_try_is_shown_the_first(reader: Customer, book: Book, postgres: asyncpg.Connection) -> None:
-    first = (await reviews_it(reader, book, 2, "Too long."))["review"]
-    second = await reviews_it(reader, book, 5, "Perfect.")
+async def test_second_review_returns_the_first(buyer: Customer, book: BookRow, postgres: asyncpg.Connection) -> None:
+    first = (await submit_review(buyer, book, 2, "Too long."))["review"]
+    second = await submit_review(buyer, book, 5, "Perfect.")
     assert (second["__typename"], second["code"]) == ("DuplicateReview", "REVIEW_DUPLICATE")
     assert second["existingReview"] == first
-    assert await living_reviews(postgres) == [(first["id"], 2)]
+    assert await list_visible_reviews(postgres) == [(first["id"], 2)]
 
 
-async def test_of_two_at_once_one_is_kept(
-    reader: Customer, visitor: Visitor, shop: Shop, book: Book, postgres: asyncpg.Connection, database_url: str
+async def test_concurrent_reviews_create_one(
+    buyer: Customer, client: ApiClient, shop: Shop, book: BookRow, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    async with holding(database_url, RATING, book.id):
-        tries = [asyncio.create_task(reviews_it(reader, book, stars)) for stars in (1, 5)]
-        await until_waiting(postgres, 2)
+    async with hold_lock(database_url, RATING, book.id):
+        tries = [asyncio.create_task(submit_review(buyer, book, stars)) for stars in (1, 5)]
+        await wait_for_blocked(postgres, 2)
     ends = await asyncio.gather(*tries)
     assert Counter(end["__typename"] for end in ends) == Counter(ReviewSaved=1, DuplicateReview=1)
-    [(kept, stars)] = await living_reviews(postgres)
+    [(kept, stars)] = await list_visible_reviews(postgres)
     assert {(end.get("review") or end.get("existingReview"))["id"] for end in ends} == {kept}
-    assert (await ratings(visitor, book))[:2] == (float(stars), 1)
-    assert await ratings_are_exact(postgres, shop)
+    assert (await get_ratings(client, book))[:2] == (float(stars), 1)
+    assert await are_ratings_exact(postgres, shop)
 
 
 @pytest.mark.parametrize("by_administrator", [False, True])
-async def test_once_it_is_deleted_another_may_be_written_and_nobody_reaches_the_first(
-    reader: Customer, visitor: Visitor, shop: Shop, book: Book, postgres: asyncpg.Connection, by_administrator: bool
+async def test_deleted_review_can_be_replaced_and_is_unreachable(
+    buyer: Customer,
+    client: ApiClient,
+    shop: Shop,
+    book: BookRow,
+    postgres: asyncpg.Connection,
+    by_administrator: bool,
 ) -> None:
-    first = (await reviews_it(reader, book, 1))["review"]["id"]
+    first = (await submit_review(buyer, book, 1))["review"]["id"]
     if by_administrator:
-        administrator = await add_customer(visitor, shop, role="ADMIN")
-        assert (await deletes_many(administrator, [first, first]))["reviewIds"] == [first]
-        assert (await deletes_many(administrator, [first]))["reviewIds"] == []
+        admin = await add_customer(client, shop, role="ADMIN")
+        assert (await submit_bulk_deletion(admin, [first, first]))["reviewIds"] == [first]
+        assert (await submit_bulk_deletion(admin, [first]))["reviewIds"] == []
     else:
-        gone = (await deletes(reader, first))["deleteReview"]
+        gone = (await submit_review_deletion(buyer, first))["deleteReview"]
         assert gone["book"] == {"averageRating": None, "reviewCount": 0}
-    assert (await deletes(reader, first))["deleteReview"]["__typename"] == "NotFound"
-    told = await reader.ask(EVERYWHERE, id=first, ids=[first], book=book_id(book))
+    assert (await submit_review_deletion(buyer, first))["deleteReview"]["__typename"] == "NotFound"
+    told = await buyer.execute(REVIEW_BY_EVERY_PATH, id=first, ids=[first], book=book_id(book))
     nothing = {"totalCount": 0, "nodes": []}
     assert told.data == {
         "review": None,
@@ -81,19 +94,19 @@ async def test_once_it_is_deleted_another_may_be_written_and_nobody_reaches_the_
         "me": {"reviews": nothing},
     }
 
-    shop.counts.clear()
-    second = (await reviews_it(reader, book, 5))["review"]["id"]
+    shop.count_cache.clear()
+    second = (await submit_review(buyer, book, 5))["review"]["id"]
     assert second != first
-    assert await living_reviews(postgres) == [(second, 5)]
+    assert await list_visible_reviews(postgres) == [(second, 5)]
     assert await postgres.fetchval("SELECT count(*) FROM reviews") == 2
-    assert await ratings_are_exact(postgres, shop)
+    assert await are_ratings_exact(postgres, shop)
 
 
-async def test_others_review_the_same_book_and_the_same_reader_others(
-    reader: Customer, visitor: Visitor, shop: Shop, book: Book, postgres: asyncpg.Connection
+async def test_other_users_and_other_books_can_be_reviewed(
+    buyer: Customer, client: ApiClient, shop: Shop, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    other = await add_reader(visitor, shop, book, again := await add_book(shop))
-    assert (await reviews_it(reader, book))["__typename"] == "ReviewSaved"
-    assert (await reviews_it(other, book))["__typename"] == "ReviewSaved"
-    assert (await reviews_it(other, again))["__typename"] == "ReviewSaved"
-    assert len(await living_reviews(postgres)) == 3
+    other = await add_buyer(client, shop, book, again := await add_book(shop))
+    assert (await submit_review(buyer, book))["__typename"] == "ReviewSaved"
+    assert (await submit_review(other, book))["__typename"] == "ReviewSaved"
+    assert (await submit_review(other, again))["__typename"] == "ReviewSaved"
+    assert len(await list_visible_reviews(postgres)) == 3

@@ -11,152 +11,154 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from server.post.poster import NAME
+from server.post.poster import APPLICATION_NAME
 from server.settings import Settings
-from tests.client import Visitor
-from tests.commands import started
+from tests.client import ApiClient
+from tests.commands import start_command
 from tests.customers import Customer, add_customer
-from tests.factories import add_administrator, add_book, add_member, book_id
-from tests.letters import QUICK, at, fates, posting, until_settled
-from tests.locks import until_gone
-from tests.smtp import mail_server
-from tests.stockroom import STOCK
+from tests.factories import add_admin, add_book, add_user, book_id
+from tests.letters import FAST_SETTINGS, list_email_statuses, run_worker, wait_until_queue_is_empty, with_smtp_url
+from tests.locks import wait_until_disconnected
+from tests.smtp import start_mail_server
+from tests.stockroom import UPDATE_STOCK
 
 CONFIRMED = "ORDER_CONFIRMED"
-PREBOOK = "mutation ($id: ID!) { prebook(input: {bookId: $id}) { __typename } }"
+PREBOOK_MUTATION = "mutation ($id: ID!) { prebook(input: {bookId: $id}) { __typename } }"
 
 
 @pytest.fixture
-async def customer(visitor: Visitor, shop: Shop) -> Customer:
-    return await add_customer(visitor, shop, (await add_book(shop, "Emma"), 2))
+async def customer(client: ApiClient, shop: Shop) -> Customer:
+    return await add_customer(client, shop, (await add_book(shop, "Emma"), 2))
 
 
-async def test_each_letter_is_sent_by_one_of_them(
-    visitor: Visitor, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection
+async def test_each_email_is_sent_by_one_worker(
+    client: ApiClient, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection
 ) -> None:
     sold_out = await add_book(shop, "Persuasion", stock=0)
-    waiting = [await add_member(shop) for _ in range(40)]
-    for member in waiting:
-        await visitor.signed_in(member.token).ask(PREBOOK, id=book_id(sold_out))
-    administrator = visitor.signed_in((await add_administrator(shop)).token)
-    async with mail_server() as mailbox:
-        ours = at(mailbox, settings)
-        async with worker(ours, tmp_path), posting(shop, ours), posting(shop, ours):
-            await administrator.ask(STOCK, id=book_id(sold_out))
-            assert await until_settled(postgres) == [("BOOK_BACK", "SENT")] * 40
-    assert sorted(str(letter["To"]) for letter in mailbox.letters) == sorted(member.user.email for member in waiting)
+    waiting = [await add_user(shop) for _ in range(40)]
+    for user in waiting:
+        await client.with_token(user.token).execute(PREBOOK_MUTATION, id=book_id(sold_out))
+    admin = client.with_token((await add_admin(shop)).token)
+    async with start_mail_server() as mailbox:
+        ours = with_smtp_url(mailbox, settings)
+        async with start_worker_process(ours, tmp_path), run_worker(shop, ours), run_worker(shop, ours):
+            await admin.execute(UPDATE_STOCK, id=book_id(sold_out))
+            assert await wait_until_queue_is_empty(postgres) == [("BOOK_BACK", "SENT")] * 40
+    assert sorted(str(letter["To"]) for letter in mailbox.messages) == sorted(member.row.email for member in waiting)
 
 
-async def test_a_poster_that_is_only_slow_keeps_its_letter(
+async def test_slow_worker_keeps_its_claim(
     customer: Customer, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection
 ) -> None:
     """It was taken for dead, and another one has taken up its job."""
-    async with mail_server() as mailbox:
-        mailbox.gate = asyncio.Event()
-        ours = at(mailbox, settings)
-        async with worker(ours, tmp_path) as slow:
-            await customer.buys()
-            await mailbox.until(1, mailbox.on_their_way)
+    async with start_mail_server() as mailbox:
+        mailbox.may_accept = asyncio.Event()
+        ours = with_smtp_url(mailbox, settings)
+        async with start_worker_process(ours, tmp_path) as slow:
+            await customer.checkout()
+            await mailbox.wait_for(1, mailbox.submitted_recipients)
             slow.send_signal(signal.SIGSTOP)
-            async with posting(shop, ours):
-                await _until_given_back(postgres, 1)
-                assert len(mailbox.on_their_way) == 1
+            async with run_worker(shop, ours):
+                await _wait_for_released_jobs(postgres, 1)
+                assert len(mailbox.submitted_recipients) == 1
                 slow.send_signal(signal.SIGCONT)
-                mailbox.gate.set()
-                assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert (len(mailbox.on_their_way), len(mailbox.letters)) == (1, 1)
+                mailbox.may_accept.set()
+                assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert (len(mailbox.submitted_recipients), len(mailbox.messages)) == (1, 1)
 
 
-async def test_a_letter_in_several_jobs_is_sent_once(
+async def test_email_with_several_jobs_is_sent_once(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    await customer.buys()
+    await customer.checkout()
     await postgres.execute(f"INSERT INTO pgqueuer ({JOB}) SELECT {JOB} FROM pgqueuer, generate_series(1, 3)")
-    async with mail_server() as mailbox:
-        mailbox.gate = asyncio.Event()
-        async with posting(shop, at(mailbox, settings)):
-            await mailbox.until(1, mailbox.on_their_way)
-            await _until_given_back(postgres, 3)
-            mailbox.gate.set()
-            assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.on_their_way) == 1
+    async with start_mail_server() as mailbox:
+        mailbox.may_accept = asyncio.Event()
+        async with run_worker(shop, with_smtp_url(mailbox, settings)):
+            await mailbox.wait_for(1, mailbox.submitted_recipients)
+            await _wait_for_released_jobs(postgres, 3)
+            mailbox.may_accept.set()
+            assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.submitted_recipients) == 1
 
 
-async def test_a_poster_that_is_told_to_stop_gives_its_letter_back(
+async def test_stopped_worker_releases_its_email(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    async with mail_server() as mailbox:
-        mailbox.gate = asyncio.Event()
-        ours = at(mailbox, settings)
-        async with posting(shop, ours, pace=replace(QUICK, farewell=0)):
-            await customer.buys()
-            await mailbox.until(1, mailbox.on_their_way)
-        assert await fates(postgres) == [(CONFIRMED, "QUEUED")]
+    async with start_mail_server() as mailbox:
+        mailbox.may_accept = asyncio.Event()
+        ours = with_smtp_url(mailbox, settings)
+        async with run_worker(shop, ours, worker_settings=replace(FAST_SETTINGS, shutdown_timeout=0)):
+            await customer.checkout()
+            await mailbox.wait_for(1, mailbox.submitted_recipients)
+        assert await list_email_statuses(postgres) == [(CONFIRMED, "QUEUED")]
         assert await postgres.fetchval("SELECT array_agg(status::text) FROM pgqueuer") == ["queued"]
 
-        mailbox.gate = None
-        async with posting(shop, ours):
-            assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
+        mailbox.may_accept = None
+        async with run_worker(shop, ours):
+            assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.messages) == 1
 
 
-async def test_a_poster_that_is_told_to_stop_finishes_what_it_can(
+async def test_stopped_worker_finishes_what_it_can(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    async with mail_server() as mailbox:
-        mailbox.gate = asyncio.Event()
-        async with posting(shop, at(mailbox, settings), pace=replace(QUICK, farewell=30)) as poster:
-            await customer.buys()
-            await mailbox.until(1, mailbox.on_their_way)
+    async with start_mail_server() as mailbox:
+        mailbox.may_accept = asyncio.Event()
+        async with run_worker(
+            shop, with_smtp_url(mailbox, settings), worker_settings=replace(FAST_SETTINGS, shutdown_timeout=30)
+        ) as poster:
+            await customer.checkout()
+            await mailbox.wait_for(1, mailbox.submitted_recipients)
             poster.stop()
-            mailbox.gate.set()
-    assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
+            mailbox.may_accept.set()
+    assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.messages) == 1
 
 
-async def test_a_poster_whose_connection_is_cut_goes_on(
+async def test_worker_survives_a_cut_connection(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    async with mail_server() as mailbox, posting(shop, at(mailbox, settings)):
-        listening = await _listener(postgres)
+    async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
+        listening = await _find_listener_pid(postgres)
         await postgres.execute("SELECT pg_terminate_backend($1)", listening)
-        await until_gone(postgres, [listening])
-        await customer.buys()
-        assert await until_settled(postgres) == [(CONFIRMED, "SENT")]
-    assert len(mailbox.letters) == 1
+        await wait_until_disconnected(postgres, [listening])
+        await customer.checkout()
+        assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
+    assert len(mailbox.messages) == 1
 
 
 JOB = "priority, status, entrypoint, payload"
 
 
 @asynccontextmanager
-async def worker(settings: Settings, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def start_worker_process(settings: Settings, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """`bookstore worker`, at work."""
     given = {
         "DATABASE_URL": settings.database_url or "",
         "SECRET_KEY": settings.secret_key[0],
         "SMTP_URL": settings.smtp_url or "",
     }
-    async with started("worker", folder=folder, settings=given) as process:
+    async with start_command("worker", directory=folder, settings=given) as process:
         assert process.stdout is not None
         assert b"Posting letters" in await process.stdout.readline()
         yield process
 
 
-async def _until_given_back(postgres: asyncpg.Connection, times: int) -> None:
+async def _wait_for_released_jobs(postgres: asyncpg.Connection, times: int) -> None:
     """Comes back when jobs were given back this often, because somebody else has the letter in hand."""
     async with asyncio.timeout(30):
         while await postgres.fetchval("SELECT sum(attempts) FROM pgqueuer") < times:
             await asyncio.sleep(0.02)
 
 
-async def _listener(postgres: asyncpg.Connection) -> int:
+async def _find_listener_pid(postgres: asyncpg.Connection) -> int:
     """The connection of a poster that waits for work."""
     async with asyncio.timeout(20):
-        while (found := await postgres.fetchval(_LISTENING, NAME)) is None:
+        while (found := await postgres.fetchval(_LISTENER_PIDS, APPLICATION_NAME)) is None:
             await asyncio.sleep(0.02)
     listener: int = found
     return listener
 
 
-_LISTENING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
+_LISTENER_PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"

@@ -9,11 +9,11 @@ import pytest
 
 from domain import catalog
 from domain.shop import Shop
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.customers import Customer, add_customer
-from tests.factories import add_administrator, add_book, book_id
-from tests.locks import BOOKS, holding, until_waiting
-from tests.memory import remembered
+from tests.factories import add_admin, add_book, book_id
+from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.memory import take_snapshot
 
 UPDATE = """
 mutation ($id: ID!, $title: String!, $price: Decimal!) {
@@ -24,8 +24,8 @@ DELETE = "mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } 
 
 
 @pytest.fixture
-async def administrator(visitor: Visitor, shop: Shop) -> Customer:
-    return Customer(await add_administrator(shop), visitor).at(visitor)
+async def admin(client: ApiClient, shop: Shop) -> Customer:
+    return Customer(await add_admin(shop), client).with_client(client)
 
 
 def _snapshot(order: Any) -> Any:
@@ -34,10 +34,10 @@ def _snapshot(order: Any) -> Any:
     return lines, order["total"], order["totalQuantity"]
 
 
-async def test_an_order_keeps_its_titles_and_prices(visitor: Visitor, shop: Shop, administrator: Customer) -> None:
+async def test_an_order_keeps_its_titles_and_prices(client: ApiClient, shop: Shop, admin: Customer) -> None:
     emma, persuasion = await add_book(shop, "Emma", price="7.50"), await add_book(shop, "Persuasion", price="0.99")
-    customer = await add_customer(visitor, shop, (emma, 2), (persuasion, 3))
-    placed = await customer.buys()
+    customer = await add_customer(client, shop, (emma, 2), (persuasion, 3))
+    placed = await customer.checkout()
     assert _snapshot(placed["order"]) == (
         [
             ("Emma", 2, {"amount": "7.50"}, {"amount": "15.00"}),
@@ -47,90 +47,90 @@ async def test_an_order_keeps_its_titles_and_prices(visitor: Visitor, shop: Shop
         5,
     )
 
-    changed = await administrator.ask(UPDATE, id=book_id(emma), title="Emma, revised", price="99.00")
+    changed = await admin.execute(UPDATE, id=book_id(emma), title="Emma, revised", price="99.00")
     assert changed["updateBook"] == {"__typename": "BookSaved", "book": {"title": "Emma, revised"}}
-    [order] = await customer.orders()
+    [order] = await customer.list_orders()
     assert order == placed["order"]
 
 
-async def test_an_order_outlives_its_books(visitor: Visitor, shop: Shop, administrator: Customer) -> None:
+async def test_order_survives_deleted_books(client: ApiClient, shop: Shop, admin: Customer) -> None:
     emma, persuasion = await add_book(shop, "Emma", price="7.50"), await add_book(shop, "Persuasion")
-    customer = await add_customer(visitor, shop, (emma, 2), (persuasion, 1))
-    placed = await customer.buys()
+    customer = await add_customer(client, shop, (emma, 2), (persuasion, 1))
+    placed = await customer.checkout()
 
-    assert (await administrator.ask(DELETE, id=book_id(emma)))["deleteBook"] == {"__typename": "BookDeleted"}
-    [order] = await customer.orders()
+    assert (await admin.execute(DELETE, id=book_id(emma)))["deleteBook"] == {"__typename": "BookDeleted"}
+    [order] = await customer.list_orders()
     assert _snapshot(order) == _snapshot(placed["order"])
     assert [item["book"] for item in order["items"]] == [None, {"id": book_id(persuasion)}]
-    again = await customer.buys()
+    again = await customer.checkout()
     assert (again["__typename"], _snapshot(again["order"])) == ("OrderPlaced", _snapshot(order))
 
 
-async def test_a_price_that_changed_since_it_was_shown_is_not_charged(
-    visitor: Visitor, shop: Shop, administrator: Customer, postgres: asyncpg.Connection
+async def test_changed_price_is_not_charged(
+    client: ApiClient, shop: Shop, admin: Customer, postgres: asyncpg.Connection
 ) -> None:
     book = await add_book(shop, "Emma", price="7.50")
-    customer = await add_customer(visitor, shop, (book, 2))
-    await administrator.ask(UPDATE, id=book_id(book), title="Emma", price="7.00")
-    before = await remembered(postgres)
+    customer = await add_customer(client, shop, (book, 2))
+    await admin.execute(UPDATE, id=book_id(book), title="Emma", price="7.00")
+    before = await take_snapshot(postgres)
 
-    end = await customer.buys(expectedTotal="15.00")
+    end = await customer.checkout(expectedTotal="15.00")
 
     assert end["__typename"] == "PriceChanged"
     assert end["expectedTotal"] == {"amount": "15.00", "currency": "EUR"}
     assert end["cart"]["total"] == {"amount": "14.00", "currency": "EUR"}
-    assert await remembered(postgres) == before
+    assert await take_snapshot(postgres) == before
 
 
 @pytest.mark.parametrize("expected", ["-15.00", "14.9999999999", "99999999999999999999"])
-async def test_what_no_cart_can_cost_is_invalid(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, expected: str
+async def test_impossible_total_is_invalid(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, expected: str
 ) -> None:
-    customer = await add_customer(visitor, shop, (await add_book(shop, price="7.50"), 2))
-    before = await remembered(postgres)
-    assert (await customer.buys(expectedTotal=expected))["__typename"] == "InvalidInput"
-    assert await remembered(postgres) == before
+    customer = await add_customer(client, shop, (await add_book(shop, price="7.50"), 2))
+    before = await take_snapshot(postgres)
+    assert (await customer.checkout(expectedTotal=expected))["__typename"] == "InvalidInput"
+    assert await take_snapshot(postgres) == before
 
 
 @pytest.mark.parametrize("expected", ["0", "0.00", "15.01", "9999999999.99"])
-async def test_any_other_total_is_refused(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, expected: str
+async def test_any_other_total_is_rejected(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, expected: str
 ) -> None:
-    customer = await add_customer(visitor, shop, (await add_book(shop, price="7.50"), 2))
-    before = await remembered(postgres)
-    assert (await customer.buys(expectedTotal=expected))["__typename"] == "PriceChanged"
-    assert await remembered(postgres) == before
+    customer = await add_customer(client, shop, (await add_book(shop, price="7.50"), 2))
+    before = await take_snapshot(postgres)
+    assert (await customer.checkout(expectedTotal=expected))["__typename"] == "PriceChanged"
+    assert await take_snapshot(postgres) == before
 
 
-async def test_a_cart_that_lost_a_book_is_not_bought_for_the_total_that_was_shown(
-    visitor: Visitor, shop: Shop, administrator: Customer, postgres: asyncpg.Connection
+async def test_cart_that_lost_a_book_is_not_sold_for_the_old_total(
+    client: ApiClient, shop: Shop, admin: Customer, postgres: asyncpg.Connection
 ) -> None:
     gone, stays = await add_book(shop, "Gone", price="5.00"), await add_book(shop, "Stays", price="7.50")
-    customer = await add_customer(visitor, shop, (gone, 1), (stays, 2))
-    await administrator.ask(DELETE, id=book_id(gone))
-    before = await remembered(postgres)
+    customer = await add_customer(client, shop, (gone, 1), (stays, 2))
+    await admin.execute(DELETE, id=book_id(gone))
+    before = await take_snapshot(postgres)
 
-    end = await customer.buys(expectedTotal="20.00")
+    end = await customer.checkout(expectedTotal="20.00")
 
     assert end["__typename"] == "PriceChanged"
     assert [(item["book"]["title"], item["quantity"]) for item in end["cart"]["items"]] == [("Stays", 2)]
-    assert await remembered(postgres) == before
-    assert (await customer.buys(expectedTotal="15.00"))["__typename"] == "OrderPlaced"
+    assert await take_snapshot(postgres) == before
+    assert (await customer.checkout(expectedTotal="15.00"))["__typename"] == "OrderPlaced"
 
 
 # ── While the buyer waits for the books ───────────────────────────────────────────────────
 
 
-async def test_a_price_that_changes_at_the_till_is_seen(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str
+async def test_price_change_during_checkout_is_noticed(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     book = await add_book(shop, price="7.50")
-    attentive, trusting = await add_customer(visitor, shop, (book, 1)), await add_customer(visitor, shop, (book, 2))
-    async with holding(database_url, BOOKS, [book.id]) as third:
+    attentive, trusting = await add_customer(client, shop, (book, 1)), await add_customer(client, shop, (book, 2))
+    async with hold_lock(database_url, LOCK_BOOKS, [book.id]) as third:
         await third.execute("UPDATE books SET price = 8, title = 'Dearer' WHERE id = $1", book.id)
-        shown = asyncio.create_task(attentive.buys(expectedTotal="7.50"))
-        unseen = asyncio.create_task(trusting.buys())
-        await until_waiting(postgres, 2)
+        shown = asyncio.create_task(attentive.checkout(expectedTotal="7.50"))
+        unseen = asyncio.create_task(trusting.checkout())
+        await wait_for_blocked(postgres, 2)
 
     assert (await shown)["__typename"] == "PriceChanged"
     order = (await unseen)["order"]
@@ -142,16 +142,16 @@ async def test_a_price_that_changes_at_the_till_is_seen(
     assert await postgres.fetchval("SELECT amount FROM mock_payments") == Decimal("16.00")
 
 
-async def test_a_book_that_is_deleted_at_the_till_is_not_bought(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection, database_url: str
+async def test_book_deleted_during_checkout_is_not_sold(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     gone, stays = await add_book(shop, "Gone"), await add_book(shop, "Stays")
-    customer = await add_customer(visitor, shop, (gone, 1), (stays, 1))
-    async with holding(database_url, BOOKS, [gone.id]):
+    customer = await add_customer(client, shop, (gone, 1), (stays, 1))
+    async with hold_lock(database_url, LOCK_BOOKS, [gone.id]):
         deletion = asyncio.create_task(catalog.delete_book(shop, gone.id))
-        await until_waiting(postgres, 1)
-        purchase = asyncio.create_task(customer.buys())
-        await until_waiting(postgres, 2)
+        await wait_for_blocked(postgres, 1)
+        purchase = asyncio.create_task(customer.checkout())
+        await wait_for_blocked(postgres, 2)
     await deletion
 
     assert [item["title"] for item in (await purchase)["order"]["items"]] == ["Stays"]

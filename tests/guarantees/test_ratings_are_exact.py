@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 
 from domain.reviews import create_review, delete_review, delete_reviews, update_review
 from domain.shop import Shop
-from persistence.catalog import Book
-from persistence.reviews import Review
-from tests.client import Visitor
+from persistence.catalog import BookRow
+from persistence.reviews import ReviewRow
+from tests.client import ApiClient
 from tests.customers import Customer, add_customer
 from tests.factories import add_book
-from tests.locks import holding, until_waiting
+from tests.locks import hold_lock, wait_for_blocked
 from tests.reviewing import (
-    add_reader,
-    changes,
-    deletes,
-    deletes_many,
-    living_reviews,
-    ratings,
-    ratings_are_exact,
-    reviews_it,
+    add_buyer,
+    are_ratings_exact,
+    get_ratings,
+    list_visible_reviews,
+    submit_bulk_deletion,
+    submit_review,
+    submit_review_deletion,
+    submit_review_update,
 )
 
 ALL_RATINGS = "SELECT FROM book_ratings ORDER BY book_id FOR UPDATE"
@@ -43,73 +43,73 @@ STEPS = st.lists(
 
 
 @pytest.fixture
-async def books(shop: Shop) -> list[Book]:
+async def books(shop: Shop) -> list[BookRow]:
     return [await add_book(shop, stock=100) for _ in range(BOOKS)]
 
 
 @pytest.fixture
-async def readers(visitor: Visitor, shop: Shop, books: list[Book]) -> list[Customer]:
-    return [await add_reader(visitor, shop, *books) for _ in range(READERS)]
+async def buyers(client: ApiClient, shop: Shop, books: list[BookRow]) -> list[Customer]:
+    return [await add_buyer(client, shop, *books) for _ in range(READERS)]
 
 
-async def test_a_book_without_reviews_has_no_average(visitor: Visitor, books: list[Book]) -> None:
-    assert await ratings(visitor, books[0]) == (None, 0, [0, 0, 0, 0, 0])
+async def test_a_book_without_reviews_has_no_average(client: ApiClient, books: list[BookRow]) -> None:
+    assert await get_ratings(client, books[0]) == (None, 0, [0, 0, 0, 0, 0])
 
 
 @pytest.mark.parametrize(
     ("stars", "average"),
     [([5], 5.0), ([4, 5], 4.5), ([1, 2, 2], 1.7), ([1, 1, 2], 1.3), ([4, 4, 4, 5], 4.3), ([1, 1, 1, 2], 1.3)],
 )
-async def test_the_average_has_one_decimal_and_halves_go_up(
-    visitor: Visitor, shop: Shop, books: list[Book], stars: list[int], average: float
+async def test_average_is_rounded_half_up_to_one_decimal(
+    client: ApiClient, shop: Shop, books: list[BookRow], stars: list[int], average: float
 ) -> None:
     for rating in stars:
-        await reviews_it(await add_reader(visitor, shop, books[0]), books[0], rating)
-    told = await ratings(visitor, books[0])
+        await submit_review(await add_buyer(client, shop, books[0]), books[0], rating)
+    told = await get_ratings(client, books[0])
     assert told == (average, len(stars), [stars.count(number) for number in (5, 4, 3, 2, 1)])
 
 
-async def test_each_change_shows_at_once(
-    visitor: Visitor, shop: Shop, books: list[Book], readers: list[Customer], postgres: asyncpg.Connection
+async def test_changes_are_visible_at_once(
+    client: ApiClient, shop: Shop, books: list[BookRow], buyers: list[Customer], postgres: asyncpg.Connection
 ) -> None:
-    mine = (await reviews_it(readers[0], books[0], 1))["review"]
+    mine = (await submit_review(buyers[0], books[0], 1))["review"]
     assert mine["book"] == {"id": mine["book"]["id"], "averageRating": 1.0, "reviewCount": 1}
-    theirs = (await reviews_it(readers[1], books[0], 4))["review"]
+    theirs = (await submit_review(buyers[1], books[0], 4))["review"]
     assert theirs["book"]["averageRating"] == 2.5
-    changed = (await changes(readers[0], mine["id"], rating=5))["updateReview"]["review"]
+    changed = (await submit_review_update(buyers[0], mine["id"], rating=5))["updateReview"]["review"]
     assert changed["book"] == {"id": mine["book"]["id"], "averageRating": 4.5, "reviewCount": 2}
-    gone = (await deletes(readers[1], theirs["id"]))["deleteReview"]["book"]
+    gone = (await submit_review_deletion(buyers[1], theirs["id"]))["deleteReview"]["book"]
     assert gone == {"averageRating": 5.0, "reviewCount": 1}
-    administrator = await add_customer(visitor, shop, role="ADMIN")
-    assert (await deletes_many(administrator, [mine["id"], theirs["id"]]))["reviewIds"] == [mine["id"]]
-    assert await ratings(visitor, books[0]) == (None, 0, [0, 0, 0, 0, 0])
-    assert await ratings_are_exact(postgres, shop)
+    admin = await add_customer(client, shop, role="ADMIN")
+    assert (await submit_bulk_deletion(admin, [mine["id"], theirs["id"]]))["reviewIds"] == [mine["id"]]
+    assert await get_ratings(client, books[0]) == (None, 0, [0, 0, 0, 0, 0])
+    assert await are_ratings_exact(postgres, shop)
 
 
-async def test_refusals_count_for_nothing(
-    books: list[Book], readers: list[Customer], shop: Shop, postgres: asyncpg.Connection
+async def test_rejected_changes_do_not_count(
+    books: list[BookRow], buyers: list[Customer], shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    review = (await reviews_it(readers[0], books[0], 3))["review"]["id"]
-    before = await living_reviews(postgres)
-    assert (await reviews_it(readers[0], books[0], 5))["__typename"] == "DuplicateReview"
-    assert (await reviews_it(readers[1], books[0], 6))["__typename"] == "InvalidInput"
-    assert (await changes(readers[1], review, rating=1)).codes == ["FORBIDDEN"]
-    assert (await deletes(readers[1], review)).codes == ["FORBIDDEN"]
-    assert (await changes(readers[0], review, rating=0))["updateReview"]["__typename"] == "InvalidInput"
-    assert await living_reviews(postgres) == before
-    assert await ratings_are_exact(postgres, shop)
+    review = (await submit_review(buyers[0], books[0], 3))["review"]["id"]
+    before = await list_visible_reviews(postgres)
+    assert (await submit_review(buyers[0], books[0], 5))["__typename"] == "DuplicateReview"
+    assert (await submit_review(buyers[1], books[0], 6))["__typename"] == "InvalidInput"
+    assert (await submit_review_update(buyers[1], review, rating=1)).codes == ["FORBIDDEN"]
+    assert (await submit_review_deletion(buyers[1], review)).codes == ["FORBIDDEN"]
+    assert (await submit_review_update(buyers[0], review, rating=0))["updateReview"]["__typename"] == "InvalidInput"
+    assert await list_visible_reviews(postgres) == before
+    assert await are_ratings_exact(postgres, shop)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-async def test_whatever_is_done_in_whichever_order(
-    shop: Shop, books: list[Book], readers: list[Customer], postgres: asyncpg.Connection, steps: list[Any]
+async def test_random_sequences_of_changes(
+    shop: Shop, books: list[BookRow], buyers: list[Customer], postgres: asyncpg.Connection, steps: list[Any]
 ) -> None:
     await postgres.execute("DELETE FROM reviews")
     await postgres.execute("UPDATE book_ratings SET one = 0, two = 0, three = 0, four = 0, five = 0")
-    living: dict[tuple[int, int], Review] = {}
+    living: dict[tuple[int, int], ReviewRow] = {}
     for step, reader, book, stars in steps:
-        user, place = readers[reader].member.user, (reader, book)
+        user, place = buyers[reader].member.user, (reader, book)
         if step == "write" and place not in living:
             living[place] = await create_review(shop, user, books[book].id, stars, None)
         elif step == "change" and place in living:
@@ -119,56 +119,56 @@ async def test_whatever_is_done_in_whichever_order(
         elif step == "delete all of a book":
             places = [one for one in living if one[1] == book]
             await delete_reviews(shop, [living.pop(one).id for one in places])
-        assert await ratings_are_exact(postgres, shop)
-    assert len(await living_reviews(postgres)) == len(living)
+        assert await are_ratings_exact(postgres, shop)
+    assert len(await list_visible_reviews(postgres)) == len(living)
 
 
-async def test_readers_who_write_at_the_same_moment_are_all_counted(
-    visitor: Visitor,
+async def test_concurrent_reviews_are_all_counted(
+    client: ApiClient,
     shop: Shop,
-    books: list[Book],
-    readers: list[Customer],
+    books: list[BookRow],
+    buyers: list[Customer],
     postgres: asyncpg.Connection,
     database_url: str,
 ) -> None:
-    async with holding(database_url, ALL_RATINGS):
-        tries = [asyncio.create_task(reviews_it(reader, books[0], stars)) for stars, reader in enumerate(readers, 1)]
-        await until_waiting(postgres, READERS)
+    async with hold_lock(database_url, ALL_RATINGS):
+        tries = [asyncio.create_task(submit_review(reader, books[0], stars)) for stars, reader in enumerate(buyers, 1)]
+        await wait_for_blocked(postgres, READERS)
     await asyncio.gather(*tries)
-    assert await ratings(visitor, books[0]) == (2.0, 3, [0, 0, 1, 1, 1])
-    assert await ratings_are_exact(postgres, shop)
+    assert await get_ratings(client, books[0]) == (2.0, 3, [0, 0, 1, 1, 1])
+    assert await are_ratings_exact(postgres, shop)
 
 
-async def test_bulk_deletions_in_opposite_order_do_not_wait_for_each_other_in_a_ring(
-    shop: Shop, books: list[Book], readers: list[Customer], postgres: asyncpg.Connection, database_url: str
+async def test_bulk_deletions_in_opposite_order_do_not_deadlock(
+    shop: Shop, books: list[BookRow], buyers: list[Customer], postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    written = [(await reviews_it(reader, book))["review"]["id"] for reader in readers for book in books]
-    ids = [one for one, _ in await living_reviews(postgres)]
+    written = [(await submit_review(reader, book))["review"]["id"] for reader in buyers for book in books]
+    ids = [one for one, _ in await list_visible_reviews(postgres)]
     assert sorted(written) == sorted(ids)
     keys = [row["id"] for row in await postgres.fetch("SELECT id FROM reviews ORDER BY id")]
     with stamina.set_testing(True, attempts=1):  # a deadlock is not tried again unseen
-        async with holding(database_url, "SELECT FROM reviews WHERE id = ANY($1::uuid[]) FOR UPDATE", keys[2:4]):
+        async with hold_lock(database_url, "SELECT FROM reviews WHERE id = ANY($1::uuid[]) FOR UPDATE", keys[2:4]):
             tries = [asyncio.create_task(delete_reviews(shop, some)) for some in (keys[:4], keys[:1:-1])]
-            await until_waiting(postgres, 2)
+            await wait_for_blocked(postgres, 2)
         await asyncio.wait(tries)
     assert sorted(len(gone) for gone in await asyncio.gather(*tries)) == [2, 4]
-    assert await living_reviews(postgres) == []
-    assert await ratings_are_exact(postgres, shop)
+    assert await list_visible_reviews(postgres) == []
+    assert await are_ratings_exact(postgres, shop)
 
 
-async def test_deletions_that_touch_the_same_books_in_opposite_order_do_not_wait_in_a_ring(
-    visitor: Visitor, shop: Shop, books: list[Book], postgres: asyncpg.Connection, database_url: str
+async def test_deletions_of_same_books_in_opposite_order_do_not_deadlock(
+    client: ApiClient, shop: Shop, books: list[BookRow], postgres: asyncpg.Connection, database_url: str
 ) -> None:
     halves: list[list[uuid.UUID]] = []
     for order in [books, books[::-1]] * 3:
-        reader = await add_reader(visitor, shop, *books)
-        written = [await create_review(shop, reader.member.user, book.id, 5, None) for book in order]
+        reader = await add_buyer(client, shop, *books)
+        written = [await create_review(shop, reader.user.row, book.id, 5, None) for book in order]
         halves.append([review.id for review in written])  # ascending, so that the books are not
     with stamina.set_testing(True, attempts=1):
-        async with holding(database_url, ALL_RATINGS):
+        async with hold_lock(database_url, ALL_RATINGS):
             tries = [asyncio.create_task(delete_reviews(shop, half)) for half in halves]
-            await until_waiting(postgres, len(tries))
+            await wait_for_blocked(postgres, len(tries))
         await asyncio.wait(tries)
     assert [len(gone) for gone in await asyncio.gather(*tries)] == [2] * len(halves)
-    assert await living_reviews(postgres) == []
-    assert await ratings_are_exact(postgres, shop)
+    assert await list_visible_reviews(postgres) == []
+    assert await are_ratings_exact(postgres, shop)

@@ -7,12 +7,12 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from persistence.catalog import Book
-from tests.client import Visitor
+from persistence.catalog import BookRow
+from tests.client import ApiClient
 from tests.customers import Customer, add_customer
 from tests.factories import add_book, book_id
-from tests.locks import holding, until_waiting
-from tests.reviewing import add_reader, living_reviews, ratings_are_exact, reviews_it
+from tests.locks import hold_lock, wait_for_blocked
+from tests.reviewing import add_buyer, are_ratings_exact, list_visible_reviews, submit_review
 
 DELETE_BOOK = "mutation ($book: ID!) { end: deleteBook(input: {bookId: $book}) { __typename } }"
 CHANGES = {
@@ -26,54 +26,54 @@ RATINGS = "SELECT FROM book_ratings WHERE book_id = $1 FOR UPDATE"
 
 
 @pytest.fixture
-async def book(shop: Shop) -> Book:
+async def book(shop: Shop) -> BookRow:
     return await add_book(shop)
 
 
 @pytest.fixture
-async def manager(visitor: Visitor, shop: Shop) -> Customer:
-    return await add_customer(visitor, shop, role="ADMIN")
+async def admin(client: ApiClient, shop: Shop) -> Customer:
+    return await add_customer(client, shop, role="ADMIN")
 
 
 @pytest.mark.parametrize("book_first", [False, True])
 @pytest.mark.parametrize("name", CHANGES)
-async def test_a_book_that_is_deleted_while_somebody_has_something_to_say(
-    visitor: Visitor,
+async def test_book_deleted_during_a_review_change(
+    client: ApiClient,
     shop: Shop,
-    manager: Customer,
-    book: Book,
+    admin: Customer,
+    book: BookRow,
     postgres: asyncpg.Connection,
     database_url: str,
     name: str,
     book_first: bool,
 ) -> None:
-    reader, newcomer = await add_reader(visitor, shop, book), await add_reader(visitor, shop, book)
+    reader, newcomer = await add_buyer(client, shop, book), await add_buyer(client, shop, book)
     other = await add_book(shop)
-    await reviews_it(await add_reader(visitor, shop, other), other, 3)
-    review = (await reviews_it(reader, book, 4))["review"]["id"]
-    who = {"a new review": newcomer, "a deletion in bulk": manager}.get(name, reader)
+    await submit_review(await add_buyer(client, shop, other), other, 3)
+    review = (await submit_review(reader, book, 4))["review"]["id"]
+    who = {"a new review": newcomer, "a deletion in bulk": admin}.get(name, reader)
 
     async def change() -> Any:
         asked = {"book": book_id(book)} if name == "a new review" else {"id": review}
-        return (await who.ask(CHANGES[name], **asked))["end"]["__typename"]
+        return (await who.execute(CHANGES[name], **asked))["end"]["__typename"]
 
     async def deletion() -> Any:
-        return (await manager.ask(DELETE_BOOK, book=book_id(book)))["end"]["__typename"]
+        return (await admin.execute(DELETE_BOOK, book=book_id(book)))["end"]["__typename"]
 
-    async with holding(database_url, RATINGS, book.id):
+    async with hold_lock(database_url, RATINGS, book.id):
         first = asyncio.create_task(deletion() if book_first else change())
-        await until_waiting(postgres, 1)
+        await wait_for_blocked(postgres, 1)
         second = asyncio.create_task(change() if book_first else deletion())
-        await until_waiting(postgres, 2)
+        await wait_for_blocked(postgres, 2)
     ends = set(await asyncio.gather(first, second))
     assert "BookDeleted" in ends
     assert ends - {"BookDeleted"} <= {"ReviewSaved", "ReviewDeleted", "ReviewsDeleted", "NotFound"}
-    assert [stars for _, stars in await living_reviews(postgres)] == [3]
+    assert [stars for _, stars in await list_visible_reviews(postgres)] == [3]
     assert await postgres.fetchval("SELECT count(*) FROM book_ratings") == 1
-    assert await ratings_are_exact(postgres, shop)
+    assert await are_ratings_exact(postgres, shop)
 
 
-async def test_no_book_is_without_its_figures(shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_every_book_has_ratings_and_sales_rows(shop: Shop, postgres: asyncpg.Connection) -> None:
     """Those of a book that has none could never be wrong."""
     for stock in (0, 1):
         await add_book(shop, stock=stock)

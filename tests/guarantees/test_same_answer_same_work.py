@@ -7,17 +7,17 @@ import asyncpg
 import pytest
 from argon2 import Parameters, PasswordHasher, extract_parameters
 
-from domain.passwords import MAX_LENGTH
+from domain.passwords import MAX_PASSWORD_LENGTH
 from domain.shop import Shop
 from server.app import create_app
 from server.settings import Settings
-from tests.client import Visitor
-from tests.factories import PASSWORD, add_member
-from tests.links import ask_for_reset
-from tests.sessions import try_to_log_in
-from tests.wire import Wire, tapped
+from tests.client import ApiClient
+from tests.factories import PASSWORD, add_user
+from tests.links import request_password_reset
+from tests.sessions import try_login
+from tests.wire import CountingProxy, start_counting_proxy
 
-REFUSED = {
+INVALID_CREDENTIALS = {
     "__typename": "InvalidCredentials",
     "code": "AUTH_INVALID_CREDENTIALS",
     "message": "The email or the password is wrong.",
@@ -27,7 +27,7 @@ KNOWN, PROVIDER_ONLY, OUT = (
     "provider@example.com",
     "out@example.com",
 )
-FAILING = [
+FAILING_LOGINS = [
     pytest.param("nobody@example.com", PASSWORD, id="unknown address"),
     pytest.param(KNOWN, "not the password", id="wrong password"),
     pytest.param(PROVIDER_ONLY, PASSWORD, id="account without a password"),
@@ -35,17 +35,17 @@ FAILING = [
     pytest.param(PROVIDER_ONLY, "", id="account without a password, and none given"),
     pytest.param(OUT, "not the password", id="deactivated, wrong password"),
 ]
-MALFORMED = [
+MALFORMED_LOGINS = [
     pytest.param("no address", PASSWORD, id="no address"),
     pytest.param("", PASSWORD, id="empty address"),
     pytest.param(KNOWN + "\x00", PASSWORD, id="NUL"),
     pytest.param("a" * 9_000 + "@example.com", PASSWORD, id="endless address"),
-    pytest.param(KNOWN, PASSWORD + "x" * MAX_LENGTH, id="too long a password"),
+    pytest.param(KNOWN, PASSWORD + "x" * MAX_PASSWORD_LENGTH, id="too long a password"),
     pytest.param(KNOWN, "x" * 90_000, id="endless password"),
 ]
 
 
-class Recorder(PasswordHasher):
+class RecordingHasher(PasswordHasher):
     """Notes what argon2 is put to: its parameters, and how many bytes it is given."""
 
     def __init__(self) -> None:
@@ -69,73 +69,75 @@ class Recorder(PasswordHasher):
 async def accounts(shop: Shop) -> None:
     """One with a password, one without, one deactivated; hashed as the shop hashes today."""
     todays = await shop.passwords.hash(PASSWORD)
-    await add_member(shop, KNOWN, password_hash=todays)
-    await add_member(shop, PROVIDER_ONLY, password_hash=None)
-    await add_member(shop, OUT, password_hash=todays, is_active=False)
+    await add_user(shop, KNOWN, password_hash=todays)
+    await add_user(shop, PROVIDER_ONLY, password_hash=None)
+    await add_user(shop, OUT, password_hash=todays, is_active=False)
 
 
 @pytest.fixture
-def argon2(shop: Shop, accounts: None, monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder()
+def recording_hasher(shop: Shop, accounts: None, monkeypatch: pytest.MonkeyPatch) -> RecordingHasher:
+    recorder = RecordingHasher()
     monkeypatch.setattr(shop.passwords, "_hasher", recorder)
     return recorder
 
 
-@pytest.mark.parametrize(("email", "password"), FAILING + MALFORMED)
-async def test_the_same_answer_after_one_hash_with_todays_parameters(
-    visitor: Visitor, argon2: Recorder, email: str, password: str
+@pytest.mark.parametrize(("email", "password"), FAILING_LOGINS + MALFORMED_LOGINS)
+async def test_failed_logins_have_equal_responses_and_one_hash(
+    client: ApiClient, recording_hasher: RecordingHasher, email: str, password: str
 ) -> None:
-    assert await try_to_log_in(visitor, email, password) == REFUSED
-    assert argon2.verified == [extract_parameters(PasswordHasher().hash("any"))]
-    assert argon2.hashed == 0
-    assert argon2.longest <= MAX_LENGTH + 1
+    assert await try_login(client, email, password) == INVALID_CREDENTIALS
+    assert recording_hasher.verified == [extract_parameters(PasswordHasher().hash("any"))]
+    assert recording_hasher.hashed == 0
+    assert recording_hasher.longest <= MAX_PASSWORD_LENGTH + 1
 
 
 @pytest.fixture
-async def wire(settings: Settings, accounts: None) -> AsyncIterator[tuple[Wire, Visitor]]:
+async def proxy_and_client(settings: Settings, accounts: None) -> AsyncIterator[tuple[CountingProxy, ApiClient]]:
     assert settings.database_url is not None
-    async with tapped(settings.database_url) as wire:
+    async with start_counting_proxy(settings.database_url) as wire:
         app = create_app(settings.model_copy(update={"database_url": wire.url}))
         async with app.router.lifespan_context(app):
-            visitor = Visitor(app)
-            await try_to_log_in(visitor, "first@example.com")  # opens the connection
+            visitor = ApiClient(app)
+            await try_login(visitor, "first@example.com")  # opens the connection
             yield wire, visitor
 
 
-STATEMENTS = 7  # one for the account; the others count the try, and begin and end its transactions
+EXPECTED_STATEMENTS = 7  # one for the account; the others count the try, and begin and end its transactions
 
 
-@pytest.mark.parametrize(("email", "password"), FAILING)
-async def test_the_same_statements(wire: tuple[Wire, Visitor], email: str, password: str) -> None:
-    tap, visitor = wire
-    before = tap.statements
-    assert await try_to_log_in(visitor, email, password) == REFUSED
-    assert tap.statements - before == STATEMENTS
-
-
-async def test_a_reset_that_is_asked_for_sends_the_same_statements(
-    wire: tuple[Wire, Visitor], postgres: asyncpg.Connection
+@pytest.mark.parametrize(("email", "password"), FAILING_LOGINS)
+async def test_failed_logins_send_equal_statements(
+    proxy_and_client: tuple[CountingProxy, ApiClient], email: str, password: str
 ) -> None:
-    tap, visitor = wire
-    await ask_for_reset(visitor, "first@example.com")  # opens the connection
+    tap, visitor = proxy_and_client
+    before = tap.statements
+    assert await try_login(visitor, email, password) == INVALID_CREDENTIALS
+    assert tap.statements - before == EXPECTED_STATEMENTS
+
+
+async def test_password_reset_requests_send_equal_statements(
+    proxy_and_client: tuple[CountingProxy, ApiClient], postgres: asyncpg.Connection
+) -> None:
+    tap, visitor = proxy_and_client
+    await request_password_reset(visitor, "first@example.com")  # opens the connection
     sent, jobs = set(), await postgres.fetchval("SELECT count(*) FROM pgqueuer")
     for email in ("nobody@example.com", KNOWN, PROVIDER_ONLY, OUT, "nobody.either@example.com"):
         before = tap.statements
-        assert await ask_for_reset(visitor, email) == {"__typename": "PasswordResetRequested", "email": email}
+        assert await request_password_reset(visitor, email) == {"__typename": "PasswordResetRequested", "email": email}
         sent.add(tap.statements - before)
     assert len(sent) == 1
     assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == jobs + 5
     assert await postgres.fetchval("SELECT count(*) FROM letters") == 3
 
 
-async def test_only_the_right_password_is_told_of_a_deactivation(visitor: Visitor, accounts: None) -> None:
-    outcome: dict[str, Any] = await try_to_log_in(visitor, OUT)
-    assert (outcome["__typename"], outcome["code"]) == (
+async def test_deactivation_is_revealed_to_the_correct_password_only(client: ApiClient, accounts: None) -> None:
+    result: dict[str, Any] = await try_login(client, OUT)
+    assert (result["__typename"], result["code"]) == (
         "AccountDeactivated",
         "AUTH_ACCOUNT_DEACTIVATED",
     )
 
 
-async def test_the_right_password_lets_in(visitor: Visitor, argon2: Recorder) -> None:
-    assert (await try_to_log_in(visitor, f" {KNOWN.upper()} "))["__typename"] == "LoggedIn"
-    assert len(argon2.verified) == 1
+async def test_correct_password_logs_in(client: ApiClient, recording_hasher: RecordingHasher) -> None:
+    assert (await try_login(client, f" {KNOWN.upper()} "))["__typename"] == "LoggedIn"
+    assert len(recording_hasher.verified) == 1

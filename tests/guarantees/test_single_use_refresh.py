@@ -11,10 +11,10 @@ from starlette.applications import Starlette
 from domain.shop import Shop
 from server.app import create_app
 from server.settings import Settings
-from tests.client import Visitor
-from tests.factories import add_member
-from tests.locks import holding, until_waiting
-from tests.sessions import Held, is_let_in, log_in, refreshed, try_to_refresh
+from tests.client import ApiClient
+from tests.factories import add_user
+from tests.locks import hold_lock, wait_for_blocked
+from tests.sessions import TokenPair, is_authenticated, log_in, refresh_session, try_refresh
 
 EMAIL = "reader@example.com"
 TABS = 10
@@ -24,112 +24,121 @@ LIVE = """SELECT count(*) FROM refresh_tokens JOIN sessions ON sessions.id = ses
 
 
 @pytest.fixture
-async def patient(shop: Shop, settings: Settings) -> AsyncIterator[Visitor]:
+async def client_with_grace_period(shop: Shop, settings: Settings) -> AsyncIterator[ApiClient]:
     """At a shop that gives a lost answer again for thirty seconds."""
     app: Starlette = create_app(settings.model_copy(update={"refresh_grace_seconds": 30}))
     async with app.router.lifespan_context(app):
-        yield Visitor(app)
+        yield ApiClient(app)
 
 
-async def _all_at_once(
-    visitor: Visitor, held: Held, database_url: str, postgres: asyncpg.Connection
+async def _refresh_concurrently(
+    client: ApiClient, held: TokenPair, database_url: str, postgres: asyncpg.Connection
 ) -> list[dict[str, Any]]:
     """Ten clients with one token, let go when all ten have reached its row."""
-    async with holding(database_url, EVERY_TOKEN):
-        tabs = [asyncio.create_task(try_to_refresh(visitor, held.refresh)) for _ in range(TABS)]
-        await until_waiting(postgres, TABS)
+    async with hold_lock(database_url, EVERY_TOKEN):
+        tabs = [asyncio.create_task(try_refresh(client, held.refresh_token)) for _ in range(TABS)]
+        await wait_for_blocked(postgres, TABS)
     return await asyncio.gather(*tabs)
 
 
-async def test_of_ten_at_once_one_wins_and_the_family_ends(
-    visitor: Visitor, shop: Shop, database_url: str, postgres: asyncpg.Connection
+async def test_one_of_ten_concurrent_refreshes_wins_and_session_ends(
+    client: ApiClient, shop: Shop, database_url: str, postgres: asyncpg.Connection
 ) -> None:
-    await add_member(shop, EMAIL)
-    held = await log_in(visitor, EMAIL)
-    outcomes = await _all_at_once(visitor, held, database_url, postgres)
-    assert sorted(outcome["__typename"] for outcome in outcomes) == ["InvalidToken"] * 9 + ["SessionRefreshed"]
+    await add_user(shop, EMAIL)
+    tokens = await log_in(client, EMAIL)
+    results = await _refresh_concurrently(client, tokens, database_url, postgres)
+    assert sorted(result["__typename"] for result in results) == ["InvalidToken"] * 9 + ["SessionRefreshed"]
     assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens WHERE parent_id IS NOT NULL") == 1
     assert await postgres.fetchval(LIVE) == 0  # nine of them were a second use
-    [child] = [Held.of(outcome) for outcome in outcomes if "tokens" in outcome]
-    assert not await is_let_in(visitor, child.access)
+    [child] = [TokenPair.from_result(outcome) for outcome in results if "tokens" in outcome]
+    assert not await is_authenticated(client, child.access_token)
 
 
-async def test_within_the_grace_ten_at_once_share_one_successor(
-    patient: Visitor, shop: Shop, database_url: str, postgres: asyncpg.Connection
+async def test_concurrent_refreshes_in_grace_period_share_one_successor(
+    client_with_grace_period: ApiClient, shop: Shop, database_url: str, postgres: asyncpg.Connection
 ) -> None:
-    await add_member(shop, EMAIL)
-    held = await log_in(patient, EMAIL)
-    outcomes = await _all_at_once(patient, held, database_url, postgres)
-    assert len({Held.of(outcome).refresh for outcome in outcomes}) == 1
+    await add_user(shop, EMAIL)
+    tokens = await log_in(client_with_grace_period, EMAIL)
+    results = await _refresh_concurrently(client_with_grace_period, tokens, database_url, postgres)
+    assert len({TokenPair.from_result(result).refresh_token for result in results}) == 1
     assert await postgres.fetchval(LIVE) == 1
-    assert await is_let_in(patient, (await refreshed(patient, Held.of(outcomes[0]))).access)
+    assert await is_authenticated(
+        client_with_grace_period,
+        (await refresh_session(client_with_grace_period, TokenPair.from_result(results[0]))).access_token,
+    )
 
 
-async def test_within_the_grace_the_parent_gets_the_same_successor_again(
-    patient: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_refresh_in_grace_period_returns_the_same_successor(
+    client_with_grace_period: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    await add_member(shop, EMAIL)
-    parent = await log_in(patient, EMAIL)
-    lost, again = await refreshed(patient, parent), await refreshed(patient, parent)
-    assert again.refresh == lost.refresh != parent.refresh
-    assert await is_let_in(patient, again.access)
+    await add_user(shop, EMAIL)
+    parent = await log_in(client_with_grace_period, EMAIL)
+    lost, again = (
+        await refresh_session(client_with_grace_period, parent),
+        await refresh_session(client_with_grace_period, parent),
+    )
+    assert again.refresh_token == lost.refresh_token != parent.refresh_token
+    assert await is_authenticated(client_with_grace_period, again.access_token)
     assert await postgres.fetchval(LIVE) == 1
 
 
-async def test_a_grandparent_is_a_second_use_even_within_the_grace(
-    patient: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_grandparent_token_is_reuse_even_in_grace_period(
+    client_with_grace_period: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    await add_member(shop, EMAIL)
-    grandparent = await log_in(patient, EMAIL)
-    newest = await refreshed(patient, await refreshed(patient, grandparent))
-    assert (await try_to_refresh(patient, grandparent.refresh))["__typename"] == "InvalidToken"
+    await add_user(shop, EMAIL)
+    grandparent = await log_in(client_with_grace_period, EMAIL)
+    newest = await refresh_session(
+        client_with_grace_period, await refresh_session(client_with_grace_period, grandparent)
+    )
+    assert (await try_refresh(client_with_grace_period, grandparent.refresh_token))["__typename"] == "InvalidToken"
     assert await postgres.fetchval(LIVE) == 0
-    assert not await is_let_in(patient, newest.access)
+    assert not await is_authenticated(client_with_grace_period, newest.access_token)
 
 
-async def test_once_the_thief_has_used_the_shared_successor_its_second_use_ends_the_session(
-    patient: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_reuse_of_the_shared_successor_ends_the_session(
+    client_with_grace_period: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    await add_member(shop, EMAIL)
-    parent = await log_in(patient, EMAIL)
-    owners, thiefs = await refreshed(patient, parent), await refreshed(patient, parent)
-    await refreshed(patient, await refreshed(patient, thiefs))
-    assert (await try_to_refresh(patient, owners.refresh))["__typename"] == "InvalidToken"
+    await add_user(shop, EMAIL)
+    parent = await log_in(client_with_grace_period, EMAIL)
+    owners, thiefs = (
+        await refresh_session(client_with_grace_period, parent),
+        await refresh_session(client_with_grace_period, parent),
+    )
+    await refresh_session(client_with_grace_period, await refresh_session(client_with_grace_period, thiefs))
+    assert (await try_refresh(client_with_grace_period, owners.refresh_token))["__typename"] == "InvalidToken"
     assert await postgres.fetchval(LIVE) == 0
 
 
-async def test_past_the_grace_the_parent_is_a_second_use(
-    patient: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_parent_token_is_reuse_after_grace_period(
+    client_with_grace_period: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    await add_member(shop, EMAIL)
-    parent = await log_in(patient, EMAIL)
-    child = await refreshed(patient, parent)
+    await add_user(shop, EMAIL)
+    parent = await log_in(client_with_grace_period, EMAIL)
+    child = await refresh_session(client_with_grace_period, parent)
     await postgres.execute("UPDATE refresh_tokens SET used_at = used_at - interval '31 seconds'")
-    assert (await try_to_refresh(patient, parent.refresh))["__typename"] == "InvalidToken"
+    assert (await try_refresh(client_with_grace_period, parent.refresh_token))["__typename"] == "InvalidToken"
     assert await postgres.fetchval(LIVE) == 0
-    assert not await is_let_in(patient, child.access)
+    assert not await is_authenticated(client_with_grace_period, child.access_token)
 
 
-async def test_a_session_that_is_over_gives_no_successor_again(
-    patient: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_ended_session_returns_no_successor(
+    client_with_grace_period: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    await add_member(shop, EMAIL)
-    parent = await log_in(patient, EMAIL)
-    await refreshed(patient, parent)
+    await add_user(shop, EMAIL)
+    parent = await log_in(client_with_grace_period, EMAIL)
+    await refresh_session(client_with_grace_period, parent)
     await postgres.execute("UPDATE sessions SET revoked_at = now()")
-    assert (await try_to_refresh(patient, parent.refresh))["__typename"] == "InvalidToken"
+    assert (await try_refresh(client_with_grace_period, parent.refresh_token))["__typename"] == "InvalidToken"
 
 
-async def test_a_session_ends_for_good_however_often_it_was_refreshed(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
-) -> None:
-    await add_member(shop, EMAIL)
-    held = await refreshed(visitor, await log_in(visitor, EMAIL))
+async def test_session_has_a_maximum_lifetime(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
+    await add_user(shop, EMAIL)
+    tokens = await refresh_session(client, await log_in(client, EMAIL))
     ends = "SELECT sessions.expires_at FROM sessions"
     await postgres.execute("UPDATE sessions SET expires_at = now() + interval '1 day'")
-    newest = await refreshed(visitor, held)
+    newest = await refresh_session(client, tokens)
     last = await postgres.fetchval("SELECT max(expires_at) FROM refresh_tokens WHERE used_at IS NULL")
     assert last == await postgres.fetchval(ends)
     await postgres.execute("UPDATE sessions SET expires_at = now()")
-    assert (await try_to_refresh(visitor, newest.refresh))["__typename"] == "InvalidToken"
-    assert not await is_let_in(visitor, newest.access)
+    assert (await try_refresh(client, newest.refresh_token))["__typename"] == "InvalidToken"
+    assert not await is_authenticated(client, newest.access_token)

@@ -13,77 +13,86 @@ from sqlalchemy import literal_column, select
 
 from domain.shop import Shop
 from persistence import browsing, connecting
-from persistence.browsing import FAILS_THERE, NONE_ANSWERS, NOT_OURS, OFTEN, NoStandby, Standbys
+from persistence.browsing import (
+    FAILURE_THRESHOLD,
+    NO_REPLICA_RESPONDS,
+    NOT_A_VALID_REPLICA,
+    REPLICA_STATEMENTS_FAIL,
+    NoReplica,
+    ReplicaConnector,
+)
 from persistence.catalog import is_empty
 from persistence.database import Database, PoolSettings
 from persistence.faults import Unavailable
-from persistence.lending import LentConnection
-from persistence.models import Table
+from persistence.lending import PoolConnection
+from persistence.models import Base
 from persistence.query import Query
-from persistence.readiness import find_revision, write_nothing
-from server.addresses import ELSEWHERE, problem_among
+from persistence.readiness import check_writable, find_revision
+from server.addresses import DIFFERENT_DATABASE, check_database_urls
 from server.app import create_app
-from server.health import NO_WRITES
-from server.migrating import STANDBY
+from server.health import READ_ONLY
+from server.migrating import IS_REPLICA
 from server.settings import Settings
-from tests.client import Visitor
-from tests.clusters import Node, Pair, at, pair, snapshot
-from tests.commands import refused, run
+from tests.client import ApiClient
+from tests.clusters import PostgresServer, ReplicatedPair, fetch_value, start_diverging_copy, start_replicated_pair
+from tests.commands import get_error_line, run_command
 from tests.customers import add_customer
-from tests.exposition import asked, free_port, total, until
-from tests.factories import PASSWORD, add_administrator, add_book, add_genre
-from tests.faulty import shop_with
-from tests.locks import until_waiting
-from tests.network import between, silence
-from tests.processes import serving as serving_alone
-from tests.roles import address_of, guest
-from tests.wire import tapped
+from tests.exposition import free_port, scrape_metrics, sum_series, wait_for_metrics
+from tests.factories import PASSWORD, add_admin, add_book, add_genre
+from tests.faulty import running_client
+from tests.locks import wait_for_blocked
+from tests.network import start_fault_proxy, start_silent_server
+from tests.processes import start_server as start_server_process
+from tests.roles import get_role_url, temporary_role
+from tests.wire import start_counting_proxy
 
-NEW_GENRE = 'mutation { createGenre(input: {name: "Fantasy"}) { ... on GenreSaved { genre { name } } } }'
+CREATE_GENRE = 'mutation { createGenre(input: {name: "Fantasy"}) { ... on GenreSaved { genre { name } } } }'
 REGISTER = """mutation { register(input: {email: "ann@example.com", password: "%s", displayName: "Ann"}) {
     ... on LoggedIn { tokens { accessToken } } } }"""
 LOGIN = """mutation ($email: String!, $password: String!) { login(input: {email: $email, password: $password}) {
     ... on LoggedIn { user { orders { totalCount } } } } }"""
-COUNT = "{ books { totalCount } }"
-ME = "{ me { email } }"
+COUNT_QUERY = "{ books { totalCount } }"
+ME_QUERY = "{ me { email } }"
 
 
 @pytest.fixture(scope="module")
-async def both(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
-    async with pair(tmp_path_factory.mktemp("pair")) as both:
+async def replicated_pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ReplicatedPair]:
+    async with start_replicated_pair(tmp_path_factory.mktemp("pair")) as both:
         yield both
 
 
 @pytest.fixture
-async def servers(both: Pair) -> Pair:
+async def servers(replicated_pair: ReplicatedPair) -> ReplicatedPair:
     """Running, empty, and the one as far as the other."""
-    if not both.standby.is_running:
-        await both.standby.starts()
-    tables = ", ".join(table.name for table in Table.metadata.sorted_tables)
-    await at(both.primary, f"TRUNCATE {tables}, pgqueuer, pgqueuer_log")
-    await at(both.primary, "INSERT INTO sales_window (since) VALUES (now() - interval '90 days')")
-    await both.catches_up()
-    return both
+    if not replicated_pair.replica.is_running:
+        await replicated_pair.replica.start()
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    await fetch_value(replicated_pair.primary, f"TRUNCATE {tables}, pgqueuer, pgqueuer_log")
+    await fetch_value(replicated_pair.primary, "INSERT INTO sales_window (since) VALUES (now() - interval '90 days')")
+    await replicated_pair.resume_replay()
+    return replicated_pair
 
 
 @asynccontextmanager
-async def serving(settings: Settings, servers: Pair, **changes: Any) -> AsyncIterator[tuple[Visitor, Shop]]:
-    told = {"database_url": servers.primary.url, "database_read_url": servers.standby.url} | changes
+async def running_app(
+    settings: Settings, servers: ReplicatedPair, **overrides: Any
+) -> AsyncIterator[tuple[ApiClient, Shop]]:
+    told = {"database_url": servers.primary.url, "database_read_url": servers.replica.url} | overrides
     app = create_app(settings.model_copy(update=told))
     async with app.router.lifespan_context(app):
-        yield Visitor(app), app.state.shop
+        yield ApiClient(app), app.state.shop
 
 
-async def names(visitor: Visitor) -> list[str]:
-    return [genre["name"] for genre in (await visitor.ask("{ genres { name } }"))["genres"]]
+async def list_genre_names(client: ApiClient) -> list[str]:
+    return [genre["name"] for genre in (await client.execute("{ genres { name } }"))["genres"]]
 
 
-async def notes(visitor: Visitor) -> list[str]:
-    async with visitor.http() as http:
+async def get_ready_notes(client: ApiClient) -> list[str]:
+    async with client.http() as http:
         response = await http.get("/ready")
     assert response.status_code == 200
-    told: list[str] = response.json().get("notes", [])
-    return told
+    ready_notes: list[str] = response.json().get("notes", [])
+    return ready_notes
 
 
 async def get(http: httpx2.AsyncClient, **headers: str) -> httpx2.Response:
@@ -93,48 +102,48 @@ async def get(http: httpx2.AsyncClient, **headers: str) -> httpx2.Response:
 # ── Who reads where ───────────────────────────────────────────────────────────────────────
 
 
-async def test_visitors_read_what_a_standby_has_and_whoever_is_signed_in_what_there_is(
-    settings: Settings, servers: Pair
+async def test_anonymous_reads_use_the_replica_and_signed_in_reads_the_primary(
+    settings: Settings, servers: ReplicatedPair
 ) -> None:
-    async with serving(settings, servers) as (visitor, shop):
-        admin = visitor.signed_in((await add_administrator(shop)).token)
-        await servers.catches_up()
-        await servers.falls_behind()
-        assert (await admin.ask(NEW_GENRE))["createGenre"] == {"genre": {"name": "Fantasy"}}
+    async with running_app(settings, servers) as (visitor, shop):
+        admin = visitor.with_token((await add_admin(shop)).token)
+        await servers.resume_replay()
+        await servers.pause_replay()
+        assert (await admin.execute(CREATE_GENRE))["createGenre"] == {"genre": {"name": "Fantasy"}}
         await add_book(shop)
-        assert (await names(admin), await names(visitor)) == (["Fantasy"], [])
-        assert (await admin.ask(COUNT))["books"]["totalCount"] == 1
-        assert (await visitor.ask(COUNT))["books"]["totalCount"] == 0
-        await servers.catches_up()
-        assert await names(visitor) == ["Fantasy"]
-        assert await notes(visitor) == []
+        assert (await list_genre_names(admin), await list_genre_names(visitor)) == (["Fantasy"], [])
+        assert (await admin.execute(COUNT_QUERY))["books"]["totalCount"] == 1
+        assert (await visitor.execute(COUNT_QUERY))["books"]["totalCount"] == 0
+        await servers.resume_replay()
+        assert await list_genre_names(visitor) == ["Fantasy"]
+        assert await get_ready_notes(visitor) == []
 
 
-async def test_a_visitor_who_becomes_somebody_sees_it(settings: Settings, servers: Pair) -> None:
+async def test_login_switches_reads_to_the_primary(settings: Settings, servers: ReplicatedPair) -> None:
     """The answer to a mutation without a token comes from the primary, too."""
-    async with serving(settings, servers) as (visitor, shop):
-        assert await names(visitor) == []
-        await servers.falls_behind()
-        registered = (await visitor.ask(REGISTER % PASSWORD))["register"]
-        ann = visitor.signed_in(registered["tokens"]["accessToken"])
-        assert (await ann.ask(ME))["me"] == {"email": "ann@example.com"}
+    async with running_app(settings, servers) as (visitor, shop):
+        assert await list_genre_names(visitor) == []
+        await servers.pause_replay()
+        registered = (await visitor.execute(REGISTER % PASSWORD))["register"]
+        ann = visitor.with_token(registered["tokens"]["accessToken"])
+        assert (await ann.execute(ME_QUERY))["me"] == {"email": "ann@example.com"}
         customer = await add_customer(visitor, shop, (await add_book(shop), 1))
-        await customer.buys()
-        signed_in = (await visitor.ask(LOGIN, email=customer.member.user.email, password=PASSWORD))["login"]
+        await customer.checkout()
+        signed_in = (await visitor.execute(LOGIN, email=customer.user.row.email, password=PASSWORD))["login"]
         assert signed_in["user"] == {"orders": {"totalCount": 1}}
-        await servers.catches_up()
+        await servers.resume_replay()
 
 
-async def test_what_a_standby_had_is_not_called_unchanged(settings: Settings, servers: Pair) -> None:
+async def test_replica_etag_is_not_reported_as_unchanged(settings: Settings, servers: ReplicatedPair) -> None:
     """The primary's version of the catalogue is not that of rows which a standby has not got yet."""
-    async with serving(settings, servers) as (visitor, shop), visitor.http() as http:
-        await servers.falls_behind()
+    async with running_app(settings, servers) as (visitor, shop), visitor.http() as http:
+        await servers.pause_replay()
         await add_genre(shop, "Fantasy")
         old = await get(http)
         assert old.json()["data"]["genres"] == []
         same = await get(http, **{"if-none-match": old.headers["etag"]})
         assert same.status_code == 304
-        await servers.catches_up()
+        await servers.resume_replay()
         new = await get(http, **{"if-none-match": old.headers["etag"]})
         assert new.json()["data"]["genres"] == [{"name": "Fantasy"}]
 
@@ -142,379 +151,389 @@ async def test_what_a_standby_had_is_not_called_unchanged(settings: Settings, se
 # ── When none answers ─────────────────────────────────────────────────────────────────────
 
 
-async def test_without_a_standby_the_primary_answers_until_there_is_one_again(
-    settings: Settings, servers: Pair, monkeypatch: pytest.MonkeyPatch
+async def test_primary_serves_reads_while_no_replica_is_available(
+    settings: Settings, servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(browsing, "LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(browsing, "PROBE_INTERVAL", 0.05)
     async with (
-        tapped(servers.standby.url) as wire,
-        serving(settings, servers, database_read_url=wire.url) as (visitor, shop),
+        start_counting_proxy(servers.replica.url) as wire,
+        running_app(settings, servers, database_read_url=wire.url) as (visitor, shop),
     ):
         await add_genre(shop, "Fantasy")
-        await servers.catches_up()
-        assert await names(visitor) == ["Fantasy"]
+        await servers.resume_replay()
+        assert await list_genre_names(visitor) == ["Fantasy"]
         assert wire.statements > 0
-        await servers.standby.dies()
-        assert [await names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
-        assert await notes(visitor) == [f"{NONE_ANSWERS}: the primary serves visitors, too"]
-        await servers.standby.starts()
+        await servers.replica.crash()
+        assert [await list_genre_names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
+        assert await get_ready_notes(visitor) == [f"{NO_REPLICA_RESPONDS}: the primary serves visitors, too"]
+        await servers.replica.start()
         async with asyncio.timeout(30):
-            while await notes(visitor):
-                await names(visitor)
+            while await get_ready_notes(visitor):
+                await list_genre_names(visitor)
         before = wire.statements
-        assert await names(visitor) == ["Fantasy"]
+        assert await list_genre_names(visitor) == ["Fantasy"]
         assert wire.statements > before
 
 
-async def test_a_standby_that_hangs_is_passed_over(
-    settings: Settings, servers: Pair, monkeypatch: pytest.MonkeyPatch
+async def test_hanging_replica_is_skipped(
+    settings: Settings, servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connecting, "COMMAND_TIMEOUT", 0.5)
     async with (
-        between(servers.standby.url) as network,
-        serving(settings, servers, database_read_url=network.url) as (visitor, shop),
+        start_fault_proxy(servers.replica.url) as network,
+        running_app(settings, servers, database_read_url=network.url) as (visitor, shop),
     ):
         await add_genre(shop, "Fantasy")
-        await servers.catches_up()
-        assert await names(visitor) == ["Fantasy"]
-        network.hangs()
-        assert [await names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
-        assert await notes(visitor) == [f"{NONE_ANSWERS}: the primary serves visitors, too"]
+        await servers.resume_replay()
+        assert await list_genre_names(visitor) == ["Fantasy"]
+        network.hang()
+        assert [await list_genre_names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
+        assert await get_ready_notes(visitor) == [f"{NO_REPLICA_RESPONDS}: the primary serves visitors, too"]
 
 
-async def test_without_a_primary_a_standby_serves_whoever_comes_first(
-    settings: Settings, servers: Pair, monkeypatch: pytest.MonkeyPatch
+async def test_replica_serves_anonymous_reads_without_a_primary(
+    settings: Settings, servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a server that nobody has read from yet, and at one that was started meanwhile."""
-    monkeypatch.setattr(browsing, "UNSURE", 0)
-    await at(servers.primary, "INSERT INTO genres (id, name, slug) VALUES (gen_random_uuid(), 'Fantasy', 'fantasy')")
-    await servers.catches_up()
-    async with serving(settings, servers) as (visitor, _):
-        await servers.primary.dies()
+    monkeypatch.setattr(browsing, "UNVERIFIED_TTL", 0)
+    await fetch_value(
+        servers.primary, "INSERT INTO genres (id, name, slug) VALUES (gen_random_uuid(), 'Fantasy', 'fantasy')"
+    )
+    await servers.resume_replay()
+    async with running_app(settings, servers) as (visitor, _):
+        await servers.primary.crash()
         try:
-            assert await names(visitor) == ["Fantasy"]
-            async with serving(settings, servers) as (another, _):
-                assert await names(another) == ["Fantasy"]
-                await servers.primary.starts()
-                assert await names(another) == ["Fantasy"]
-                assert await notes(another) == []
+            assert await list_genre_names(visitor) == ["Fantasy"]
+            async with running_app(settings, servers) as (another, _):
+                assert await list_genre_names(another) == ["Fantasy"]
+                await servers.primary.start()
+                assert await list_genre_names(another) == ["Fantasy"]
+                assert await get_ready_notes(another) == []
         finally:
             if not servers.primary.is_running:
-                await servers.primary.starts()
+                await servers.primary.start()
 
 
-async def test_a_connection_that_is_cut_costs_nobody_an_answer(settings: Settings, servers: Pair) -> None:
-    async with serving(settings, servers) as (visitor, shop):
+async def test_cut_replica_connection_fails_no_request(settings: Settings, servers: ReplicatedPair) -> None:
+    async with running_app(settings, servers) as (visitor, shop):
         await add_genre(shop, "Fantasy")
-        await servers.catches_up()
+        await servers.resume_replay()
         for _ in range(3):
-            assert await names(visitor) == ["Fantasy"]
-            await at(
-                servers.standby,
+            assert await list_genre_names(visitor) == ["Fantasy"]
+            await fetch_value(
+                servers.replica,
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'bookstore'",
             )
-        assert await notes(visitor) == []
+        assert await get_ready_notes(visitor) == []
 
 
-async def test_a_migration_that_has_not_arrived_costs_nobody_an_answer(settings: Settings, servers: Pair) -> None:
+async def test_replica_behind_a_migration_fails_no_request(settings: Settings, servers: ReplicatedPair) -> None:
     """The standby has no such column yet."""
-    await at(servers.primary, "ALTER TABLE genres RENAME COLUMN name TO title")
-    await servers.catches_up()
-    await servers.falls_behind()
-    await at(servers.primary, "ALTER TABLE genres RENAME COLUMN title TO name")
-    async with serving(settings, servers) as (visitor, shop):
+    await fetch_value(servers.primary, "ALTER TABLE genres RENAME COLUMN name TO title")
+    await servers.resume_replay()
+    await servers.pause_replay()
+    await fetch_value(servers.primary, "ALTER TABLE genres RENAME COLUMN title TO name")
+    async with running_app(settings, servers) as (visitor, shop):
         await add_genre(shop, "Fantasy")
-        assert await names(visitor) == ["Fantasy"]
-        await servers.catches_up()
+        assert await list_genre_names(visitor) == ["Fantasy"]
+        await servers.resume_replay()
 
 
-SMALL = PoolSettings(size=2, max_overflow=0, timeout_seconds=0.5)
+SMALL_POOL = PoolSettings(size=2, max_overflow=0, timeout_seconds=0.5)
 WAITING: Query[str | None] = Query(select(literal_column("pg_advisory_xact_lock_shared(7)::text")), str)
 
 
 @asynccontextmanager
-async def both_wait(database: Database, standby: Node) -> AsyncIterator[list[asyncio.Task[str | None]]]:
+async def two_blocked_statements(
+    database: Database, standby: PostgresServer
+) -> AsyncIterator[list[asyncio.Task[str | None]]]:
     """Two statements at the standby, which has no answer until the end of the block."""
     there = await asyncpg.connect(standby.url)
     try:
         await there.execute("SELECT pg_advisory_lock(7)")
-        waiting = [asyncio.create_task(database.browsing.first(WAITING)) for _ in range(SMALL.most)]
-        await until_waiting(there, SMALL.most)
+        waiting = [asyncio.create_task(database.replica_session.first(WAITING)) for _ in range(SMALL_POOL.max_size)]
+        await wait_for_blocked(there, SMALL_POOL.max_size)
         yield waiting
     finally:
         await there.close()
 
 
-async def test_one_that_is_only_slow_is_not_relieved_at_the_cost_of_the_primary(servers: Pair) -> None:
-    async with Database(servers.primary.url, SMALL, read_url=servers.standby.url) as database:
-        async with both_wait(database, servers.standby) as waiting:
+async def test_slow_replica_does_not_overload_the_primary(servers: ReplicatedPair) -> None:
+    async with Database(servers.primary.url, SMALL_POOL, read_url=servers.replica.url) as database:
+        async with two_blocked_statements(database, servers.replica) as waiting:
             with pytest.raises(Unavailable):
-                await find_revision(database.browsing)
-            assert database.standby_trouble is None
+                await find_revision(database.replica_session)
+            assert database.replica_failure is None
         assert await asyncio.gather(*waiting) == ["", ""]
-        assert await find_revision(database.browsing)
-        assert database.lenders["read"].statements == 0
+        assert await find_revision(database.replica_session)
+        assert database.pools["read"].statement_count == 0
 
 
-async def test_one_that_hangs_keeps_nobody_waiting_who_finds_no_connection_free(servers: Pair) -> None:
+async def test_hanging_replica_with_a_full_pool_does_not_block(servers: ReplicatedPair) -> None:
     async with (
-        between(servers.standby.url) as network,
-        Database(servers.primary.url, SMALL, read_url=network.url) as database,
-        both_wait(database, servers.standby) as waiting,
+        start_fault_proxy(servers.replica.url) as network,
+        Database(servers.primary.url, SMALL_POOL, read_url=network.url) as database,
+        two_blocked_statements(database, servers.replica) as waiting,
     ):
-        network.hangs()
-        assert await find_revision(database.browsing)
-        assert database.standby_trouble == NONE_ANSWERS
+        network.hang()
+        assert await find_revision(database.replica_session)
+        assert database.replica_failure == NO_REPLICA_RESPONDS
         for one in waiting:
             one.cancel()
 
 
-async def test_one_where_everything_fails_is_told(
+async def test_failing_replica_is_reported(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     """As where its role may not read."""
     await add_genre(shop, "Fantasy")
     async with (
-        guest(postgres) as role,
-        shop_with(settings, database_read_url=address_of(role, database_url)) as visitor,
+        temporary_role(postgres) as role,
+        running_client(settings, database_read_url=get_role_url(role, database_url)) as visitor,
     ):
-        assert [await names(visitor) for _ in range(OFTEN)] == [["Fantasy"]] * OFTEN
-        assert await notes(visitor) == [f"{FAILS_THERE}: the primary serves visitors, too"]
+        assert [await list_genre_names(visitor) for _ in range(FAILURE_THRESHOLD)] == [["Fantasy"]] * FAILURE_THRESHOLD
+        assert await get_ready_notes(visitor) == [f"{REPLICA_STATEMENTS_FAIL}: the primary serves visitors, too"]
 
 
 # ── Which one it is ───────────────────────────────────────────────────────────────────────
 
 
-async def test_another_database_is_refused_at_the_start_and_never_read(
-    settings: Settings, servers: Pair, database_url: str, shop: Shop
+async def test_unrelated_database_is_rejected_as_replica(
+    settings: Settings, servers: ReplicatedPair, database_url: str, shop: Shop
 ) -> None:
     await add_genre(shop, "Of another shop")
     theirs = {"database_url": servers.primary.url, "database_read_url": database_url}
-    problem = await problem_among(settings.model_copy(update=theirs))
-    assert problem == ELSEWHERE.format(name="DATABASE_READ_URL")
-    async with serving(settings, servers, **theirs) as (visitor, _):
-        assert await names(visitor) == []
-        assert await notes(visitor) == [f"{NOT_OURS}: the primary serves visitors, too"]
+    problem = await check_database_urls(settings.model_copy(update=theirs))
+    assert problem == DIFFERENT_DATABASE.format(name="DATABASE_READ_URL")
+    async with running_app(settings, servers, **theirs) as (visitor, _):
+        assert await list_genre_names(visitor) == []
+        assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
 
 
-async def test_another_database_of_the_same_server_is_another_one(settings: Settings, servers: Pair) -> None:
+async def test_other_database_on_the_same_server_is_rejected(settings: Settings, servers: ReplicatedPair) -> None:
     other = servers.primary.url.replace("/bookstore", "/postgres")
     theirs = {"database_url": servers.primary.url, "database_read_url": other}
-    problem = await problem_among(settings.model_copy(update=theirs))
-    assert problem == ELSEWHERE.format(name="DATABASE_READ_URL")
+    problem = await check_database_urls(settings.model_copy(update=theirs))
+    assert problem == DIFFERENT_DATABASE.format(name="DATABASE_READ_URL")
 
 
-async def test_a_snapshot_that_goes_its_own_way_is_refused_at_the_start_and_never_read(
-    settings: Settings, servers: Pair, tmp_path: Path
+async def test_diverged_copy_is_rejected_as_replica(
+    settings: Settings, servers: ReplicatedPair, tmp_path: Path
 ) -> None:
-    async with snapshot(servers.primary, tmp_path / "snapshot") as copy:
+    async with start_diverging_copy(servers.primary, tmp_path / "snapshot") as copy:
         theirs = {"database_url": servers.primary.url, "database_read_url": copy.url}
-        problem = await problem_among(settings.model_copy(update=theirs))
-        assert problem == ELSEWHERE.format(name="DATABASE_READ_URL")
-        async with serving(settings, servers, **theirs) as (visitor, shop):
+        problem = await check_database_urls(settings.model_copy(update=theirs))
+        assert problem == DIFFERENT_DATABASE.format(name="DATABASE_READ_URL")
+        async with running_app(settings, servers, **theirs) as (visitor, shop):
             await add_genre(shop, "Fantasy")
-            assert await names(visitor) == ["Fantasy"]
-            assert await notes(visitor) == [f"{NOT_OURS}: the primary serves visitors, too"]
+            assert await list_genre_names(visitor) == ["Fantasy"]
+            assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
 
 
-async def test_one_that_was_promoted_is_read_until_the_primary_is_back(
+async def test_promoted_replica_is_read_until_the_primary_returns(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have succeeded; the addresses tell when there is somebody at the other one."""
-    monkeypatch.setattr(browsing, "UNSURE", 0)
-    async with pair(tmp_path) as servers, serving(settings, servers) as (visitor, shop):
+    monkeypatch.setattr(browsing, "UNVERIFIED_TTL", 0)
+    async with start_replicated_pair(tmp_path) as servers, running_app(settings, servers) as (visitor, shop):
         await add_genre(shop, "Fantasy")
-        await servers.catches_up()
-        assert await names(visitor) == ["Fantasy"]
-        await servers.primary.dies()
-        await servers.standby.is_promoted()
-        assert [await names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
-        await servers.primary.starts()
+        await servers.resume_replay()
+        assert await list_genre_names(visitor) == ["Fantasy"]
+        await servers.primary.crash()
+        await servers.replica.promote()
+        assert [await list_genre_names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
+        await servers.primary.start()
         await add_genre(shop, "Horror")
-        assert await names(visitor) == ["Fantasy", "Horror"]
-        assert await notes(visitor) == [f"{NOT_OURS}: the primary serves visitors, too"]
-        addresses = {"database_url": servers.primary.url, "database_read_url": servers.standby.url}
-        problem = await problem_among(settings.model_copy(update=addresses))
-        assert problem == ELSEWHERE.format(name="DATABASE_READ_URL")
-        turned = {"database_url": servers.standby.url, "database_read_url": servers.standby.url}
-        assert await problem_among(settings.model_copy(update=turned)) is None
-        await is_left_behind(servers)
+        assert await list_genre_names(visitor) == ["Fantasy", "Horror"]
+        assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
+        addresses = {"database_url": servers.primary.url, "database_read_url": servers.replica.url}
+        problem = await check_database_urls(settings.model_copy(update=addresses))
+        assert problem == DIFFERENT_DATABASE.format(name="DATABASE_READ_URL")
+        turned = {"database_url": servers.replica.url, "database_read_url": servers.replica.url}
+        assert await check_database_urls(settings.model_copy(update=turned)) is None
+        await assert_former_primary_is_not_read(servers)
 
 
-async def is_left_behind(servers: Pair) -> None:
+async def assert_former_primary_is_not_read(servers: ReplicatedPair) -> None:
     """A former primary that lives on is not read when the other address has come to its successor."""
     successor: list[str] = []
 
-    async def primary() -> LentConnection:
+    async def primary() -> PoolConnection:
         return await connecting.connect(*successor or [servers.primary.url])
 
-    standbys = Standbys(servers.primary.url, primary, prepared=True, within=2)
+    standbys = ReplicaConnector(servers.primary.url, primary, use_prepared_statements=True, timeout=2)
     (await standbys.connect()).terminate()
-    successor.append(servers.standby.url)
-    with pytest.raises(NoStandby, match=NOT_OURS):
+    successor.append(servers.replica.url)
+    with pytest.raises(NoReplica, match=NOT_A_VALID_REPLICA):
         await standbys.connect()
 
 
-async def test_the_right_addresses_are_no_problem(settings: Settings, servers: Pair) -> None:
+async def test_correct_urls_pass_preflight(settings: Settings, servers: ReplicatedPair) -> None:
     ours = {
-        "database_url": servers.address("read-write"),
-        "database_read_url": servers.address("prefer-standby"),
+        "database_url": servers.multi_host_url("read-write"),
+        "database_read_url": servers.multi_host_url("prefer-standby"),
         "database_direct_url": servers.primary.url,
     }
-    assert await problem_among(settings.model_copy(update=ours), posts=True) is None
+    assert await check_database_urls(settings.model_copy(update=ours), sends_email=True) is None
     ours["database_read_url"] = "postgresql://127.0.0.1:1/bookstore"  # nobody there, and the primary takes its place
-    assert await problem_among(settings.model_copy(update=ours), posts=True) is None
+    assert await check_database_urls(settings.model_copy(update=ours), sends_email=True) is None
 
 
-async def test_a_standby_takes_no_writes_and_says_so(settings: Settings, servers: Pair) -> None:
-    there = {"database_url": servers.standby.url}
-    assert await problem_among(settings.model_copy(update=there)) == STANDBY.format(name="DATABASE_URL")
+async def test_replica_as_primary_is_reported(settings: Settings, servers: ReplicatedPair) -> None:
+    there = {"database_url": servers.replica.url}
+    assert await check_database_urls(settings.model_copy(update=there)) == IS_REPLICA.format(name="DATABASE_URL")
     alone = {"database_read_url": None, "rate_limit_storage": "postgresql"}  # whose table a standby has not got
-    async with serving(settings, servers, **there, **alone) as (visitor, _):
-        assert await names(visitor) == []
-        assert (await visitor.ask(REGISTER % PASSWORD)).codes == ["SERVICE_UNAVAILABLE"]
-        assert await notes(visitor) == [NO_WRITES]
+    async with running_app(settings, servers, **there, **alone) as (visitor, _):
+        assert await list_genre_names(visitor) == []
+        assert (await visitor.execute(REGISTER % PASSWORD)).codes == ["SERVICE_UNAVAILABLE"]
+        assert await get_ready_notes(visitor) == [READ_ONLY]
 
 
-async def test_a_standby_past_a_pooler_is_told_by_the_name_of_its_setting(
-    settings: Settings, servers: Pair, tmp_path: Path
+async def test_replica_as_direct_url_is_reported_by_its_setting(
+    settings: Settings, servers: ReplicatedPair, tmp_path: Path
 ) -> None:
-    given = {"database_url": servers.primary.url, "database_direct_url": servers.standby.url}
-    told = STANDBY.format(name="DATABASE_DIRECT_URL")
+    given = {"database_url": servers.primary.url, "database_direct_url": servers.replica.url}
+    told = IS_REPLICA.format(name="DATABASE_DIRECT_URL")
     for posts in (False, True):
-        assert await problem_among(settings.model_copy(update=given), posts=posts) == told
+        assert await check_database_urls(settings.model_copy(update=given), sends_email=posts) == told
     named = {name.upper(): value for name, value in given.items()}
-    assert await refused(run("migrate", folder=tmp_path, **named)) == told
+    assert await get_error_line(run_command("migrate", directory=tmp_path, **named)) == told
 
 
 # ── Several hosts in one address ──────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("wanted", ["read-write", "primary"])
-async def test_of_several_hosts_the_primary_is_found(settings: Settings, servers: Pair, wanted: str) -> None:
+async def test_primary_is_found_among_several_hosts(settings: Settings, servers: ReplicatedPair, wanted: str) -> None:
     """By reads of whoever is signed in, too."""
-    async with Database(servers.address(wanted)) as database:
-        await servers.falls_behind()
+    async with Database(servers.multi_host_url(wanted)) as database:
+        await servers.pause_replay()
         async with database.transaction() as tx:
-            await tx.driver.execute("INSERT INTO genres (id, name, slug) VALUES (gen_random_uuid(), 'New', 'new')")
-            assert not await tx.driver.fetchval("SELECT pg_is_in_recovery()")
-        connection = await database.reading._lender.borrow()
+            await tx.driver_connection.execute(
+                "INSERT INTO genres (id, name, slug) VALUES (gen_random_uuid(), 'New', 'new')"
+            )
+            assert not await tx.driver_connection.fetchval("SELECT pg_is_in_recovery()")
+        connection = await database.read_session._pool.acquire()
         assert not await connection.fetchval("SELECT pg_is_in_recovery()")
-        database.reading._lender.give_back(connection)
-        await servers.catches_up()
+        database.read_session._pool.release(connection)
+        await servers.resume_replay()
 
 
 @pytest.mark.parametrize("wanted", ["prefer-standby", "read-only", "standby"])
-async def test_of_several_hosts_a_standby_is_found(servers: Pair, wanted: str) -> None:
-    async with Database(servers.primary.url, read_url=servers.address(wanted)) as database:
-        assert await is_empty(database.browsing)
-        connection = await database.browsing._lender.borrow()
+async def test_replica_is_found_among_several_hosts(servers: ReplicatedPair, wanted: str) -> None:
+    async with Database(servers.primary.url, read_url=servers.multi_host_url(wanted)) as database:
+        assert await is_empty(database.replica_session)
+        connection = await database.replica_session._pool.acquire()
         assert await connection.fetchval("SELECT pg_is_in_recovery()")
-        database.browsing._lender.give_back(connection)
-        await servers.standby.dies()
-        assert await is_empty(database.browsing)  # from the other host, or from the other address
-        await servers.standby.starts()
+        database.replica_session._pool.release(connection)
+        await servers.replica.crash()
+        assert await is_empty(database.replica_session)  # from the other host, or from the other address
+        await servers.replica.start()
 
 
 @pytest.mark.parametrize("wanted", ["read-write", "prefer-standby", "any"])
-async def test_a_host_that_says_nothing_keeps_nobody_from_the_others(servers: Pair, wanted: str) -> None:
+async def test_silent_host_does_not_block_the_others(servers: ReplicatedPair, wanted: str) -> None:
     """It is asked once: the one that answered is asked first from then on."""
-    async with silence() as silent:
+    async with start_silent_server() as silent:
         url = f"{servers.primary.url.replace('@', f'@127.0.0.1:{silent.port},')}?target_session_attrs={wanted}"
         async with Database(url) as database:
-            assert await find_revision(database.reading)
+            assert await find_revision(database.read_session)
             async with database.transaction() as tx:
-                await write_nothing(tx)
+                await check_writable(tx)
         if wanted == "any":
             async with Database(url) as database:
-                assert await find_revision(database.reading)
-            assert silent.calls == 1
+                assert await find_revision(database.read_session)
+            assert silent.connections == 1
 
 
-async def test_a_host_that_says_nothing_is_told(settings: Settings) -> None:
-    async with silence() as silent:
+async def test_silent_host_is_reported(settings: Settings) -> None:
+    async with start_silent_server() as silent:
         url = f"postgresql://postgres@127.0.0.1:1,127.0.0.1:{silent.port}/bookstore"
-        problem = await problem_among(settings.model_copy(update={"database_url": url}))
+        problem = await check_database_urls(settings.model_copy(update={"database_url": url}))
     assert problem == "The database cannot be reached: TimeoutError. Check DATABASE_URL."
 
 
-async def test_a_lane_that_has_come_to_the_primary_goes_back(servers: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pool_returns_from_the_primary_to_the_replica(
+    servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As after a failover: PostgreSQL keeps connections to a standby that is promoted."""
-    monkeypatch.setattr(browsing, "AT_THE_PRIMARY", 0)
-    await servers.standby.dies()
-    async with Database(servers.primary.url, read_url=servers.address("prefer-standby")) as database:
-        assert await is_empty(database.browsing)
-        await servers.standby.starts()
-        assert await is_empty(database.browsing)
-        connection = await database.browsing._lender.borrow()
+    monkeypatch.setattr(browsing, "PRIMARY_CONNECTION_TTL", 0)
+    await servers.replica.crash()
+    async with Database(servers.primary.url, read_url=servers.multi_host_url("prefer-standby")) as database:
+        assert await is_empty(database.replica_session)
+        await servers.replica.start()
+        assert await is_empty(database.replica_session)
+        connection = await database.replica_session._pool.acquire()
         assert await connection.fetchval("SELECT pg_is_in_recovery()")
-        database.browsing._lender.give_back(connection)
+        database.replica_session._pool.release(connection)
 
 
 # ── In the middle of work ─────────────────────────────────────────────────────────────────
 
 
-async def test_a_primary_that_takes_no_writes_any_more_is_told(settings: Settings, servers: Pair) -> None:
-    async with serving(settings, servers) as (visitor, shop):
-        admin = visitor.signed_in((await add_administrator(shop)).token)
-        assert await notes(visitor) == []
-        await at(servers.primary, "ALTER DATABASE bookstore SET default_transaction_read_only = on")
-        await at(
+async def test_demoted_primary_is_reported(settings: Settings, servers: ReplicatedPair) -> None:
+    async with running_app(settings, servers) as (visitor, shop):
+        admin = visitor.with_token((await add_admin(shop)).token)
+        assert await get_ready_notes(visitor) == []
+        await fetch_value(servers.primary, "ALTER DATABASE bookstore SET default_transaction_read_only = on")
+        await fetch_value(
             servers.primary,
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'bookstore'",
         )
         try:
-            assert (await admin.ask(NEW_GENRE)).codes == ["SERVICE_UNAVAILABLE"]
-            assert (await names(visitor), await names(admin)) == ([], [])
-            assert await notes(visitor) == [NO_WRITES]
+            assert (await admin.execute(CREATE_GENRE)).codes == ["SERVICE_UNAVAILABLE"]
+            assert (await list_genre_names(visitor), await list_genre_names(admin)) == ([], [])
+            assert await get_ready_notes(visitor) == [READ_ONLY]
         finally:
             postgres = await asyncpg.connect(servers.primary.url)
             await postgres.execute("SET default_transaction_read_only = off")
             await postgres.execute("ALTER DATABASE bookstore RESET default_transaction_read_only")
             await postgres.close()
-        assert (await admin.ask(NEW_GENRE))["createGenre"] == {"genre": {"name": "Fantasy"}}
-        assert await notes(visitor) == []
+        assert (await admin.execute(CREATE_GENRE))["createGenre"] == {"genre": {"name": "Fantasy"}}
+        assert await get_ready_notes(visitor) == []
 
 
 # ── Told to whoever watches ───────────────────────────────────────────────────────────────
 
 
-async def test_whoever_watches_is_told_where_visitors_read(
-    settings: Settings, servers: Pair, monkeypatch: pytest.MonkeyPatch
+async def test_metrics_report_read_targets(
+    settings: Settings, servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(browsing, "LOOK_AGAIN", 0)
+    monkeypatch.setattr(browsing, "PROBE_INTERVAL", 0)
     port = free_port()
-    async with serving(settings, servers, metrics_port=port) as (visitor, _):
-        assert await names(visitor) == []
-        found = await until(port, lambda found: total(found, "statements_total", pool="standby read") > 0)
-        assert total(found, "standby_up") == 1
-        await servers.standby.dies()
-        assert await names(visitor) == []
-        await until(port, lambda found: total(found, "standby_up") == 0)
-        await servers.standby.starts()
-        while await notes(visitor):
-            await names(visitor)
-        await until(port, lambda found: total(found, "standby_up") == 1)
+    async with running_app(settings, servers, metrics_port=port) as (visitor, _):
+        assert await list_genre_names(visitor) == []
+        found = await wait_for_metrics(
+            port, lambda found: sum_series(found, "statements_total", pool="standby read") > 0
+        )
+        assert sum_series(found, "standby_up") == 1
+        await servers.replica.crash()
+        assert await list_genre_names(visitor) == []
+        await wait_for_metrics(port, lambda found: sum_series(found, "standby_up") == 0)
+        await servers.replica.start()
+        while await get_ready_notes(visitor):
+            await list_genre_names(visitor)
+        await wait_for_metrics(port, lambda found: sum_series(found, "standby_up") == 1)
 
 
-async def test_one_process_without_standbys_is_enough_to_be_told(
-    settings: Settings, servers: Pair, tmp_path: Path
+async def test_metrics_report_a_single_process_without_replica(
+    settings: Settings, servers: ReplicatedPair, tmp_path: Path
 ) -> None:
     port, there = free_port(), settings.model_copy(update={"database_url": servers.primary.url})
-    given = {"METRICS_PORT": str(port), "DATABASE_READ_URL": servers.standby.url}
-    async with serving_alone(there, tmp_path, "--workers", "2", **given) as server:
-        await until(port, lambda found: total(found, "processes") == 2)
-        assert total(await asked(port), "standby_up") == 1
-        await servers.standby.dies()
-        assert await names(server.visitor) == []
-        await until(port, lambda found: total(found, "standby_up") == 0)
-    await servers.standby.starts()
+    given = {"METRICS_PORT": str(port), "DATABASE_READ_URL": servers.replica.url}
+    async with start_server_process(there, tmp_path, "--workers", "2", **given) as server:
+        await wait_for_metrics(port, lambda found: sum_series(found, "processes") == 2)
+        assert sum_series(await scrape_metrics(port), "standby_up") == 1
+        await servers.replica.crash()
+        assert await list_genre_names(server.client) == []
+        await wait_for_metrics(port, lambda found: sum_series(found, "standby_up") == 0)
+    await servers.replica.start()
 
 
-async def test_whoever_watches_is_told_that_nothing_can_be_written(settings: Settings, servers: Pair) -> None:
-    there = {"database_url": servers.standby.url, "database_read_url": None, "rate_limit_storage": "postgresql"}
+async def test_metrics_report_a_read_only_primary(settings: Settings, servers: ReplicatedPair) -> None:
+    there = {"database_url": servers.replica.url, "database_read_url": None, "rate_limit_storage": "postgresql"}
     port = free_port()
-    async with serving(settings, servers, metrics_port=port, **there):
-        found = await asked(port)
-    assert (total(found, "database_up"), total(found, "database_writable")) == (1, 0)
-    assert total(found, "queued_letters") == 0
+    async with running_app(settings, servers, metrics_port=port, **there):
+        found = await scrape_metrics(port)
+    assert (sum_series(found, "database_up"), sum_series(found, "database_writable")) == (1, 0)
+    assert sum_series(found, "queued_letters") == 0

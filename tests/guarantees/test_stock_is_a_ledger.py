@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.shop import Shop
-from persistence.catalog import Book
-from tests.client import Visitor
+from persistence.catalog import BookRow
+from tests.client import ApiClient
 from tests.customers import Customer, add_customer
-from tests.factories import add_administrator, add_book, book_id
-from tests.memory import movements_of, remembered, stock_is_explained, stock_of
+from tests.factories import add_admin, add_book, book_id
+from tests.memory import get_stock, is_stock_consistent, list_stock_movements, take_snapshot
 
 UPDATE_STOCK = """
 mutation ($id: ID!, $change: StockChangeInput!) {
@@ -26,43 +26,43 @@ mutation ($id: ID!, $change: StockChangeInput!) {
   }
 }
 """
-ADD = """
+ADD_TO_CART = """
 mutation ($id: ID!, $quantity: Int!) { addToCart(input: {bookId: $id, quantity: $quantity}) { __typename } }
 """
-DELETE = "mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }"
+DELETE_BOOK = "mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }"
 
 
 @pytest.fixture
-async def administrator(visitor: Visitor, shop: Shop) -> Customer:
-    return Customer(await add_administrator(shop), visitor).at(visitor)
+async def admin(client: ApiClient, shop: Shop) -> Customer:
+    return Customer(await add_admin(shop), client).with_client(client)
 
 
 @dataclass(slots=True)
-class Shelf:
+class StockScenario:
     """A book, someone who buys it, and how many copies there should be; `None` when it has left the catalogue."""
 
-    book: Book
+    book: BookRow
     administrator: Customer
     customer: Customer
-    copies: int | None
-    placed: list[tuple[str, int]] = field(default_factory=list)
+    quantity: int | None
+    placed_orders: list[tuple[str, int]] = field(default_factory=list)
     keys: "itertools.count[int]" = field(default_factory=itertools.count)
 
     async def set_to(self, copies: int) -> None:
         await self._change({"setTo": copies}, copies)
 
     async def adjust_by(self, copies: int) -> None:
-        await self._change({"adjustBy": copies}, (self.copies or 0) + copies)
+        await self._change({"adjustBy": copies}, (self.quantity or 0) + copies)
 
     async def _change(self, change: dict[str, int], copies: int) -> None:
-        end = (await self.administrator.ask(UPDATE_STOCK, id=book_id(self.book), change=change))["updateStock"]
-        if self.copies is None and change.get("setTo", 0) >= 0:
+        end = (await self.administrator.execute(UPDATE_STOCK, id=book_id(self.book), change=change))["updateStock"]
+        if self.quantity is None and change.get("setTo", 0) >= 0:
             assert end["__typename"] == "NotFound"
         elif copies < 0:
             assert end["__typename"] == "InvalidInput"
         else:
             assert end == {"__typename": "StockUpdated", "book": {"stockQuantity": copies}}
-            self.copies = copies
+            self.quantity = copies
 
     async def sell(self, copies: int) -> None:
         await self._check_out(copies, "mock-approve")
@@ -71,68 +71,70 @@ class Shelf:
         await self._check_out(copies, "mock-decline")
 
     async def _check_out(self, copies: int, token: str) -> None:
-        added = (await self.customer.ask(ADD, id=book_id(self.book), quantity=copies))["addToCart"]["__typename"]
-        lines = await self.customer.cart_lines()
+        added = (await self.customer.execute(ADD_TO_CART, id=book_id(self.book), quantity=copies))["addToCart"][
+            "__typename"
+        ]
+        lines = await self.customer.get_cart_lines()
         wanted = sum(quantity for _, quantity in lines)
-        end = await self.customer.buys(str(next(self.keys)), token)
-        if self.copies is None:
+        end = await self.customer.checkout(str(next(self.keys)), token)
+        if self.quantity is None:
             assert (added, end["__typename"]) == ("NotFound", "CartEmpty")
         elif not lines:
             assert (added, end["__typename"]) == ("InsufficientStock", "CartEmpty")
-        elif wanted > self.copies:
+        elif wanted > self.quantity:
             assert end["__typename"] == "InsufficientStock"
         elif token == "mock-decline":
             assert end["__typename"] == "PaymentFailed"
         else:
             assert end["__typename"] == "OrderPlaced"
-            self.copies -= wanted
-            self.placed.append((end["order"]["id"], wanted))
+            self.quantity -= wanted
+            self.placed_orders.append((end["order"]["id"], wanted))
 
     async def cancel(self, which: int) -> None:
-        if self.placed:
-            order_id, copies = self.placed.pop(which % len(self.placed))
-            assert (await self.customer.cancels(order_id))["__typename"] == "OrderCancelled"
-            self.copies = None if self.copies is None else self.copies + copies
+        if self.placed_orders:
+            order_id, copies = self.placed_orders.pop(which % len(self.placed_orders))
+            assert (await self.customer.cancel_order(order_id))["__typename"] == "OrderCancelled"
+            self.quantity = None if self.quantity is None else self.quantity + copies
 
     async def delete(self, _: int) -> None:
-        end = (await self.administrator.ask(DELETE, id=book_id(self.book)))["deleteBook"]["__typename"]
-        assert end == ("NotFound" if self.copies is None else "BookDeleted")
-        self.copies = None
+        end = (await self.administrator.execute(DELETE_BOOK, id=book_id(self.book)))["deleteBook"]["__typename"]
+        assert end == ("NotFound" if self.quantity is None else "BookDeleted")
+        self.quantity = None
 
 
-Happening = tuple[Callable[[Shelf, int], Awaitable[None]], int]
-HAPPENINGS = st.one_of(
-    st.tuples(st.just(Shelf.set_to), st.integers(-1, 6)),
-    st.tuples(st.just(Shelf.adjust_by), st.integers(-6, 6)),
-    st.tuples(st.just(Shelf.sell), st.integers(1, 4)),
-    st.tuples(st.just(Shelf.sell), st.integers(1, 4)),
-    st.tuples(st.just(Shelf.fail_to_sell), st.integers(1, 4)),
-    st.tuples(st.just(Shelf.cancel), st.integers(0, 3)),
+StockEvent = tuple[Callable[[StockScenario, int], Awaitable[None]], int]
+STOCK_EVENTS = st.one_of(
+    st.tuples(st.just(StockScenario.set_to), st.integers(-1, 6)),
+    st.tuples(st.just(StockScenario.adjust_by), st.integers(-6, 6)),
+    st.tuples(st.just(StockScenario.sell), st.integers(1, 4)),
+    st.tuples(st.just(StockScenario.sell), st.integers(1, 4)),
+    st.tuples(st.just(StockScenario.fail_to_sell), st.integers(1, 4)),
+    st.tuples(st.just(StockScenario.cancel), st.integers(0, 3)),
 )
-LAST_DAYS = st.tuples(st.just(Shelf.delete), st.just(0))
+DELETION = st.tuples(st.just(StockScenario.delete), st.just(0))
 
 
 @given(
     stock=st.integers(0, 6),
-    life=st.lists(HAPPENINGS, max_size=8),
-    afterlife=st.just([]) | st.tuples(LAST_DAYS, st.lists(HAPPENINGS, max_size=3)).map(lambda two: [two[0], *two[1]]),
+    life=st.lists(STOCK_EVENTS, max_size=8),
+    afterlife=st.just([]) | st.tuples(DELETION, st.lists(STOCK_EVENTS, max_size=3)).map(lambda two: [two[0], *two[1]]),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_the_movements_add_up_to_the_stock(
-    visitor: Visitor,
+async def test_movements_sum_to_the_stock(
+    client: ApiClient,
     shop: Shop,
-    administrator: Customer,
+    admin: Customer,
     postgres: asyncpg.Connection,
     stock: int,
-    life: list[Happening],
-    afterlife: list[Happening],
+    life: list[StockEvent],
+    afterlife: list[StockEvent],
 ) -> None:
     book = await add_book(shop, stock=stock)
-    shelf = Shelf(book, administrator, await add_customer(visitor, shop), stock)
+    shelf = StockScenario(book, admin, await add_customer(client, shop), stock)
     for happen, number in life + afterlife:
         await happen(shelf, number)
-        assert await stock_of(postgres, book) == shelf.copies
-        assert await stock_is_explained(postgres, shop)
+        assert await get_stock(postgres, book) == shelf.quantity
+        assert await is_stock_consistent(postgres, shop)
 
 
 @pytest.mark.parametrize(
@@ -146,21 +148,21 @@ async def test_the_movements_add_up_to_the_stock(
         ({"setTo": 1_000_001}, "setTo", "TOO_LARGE"),
     ],
 )
-async def test_a_stock_that_cannot_be_is_refused(
-    shop: Shop, administrator: Customer, postgres: asyncpg.Connection, change: dict[str, int], path: str, rule: str
+async def test_invalid_stock_is_rejected(
+    shop: Shop, admin: Customer, postgres: asyncpg.Connection, change: dict[str, int], path: str, rule: str
 ) -> None:
     book = await add_book(shop, stock=3)
-    before = await remembered(postgres)
-    end: Any = (await administrator.ask(UPDATE_STOCK, id=book_id(book), change=change))["updateStock"]
+    before = await take_snapshot(postgres)
+    end: Any = (await admin.execute(UPDATE_STOCK, id=book_id(book), change=change))["updateStock"]
     assert end == {"__typename": "InvalidInput", "issues": [{"path": ["change", path], "rule": rule}]}
-    assert await remembered(postgres) == before
+    assert await take_snapshot(postgres) == before
 
 
-async def test_the_ledger_says_why(
-    visitor: Visitor, shop: Shop, administrator: Customer, postgres: asyncpg.Connection
+async def test_movements_have_reasons(
+    client: ApiClient, shop: Shop, admin: Customer, postgres: asyncpg.Connection
 ) -> None:
     book = await add_book(shop, stock=3)
-    shelf = Shelf(book, administrator, await add_customer(visitor, shop), 3)
+    shelf = StockScenario(book, admin, await add_customer(client, shop), 3)
     await shelf.adjust_by(4)
     await shelf.set_to(5)
     await shelf.set_to(5)
@@ -177,7 +179,7 @@ async def test_the_ledger_says_why(
         ("SALE", -1),
         ("PAYMENT_FAILED", 1),
     ]
-    assert await movements_of(postgres, book) == movements
+    assert await list_stock_movements(postgres, book) == movements
 
     await shelf.delete(0)
     kept = await postgres.fetch("SELECT reason, change, title FROM stock_movements ORDER BY id")

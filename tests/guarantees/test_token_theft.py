@@ -5,10 +5,10 @@ from base64 import urlsafe_b64decode
 import asyncpg
 
 from domain.shop import Shop
-from persistence.models import Table
-from tests.client import Visitor
-from tests.factories import add_member
-from tests.sessions import Held, is_let_in, log_in, refreshed, try_to_refresh
+from persistence.models import Base
+from tests.client import ApiClient
+from tests.factories import add_user
+from tests.sessions import TokenPair, is_authenticated, log_in, refresh_session, try_refresh
 
 EMAIL = "owner@example.com"
 REFUSED = {
@@ -23,99 +23,95 @@ async def _revoked_sessions(postgres: asyncpg.Connection) -> int:
     return count
 
 
-async def test_a_replayed_token_ends_the_newest_child_and_its_access_token(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_replayed_token_revokes_newest_tokens(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    await add_member(shop, EMAIL)
-    stolen = await log_in(visitor, EMAIL)
-    newest = await refreshed(visitor, await refreshed(visitor, stolen))
-    assert await is_let_in(visitor, newest.access)
-    assert await try_to_refresh(visitor, stolen.refresh) == REFUSED
+    await add_user(shop, EMAIL)
+    stolen = await log_in(client, EMAIL)
+    newest = await refresh_session(client, await refresh_session(client, stolen))
+    assert await is_authenticated(client, newest.access_token)
+    assert await try_refresh(client, stolen.refresh_token) == REFUSED
     assert await _revoked_sessions(postgres) == 1  # committed, though the answer was a refusal
-    assert not await is_let_in(visitor, newest.access)
-    assert not await is_let_in(visitor, stolen.access)
-    assert await try_to_refresh(visitor, newest.refresh) == REFUSED
+    assert not await is_authenticated(client, newest.access_token)
+    assert not await is_authenticated(client, stolen.access_token)
+    assert await try_refresh(client, newest.refresh_token) == REFUSED
 
 
-async def test_the_thief_who_was_first_loses_the_session_when_the_owner_comes(visitor: Visitor, shop: Shop) -> None:
-    await add_member(shop, EMAIL)
-    owners = await log_in(visitor, EMAIL)
-    thiefs = await refreshed(visitor, owners)
-    assert await try_to_refresh(visitor, owners.refresh) == REFUSED
-    assert await try_to_refresh(visitor, thiefs.refresh) == REFUSED
-    assert not await is_let_in(visitor, thiefs.access)
+async def test_thief_loses_the_session_when_the_owner_refreshes(client: ApiClient, shop: Shop) -> None:
+    await add_user(shop, EMAIL)
+    owners = await log_in(client, EMAIL)
+    thiefs = await refresh_session(client, owners)
+    assert await try_refresh(client, owners.refresh_token) == REFUSED
+    assert await try_refresh(client, thiefs.refresh_token) == REFUSED
+    assert not await is_authenticated(client, thiefs.access_token)
 
 
-async def test_other_logins_of_the_same_user_go_on(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> None:
-    await add_member(shop, EMAIL)
-    stolen, elsewhere = await log_in(visitor, EMAIL), await log_in(visitor, EMAIL)
-    await refreshed(visitor, stolen)
-    assert await try_to_refresh(visitor, stolen.refresh) == REFUSED
+async def test_other_sessions_of_the_user_continue(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
+    await add_user(shop, EMAIL)
+    stolen, elsewhere = await log_in(client, EMAIL), await log_in(client, EMAIL)
+    await refresh_session(client, stolen)
+    assert await try_refresh(client, stolen.refresh_token) == REFUSED
     assert await _revoked_sessions(postgres) == 1
-    assert await is_let_in(visitor, elsewhere.access)
-    assert await is_let_in(visitor, (await refreshed(visitor, elsewhere)).access)
+    assert await is_authenticated(client, elsewhere.access_token)
+    assert await is_authenticated(client, (await refresh_session(client, elsewhere)).access_token)
 
 
-async def test_a_token_nobody_was_given_ends_nothing(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
-) -> None:
-    await add_member(shop, EMAIL)
-    held = await log_in(visitor, EMAIL)
+async def test_unknown_token_ends_nothing(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
+    await add_user(shop, EMAIL)
+    tokens = await log_in(client, EMAIL)
     for made_up in (
         "",
         "x",
-        held.refresh[:-1],
-        held.refresh + "A",
-        held.refresh.swapcase(),
-        held.access,
+        tokens.refresh_token[:-1],
+        tokens.refresh_token + "A",
+        tokens.refresh_token.swapcase(),
+        tokens.access_token,
         "\x00",
         "💥",
     ):
-        assert await try_to_refresh(visitor, made_up) == REFUSED
+        assert await try_refresh(client, made_up) == REFUSED
     assert await _revoked_sessions(postgres) == 0
-    assert await is_let_in(visitor, (await refreshed(visitor, held)).access)
+    assert await is_authenticated(client, (await refresh_session(client, tokens)).access_token)
 
 
-async def test_a_token_past_its_time_is_refused_and_not_taken_for_theft(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
+async def test_expired_token_is_not_treated_as_theft(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    await add_member(shop, EMAIL)
-    held = await log_in(visitor, EMAIL)
+    await add_user(shop, EMAIL)
+    tokens = await log_in(client, EMAIL)
     await postgres.execute("UPDATE refresh_tokens SET expires_at = now() - interval '1 second'")
-    assert await try_to_refresh(visitor, held.refresh) == REFUSED
+    assert await try_refresh(client, tokens.refresh_token) == REFUSED
     assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens WHERE used_at IS NULL") == 1
     assert await _revoked_sessions(postgres) == 0
 
 
-async def test_a_copy_of_the_tables_holds_no_token_that_was_ever_given(
-    visitor: Visitor, shop: Shop, postgres: asyncpg.Connection
-) -> None:
-    await add_member(shop, EMAIL)
-    first = await log_in(visitor, EMAIL)
-    second = await refreshed(visitor, first)
-    third = await refreshed(visitor, second)
+async def test_database_dump_contains_no_token(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
+    await add_user(shop, EMAIL)
+    first = await log_in(client, EMAIL)
+    second = await refresh_session(client, first)
+    third = await refresh_session(client, second)
     dump = await _dump(postgres)
     assert EMAIL in dump
-    for held in (first, second, third):
-        for form in _forms_of(held):
+    for tokens in (first, second, third):
+        for form in _encode_variants(tokens):
             assert form not in dump
 
 
 async def _dump(postgres: asyncpg.Connection) -> str:
     rows = [
         row[0]
-        for table in Table.metadata.sorted_tables
+        for table in Base.metadata.sorted_tables
         for row in await postgres.fetch(f"SELECT t::text FROM {table.name} t")
     ]
     return "\n".join(rows)
 
 
-def _forms_of(held: Held) -> list[str]:
+def _encode_variants(held: TokenPair) -> list[str]:
     """The beginnings of a refresh token as text, as bytes of that text, and as the bytes it stands for."""
-    token = held.refresh
+    token = held.refresh_token
     return [
         token[:16],
         token[:16].encode().hex(),
         urlsafe_b64decode(token + "==")[:12].hex(),
-        held.access[-16:],
+        held.access_token[-16:],
     ]

@@ -10,82 +10,82 @@ import asyncpg
 import pytest
 
 from domain import orders
-from domain.orders import Purchase
+from domain.orders import CheckoutRequest
 from domain.shop import Shop
 from server.settings import Settings
 from tests.customers import Customer, add_customer
-from tests.factories import add_book, add_member, fill_cart
-from tests.letters import at, until_settled
-from tests.memory import time_passes
-from tests.processes import Server, serving
-from tests.sessions import ME, log_in, logged_out, refreshed
-from tests.smtp import Mailbox, mail_server
+from tests.factories import add_book, add_user, fill_cart
+from tests.letters import wait_until_queue_is_empty, with_smtp_url
+from tests.memory import age_orders
+from tests.processes import Server, start_server
+from tests.sessions import ME_QUERY, log_in, log_out, refresh_session
+from tests.smtp import FakeMailServer, start_mail_server
 
-pytestmark = pytest.mark.usefixtures("sound")
+pytestmark = pytest.mark.usefixtures("check_invariants")
 
-LEFT_HALF_DONE = 12
+UNFINISHED_ORDER_COUNT = 12
 
 
 @pytest.fixture
-async def mailbox() -> AsyncIterator[Mailbox]:
-    async with mail_server() as mailbox:
+async def mailbox() -> AsyncIterator[FakeMailServer]:
+    async with start_mail_server() as mailbox:
         yield mailbox
 
 
 @pytest.fixture
-async def both(
-    shop: Shop, settings: Settings, tmp_path: Path, mailbox: Mailbox
+async def two_servers(
+    shop: Shop, settings: Settings, tmp_path: Path, mailbox: FakeMailServer
 ) -> AsyncIterator[tuple[Server, Server]]:
     """Each posts letters, and sweeps as often as it can."""
     given = {
-        "SMTP_URL": str(at(mailbox, settings).smtp_url),
+        "SMTP_URL": str(with_smtp_url(mailbox, settings).smtp_url),
         "WORKER": "true",
         "SWEEP_EVERY_SECONDS": "0.05",
         "LOG_FORMAT": "json",
     }
-    async with serving(settings, tmp_path, **given) as first, serving(settings, tmp_path, **given) as second:
+    async with start_server(settings, tmp_path, **given) as first, start_server(settings, tmp_path, **given) as second:
         yield first, second
 
 
-async def test_what_began_at_one_goes_on_at_the_other(
-    both: tuple[Server, Server], shop: Shop, postgres: asyncpg.Connection, mailbox: Mailbox
+async def test_flows_continue_on_the_other_server(
+    two_servers: tuple[Server, Server], shop: Shop, postgres: asyncpg.Connection, mailbox: FakeMailServer
 ) -> None:
-    here, there = (server.visitor for server in both)
-    member = await add_member(shop, "ann@example.com")
-    await fill_cart(shop, member, (await add_book(shop, "Emma"), 1))
-    held = await log_in(here, "ann@example.com")
-    ann = Customer(member, there.signed_in(held.access))
-    bought = await ann.buys("once")
+    here, there = (server.client for server in two_servers)
+    user = await add_user(shop, "ann@example.com")
+    await fill_cart(shop, user, (await add_book(shop, "Emma"), 1))
+    tokens = await log_in(here, "ann@example.com")
+    ann = Customer(user, there.with_token(tokens.access_token))
+    bought = await ann.checkout("once")
     assert bought["__typename"] == "OrderPlaced"
-    assert await Customer(member, here.signed_in(held.access)).buys("once") == bought
+    assert await Customer(user, here.with_token(tokens.access_token)).checkout("once") == bought
 
-    held = await refreshed(there, held)
-    assert await logged_out(here, held.refresh) == 1
-    assert (await there.signed_in(held.access).ask(ME)).codes == ["UNAUTHENTICATED"]
-    assert await until_settled(postgres) == [("ORDER_CONFIRMED", "SENT")]
-    assert len(mailbox.to("ann@example.com")) == 1
+    tokens = await refresh_session(there, tokens)
+    assert await log_out(here, tokens.refresh_token) == 1
+    assert (await there.with_token(tokens.access_token).execute(ME_QUERY)).codes == ["UNAUTHENTICATED"]
+    assert await wait_until_queue_is_empty(postgres) == [("ORDER_CONFIRMED", "SENT")]
+    assert len(mailbox.find_messages("ann@example.com")) == 1
 
 
-async def test_what_was_left_half_done_is_finished_by_one(
-    both: tuple[Server, Server], shop: Shop, postgres: asyncpg.Connection, mailbox: Mailbox
+async def test_unfinished_work_is_completed_once(
+    two_servers: tuple[Server, Server], shop: Shop, postgres: asyncpg.Connection, mailbox: FakeMailServer
 ) -> None:
     """Half of the orders were paid before whoever took them died."""
-    book = await add_book(shop, stock=LEFT_HALF_DONE)
-    for number in range(LEFT_HALF_DONE):
-        customer = await add_customer(both[0].visitor, shop, (book, 1))
-        order = await orders._reserve(shop, customer.member.id, Purchase("once", payment_token="mock-approve"))
+    book = await add_book(shop, stock=UNFINISHED_ORDER_COUNT)
+    for number in range(UNFINISHED_ORDER_COUNT):
+        customer = await add_customer(two_servers[0].client, shop, (book, 1))
+        order = await orders._reserve(shop, customer.user.id, CheckoutRequest("once", payment_token="mock-approve"))
         assert order is not None
         if number % 2:
             await shop.payments.charge(str(order.id), order.total, order.currency, order.payment_token)
-    await time_passes(postgres)
+    await age_orders(postgres)
     async with asyncio.timeout(60):
         while await postgres.fetchval("SELECT count(*) FROM orders WHERE status = 'PENDING'"):
             await asyncio.sleep(0.02)
-    assert await until_settled(postgres) == [("ORDER_CONFIRMED", "SENT")] * (LEFT_HALF_DONE // 2)
-    assert len(mailbox.letters) == LEFT_HALF_DONE // 2
-    swept = Counter(line["order"] for server in both for line in _log(server) if line["event"] == "order_swept")
+    assert await wait_until_queue_is_empty(postgres) == [("ORDER_CONFIRMED", "SENT")] * (UNFINISHED_ORDER_COUNT // 2)
+    assert len(mailbox.messages) == UNFINISHED_ORDER_COUNT // 2
+    swept = Counter(line["order"] for server in two_servers for line in _log(server) if line["event"] == "order_swept")
     assert set(swept.values()) == {1}
-    assert len(swept) == LEFT_HALF_DONE
+    assert len(swept) == UNFINISHED_ORDER_COUNT
 
 
 def _log(server: Server) -> list[dict[str, str]]:

@@ -4,88 +4,88 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from persistence.catalog import Book
-from tests.client import Visitor
+from persistence.catalog import BookRow
+from tests.client import ApiClient
 from tests.customers import Customer, add_customer
 from tests.factories import add_book, book_id
-from tests.reviewing import add_reader, living_reviews, reviews_it
+from tests.reviewing import add_buyer, list_visible_reviews, submit_review
 
 CAN_REVIEW = "query ($id: ID!) { book(by: {id: $id}) { viewerCanReview viewerReview { id } } }"
 VERIFIED = "query ($id: ID!) { review(id: $id) { isVerifiedPurchase } }"
 
 
 @pytest.fixture
-async def book(shop: Shop) -> Book:
+async def book(shop: Shop) -> BookRow:
     return await add_book(shop, "Emma", stock=20)
 
 
-async def _may_not(reader: Customer, book: Book, postgres: asyncpg.Connection) -> None:
-    assert (await reader.ask(CAN_REVIEW, id=book_id(book)))["book"]["viewerCanReview"] is False
-    end = await reviews_it(reader, book, 5)
+async def _assert_purchase_required(buyer: Customer, book: BookRow, postgres: asyncpg.Connection) -> None:
+    assert (await buyer.execute(CAN_REVIEW, id=book_id(book)))["book"]["viewerCanReview"] is False
+    end = await submit_review(buyer, book, 5)
     assert (end["__typename"], end["code"]) == ("PurchaseRequired", "REVIEW_PURCHASE_REQUIRED")
     assert end["book"] == {"id": book_id(book)}
-    assert await living_reviews(postgres) == []
+    assert await list_visible_reviews(postgres) == []
     assert await postgres.fetchval("SELECT sum(count) FROM book_ratings") == 0
 
 
-async def test_visitors_review_nothing(visitor: Visitor, book: Book, postgres: asyncpg.Connection) -> None:
-    told = (await visitor.ask(CAN_REVIEW, id=book_id(book)))["book"]
+async def test_anonymous_callers_cannot_review(client: ApiClient, book: BookRow, postgres: asyncpg.Connection) -> None:
+    told = (await client.execute(CAN_REVIEW, id=book_id(book)))["book"]
     assert told == {"viewerCanReview": False, "viewerReview": None}
 
 
-async def test_who_has_not_bought_it_may_not(
-    visitor: Visitor, shop: Shop, book: Book, postgres: asyncpg.Connection
+async def test_user_without_purchase_cannot_review(
+    client: ApiClient, shop: Shop, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     other = await add_book(shop)
-    await _may_not(await add_reader(visitor, shop), book, postgres)
-    await _may_not(await add_reader(visitor, shop, other), book, postgres)
-    await _may_not(await add_customer(visitor, shop, (book, 1)), book, postgres)
-    await add_reader(visitor, shop, book)
-    await _may_not(await add_reader(visitor, shop, other), book, postgres)
+    await _assert_purchase_required(await add_buyer(client, shop), book, postgres)
+    await _assert_purchase_required(await add_buyer(client, shop, other), book, postgres)
+    await _assert_purchase_required(await add_customer(client, shop, (book, 1)), book, postgres)
+    await add_buyer(client, shop, book)
+    await _assert_purchase_required(await add_buyer(client, shop, other), book, postgres)
 
 
 @pytest.mark.parametrize("status", ["PENDING", "PAYMENT_FAILED", "CANCELLED"])
-async def test_whose_order_does_not_stand_may_not(
-    visitor: Visitor, shop: Shop, book: Book, postgres: asyncpg.Connection, status: str
+async def test_ineffective_order_does_not_allow_review(
+    client: ApiClient, shop: Shop, book: BookRow, postgres: asyncpg.Connection, status: str
 ) -> None:
-    reader = await add_reader(visitor, shop, book)
+    reader = await add_buyer(client, shop, book)
     cancelled = "now()" if status == "CANCELLED" else "NULL"
     await postgres.execute(f"UPDATE orders SET status = '{status}', cancelled_at = {cancelled}")
-    await _may_not(reader, book, postgres)
+    await _assert_purchase_required(reader, book, postgres)
 
 
 @pytest.mark.parametrize("shipped", [False, True])
-async def test_whose_order_stands_may_once_the_books_are_on_their_way_or_before(
-    visitor: Visitor, shop: Shop, book: Book, shipped: bool
+async def test_confirmed_or_shipped_order_allows_review(
+    client: ApiClient, shop: Shop, book: BookRow, shipped: bool
 ) -> None:
-    reader = await add_reader(visitor, shop, book)
+    reader = await add_buyer(client, shop, book)
     if shipped:
-        [order] = await reader.orders()
-        await (await add_customer(visitor, shop, role="ADMIN")).ships(order["id"])
-    assert (await reader.ask(CAN_REVIEW, id=book_id(book)))["book"]["viewerCanReview"] is True
-    end = await reviews_it(reader, book, 5, "Read it twice.")
+        [order] = await reader.list_orders()
+        await (await add_customer(client, shop, role="ADMIN")).ship_order(order["id"])
+    assert (await reader.execute(CAN_REVIEW, id=book_id(book)))["book"]["viewerCanReview"] is True
+    end = await submit_review(reader, book, 5, "Read it twice.")
     assert end["__typename"] == "ReviewSaved"
     assert end["review"]["isVerifiedPurchase"] is True
-    told = (await reader.ask(CAN_REVIEW, id=book_id(book)))["book"]
+    told = (await reader.execute(CAN_REVIEW, id=book_id(book)))["book"]
     assert told == {"viewerCanReview": False, "viewerReview": {"id": end["review"]["id"]}}
 
 
-async def test_a_cancelled_order_takes_the_mark_away_and_leaves_the_review(
-    visitor: Visitor, shop: Shop, book: Book, postgres: asyncpg.Connection
+async def test_cancelled_order_removes_verified_mark_only(
+    client: ApiClient, shop: Shop, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    reader = await add_reader(visitor, shop, book)
-    review = (await reviews_it(reader, book))["review"]
-    [order] = await reader.orders()
-    assert (await reader.cancels(order["id"]))["__typename"] == "OrderCancelled"
-    assert (await visitor.ask(VERIFIED, id=review["id"]))["review"] == {"isVerifiedPurchase": False}
-    assert (await reviews_it(reader, book))["__typename"] == "DuplicateReview"
-    assert await living_reviews(postgres) == [(review["id"], 4)]
+    reader = await add_buyer(client, shop, book)
+    review = (await submit_review(reader, book))["review"]
+    [order] = await reader.list_orders()
+    assert (await reader.cancel_order(order["id"]))["__typename"] == "OrderCancelled"
+    assert (await client.execute(VERIFIED, id=review["id"]))["review"] == {"isVerifiedPurchase": False}
+    assert (await submit_review(reader, book))["__typename"] == "DuplicateReview"
+    assert await list_visible_reviews(postgres) == [(review["id"], 4)]
 
 
-async def test_a_book_that_is_gone_has_no_reviewers(visitor: Visitor, shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_deleted_book_cannot_be_reviewed(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     gone = await add_book(shop)
-    reader = await add_reader(visitor, shop, gone)
-    await reviews_it(reader, gone)
+    reader = await add_buyer(client, shop, gone)
+    await submit_review(reader, gone)
     await postgres.execute("DELETE FROM books WHERE id = $1", gone.id)
-    assert await living_reviews(postgres) == []
-    assert (await reviews_it(reader, gone))["__typename"] == "NotFound"
+    assert await list_visible_reviews(postgres) == []
+    assert (await submit_review(reader, gone))["__typename"] == "NotFound"

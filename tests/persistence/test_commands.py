@@ -20,7 +20,7 @@ ONE = SHELVES.c.id == bindparam("shelf", type_=Uuid())
 SHELF = uuid.uuid4()
 
 
-def test_the_names_of_parameters_say_which_columns_are_set() -> None:
+def test_parameter_names_select_the_columns() -> None:
     command = Command(update(SHELVES).where(ONE))
     assert command.bind({"shelf": SHELF, "height": 3}) == (
         "UPDATE shelves SET height=$1::INTEGER WHERE shelves.id = $2::UUID",
@@ -40,13 +40,13 @@ def test_each_set_of_names_is_compiled_once() -> None:
     assert again is first != other
 
 
-def test_what_the_statement_says_itself_stays() -> None:
+def test_values_in_the_statement_are_kept() -> None:
     command = Command(update(SHELVES).where(ONE).values(height=0, colour=None))
     _, arguments = command.bind({"shelf": SHELF, "name": "A"})
     assert arguments == ["A", 0, None, SHELF]
 
 
-def test_keys_are_made_for_each_row_unless_they_are_given() -> None:
+def test_missing_keys_are_generated_per_row() -> None:
     command = Command(upsert(SHELVES).on_conflict_do_nothing())
     (sql, first), (_, second) = (command.bind({"name": "A"}) for _ in range(2))
     assert sql.startswith("INSERT INTO shelves (id, name) VALUES ($1::UUID, $2::VARCHAR)")
@@ -55,17 +55,17 @@ def test_keys_are_made_for_each_row_unless_they_are_given() -> None:
     assert command.bind({"name": "A", "id": SHELF})[1] == [SHELF, "A"]
 
 
-def test_what_there_is_no_place_for_is_refused() -> None:
+def test_unknown_parameter_is_rejected() -> None:
     with pytest.raises(TypeError, match="no place for width"):
         Command(insert(SHELVES)).bind({"name": "A", "width": 3})
 
 
-def test_what_is_missing_is_refused() -> None:
+def test_missing_parameter_is_rejected() -> None:
     with pytest.raises(KeyError, match="shelf"):
         Command(update(SHELVES).where(ONE)).bind({"height": 3})
 
 
-def test_a_list_that_would_be_written_out_is_refused() -> None:
+def test_expanding_list_parameter_is_rejected() -> None:
     some = SHELVES.c.name.in_(["A", "B"])
     with pytest.raises(TypeError, match="any_"):
         Command(update(SHELVES).where(some)).bind({"height": 3})
@@ -73,7 +73,7 @@ def test_a_list_that_would_be_written_out_is_refused() -> None:
         Query(select(SHELVES.c.id).where(some), lambda id_: id_)
 
 
-def test_defaults_that_are_no_functions_are_refused() -> None:
+def test_non_callable_defaults_are_rejected() -> None:
     table = Table("boxes", MetaData(), Column("name", String()), Column("height", Integer(), default=3))
     with pytest.raises(TypeError, match="default"):
         Command(insert(table)).bind({"name": "A"})

@@ -41,7 +41,7 @@ INSERT INTO letters (id, kind, subject_id, user_id) VALUES
     (uuid(1), 'BOOK_BACK', uuid(1), uuid(1)), (uuid(2), 'BOOK_BACK', uuid(2), uuid(1));
 """
 
-BREACHES = (
+VIOLATIONS = (
     ("ck_book_ratings_stars", "UPDATE book_ratings SET three = -1"),
     ("ck_book_sales_copies", "UPDATE book_sales SET copies = -1"),
     ("ck_books_format", "UPDATE books SET format = 'SCROLL'"),
@@ -130,14 +130,16 @@ async def rows(shop: Shop, postgres: asyncpg.Connection) -> asyncpg.Connection:
     return postgres
 
 
-async def test_every_constraint_is_tried_below(postgres: asyncpg.Connection) -> None:
+async def test_every_constraint_has_a_case(postgres: asyncpg.Connection) -> None:
     there = {record["conname"] for record in await postgres.fetch(CONSTRAINTS) if "pgqueuer" not in record["conname"]}
 
-    assert there == {constraint for constraint, _ in BREACHES}
+    assert there == {constraint for constraint, _ in VIOLATIONS}
 
 
-@pytest.mark.parametrize(("constraint", "breach"), BREACHES)
-async def test_a_row_that_may_not_be_is_refused_by_name(rows: asyncpg.Connection, constraint: str, breach: str) -> None:
+@pytest.mark.parametrize(("constraint", "breach"), VIOLATIONS)
+async def test_invalid_row_violates_the_named_constraint(
+    rows: asyncpg.Connection, constraint: str, breach: str
+) -> None:
     with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
         await rows.execute(breach.replace("uuid(", "pg_temp.uuid("))
 

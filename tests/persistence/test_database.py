@@ -6,18 +6,16 @@ from sqlalchemy import text as sql
 
 from domain.shop import Shop
 from persistence.catalog import is_empty
-from persistence.connecting import driver_address
+from persistence.connecting import build_asyncpg_dsn
 from persistence.database import Database
-from persistence.hosts import addresses_of
+from persistence.hosts import split_hosts
 from persistence.query import Command
 
 
 @pytest.mark.parametrize("parameters", [{"sslmode": "disable"}, {"sslmode": "prefer"}, {"target_session_attrs": "any"}])
-async def test_what_an_address_says_holds_for_reads_and_writes(
-    database_url: str, shop: Shop, parameters: dict[str, str]
-) -> None:
+async def test_url_options_apply_to_reads_and_writes(database_url: str, shop: Shop, parameters: dict[str, str]) -> None:
     async with Database(_address(database_url, parameters)) as database:
-        assert await is_empty(database.reading)
+        assert await is_empty(database.read_session)
         async with database.transaction() as tx:
             assert await tx.scalar(Command(sql("SELECT 1"))) == 1
 
@@ -35,8 +33,8 @@ def _address(url: str, parameters: dict[str, str]) -> str:
         ("postgresql://a@/d?sslmode=require&host=/run/b", "postgresql://a@/d?sslmode=require&host=/run/b"),
     ],
 )
-def test_no_host_of_several_is_lost(told: str, read: str) -> None:
-    assert driver_address(told) == read
+def test_multi_host_url_keeps_all_hosts(told: str, read: str) -> None:
+    assert build_asyncpg_dsn(told) == read
 
 
 @pytest.mark.parametrize(
@@ -53,5 +51,5 @@ def test_no_host_of_several_is_lost(told: str, read: str) -> None:
         ("postgresql:///d?host=b,c&port=1", ["postgresql:///d?host=b&port=1", "postgresql:///d?host=c&port=1"]),
     ],
 )
-def test_each_host_has_an_address(told: str, hosts: list[str]) -> None:
-    assert addresses_of(told) == hosts
+def test_hosts_are_split_into_urls(told: str, hosts: list[str]) -> None:
+    assert split_hosts(told) == hosts

@@ -17,16 +17,16 @@ from benchmarks.stage import PUBLIC_URL, SECRET, Stage, set_stage
 from benchmarks.workloads import WORKLOADS
 from persistence.connecting import SESSION_SETTINGS
 from server.settings import Settings
-from tests.browser import opened
-from tests.client import Visitor
-from tests.plans import nodes
+from tests.browser import running_app
+from tests.client import ApiClient
+from tests.plans import iterate_plan_nodes
 
-SIZE = Size(books=20_000, reviews=40_000, users=8_000)
+DATA_SIZE = Size(books=20_000, reviews=40_000, users=8_000)
 MANY = 1_000
 """Rows of a table that no statement may read whole."""
-ASKED = 3
+EXECUTIONS = 3
 """Questions of each workload."""
-TOUCHED = {
+WRITTEN_TABLES = {
     "W1": ["books"],
     "W1c": ["books"],
     "W2": ["books"],
@@ -45,7 +45,7 @@ class Statement:
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
+def sent_statements(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
     """What is sent to PostgreSQL."""
     heard: list[Statement] = []
 
@@ -65,17 +65,17 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
 
 
 @pytest.fixture(scope="module")
-def stage(server_url: str) -> Iterator[Stage]:
+def benchmark_database(server_url: str) -> Iterator[Stage]:
     address = make_url(server_url).set(database="postgres").render_as_string(hide_password=False)
-    with copied(address, made(address, SIZE, lambda _: None)) as copy:
+    with copied(address, made(address, DATA_SIZE, lambda _: None)) as copy:
         stage = set_stage(copy)
-        stage.fill_carts(SIZE.users)
+        stage.fill_carts(DATA_SIZE.users)
         yield stage
 
 
 @pytest.fixture
-async def plans(stage: Stage) -> AsyncIterator["Plans"]:
-    connection = await asyncpg.connect(stage.url, server_settings=SESSION_SETTINGS)
+async def plans(benchmark_database: Stage) -> AsyncIterator["Plans"]:
+    connection = await asyncpg.connect(benchmark_database.url, server_settings=SESSION_SETTINGS)
     large = await connection.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples > $1", MANY)
     yield Plans(connection, frozenset(row["relname"] for row in large))
     await connection.close()
@@ -88,7 +88,7 @@ class Plans:
     connection: asyncpg.Connection
     large: frozenset[str]
 
-    async def of(self, statement: Statement) -> list[Any]:
+    async def explain(self, statement: Statement) -> list[Any]:
         """For these arguments, and for any."""
         await self.connection.execute("SET plan_cache_mode = force_custom_plan")
         custom = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement.sql}", *statement.arguments)
@@ -100,37 +100,39 @@ class Plans:
         await self.connection.execute("DEALLOCATE asked")
         return [json.loads(custom), json.loads(generic)]
 
-    def read_whole(self, plan: Any) -> list[str]:
+    def find_sequential_scans(self, plan: Any) -> list[str]:
         """The large tables that are read from beginning to end."""
-        scanned = (node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan")
+        scanned = (node["Relation Name"] for node in iterate_plan_nodes(plan) if node["Node Type"] == "Seq Scan")
         return [table for table in scanned if table in self.large]
 
 
 async def _ask(settings: Settings, stage: Stage, name: str) -> None:
     workload = WORKLOADS[name]
     changes = {"database_url": stage.url, "secret_key": [SECRET], "public_url": PUBLIC_URL}
-    async with opened(settings, **changes) as app:
-        for question in itertools.islice(workload.questions(stage, "plans"), ASKED):
-            reply = await Visitor(app, question.token).ask(workload.document, **question.variables)
-            assert not reply.errors
-            assert workload.success.decode() in json.dumps({"data": reply.data})
+    async with running_app(settings, **changes) as app:
+        for question in itertools.islice(workload.questions(stage, "plans"), EXECUTIONS):
+            response = await ApiClient(app, question.token).execute(workload.document, **question.variables)
+            assert not response.errors
+            assert workload.success.decode() in json.dumps({"data": response.data})
 
 
-async def test_no_large_table_is_read_whole(
-    settings: Settings, stage: Stage, plans: Plans, heard: list[Statement]
+async def test_no_sequential_scan_of_large_tables(
+    settings: Settings, benchmark_database: Stage, plans: Plans, sent_statements: list[Statement]
 ) -> None:
     """W1c counts the whole catalogue, which takes a whole index, once a second at most."""
-    for name, tables in TOUCHED.items():
-        heard.clear()
-        await _ask(settings, stage, name)
-        statements = list({statement.sql: statement for statement in heard}.values())
-        found = {statement.sql: await plans.of(statement) for statement in statements}
-        assert {node.get("Relation Name") for plan in found.values() for node in nodes(plan)}.issuperset(tables)
-        assert {(name, sql): whole for sql, plan in found.items() if (whole := plans.read_whole(plan))} == {}
-    assert TOUCHED.keys() == WORKLOADS.keys()
+    for name, tables in WRITTEN_TABLES.items():
+        sent_statements.clear()
+        await _ask(settings, benchmark_database, name)
+        statements = list({statement.sql: statement for statement in sent_statements}.values())
+        found = {statement.sql: await plans.explain(statement) for statement in statements}
+        assert {node.get("Relation Name") for plan in found.values() for node in iterate_plan_nodes(plan)}.issuperset(
+            tables
+        )
+        assert {(name, sql): whole for sql, plan in found.items() if (whole := plans.find_sequential_scans(plan))} == {}
+    assert WRITTEN_TABLES.keys() == WORKLOADS.keys()
 
 
-async def test_it_would_be_seen(plans: Plans) -> None:
+async def test_sequential_scan_is_detected(plans: Plans) -> None:
     assert plans.large >= {"books", "reviews", "orders", "order_items", "cart_items"}
     statement = Statement("SELECT * FROM books WHERE description = $1", ("",))
-    assert [plans.read_whole(plan) for plan in await plans.of(statement)] == [["books"], ["books"]]
+    assert [plans.find_sequential_scans(plan) for plan in await plans.explain(statement)] == [["books"], ["books"]]

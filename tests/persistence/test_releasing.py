@@ -7,12 +7,12 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from migrations.releasing import complaints, judged
-from server.migrating import migrations
+from migrations.releasing import lint_revisions, lint_sql
+from server.migrating import build_alembic_config
 
-HEAD = ScriptDirectory.from_config(migrations()).get_current_head() or ""
+HEAD = ScriptDirectory.from_config(build_alembic_config()).get_current_head() or ""
 
-REFUSED = {
+REJECTED_CHANGES = {
     "a rewrite": ("ALTER TABLE books ALTER COLUMN page_count TYPE bigint", "changing-column-type"),
     "a rewrite for a default": (
         "ALTER TABLE books ADD COLUMN seen_at timestamptz DEFAULT clock_timestamp()",
@@ -89,7 +89,7 @@ REFUSED = {
     "a file that is not to be read": ("/* squawk-ignore-file */ DROP TABLE genres", "ban-squawk"),
     "what follows something quoted": ("COMMENT ON TABLE books IS 'it''s; $$'; TRUNCATE books", "ban-truncate"),
 }
-TAKEN = {
+ACCEPTED_CHANGES = {
     "a new table": """
         CREATE TABLE shelves (id uuid NOT NULL, name text NOT NULL, CONSTRAINT pk_shelves PRIMARY KEY (id));
         CREATE INDEX ix_shelves_name ON shelves (name)""",
@@ -127,50 +127,50 @@ def upgrade() -> None:
 DROP = 'drop_column("books", "subtitle")'
 
 
-@pytest.mark.parametrize("change", REFUSED)
-def test_refused(change: str) -> None:
-    statement, rule = REFUSED[change]
-    assert [it for it in judged(f"BEGIN; {statement}; COMMIT;") if it.startswith(rule)]
+@pytest.mark.parametrize("change", REJECTED_CHANGES)
+def test_unsafe_statement_is_rejected(change: str) -> None:
+    statement, rule = REJECTED_CHANGES[change]
+    assert [it for it in lint_sql(f"BEGIN; {statement}; COMMIT;") if it.startswith(rule)]
 
 
-@pytest.mark.parametrize("change", TAKEN)
-def test_taken(change: str) -> None:
-    assert judged(f"BEGIN; {TAKEN[change]}; COMMIT;") == []
+@pytest.mark.parametrize("change", ACCEPTED_CHANGES)
+def test_safe_statement_is_accepted(change: str) -> None:
+    assert lint_sql(f"BEGIN; {ACCEPTED_CHANGES[change]}; COMMIT;") == []
 
 
-def test_all_revisions_from_now_on_are_fit() -> None:
-    assert complaints(migrations()) == []
+def test_current_revisions_pass() -> None:
+    assert lint_revisions(build_alembic_config()) == []
 
 
-def _with(folder: Path, change: str, more: str = "") -> Config:
+def _config_with_revision(folder: Path, change: str, more: str = "") -> Config:
     (folder / "later.py").write_text(REVISION.format(after=HEAD, change=change, more=more))
-    config = migrations()
+    config = build_alembic_config()
     config.set_main_option("version_locations", f"{files('migrations') / 'versions'} {folder}")
     config.set_main_option("path_separator", "space")
     return config
 
 
-def test_a_new_revision_is_read(tmp_path: Path) -> None:
-    [said] = complaints(_with(tmp_path, DROP), HEAD)
+def test_new_revision_is_checked(tmp_path: Path) -> None:
+    [said] = lint_revisions(_config_with_revision(tmp_path, DROP), HEAD)
     assert said.startswith("later.py: ban-drop-column: ")
 
 
-def test_a_revision_may_say_why_it_may(tmp_path: Path) -> None:
+def test_revision_can_justify_an_exception(tmp_path: Path) -> None:
     allowed = 'allowed = {"ban-drop-column": "no release since 0.3 reads it"}'
-    assert complaints(_with(tmp_path, DROP, allowed), HEAD) == []
+    assert lint_revisions(_config_with_revision(tmp_path, DROP, allowed), HEAD) == []
 
 
-def test_by_rules_of_ours_as_well(tmp_path: Path) -> None:
+def test_own_rules_are_checked(tmp_path: Path) -> None:
     change = "execute('TRUNCATE throttles')"
-    [said] = complaints(_with(tmp_path, change), HEAD)
+    [said] = lint_revisions(_config_with_revision(tmp_path, change), HEAD)
     assert said.startswith("later.py: ban-truncate: ")
 
 
-def test_and_may_say_why_there_too(tmp_path: Path) -> None:
+def test_own_rules_accept_a_justification(tmp_path: Path) -> None:
     allowed = 'allowed = {"ban-truncate": "a few rows, and nobody reads them"}'
-    assert complaints(_with(tmp_path, "execute('TRUNCATE throttles')", allowed), HEAD) == []
+    assert lint_revisions(_config_with_revision(tmp_path, "execute('TRUNCATE throttles')", allowed), HEAD) == []
 
 
-def test_and_has_to(tmp_path: Path) -> None:
-    [said] = complaints(_with(tmp_path, DROP, 'allowed = {"ban-drop-column": " "}'), HEAD)
+def test_justification_must_not_be_blank(tmp_path: Path) -> None:
+    [said] = lint_revisions(_config_with_revision(tmp_path, DROP, 'allowed = {"ban-drop-column": " "}'), HEAD)
     assert said == "later.py: ban-drop-column is allowed without a reason"

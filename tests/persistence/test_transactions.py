@@ -13,14 +13,14 @@ from sqlalchemy import Integer, column, insert, table, text
 from domain.shop import Shop
 from persistence.database import Database, PoolSettings, Transaction
 from persistence.faults import Conflict, Unavailable
-from persistence.lending import LentConnection
+from persistence.lending import PoolConnection
 from persistence.query import Command
-from tests.locks import until_waiting
+from tests.locks import wait_for_blocked
 
-COPIES = table("copies", column("number", Integer()))
-ADD = Command(insert(COPIES))
+ROWS_TABLE = table("copies", column("number", Integer()))
+INSERT_ROW = Command(insert(ROWS_TABLE))
 COUNT = "SELECT count(*) FROM copies"
-LOCK = Command(text("LOCK TABLE copies IN ACCESS EXCLUSIVE MODE"))
+LOCK_TABLE = Command(text("LOCK TABLE copies IN ACCESS EXCLUSIVE MODE"))
 IN_TRANSACTION = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state LIKE 'idle in transaction%'"
 
 
@@ -33,44 +33,44 @@ async def database(database_url: str, shop: Shop, postgres: asyncpg.Connection) 
     await postgres.execute("DROP TABLE copies")
 
 
-async def pid_of(database: Database) -> int:
+async def get_pid(database: Database) -> int:
     """Of the connection that is lent next, which is outside of any transaction."""
     async with database.transaction() as tx:
-        assert await tx.driver.fetchval("SELECT count(*) FROM copies") is not None
-        return tx.driver.get_server_pid()
+        assert await tx.driver_connection.fetchval("SELECT count(*) FROM copies") is not None
+        return tx.driver_connection.get_server_pid()
 
 
 async def test_returning_commits_and_raising_rolls_back(database: Database, postgres: asyncpg.Connection) -> None:
     async with database.transaction() as tx:
-        await tx.run(ADD, number=1)
+        await tx.execute(INSERT_ROW, number=1)
         assert await postgres.fetchval(COUNT) == 0
     assert await postgres.fetchval(COUNT) == 1
-    pid = await pid_of(database)
+    pid = await get_pid(database)
 
     async def thinks_better_of_it() -> None:
         async with database.transaction() as tx:
-            await tx.run(ADD, number=2)
+            await tx.execute(INSERT_ROW, number=2)
             raise LookupError
 
     with pytest.raises(LookupError):
         await thinks_better_of_it()
     assert await postgres.fetchval(IN_TRANSACTION, pid) == 0
     assert await postgres.fetchval(COUNT) == 1
-    assert await pid_of(database) == pid
+    assert await get_pid(database) == pid
 
 
-async def test_how_many_rows_were_touched(database: Database) -> None:
+async def test_affected_row_count(database: Database) -> None:
     async with database.transaction() as tx:
-        assert await tx.run(LOCK) == 0
-        assert await tx.run(Command(text("INSERT INTO copies SELECT generate_series(1, 12)"))) == 12
-        assert await tx.run(Command(text("UPDATE copies SET number = -number WHERE number <= 3"))) == 3
-        assert await tx.run(Command(text("DELETE FROM copies WHERE number > 100"))) == 0
+        assert await tx.execute(LOCK_TABLE) == 0
+        assert await tx.execute(Command(text("INSERT INTO copies SELECT generate_series(1, 12)"))) == 12
+        assert await tx.execute(Command(text("UPDATE copies SET number = -number WHERE number <= 3"))) == 3
+        assert await tx.execute(Command(text("DELETE FROM copies WHERE number > 100"))) == 0
 
 
-async def test_many_rows_are_all_there_or_none(database: Database, postgres: asyncpg.Connection) -> None:
+async def test_bulk_insert_is_all_or_nothing(database: Database, postgres: asyncpg.Connection) -> None:
     async def adds(*numbers: int) -> None:
         async with database.transaction() as tx:
-            await tx.run_for_each(ADD, [{"number": number} for number in numbers])
+            await tx.execute_many(INSERT_ROW, [{"number": number} for number in numbers])
 
     with pytest.raises(asyncpg.UniqueViolationError):
         await adds(1, 2, 1)
@@ -80,12 +80,12 @@ async def test_many_rows_are_all_there_or_none(database: Database, postgres: asy
     assert await postgres.fetchval(COUNT) == 3
 
 
-async def test_a_failure_that_was_passed_over_is_told(database: Database, postgres: asyncpg.Connection) -> None:
+async def test_swallowed_failure_is_reported(database: Database, postgres: asyncpg.Connection) -> None:
     async def passes_over() -> None:
         async with database.transaction() as tx:
-            await tx.run(ADD, number=1)
+            await tx.execute(INSERT_ROW, number=1)
             with pytest.raises(asyncpg.UniqueViolationError):
-                await tx.run(ADD, number=1)
+                await tx.execute(INSERT_ROW, number=1)
 
     with pytest.raises(RuntimeError, match="rolled back"):
         await passes_over()
@@ -93,66 +93,62 @@ async def test_a_failure_that_was_passed_over_is_told(database: Database, postgr
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["in a statement", "between statements"])
-async def test_given_up_in_the_middle_nothing_is_left(
-    database: Database, postgres: asyncpg.Connection, busy: bool
-) -> None:
-    pid = await pid_of(database)
+async def test_cancelled_transaction_rolls_back(database: Database, postgres: asyncpg.Connection, busy: bool) -> None:
+    pid = await get_pid(database)
     under_way = asyncio.Event()
 
     async def hesitates() -> None:
         async with database.transaction() as tx:
-            await tx.run(ADD, number=1)
+            await tx.execute(INSERT_ROW, number=1)
             under_way.set()
-            await (tx.run(LOCK) if busy else asyncio.sleep(60))
+            await (tx.execute(LOCK_TABLE) if busy else asyncio.sleep(60))
 
     async with postgres.transaction():
         await postgres.execute("LOCK TABLE copies IN SHARE UPDATE EXCLUSIVE MODE")
         hesitating = asyncio.create_task(hesitates())
         await under_way.wait()
         if busy:
-            await until_waiting(postgres, 1)
+            await wait_for_blocked(postgres, 1)
         hesitating.cancel()
         await asyncio.gather(hesitating, return_exceptions=True)
         assert hesitating.cancelled()
-        assert await pid_of(database) == pid  # lent again while the lock is still held
+        assert await get_pid(database) == pid  # lent again while the lock is still held
     assert await postgres.fetchval(COUNT) == 0
 
 
-async def test_given_up_while_committing_the_connection_is_lent_again(
-    database: Database, postgres: asyncpg.Connection
-) -> None:
+async def test_connection_is_reused_after_cancelled_commit(database: Database, postgres: asyncpg.Connection) -> None:
     await postgres.execute("""
         CREATE FUNCTION wait_for_it() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END $$;
         CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON copies DEFERRABLE INITIALLY DEFERRED
         FOR EACH ROW EXECUTE FUNCTION wait_for_it()""")
     try:
-        pid = await pid_of(database)
+        pid = await get_pid(database)
 
         async def adds() -> None:
             async with database.transaction() as tx:
-                await tx.run(ADD, number=1)
+                await tx.execute(INSERT_ROW, number=1)
 
         async with postgres.transaction():
             await postgres.execute("SELECT pg_advisory_xact_lock(4711)")
             adding = asyncio.create_task(adds())
-            await until_waiting(postgres, 1)
+            await wait_for_blocked(postgres, 1)
             adding.cancel()
             await asyncio.gather(adding, return_exceptions=True)
             assert adding.cancelled()
-            assert await pid_of(database) == pid
+            assert await get_pid(database) == pid
         assert await postgres.fetchval(COUNT) == 0
     finally:
         await postgres.execute("DROP TRIGGER slow ON copies; DROP FUNCTION wait_for_it")
 
 
 @pytest.mark.parametrize(("dead", "begins"), [(1, True), (2, False)])
-async def test_a_connection_that_died_idle_is_replaced_once(
+async def test_dead_idle_connection_is_replaced_once(
     database: Database, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, dead: int, begins: bool
 ) -> None:
-    execute, asked = LentConnection.execute, itertools.count(1)
+    execute, asked = PoolConnection.execute, itertools.count(1)
 
-    async def found_out(self: LentConnection, query: str, *arguments: Any) -> str:
+    async def found_out(self: PoolConnection, query: str, *arguments: Any) -> str:
         if query == "BEGIN" and next(asked) <= dead:
             self.terminate()
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
@@ -160,9 +156,9 @@ async def test_a_connection_that_died_idle_is_replaced_once(
 
     async def adds() -> None:
         async with database.transaction() as tx:
-            await tx.run(ADD, number=1)
+            await tx.execute(INSERT_ROW, number=1)
 
-    monkeypatch.setattr(LentConnection, "execute", found_out)
+    monkeypatch.setattr(PoolConnection, "execute", found_out)
     with nullcontext() if begins else pytest.raises(Conflict):
         await adds()
     assert await postgres.fetchval(COUNT) == int(begins)
@@ -173,24 +169,22 @@ async def test_a_connection_lost_before_the_commit_is_a_conflict(
 ) -> None:
     async def is_killed() -> None:
         async with database.transaction() as tx:
-            await tx.run(ADD, number=1)
-            await postgres.fetchval("SELECT pg_terminate_backend($1, 5000)", tx.driver.get_server_pid())
-            await tx.run(ADD, number=2)
+            await tx.execute(INSERT_ROW, number=1)
+            await postgres.fetchval("SELECT pg_terminate_backend($1, 5000)", tx.driver_connection.get_server_pid())
+            await tx.execute(INSERT_ROW, number=2)
 
     with pytest.raises(Conflict):
         await is_killed()
     assert await postgres.fetchval(COUNT) == 0
-    assert await pid_of(database)
+    assert await get_pid(database)
 
 
-async def test_a_plan_that_a_migration_made_stale_is_a_conflict_once(
-    database: Database, postgres: asyncpg.Connection
-) -> None:
+async def test_stale_plan_after_migration_is_retried_once(database: Database, postgres: asyncpg.Connection) -> None:
     everything = Command(text("SELECT * FROM copies WHERE number > :least").bindparams(least=0))
 
     async def looks() -> None:
         async with database.transaction() as tx:
-            await tx.rows(everything)
+            await tx.fetch_records(everything)
 
     await looks()
     await postgres.execute("ALTER TABLE copies ADD colour text")
@@ -199,7 +193,7 @@ async def test_a_plan_that_a_migration_made_stale_is_a_conflict_once(
     await looks()
 
 
-async def test_whoever_finds_no_connection_is_told(database_url: str, database: Database) -> None:
+async def test_exhausted_pool_is_reported(database_url: str, database: Database) -> None:
     settings = PoolSettings(size=1, max_overflow=0, timeout_seconds=1)
 
     async def begins(impatient: Database) -> Transaction:
@@ -212,6 +206,6 @@ async def test_whoever_finds_no_connection_is_told(database_url: str, database: 
                 await begins(impatient)
 
 
-async def test_it_begins_on_an_open_database_only(database_url: str) -> None:
+async def test_transaction_requires_an_open_database(database_url: str) -> None:
     with pytest.raises(RuntimeError, match="not open"):
         Database(database_url).transaction()

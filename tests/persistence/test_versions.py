@@ -4,10 +4,10 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from persistence.models import Table
-from persistence.versions import catalog_version
-from tests.factories import add_book, add_genre, add_member
-from tests.purchases import bought
+from persistence.models import Base
+from persistence.versions import get_catalog_version
+from tests.factories import add_book, add_genre, add_user
+from tests.purchases import add_past_order
 
 UNSEEN = {
     *("sessions", "refresh_tokens", "identities", "one_time_tokens", "carts", "cart_items", "order_addresses"),
@@ -43,62 +43,66 @@ UNSEEN_CHANGES = [
 
 
 @pytest.fixture
-async def stocked(shop: Shop, postgres: asyncpg.Connection) -> Shop:
+async def shop_with_order(shop: Shop, postgres: asyncpg.Connection) -> Shop:
     genre = await add_genre(shop)
     book = await add_book(shop, authors=("Jane Austen",), genre_id=genre.id)
-    await bought(postgres, await add_member(shop), (book, 1))
+    await add_past_order(postgres, await add_user(shop), (book, 1))
     return shop
 
 
-async def test_every_table_is_watched_or_known_to_be_unseen(postgres: asyncpg.Connection, shop: Shop) -> None:
+async def test_every_table_is_covered(postgres: asyncpg.Connection, shop: Shop) -> None:
     watched = {record[0] for record in await postgres.fetch(TRIGGERS)}
-    assert watched | UNSEEN == {table.name for table in Table.metadata.sorted_tables}
+    assert watched | UNSEEN == {table.name for table in Base.metadata.sorted_tables}
     assert watched & UNSEEN == set()
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_change_that_can_be_seen(stocked: Shop, postgres: asyncpg.Connection, change: str) -> None:
-    reading = stocked.database.reading
-    before = await catalog_version(reading)
-    assert await catalog_version(reading) == before
+async def test_visible_change_increments_the_version(
+    shop_with_order: Shop, postgres: asyncpg.Connection, change: str
+) -> None:
+    reading = shop_with_order.database.read_session
+    before = await get_catalog_version(reading)
+    assert await get_catalog_version(reading) == before
     await postgres.execute(change)
-    assert await catalog_version(reading) != before
+    assert await get_catalog_version(reading) != before
 
 
 @pytest.mark.parametrize("change", UNSEEN_CHANGES)
-async def test_what_nobody_sees_is_no_change(stocked: Shop, postgres: asyncpg.Connection, change: str) -> None:
-    before = await catalog_version(stocked.database.reading)
+async def test_invisible_change_keeps_the_version(
+    shop_with_order: Shop, postgres: asyncpg.Connection, change: str
+) -> None:
+    before = await get_catalog_version(shop_with_order.database.read_session)
     await postgres.execute(change)
-    assert await catalog_version(stocked.database.reading) == before
+    assert await get_catalog_version(shop_with_order.database.read_session) == before
 
 
-async def test_the_first_change_of_all_is_one(stocked: Shop, postgres: asyncpg.Connection) -> None:
+async def test_first_change_creates_a_version(shop_with_order: Shop, postgres: asyncpg.Connection) -> None:
     await postgres.execute("ALTER SEQUENCE catalog_changes RESTART")
-    before = await catalog_version(stocked.database.reading)
+    before = await get_catalog_version(shop_with_order.database.read_session)
     await postgres.execute(CHANGES[0])
-    assert await catalog_version(stocked.database.reading) != before
+    assert await get_catalog_version(shop_with_order.database.read_session) != before
 
 
 @pytest.mark.parametrize("ends", ["COMMIT", "ROLLBACK"])
-async def test_while_a_change_is_under_way_no_version_comes_twice(
-    stocked: Shop, postgres: asyncpg.Connection, ends: str
+async def test_concurrent_changes_never_repeat_a_version(
+    shop_with_order: Shop, postgres: asyncpg.Connection, ends: str
 ) -> None:
     """It has been counted already and cannot be read yet, so what is read now must not be taken for what comes then."""
-    reading = stocked.database.reading
-    before = await catalog_version(reading)
+    reading = shop_with_order.database.read_session
+    before = await get_catalog_version(reading)
     await postgres.execute("BEGIN")
     await postgres.execute("SAVEPOINT a")
     await postgres.execute(CHANGES[0])
     await postgres.execute("ROLLBACK TO a" if ends == "ROLLBACK" else "RELEASE a")
-    meanwhile = [await catalog_version(reading) for _ in range(2)]
+    meanwhile = [await get_catalog_version(reading) for _ in range(2)]
     await postgres.execute(ends)
-    after = await catalog_version(reading)
+    after = await get_catalog_version(reading)
     assert len({before, *meanwhile, after}) == 4
-    assert await catalog_version(reading) == after
+    assert await get_catalog_version(reading) == after
 
 
-async def test_who_changes_something_else_keeps_nobody_waiting(stocked: Shop, postgres: asyncpg.Connection) -> None:
-    before = await catalog_version(stocked.database.reading)
+async def test_unrelated_changes_do_not_block(shop_with_order: Shop, postgres: asyncpg.Connection) -> None:
+    before = await get_catalog_version(shop_with_order.database.read_session)
     async with postgres.transaction():
         await postgres.execute("UPDATE sessions SET last_used_at = now()")
-        assert await catalog_version(stocked.database.reading) == before
+        assert await get_catalog_version(shop_with_order.database.read_session) == before

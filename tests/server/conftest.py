@@ -8,61 +8,63 @@ from starlette.applications import Starlette
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.arrivals import offering
-from tests.browser import Browser, browsing
-from tests.commands import Bookstore, Ended, invoked, run
-from tests.oauth_providers import GitHub, OpenID, at_work
+from tests.arrivals import app_with_providers
+from tests.browser import Browser, open_browser
+from tests.commands import CompletedCommand, RunCommand, run_command, run_in_process
+from tests.oauth_providers import FakeGitHub, FakeOpenIDProvider, run_provider
 
 
 @pytest.fixture(scope="module")
-def providers() -> Iterator[tuple[OpenID, GitHub]]:
-    google, github = OpenID(), GitHub()
-    with at_work(google), at_work(github):
+def providers() -> Iterator[tuple[FakeOpenIDProvider, FakeGitHub]]:
+    google, github = FakeOpenIDProvider(), FakeGitHub()
+    with run_provider(google), run_provider(github):
         yield google, github
 
 
 @pytest.fixture
-def google(providers: tuple[OpenID, GitHub]) -> OpenID:
-    providers[0].begin_anew()
+def google(providers: tuple[FakeOpenIDProvider, FakeGitHub]) -> FakeOpenIDProvider:
+    providers[0].reset()
     return providers[0]
 
 
 @pytest.fixture
-def github(providers: tuple[OpenID, GitHub]) -> GitHub:
-    providers[1].begin_anew()
+def github(providers: tuple[FakeOpenIDProvider, FakeGitHub]) -> FakeGitHub:
+    providers[1].reset()
     return providers[1]
 
 
 @pytest.fixture(scope="module")
-async def offered(settings: Settings, providers: tuple[OpenID, GitHub]) -> AsyncIterator[Starlette]:
-    async with offering(settings, providers[0].address, providers[1].address) as app:
+async def oauth_app(settings: Settings, providers: tuple[FakeOpenIDProvider, FakeGitHub]) -> AsyncIterator[Starlette]:
+    async with app_with_providers(settings, providers[0].url, providers[1].url) as app:
         yield app
 
 
 @pytest.fixture
-async def browser(offered: Starlette, google: OpenID, github: GitHub, shop: Shop) -> AsyncIterator[Browser]:
-    async with browsing(offered) as browser:
+async def browser(
+    oauth_app: Starlette, google: FakeOpenIDProvider, github: FakeGitHub, shop: Shop
+) -> AsyncIterator[Browser]:
+    async with open_browser(oauth_app) as browser:
         yield browser
 
 
 @pytest.fixture
-def bookstore(shop: Shop, settings: Settings, tmp_path: Path) -> Bookstore:
+def bookstore(shop: Shop, settings: Settings, tmp_path: Path) -> RunCommand:
     """Runs a command on the tests' database."""
     (tmp_path / "feed.csv").write_text("isbn,title,price\n")
 
-    async def command(*arguments: str, typed: str = "", **more: str) -> Ended:
+    async def command(*arguments: str, typed: str = "", **more: str) -> CompletedCommand:
         given = {"DATABASE_URL": str(settings.database_url)} | more
-        return await run(*arguments, folder=tmp_path, typed=typed, **given)
+        return await run_command(*arguments, directory=tmp_path, typed=typed, **given)
 
     return command
 
 
 @pytest.fixture
-def in_process(shop: Shop, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bookstore:
+def bookstore_in_process(shop: Shop, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCommand:
     """The same without a process, which takes a second to start."""
     monkeypatch.chdir(tmp_path)
 
-    async def command(*arguments: str, **more: str) -> Ended:
-        return await invoked(*arguments, **{"DATABASE_URL": str(settings.database_url)} | more)
+    async def command(*arguments: str, **more: str) -> CompletedCommand:
+        return await run_in_process(*arguments, **{"DATABASE_URL": str(settings.database_url)} | more)
 
     return command

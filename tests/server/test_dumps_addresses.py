@@ -9,16 +9,16 @@ import psutil
 import pytest
 from sqlalchemy import make_url
 
-from server.libpq import without_password
+from server.libpq import split_password
 from server.settings import Settings
-from tests.commands import PATIENCE, Bookstore, refused, started
-from tests.databases import created
-from tests.locks import holding, until_waiting
-from tests.network import between
+from tests.commands import COMMAND_TIMEOUT, RunCommand, get_error_line, start_command
+from tests.databases import temporary_database
+from tests.locks import hold_lock, wait_for_blocked
+from tests.network import start_fault_proxy
 
 FILE = "shop.dump"
 PASSWORD = "s3same"
-FORMS = {
+URL_FORMS = {
     "postgresql://shop:s3same@db1/books": "postgresql://shop@db1/books",
     "postgresql+asyncpg://shop:s3same@db1:1,db2:2/books": "postgresql://shop@db1:1,db2:2/books",
     "postgresql://shop:s3same@/books?host=db1:1&host=[::1]:2&sslmode=require": (
@@ -33,46 +33,51 @@ FORMS = {
 """As the driver takes it, and as libpq has to be told to do the same."""
 
 
-@pytest.mark.parametrize("address", FORMS)
-def test_means_the_same_to_both(address: str) -> None:
-    assert without_password(address) == (FORMS[address], PASSWORD)
+@pytest.mark.parametrize("address", URL_FORMS)
+def test_url_means_the_same_to_libpq_and_asyncpg(address: str) -> None:
+    assert split_password(address) == (URL_FORMS[address], PASSWORD)
 
 
 @pytest.fixture
-async def empty(server_url: str) -> AsyncIterator[str]:
-    async with created(server_url) as url:
+async def empty_database_url(server_url: str) -> AsyncIterator[str]:
+    async with temporary_database(server_url) as url:
         yield url
 
 
-def among_hosts(url: str) -> str:
+def build_multi_host_url(url: str) -> str:
     """As `.env.example` has it; the first of them is away."""
     there = make_url(url)
     hosts = f"host=127.0.0.1:1&host={there.host}:{there.port}"
     return f"postgresql://{there.username}:{PASSWORD}@/{there.database}?{hosts}&target_session_attrs=read-write"
 
 
-async def test_with_several_hosts(bookstore: Bookstore, settings: Settings, empty: str, tmp_path: Path) -> None:
-    async with between(str(settings.database_url)) as there, between(empty) as elsewhere:
-        exported = await bookstore("export-database", FILE, DATABASE_URL=among_hosts(there.url))
-        imported = await bookstore("import-database", FILE, DATABASE_URL=among_hosts(elsewhere.url))
-        rehearsed = await bookstore("rehearse-restore", DATABASE_URL=among_hosts(there.url))
+async def test_multi_host_url(
+    bookstore: RunCommand, settings: Settings, empty_database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        start_fault_proxy(str(settings.database_url)) as there,
+        start_fault_proxy(empty_database_url) as elsewhere,
+    ):
+        exported = await bookstore("export-database", FILE, DATABASE_URL=build_multi_host_url(there.url))
+        imported = await bookstore("import-database", FILE, DATABASE_URL=build_multi_host_url(elsewhere.url))
+        rehearsed = await bookstore("rehearse-restore", DATABASE_URL=build_multi_host_url(there.url))
 
-    assert (exported.code, imported.code, rehearsed.code) == (0, 0, 0), (exported, imported, rehearsed)
+    assert (exported.exit_code, imported.exit_code, rehearsed.exit_code) == (0, 0, 0), (exported, imported, rehearsed)
     assert (tmp_path / FILE).exists()
-    assert "0 books" in imported.out
+    assert "0 books" in imported.stdout
 
 
-async def test_a_password_in_the_query_is_not_shown(server_url: str, migrated: str, tmp_path: Path) -> None:
-    async with created(server_url, migrated) as url:
+async def test_a_password_in_the_query_is_not_shown(server_url: str, template_database: str, tmp_path: Path) -> None:
+    async with temporary_database(server_url, template_database) as url:
         there = make_url(url)
         asked = there.set(username=None, password=None).update_query_pairs(
             [("user", str(there.username)), ("password", PASSWORD)]
         )
         settings = {"DATABASE_URL": asked.render_as_string(hide_password=False)}
         postgres = await asyncpg.connect(url)
-        async with started("export-database", FILE, folder=tmp_path, settings=settings) as process:
-            async with holding(url, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"), asyncio.timeout(PATIENCE):
-                await until_waiting(postgres, 1)
+        async with start_command("export-database", FILE, directory=tmp_path, settings=settings) as process:
+            async with hold_lock(url, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"), asyncio.timeout(COMMAND_TIMEOUT):
+                await wait_for_blocked(postgres, 1)
                 [dumping] = psutil.Process(process.pid).children(recursive=True)
                 shown, given = dumping.cmdline(), dumping.environ()
             code = await process.wait()
@@ -83,9 +88,11 @@ async def test_a_password_in_the_query_is_not_shown(server_url: str, migrated: s
     assert given["PGPASSWORD"] == PASSWORD
 
 
-async def test_a_secret_that_would_be_shown_is_refused(bookstore: Bookstore, settings: Settings) -> None:
+async def test_secret_visible_to_others_is_rejected(bookstore: RunCommand, settings: Settings) -> None:
     address = make_url(str(settings.database_url)).update_query_pairs([("sslpassword", PASSWORD)])
-    said = await refused(bookstore("export-database", FILE, DATABASE_URL=address.render_as_string(hide_password=False)))
+    said = await get_error_line(
+        bookstore("export-database", FILE, DATABASE_URL=address.render_as_string(hide_password=False))
+    )
 
     assert said == (
         "The address has sslpassword, which everybody on this machine could read meanwhile. Name one without it."

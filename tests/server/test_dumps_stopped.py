@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from server.dumps import IS_EMPTY, dump
-from tests.commands import PATIENCE, started
-from tests.databases import created
-from tests.locks import holding, until_gone, until_waiting
+from tests.commands import COMMAND_TIMEOUT, start_command
+from tests.databases import temporary_database
+from tests.locks import hold_lock, wait_for_blocked, wait_until_disconnected
 
 FILE = "shop.dump"
 KEEPS_READERS_OUT = "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"
@@ -21,27 +21,30 @@ KEEPS_EXTENSIONS_OUT = "LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE"
 
 
 @pytest.fixture
-async def closed(server_url: str, migrated: str) -> AsyncIterator[str]:
+async def blocked_database_url(server_url: str, template_database: str) -> AsyncIterator[str]:
     """A shop whose books cannot be read."""
-    async with created(server_url, migrated) as url, holding(url, KEEPS_READERS_OUT):
+    async with temporary_database(server_url, template_database) as url, hold_lock(url, KEEPS_READERS_OUT):
         yield url
 
 
 @pytest.fixture
-def temporary(tmp_path: Path) -> Path:
+def temporary_directory(tmp_path: Path) -> Path:
     folder = tmp_path / "temporary"
     folder.mkdir()
     return folder
 
 
 @pytest.mark.parametrize("command_line", [("export-database", FILE), ("rehearse-restore",)])
-async def test_an_export_leaves_nothing(
-    closed: str, tmp_path: Path, temporary: Path, command_line: tuple[str, ...]
+async def test_stopped_export_leaves_nothing(
+    blocked_database_url: str, tmp_path: Path, temporary_directory: Path, command_line: tuple[str, ...]
 ) -> None:
-    settings = {"DATABASE_URL": closed, "TMPDIR": str(temporary)}
-    postgres = await asyncpg.connect(closed)
-    async with started(*command_line, folder=tmp_path, settings=settings) as process, asyncio.timeout(PATIENCE):
-        await until_waiting(postgres, 1)
+    settings = {"DATABASE_URL": blocked_database_url, "TMPDIR": str(temporary_directory)}
+    postgres = await asyncpg.connect(blocked_database_url)
+    async with (
+        start_command(*command_line, directory=tmp_path, settings=settings) as process,
+        asyncio.timeout(COMMAND_TIMEOUT),
+    ):
+        await wait_for_blocked(postgres, 1)
         family = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         code = await process.wait()
@@ -50,28 +53,30 @@ async def test_an_export_leaves_nothing(
 
     assert len(family) == 1
     assert (code, still_there) == (128 + signal.SIGTERM, [])
-    assert [*temporary.iterdir(), *tmp_path.glob(f"{FILE}*")] == []
+    assert [*temporary_directory.iterdir(), *tmp_path.glob(f"{FILE}*")] == []
 
 
-async def test_an_import_keeps_nothing(server_url: str, migrated: str, tmp_path: Path, temporary: Path) -> None:
-    async with created(server_url, migrated) as full:
+async def test_stopped_import_leaves_nothing(
+    server_url: str, template_database: str, tmp_path: Path, temporary_directory: Path
+) -> None:
+    async with temporary_database(server_url, template_database) as full:
         await asyncio.to_thread(dump, full, tmp_path / FILE)
-    async with created(server_url) as empty:
-        settings = {"DATABASE_URL": empty, "TMPDIR": str(temporary)}
+    async with temporary_database(server_url) as empty:
+        settings = {"DATABASE_URL": empty, "TMPDIR": str(temporary_directory)}
         postgres = await asyncpg.connect(empty)
         async with (
-            holding(empty, KEEPS_EXTENSIONS_OUT),
-            started("import-database", FILE, folder=tmp_path, settings=settings) as process,
-            asyncio.timeout(PATIENCE),
+            hold_lock(empty, KEEPS_EXTENSIONS_OUT),
+            start_command("import-database", FILE, directory=tmp_path, settings=settings) as process,
+            asyncio.timeout(COMMAND_TIMEOUT),
         ):
-            waiting = await until_waiting(postgres, 1)
+            waiting = await wait_for_blocked(postgres, 1)
             family = psutil.Process(process.pid).children(recursive=True)
             process.terminate()
             code = await process.wait()
             still_there = [child for child in family if child.is_running()]
-        await until_gone(postgres, waiting)
+        await wait_until_disconnected(postgres, waiting)
         kept_nothing = await postgres.fetchval(IS_EMPTY)
         await postgres.close()
 
     assert (code, still_there, kept_nothing) == (128 + signal.SIGTERM, [], True)
-    assert [*temporary.iterdir()] == []
+    assert [*temporary_directory.iterdir()] == []

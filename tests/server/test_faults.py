@@ -8,16 +8,16 @@ import pytest
 from domain.shop import Shop
 from persistence import catalog
 from server.settings import Settings
-from tests.client import Visitor
-from tests.factories import add_administrator, add_book, add_genre, book_id
-from tests.faulty import ALL_GENRES, GENRES, RESTOCK, UNAVAILABLE, ask, shop_with
-from tests.locks import BOOKS, holding, until_waiting
+from tests.client import ApiClient
+from tests.factories import add_admin, add_book, add_genre, book_id
+from tests.faulty import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql, running_client
+from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
 
 SECRET = "the password of the database is 1234"
 
 
-async def test_a_fault_tells_an_id_and_nothing_else(
-    visitor: Visitor,
+async def test_internal_error_reveals_only_a_request_id(
+    client: ApiClient,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -25,7 +25,7 @@ async def test_a_fault_tells_an_id_and_nothing_else(
         raise RuntimeError(SECRET)
 
     monkeypatch.setattr(catalog, "list_genres", break_down)
-    response = await ask(visitor, "{ genres { id } }")
+    response = await post_graphql(client, "{ genres { id } }")
     [error] = response.json()["errors"]
     assert response.json()["data"] is None
     assert error["extensions"] == {
@@ -37,18 +37,18 @@ async def test_a_fault_tells_an_id_and_nothing_else(
     assert "RuntimeError" not in response.text
 
 
-async def test_a_fault_in_one_field_leaves_the_others(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_internal_error_in_one_field_keeps_the_others(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     async def break_down(*_: object) -> None:
         raise KeyError(SECRET)
 
     monkeypatch.setattr(catalog, "find_genre_by_slug", break_down)
-    reply = await visitor.ask('{ genre(by: {slug: "a"}) { id } genres { id } }')
-    assert reply.data == {"genre": None, "genres": []}
-    assert reply.codes == ["INTERNAL_SERVER_ERROR"]
+    response = await client.execute('{ genre(by: {slug: "a"}) { id } genres { id } }')
+    assert response.data == {"genre": None, "genres": []}
+    assert response.codes == ["INTERNAL_SERVER_ERROR"]
 
 
-async def test_a_fault_in_a_mutation_writes_nothing(
-    visitor: Visitor,
+async def test_internal_error_in_a_mutation_writes_nothing(
+    client: ApiClient,
     shop: Shop,
     postgres: asyncpg.Connection,
     monkeypatch: pytest.MonkeyPatch,
@@ -56,64 +56,64 @@ async def test_a_fault_in_a_mutation_writes_nothing(
     async def break_down(*_: object) -> None:
         raise RuntimeError(SECRET)
 
-    admin = visitor.signed_in((await add_administrator(shop)).token)
-    monkeypatch.setattr(catalog, "set_authors", break_down)
-    reply = await admin.ask('mutation { createBook(input: {title: "A", authors: ["B"], price: "1"}) { __typename } }')
-    assert reply.data == {"createBook": None}
-    assert reply.codes == ["INTERNAL_SERVER_ERROR"]
+    admin = client.with_token((await add_admin(shop)).token)
+    monkeypatch.setattr(catalog, "replace_book_authors", break_down)
+    response = await admin.execute(
+        'mutation { createBook(input: {title: "A", authors: ["B"], price: "1"}) { __typename } }'
+    )
+    assert response.data == {"createBook": None}
+    assert response.codes == ["INTERNAL_SERVER_ERROR"]
     assert await postgres.fetchval("SELECT (SELECT count(*) FROM books) + (SELECT count(*) FROM authors)") == 0
 
 
-async def test_no_connection_left_to_borrow(
+async def test_exhausted_read_pool(
     settings: Settings, shop: Shop, database_url: str, postgres: asyncpg.Connection
 ) -> None:
     await add_genre(shop, "Fantasy")
-    async with shop_with(settings, pool_size=1, pool_max_overflow=0, pool_timeout_seconds=0.05) as visitor:
-        async with holding(database_url, ALL_GENRES):
-            first = asyncio.create_task(visitor.ask(GENRES))
-            await until_waiting(postgres, 1)
-            response = await ask(visitor, GENRES)
+    async with running_client(settings, pool_size=1, pool_max_overflow=0, pool_timeout_seconds=0.05) as visitor:
+        async with hold_lock(database_url, LOCK_GENRES):
+            first = asyncio.create_task(visitor.execute(GENRES_QUERY))
+            await wait_for_blocked(postgres, 1)
+            response = await post_graphql(visitor, GENRES_QUERY)
         assert response.status_code == 503
         assert response.headers["retry-after"] == "2"
         assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE]
         assert len((await first)["genres"]) == 1
-        assert len((await visitor.ask(GENRES))["genres"]) == 1
+        assert len((await visitor.execute(GENRES_QUERY))["genres"]) == 1
 
 
-async def test_no_connection_left_to_write_with(
+async def test_exhausted_write_pool(
     settings: Settings, shop: Shop, database_url: str, postgres: asyncpg.Connection
 ) -> None:
-    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
-    async with shop_with(settings, pool_size=1, pool_max_overflow=0, pool_timeout_seconds=0.05) as visitor:
-        admin = visitor.signed_in(token)
-        async with holding(database_url, BOOKS, [book.id]):
-            first = asyncio.create_task(admin.ask(RESTOCK, id=book_id(book)))
-            await until_waiting(postgres, 1)
-            response = await ask(admin, RESTOCK, id=book_id(book))
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
+    async with running_client(settings, pool_size=1, pool_max_overflow=0, pool_timeout_seconds=0.05) as visitor:
+        admin = visitor.with_token(token)
+        async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
+            first = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+            await wait_for_blocked(postgres, 1)
+            response = await post_graphql(admin, INCREMENT_STOCK, id=book_id(book))
         assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE]
         assert (await first)["updateStock"] == {"__typename": "StockUpdated"}
     assert await postgres.fetchval("SELECT stock_quantity FROM books") == 2
 
 
-async def test_a_database_that_is_away(settings: Settings) -> None:
-    async with shop_with(settings, database_url="postgresql://nobody@127.0.0.1:1/nothing") as visitor:
-        response = await ask(visitor, GENRES)
+async def test_unreachable_database(settings: Settings) -> None:
+    async with running_client(settings, database_url="postgresql://nobody@127.0.0.1:1/nothing") as visitor:
+        response = await post_graphql(visitor, GENRES_QUERY)
         assert response.status_code == 503
         assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE]
         async with visitor.http() as http:
             assert (await http.get("/health")).status_code == 200
 
 
-async def test_connections_that_were_cut_are_replaced(
-    settings: Settings, shop: Shop, postgres: asyncpg.Connection
-) -> None:
-    book, token = await add_book(shop, stock=1), (await add_administrator(shop)).token
+async def test_cut_connections_are_replaced(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     others = await postgres.fetch("SELECT pid FROM pg_stat_activity")
-    async with shop_with(settings, pool_size=1, pool_max_overflow=0) as visitor:
-        admin = visitor.signed_in(token)
-        await admin.ask(RESTOCK, id=book_id(book))  # opens one connection to read and one to write
+    async with running_client(settings, pool_size=1, pool_max_overflow=0) as visitor:
+        admin = visitor.with_token(token)
+        await admin.execute(INCREMENT_STOCK, id=book_id(book))  # opens one connection to read and one to write
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
         assert len(await postgres.fetch(cut, [other["pid"] for other in others])) >= 2
-        await visitor.ask(GENRES)  # may be told that the shop is away
-        assert (await admin.ask(RESTOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
+        await visitor.execute(GENRES_QUERY)  # may be told that the shop is away
+        assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
     assert await postgres.fetchval("SELECT stock_quantity FROM books") == 3

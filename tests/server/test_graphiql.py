@@ -12,18 +12,18 @@ from graph.schema import schema
 from server import graphiql
 from server.app import create_app
 from server.settings import Settings
-from tests.client import Visitor
+from tests.client import ApiClient
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
 @pytest.fixture
-async def http(visitor: Visitor) -> AsyncIterator[httpx2.AsyncClient]:
-    async with visitor.http() as http:
+async def http(client: ApiClient) -> AsyncIterator[httpx2.AsyncClient]:
+    async with client.http() as http:
         yield http
 
 
-async def test_a_browser_gets_the_page_and_its_files(http: httpx2.AsyncClient) -> None:
+async def test_browser_gets_page_and_assets(http: httpx2.AsyncClient) -> None:
     page = await http.get("/graphql", headers=BROWSER)
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
@@ -33,12 +33,12 @@ async def test_a_browser_gets_the_page_and_its_files(http: httpx2.AsyncClient) -
         assert (await http.get(file)).status_code == 200, file
 
 
-async def test_nothing_comes_from_elsewhere(http: httpx2.AsyncClient) -> None:
+async def test_no_external_resources(http: httpx2.AsyncClient) -> None:
     page = await http.get("/graphql", headers=BROWSER)
     assert re.findall(r'(?:src|href)="(?!/[^/]|data:,)', page.text) == []
 
 
-async def test_only_scripts_with_the_nonce_of_this_answer_run(
+async def test_csp_nonce_of_the_response(
     http: httpx2.AsyncClient,
 ) -> None:
     pages = [await http.get("/graphql", headers=BROWSER) for _ in range(2)]
@@ -55,7 +55,7 @@ async def test_only_scripts_with_the_nonce_of_this_answer_run(
     assert nonces[0] != nonces[1]
 
 
-async def test_programs_do_not_get_the_page(http: httpx2.AsyncClient) -> None:
+async def test_api_clients_do_not_get_the_page(http: httpx2.AsyncClient) -> None:
     response = await http.get("/graphql", headers={"accept": "application/json"})
     assert response.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
     asked = await http.get("/graphql", params={"query": "{ __typename }"}, headers=BROWSER)
@@ -70,15 +70,15 @@ async def test_no_other_file_is_served(http: httpx2.AsyncClient, path: str) -> N
     assert (await http.get(path)).status_code == 404
 
 
-async def test_a_shop_without_the_playground(settings: Settings) -> None:
+async def test_disabled_graphiql(settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"graphiql": False}))
-    async with app.router.lifespan_context(app), Visitor(app).http() as http:
+    async with app.router.lifespan_context(app), ApiClient(app).http() as http:
         page = await http.get("/graphql", headers=BROWSER)
         assert page.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
         assert (await http.get("/graphiql/graphiql.min.js")).status_code == 404
 
 
-def test_the_operations_in_its_tabs_fit_the_schema_and_have_their_variables() -> None:
+def test_tab_operations_are_valid_and_have_variables() -> None:
     operations = sorted((graphiql.STATIC.parent / "operations").glob("*.graphql"))
     assert len(operations) == 9
     for path in operations:

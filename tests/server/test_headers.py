@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from domain.shop import Shop
 from graph import execution
 from server.app import create_app
-from server.envelope import EVERYWHERE
+from server.envelope import SECURITY_HEADERS
 from server.settings import Settings
-from tests.client import Visitor
+from tests.client import ApiClient
 
 FRONTEND = "https://www.example.com"
 PREFLIGHT = {
@@ -24,7 +24,7 @@ PREFLIGHT = {
 
 
 @asynccontextmanager
-async def served(settings: Settings, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
+async def running_client(settings: Settings, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
     app = create_app(settings.model_copy(update=changes))
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with (
@@ -36,12 +36,12 @@ async def served(settings: Settings, **changes: Any) -> AsyncIterator[httpx2.Asy
 
 @pytest.fixture
 async def http(settings: Settings, shop: Shop) -> AsyncIterator[httpx2.AsyncClient]:
-    async with served(settings) as http:
+    async with running_client(settings) as http:
         yield http
 
 
-async def test_every_answer_has_them(http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = [
+async def test_every_response_has_security_headers(http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    responses = [
         await http.get("/health"),
         await http.get("/ready"),
         await http.get("/nowhere"),
@@ -55,29 +55,29 @@ async def test_every_answer_has_them(http: httpx2.AsyncClient, monkeypatch: pyte
     async def broken(*_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(execution, "_admitted", broken)
-    answers.append(await http.post("/graphql", json={"query": "{ __typename }"}))
-    assert answers[-1].status_code == 500
-    assert answers[-1].json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
-    assert "secret" not in answers[-1].text
-    for answer in answers:
-        assert {name: answer.headers.get(name) for name in EVERYWHERE} == EVERYWHERE, answer.request.url
+    monkeypatch.setattr(execution, "_charge", broken)
+    responses.append(await http.post("/graphql", json={"query": "{ __typename }"}))
+    assert responses[-1].status_code == 500
+    assert responses[-1].json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+    assert "secret" not in responses[-1].text
+    for answer in responses:
+        assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS, answer.request.url
         assert "strict-transport-security" not in answer.headers
 
 
-async def test_the_playground_keeps_its_own_policy(http: httpx2.AsyncClient) -> None:
+async def test_graphiql_keeps_its_own_csp(http: httpx2.AsyncClient) -> None:
     page = await http.get("/graphql", headers={"accept": "text/html"})
     assert "'nonce-" in page.headers["content-security-policy"]
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
     assert page.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_behind_tls_browsers_are_told_to_stay_there(settings: Settings, shop: Shop) -> None:
-    async with served(settings, public_url="https://api.example.com") as http:
+async def test_hsts_behind_tls(settings: Settings, shop: Shop) -> None:
+    async with running_client(settings, public_url="https://api.example.com") as http:
         assert "max-age=31536000" in (await http.get("/health")).headers["strict-transport-security"]
 
 
-async def test_without_a_setting_scripts_from_elsewhere_read_nothing(http: httpx2.AsyncClient) -> None:
+async def test_no_cors_by_default(http: httpx2.AsyncClient) -> None:
     preflight = await http.options("/graphql", headers=PREFLIGHT)
     answer = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": FRONTEND})
     assert preflight.status_code == 405
@@ -85,8 +85,8 @@ async def test_without_a_setting_scripts_from_elsewhere_read_nothing(http: httpx
         assert not [name for name in response.headers if name.startswith("access-control")]
 
 
-async def test_scripts_of_the_origins_that_are_named_may_ask(settings: Settings, shop: Shop) -> None:
-    async with served(settings, cors_origins=[FRONTEND]) as http:
+async def test_configured_origins_are_allowed(settings: Settings, shop: Shop) -> None:
+    async with running_client(settings, cors_origins=[FRONTEND]) as http:
         preflight = await http.options("/graphql", headers=PREFLIGHT)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == FRONTEND
@@ -98,8 +98,8 @@ async def test_scripts_of_the_origins_that_are_named_may_ask(settings: Settings,
 
 
 @pytest.mark.parametrize("origin", ["https://www.example.com.evil.org", "http://www.example.com", "null", "https://x"])
-async def test_no_others_may(settings: Settings, shop: Shop, origin: str) -> None:
-    async with served(settings, cors_origins=[FRONTEND]) as http:
+async def test_other_origins_are_not_allowed(settings: Settings, shop: Shop, origin: str) -> None:
+    async with running_client(settings, cors_origins=[FRONTEND]) as http:
         preflight = await http.options("/graphql", headers=PREFLIGHT | {"origin": origin})
         assert preflight.status_code == 400
         answer = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": origin})
@@ -110,15 +110,15 @@ async def test_no_others_may(settings: Settings, shop: Shop, origin: str) -> Non
 @pytest.mark.parametrize(
     "origin", ["*", "www.example.com", "https://a.example/path", "https://A.example", "null", "ftp://a"]
 )
-def test_what_is_no_origin_is_refused_at_the_start(origin: str) -> None:
+def test_invalid_origin_is_rejected_at_startup(origin: str) -> None:
     with pytest.raises(ValidationError, match="origins"):
         Settings(_env_file=None, cors_origins=f"{FRONTEND}, {origin}")
     assert Settings(_env_file=None, cors_origins=f"{FRONTEND},http://localhost:3000").cors_origins
 
 
-async def test_forms_are_not_read(visitor: Visitor) -> None:
+async def test_form_requests_are_rejected(client: ApiClient) -> None:
     """They are what a page can send from anywhere without asking first."""
-    async with visitor.http() as http:
+    async with client.http() as http:
         for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "text/plain"):
             response = await http.post(
                 "/graphql", content=b'{"query": "{ __typename }"}', headers={"content-type": kind}

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from domain.shop import Shop
-from tests.client import Visitor
-from tests.factories import add_administrator, add_book
+from tests.client import ApiClient
+from tests.factories import add_admin, add_book
 
 GRAPHQL_JSON = "application/graphql-response+json"
 BOOKS = "query Titles($first: Int) { books(first: $first) { nodes { title } } }"
@@ -18,9 +18,9 @@ ADD_GENRE = 'mutation { createGenre(input: {name: "Fantasy"}) { __typename } }'
 
 
 @pytest.fixture
-async def http(visitor: Visitor, shop: Shop) -> AsyncIterator[httpx2.AsyncClient]:
+async def http(client: ApiClient, shop: Shop) -> AsyncIterator[httpx2.AsyncClient]:
     await add_book(shop, "The Hobbit")
-    async with visitor.http() as http:
+    async with client.http() as http:
         yield http
 
 
@@ -45,7 +45,7 @@ async def test_a_query_by_get(http: httpx2.AsyncClient) -> None:
     assert response.json() == {"data": {"books": {"nodes": [{"title": "The Hobbit"}]}}}
 
 
-async def test_what_is_null_is_as_if_left_out(http: httpx2.AsyncClient) -> None:
+async def test_null_parameters_are_omitted(http: httpx2.AsyncClient) -> None:
     asked = {
         "query": "{ __typename }",
         "variables": None,
@@ -56,10 +56,10 @@ async def test_what_is_null_is_as_if_left_out(http: httpx2.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("accept", ["application/json", GRAPHQL_JSON])
-async def test_a_mutation_by_get_is_refused_and_does_nothing(
+async def test_mutation_by_get_is_rejected(
     http: httpx2.AsyncClient, shop: Shop, postgres: asyncpg.Connection, accept: str
 ) -> None:
-    token = (await add_administrator(shop)).token
+    token = (await add_admin(shop)).token
     headers = {"accept": accept, "authorization": f"Bearer {token}"}
     for query in (
         ADD_GENRE,
@@ -75,7 +75,7 @@ async def test_a_mutation_by_get_is_refused_and_does_nothing(
     assert await postgres.fetchval("SELECT count(*) FROM genres") == 0
 
 
-async def test_one_of_several_operations_is_chosen_by_its_name(
+async def test_operation_is_selected_by_name(
     http: httpx2.AsyncClient,
 ) -> None:
     chosen = await http.post("/graphql", json={"query": TWO, "operationName": "Second"})
@@ -83,7 +83,7 @@ async def test_one_of_several_operations_is_chosen_by_its_name(
 
 
 @pytest.mark.parametrize("name", [None, "Third", ""])
-async def test_an_operation_that_is_not_told_or_not_there(http: httpx2.AsyncClient, name: str | None) -> None:
+async def test_missing_or_unknown_operation_name(http: httpx2.AsyncClient, name: str | None) -> None:
     response = await http.post("/graphql", json={"query": TWO, "operationName": name})
     assert [error["extensions"]["code"] for error in response.json()["errors"]] == ["BAD_USER_INPUT"]
     assert "data" not in response.json()
@@ -101,7 +101,7 @@ async def test_an_operation_that_is_not_told_or_not_there(http: httpx2.AsyncClie
         (f"application/json, {GRAPHQL_JSON}", GRAPHQL_JSON),
     ],
 )
-async def test_the_media_type_is_the_one_accepted(http: httpx2.AsyncClient, accept: str, answered: str) -> None:
+async def test_media_type_follows_accept(http: httpx2.AsyncClient, accept: str, answered: str) -> None:
     response = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"accept": accept})
     assert response.headers["content-type"] == f"{answered}; charset=utf-8"
     assert response.status_code == 200
@@ -119,7 +119,7 @@ REFUSED_DOCUMENTS = {
 
 
 @pytest.mark.parametrize(("document", "code"), REFUSED_DOCUMENTS.items(), ids=range(len(REFUSED_DOCUMENTS)))
-async def test_a_document_that_is_not_executed(http: httpx2.AsyncClient, document: str, code: str) -> None:
+async def test_status_of_documents_not_executed(http: httpx2.AsyncClient, document: str, code: str) -> None:
     for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
         response = await http.post("/graphql", json={"query": document}, headers={"accept": accept})
         assert response.status_code == status
@@ -127,7 +127,7 @@ async def test_a_document_that_is_not_executed(http: httpx2.AsyncClient, documen
         assert "data" not in response.json()
 
 
-async def test_an_answer_in_part_is_an_answer(http: httpx2.AsyncClient) -> None:
+async def test_partial_response_has_status_200(http: httpx2.AsyncClient) -> None:
     for accept in ("application/json", GRAPHQL_JSON):
         asked = {"query": '{ genres { id } node(id: "x") { id } }'}
         response = await http.post("/graphql", json=asked, headers={"accept": accept})
@@ -136,18 +136,18 @@ async def test_an_answer_in_part_is_an_answer(http: httpx2.AsyncClient) -> None:
         assert response.json()["errors"][0]["path"] == ["node"]
 
 
-async def test_every_answer_has_an_id_of_its_own(http: httpx2.AsyncClient) -> None:
-    answers = [
+async def test_every_response_has_a_request_id(http: httpx2.AsyncClient) -> None:
+    responses = [
         await http.post("/graphql", json={"query": "{ __typename }"}),
         await http.post("/graphql", content=b"null"),
         await http.get("/health"),
         await http.get("/nowhere"),
     ]
-    ids = [answer.headers["x-request-id"] for answer in answers]
+    ids = [answer.headers["x-request-id"] for answer in responses]
     assert len(set(ids)) == 4
-    assert all(answer.headers["x-content-type-options"] == "nosniff" for answer in answers)
+    assert all(answer.headers["x-content-type-options"] == "nosniff" for answer in responses)
 
 
-async def test_health_needs_nobody(http: httpx2.AsyncClient) -> None:
+async def test_health_needs_no_database(http: httpx2.AsyncClient) -> None:
     response = await http.get("/health")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})

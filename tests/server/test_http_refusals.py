@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from domain.shop import Shop
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.factories import add_book
 
 HELLO = b'{"query": "{ __typename }"}'
@@ -38,12 +38,12 @@ NO_REQUESTS = {
 
 
 @pytest.fixture
-async def http(visitor: Visitor) -> AsyncIterator[httpx2.AsyncClient]:
-    async with visitor.http() as http:
+async def http(client: ApiClient) -> AsyncIterator[httpx2.AsyncClient]:
+    async with client.http() as http:
         yield http
 
 
-def refused(response: httpx2.Response, status: int) -> bool:
+def is_rejected(response: httpx2.Response, status: int) -> bool:
     body = response.json()
     return (
         response.status_code == status
@@ -53,8 +53,8 @@ def refused(response: httpx2.Response, status: int) -> bool:
 
 
 @pytest.mark.parametrize("body", NO_REQUESTS.values(), ids=NO_REQUESTS)
-async def test_a_body_that_is_no_request(http: httpx2.AsyncClient, body: bytes) -> None:
-    assert refused(await http.post("/graphql", content=body, headers=AS_JSON), 400)
+async def test_invalid_body_is_rejected(http: httpx2.AsyncClient, body: bytes) -> None:
+    assert is_rejected(await http.post("/graphql", content=body, headers=AS_JSON), 400)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ async def test_a_body_that_is_no_request(http: httpx2.AsyncClient, body: bytes) 
         "query={a}&variables=%ff",
     ],
 )
-async def test_an_address_that_is_no_request(http: httpx2.AsyncClient, query: str) -> None:
-    assert refused(await http.get(f"/graphql?{query}"), 400)
+async def test_invalid_query_string_is_rejected(http: httpx2.AsyncClient, query: str) -> None:
+    assert is_rejected(await http.get(f"/graphql?{query}"), 400)
 
 
 @pytest.mark.parametrize(
@@ -79,32 +79,32 @@ async def test_an_address_that_is_no_request(http: httpx2.AsyncClient, query: st
         "application/json; charset=utf-16", "application/jsonp",
     ],
 )  # fmt: skip
-async def test_a_body_of_another_media_type(http: httpx2.AsyncClient, content_type: str) -> None:
-    assert refused(
+async def test_unsupported_media_type(http: httpx2.AsyncClient, content_type: str) -> None:
+    assert is_rejected(
         await http.post("/graphql", content=HELLO, headers={"content-type": content_type}),
         415,
     )
 
 
 @pytest.mark.parametrize("accepted", ["text/html", "image/*", "application/xml, text/plain"])
-async def test_an_answer_in_another_media_type(http: httpx2.AsyncClient, accepted: str) -> None:
-    assert refused(
+async def test_not_acceptable(http: httpx2.AsyncClient, accepted: str) -> None:
+    assert is_rejected(
         await http.post("/graphql", content=HELLO, headers=AS_JSON | {"accept": accepted}),
         406,
     )
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
-async def test_another_method(http: httpx2.AsyncClient, method: str) -> None:
+async def test_method_not_allowed(http: httpx2.AsyncClient, method: str) -> None:
     response = await http.request(method, "/graphql", content=HELLO, headers=AS_JSON)
-    assert refused(response, 405)
+    assert is_rejected(response, 405)
     assert response.headers["allow"] == "GET, POST"
 
 
-async def test_an_answer_too_deep_to_write_is_too_complex(visitor: Visitor, shop: Shop) -> None:
+async def test_unserializable_response_is_too_complex(client: ApiClient, shop: Shop) -> None:
     await add_book(shop, authors=("Jane Austen",))
     levels = 60
     document = "{ books { nodes { " + "authors { books { nodes { " * levels + "id" + " } } }" * levels + " } } }"
-    async with visitor.http() as http:
+    async with client.http() as http:
         response = await http.post("/graphql", json={"query": document})
     assert response.json()["errors"][0]["extensions"]["code"] == "QUERY_TOO_COMPLEX"

@@ -8,7 +8,7 @@ from graphql import get_introspection_query
 from domain.shop import Shop
 from server.app import create_app
 from server.settings import Environment, Settings
-from tests.client import Visitor
+from tests.client import ApiClient
 
 MISTAKES = {
     "{ bokos { totalCount } }": "Cannot query field 'bokos' on type 'Query'.",
@@ -20,13 +20,13 @@ MISTAKES = {
 
 
 @pytest.fixture
-async def closed(settings: Settings, shop: Shop) -> AsyncIterator[Visitor]:
+async def client_without_introspection(settings: Settings, shop: Shop) -> AsyncIterator[ApiClient]:
     app = create_app(settings.model_copy(update={"introspection": False}))
     async with app.router.lifespan_context(app):
-        yield Visitor(app)
+        yield ApiClient(app)
 
 
-def test_it_is_off_in_production_unless_it_is_switched_on() -> None:
+def test_introspection_is_off_in_production_by_default() -> None:
     shop = {
         "database_url": "postgresql://db/shop",
         "public_url": "https://api.example.com",
@@ -40,31 +40,33 @@ def test_it_is_off_in_production_unless_it_is_switched_on() -> None:
     assert not development.model_copy(update={"introspection": False}).allows_introspection
 
 
-async def test_switched_off_the_schema_is_not_told(closed: Visitor) -> None:
+async def test_disabled_introspection_hides_the_schema(client_without_introspection: ApiClient) -> None:
     for document in (
         "{ __schema { types { name } } }",
         '{ __type(name: "Book") { name } }',
         "{ ...f } fragment f on Query { __schema { queryType { name } } }",
     ):
-        reply = await closed.ask(document)
-        assert (reply.data, set(reply.codes)) == (None, {"GRAPHQL_VALIDATION_FAILED"})
+        response = await client_without_introspection.execute(document)
+        assert (response.data, set(response.codes)) == (None, {"GRAPHQL_VALIDATION_FAILED"})
 
 
-async def test_switched_off_mistakes_are_not_corrected(closed: Visitor) -> None:
+async def test_disabled_introspection_gives_no_suggestions(client_without_introspection: ApiClient) -> None:
     for document, message in MISTAKES.items():
-        messages = [error["message"] for error in (await closed.ask(document)).errors]
+        messages = [error["message"] for error in (await client_without_introspection.execute(document)).errors]
         assert messages
         assert not any("mean" in told for told in messages)
         assert message is None or messages == [message]
-    reply = await closed.ask("query ($a: BookSort) { books(sort: $a) { totalCount } }", a="NEWST")
-    assert "mean" not in reply.errors[0]["message"]
+    response = await client_without_introspection.execute(
+        "query ($a: BookSort) { books(sort: $a) { totalCount } }", a="NEWST"
+    )
+    assert "mean" not in response.errors[0]["message"]
 
 
-async def test_switched_off_documents_are_answered_and_types_are_named(closed: Visitor) -> None:
-    assert (await closed.ask("{ __typename }")).data == {"__typename": "Query"}
+async def test_disabled_introspection_allows_typename(client_without_introspection: ApiClient) -> None:
+    assert (await client_without_introspection.execute("{ __typename }")).data == {"__typename": "Query"}
 
 
-async def test_switched_on_tools_learn_the_schema_and_people_are_corrected(visitor: Visitor) -> None:
-    told = await visitor.ask(get_introspection_query(descriptions=True, input_value_deprecation=True))
+async def test_enabled_introspection_serves_schema_and_suggestions(client: ApiClient) -> None:
+    told = await client.execute(get_introspection_query(descriptions=True, input_value_deprecation=True))
     assert len(told["__schema"]["types"]) > 150
-    assert "Did you mean 'books'" in (await visitor.ask("{ bokos { totalCount } }")).errors[0]["message"]
+    assert "Did you mean 'books'" in (await client.execute("{ bokos { totalCount } }")).errors[0]["message"]

@@ -11,13 +11,13 @@ from starlette.applications import Starlette
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.arrivals import arrived, offering, told
-from tests.browser import browsing, opened
-from tests.client import Visitor
-from tests.factories import add_member
-from tests.links import ask_for_reset, links_to, reset
-from tests.oauth_providers import GitHub, OpenID
-from tests.sessions import LOGIN, is_let_in, log_in, refreshed
+from tests.arrivals import app_with_providers, complete_login, get_frontend_params
+from tests.browser import open_browser, running_app
+from tests.client import ApiClient
+from tests.factories import add_user
+from tests.links import list_link_tokens, request_password_reset, reset_password
+from tests.oauth_providers import FakeGitHub, FakeOpenIDProvider
+from tests.sessions import LOGIN, is_authenticated, log_in, refresh_session
 
 OLD, NEW = "rotated-out-7c1e94b02d-a8f3", "rotated-in-15bd60e7fa-c942"
 STEPS = [[OLD], [OLD, NEW], [NEW, OLD], [NEW]]
@@ -27,81 +27,87 @@ CALLBACK = "/auth/google/callback"
 
 
 @pytest.fixture
-async def steps(settings: Settings, shop: Shop) -> AsyncIterator[list[Starlette]]:
+async def rotation_apps(settings: Settings, shop: Shop) -> AsyncIterator[list[Starlette]]:
     async with AsyncExitStack() as open_:
-        yield [await open_.enter_async_context(opened(settings, secret_key=keys)) for keys in STEPS]
+        yield [await open_.enter_async_context(running_app(settings, secret_key=keys)) for keys in STEPS]
 
 
-async def test_neighbours_take_each_others_tokens(steps: list[Starlette], shop: Shop) -> None:
-    await add_member(shop, EMAIL)
-    for before, after in pairwise(map(Visitor, steps)):
-        held = await log_in(before, EMAIL)
-        assert await is_let_in(after, held.access)
-        held = await refreshed(after, held)
-        assert await is_let_in(before, held.access)
-        assert await is_let_in(before, (await refreshed(before, held)).access)
+async def test_adjacent_steps_accept_each_others_tokens(rotation_apps: list[Starlette], shop: Shop) -> None:
+    await add_user(shop, EMAIL)
+    for before, after in pairwise(map(ApiClient, rotation_apps)):
+        tokens = await log_in(before, EMAIL)
+        assert await is_authenticated(after, tokens.access_token)
+        tokens = await refresh_session(after, tokens)
+        assert await is_authenticated(before, tokens.access_token)
+        assert await is_authenticated(before, (await refresh_session(before, tokens)).access_token)
 
 
-async def test_a_session_outlives_all_steps(steps: list[Starlette], shop: Shop) -> None:
-    await add_member(shop, EMAIL)
-    held = first = await log_in(Visitor(steps[0]), EMAIL)
-    for step in map(Visitor, steps):
-        held = await refreshed(step, held)
-    assert await is_let_in(Visitor(steps[-1]), held.access)
-    assert not await is_let_in(Visitor(steps[-1]), first.access)  # it would have expired meanwhile
+async def test_session_survives_all_steps(rotation_apps: list[Starlette], shop: Shop) -> None:
+    await add_user(shop, EMAIL)
+    tokens = first = await log_in(ApiClient(rotation_apps[0]), EMAIL)
+    for step in map(ApiClient, rotation_apps):
+        tokens = await refresh_session(step, tokens)
+    assert await is_authenticated(ApiClient(rotation_apps[-1]), tokens.access_token)
+    assert not await is_authenticated(
+        ApiClient(rotation_apps[-1]), first.access_token
+    )  # it would have expired meanwhile
 
 
-async def test_a_key_that_is_dropped_at_once_costs_an_access_token_and_no_session(
-    steps: list[Starlette], shop: Shop
+async def test_dropping_a_key_at_once_invalidates_access_tokens_only(
+    rotation_apps: list[Starlette], shop: Shop
 ) -> None:
-    await add_member(shop, EMAIL)
-    held = await log_in(Visitor(steps[0]), EMAIL)
-    assert not await is_let_in(Visitor(steps[-1]), held.access)
-    assert await is_let_in(Visitor(steps[-1]), (await refreshed(Visitor(steps[-1]), held)).access)
+    await add_user(shop, EMAIL)
+    tokens = await log_in(ApiClient(rotation_apps[0]), EMAIL)
+    assert not await is_authenticated(ApiClient(rotation_apps[-1]), tokens.access_token)
+    assert await is_authenticated(
+        ApiClient(rotation_apps[-1]), (await refresh_session(ApiClient(rotation_apps[-1]), tokens)).access_token
+    )
 
 
-async def test_a_letter_is_posted_while_its_key_is_there_and_its_link_works_afterwards(
-    steps: list[Starlette], shop: Shop, postgres: asyncpg.Connection
+async def test_email_is_sent_with_its_key_and_link_works_afterwards(
+    rotation_apps: list[Starlette], shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    await add_member(shop, EMAIL)
-    assert (await ask_for_reset(Visitor(steps[0]), EMAIL))["__typename"] == "PasswordResetRequested"
-    links = [await links_to(step.state.shop, postgres, EMAIL, "RESET_PASSWORD") for step in steps]
+    await add_user(shop, EMAIL)
+    assert (await request_password_reset(ApiClient(rotation_apps[0]), EMAIL))["__typename"] == "PasswordResetRequested"
+    links = [await list_link_tokens(step.state.shop, postgres, EMAIL, "RESET_PASSWORD") for step in rotation_apps]
     assert [len(found) for found in links] == [1, 1, 1, 0]
-    assert (await reset(Visitor(steps[-1]), links[2][0], "a horse of another colour"))["__typename"] == "LoggedIn"
+    assert (await reset_password(ApiClient(rotation_apps[-1]), links[2][0], "a horse of another colour"))[
+        "__typename"
+    ] == "LoggedIn"
 
 
-async def test_who_is_at_a_provider_meanwhile_comes_in(
-    settings: Settings, shop: Shop, google: OpenID, github: GitHub
+async def test_oauth_login_survives_rotation(
+    settings: Settings, shop: Shop, google: FakeOpenIDProvider, github: FakeGitHub
 ) -> None:
     async with AsyncExitStack() as open_:
         steps = [
-            await open_.enter_async_context(offering(settings, google.address, github.address, secret_key=keys))
+            await open_.enter_async_context(app_with_providers(settings, google.url, github.url, secret_key=keys))
             for keys in STEPS
         ]
         for before, after in pairwise(steps):
             for begun, ended in ((before, after), (after, before)):
                 response = await _through_google(begun, ended)
-                async with browsing(ended) as browser:
-                    assert (await arrived(browser, response))["email"]
-        assert told(await _through_google(steps[0], steps[-1]))["error"] == "state_mismatch"
+                async with open_browser(ended) as browser:
+                    assert (await complete_login(browser, response))["email"]
+        assert get_frontend_params(await _through_google(steps[0], steps[-1]))["error"] == "state_mismatch"
 
 
 async def _through_google(begun: Starlette, ended: Starlette) -> httpx2.Response:
     """Begun at one server and ended at another, in one browser."""
-    async with browsing(begun) as there, browsing(ended) as back:
+    async with open_browser(begun) as there, open_browser(ended) as back:
         away = await there.http.get("/auth/google", follow_redirects=False)
         answer = await there.http.get(away.headers["location"], follow_redirects=False)
         back.http.cookies = there.http.cookies
         return await back.http.get(CALLBACK, params=httpx2.URL(answer.headers["location"]).params)
 
 
-async def test_tries_are_counted_anew_under_a_new_first_key(
-    steps: list[Starlette], shop: Shop, postgres: asyncpg.Connection
+async def test_login_attempts_reset_with_a_new_first_key(
+    rotation_apps: list[Starlette], shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     """What was tried cannot be found under another key: one more round of guesses for each rotation."""
-    await add_member(shop, EMAIL)
+    await add_user(shop, EMAIL)
     counts = []
-    for step in steps:
+    for step in rotation_apps:
         transport = httpx2.ASGITransport(step, client=("198.51.100.7", 4711))
         async with httpx2.AsyncClient(base_url="http://shop.test", transport=transport) as http:
             wrong = {"email": EMAIL, "password": "not this one"}

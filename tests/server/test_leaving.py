@@ -6,52 +6,60 @@ from contextlib import contextmanager
 
 import pytest
 
-from server.leaving import put_away, tidily
+from server.leaving import defer_sigterm_on_exit, sigterm_as_exit
 
-STOPPED = 128 + signal.SIGTERM
+SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 
 
-def stop() -> None:
+def send_sigterm() -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager
-def begun(done: list[str], *, is_interrupted: bool = False) -> Iterator[None]:
+def resource(done: list[str], *, is_interrupted: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
         if is_interrupted:
-            stop()
+            send_sigterm()
         done.append("in order")
 
 
-def test_what_was_begun_is_put_in_order() -> None:
+def test_sigterm_runs_cleanup() -> None:
     done: list[str] = []
-    with pytest.raises(SystemExit) as left, tidily(), begun(done):
-        stop()
+    with pytest.raises(SystemExit) as left, sigterm_as_exit(), resource(done):
+        send_sigterm()
 
-    assert (left.value.code, done) == (STOPPED, ["in order"])
+    assert (left.value.code, done) == (SIGTERM_EXIT_CODE, ["in order"])
 
 
-def test_to_its_end() -> None:
+def test_cleanup_runs_to_its_end() -> None:
     done: list[str] = []
-    with pytest.raises(SystemExit) as left, tidily(), put_away(begun(done, is_interrupted=True)):
+    with (
+        pytest.raises(SystemExit) as left,
+        sigterm_as_exit(),
+        defer_sigterm_on_exit(resource(done, is_interrupted=True)),
+    ):
         pass
 
-    assert (left.value.code, done) == (STOPPED, ["in order"])
+    assert (left.value.code, done) == (SIGTERM_EXIT_CODE, ["in order"])
 
 
-def test_also_where_it_is_told_twice() -> None:
+def test_second_sigterm_does_not_interrupt_cleanup() -> None:
     done: list[str] = []
-    with pytest.raises(SystemExit) as left, tidily(), put_away(begun(done, is_interrupted=True)):
-        stop()
+    with (
+        pytest.raises(SystemExit) as left,
+        sigterm_as_exit(),
+        defer_sigterm_on_exit(resource(done, is_interrupted=True)),
+    ):
+        send_sigterm()
 
-    assert (left.value.code, done) == (STOPPED, ["in order"])
+    assert (left.value.code, done) == (SIGTERM_EXIT_CODE, ["in order"])
 
 
-def test_the_signal_is_as_it_was_afterwards() -> None:
+def test_signal_handler_is_restored() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with tidily(), put_away(tidily()):
+    with sigterm_as_exit(), defer_sigterm_on_exit(sigterm_as_exit()):
         pass
 
     assert signal.getsignal(signal.SIGTERM) is before

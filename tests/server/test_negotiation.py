@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.negotiation import GRAPHQL_JSON, JSON, media_type
+from server.negotiation import GRAPHQL_JSON, JSON, negotiate_media_type
 
 ACCEPTED = {
     "": JSON,
@@ -31,10 +31,10 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize(("accepted", "chosen"), ACCEPTED.items(), ids=range(len(ACCEPTED)))
-def test_the_best_of_what_is_accepted(accepted: str, chosen: str | None) -> None:
-    assert media_type(accepted) == chosen
+def test_best_accepted_media_type(accepted: str, chosen: str | None) -> None:
+    assert negotiate_media_type(accepted) == chosen
 
 
 @given(st.text(alphabet="aplictonjsgrhqe/*+-;,=. 0159Q\t", max_size=80))
-def test_whatever_it_says_one_is_chosen_or_none(accepted: str) -> None:
-    assert media_type(accepted) in {JSON, GRAPHQL_JSON, None}
+def test_arbitrary_accept_headers(accepted: str) -> None:
+    assert negotiate_media_type(accepted) in {JSON, GRAPHQL_JSON, None}

@@ -12,26 +12,26 @@ import pytest
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey, RSAKey
 
-from tests.arrivals import arrived, nobody_in
+from tests.arrivals import assert_login_rejected, complete_login
 from tests.browser import Browser
-from tests.oauth_providers import SECRET, GitHub, OpenID
+from tests.oauth_providers import CLIENT_SECRET, FakeGitHub, FakeOpenIDProvider
 
-Forgery = Callable[[OpenID, dict[str, Any]], str]
+Forgery = Callable[[FakeOpenIDProvider, dict[str, Any]], str]
 
 
-def _by_another_key(google: OpenID, claims: dict[str, Any]) -> str:
+def _by_another_key(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     return jwt.encode({"alg": "RS256", "kid": google.key.kid}, claims, RSAKey.generate_key(2048))
 
 
-def _by_an_unknown_key(google: OpenID, claims: dict[str, Any]) -> str:
+def _by_an_unknown_key(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     return jwt.encode({"alg": "RS256", "kid": "second"}, claims, RSAKey.generate_key(2048))
 
 
-def _by_the_client_secret(google: OpenID, claims: dict[str, Any]) -> str:
-    return jwt.encode({"alg": "HS256", "kid": google.key.kid}, claims, OctKey.import_key(SECRET * 2), ["HS256"])
+def _by_the_client_secret(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
+    return jwt.encode({"alg": "HS256", "kid": google.key.kid}, claims, OctKey.import_key(CLIENT_SECRET * 2), ["HS256"])
 
 
-def _by_the_public_key(google: OpenID, claims: dict[str, Any]) -> str:
+def _by_the_public_key(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     """By hand: no library would do it."""
     header = {"alg": "HS256", "kid": google.key.kid, "typ": "JWT"}
     signed = ".".join(_segment(json.dumps(part).encode()) for part in (header, claims))
@@ -42,21 +42,21 @@ def _segment(content: bytes) -> str:
     return urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
-def _without_bottom(google: OpenID, claims: dict[str, Any]) -> str:
+def _without_bottom(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     header = {"alg": "RS256", "kid": google.key.kid}
     return jws.serialize_compact(header, "[" * 10_000, google.key)
 
 
-def _by_another_algorithm(google: OpenID, claims: dict[str, Any]) -> str:
+def _by_another_algorithm(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     return jwt.encode({"alg": "RS512", "kid": google.key.kid}, claims, google.key, ["RS512"])
 
 
-def _by_nobody(google: OpenID, claims: dict[str, Any]) -> str:
+def _sign_with_nothing(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     return jwt.encode({"alg": "none"}, claims, google.key, ["none"])
 
 
-def _cut_off(google: OpenID, claims: dict[str, Any]) -> str:
-    return google.signed(claims).rpartition(".")[0] + "."
+def _truncate(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
+    return google.sign_claims(claims).rpartition(".")[0] + "."
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def _cut_off(google: OpenID, claims: dict[str, Any]) -> str:
         _by_the_client_secret,
         _by_the_public_key,
         _by_another_algorithm,
-        _by_nobody,
-        _cut_off,
+        _sign_with_nothing,
+        _truncate,
         _without_bottom,
         lambda *_: "",
         lambda *_: "x.y.z",
@@ -76,11 +76,11 @@ def _cut_off(google: OpenID, claims: dict[str, Any]) -> str:
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")  # joserfc's, about the forgeries
-async def test_a_signature_that_is_not_googles(
-    browser: Browser, google: OpenID, postgres: asyncpg.Connection, forged: Forgery
+async def test_invalid_signature(
+    browser: Browser, google: FakeOpenIDProvider, postgres: asyncpg.Connection, forged: Forgery
 ) -> None:
     google.sign = lambda claims: forged(google, claims)
-    assert await nobody_in(postgres, await browser.http.get("/auth/google")) == "provider_refused"
+    assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_refused"
 
 
 @pytest.mark.parametrize(
@@ -105,25 +105,25 @@ async def test_a_signature_that_is_not_googles(
         {"sub": ""},
     ],
 )
-async def test_a_claim_that_is_not_for_us(
-    browser: Browser, google: OpenID, postgres: asyncpg.Connection, claims: dict[str, Any]
+async def test_invalid_claims(
+    browser: Browser, google: FakeOpenIDProvider, postgres: asyncpg.Connection, claims: dict[str, Any]
 ) -> None:
     google.claims = claims
-    assert await nobody_in(postgres, await browser.http.get("/auth/google")) == "provider_refused"
+    assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_refused"
 
 
-async def test_an_account_without_a_usable_id(
-    browser: Browser, google: OpenID, github: GitHub, postgres: asyncpg.Connection
+async def test_invalid_subject(
+    browser: Browser, google: FakeOpenIDProvider, github: FakeGitHub, postgres: asyncpg.Connection
 ) -> None:
     for subject in ("m\x00na", "x" * 256, "\ud800"):
         google.claims = {"sub": subject}
-        assert await nobody_in(postgres, await browser.http.get("/auth/google")) == "provider_unavailable"
+        assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_unavailable"
     for id_ in (None, "583231", 1.5, True):
         github.user["id"] = id_
-        assert await nobody_in(postgres, await browser.http.get("/auth/github")) == "provider_unavailable"
+        assert await assert_login_rejected(postgres, await browser.http.get("/auth/github")) == "provider_unavailable"
 
 
-async def test_a_key_that_has_been_changed(browser: Browser, google: OpenID) -> None:
-    await arrived(browser, await browser.http.get("/auth/google"))
+async def test_rotated_signing_key(browser: Browser, google: FakeOpenIDProvider) -> None:
+    await complete_login(browser, await browser.http.get("/auth/google"))
     google.key = RSAKey.generate_key(2048, {"kid": "next"})
-    assert (await arrived(browser, await browser.http.get("/auth/google")))["linkedProviders"] == ["GOOGLE"]
+    assert (await complete_login(browser, await browser.http.get("/auth/google")))["linkedProviders"] == ["GOOGLE"]

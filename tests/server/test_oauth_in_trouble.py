@@ -15,13 +15,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from domain.shop import Shop
 from server.providers import asking
 from server.settings import Settings
-from tests.arrivals import arrived, code_in, nobody_in, offering
-from tests.browser import Browser, browsing
-from tests.client import Visitor
-from tests.factories import add_member
-from tests.locks import holding
-from tests.oauth_providers import GitHub, OpenID, Provider
-from tests.sessions import try_to_log_in
+from tests.arrivals import app_with_providers, assert_login_rejected, complete_login, get_login_code
+from tests.browser import Browser, open_browser
+from tests.client import ApiClient
+from tests.factories import add_user
+from tests.locks import hold_lock
+from tests.oauth_providers import FakeGitHub, FakeOAuthProvider, FakeOpenIDProvider
+from tests.sessions import try_login
 
 CALLBACK = "/auth/github/callback"
 
@@ -45,8 +45,8 @@ ANSWERS: dict[str, Callable[[], Response]] = {
     "a redirect": lambda: RedirectResponse("https://attacker.test", 302),
     "hanging": _hangs,
 }
-ASKED_FIRST = ["/.well-known/openid-configuration", "/jwks"]
-ASKED_EACH_TIME = [
+DISCOVERY_PATHS = ["/.well-known/openid-configuration", "/jwks"]
+LOGIN_PATHS = [
     ("google", "/token"),
     ("github", "/login/oauth/access_token"),
     ("github", "/user"),
@@ -54,54 +54,54 @@ ASKED_EACH_TIME = [
 ]
 
 
-async def _fails_and_recovers(
-    browser: Browser, provider: Provider, name: str, path: str, answer: str, postgres: asyncpg.Connection
+async def _assert_fails_then_recovers(
+    browser: Browser, provider: FakeOAuthProvider, name: str, path: str, answer: str, postgres: asyncpg.Connection
 ) -> None:
-    provider.instead[path] = ANSWERS[answer]
-    assert await nobody_in(postgres, await browser.http.get(f"/auth/{name}")) == "provider_unavailable"
-    assert path in provider.asked
-    del provider.instead[path]  # nothing of it is remembered
-    assert await arrived(browser, await browser.http.get(f"/auth/{name}"))
+    provider.overrides[path] = ANSWERS[answer]
+    assert await assert_login_rejected(postgres, await browser.http.get(f"/auth/{name}")) == "provider_unavailable"
+    assert path in provider.requested_paths
+    del provider.overrides[path]  # nothing of it is remembered
+    assert await complete_login(browser, await browser.http.get(f"/auth/{name}"))
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PATIENCE", 1)
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "REQUEST_TIMEOUT", 1)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize(("name", "path"), ASKED_EACH_TIME)
-async def test_a_provider_in_trouble(
+@pytest.mark.parametrize(("name", "path"), LOGIN_PATHS)
+async def test_failing_provider(
     browser: Browser,
-    google: OpenID,
-    github: GitHub,
+    google: FakeOpenIDProvider,
+    github: FakeGitHub,
     postgres: asyncpg.Connection,
-    impatient: None,
+    short_timeout: None,
     name: str,
     path: str,
     answer: str,
 ) -> None:
-    provider: Provider = google if name == "google" else github
-    await _fails_and_recovers(browser, provider, name, path, answer, postgres)
+    provider: FakeOAuthProvider = google if name == "google" else github
+    await _assert_fails_then_recovers(browser, provider, name, path, answer, postgres)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("path", ASKED_FIRST)
-async def test_a_provider_that_cannot_say_what_it_is(
+@pytest.mark.parametrize("path", DISCOVERY_PATHS)
+async def test_failing_discovery(
     settings: Settings,
     shop: Shop,
-    google: OpenID,
+    google: FakeOpenIDProvider,
     postgres: asyncpg.Connection,
-    impatient: None,
+    short_timeout: None,
     path: str,
     answer: str,
 ) -> None:
-    async with offering(settings, google.address) as app, browsing(app) as browser:
-        await _fails_and_recovers(browser, google, "google", path, answer, postgres)
+    async with app_with_providers(settings, google.url) as app, open_browser(app) as browser:
+        await _assert_fails_then_recovers(browser, google, "google", path, answer, postgres)
 
 
-async def test_a_provider_that_drips(
-    browser: Browser, github: GitHub, postgres: asyncpg.Connection, impatient: None
+async def test_slow_provider(
+    browser: Browser, github: FakeGitHub, postgres: asyncpg.Connection, short_timeout: None
 ) -> None:
     """Each byte comes soon enough, and all is well with them; but they take too long together."""
 
@@ -111,50 +111,55 @@ async def test_a_provider_that_drips(
             await asyncio.sleep(0.1)
         yield json.dumps(github.user).encode()
 
-    github.instead["/user"] = lambda: StreamingResponse(drops())
-    assert await nobody_in(postgres, await browser.http.get("/auth/github")) == "provider_unavailable"
+    github.overrides["/user"] = lambda: StreamingResponse(drops())
+    assert await assert_login_rejected(postgres, await browser.http.get("/auth/github")) == "provider_unavailable"
 
 
-async def test_a_provider_that_is_away(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_unreachable_provider(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nowhere = f"http://localhost:{free.getsockname()[1]}"
-    async with offering(settings, nowhere, nowhere) as app, browsing(app) as browser:
-        assert await nobody_in(postgres, await browser.http.get("/auth/google")) == "provider_unavailable"
+    async with app_with_providers(settings, nowhere, nowhere) as app, open_browser(app) as browser:
+        assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_unavailable"
 
 
-async def test_a_provider_that_describes_another(
-    settings: Settings, shop: Shop, google: OpenID, postgres: asyncpg.Connection
+async def test_discovery_with_wrong_issuer(
+    settings: Settings, shop: Shop, google: FakeOpenIDProvider, postgres: asyncpg.Connection
 ) -> None:
     google.metadata = {"issuer": "https://attacker.test"}
-    async with offering(settings, google.address) as app, browsing(app) as browser:
-        assert await nobody_in(postgres, await browser.http.get("/auth/google")) == "provider_unavailable"
+    async with app_with_providers(settings, google.url) as app, open_browser(app) as browser:
+        assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_unavailable"
 
 
-async def test_a_provider_that_hangs_holds_no_connection(settings: Settings, shop: Shop, github: GitHub) -> None:
+async def test_hanging_provider_holds_no_database_connection(
+    settings: Settings, shop: Shop, github: FakeGitHub
+) -> None:
     """With one connection in the whole shop, others log in meanwhile."""
-    await add_member(shop, "bob@example.com")
+    await add_user(shop, "bob@example.com")
     let_go = threading.Event()
-    github.instead["/user"] = lambda: (let_go.wait(20) and JSONResponse(github.user)) or Response(status_code=500)
+    github.overrides["/user"] = lambda: (let_go.wait(20) and JSONResponse(github.user)) or Response(status_code=500)
     few: dict[str, Any] = {"pool_size": 1, "pool_max_overflow": 0}
-    async with offering(settings, github=github.address, **few) as app, browsing(app) as browser:
+    async with app_with_providers(settings, github=github.url, **few) as app, open_browser(app) as browser:
         coming = asyncio.create_task(browser.http.get("/auth/github"))
-        while "/user" not in github.asked:
+        while "/user" not in github.requested_paths:
             await asyncio.sleep(0.01)
-        assert (await try_to_log_in(Visitor(app), "bob@example.com"))["__typename"] == "LoggedIn"
+        assert (await try_login(ApiClient(app), "bob@example.com"))["__typename"] == "LoggedIn"
         let_go.set()
-        code_in(await coming)
+        get_login_code(await coming)
 
 
 # ── Without a frontend, and without a database ────────────────────────────────────────────
 
 
-async def test_without_a_frontend_refusals_are_json(
-    settings: Settings, shop: Shop, google: OpenID, github: GitHub
+async def test_errors_are_json_without_a_frontend(
+    settings: Settings, shop: Shop, google: FakeOpenIDProvider, github: FakeGitHub
 ) -> None:
-    async with offering(settings, google.address, github.address, frontend_url=None) as app, browsing(app) as browser:
+    async with (
+        app_with_providers(settings, google.url, github.url, frontend_url=None) as app,
+        open_browser(app) as browser,
+    ):
         github.emails = []
-        google.instead["/token"] = ANSWERS["an error"]
+        google.overrides["/token"] = ANSWERS["an error"]
         expected = {
             "/auth/github": (403, "email_missing"),
             "/auth/google": (502, "provider_unavailable"),
@@ -169,10 +174,8 @@ async def test_without_a_frontend_refusals_are_json(
             assert response.headers["cache-control"] == "no-store"
 
 
-async def test_a_database_that_does_not_answer(
-    browser: Browser, settings: Settings, postgres: asyncpg.Connection
-) -> None:
+async def test_hanging_database(browser: Browser, settings: Settings, postgres: asyncpg.Connection) -> None:
     assert settings.database_url is not None
-    async with holding(settings.database_url, "LOCK TABLE identities IN ACCESS EXCLUSIVE MODE"):
+    async with hold_lock(settings.database_url, "LOCK TABLE identities IN ACCESS EXCLUSIVE MODE"):
         response = await browser.http.get("/auth/github")
-    assert await nobody_in(postgres, response) == "shop_unavailable"
+    assert await assert_login_rejected(postgres, response) == "shop_unavailable"

@@ -10,9 +10,16 @@ from starlette.applications import Starlette
 from domain.shop import Shop
 from server import oauth
 from server.settings import Settings
-from tests.arrivals import TRACES, arrived, code_in, nobody_in, offering, told
-from tests.browser import Browser, browsing
-from tests.oauth_providers import GitHub, OpenID
+from tests.arrivals import (
+    LOGIN_TABLES,
+    app_with_providers,
+    assert_login_rejected,
+    complete_login,
+    get_frontend_params,
+    get_login_code,
+)
+from tests.browser import Browser, open_browser
+from tests.oauth_providers import FakeGitHub, FakeOpenIDProvider
 
 CALLBACK = "/auth/github/callback"
 
@@ -21,27 +28,27 @@ CALLBACK = "/auth/github/callback"
 
 
 @pytest.mark.parametrize("path", ["google", "google/callback", "Google", "facebook", "facebook/callback?code=x"])
-async def test_a_provider_that_is_not_offered(settings: Settings, shop: Shop, github: GitHub, path: str) -> None:
-    async with offering(settings, github=github.address) as app, browsing(app) as browser:
+async def test_unknown_provider(settings: Settings, shop: Shop, github: FakeGitHub, path: str) -> None:
+    async with app_with_providers(settings, github=github.url) as app, open_browser(app) as browser:
         response = await browser.http.get(f"/auth/{path}")
         assert (response.status_code, response.json()["error"]) == (404, "not_offered")
 
 
 @pytest.mark.parametrize("provider", ["google", "github"])
-async def test_the_user_denies(
-    browser: Browser, google: OpenID, github: GitHub, postgres: asyncpg.Connection, provider: str
+async def test_access_denied_by_user(
+    browser: Browser, google: FakeOpenIDProvider, github: FakeGitHub, postgres: asyncpg.Connection, provider: str
 ) -> None:
-    google.denies = github.denies = True
-    assert await nobody_in(postgres, await browser.http.get(f"/auth/{provider}")) == "access_denied"
+    google.is_denying = github.is_denying = True
+    assert await assert_login_rejected(postgres, await browser.http.get(f"/auth/{provider}")) == "access_denied"
 
 
 @pytest.mark.parametrize("said", ["server_error", "", "<script>", "x" * 5_000])
-async def test_another_error_of_the_provider(browser: Browser, postgres: asyncpg.Connection, said: str) -> None:
+async def test_other_provider_error(browser: Browser, postgres: asyncpg.Connection, said: str) -> None:
     response = await browser.http.get(CALLBACK, params={"error": said})
-    assert await nobody_in(postgres, response) == "provider_refused"
+    assert await assert_login_rejected(postgres, response) == "provider_refused"
 
 
-async def _brought_back(browser: Browser) -> dict[str, str]:
+async def _return_to_callback(browser: Browser) -> dict[str, str]:
     """What GitHub sends the browser back with, before it is brought to the shop."""
     there = await browser.http.get("/auth/github", follow_redirects=False)
     back = await browser.http.get(there.headers["location"], follow_redirects=False)
@@ -49,83 +56,87 @@ async def _brought_back(browser: Browser) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("state", [None, "", "x", "Ω", "\x00", "x" * 5_000])
-async def test_another_state(browser: Browser, postgres: asyncpg.Connection, state: str | None) -> None:
-    answer = await _brought_back(browser)
+async def test_wrong_state(browser: Browser, postgres: asyncpg.Connection, state: str | None) -> None:
+    answer = await _return_to_callback(browser)
     del answer["state"]
     response = await browser.http.get(CALLBACK, params=answer if state is None else answer | {"state": state})
-    assert await nobody_in(postgres, response) == "state_mismatch"
-    assert await nobody_in(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
+    assert await assert_login_rejected(postgres, response) == "state_mismatch"
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
 
 
-async def test_another_browser(browser: Browser, offered: Starlette, postgres: asyncpg.Connection) -> None:
+async def test_callback_in_another_browser(
+    browser: Browser, oauth_app: Starlette, postgres: asyncpg.Connection
+) -> None:
     """An attacker's answer in the victim's browser signs nobody in, whether or not the victim has begun, too."""
-    answer = await _brought_back(browser)
-    async with browsing(offered) as victim:
-        assert await nobody_in(postgres, await victim.http.get(CALLBACK, params=answer)) == "state_mismatch"
-        await _brought_back(victim)
-        assert await nobody_in(postgres, await victim.http.get(CALLBACK, params=answer)) == "state_mismatch"
+    answer = await _return_to_callback(browser)
+    async with open_browser(oauth_app) as victim:
+        assert await assert_login_rejected(postgres, await victim.http.get(CALLBACK, params=answer)) == "state_mismatch"
+        await _return_to_callback(victim)
+        assert await assert_login_rejected(postgres, await victim.http.get(CALLBACK, params=answer)) == "state_mismatch"
 
 
-async def test_another_provider(browser: Browser, postgres: asyncpg.Connection) -> None:
-    answer = await _brought_back(browser)
+async def test_callback_from_another_provider(browser: Browser, postgres: asyncpg.Connection) -> None:
+    answer = await _return_to_callback(browser)
     response = await browser.http.get("/auth/google/callback", params=answer)
-    assert await nobody_in(postgres, response) == "state_mismatch"
+    assert await assert_login_rejected(postgres, response) == "state_mismatch"
 
 
-async def test_a_cookie_that_was_changed(browser: Browser, postgres: asyncpg.Connection) -> None:
-    answer = await _brought_back(browser)
+async def test_tampered_cookie(browser: Browser, postgres: asyncpg.Connection) -> None:
+    answer = await _return_to_callback(browser)
     [name] = browser.http.cookies
     signed = browser.http.cookies[name]
     browser.http.cookies.clear()
     browser.http.cookies.set(name, "e30=" + signed[signed.index(".") :], "shop.test", "/auth")
-    assert await nobody_in(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
 
 
-async def test_an_answer_that_comes_late(
+async def test_expired_callback(
     browser: Browser, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = await _brought_back(browser)
-    monkeypatch.setattr(oauth, "LIFETIME", -1)
-    assert await nobody_in(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
+    answer = await _return_to_callback(browser)
+    monkeypatch.setattr(oauth, "STATE_LIFETIME", -1)
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
 
 
-async def test_an_answer_that_comes_twice(browser: Browser, postgres: asyncpg.Connection) -> None:
-    answer = await _brought_back(browser)
-    code_in(await browser.http.get(CALLBACK, params=answer))
-    assert told(await browser.http.get(CALLBACK, params=answer))["error"] == "state_mismatch"
+async def test_repeated_callback(browser: Browser, postgres: asyncpg.Connection) -> None:
+    answer = await _return_to_callback(browser)
+    get_login_code(await browser.http.get(CALLBACK, params=answer))
+    assert get_frontend_params(await browser.http.get(CALLBACK, params=answer))["error"] == "state_mismatch"
     assert await postgres.fetchval("SELECT count(*) FROM one_time_tokens") == 1
 
 
 @pytest.mark.parametrize("code", ["", "made up", "\x00", "Ω", "x" * 5_000])
-async def test_a_code_that_the_provider_never_gave(browser: Browser, postgres: asyncpg.Connection, code: str) -> None:
-    answer = await _brought_back(browser) | {"code": code}
-    assert await nobody_in(postgres, await browser.http.get(CALLBACK, params=answer)) == "provider_refused"
+async def test_unknown_authorization_code(browser: Browser, postgres: asyncpg.Connection, code: str) -> None:
+    answer = await _return_to_callback(browser) | {"code": code}
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "provider_refused"
 
 
-async def test_a_code_that_was_caught_on_the_way(
-    browser: Browser, offered: Starlette, postgres: asyncpg.Connection
+async def test_intercepted_authorization_code(
+    browser: Browser, oauth_app: Starlette, postgres: asyncpg.Connection
 ) -> None:
     """Without the verifier that only its own browser has, it is worth nothing."""
-    caught = (await _brought_back(browser))["code"]
-    async with browsing(offered) as thief:
-        answer = await _brought_back(thief) | {"code": caught}
-        assert await nobody_in(postgres, await thief.http.get(CALLBACK, params=answer)) == "provider_refused"
+    caught = (await _return_to_callback(browser))["code"]
+    async with open_browser(oauth_app) as thief:
+        answer = await _return_to_callback(thief) | {"code": caught}
+        assert (
+            await assert_login_rejected(postgres, await thief.http.get(CALLBACK, params=answer)) == "provider_refused"
+        )
 
 
 @pytest.mark.parametrize("provider", ["google", "github"])
-async def test_an_answer_from_another_issuer(browser: Browser, postgres: asyncpg.Connection, provider: str) -> None:
+async def test_wrong_issuer_parameter(browser: Browser, postgres: asyncpg.Connection, provider: str) -> None:
     there = await browser.http.get(f"/auth/{provider}", follow_redirects=False)
     back = await browser.http.get(there.headers["location"], follow_redirects=False)
     mixed_up = httpx2.URL(back.headers["location"]).copy_merge_params({"iss": "https://attacker.test"})
-    assert await nobody_in(postgres, await browser.http.get(mixed_up)) == "provider_refused"
+    assert await assert_login_rejected(postgres, await browser.http.get(mixed_up)) == "provider_refused"
 
 
-async def test_an_answer_that_should_name_its_issuer(
-    settings: Settings, shop: Shop, google: OpenID, postgres: asyncpg.Connection
+async def test_missing_issuer_parameter(
+    settings: Settings, shop: Shop, google: FakeOpenIDProvider, postgres: asyncpg.Connection
 ) -> None:
     google.metadata = {"authorization_response_iss_parameter_supported": True}
-    async with offering(settings, google.address) as app, browsing(app) as browser:
-        assert await nobody_in(postgres, await browser.http.get("/auth/google")) == "provider_refused"
+    async with app_with_providers(settings, google.url) as app, open_browser(app) as browser:
+        assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_refused"
 
 
 # ── Addresses ─────────────────────────────────────────────────────────────────────────────
@@ -145,11 +156,11 @@ async def test_an_answer_that_should_name_its_issuer(
         ({"email": "m\ud800na@example.com"}, "email_missing"),
     ],
 )
-async def test_an_address_that_google_does_not_vouch_for(
-    browser: Browser, google: OpenID, postgres: asyncpg.Connection, claims: dict[str, Any], code: str
+async def test_unverified_google_email(
+    browser: Browser, google: FakeOpenIDProvider, postgres: asyncpg.Connection, claims: dict[str, Any], code: str
 ) -> None:
     google.claims = claims
-    assert await nobody_in(postgres, await browser.http.get("/auth/google")) == code
+    assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == code
 
 
 @pytest.mark.parametrize(
@@ -168,17 +179,17 @@ async def test_an_address_that_google_does_not_vouch_for(
         ([{"email": "mona@example.com", "primary": "true", "verified": "true"}], "provider_unavailable"),
     ],
 )
-async def test_an_address_that_github_does_not_vouch_for(
-    browser: Browser, github: GitHub, postgres: asyncpg.Connection, emails: list[Any], code: str
+async def test_unverified_github_email(
+    browser: Browser, github: FakeGitHub, postgres: asyncpg.Connection, emails: list[Any], code: str
 ) -> None:
     github.emails = emails
-    assert await nobody_in(postgres, await browser.http.get("/auth/github")) == code
+    assert await assert_login_rejected(postgres, await browser.http.get("/auth/github")) == code
 
 
-async def test_someone_deactivated_does_not_come_in(browser: Browser, postgres: asyncpg.Connection) -> None:
-    await arrived(browser, await browser.http.get("/auth/github"))
+async def test_deactivated_user_is_rejected(browser: Browser, postgres: asyncpg.Connection) -> None:
+    await complete_login(browser, await browser.http.get("/auth/github"))
     await postgres.execute("UPDATE users SET is_active = false")
-    before = [await postgres.fetchval(f"SELECT count(*) FROM {table}") for table in TRACES]
+    before = [await postgres.fetchval(f"SELECT count(*) FROM {table}") for table in LOGIN_TABLES]
     for provider in ("github", "google"):  # known there, and by the address
-        assert told(await browser.http.get(f"/auth/{provider}"))["error"] == "account_deactivated"
-    assert [await postgres.fetchval(f"SELECT count(*) FROM {table}") for table in TRACES] == before
+        assert get_frontend_params(await browser.http.get(f"/auth/{provider}"))["error"] == "account_deactivated"
+    assert [await postgres.fetchval(f"SELECT count(*) FROM {table}") for table in LOGIN_TABLES] == before

@@ -18,51 +18,51 @@ import pytest
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.commands import started
+from tests.commands import start_command
 from tests.customers import Customer, add_customer
 from tests.exposition import free_port
 from tests.factories import add_book
-from tests.network import Network, between
-from tests.processes import serving
-from tests.server.test_alerts import OBSERVE, RULES, rules
-from tests.smtp import mail_server
-from tests.traffic import a_day
+from tests.network import FaultProxy, start_fault_proxy
+from tests.processes import start_server
+from tests.server.test_alerts import OBSERVABILITY_DIR, RULES, rules
+from tests.smtp import start_mail_server
+from tests.traffic import run_sample_traffic
 
-DASHBOARD = OBSERVE / "grafana" / "dashboards" / "bookstore.json"
-PATIENCE = 60  # seconds
+DASHBOARD = OBSERVABILITY_DIR / "grafana" / "dashboards" / "bookstore.json"
+PROMETHEUS_TIMEOUT = 60  # seconds
 
 COMPARISON = re.compile(r"\s*(?:[=!]=|[<>]=?)\s*[\d.]+|\s*or vector\(0\)")
 
 pytestmark = pytest.mark.skipif(not shutil.which("prometheus"), reason="needs Prometheus: apt-get install prometheus")
 
 
-async def test_every_expression_tells_something(
-    settings: Settings, shop: Shop, database_url: str, tmp_path: Path
-) -> None:
-    silent, found = dict([*expressions(), *quantities()]), list[dict[str, Any]]()
+async def test_every_expression_has_a_result(settings: Settings, shop: Shop, database_url: str, tmp_path: Path) -> None:
+    silent, found = dict([*list_dashboard_expressions(), *list_rule_quantities()]), list[dict[str, Any]]()
     at_shop, at_worker = free_port(), free_port()
     async with AsyncExitStack() as stack:
-        mailbox = await stack.enter_async_context(mail_server())
-        network = await stack.enter_async_context(between(database_url))
+        mailbox = await stack.enter_async_context(start_mail_server())
+        network = await stack.enter_async_context(start_fault_proxy(database_url))
         given = {
             "METRICS_PORT": str(at_shop),
             "DATABASE_READ_URL": database_url,
         }  # its own standby: there is one to tell of
         there = settings.model_copy(update={"database_url": network.url})
-        server = await stack.enter_async_context(serving(there, tmp_path, "--workers", "2", **given))
+        server = await stack.enter_async_context(start_server(there, tmp_path, "--workers", "2", **given))
         given = {"DATABASE_URL": network.url, "SECRET_KEY": settings.secret_key[0], "SMTP_URL": mailbox.url}
         given |= {"METRICS_PORT": str(at_worker)}
-        await stack.enter_async_context(started("worker", folder=tmp_path, settings=given))
-        asked = await stack.enter_async_context(prometheus(tmp_path, at_shop, at_worker))
-        await a_day(server.visitor, shop)
-        await mailbox.until(3)
-        await _is_not_answered(await add_customer(server.visitor, shop, (await add_book(shop), 1)), network)
-        await asked.until("count(bookstore_letters_total) and count(bookstore_refusals_total)")
-        await a_day(server.visitor, shop)  # what was there at the first look has not grown
-        until = asyncio.get_running_loop().time() + PATIENCE
-        while asyncio.get_running_loop().time() < until and (silent or not _all_evaluated(found)):
+        await stack.enter_async_context(start_command("worker", directory=tmp_path, settings=given))
+        asked = await stack.enter_async_context(start_prometheus(tmp_path, at_shop, at_worker))
+        await run_sample_traffic(server.client, shop)
+        await mailbox.wait_for(3)
+        await _assert_no_response(await add_customer(server.client, shop, (await add_book(shop), 1)), network)
+        await asked.wait_for_result("count(bookstore_letters_total) and count(bookstore_refusals_total)")
+        await run_sample_traffic(server.client, shop)  # what was there at the first look has not grown
+        until = asyncio.get_running_loop().time() + PROMETHEUS_TIMEOUT
+        while asyncio.get_running_loop().time() < until and (silent or not _are_all_evaluated(found)):
             await asyncio.sleep(0.5)
-            silent = {place: expression for place, expression in silent.items() if not await asked.tells(expression)}
+            silent = {
+                place: expression for place, expression in silent.items() if not await asked.has_result(expression)
+            }
             found = await asked.rules()
     assert silent == {}
     assert [rule["name"] for rule in found if rule["health"] != "ok"] == []
@@ -70,46 +70,46 @@ async def test_every_expression_tells_something(
     assert [rule["name"] for rule in found if rule.get("state") == "firing"] == []
 
 
-async def _is_not_answered(customer: Customer, network: Network) -> None:
-    network.breaks()
-    assert (await customer.tries_to_buy()).codes == ["SERVICE_UNAVAILABLE"]
-    network.is_mended()
+async def _assert_no_response(customer: Customer, network: FaultProxy) -> None:
+    network.break_connections()
+    assert (await customer.try_checkout()).codes == ["SERVICE_UNAVAILABLE"]
+    network.restore()
 
 
-def _all_evaluated(rules: list[dict[str, Any]]) -> bool:
+def _are_all_evaluated(rules: list[dict[str, Any]]) -> bool:
     return bool(rules) and all(rule["health"] != "unknown" for rule in rules)
 
 
-def expressions() -> Iterator[tuple[str, str]]:
+def list_dashboard_expressions() -> Iterator[tuple[str, str]]:
     """Of the dashboard, by where they are."""
     for panel in json.loads(DASHBOARD.read_text("utf-8"))["panels"]:
         for target in panel.get("targets", ()):
             yield f"{panel['title']}: {target['refId']}", target["expr"].replace("$__rate_interval", "1m")
 
 
-def quantities() -> Iterator[tuple[str, str]]:
+def list_rule_quantities() -> Iterator[tuple[str, str]]:
     """Of the rules, by their names: what is compared, of which there is none where a name is wrong."""
     for rule in rules():
         yield rule.get("record") or rule["alert"], COMPARISON.sub("", rule["expr"])
 
 
-def test_nothing_is_compared_any_more() -> None:
-    assert [place for place, expression in quantities() if re.search("[<>]|==|!= ", expression)] == []
+def test_comparisons_are_removed() -> None:
+    assert [place for place, expression in list_rule_quantities() if re.search("[<>]|==|!= ", expression)] == []
 
 
 class Prometheus:
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self._http = http
 
-    async def tells(self, expression: str) -> bool:
+    async def has_result(self, expression: str) -> bool:
         """Whether it has at least one number to show."""
         answer = (await self._http.get("/api/v1/query", params={"query": expression})).json()
         assert answer["status"] == "success", (expression, answer)
         return any(not math.isnan(float(found["value"][1])) for found in answer["data"]["result"])
 
-    async def until(self, expression: str) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not await self.tells(expression):
+    async def wait_for_result(self, expression: str) -> None:
+        async with asyncio.timeout(PROMETHEUS_TIMEOUT):
+            while not await self.has_result(expression):
                 await asyncio.sleep(0.2)
 
     async def rules(self) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def prometheus(folder: Path, at_shop: int, at_worker: int) -> AsyncIterator[Prometheus]:
+async def start_prometheus(folder: Path, at_shop: int, at_worker: int) -> AsyncIterator[Prometheus]:
     """As in compose.yml, but in a hurry."""
     port, config = free_port(), folder / "prometheus.yml"
     text = RULES.with_name("prometheus.yml").read_text("utf-8")
@@ -147,7 +147,7 @@ async def prometheus(folder: Path, at_shop: int, at_worker: int) -> AsyncIterato
 
 
 async def _until_ready(http: httpx2.AsyncClient, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PROMETHEUS_TIMEOUT):
         while process.returncode is None:
             try:
                 if (await http.get("/-/ready")).status_code == 200:

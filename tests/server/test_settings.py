@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from domain.shop import Policy
 from persistence.database import PoolSettings
-from server.place import Misconfigured, place, read_settings
-from server.settings import Environment, Settings, kept_secret
+from server.place import ConfigurationError, read_settings, resolve_runtime
+from server.settings import Environment, Settings, load_or_create_secret
 
 SECRET, OLD_SECRET = "Zx7-qLw2_vR9tYp4KsD8hJf3NcB6mGa1", "another0One9Of8Thirty7Two6Bytes5!"
 DATABASE = "postgresql://shop@db.example.com/shop"
@@ -70,7 +70,7 @@ def test_production_needs_a_database(nothing: str | None) -> None:
         (f"{SECRET},{'0123' * 16}", "can be guessed"),
     ],
 )
-def test_a_secret_that_is_none(secret: str, reason: str, environment: Environment) -> None:
+def test_weak_secret_key_is_rejected(secret: str, reason: str, environment: Environment) -> None:
     refusal = _refusal(**PRODUCTION | {"secret_key": secret, "environment": environment})
     assert refusal.startswith("SECRET_KEY")
     assert reason in refusal
@@ -93,42 +93,42 @@ def test_a_secret_that_is_none(secret: str, reason: str, environment: Environmen
         "javascript:alert(1)",
     ],
 )
-def test_a_public_address_that_others_could_read(url: str, environment: Environment) -> None:
+def test_insecure_public_url_is_rejected(url: str, environment: Environment) -> None:
     refusal = _refusal(**PRODUCTION | {"public_url": url, "environment": environment})
     assert refusal == "PUBLIC_URL must begin with https://, unless its host is localhost"
 
 
 @pytest.mark.parametrize("currency", ["JPY", "KWD", "CLF", "EURO", "eur", "ABC", "", "€"])
-def test_a_currency_without_two_decimals(currency: str) -> None:
+def test_currency_without_two_decimals_is_rejected(currency: str) -> None:
     assert _refusal(currency=currency).startswith("currency is ")
 
 
 @pytest.mark.parametrize(
     "url", ["mysql://db/shop", "sqlite:///shop.db", "db.example.com", "postgresql+psycopg://db/shop"]
 )
-def test_another_database(url: str) -> None:
+def test_unsupported_database_is_rejected(url: str) -> None:
     assert _refusal(**PRODUCTION | {"database_url": url}) == "DATABASE_URL must begin with postgresql://"
 
 
 @pytest.mark.parametrize("name", ["database_read_url", "database_direct_url"])
-def test_an_address_beside_none(name: str) -> None:
+def test_read_url_without_database_url_is_rejected(name: str) -> None:
     assert _refusal(**{name: DATABASE}).startswith(f"{name.upper()} stands beside DATABASE_URL")
     assert _refusal(**PRODUCTION | {name: "mysql://db/shop"}) == f"{name.upper()} must begin with postgresql://"
 
 
-def test_a_pooler_without_a_way_past_it() -> None:
+def test_pooler_without_direct_url_is_rejected() -> None:
     assert _refusal(**PRODUCTION, prepared_statements=False).startswith("PREPARED_STATEMENTS=false is for a pooler")
     assert not Settings(**PRODUCTION, prepared_statements=False, database_direct_url=DATABASE).prepared_statements
 
 
-def test_only_trusted_documents_of_which_there_are_none() -> None:
+def test_trusted_documents_only_without_documents_is_rejected() -> None:
     assert _refusal(trusted_documents_only=True).startswith("TRUSTED_DOCUMENTS must name the list")
 
 
-def test_a_playground_that_could_ask_nothing(tmp_path: Path) -> None:
+def test_graphiql_with_trusted_documents_only_is_rejected(tmp_path: Path) -> None:
     only: dict[str, Any] = {"trusted_documents": tmp_path / "list.json", "trusted_documents_only": True}
     assert _refusal(**only, graphiql=True).startswith("GRAPHIQL asks what is on no list")
-    assert not Settings(**only).playground
+    assert not Settings(**only).serves_graphiql
 
 
 @pytest.mark.parametrize(
@@ -153,15 +153,15 @@ def test_a_playground_that_could_ask_nothing(tmp_path: Path) -> None:
         ("port", [-1, 65_536]),
     ],
 )
-def test_a_value_out_of_bounds(name: str, values: list[Any]) -> None:
+def test_value_out_of_range_is_rejected(name: str, values: list[Any]) -> None:
     for value in values:
         assert _refusal(**{name: value}).startswith(f"{name} ")
 
 
-def test_a_refusal_is_one_line_for_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POOL_SIZE", "0")
     monkeypatch.setenv("CURRENCY", "JPY")
-    with pytest.raises(Misconfigured) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         read_settings()
     assert str(caught.value).splitlines() == [
         "POOL_SIZE: Input should be greater than or equal to 1",
@@ -169,10 +169,10 @@ def test_a_refusal_is_one_line_for_the_operator(monkeypatch: pytest.MonkeyPatch)
     ]
 
 
-def test_a_folder_and_an_address_are_two_databases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_data_directory_and_url_conflict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in PRODUCTION.items():
         monkeypatch.setenv(name.upper(), value)
-    with pytest.raises(Misconfigured, match="give one of them"), place(tmp_path / "data"):
+    with pytest.raises(ConfigurationError, match="give one of them"), resolve_runtime(tmp_path / "data"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -180,10 +180,10 @@ def test_a_folder_and_an_address_are_two_databases(monkeypatch: pytest.MonkeyPat
 # ── What is assumed ───────────────────────────────────────────────────────────────────────
 
 
-def test_without_anything_it_is_development() -> None:
+def test_default_environment_is_development() -> None:
     settings = Settings()
-    assert not settings.in_production
-    assert (settings.playground, settings.json_logs) == (True, False)
+    assert not settings.is_production
+    assert (settings.serves_graphiql, settings.uses_json_logs) == (True, False)
     assert (settings.host, settings.port, settings.issuer) == ("127.0.0.1", 8000, "http://localhost:8000")
     assert settings.pool == PoolSettings(size=5, max_overflow=10, recycle_seconds=1800, timeout_seconds=2)
     assert settings.policy == Policy(
@@ -198,27 +198,27 @@ def test_without_anything_it_is_development() -> None:
     )
 
 
-def test_with_a_database_it_is_production() -> None:
+def test_database_url_implies_production() -> None:
     settings = Settings(**PRODUCTION)
-    assert settings.in_production
-    assert (settings.playground, settings.json_logs, settings.issuer) == (False, True, PUBLIC)
-    assert Settings(**PRODUCTION, graphiql=True, log_format="pretty").playground
+    assert settings.is_production
+    assert (settings.serves_graphiql, settings.uses_json_logs, settings.issuer) == (False, True, PUBLIC)
+    assert Settings(**PRODUCTION, graphiql=True, log_format="pretty").serves_graphiql
 
 
 def test_development_may_name_a_database_and_nothing_else() -> None:
     settings = Settings(environment=Environment.DEVELOPMENT, database_url=DATABASE)
-    assert not settings.in_production
+    assert not settings.is_production
     assert settings.secret_key == []
 
 
 @pytest.mark.parametrize(
     "url", ["http://localhost", "http://127.0.0.1:8000", "http://[::1]:8000", "http://shop.localhost", PUBLIC + "/shop"]
 )
-def test_a_public_address_that_is_safe(url: str) -> None:
+def test_secure_public_urls(url: str) -> None:
     assert Settings(**PRODUCTION | {"public_url": url}).issuer == url
 
 
-def test_read_from_the_environment_and_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_from_environment_and_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("CURRENCY=USD\nREFRESH_GRACE_SECONDS=10\nSOMETHING_ELSE=1\nPUBLIC_URL=\n")
     monkeypatch.setenv("SECRET_KEY", f" {SECRET} , {OLD_SECRET},")
     monkeypatch.setenv("CURRENCY", "GBP")
@@ -230,22 +230,22 @@ def test_read_from_the_environment_and_from_a_file(monkeypatch: pytest.MonkeyPat
 # ── The secret beside the data ────────────────────────────────────────────────────────────
 
 
-def test_a_secret_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+def test_secret_key_is_created_once_and_private(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
-    made = kept_secret(folder)
+    made = load_or_create_secret(folder)
     [file] = folder.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert kept_secret(folder) == made == file.read_text()
-    assert kept_secret(tmp_path / "another") != made
+    assert load_or_create_secret(folder) == made == file.read_text()
+    assert load_or_create_secret(tmp_path / "another") != made
     assert Settings(secret_key=[made]).secret_key == [made]
 
 
-def test_a_secret_that_is_there_is_kept(tmp_path: Path) -> None:
+def test_existing_secret_key_is_kept(tmp_path: Path) -> None:
     (tmp_path / "secret_key").write_text(SECRET)
-    assert kept_secret(tmp_path) == SECRET
+    assert load_or_create_secret(tmp_path) == SECRET
 
 
-def test_every_setting_is_in_the_example(repository: Path) -> None:
+def test_every_setting_is_in_the_example_file(repository: Path) -> None:
     named = {
         line.removeprefix("# ").partition("=")[0] for line in (repository / ".env.example").read_text().splitlines()
     }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from persistence.identities import Provider
-from server.place import Misconfigured, read_settings
+from server.place import ConfigurationError, read_settings
 from server.settings import Settings
 
 PRODUCTION: dict[str, Any] = {
@@ -26,7 +26,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def _refusal(**given: Any) -> str:
-    with pytest.raises(Misconfigured) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         read_settings(**given)
     return str(caught.value)
 
@@ -34,7 +34,7 @@ def _refusal(**given: Any) -> str:
 @pytest.mark.parametrize("provider", list(Provider))
 @pytest.mark.parametrize("half", ["id", "secret"])
 @pytest.mark.parametrize("rest", [None, ""])
-def test_half_a_registration(provider: Provider, half: str, rest: str | None) -> None:
+def test_incomplete_provider_credentials_are_rejected(provider: Provider, half: str, rest: str | None) -> None:
     names = {"id": f"{provider}_CLIENT_ID", "secret": f"{provider}_CLIENT_SECRET"}
     given = {name.lower(): "given" if key == half else rest for key, name in names.items()}
     assert _refusal(**given) == f"{names['id']} and {names['secret']} must be set together, or neither of them"
@@ -43,13 +43,13 @@ def test_half_a_registration(provider: Provider, half: str, rest: str | None) ->
 
 @pytest.mark.parametrize("name", ["FRONTEND_URL", "GOOGLE_ISSUER", "GITHUB_URL", "GITHUB_API_URL"])
 @pytest.mark.parametrize("url", ["http://example.com", "http://localhost@example.com", "example.com", "javascript:x"])
-def test_an_address_that_others_could_read(name: str, url: str) -> None:
+def test_insecure_urls_are_rejected(name: str, url: str) -> None:
     for given in ({}, PRODUCTION):
         refusal = _refusal(**given | {name.lower(): url})
         assert refusal == f"{name} must begin with https://, unless its host is localhost"
 
 
-def test_what_is_assumed() -> None:
+def test_defaults() -> None:
     settings = Settings()
     assert (settings.providers, settings.policy.frontend_url) == ((), None)
     assert settings.google_issuer == "https://accounts.google.com"
@@ -58,13 +58,13 @@ def test_what_is_assumed() -> None:
 
 
 @pytest.mark.parametrize(("given", "is_on"), [({}, True), ({"refresh_token_cookie": False}, False)])
-def test_refresh_tokens_are_in_a_cookie_in_production(given: dict[str, Any], is_on: bool) -> None:
-    assert Settings(**PRODUCTION | given).refresh_tokens_in_cookie is is_on
-    assert Settings(**given).refresh_tokens_in_cookie is False
-    assert Settings(refresh_token_cookie=True).refresh_tokens_in_cookie is True
+def test_refresh_cookie_is_default_in_production(given: dict[str, Any], is_on: bool) -> None:
+    assert Settings(**PRODUCTION | given).uses_refresh_cookie is is_on
+    assert Settings(**given).uses_refresh_cookie is False
+    assert Settings(refresh_token_cookie=True).uses_refresh_cookie is True
 
 
-def test_providers_and_the_addresses_that_they_come_back_to() -> None:
+def test_providers_and_their_callback_urls() -> None:
     settings = Settings(
         **PRODUCTION,
         github_client_id="id",
@@ -74,5 +74,5 @@ def test_providers_and_the_addresses_that_they_come_back_to() -> None:
         frontend_url="http://localhost:3000/signed-in",
     )
     assert settings.providers == (Provider.GOOGLE, Provider.GITHUB)
-    assert settings.policy.sign_in_url(Provider.GITHUB) == "https://api.example.com/auth/github"
+    assert settings.policy.build_login_url(Provider.GITHUB) == "https://api.example.com/auth/github"
     assert settings.policy.frontend_url == "http://localhost:3000/signed-in"

@@ -11,11 +11,11 @@ import pytest
 from graphql import get_introspection_query
 
 from domain.shop import Shop
-from graph.documents import Documents, Refused, sha256
+from graph.documents import DocumentRejected, Documents, sha256
 from server.app import create_app
-from server.place import Misconfigured
+from server.place import ConfigurationError
 from server.settings import Settings
-from tests.client import Visitor
+from tests.client import ApiClient
 from tests.factories import add_book
 
 TITLES = "query Titles($first: Int) { books(first: $first) { nodes { title } } }"
@@ -33,21 +33,21 @@ def path(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def served(settings: Settings, path: Path, **more: Any) -> AsyncIterator[httpx2.AsyncClient]:
+async def running_client(settings: Settings, path: Path, **more: Any) -> AsyncIterator[httpx2.AsyncClient]:
     app = create_app(settings.model_copy(update={"trusted_documents": path, **more}))
-    async with app.router.lifespan_context(app), Visitor(app).http() as http:
+    async with app.router.lifespan_context(app), ApiClient(app).http() as http:
         yield http
 
 
 @pytest.fixture
 async def http(settings: Settings, shop: Shop, path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with served(settings, path) as http:
+    async with running_client(settings, path) as http:
         yield http
 
 
 @pytest.fixture
-async def strict(settings: Settings, shop: Shop, path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with served(settings, path, trusted_documents_only=True) as http:
+async def trusted_only_http(settings: Settings, shop: Shop, path: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    async with running_client(settings, path, trusted_documents_only=True) as http:
         yield http
 
 
@@ -55,7 +55,7 @@ def apollo(hash_: object, version: object = 1) -> dict[str, object]:
     return {"extensions": {"persistedQuery": {"version": version, "sha256Hash": hash_}}}
 
 
-def codes(response: httpx2.Response) -> set[str]:
+def get_error_codes(response: httpx2.Response) -> set[str]:
     assert "data" not in response.json()
     return {error["extensions"]["code"] for error in response.json()["errors"]}
 
@@ -64,14 +64,14 @@ def codes(response: httpx2.Response) -> set[str]:
 
 
 @pytest.mark.parametrize("asked", [{"documentId": UNKNOWN}, {"documentId": f"sha256:{UNKNOWN}"}, apollo(UNKNOWN)])
-async def test_an_id_that_is_not_on_the_list(
-    http: httpx2.AsyncClient, strict: httpx2.AsyncClient, visitor: Visitor, asked: dict[str, Any]
+async def test_unknown_document_id(
+    http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, visitor: ApiClient, asked: dict[str, Any]
 ) -> None:
     async with visitor.http() as without_list:
-        for client in (http, strict, without_list):
+        for client in (http, trusted_only_http, without_list):
             for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
                 response = await client.post("/graphql", json=asked, headers={"accept": accept})
-                assert (response.status_code, codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
+                assert (response.status_code, get_error_codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
     told = (await http.post("/graphql", json=asked)).json()["errors"][0]["message"]
     assert told == "No trusted document has this id, so send the document itself as `query`."
 
@@ -88,40 +88,42 @@ async def test_an_id_that_is_not_on_the_list(
         {"query": TITLES} | apollo(sha256(TITLES), "1"),
     ],
 )  # fmt: skip
-async def test_what_names_no_document_or_two(http: httpx2.AsyncClient, asked: dict[str, Any]) -> None:
+async def test_missing_or_ambiguous_document(http: httpx2.AsyncClient, asked: dict[str, Any]) -> None:
     response = await http.post("/graphql", json=asked)
-    assert (response.status_code, codes(response)) == (400, {"BAD_REQUEST"})
+    assert (response.status_code, get_error_codes(response)) == (400, {"BAD_REQUEST"})
 
 
 @pytest.mark.parametrize("text", ["{ __typename }", TITLES + "\n", "{ this is no document", get_introspection_query()])
-async def test_only_trusted_means_only(strict: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setattr(Documents, "_check", lambda *_, **__: pytest.fail("it was read"))
+async def test_trusted_only_rejects_other_documents(
+    trusted_only_http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(Documents, "_validate", lambda *_, **__: pytest.fail("it was read"))
     for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
         for asked in ({"query": text}, {"query": text} | apollo(sha256(text))):
-            response = await strict.post("/graphql", json=asked, headers={"accept": accept})
-            assert (response.status_code, codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
+            response = await trusted_only_http.post("/graphql", json=asked, headers={"accept": accept})
+            assert (response.status_code, get_error_codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
             assert "bookstore schema documents" in response.json()["errors"][0]["message"]
 
 
-async def test_only_trusted_leaves_no_playground(strict: httpx2.AsyncClient) -> None:
-    page = await strict.get("/graphql", headers={"accept": "text/html, */*;q=0.1"})
-    assert (page.status_code, codes(page)) == (400, {"BAD_REQUEST"})
-    assert (await strict.get("/graphiql/graphiql.min.js")).status_code == 404
+async def test_trusted_only_disables_graphiql(trusted_only_http: httpx2.AsyncClient) -> None:
+    page = await trusted_only_http.get("/graphql", headers={"accept": "text/html, */*;q=0.1"})
+    assert (page.status_code, get_error_codes(page)) == (400, {"BAD_REQUEST"})
+    assert (await trusted_only_http.get("/graphiql/graphiql.min.js")).status_code == 404
 
 
-async def test_a_trusted_mutation_is_not_for_get(strict: httpx2.AsyncClient) -> None:
-    response = await strict.get("/graphql", params={"documentId": sha256(ADD_GENRE)})
-    assert (response.status_code, codes(response)) == (405, {"BAD_REQUEST"})
+async def test_trusted_mutation_by_get_is_rejected(trusted_only_http: httpx2.AsyncClient) -> None:
+    response = await trusted_only_http.get("/graphql", params={"documentId": sha256(ADD_GENRE)})
+    assert (response.status_code, get_error_codes(response)) == (405, {"BAD_REQUEST"})
 
 
-async def test_trusted_documents_cost_what_others_cost(settings: Settings, shop: Shop, path: Path) -> None:
+async def test_trusted_documents_are_charged(settings: Settings, shop: Shop, path: Path) -> None:
     dear = "query ($first: Int) { books(first: $first) { nodes { authors { books(first: 50) { nodes { id } } } } } }"
     path.write_text(json.dumps({"dear": dear}))
-    async with served(settings, path, rate_limit_burst=20_000, rate_limit_per_second=1) as http:
+    async with running_client(settings, path, rate_limit_burst=20_000, rate_limit_per_second=1) as http:
         asked = {"documentId": "dear", "variables": {"first": 100}}
-        assert codes(await http.post("/graphql", json=asked)) == {"QUERY_TOO_COMPLEX"}
+        assert get_error_codes(await http.post("/graphql", json=asked)) == {"QUERY_TOO_COMPLEX"}
         refusals = [await http.post("/graphql", json={"documentId": UNKNOWN}) for _ in range(1_001)]
-    assert codes(refusals[-1]) == {"RATE_LIMITED"}
+    assert get_error_codes(refusals[-1]) == {"RATE_LIMITED"}
 
 
 @pytest.mark.parametrize(
@@ -140,18 +142,16 @@ async def test_trusted_documents_cost_what_others_cost(settings: Settings, shop:
         (json.dumps({"a": "{ __typename }" + " " * 10_000}), "more than 10,000 characters"),
     ],
 )
-async def test_a_list_that_is_none_keeps_the_shop_closed(
-    settings: Settings, path: Path, content: str, complaint: str
-) -> None:
+async def test_invalid_list_prevents_startup(settings: Settings, path: Path, content: str, complaint: str) -> None:
     path.write_text(content)
-    with pytest.raises(Misconfigured) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         create_app(settings.model_copy(update={"trusted_documents": path}))
     assert str(caught.value).startswith(f"TRUSTED_DOCUMENTS: {path}")
     assert complaint in str(caught.value)
 
 
-async def test_a_list_that_is_not_there_keeps_the_shop_closed(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match="cannot be read: No such file"):
+async def test_missing_list_prevents_startup(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
         create_app(settings.model_copy(update={"trusted_documents": tmp_path / "nowhere.json"}))
 
 
@@ -169,12 +169,12 @@ async def test_a_list_that_is_not_there_keeps_the_shop_closed(settings: Settings
         {"query": TITLES},
     ],
 )
-async def test_a_trusted_document_is_answered(
-    http: httpx2.AsyncClient, strict: httpx2.AsyncClient, shop: Shop, named: dict[str, Any]
+async def test_trusted_document_is_executed(
+    http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, shop: Shop, named: dict[str, Any]
 ) -> None:
     await add_book(shop, "The Hobbit")
     asked = named | {"variables": {"first": 1}, "operationName": "Titles"}
-    for client in (http, strict):
+    for client in (http, trusted_only_http):
         by_post = await client.post("/graphql", json=asked)
         told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in asked.items()}
         by_get = await client.get("/graphql", params=told, headers={"accept": "text/html, application/json;q=0.9"})
@@ -182,12 +182,12 @@ async def test_a_trusted_document_is_answered(
             assert response.json() == {"data": {"books": {"nodes": [{"title": "The Hobbit"}]}}}
 
 
-async def test_of_several_operations_one_is_chosen(strict: httpx2.AsyncClient) -> None:
+async def test_operation_is_selected_by_name(trusted_only_http: httpx2.AsyncClient) -> None:
     asked = {"documentId": sha256(TWO), "operationName": "Second"}
-    assert (await strict.post("/graphql", json=asked)).json() == {"data": {"__typename": "Query"}}
+    assert (await trusted_only_http.post("/graphql", json=asked)).json() == {"data": {"__typename": "Query"}}
 
 
-async def test_free_documents_are_answered_beside_them(visitor: Visitor, http: httpx2.AsyncClient) -> None:
+async def test_other_documents_are_allowed_by_default(visitor: ApiClient, http: httpx2.AsyncClient) -> None:
     """A hash that belongs to its text does no harm where there is no list, either."""
     async with visitor.http() as without_list:
         for client in (http, without_list):
@@ -195,7 +195,7 @@ async def test_free_documents_are_answered_beside_them(visitor: Visitor, http: h
                 assert (await client.post("/graphql", json=asked)).json() == {"data": {"__typename": "Query"}}
 
 
-async def test_lists_of_other_tools_are_read(settings: Settings, shop: Shop, path: Path) -> None:
+async def test_manifest_formats_of_other_tools(settings: Settings, shop: Shop, path: Path) -> None:
     """Their ids may be whatever they are, and the SHA-256 is understood all the same."""
     operation = {"id": "titles", "name": "Titles", "type": "query", "body": TITLES}
     for manifest in (
@@ -204,24 +204,29 @@ async def test_lists_of_other_tools_are_read(settings: Settings, shop: Shop, pat
         {f"sha256:{sha256(TITLES)}": TITLES, "titles": TITLES},
     ):
         path.write_text(json.dumps(manifest))
-        async with served(settings, path, trusted_documents_only=True) as http:
+        async with running_client(settings, path, trusted_documents_only=True) as http:
             for id_ in ("titles", sha256(TITLES)):
                 answer = await http.post("/graphql", json={"documentId": id_})
                 assert answer.json() == {"data": {"books": {"nodes": []}}}
 
 
-def test_they_are_read_once_and_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_are_loaded_once_and_never_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = Documents(introspection=True)
-    trusted = documents.trust(TITLES)
+    trusted = documents.register_trusted(TITLES)
     monkeypatch.setattr("graph.documents.KEPT_CHARACTERS", 1_000)
     kept = [documents.get(f"{{ it{number}: __typename }}") for number in range(100)]
     assert documents.get("{ it0: __typename }") is not kept[0]
-    assert documents.get(TITLES) is documents.trusted(sha256(TITLES)) is documents.trust(TITLES, "a") is trusted
+    assert (
+        documents.get(TITLES)
+        is documents.find_trusted(sha256(TITLES))
+        is documents.register_trusted(TITLES, "a")
+        is trusted
+    )
 
 
-def test_what_nobody_could_pay_is_not_trusted() -> None:
+def test_too_expensive_document_is_rejected() -> None:
     dear = "query ($n: Int = %d) { books(first: $n) { nodes { authors { books(first: 100) { nodes { id } } } } } }"
     documents = Documents(introspection=True)
-    with pytest.raises(Refused):
-        documents.trust(dear % 100)
-    assert documents.trust(dear % 20)
+    with pytest.raises(DocumentRejected):
+        documents.register_trusted(dear % 100)
+    assert documents.register_trusted(dear % 20)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import orjson
 
 from benchmarks.dialects import Asked, Route
-from graph.ids import global_id, key_of
+from graph.ids import parse_key, to_global_id
 
 Json = dict[str, Any]
 
@@ -23,11 +23,11 @@ def _post(path: str, body: Json) -> Asked:
 
 
 def _key(variables: Json) -> str:
-    return str(key_of("Book", variables["id"]))
+    return str(parse_key("Book", variables["id"]))
 
 
 def _id(kind: str, text: str) -> str:
-    return str(global_id(kind, uuid.UUID(text)))
+    return str(to_global_id(kind, uuid.UUID(text)))
 
 
 def _book(book: Json) -> Json:

@@ -8,7 +8,7 @@ from starlette.types import Message, Receive, Scope, Send
 from benchmarks import workloads
 from benchmarks.peers.handwritten.handlers import Handlers
 from benchmarks.peers.handwritten.rows import Answer
-from server.app import open_shop
+from server.app import build_shop
 from server.settings import Settings
 
 HEADERS = [(b"content-type", b"application/graphql-response+json; charset=utf-8")]
@@ -18,7 +18,7 @@ class App:
     """ASGI, and nothing between it and the handlers."""
 
     def __init__(self) -> None:
-        self._shop = open_shop(Settings(_env_file=None))
+        self._shop = build_shop(Settings(_env_file=None))
         self._queries: dict[str, Callable[[Answer], Awaitable[Answer]]] = {}
         self._mutations: dict[str, Callable[[Answer, str], Awaitable[Answer]]] = {}
 

@@ -15,15 +15,15 @@ from benchmarks.peers.handwritten.rows import (
 from benchmarks.peers.statements import STATEMENTS
 from domain import cart as carts
 from domain import orders
-from domain.orders import Purchase
+from domain.orders import CheckoutRequest
 from domain.shop import Shop
-from graph.ids import key_of
-from graph.listing import _kind
+from graph.ids import parse_key
+from graph.listing import _cursor_codec
 from persistence import accounts, cart, catalog
-from persistence.listing import BookList
+from persistence.listing import BookQuery
 from persistence.orders import list_order_items
 
-NEWEST = _kind(BookList())
+NEWEST = _cursor_codec(BookQuery())
 
 
 class Handlers:
@@ -31,26 +31,28 @@ class Handlers:
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
-        self._all = shop.database.reading.all
+        self._all = shop.database.read_session.all
 
     async def catalogue(self, variables: Answer) -> Answer:
         return {"books": await self._page(variables)}
 
     async def counted(self, variables: Answer) -> Answer:
-        whole = BookList()
-        count = self._shop.counts.get(whole, lambda: self._shop.database.reading.first(STATEMENTS["countBooks"]))
+        whole = BookQuery()
+        count = self._shop.count_cache.get(
+            whole, lambda: self._shop.database.read_session.first(STATEMENTS["countBooks"])
+        )
         total, page = await asyncio.gather(count, self._page(variables))
         return {"books": {"totalCount": total, **page}}
 
     async def _page(self, variables: Answer) -> Answer:
         size, after = variables["first"], variables.get("after")
         if after:
-            position = NEWEST.position(after)
+            position = NEWEST.decode(after)
             told = {"after_key": position.key, "after_id": position.id}
             rows = await self._all(NEXT_BOOKS, limit=size + 1, **told)
         else:
             rows = await self._all(NEWEST_BOOKS, limit=size + 1)
-        end = NEWEST.cursor(*rows[:size][-1][:2]) if rows[:size] else None
+        end = NEWEST.encode(*rows[:size][-1][:2]) if rows[:size] else None
         return {
             "nodes": [book for _, _, book in rows[:size]],
             "pageInfo": {"hasNextPage": len(rows) > size, "endCursor": end},
@@ -62,7 +64,7 @@ class Handlers:
         return {"books": {"nodes": rows[:size], "pageInfo": {"hasNextPage": len(rows) > size}}}
 
     async def book(self, variables: Answer) -> Answer:
-        key, size = key_of("Book", variables["id"]), variables["first"]
+        key, size = parse_key("Book", variables["id"]), variables["first"]
         found = await self._all(ONE_BOOK, value=key)
         if not found:
             return {"book": None}
@@ -73,9 +75,9 @@ class Handlers:
 
     async def add(self, variables: Answer, token: str) -> Answer:
         customer, told = await self._customer(token), variables["input"]
-        await carts.add_to_cart(self._shop, customer, key_of("Book", told["bookId"]), told.get("quantity", 1))
-        items = await cart.list_cart_items(self._shop.database.reading, [customer])
-        books = await catalog.list_books_by_id(self._shop.database.reading, [item.book_id for item in items])
+        await carts.add_to_cart(self._shop, customer, parse_key("Book", told["bookId"]), told.get("quantity", 1))
+        items = await cart.list_cart_items(self._shop.database.read_session, [customer])
+        books = await catalog.list_books_by_id(self._shop.database.read_session, [item.book_id for item in items])
         titles = {book.id: book.title for book in books}
         lines = [
             {
@@ -87,16 +89,16 @@ class Handlers:
         ]
         kept = {
             "totalQuantity": sum(item.quantity for item in items),
-            "total": {"amount": str(carts.total_of(items))},
+            "total": {"amount": str(carts.cart_total(items))},
             "items": lines,
         }
         return {"addToCart": {"__typename": "CartUpdated", "cart": kept}}
 
     async def buy(self, variables: Answer, token: str) -> Answer:
         customer, told = await self._customer(token), variables["input"]
-        purchase = Purchase(told["idempotencyKey"], payment_token=told["paymentToken"])
+        purchase = CheckoutRequest(told["idempotencyKey"], payment_token=told["paymentToken"])
         order = await orders.checkout(self._shop, customer, purchase)
-        items = await list_order_items(self._shop.database.reading, [order.id])
+        items = await list_order_items(self._shop.database.read_session, [order.id])
         lines = [
             {"title": item.title, "quantity": item.quantity, "unitPrice": {"amount": str(item.unit_price)}}
             for item in items
@@ -112,8 +114,8 @@ class Handlers:
         return {"checkout": {"__typename": "OrderPlaced", "order": placed}}
 
     async def _customer(self, token: str) -> Key:
-        speaker = self._shop.tokens.speaker_of(token)
-        viewer = await accounts.find_viewer(self._shop.database.reading, speaker.session_id)
-        if viewer is None or not viewer.session_alive or not viewer.user.is_active:
+        speaker = self._shop.tokens.decode_access_token(token)
+        viewer = await accounts.find_viewer(self._shop.database.read_session, speaker.session_id)
+        if viewer is None or not viewer.is_session_active or not viewer.user.is_active:
             raise PermissionError
         return viewer.user.id

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.peers.statements import STATEMENTS
 from graph.scalars import format_datetime
-from persistence.pages import Item
+from persistence.pages import KeyedRow
 from persistence.query import Query
 
 Answer = dict[str, Any]
@@ -20,7 +20,7 @@ def id_of(kind: bytes, key: Key) -> str:
 
 def _with(name: str, row: Callable[..., Any]) -> Query[Any]:
     query = STATEMENTS[name]
-    return Query(query.statement, row, skewed=query.skewed)
+    return Query(query.statement, row, needs_custom_plan=query.needs_custom_plan)
 
 
 def _names(authors: list[str] | None) -> list[Answer]:
@@ -41,7 +41,7 @@ def _listed(
     authors: Any,
     genre: Any,
     *rating: Any,
-) -> Item[Answer]:
+) -> KeyedRow[Answer]:
     return (
         sort_key,
         id_,

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from benchmarks.peers import orm, queries
 from benchmarks.peers.idiomatic_strawberry.loaders import Loaders
-from graph.ids import global_id, key_of
+from graph.ids import parse_key, to_global_id
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Author:
 
     @classmethod
     def marshal(cls, author: orm.Author) -> Self:
-        return cls(id=global_id("Author", author.id), name=author.name)
+        return cls(id=to_global_id("Author", author.id), name=author.name)
 
 
 @strawberry.type
@@ -55,7 +55,7 @@ class Genre:
 
     @classmethod
     def marshal(cls, genre: orm.Genre) -> Self:
-        return cls(id=global_id("Genre", genre.id), name=genre.name)
+        return cls(id=to_global_id("Genre", genre.id), name=genre.name)
 
 
 @strawberry.type
@@ -81,7 +81,7 @@ class Review:
     def marshal(cls, review: orm.Review) -> Self:
         return cls(
             reader_id=review.user_id,
-            id=global_id("Review", review.id),
+            id=to_global_id("Review", review.id),
             rating=review.rating,
             text=review.text,
             created_at=review.created_at,
@@ -146,7 +146,7 @@ class Book:
         return cls(
             key=book.id,
             genre_key=book.genre_id,
-            id=global_id("Book", book.id),
+            id=to_global_id("Book", book.id),
             title=book.title,
             isbn=book.isbn,
             description=book.description,
@@ -185,5 +185,5 @@ class CatalogQuery:
     @strawberry.field
     async def book(self, by: BookLookup) -> Book | None:
         async with orm.Session() as session:
-            book = await session.get(orm.Book, key_of("Book", by.id))
+            book = await session.get(orm.Book, parse_key("Book", by.id))
         return Book.marshal(book) if book else None

@@ -9,7 +9,7 @@ from strawberry.permission import BasePermission
 
 from benchmarks.peers import accounts, orm, purchases
 from benchmarks.peers.idiomatic_strawberry.catalog import Book, Context, Info, Money
-from graph.ids import global_id, key_of
+from graph.ids import parse_key, to_global_id
 
 
 class IsAuthenticated(BasePermission):
@@ -88,7 +88,7 @@ class Order:
     @classmethod
     def marshal(cls, order: orm.Order) -> Self:
         return cls(
-            id=global_id("Order", order.id),
+            id=to_global_id("Order", order.id),
             number=order.number,
             status=order.status,
             total_quantity=order.total_quantity,
@@ -129,7 +129,7 @@ class Mutation:
         assert user is not None
         async with orm.Session() as session:
             try:
-                items = await purchases.add_to_cart(session, user, key_of("Book", input.book_id), input.quantity)
+                items = await purchases.add_to_cart(session, user, parse_key("Book", input.book_id), input.quantity)
             except purchases.Refused as refused:
                 return Problem(code=refused.code, message=refused.message)
         return CartUpdated(cart=Cart.marshal(items))

@@ -29,185 +29,201 @@ from graphql import (
 Samples = Mapping[str, list[Any]]
 """Values by the names of arguments or fields of inputs, else of scalars; some of them may be bad."""
 
-SCALARS: Samples = {
+SCALAR_SAMPLES: Samples = {
     "Int": [0, 1, 2, 3, 7, 40, -1, 2**31 - 1],
     "Float": [0.5, 1, -2.25, 1e300],
     "Boolean": [True, False],
     "String": ["", "word", 'quoted "text"', "naïve ☃"],
     "ID": ["1", "some-id", 7],
 }
-WRONG = ["text", 12.5, 2**40, [], {}, None, True, ["x", None]]
+INVALID_VALUES = ["text", 12.5, 2**40, [], {}, None, True, ["x", None]]
 
 
 @dataclass
-class Author:
+class DocumentGenerator:
     """Writes one document."""
 
     schema: GraphQLSchema
-    chance: Random
+    rng: Random
     samples: Samples = field(default_factory=dict)
-    depth: int = 5
-    fields: int = 40
+    max_depth: int = 5
+    remaining_fields: int = 40
     """How many the document may have, more or less."""
-    mistakes: float = 0.05
+    invalid_variable_rate: float = 0.05
     """How many of the variables get something wrong."""
-    _declared: dict[str, str] = field(default_factory=dict)
-    _variables: dict[str, Any] = field(default_factory=dict)
+    _variable_types: dict[str, str] = field(default_factory=dict)
+    _variable_values: dict[str, Any] = field(default_factory=dict)
     _fragments: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def write(self, kind: str, roots: Iterable[str] = ()) -> tuple[str, dict[str, Any]]:
+    def generate(self, operation_type: str, root_fields: Iterable[str] = ()) -> tuple[str, dict[str, Any]]:
         """The document and its variables. Without `roots`, some of the root's fields are taken."""
-        root = {"query": self.schema.query_type, "mutation": self.schema.mutation_type}[kind]
-        assert root is not None
-        chosen = [self._field(name, root.fields[name], self.depth) for name in roots]
-        body = "{ " + " ".join(chosen) + " }" if chosen else self._selection(root, self.depth)
-        declared = ", ".join(f"${name}: {type_}" for name, type_ in self._declared.items())
+        root_type = {"query": self.schema.query_type, "mutation": self.schema.mutation_type}[operation_type]
+        assert root_type is not None
+        selections = [self._generate_field(name, root_type.fields[name], self.max_depth) for name in root_fields]
+        selection_set = (
+            "{ " + " ".join(selections) + " }"
+            if selections
+            else self._generate_selection_set(root_type, self.max_depth)
+        )
+        variable_definitions = ", ".join(f"${name}: {type_}" for name, type_ in self._variable_types.items())
         fragments = [f"fragment {name} on {on} {body_}" for name, (on, body_) in self._fragments.items()]
-        head = f"{kind} Written({declared})" if declared else f"{kind} Written"
-        return "\n".join([f"{head} {body}", *fragments]), self._variables
+        header = (
+            f"{operation_type} Written({variable_definitions})" if variable_definitions else f"{operation_type} Written"
+        )
+        return "\n".join([f"{header} {selection_set}", *fragments]), self._variable_values
 
     # ── What is selected ──────────────────────────────────────────────────────────────────
 
-    def _selection(self, type_: Any, depth: int) -> str:
-        parts = [self._part(type_, depth) for _ in range(self.chance.randint(1, 5))]
-        return "{ " + " ".join(parts) + " }"
+    def _generate_selection_set(self, type_: Any, depth: int) -> str:
+        selections = [self._generate_selection(type_, depth) for _ in range(self.rng.randint(1, 5))]
+        return "{ " + " ".join(selections) + " }"
 
-    def _part(self, type_: Any, depth: int) -> str:
-        drawn = self.chance.random()
-        if drawn < 0.08 or (isinstance(type_, GraphQLUnionType) and drawn < 0.3):
-            return self._aliased("__typename") + self._directives()
-        if drawn < 0.2 and depth > 0:
-            return f"...{self._fragment(type_, depth)}{self._directives()}"
-        if (drawn < 0.38 and depth > 0) or isinstance(type_, GraphQLUnionType):
-            condition = self._condition(type_, depth)
-            on = f" on {condition}" if condition is not type_ or self.chance.random() < 0.5 else ""
-            return f"...{on}{self._directives()} {self._selection(condition, depth - 1)}"
-        return self._some_field(type_, depth)
+    def _generate_selection(self, type_: Any, depth: int) -> str:
+        draw = self.rng.random()
+        if draw < 0.08 or (isinstance(type_, GraphQLUnionType) and draw < 0.3):
+            return self._maybe_alias("__typename") + self._maybe_add_directive()
+        if draw < 0.2 and depth > 0:
+            return f"...{self._choose_fragment(type_, depth)}{self._maybe_add_directive()}"
+        if (draw < 0.38 and depth > 0) or isinstance(type_, GraphQLUnionType):
+            fragment_type = self._choose_fragment_type(type_, depth)
+            type_condition = f" on {fragment_type}" if fragment_type is not type_ or self.rng.random() < 0.5 else ""
+            return f"...{type_condition}{self._maybe_add_directive()} {self._generate_selection_set(fragment_type, depth - 1)}"
+        return self._generate_random_field(type_, depth)
 
-    def _some_field(self, type_: Any, depth: int) -> str:
+    def _generate_random_field(self, type_: Any, depth: int) -> str:
         names = [
             name
             for name, it in type_.fields.items()
-            if is_leaf_type(get_named_type(it.type)) or (depth > 0 and self.fields > 0)
+            if is_leaf_type(get_named_type(it.type)) or (depth > 0 and self.remaining_fields > 0)
         ]
         if not names:
             return "__typename"
-        name = self.chance.choice(names)
-        return self._field(name, type_.fields[name], depth)
+        name = self.rng.choice(names)
+        return self._generate_field(name, type_.fields[name], depth)
 
-    def _field(self, name: str, field_: GraphQLField, depth: int) -> str:
-        self.fields -= 1
-        given = [
-            f"{key}: {self._value(key, it)}"
+    def _generate_field(self, name: str, field_: GraphQLField, depth: int) -> str:
+        self.remaining_fields -= 1
+        argument_list = [
+            f"{key}: {self._generate_argument_value(key, it)}"
             for key, it in field_.args.items()
-            if is_required_argument(it) or self.chance.random() < 0.4
+            if is_required_argument(it) or self.rng.random() < 0.4
         ]
-        arguments = f"({', '.join(given)})" if given else ""
-        named = get_named_type(field_.type)
-        below = f" {self._selection(named, depth - 1)}" if is_composite_type(named) else ""
-        return self._aliased(name) + arguments + self._directives() + below
+        arguments = f"({', '.join(argument_list)})" if argument_list else ""
+        named_type = get_named_type(field_.type)
+        selection_set = (
+            f" {self._generate_selection_set(named_type, depth - 1)}" if is_composite_type(named_type) else ""
+        )
+        return self._maybe_alias(name) + arguments + self._maybe_add_directive() + selection_set
 
-    def _aliased(self, name: str) -> str:
-        return f"{self.chance.choice('abcde')}: {name}" if self.chance.random() < 0.12 else name
+    def _maybe_alias(self, name: str) -> str:
+        return f"{self.rng.choice('abcde')}: {name}" if self.rng.random() < 0.12 else name
 
-    def _condition(self, type_: Any, depth: int) -> Any:
+    def _choose_fragment_type(self, type_: Any, depth: int) -> Any:
         """A type that a fragment may be on here; in the depths one that is no union again."""
         if isinstance(type_, GraphQLInterfaceType | GraphQLUnionType):
-            itself = [type_] if depth > 0 else []
-            return self.chance.choice([*itself, *self.schema.get_possible_types(type_)])
-        return self.chance.choice([type_, *type_.interfaces])
+            own_type = [type_] if depth > 0 else []
+            return self.rng.choice([*own_type, *self.schema.get_possible_types(type_)])
+        return self.rng.choice([type_, *type_.interfaces])
 
-    def _fragment(self, type_: Any, depth: int) -> str:
-        known = [name for name, (on, body) in self._fragments.items() if on == type_.name and body]
-        if known and self.chance.random() < 0.5:
-            return self.chance.choice(known)
+    def _choose_fragment(self, type_: Any, depth: int) -> str:
+        existing = [name for name, (on, body) in self._fragments.items() if on == type_.name and body]
+        if existing and self.rng.random() < 0.5:
+            return self.rng.choice(existing)
         name = f"F{len(self._fragments)}"
         self._fragments[name] = (type_.name, "")  # not to be spread within itself
-        self._fragments[name] = (type_.name, self._selection(type_, depth - 1))
+        self._fragments[name] = (type_.name, self._generate_selection_set(type_, depth - 1))
         return name
 
-    def _directives(self) -> str:
-        if self.chance.random() > 0.08:
+    def _maybe_add_directive(self) -> str:
+        if self.rng.random() > 0.08:
             return ""
-        condition: Any = self.chance.choice([True, False])
-        name = self.chance.choice(["skip", "include"])
-        told = self._variable("Boolean!", condition) if self.chance.random() < 0.6 else json.dumps(condition)
-        return f" @{name}(if: {told})"
+        condition: Any = self.rng.choice([True, False])
+        name = self.rng.choice(["skip", "include"])
+        argument = self._declare_variable("Boolean!", condition) if self.rng.random() < 0.6 else json.dumps(condition)
+        return f" @{name}(if: {argument})"
 
     # ── What is given ─────────────────────────────────────────────────────────────────────
 
-    def _value(self, name: str, given: GraphQLArgument | GraphQLInputField) -> str:
-        type_ = get_nullable_type(given.type)
-        if isinstance(type_, GraphQLInputObjectType) and not type_.is_one_of and self.chance.random() < 0.5:
-            return self._object(type_)
-        value = self._plain(name, given.type)
-        if self.chance.random() < 0.4:
-            return self._variable(str(given.type), value)
-        return _literal(value, given.type)
+    def _generate_argument_value(self, name: str, definition: GraphQLArgument | GraphQLInputField) -> str:
+        type_ = get_nullable_type(definition.type)
+        if isinstance(type_, GraphQLInputObjectType) and not type_.is_one_of and self.rng.random() < 0.5:
+            return self._generate_input_object(type_)
+        value = self._choose_value(name, definition.type)
+        if self.rng.random() < 0.4:
+            return self._declare_variable(str(definition.type), value)
+        return _print_literal(value, definition.type)
 
-    def _object(self, type_: GraphQLInputObjectType) -> str:
+    def _generate_input_object(self, type_: GraphQLInputObjectType) -> str:
         """Written out, with variables in some places."""
-        fields = {key: it for key, it in type_.fields.items() if is_required_input_field(it) or self._may_go_on()}
-        return "{" + ", ".join(f"{key}: {self._value(key, it)}" for key, it in fields.items()) + "}"
+        fields = {
+            key: it for key, it in type_.fields.items() if is_required_input_field(it) or self._includes_optional()
+        }
+        return "{" + ", ".join(f"{key}: {self._generate_argument_value(key, it)}" for key, it in fields.items()) + "}"
 
-    def _variable(self, type_: str, value: Any) -> str:
-        name = f"v{len(self._declared)}"
-        drawn = self.chance.random()
-        self._declared[name] = type_
-        if drawn < self.mistakes:
-            self._variables[name] = self.chance.choice(WRONG)
-        elif drawn < 0.9 or type_.endswith("!"):
-            self._variables[name] = value
+    def _declare_variable(self, type_: str, value: Any) -> str:
+        name = f"v{len(self._variable_types)}"
+        draw = self.rng.random()
+        self._variable_types[name] = type_
+        if draw < self.invalid_variable_rate:
+            self._variable_values[name] = self.rng.choice(INVALID_VALUES)
+        elif draw < 0.9 or type_.endswith("!"):
+            self._variable_values[name] = value
         return f"${name}"
 
-    def _plain(self, name: str, type_: Any) -> Any:
+    def _choose_value(self, name: str, type_: Any) -> Any:
         if isinstance(type_, GraphQLNonNull):
-            return self._plain_value(name, type_.of_type)
-        return None if self.chance.random() < 0.08 else self._plain_value(name, type_)
+            return self._choose_non_null_value(name, type_.of_type)
+        return None if self.rng.random() < 0.08 else self._choose_non_null_value(name, type_)
 
-    def _plain_value(self, name: str, type_: Any) -> Any:
+    def _choose_non_null_value(self, name: str, type_: Any) -> Any:
         if isinstance(type_, GraphQLList):
-            return [self._plain(name, type_.of_type) for _ in range(self.chance.randint(0, 3))]
+            return [self._choose_value(name, type_.of_type) for _ in range(self.rng.randint(0, 3))]
         if isinstance(type_, GraphQLEnumType):
-            return self.chance.choice(list(type_.values))
+            return self.rng.choice(list(type_.values))
         if isinstance(type_, GraphQLScalarType):
-            return self.chance.choice(self.samples.get(name) or self.samples.get(type_.name) or SCALARS[type_.name])
+            return self.rng.choice(self.samples.get(name) or self.samples.get(type_.name) or SCALAR_SAMPLES[type_.name])
         assert isinstance(type_, GraphQLInputObjectType)
-        fields = {key: it for key, it in type_.fields.items() if is_required_input_field(it) or self._may_go_on()}
+        fields = {
+            key: it for key, it in type_.fields.items() if is_required_input_field(it) or self._includes_optional()
+        }
         if type_.is_one_of:
-            key = self.chance.choice(list(type_.fields))
-            return {key: self._plain_value(key, type_.fields[key].type)}
-        return {key: self._plain(key, it.type) for key, it in fields.items()}
+            key = self.rng.choice(list(type_.fields))
+            return {key: self._choose_non_null_value(key, type_.fields[key].type)}
+        return {key: self._choose_value(key, it.type) for key, it in fields.items()}
 
-    def _may_go_on(self) -> bool:
-        return self.chance.random() < 0.3
+    def _includes_optional(self) -> bool:
+        return self.rng.random() < 0.3
 
 
-def _literal(value: Any, type_: Any) -> str:
+def _print_literal(value: Any, type_: Any) -> str:
     if isinstance(type_, GraphQLNonNull):
         type_ = type_.of_type
     if value is None:
         return "null"
     if isinstance(type_, GraphQLList):
-        return "[" + ", ".join(_literal(item, type_.of_type) for item in value) + "]"
+        return "[" + ", ".join(_print_literal(item, type_.of_type) for item in value) + "]"
     if isinstance(type_, GraphQLInputObjectType):
-        return "{" + ", ".join(f"{key}: {_literal(it, type_.fields[key].type)}" for key, it in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{key}: {_print_literal(it, type_.fields[key].type)}" for key, it in value.items()) + "}"
+        )
     return str(value) if isinstance(type_, GraphQLEnumType) else json.dumps(value, ensure_ascii=False)
 
 
-def documents(
+def generate_documents(
     schema: GraphQLSchema,
     seed: int,
     count: int,
     samples: Samples,
     *,
-    fits: Callable[[str], bool],
-    kinds: Sequence[str] = ("query", "query", "mutation"),
+    is_accepted: Callable[[str], bool],
+    operation_types: Sequence[str] = ("query", "query", "mutation"),
 ) -> Iterable[tuple[str, dict[str, Any]]]:
     """So many that fit, of these kinds in turn, and their variables."""
-    chance, written = Random(seed), 0
-    while written < count:
-        text, variables = Author(schema, chance, samples).write(kinds[written % len(kinds)])
-        if fits(text):
-            written += 1
+    rng, generated = Random(seed), 0
+    while generated < count:
+        text, variables = DocumentGenerator(schema, rng, samples).generate(
+            operation_types[generated % len(operation_types)]
+        )
+        if is_accepted(text):
+            generated += 1
             yield text, variables

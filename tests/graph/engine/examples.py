@@ -14,15 +14,15 @@ class Episode(Enum):
     EMPIRE = 5
 
 
-NAMES = {"1000": "Luke Skywalker", "1003": "Leia Organa"}
+CHARACTER_NAMES = {"1000": "Luke Skywalker", "1003": "Leia Organa"}
 
 
-def _name(id_: str) -> str:
-    if id_ not in NAMES:
+def _get_character_name(id_: str) -> str:
+    if id_ not in CHARACTER_NAMES:
         message = f"Name for character with ID {id_} could not be fetched."
         extensions = {"code": "CAN_NOT_FETCH_BY_ID", "timestamp": "Fri Feb 9 14:33:09 UTC 2018"}
         raise GraphQLError(message, extensions=extensions)
-    return NAMES[id_]
+    return CHARACTER_NAMES[id_]
 
 
 @strawberry.type
@@ -31,7 +31,7 @@ class Friend:
 
     @strawberry.field
     async def name(self) -> str | None:
-        return _name(self.id)
+        return _get_character_name(self.id)
 
 
 @strawberry.type
@@ -42,7 +42,7 @@ class NamedFriend:
 
     @strawberry.field
     def name(self) -> str:
-        return _name(self.id)
+        return _get_character_name(self.id)
 
 
 @strawberry.type
@@ -131,14 +131,16 @@ class Halves:
     subfield2: int = 2
 
 
-class Failure(Exception):
+class ResolverError(Exception):
     pass
 
 
-def _values(given: list[str] | None) -> list[int | None]:
+def _parse_values(texts: list[str] | None) -> list[int | None]:
     """What a table of the specification calls 1, null and Error."""
-    values = [Failure("Error") if text == "Error" else None if text == "null" else int(text) for text in given or ()]
-    return None if given is None else values  # type: ignore[return-value]
+    values = [
+        ResolverError("Error") if text == "Error" else None if text == "null" else int(text) for text in texts or ()
+    ]
+    return None if texts is None else values  # type: ignore[return-value]
 
 
 @strawberry.type
@@ -147,19 +149,19 @@ class Box:
 
     @strawberry.field
     def loose(self, of: list[str] | None = None) -> list[int | None] | None:
-        return _values(of)
+        return _parse_values(of)
 
     @strawberry.field
     async def there(self, of: list[str] | None = None) -> list[int | None]:
-        return _values(of)
+        return _parse_values(of)
 
     @strawberry.field
     async def full(self, of: list[str] | None = None) -> list[int] | None:
-        return _values(of)  # type: ignore[return-value]
+        return _parse_values(of)  # type: ignore[return-value]
 
     @strawberry.field
     def strict(self, of: list[str] | None = None) -> list[int]:
-        return _values(of)  # type: ignore[return-value]
+        return _parse_values(of)  # type: ignore[return-value]
 
 
 @strawberry.type
@@ -185,8 +187,8 @@ class Query:
 
     @strawberry.field
     def profiles(self, handles: list[str]) -> list[Profile]:
-        known = {"zuck": User(handle="zuck", friends=Count(count=1234))}
-        return [known.get(handle) or Page(handle=handle, likers=Count(count=90234512)) for handle in handles]
+        users = {"zuck": User(handle="zuck", friends=Count(count=1234))}
+        return [users.get(handle) or Page(handle=handle, likers=Count(count=90234512)) for handle in handles]
 
     @strawberry.field
     async def me(self) -> Person:
@@ -207,29 +209,31 @@ class Number:
 
 
 @dataclass(slots=True)
-class Numbers:
+class NumberContext:
     """The context: one number, which takes a while to change."""
 
-    now: int = 0
+    value: int = 0
 
     async def change(self, new: int) -> Number:
         for _ in range(4 - new):  # the later ones would overtake the first
             await asyncio.sleep(0)
-        self.now = new
+        self.value = new
         await asyncio.sleep(0)
-        return Number(the_number=self.now)
+        return Number(the_number=self.value)
 
 
 @strawberry.type
 class Mutation:
     @strawberry.mutation
-    async def change_the_number(self, info: strawberry.Info[Numbers, None], new_number: int) -> Number:
+    async def change_the_number(self, info: strawberry.Info[NumberContext, None], new_number: int) -> Number:
         return await info.context.change(new_number)
 
     @strawberry.mutation
-    async def fail_to_change_the_number(self, info: strawberry.Info[Numbers, None], new_number: int) -> Number | None:
+    async def fail_to_change_the_number(
+        self, info: strawberry.Info[NumberContext, None], new_number: int
+    ) -> Number | None:
         await info.context.change(new_number)
-        raise Failure("It was changed, and cannot be told.")
+        raise ResolverError("It was changed, and cannot be told.")
 
 
 schema = strawberry.Schema(query=Query, mutation=Mutation, types=[Dog, Cat, User, Page])

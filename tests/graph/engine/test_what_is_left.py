@@ -5,29 +5,29 @@ from collections import Counter
 import pytest
 from graphql import get_operation_ast, parse
 
-from graph.engine import Engine, NotSpoken, Plan
-from tests.graph.engine.world import World, schema
+from graph.engine import Executor, Plan, Unsupported
+from tests.graph.engine.world import ChaosContext, schema
 
 
-def _compiled(engine: Engine, text: str) -> Plan:
+def _compile(executor: Executor, text: str) -> Plan:
     document = parse(text)
     operation = get_operation_ast(document)
     assert operation is not None
-    return engine.compile(document, operation)
+    return executor.compile(document, operation)
 
 
-def test_introspection() -> None:
-    engine = Engine(schema)
-    with pytest.raises(NotSpoken):
-        _compiled(engine, "{ thing { name } __schema { types { name } } }")
-    assert engine.left == Counter({"introspection": 1})
+def test_introspection_falls_back() -> None:
+    executor = Executor(schema)
+    with pytest.raises(Unsupported):
+        _compile(executor, "{ thing { name } __schema { types { name } } }")
+    assert executor.fallbacks == Counter({"introspection": 1})
 
 
-async def test_a_condition_that_is_null() -> None:
-    engine = Engine(schema)
-    plan = _compiled(engine, "query ($it: Boolean = true) { thing { name @include(if: $it) } }")
-    assert (await plan.run(World(), {"it": False})).data == {"thing": {}}
-    assert engine.left == Counter()
-    with pytest.raises(NotSpoken):
-        await plan.run(World(), {"it": None})
-    assert engine.left == Counter({"a condition that is null": 1})
+async def test_null_condition_falls_back() -> None:
+    executor = Executor(schema)
+    plan = _compile(executor, "query ($it: Boolean = true) { thing { name @include(if: $it) } }")
+    assert (await plan.execute(ChaosContext(), {"it": False})).data == {"thing": {}}
+    assert executor.fallbacks == Counter()
+    with pytest.raises(Unsupported):
+        await plan.execute(ChaosContext(), {"it": None})
+    assert executor.fallbacks == Counter({"a condition that is null": 1})

@@ -5,33 +5,33 @@ from typing import Any
 
 import orjson
 
-Position = tuple[str | int, ...]
+ResponsePath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ComparableResult:
     """`errors` in no order: what waits at the same time fails in any."""
 
     data: str
     errors: list[str]
     log: list[str]
 
-    def is_as_good_as(self, other: "Told") -> bool:
+    def is_equivalent_to(self, other: "ComparableResult") -> bool:
         """Where several things fail below one position, which becomes null as a whole, any of them may be told for it."""
-        ours, theirs = self._by_position(), other._by_position()
+        ours, theirs = self._group_errors_by_nulled_path(), other._group_errors_by_nulled_path()
         return (self.data, self.log, ours.keys()) == (other.data, other.log, theirs.keys()) and all(
-            _agree(told, theirs[position], position) for position, told in ours.items()
+            _are_equivalent(errors, theirs[path], path) for path, errors in ours.items()
         )
 
-    def _by_position(self) -> dict[Position, list[dict[str, Any]]]:
+    def _group_errors_by_nulled_path(self) -> dict[ResponsePath, list[dict[str, Any]]]:
         """Errors by the positions that they have made null."""
-        data, found = orjson.loads(self.data), dict[Position, list[dict[str, Any]]]()
+        data, errors_by_path = orjson.loads(self.data), dict[ResponsePath, list[dict[str, Any]]]()
         for error in map(orjson.loads, self.errors):
-            found.setdefault(_nulled(data, error.get("path", [])), []).append(error)
-        return found
+            errors_by_path.setdefault(_find_nulled_path(data, error.get("path", [])), []).append(error)
+        return errors_by_path
 
 
-def _nulled(data: Any, path: list[str | int]) -> Position:
+def _find_nulled_path(data: Any, path: list[str | int]) -> ResponsePath:
     for length, key in enumerate(path):
         if data is None:
             return tuple(path[:length])
@@ -39,8 +39,8 @@ def _nulled(data: Any, path: list[str | int]) -> Position:
     return tuple(path)
 
 
-def _agree(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], position: Position) -> bool:
-    if all(tuple(error.get("path", [])) == position for error in (*ours, *theirs)):
+def _are_equivalent(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], nulled_path: ResponsePath) -> bool:
+    if all(tuple(error.get("path", [])) == nulled_path for error in (*ours, *theirs)):
         return ours == theirs
-    known = {tuple(error.get("path", [])): error for error in theirs}
-    return all(error == known.get(tuple(error.get("path", [])), error) for error in ours)
+    their_errors = {tuple(error.get("path", [])): error for error in theirs}
+    return all(error == their_errors.get(tuple(error.get("path", [])), error) for error in ours)

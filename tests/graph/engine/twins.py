@@ -6,43 +6,47 @@ from typing import Any
 import orjson
 from graphql import GraphQLError, execute, get_operation_ast, parse, validate
 
-from graph.engine import Engine
-from tests.graph.engine.told import Told
-from tests.graph.engine.world import World, schema
+from graph.engine import Executor
+from tests.graph.engine.told import ComparableResult
+from tests.graph.engine.world import ChaosContext, schema
 
-engine = Engine(schema)
-
-
-def told(data: Any, errors: list[GraphQLError] | None, world: World) -> Told:
-    formatted = [orjson.dumps(error.formatted, option=orjson.OPT_SORT_KEYS).decode() for error in errors or ()]
-    return Told(orjson.dumps(data, default=repr).decode(), sorted(formatted), world.log)
+executor = Executor(schema)
 
 
-async def interpreted(text: str, variables: dict[str, Any] | None, troubled: int) -> Told:
-    world = World(troubled)
-    result = execute(schema._schema, parse(text), context_value=world, variable_values=variables)
+def build_comparable(data: Any, errors: list[GraphQLError] | None, context: ChaosContext) -> ComparableResult:
+    formatted_errors = [orjson.dumps(error.formatted, option=orjson.OPT_SORT_KEYS).decode() for error in errors or ()]
+    return ComparableResult(orjson.dumps(data, default=repr).decode(), sorted(formatted_errors), context.log)
+
+
+async def run_graphql_core(text: str, variables: dict[str, Any] | None, failures_per_thousand: int) -> ComparableResult:
+    context = ChaosContext(failures_per_thousand)
+    result = execute(schema._schema, parse(text), context_value=context, variable_values=variables)
     result = await result if isinstance(result, Awaitable) else result
-    return told(result.data, result.errors, world)
+    return build_comparable(result.data, result.errors, context)
 
 
-async def compiled(text: str, variables: dict[str, Any] | None, troubled: int, times: int = 3) -> list[Told]:
+async def run_executor(
+    text: str, variables: dict[str, Any] | None, failures_per_thousand: int, times: int = 3
+) -> list[ComparableResult]:
     """The first time is careful, and from the second on it is swift."""
     document = parse(text)
     operation = get_operation_ast(document)
     assert operation is not None
-    plan = engine.compile(document, operation)
-    answers = []
+    plan = executor.compile(document, operation)
+    results = []
     for _ in range(times):
-        world = World(troubled)
-        outcome = await plan.run(world, variables)
-        answers.append(told(outcome.data, outcome.errors, world))
-    return answers
+        context = ChaosContext(failures_per_thousand)
+        result = await plan.execute(context, variables)
+        results.append(build_comparable(result.data, result.errors, context))
+    return results
 
 
-async def check(text: str, variables: dict[str, Any] | None = None, troubled: int = 0) -> Told:
+async def assert_equivalent(
+    text: str, variables: dict[str, Any] | None = None, failures_per_thousand: int = 0
+) -> ComparableResult:
     """Both answer the same; what they do."""
     assert validate(schema._schema, parse(text)) == []
-    expected = await interpreted(text, variables, troubled)
-    for answer in await compiled(text, variables, troubled):
-        assert answer.is_as_good_as(expected), text
+    expected = await run_graphql_core(text, variables, failures_per_thousand)
+    for actual in await run_executor(text, variables, failures_per_thousand):
+        assert actual.is_equivalent_to(expected), text
     return expected

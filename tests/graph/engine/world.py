@@ -13,40 +13,40 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import FieldExtension
 
-from graph.engine import Loaded
+from graph.engine import BATCH_FIELD_KEY, BatchField
 
 
-class Trouble(Exception):
+class ResolverError(Exception):
     """What resolvers fail with."""
 
 
 @dataclass(slots=True)
-class World:
+class ChaosContext:
     """The context. `troubled` of a thousand values are not what they should be; `log` tells what was changed, in its order."""
 
-    troubled: int = 0
+    failures_per_thousand: int = 0
     log: list[str] = field(default_factory=list)
 
-    def has_trouble(self, *what: Any) -> int:
+    def choose_failure(self, *key: Any) -> int:
         """0 for none, else its kind."""
-        drawn = zlib.crc32(repr(what).encode())
-        return 1 + drawn // 1000 % 5 if drawn % 1000 < self.troubled else 0
+        checksum = zlib.crc32(repr(key).encode())
+        return 1 + checksum // 1000 % 5 if checksum % 1000 < self.failures_per_thousand else 0
 
 
-def _spoilt(info: strawberry.Info, good: Any, *what: Any) -> Any:
-    match info.context.has_trouble(*what):
+def _maybe_fail(info: strawberry.Info, value: Any, *key: Any) -> Any:
+    match info.context.choose_failure(*key):
         case 0:
-            return good
+            return value
         case 1:
-            raise Trouble(f"{what} raises")
+            raise ResolverError(f"{key} raises")
         case 2:
             return None
         case 3:
-            return Trouble(f"{what} is a failure")
+            return ResolverError(f"{key} is a failure")
         case 4:
             return object  # of no type that it could have
         case _:
-            raise GraphQLError(f"{what} is refused", extensions={"code": "REFUSED"})
+            raise GraphQLError(f"{key} is refused", extensions={"code": "REFUSED"})
 
 
 @strawberry.enum
@@ -63,10 +63,10 @@ class Row:
     kind: int = 0
     depth: int = 0
 
-    def other(self, number: int, kind: int = 0) -> "Row":
+    def child(self, number: int, kind: int = 0) -> "Row":
         return Row(number % 1000, kind, self.depth + 1)
 
-    def others(self, count: int) -> range:
+    def child_range(self, count: int) -> range:
         """Fewer the deeper, so that no answer grows without end."""
         return range(min(count, max(0, 4 - self.depth)))
 
@@ -109,10 +109,10 @@ class Row:
         return ("a", "b") if self.number % 2 else [None if self.number % 7 == 6 else "c"]
 
     @property
-    def borne(self) -> int:
+    def preloaded_length(self) -> int:
         """What most have along with them."""
         if self.number % 7 == 5:
-            raise AttributeError("borne")
+            raise AttributeError("preloaded_length")
         return self.number
 
     @property
@@ -127,88 +127,96 @@ class Row:
         raise AttributeError("missing")
 
 
-class Doubling(FieldExtension):
+class DoublingExtension(FieldExtension):
     """An extension that has to be waited for."""
 
-    async def resolve_async(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **given: Any) -> Any:
-        answer = next_(source, info, **given)
-        return 2 * (await answer if hasattr(answer, "__await__") else answer)
+    async def resolve_async(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
+        value = next_(source, info, **kwargs)
+        return 2 * (await value if hasattr(value, "__await__") else value)
 
 
-class Tripling(FieldExtension):
-    def resolve(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **given: Any) -> Any:
-        return 3 * next_(source, info, **given)
+class TriplingExtension(FieldExtension):
+    def resolve(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
+        return 3 * next_(source, info, **kwargs)
 
 
-class Scales:
+class WeightLoader:
     """Weighs many things at once, and knows at once what weighs little."""
 
-    reads = frozenset({"number"})
-    carried: str | None = None
+    requires = frozenset({"number"})
+    preloaded: str | None = None
 
-    async def load(self, parents: Sequence[Row], context: World) -> Sequence[Any]:
+    async def load(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any]:
         await asyncio.sleep(0)
-        if context.has_trouble("weighing"):
-            raise Trouble("nothing can be weighed")
-        return [Trouble("too heavy") if context.has_trouble("weight", row.number) else row.number for row in parents]
+        if context.choose_failure("weighing"):
+            raise ResolverError("nothing can be weighed")
+        return [
+            ResolverError("too heavy") if context.choose_failure("weight", row.number) else row.number
+            for row in parents
+        ]
 
-    def at_hand(self, parents: Sequence[Row], context: World) -> Sequence[Any] | None:
-        return [row.number for row in parents] if not context.troubled and parents[0].number < 3 else None
+    def get_cached(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any] | None:
+        return [row.number for row in parents] if not context.failures_per_thousand and parents[0].number < 3 else None
 
 
-class Rulers:
+class LengthLoader:
     """Measures those that do not bear their measure themselves."""
 
-    reads = frozenset({"number"})
-    carried: str | None = "borne"
+    requires = frozenset({"number"})
+    preloaded: str | None = "preloaded_length"
 
-    async def load(self, parents: Sequence[Row], context: World) -> Sequence[Any]:
+    async def load(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any]:
         await asyncio.sleep(0)
-        return [row.borne if hasattr(row, "borne") else self._measured(row, context) for row in parents]
+        return [
+            row.preloaded_length if hasattr(row, "preloaded_length") else self._load_length(row, context)
+            for row in parents
+        ]
 
-    def at_hand(self, parents: Sequence[Row], context: World) -> Sequence[Any] | None:
+    def get_cached(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any] | None:
         return None
 
-    def _measured(self, row: Row, context: World) -> Any:
-        return Trouble("too long") if context.has_trouble("length", row.number) else row.number
+    def _load_length(self, row: Row, context: ChaosContext) -> Any:
+        return ResolverError("too long") if context.choose_failure("length", row.number) else row.number
 
 
-class Printer:
+class LabelLoader:
     """Prints labels, and is never asked by those that all have theirs."""
 
-    reads = frozenset({"number"})
-    carried: str | None = "label"
+    requires = frozenset({"number"})
+    preloaded: str | None = "label"
 
-    async def load(self, parents: Sequence[Row], context: World) -> Sequence[Any]:
+    async def load(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any]:
         await asyncio.sleep(0)
         if all(hasattr(row, "label") for row in parents):
             raise RuntimeError("they have it along")
         return [row.number + 1 for row in parents]
 
-    def at_hand(self, parents: Sequence[Row], context: World) -> Sequence[Any] | None:
+    def get_cached(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any] | None:
         return None
 
 
-SCALES = Scales()
-RULERS = Rulers()
-PRINTER = Printer()
+WEIGHT_LOADER = WeightLoader()
+LENGTH_LOADER = LengthLoader()
+LABEL_LOADER = LabelLoader()
 
 
-def _batched(then: Callable[[Any], Any], returned: Any, batch: Scales | Rulers | Printer = SCALES) -> Any:
+def _batch_field(
+    transform: Callable[[Any], Any], return_type: Any, loader: WeightLoader | LengthLoader | LabelLoader = WEIGHT_LOADER
+) -> Any:
     async def resolve(self: Row, info: strawberry.Info) -> Any:
-        if batch is PRINTER and hasattr(self, "label"):
-            return then(self.label)
-        [loaded] = await batch.load([self], info.context)
-        return loaded if isinstance(loaded, Exception) else then(loaded)
+        if loader is LABEL_LOADER and hasattr(self, "label"):
+            return transform(self.label)
+        [value] = await loader.load([self], info.context)
+        return value if isinstance(value, Exception) else transform(value)
 
-    resolve.__annotations__["return"] = returned
-    return strawberry.field(resolve, metadata={"loaded": Loaded(batch, then)})
+    resolve.__annotations__["return"] = return_type
+    return strawberry.field(resolve, metadata={BATCH_FIELD_KEY: BatchField(loader, transform)})
 
 
-def _fussy(weight: int) -> int | None:
-    if weight % 5 == 4:
-        raise Trouble("not said")
-    return None if weight % 5 == 3 else weight
+def _fail_or_null(value: int) -> int | None:
+    if value % 5 == 4:
+        raise ResolverError("not said")
+    return None if value % 5 == 3 else value
 
 
 @strawberry.input
@@ -235,29 +243,31 @@ class Named:
     maybe: str | None
 
 
-def _of(kind: int) -> Any:
+def _build_type_check(kind: int) -> Any:
     return classmethod(lambda _, row, __: isinstance(row, Row) and row.kind == kind)
 
 
 @strawberry.type
 class Stone(Named):
-    is_type_of = _of(1)
+    is_type_of = _build_type_check(1)
     size: int
     hardness: int | None = strawberry.field(resolver=lambda self: self.number)
 
     @strawberry.field
     async def thing(self: Row) -> "Thing":
-        return self.other(self.number + 1)  # type: ignore[return-value]
+        return self.child(self.number + 1)  # type: ignore[return-value]
 
 
 @strawberry.type
 class Plant(Named):
-    is_type_of = _of(2)
+    is_type_of = _build_type_check(2)
     is_even: bool
 
     @strawberry.field
     def stones(self: Row, info: strawberry.Info, first: int = 2) -> list[Stone]:
-        return _spoilt(info, [self.other(self.number + i, 1) for i in self.others(first)], "stones", self.number)  # type: ignore[no-any-return]
+        return _maybe_fail(  # type: ignore[no-any-return]
+            info, [self.child(self.number + i, 1) for i in self.child_range(first)], "stones", self.number
+        )
 
 
 Either = Annotated[Stone | Plant, strawberry.union("Either")]
@@ -284,14 +294,14 @@ class Thing:
     words: list[str] | None
     loose_words: list[str | None] = strawberry.field(resolver=lambda self: self.words)
     missing: str | None
-    weight: int = _batched(lambda weight: weight, int)
-    heavier: int | None = _batched(_fussy, int | None)
-    length: int = _batched(lambda length: length, int, RULERS)
-    longer: int | None = _batched(_fussy, int | None, RULERS)
-    marks: list[Inner] = _batched(lambda length: [Row(length), Row(length + 1)], list[Inner], RULERS)
+    weight: int = _batch_field(lambda weight: weight, int)
+    heavier: int | None = _batch_field(_fail_or_null, int | None)
+    length: int = _batch_field(lambda length: length, int, LENGTH_LOADER)
+    longer: int | None = _batch_field(_fail_or_null, int | None, LENGTH_LOADER)
+    marks: list[Inner] = _batch_field(lambda length: [Row(length), Row(length + 1)], list[Inner], LENGTH_LOADER)
 
-    label: int | None = _batched(_fussy, int | None, PRINTER)
-    labelled: list["Thing"] = _batched(lambda label: [Row(label % 1000, 0, 3)], list["Thing"], PRINTER)
+    label: int | None = _batch_field(_fail_or_null, int | None, LABEL_LOADER)
+    labelled: list["Thing"] = _batch_field(lambda label: [Row(label % 1000, 0, 3)], list["Thing"], LABEL_LOADER)
 
     @strawberry.field
     def id(self: Row) -> strawberry.ID:
@@ -301,66 +311,70 @@ class Thing:
     def text(
         self: Row, info: strawberry.Info, times: int = 1, wish: Wish | None = None, measure: Measure | None = None
     ) -> str:
-        told = f"{self.number}" * (times % 5) + (f" {wish}" if wish else "") + (f" {measure}" if measure else "")
-        return _spoilt(info, told, "text", self.number)  # type: ignore[no-any-return]
+        result = f"{self.number}" * (times % 5) + (f" {wish}" if wish else "") + (f" {measure}" if measure else "")
+        return _maybe_fail(info, result, "text", self.number)  # type: ignore[no-any-return]
 
     @strawberry.field
     def maybe_text(self: Row, info: strawberry.Info, at: dt.date | None = None) -> str | None:
-        return _spoilt(info, f"{self.number} {at}", "maybe text", self.number)  # type: ignore[no-any-return]
+        return _maybe_fail(info, f"{self.number} {at}", "maybe text", self.number)  # type: ignore[no-any-return]
 
     @strawberry.field
     async def soon(self: Row, info: strawberry.Info) -> int:
-        return _spoilt(info, self.number, "soon", self.number)  # type: ignore[no-any-return]
+        return _maybe_fail(info, self.number, "soon", self.number)  # type: ignore[no-any-return]
 
     @strawberry.field
     async def maybe_later(self: Row, info: strawberry.Info, ids: list[strawberry.ID] | None = None) -> int | None:
         await asyncio.sleep(0)
-        return _spoilt(info, self.number + len(ids or ()), "later", self.number)  # type: ignore[no-any-return]
+        return _maybe_fail(info, self.number + len(ids or ()), "later", self.number)  # type: ignore[no-any-return]
 
-    @strawberry.field(extensions=[Doubling()])  # type: ignore[untyped-decorator]  # Strawberry leaves it untyped
+    @strawberry.field(extensions=[DoublingExtension()])  # type: ignore[untyped-decorator]  # Strawberry leaves it untyped
     def doubled(self: Row) -> int | None:
         return self.number
 
-    @strawberry.field(extensions=[Tripling()])  # type: ignore[untyped-decorator]  # the same
+    @strawberry.field(extensions=[TriplingExtension()])  # type: ignore[untyped-decorator]  # the same
     def tripled(root: Row, plus: int = 0) -> int:
         return root.number + plus
 
     @strawberry.field
     def inner(self: Row, info: strawberry.Info) -> Inner:
-        return _spoilt(info, self.other(self.number + 1), "inner", self.number)  # type: ignore[no-any-return]
+        return _maybe_fail(info, self.child(self.number + 1), "inner", self.number)  # type: ignore[no-any-return]
 
     @strawberry.field
     def maybe_inner(self: Row, info: strawberry.Info) -> Inner | None:
-        return _spoilt(info, self.other(self.number + 2), "maybe inner", self.number)  # type: ignore[no-any-return]
+        return _maybe_fail(info, self.child(self.number + 2), "maybe inner", self.number)  # type: ignore[no-any-return]
 
     @strawberry.field
     def inners(self: Row, info: strawberry.Info) -> list[Inner]:
-        return _spoilt(info, [self.other(self.number + i) for i in self.others(self.number % 4)], "inners", self.number)  # type: ignore[no-any-return]
+        return _maybe_fail(  # type: ignore[no-any-return]
+            info, [self.child(self.number + i) for i in self.child_range(self.number % 4)], "inners", self.number
+        )
 
     @strawberry.field
     def grid(self: Row) -> list[list[Inner | None]] | None:
-        return [[self.other(i), None] for i in self.others(self.number % 3)]  # type: ignore[list-item]
+        return [[self.child(i), None] for i in self.child_range(self.number % 3)]  # type: ignore[list-item]
 
     @strawberry.field
     def things(self: Row, info: strawberry.Info, first: int = 3) -> list["Thing"]:
-        return _spoilt(info, [self.other(2 * self.number + i) for i in self.others(first)], "things", self.number)  # type: ignore[no-any-return]
+        return _maybe_fail(  # type: ignore[no-any-return]
+            info, [self.child(2 * self.number + i) for i in self.child_range(first)], "things", self.number
+        )
 
     @strawberry.field
     async def maybe_things(self: Row, info: strawberry.Info) -> list["Thing | None"] | None:
-        things = [None if i == self.number % 5 else self.other(3 * self.number + i) for i in self.others(4)]
-        return _spoilt(info, things, "maybe things", self.number)  # type: ignore[no-any-return]
+        things = [None if i == self.number % 5 else self.child(3 * self.number + i) for i in self.child_range(4)]
+        return _maybe_fail(info, things, "maybe things", self.number)  # type: ignore[no-any-return]
 
     @strawberry.field
     def either(self: Row, info: strawberry.Info) -> Either | None:
-        return _spoilt(info, self.other(self.number, 1 + self.number % 2), "either", self.number)  # type: ignore[no-any-return]
+        return _maybe_fail(info, self.child(self.number, 1 + self.number % 2), "either", self.number)  # type: ignore[no-any-return]
 
     @strawberry.field
     async def eithers(self: Row) -> list[Either]:
-        return [self.other(i, i % 3) for i in self.others(3 + self.number % 3)]  # type: ignore[misc]
+        return [self.child(i, i % 3) for i in self.child_range(3 + self.number % 3)]  # type: ignore[misc]
 
     @strawberry.field
     def named(self: Row) -> Named:
-        return self.other(self.number, 1 + self.number % 2)  # type: ignore[return-value]
+        return self.child(self.number, 1 + self.number % 2)  # type: ignore[return-value]
 
 
 @strawberry.type
@@ -375,7 +389,7 @@ class Query:
 
     @strawberry.field
     def sure(self, info: strawberry.Info, number: int = 5) -> Thing:
-        return _spoilt(info, Row(number % 1000), "sure", number)  # type: ignore[no-any-return]
+        return _maybe_fail(info, Row(number % 1000), "sure", number)  # type: ignore[no-any-return]
 
     @strawberry.field
     async def named(self, number: int) -> Named | None:
@@ -389,12 +403,12 @@ class Mutation:
         info.context.log.append(f"begins {number}")
         await asyncio.sleep(0)
         info.context.log.append(f"ends {number} {wish}")
-        return _spoilt(info, Row(number % 1000), "change", number)  # type: ignore[no-any-return]
+        return _maybe_fail(info, Row(number % 1000), "change", number)  # type: ignore[no-any-return]
 
     @strawberry.mutation
     def surely_change(self, info: strawberry.Info, number: int) -> Thing:
         info.context.log.append(f"surely {number}")
-        return _spoilt(info, Row(number % 1000), "surely", number)  # type: ignore[no-any-return]
+        return _maybe_fail(info, Row(number % 1000), "surely", number)  # type: ignore[no-any-return]
 
 
 schema = strawberry.Schema(query=Query, mutation=Mutation)

@@ -13,8 +13,8 @@ from benchmarks.replicas import HAPROXY, balancing
 from benchmarks.stage import Stage
 from benchmarks.standby import standing_by
 from benchmarks.workloads import WORKLOADS, Workload
-from server.embedded import get_program_path
-from tests.exposition import free_port
+from server.database.embedded import get_program_path
+from tests.support.observability.prometheus import free_port
 
 Meter = Callable[[], float]
 """Seconds of CPU that were used until now."""

@@ -20,9 +20,9 @@ from benchmarks.dialects import Dialect, GraphQL, Rest
 from benchmarks.peers.fastapi_orm.routes import ROUTES
 from benchmarks.peers.statements import exported
 from benchmarks.stage import PUBLIC_URL, SECRET
-from domain.tokens import derive_key
+from domain.auth.tokens import derive_key
 from server.settings import Settings
-from tests.collector import run_otlp_collector
+from tests.support.observability.otlp_collector import run_otlp_collector
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "benchmarks" / "peers"

@@ -11,8 +11,8 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.generation import Size, digest, steps
 from persistence.invariants import find_violations
-from server.embedded import run_embedded_postgres
-from server.migrating import build_alembic_config, migrate
+from server.database.embedded import run_embedded_postgres
+from server.database.migrations import build_alembic_config, migrate
 
 Told = Callable[[str], None]
 """Called with what is done now."""

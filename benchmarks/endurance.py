@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.callers import Line, Tally, come, crowd
 from benchmarks.measures import healthy, shop_environment
-from server.embedded import run_embedded_postgres
+from server.database.embedded import run_embedded_postgres
 
 CALLERS = 96  # each with a budget of their own
 SHARE = 0.6

@@ -26,9 +26,9 @@ from benchmarks.measuring import Effort, Postmaster, Sample, measure
 from benchmarks.stage import Stage, set_stage
 from benchmarks.versions import machine, versions
 from benchmarks.workloads import BOOK, CATALOGUE, PAGE, SEARCH, Question, Variables, Workload
-from graph.ids import to_global_id
-from graph.listing import _cursor_codec
-from persistence.listing import BookQuery
+from graph.book_list import _cursor_codec
+from graph.kit.ids import to_global_id
+from persistence.browse.book_query import BookQuery
 
 SIZES = (1_000, 100_000)
 COMMON_WORD, RARE_WORD = "search for a common word", "search for a rare word"

@@ -24,7 +24,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from server.embedded import run_embedded_postgres
+from server.database.embedded import run_embedded_postgres
 
 PAGE = "{ books(first: %d) { nodes { title authors { name } genre { name } price { amount } } } }"
 SMALL, LARGE = 5_700, 100_000

@@ -25,8 +25,8 @@ from benchmarks.callers import PATIENCE, Line, Tally, come
 from benchmarks.endurance import BROWSE, Shoppers, sign_up
 from benchmarks.replicas import HAPROXY, Server, environment_of, opened
 from persistence.invariants import INVARIANTS, find_violations
-from server.embedded import run_embedded_postgres
-from server.migrating import build_alembic_config
+from server.database.embedded import run_embedded_postgres
+from server.database.migrations import build_alembic_config
 
 CALLERS = 48
 PAUSE = 3  # seconds between steps

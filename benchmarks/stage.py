@@ -9,9 +9,9 @@ from typing import Any
 
 import asyncpg
 
-from domain.tokens import Tokens
-from graph.ids import to_global_id
-from persistence.database import Database
+from domain.auth.tokens import Tokens
+from graph.kit.ids import to_global_id
+from persistence.postgres.database import Database
 from persistence.sales import advance_sales_window
 
 SECRET = "6b1f4e0c-benchmarks-sign-with-this-2d97a358"

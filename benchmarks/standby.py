@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from benchmarks.data import named
-from tests.clusters import PostgresServer
-from tests.exposition import free_port
+from tests.support.database.replication import PostgresServer
+from tests.support.observability.prometheus import free_port
 
 
 @contextmanager

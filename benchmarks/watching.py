@@ -29,14 +29,14 @@ from starlette.types import ASGIApp, Message, Scope
 from benchmarks.stage import SECRET
 from benchmarks.workloads import CATALOGUE
 from server.app import create_app
+from server.database.embedded import run_embedded_postgres
+from server.database.migrations import migrate
 from server.demo import load_demo
-from server.embedded import run_embedded_postgres
-from server.http import ENDPOINT
-from server.migrating import migrate
+from server.http.endpoint import ENDPOINT
+from server.observability.setup import MULTIPROC_DIR
 from server.settings import Environment, Settings
-from server.watching import MULTIPROC_DIR
-from tests.collector import run_otlp_collector
-from tests.exposition import free_port
+from tests.support.observability.otlp_collector import run_otlp_collector
+from tests.support.observability.prometheus import free_port
 
 BODY = orjson.dumps({"query": CATALOGUE, "variables": {"first": 20}})
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode()), (b"accept", b"*/*")]

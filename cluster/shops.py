@@ -15,7 +15,7 @@ from cluster.cluster import DATABASE, Cluster
 from cluster.ports import HOST, REPLICAS
 from cluster.processes import Broken
 from cluster.waiting import ready, until
-from persistence.reading import DRIVER_ERRORS
+from persistence.postgres.read_session import DRIVER_ERRORS
 
 BOOKSTORE = Path(sys.executable).with_name("bookstore")
 BOOKS = 300

@@ -4,17 +4,17 @@ import datetime as dt
 import uuid
 from typing import Any
 
+from domain.auth.email_verification import send_verification_email
+from domain.auth.one_time_tokens import LOGIN_PURPOSES
+from domain.auth.passwords import MAX_PASSWORD_LENGTH, validate_password
+from domain.auth.sessions import NewSession, create_session
 from domain.errors import EmailTaken, InvalidCredentials, NotFound, ProtectedAccount
-from domain.one_time_tokens import LOGIN_PURPOSES
-from domain.passwords import MAX_PASSWORD_LENGTH, validate_password
-from domain.sessions import NewSession, create_session
 from domain.shop import Shop
 from domain.validation import Validator, normalize_email, validating
-from domain.verification import send_verification_email
 from persistence import accounts
 from persistence.accounts import UserRow, Viewer
-from persistence.faults import Conflict, retry_on_conflict
 from persistence.one_time_tokens import invalidate_tokens
+from persistence.postgres.errors import Conflict, retry_on_conflict
 
 MIN_NAME_LENGTH, MAX_NAME_LENGTH = 2, 50
 DEFAULT_DISPLAY_NAME = "Reader"

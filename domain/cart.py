@@ -9,8 +9,8 @@ from domain.shop import Shop
 from domain.validation import invalid_input, validating
 from persistence import cart, catalog
 from persistence.cart import CartItemRow
-from persistence.database import Transaction
-from persistence.faults import retry_on_conflict
+from persistence.postgres.database import Transaction
+from persistence.postgres.errors import retry_on_conflict
 
 MAX_QUANTITY = 999
 MAX_CART_LINES = 100

@@ -12,10 +12,10 @@ from domain.shop import Shop
 from domain.slugs import slug_candidates
 from domain.stock import MAX_STOCK
 from domain.validation import Validator, validating
-from persistence import catalog, models, stock
+from persistence import catalog, stock, tables
 from persistence.catalog import BookRow, GenreRow
-from persistence.database import Transaction
-from persistence.faults import Conflict, retry_on_conflict
+from persistence.postgres.database import Transaction
+from persistence.postgres.errors import Conflict, retry_on_conflict
 
 MAX_GENRE_LENGTH = 100
 MAX_AUTHORS = 50
@@ -93,7 +93,7 @@ async def create_book(shop: Shop, details: BookDetails, stock_quantity: int) -> 
 async def add_book(tx: Transaction, details: BookDetails, stock_quantity: int, reason: stock.MovementReason) -> BookRow:
     """Adds a book whose details have been checked."""
     await _require_genre(tx, details.genre_id)
-    [slug] = await unique_slugs(tx, models.Book, [details.title])
+    [slug] = await unique_slugs(tx, tables.Book, [details.title])
     columns = {field.name: getattr(details, field.name) for field in fields(details) if field.name != "authors"}
     columns |= {"slug": slug, "author_names": "\n".join(details.authors)}
     book_id = await catalog.add_book(tx, {**columns, "stock_quantity": stock_quantity})
@@ -146,7 +146,7 @@ async def get_or_create_authors(tx: Transaction, names: Sequence[str]) -> list[u
     ids_by_name = await catalog.find_authors_by_name(tx, names)
     new_names = [name for name in dict.fromkeys(names) if name not in ids_by_name]
     if new_names:
-        slugs = await unique_slugs(tx, models.Author, new_names)
+        slugs = await unique_slugs(tx, tables.Author, new_names)
         await catalog.add_authors(tx, dict(zip(new_names, slugs, strict=True)))
         ids_by_name = await catalog.find_authors_by_name(tx, names)
     if any(name not in ids_by_name for name in names):
@@ -202,7 +202,7 @@ async def get_or_create_genre(tx: Transaction, name: str) -> tuple[GenreRow, boo
     existing_genre = await catalog.find_genre_by_name(tx, name)
     if existing_genre is not None:
         return existing_genre, False
-    [slug] = await unique_slugs(tx, models.Genre, [name])
+    [slug] = await unique_slugs(tx, tables.Genre, [name])
     genre_id = await catalog.add_genre(tx, name, slug)
     genre = await catalog.find_genre_by_name(tx, name)
     if genre is None:

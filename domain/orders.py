@@ -16,8 +16,8 @@ from decimal import Decimal
 
 import structlog
 
-from domain import letters
 from domain.cart import MAX_QUANTITY, cart_total
+from domain.email import emails
 from domain.errors import (
     CartEmpty,
     Constraint,
@@ -36,10 +36,10 @@ from domain.stock import apply_stock_changes
 from domain.validation import Validator, invalid_input, validating
 from persistence import cart, catalog, orders, sales
 from persistence.accounts import UserRow
-from persistence.database import Transaction
-from persistence.faults import Conflict, Unavailable, retry_on_conflict
-from persistence.letters import EmailKind
+from persistence.emails import EmailKind
 from persistence.orders import AddressRow, OrderRow, OrderStatus
+from persistence.postgres.database import Transaction
+from persistence.postgres.errors import Conflict, Unavailable, retry_on_conflict
 from persistence.stock import MovementReason
 
 log = structlog.get_logger()
@@ -204,7 +204,7 @@ async def finalize(shop: Shop, order_id: uuid.UUID, outcome: PaymentOutcome | No
         if order.status == OrderStatus.PENDING:
             if isinstance(outcome, Approved):
                 order = await orders.update_order(tx, order_id, status=OrderStatus.CONFIRMED)
-                await letters.enqueue(tx, EmailKind.ORDER_CONFIRMED, order_id, order.user_id)
+                await emails.enqueue(tx, EmailKind.ORDER_CONFIRMED, order_id, order.user_id)
                 await sales.add_sales(tx, await _load_quantities(tx, order))
             else:
                 decline_reason = outcome.reason if outcome else NO_PROVIDER_RESPONSE
@@ -303,7 +303,7 @@ async def cancel_order(shop: Shop, viewer: UserRow, order_id: uuid.UUID) -> Orde
         order = await orders.update_order(
             tx, order_id, status=OrderStatus.CANCELLED, cancelled_at=now, refund_due_at=now
         )
-        await letters.enqueue(tx, EmailKind.ORDER_CANCELLED, order_id, order.user_id)
+        await emails.enqueue(tx, EmailKind.ORDER_CANCELLED, order_id, order.user_id)
         await _release_stock(tx, order, MovementReason.CANCELLATION)
         if order.placed_at >= await sales.lock_sales_window(tx):
             await sales.add_sales(
@@ -325,7 +325,7 @@ async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) 
             raise OrderNotShippable(order)
         now = dt.datetime.now(dt.UTC)
         order = await orders.update_order(tx, order_id, status=OrderStatus.SHIPPED, shipped_at=now, tracking_url=url)
-        await letters.enqueue(tx, EmailKind.ORDER_SHIPPED, order_id, order.user_id)
+        await emails.enqueue(tx, EmailKind.ORDER_SHIPPED, order_id, order.user_id)
         return order
 
 

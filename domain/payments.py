@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from persistence import payments
-from persistence.database import Database
+from persistence.postgres.database import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from domain.errors import AlreadyPrebooked, BookInStock, NotFound
 from domain.shop import Shop
-from persistence import catalog, letters, prebookings
-from persistence.database import Transaction
-from persistence.faults import Conflict, retry_on_conflict
-from persistence.letters import EmailKind
+from persistence import catalog, emails, prebookings
+from persistence.emails import EmailKind
+from persistence.postgres.database import Transaction
+from persistence.postgres.errors import Conflict, retry_on_conflict
 from persistence.prebookings import PrebookingRow, PrebookingStatus
 
 
@@ -51,7 +51,7 @@ async def notify_waiting(tx: Transaction, book_ids: Sequence[uuid.UUID]) -> int:
         return 0
     notified = await prebookings.notify_waiting(tx, book_ids)
     if notified:
-        await letters.enqueue_emails(tx, EmailKind.BOOK_BACK, notified)
+        await emails.enqueue_emails(tx, EmailKind.BOOK_BACK, notified)
     return len(notified)
 
 

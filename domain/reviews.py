@@ -11,8 +11,8 @@ from domain.validation import Validator, validating
 from persistence import catalog, reviews
 from persistence.accounts import UserRow
 from persistence.catalog import BookRow
-from persistence.database import Transaction
-from persistence.faults import Conflict, retry_on_conflict
+from persistence.postgres.database import Transaction
+from persistence.postgres.errors import Conflict, retry_on_conflict
 from persistence.reviews import ReviewRow
 
 MAX_TEXT_LENGTH = 2_000

@@ -7,7 +7,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from persistence import sales
-from persistence.database import ReadSession
+from persistence.postgres.database import ReadSession
 from persistence.sales import BestSellerRank, BestSellerRow
 
 CENT = Decimal("0.01")

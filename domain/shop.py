@@ -5,16 +5,16 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
-from domain.passwords import Passwords
+from domain.auth.login_throttle import Throttles
+from domain.auth.passwords import Passwords
+from domain.auth.secret_key_check import SecretKeyCheck
+from domain.auth.tokens import Tokens
+from domain.counters import Counters
 from domain.payments import PaymentProvider
-from domain.rate_limiting import RateLimiter
-from domain.secret_keys import SecretKeyCheck
-from domain.tally import Counters
-from domain.throttling import Throttles
-from domain.tokens import Tokens
-from persistence.counts import SingleFlightCache
-from persistence.database import Database
-from persistence.identities import Provider
+from domain.query_budget import RateLimiter
+from persistence.browse.ttl_cache import SingleFlightCache
+from persistence.linked_accounts import Provider
+from persistence.postgres.database import Database
 
 
 @dataclass(frozen=True, slots=True)

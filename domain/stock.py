@@ -10,8 +10,8 @@ from domain.shop import Shop
 from domain.validation import invalid_input, validating
 from persistence import catalog, stock
 from persistence.catalog import BookRow
-from persistence.database import Transaction
-from persistence.faults import retry_on_conflict
+from persistence.postgres.database import Transaction
+from persistence.postgres.errors import retry_on_conflict
 from persistence.stock import MovementReason
 
 MAX_STOCK = 1_000_000

@@ -6,7 +6,7 @@ from domain.errors import NotFound
 from domain.shop import Shop
 from persistence import catalog, wishlist
 from persistence.catalog import BookRow
-from persistence.faults import Conflict, retry_on_conflict
+from persistence.postgres.errors import Conflict, retry_on_conflict
 from persistence.wishlist import WishlistItemRow
 
 

@@ -9,21 +9,21 @@ from strawberry import UNSET
 from domain import accounts
 from graph.cart import Cart
 from graph.context import Info
-from graph.errors import InvalidInput, NotFound, ProtectedAccount
-from graph.fields import attribute, field, input_type, mutation, object_type, query, result_union
-from graph.gates import UserRole, admin_only, public, signed_in
-from graph.ids import global_id_field, parse_key
-from graph.nodes import Node, node_resolver
+from graph.identities import Provider
+from graph.kit.batch_fields import BatchLoader, batch_field
+from graph.kit.declare import attribute, field, input_type, mutation, object_type, query, result_union
+from graph.kit.ids import global_id_field, parse_key
+from graph.kit.nodes import Node, node_resolver
+from graph.kit.pagination import After, Before, Connection, First, Last, argument
+from graph.kit.permissions import UserRole, admin_only, public, signed_in
 from graph.orders import OrderConnection, OrderStatusesArgument, resolve_orders
-from graph.pagination import After, Before, Connection, First, Last, argument
 from graph.prebookings import PrebookingConnection, PrebookingStatusesArgument, resolve_prebookings
-from graph.questions import BatchLoader, batch_field
 from graph.reviews import ReviewConnection, resolve_reviews
+from graph.user_errors import InvalidInput, NotFound, ProtectedAccount
 from graph.wishlist import WishlistConnection, resolve_wishlist
 from persistence import accounts as rows
 from persistence.accounts import SessionRow, UserRow
 from persistence.cart import CartRow
-from graph.identities import Provider
 from persistence.orders import OrderRow
 from persistence.prebookings import PrebookingRow
 from persistence.reviews import ReviewQuery, ReviewRow

@@ -11,14 +11,14 @@ from domain import cart as carts
 from domain.errors import Shortage
 from graph.catalog import Book
 from graph.context import Info
-from graph.errors import InsufficientStock, InvalidInput, NotFound, StockShortage
-from graph.fields import attribute, field, input_type, mutation, object_type, result_union
-from graph.gates import signed_in
-from graph.ids import global_id_field, parse_key
-from graph.money import Money
-from graph.nodes import Node
-from graph.pagination import argument
-from graph.questions import BOOK, BatchLoader, batch_field, require_row
+from graph.kit.batch_fields import BOOK, BatchLoader, batch_field, require_row
+from graph.kit.declare import attribute, field, input_type, mutation, object_type, result_union
+from graph.kit.ids import global_id_field, parse_key
+from graph.kit.money import Money
+from graph.kit.nodes import Node
+from graph.kit.pagination import argument
+from graph.kit.permissions import signed_in
+from graph.user_errors import InsufficientStock, InvalidInput, NotFound, StockShortage
 from persistence import catalog
 from persistence.cart import CartItemRow, CartRow
 

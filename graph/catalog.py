@@ -11,17 +11,17 @@ from strawberry import UNSET
 
 from domain import stock
 from domain.validation import is_printable, normalize_isbn
-from graph.companions import book_projection
+from graph.book_list import BookConnection, SortArgument, resolve_books
 from graph.context import Info
-from graph.faults import BadUserInput
-from graph.fields import MINUTE, SECOND, attribute, enum_type, field, input_type, object_type, query
-from graph.gates import admin_only, public
-from graph.ids import global_id_field, parse_key
-from graph.listing import BookConnection, SortArgument, resolve_books
-from graph.money import Money
-from graph.nodes import Node, node_resolver
-from graph.pagination import After, Before, Connection, First, Last, Offset, argument
-from graph.questions import AUTHORS, GENRE, RATING, batch_field
+from graph.kit.batch_fields import AUTHORS, GENRE, RATING, batch_field
+from graph.kit.declare import MINUTE, SECOND, attribute, enum_type, field, input_type, object_type, query
+from graph.kit.ids import global_id_field, parse_key
+from graph.kit.money import Money
+from graph.kit.nodes import Node, node_resolver
+from graph.kit.pagination import After, Before, Connection, First, Last, Offset, argument
+from graph.kit.permissions import admin_only, public
+from graph.projections import book_projection
+from graph.request_errors import BadUserInput
 from graph.reviews import (
     RatingBucket,
     RatingsArgument,
@@ -31,11 +31,11 @@ from graph.reviews import (
     resolve_reviews,
 )
 from persistence import catalog
+from persistence.browse.book_projection import BookKey, find_projected_book
+from persistence.browse.book_query import BookQuery, BookSort
+from persistence.browse.related import MAX_RELATED
 from persistence.catalog import AuthorRow, BookRow, GenreRow
-from persistence.companions import BookKey, find_projected_book
-from persistence.listing import BookQuery, BookSort
 from persistence.prebookings import PrebookingRow
-from persistence.related import MAX_RELATED
 from persistence.reviews import BookRatingRow, ReviewQuery, ReviewRow, ReviewSort
 
 Prebooking: Any = Annotated["Prebooking", strawberry.lazy("graph.prebookings")]

@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 
 import strawberry
 
-from domain.sessions import SessionTokens
+from domain.auth.login_throttle import ThrottlePolicy
+from domain.auth.sessions import SessionTokens
+from domain.auth.tokens import AccessTokenClaims, ExpiredAccessToken, InvalidAccessToken
 from domain.shop import Shop
-from domain.throttling import ThrottlePolicy
-from domain.tokens import AccessTokenClaims, ExpiredAccessToken, InvalidAccessToken
-from graph.faults import Deactivated, RequestError, TokenExpired, Unauthenticated
+from graph.execution.deadline import Disconnect
 from graph.loaders import Loaders
-from graph.patience import Disconnect
+from graph.request_errors import Deactivated, RequestError, TokenExpired, Unauthenticated
 from persistence import accounts
 from persistence.accounts import Viewer
-from persistence.database import ReadSession
+from persistence.postgres.database import ReadSession
 
 T = TypeVar("T")
 

@@ -1,9 +1,9 @@
 """Identities: the providers whose accounts can be used to sign in."""
 
 from graph.context import Info
-from graph.fields import attribute, enum_type, object_type, query
-from graph.gates import public
-from persistence.identities import Provider as Provider  # with its description, for the types that have providers
+from graph.kit.declare import attribute, enum_type, object_type, query
+from graph.kit.permissions import public
+from persistence.linked_accounts import Provider as Provider  # with its description, for the types that have providers
 
 enum_type(
     Provider,

@@ -9,14 +9,15 @@ from typing import Any, Generic, TypeVar
 
 from aiodataloader import DataLoader
 
-from persistence import accounts, cart, catalog, identities, orders, prebookings, related, reviews, wishlist
+from persistence import accounts, cart, catalog, linked_accounts, orders, prebookings, reviews, wishlist
 from persistence.accounts import UserRow
+from persistence.browse import related
 from persistence.cart import CartItemRow
 from persistence.catalog import AuthorRow, BookRow, GenreRow
-from persistence.database import ReadSession
-from persistence.identities import Provider
+from persistence.linked_accounts import Provider
 from persistence.orders import AddressRow, OrderItemRow, OrderRow
-from persistence.pairs import UserBookPair
+from persistence.postgres.database import ReadSession
+from persistence.postgres.pairs import UserBookPair
 from persistence.prebookings import PrebookingRow
 from persistence.reviews import BookRatingRow, ReviewRow
 from persistence.wishlist import WishlistItemRow
@@ -99,7 +100,7 @@ class Loaders:
 
     @cached_property
     def providers_by_user(self) -> Loader[uuid.UUID, list[Provider]]:
-        return self._many_by_id(identities.list_providers_by_user)
+        return self._many_by_id(linked_accounts.list_providers_by_user)
 
     @cached_property
     def order(self) -> Loader[uuid.UUID, OrderRow | None]:

@@ -12,7 +12,14 @@ from strawberry import UNSET
 from domain import orders
 from graph.catalog import Book
 from graph.context import Info
-from graph.errors import (
+from graph.kit.batch_fields import BOOK, USER, BatchLoader, batch_field
+from graph.kit.declare import attribute, enum_type, field, input_type, mutation, object_type, query, result_union
+from graph.kit.ids import global_id_field, parse_key
+from graph.kit.money import Money
+from graph.kit.nodes import Node, node_resolver
+from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.kit.permissions import admin_only, signed_in
+from graph.user_errors import (
     CartEmpty,
     InsufficientStock,
     InvalidInput,
@@ -22,13 +29,6 @@ from graph.errors import (
     PaymentFailed,
     PriceChanged,
 )
-from graph.fields import attribute, enum_type, field, input_type, mutation, object_type, query, result_union
-from graph.gates import admin_only, signed_in
-from graph.ids import global_id_field, parse_key
-from graph.money import Money
-from graph.nodes import Node, node_resolver
-from graph.pagination import Connection, CursorCodec, argument, connection_type, parse_page
-from graph.questions import BOOK, USER, BatchLoader, batch_field
 from persistence import catalog
 from persistence import orders as rows
 from persistence.accounts import UserRow

@@ -5,14 +5,15 @@ from typing import Annotated
 import strawberry
 from strawberry import UNSET
 
-from domain import accounts, resets
-from domain.throttling import EMAIL_REQUEST_POLICY, PASSWORD_CHANGE_POLICY, TOKEN_POLICY
+from domain import accounts
+from domain.auth import password_reset
+from domain.auth.login_throttle import EMAIL_REQUEST_POLICY, PASSWORD_CHANGE_POLICY, TOKEN_POLICY
 from graph.context import Info
-from graph.errors import AccountDeactivated, InvalidCredentials, InvalidInput, InvalidToken
-from graph.fields import attribute, input_type, mutation, object_type, result_union
-from graph.gates import public, signed_in
-from graph.pagination import argument
+from graph.kit.declare import attribute, input_type, mutation, object_type, result_union
+from graph.kit.pagination import argument
+from graph.kit.permissions import public, signed_in
 from graph.sessions import LoggedIn, complete_login
+from graph.user_errors import AccountDeactivated, InvalidCredentials, InvalidInput, InvalidToken
 
 
 @input_type()
@@ -71,7 +72,7 @@ async def request_password_reset(
 ) -> RequestPasswordResetResult | None:
     """Emails a password reset link, if the address has an account. The answer is the same either way."""
     async with info.context.throttle(EMAIL_REQUEST_POLICY, input.email):
-        await resets.request_password_reset(info.context.shop, input.email)
+        await password_reset.request_password_reset(info.context.shop, input.email)
     return PasswordResetRequested(email=input.email)
 
 
@@ -83,7 +84,7 @@ async def reset_password(
     context = info.context
     async with context.throttle(TOKEN_POLICY):
         return complete_login(
-            info, await resets.reset_password(context.shop, input.token, input.new_password, context.user_agent)
+            info, await password_reset.reset_password(context.shop, input.token, input.new_password, context.user_agent)
         )
 
 

@@ -10,13 +10,13 @@ from strawberry import UNSET
 from domain import prebookings
 from graph.catalog import Book
 from graph.context import Info
-from graph.errors import AlreadyPrebooked, BookInStock, NotFound
-from graph.fields import attribute, enum_type, input_type, mutation, object_type, result_union
-from graph.gates import signed_in
-from graph.ids import global_id_field, parse_key
-from graph.nodes import Node, node_resolver
-from graph.pagination import Connection, CursorCodec, argument, connection_type, parse_page
-from graph.questions import BOOK, batch_field, require_row
+from graph.kit.batch_fields import BOOK, batch_field, require_row
+from graph.kit.declare import attribute, enum_type, input_type, mutation, object_type, result_union
+from graph.kit.ids import global_id_field, parse_key
+from graph.kit.nodes import Node, node_resolver
+from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.kit.permissions import signed_in
+from graph.user_errors import AlreadyPrebooked, BookInStock, NotFound
 from persistence import prebookings as rows
 from persistence.catalog import BookRow
 from persistence.prebookings import PrebookingRow, PrebookingStatus

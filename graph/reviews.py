@@ -9,16 +9,26 @@ from strawberry import UNSET
 
 from domain import reviews
 from domain.reviews import NotReviewAuthor
-from graph.companions import review_projection
 from graph.context import Info
-from graph.errors import DuplicateReview, InvalidInput, NotFound, PurchaseRequired
-from graph.faults import Forbidden
-from graph.fields import SECOND, attribute, enum_type, field, input_type, mutation, object_type, query, result_union
-from graph.gates import admin_only, public, signed_in
-from graph.ids import global_id_field, parse_key, to_global_id
-from graph.nodes import Node, node_resolver
-from graph.pagination import Connection, CursorCodec, argument, connection_type, parse_page
-from graph.questions import BOOK, USER, BatchLoader, batch_field, require_row
+from graph.kit.batch_fields import BOOK, USER, BatchLoader, batch_field, require_row
+from graph.kit.declare import (
+    SECOND,
+    attribute,
+    enum_type,
+    field,
+    input_type,
+    mutation,
+    object_type,
+    query,
+    result_union,
+)
+from graph.kit.ids import global_id_field, parse_key, to_global_id
+from graph.kit.nodes import Node, node_resolver
+from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.kit.permissions import admin_only, public, signed_in
+from graph.projections import review_projection
+from graph.request_errors import Forbidden
+from graph.user_errors import DuplicateReview, InvalidInput, NotFound, PurchaseRequired
 from persistence import reviews as rows
 from persistence.accounts import UserRow
 from persistence.catalog import BookRow

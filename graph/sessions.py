@@ -6,17 +6,18 @@ from typing import Annotated
 import strawberry
 from strawberry import UNSET
 
-from domain import accounts, identities, sessions
+from domain import accounts
+from domain.auth import oauth, sessions
+from domain.auth.login_throttle import LOGIN_POLICY, REGISTRATION_POLICY, TOKEN_POLICY
+from domain.auth.sessions import NewSession, SessionTokens
 from domain.errors import UserError
-from domain.sessions import NewSession, SessionTokens
-from domain.throttling import LOGIN_POLICY, REGISTRATION_POLICY, TOKEN_POLICY
 from graph.accounts import User
 from graph.context import Info
-from graph.errors import AccountDeactivated, EmailTaken, InvalidCredentials, InvalidInput, InvalidToken, NotFound
-from graph.fields import attribute, field, input_type, mutation, object_type, result_union
-from graph.gates import public, signed_in
-from graph.ids import parse_key
-from graph.pagination import argument
+from graph.kit.declare import attribute, field, input_type, mutation, object_type, result_union
+from graph.kit.ids import parse_key
+from graph.kit.pagination import argument
+from graph.kit.permissions import public, signed_in
+from graph.user_errors import AccountDeactivated, EmailTaken, InvalidCredentials, InvalidInput, InvalidToken, NotFound
 from persistence.accounts import UserRow
 
 # ── Inputs ────────────────────────────────────────────────────────────────────────────────
@@ -182,7 +183,7 @@ async def login_with_oauth(
     """
     async with info.context.throttle(TOKEN_POLICY):
         return complete_login(
-            info, await identities.log_in_with_code(info.context.shop, input.code, info.context.user_agent)
+            info, await oauth.log_in_with_code(info.context.shop, input.code, info.context.user_agent)
         )
 
 

@@ -9,13 +9,13 @@ import strawberry
 from domain import wishlist
 from graph.catalog import Book
 from graph.context import Info
-from graph.errors import NotFound
-from graph.fields import attribute, input_type, mutation, object_type, result_union
-from graph.gates import signed_in
-from graph.ids import global_id_field, parse_key, to_global_id
-from graph.nodes import Node, node_resolver
-from graph.pagination import Connection, CursorCodec, argument, connection_type, parse_page
-from graph.questions import BOOK, batch_field, require_row
+from graph.kit.batch_fields import BOOK, batch_field, require_row
+from graph.kit.declare import attribute, input_type, mutation, object_type, result_union
+from graph.kit.ids import global_id_field, parse_key, to_global_id
+from graph.kit.nodes import Node, node_resolver
+from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.kit.permissions import signed_in
+from graph.user_errors import NotFound
 from persistence import wishlist as rows
 from persistence.catalog import BookRow
 from persistence.wishlist import WishlistItemRow

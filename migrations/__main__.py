@@ -9,8 +9,8 @@ from alembic.config import Config
 from alembic.util import CommandError
 
 from migrations.releasing import lint_revisions
-from server.embedded import run_embedded_postgres
-from server.migrating import build_alembic_config, migrate
+from server.database.embedded import run_embedded_postgres
+from server.database.migrations import build_alembic_config, migrate
 
 
 def main(arguments: list[str]) -> int:

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, event, pool
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from migrations.address import resolve_database_url
 from migrations.lock import LOCK_WAIT_TIMEOUT, migration_lock
-from persistence.hosts import connect_any
-from persistence.models import Base
+from migrations.url import resolve_database_url
+from persistence.postgres.multihost import connect_any
+from persistence.tables import Base
 
 LOCK_TIMEOUT = "1s"
 """For which a change of a table may wait: all who ask for the table meanwhile stand in line behind it."""

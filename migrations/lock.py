@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from persistence.hosts import connect_any
+from persistence.postgres.multihost import connect_any
 
 LOCK_KEY = 0x626F6F6B73  # "books"
 LOCK_WAIT_TIMEOUT = 600  # seconds for somebody else's migration

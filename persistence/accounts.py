@@ -9,9 +9,9 @@ from sqlalchemy import String, Uuid, any_, bindparam, func, insert, select, upda
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from persistence import models
-from persistence.database import ReadSession, Transaction
-from persistence.query import Command, Query
+from persistence import tables
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.statements import Command, Query
 
 
 @dataclass(slots=True)
@@ -67,47 +67,47 @@ class RefreshTokenRow:
     user_is_active: bool
 
 
-USER_COLUMNS = tuple(getattr(models.User, name) for name in UserRow.__slots__)
-SESSION_COLUMNS = tuple(getattr(models.Session, name) for name in SessionRow.__slots__)
+USER_COLUMNS = tuple(getattr(tables.User, name) for name in UserRow.__slots__)
+SESSION_COLUMNS = tuple(getattr(tables.Session, name) for name in SessionRow.__slots__)
 
 _id = bindparam("id", type_=Uuid())
 _users = select(*USER_COLUMNS)
-_USERS_BY_ID = Query(_users.where(models.User.id == any_(bindparam("ids", type_=ARRAY(Uuid())))), UserRow)
-_USER_BY_ID = Query(_users.where(models.User.id == _id), UserRow)
-_LOCKED_USER = Query(_users.where(models.User.id == _id).with_for_update(key_share=True), UserRow)
-_USER_BY_EMAIL = Query(_users.where(models.User.email == bindparam("email", type_=String())), UserRow)
+_USERS_BY_ID = Query(_users.where(tables.User.id == any_(bindparam("ids", type_=ARRAY(Uuid())))), UserRow)
+_USER_BY_ID = Query(_users.where(tables.User.id == _id), UserRow)
+_LOCKED_USER = Query(_users.where(tables.User.id == _id).with_for_update(key_share=True), UserRow)
+_USER_BY_EMAIL = Query(_users.where(tables.User.email == bindparam("email", type_=String())), UserRow)
 _VIEWER: Query[Viewer] = Query(
     select(
         *USER_COLUMNS,
-        models.Session.id,
-        (models.Session.revoked_at.is_(None) & (models.Session.expires_at > func.now())).label("alive"),
+        tables.Session.id,
+        (tables.Session.revoked_at.is_(None) & (tables.Session.expires_at > func.now())).label("alive"),
     )
-    .join(models.User, models.User.id == models.Session.user_id)
-    .where(models.Session.id == _id),
+    .join(tables.User, tables.User.id == tables.Session.user_id)
+    .where(tables.Session.id == _id),
     lambda *columns: Viewer(UserRow(*columns[:-2]), *columns[-2:]),
 )
-_IS_ACTIVE = models.Session.revoked_at.is_(None), models.Session.expires_at > func.now()
+_IS_ACTIVE = tables.Session.revoked_at.is_(None), tables.Session.expires_at > func.now()
 _user = bindparam("user", type_=Uuid())
-_ADD_USER = Command(upsert(models.User).on_conflict_do_nothing().returning(models.User.id))
-_ADD_CART = Command(insert(models.Cart))
-_UPDATE_USER = Command(update(models.User).where(models.User.id == _user))
+_ADD_USER = Command(upsert(tables.User).on_conflict_do_nothing().returning(tables.User.id))
+_ADD_CART = Command(insert(tables.Cart))
+_UPDATE_USER = Command(update(tables.User).where(tables.User.id == _user))
 _SESSIONS = Query(
     select(*SESSION_COLUMNS)
-    .where(models.Session.user_id == _id, *_IS_ACTIVE)
-    .order_by(models.Session.last_used_at.desc(), models.Session.id.desc()),
+    .where(tables.Session.user_id == _id, *_IS_ACTIVE)
+    .order_by(tables.Session.last_used_at.desc(), tables.Session.id.desc()),
     SessionRow,
 )
 
 
 _session = bindparam("session", type_=Uuid())
-_ADD_SESSION = Command(insert(models.Session).returning(models.Session.id))
-_TOUCH_SESSION = Command(update(models.Session).where(models.Session.id == _session).values(last_used_at=func.now()))
-_revoke_active = update(models.Session).where(*_IS_ACTIVE).values(revoked_at=func.now())
-_REVOKE = Command(_revoke_active.where(models.Session.id == _session))
-_REVOKE_ALL = Command(_revoke_active.where(models.Session.user_id == _user))
-_REVOKE_OTHERS = Command(_revoke_active.where(models.Session.user_id == _user, models.Session.id != _session))
+_ADD_SESSION = Command(insert(tables.Session).returning(tables.Session.id))
+_TOUCH_SESSION = Command(update(tables.Session).where(tables.Session.id == _session).values(last_used_at=func.now()))
+_revoke_active = update(tables.Session).where(*_IS_ACTIVE).values(revoked_at=func.now())
+_REVOKE = Command(_revoke_active.where(tables.Session.id == _session))
+_REVOKE_ALL = Command(_revoke_active.where(tables.Session.user_id == _user))
+_REVOKE_OTHERS = Command(_revoke_active.where(tables.Session.user_id == _user, tables.Session.id != _session))
 _SESSION_OWNER: Query[uuid.UUID] = Query(
-    select(models.Session.user_id).where(models.Session.id == _id), lambda user_id: user_id
+    select(tables.Session.user_id).where(tables.Session.id == _id), lambda user_id: user_id
 )
 
 
@@ -184,41 +184,41 @@ async def find_session_owner(tx: Transaction, session_id: uuid.UUID) -> uuid.UUI
 # ── Refresh tokens ────────────────────────────────────────────────────────────────────────
 
 _token_columns = (
-    models.RefreshToken.id,
-    models.RefreshToken.session_id,
-    models.RefreshToken.used_at,
-    models.RefreshToken.expires_at,
-    models.Session.expires_at,
-    models.Session.revoked_at,
-    models.User.id,
-    models.User.is_active,
+    tables.RefreshToken.id,
+    tables.RefreshToken.session_id,
+    tables.RefreshToken.used_at,
+    tables.RefreshToken.expires_at,
+    tables.Session.expires_at,
+    tables.Session.revoked_at,
+    tables.User.id,
+    tables.User.is_active,
 )
 _hash = bindparam("token_hash", type_=BYTEA())
 _TOKEN = Query(
     select(*_token_columns)
-    .join(models.Session, models.Session.id == models.RefreshToken.session_id)
-    .join(models.User, models.User.id == models.Session.user_id)
-    .where(models.RefreshToken.hash == _hash),
+    .join(tables.Session, tables.Session.id == tables.RefreshToken.session_id)
+    .join(tables.User, tables.User.id == tables.Session.user_id)
+    .where(tables.RefreshToken.hash == _hash),
     RefreshTokenRow,
 )
 _CONSUME_TOKEN = Command(
-    update(models.RefreshToken)
+    update(tables.RefreshToken)
     .where(
-        models.RefreshToken.hash == _hash,
-        models.RefreshToken.used_at.is_(None),
-        models.RefreshToken.expires_at > func.now(),
-        models.Session.id == models.RefreshToken.session_id,
+        tables.RefreshToken.hash == _hash,
+        tables.RefreshToken.used_at.is_(None),
+        tables.RefreshToken.expires_at > func.now(),
+        tables.Session.id == tables.RefreshToken.session_id,
         *_IS_ACTIVE,
-        models.User.id == models.Session.user_id,
-        models.User.is_active,
+        tables.User.id == tables.Session.user_id,
+        tables.User.is_active,
     )
     .values(used_at=func.now())
     .returning(*_token_columns)
 )
-_ADD_TOKEN = Command(insert(models.RefreshToken))
+_ADD_TOKEN = Command(insert(tables.RefreshToken))
 _UNUSED_SUCCESSOR: Query[tuple[uuid.UUID, bytes, dt.datetime]] = Query(
-    select(models.RefreshToken.id, models.RefreshToken.hash, models.RefreshToken.expires_at).where(
-        models.RefreshToken.parent_id == _id, models.RefreshToken.used_at.is_(None)
+    select(tables.RefreshToken.id, tables.RefreshToken.hash, tables.RefreshToken.expires_at).where(
+        tables.RefreshToken.parent_id == _id, tables.RefreshToken.used_at.is_(None)
     ),
     lambda id_, hash_, expires_at: (id_, hash_, expires_at),
 )

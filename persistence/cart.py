@@ -10,9 +10,9 @@ from sqlalchemy import Integer, Uuid, any_, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from persistence import models
-from persistence.database import ReadSession, Transaction
-from persistence.query import Command, Query
+from persistence import tables
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.statements import Command, Query
 
 
 @dataclass(slots=True)
@@ -39,25 +39,25 @@ class CartItemRow:
         return self.unit_price * self.quantity
 
 
-_item = models.CartItem
+_item = tables.CartItem
 _columns = (
     _item.id,
     _item.user_id,
     _item.book_id,
     _item.quantity,
     _item.added_at,
-    models.Book.price,
-    models.Book.stock_quantity,
+    tables.Book.price,
+    tables.Book.stock_quantity,
 )
 _ITEMS = Query(
     select(*_columns)
-    .join(models.Book, models.Book.id == _item.book_id)
+    .join(tables.Book, tables.Book.id == _item.book_id)
     .where(_item.user_id == any_(bindparam("user_ids", type_=ARRAY(Uuid()))))
     .order_by(_item.id),
     CartItemRow,
 )
 _user = bindparam("user", type_=Uuid())
-_LOCK = Command(select(models.Cart.user_id).where(models.Cart.user_id == _user).with_for_update())
+_LOCK = Command(select(tables.Cart.user_id).where(tables.Cart.user_id == _user).with_for_update())
 _upsert_item = upsert(_item)
 _UPSERT_ITEM = Command(
     _upsert_item.on_conflict_do_update(

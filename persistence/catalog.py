@@ -28,10 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from persistence import models
-from persistence.database import ReadSession, Transaction
-from persistence.faults import Conflict
-from persistence.query import Command, Query
+from persistence import tables
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.errors import Conflict
+from persistence.postgres.statements import Command, Query
 
 
 class BookFormat(StrEnum):
@@ -76,11 +76,11 @@ class GenreRow:
     name: str
 
 
-SluggedTable = type[models.Book | models.Author | models.Genre]
+SluggedTable = type[tables.Book | tables.Author | tables.Genre]
 
-BOOK_COLUMNS = tuple(getattr(models.Book, name) for name in BookRow.__slots__)
-AUTHOR_COLUMNS = tuple(getattr(models.Author, name) for name in AuthorRow.__slots__)
-GENRE_COLUMNS = tuple(getattr(models.Genre, name) for name in GenreRow.__slots__)
+BOOK_COLUMNS = tuple(getattr(tables.Book, name) for name in BookRow.__slots__)
+AUTHOR_COLUMNS = tuple(getattr(tables.Author, name) for name in AuthorRow.__slots__)
+GENRE_COLUMNS = tuple(getattr(tables.Genre, name) for name in GenreRow.__slots__)
 
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
 _id = bindparam("id", type_=Uuid())
@@ -91,34 +91,34 @@ def _build_books_query(*conditions: ColumnElement[bool]) -> Query[BookRow]:
     return Query(select(*BOOK_COLUMNS).where(*conditions), BookRow)
 
 
-_BOOKS_BY_ID = _build_books_query(models.Book.id == any_(_ids))
-_BOOK_BY_ID = _build_books_query(models.Book.id == _id)
-_BOOK_BY_SLUG = _build_books_query(models.Book.slug == _text)
-_BOOK_BY_ISBN = _build_books_query(models.Book.isbn == _text)
+_BOOKS_BY_ID = _build_books_query(tables.Book.id == any_(_ids))
+_BOOK_BY_ID = _build_books_query(tables.Book.id == _id)
+_BOOK_BY_SLUG = _build_books_query(tables.Book.slug == _text)
+_BOOK_BY_ISBN = _build_books_query(tables.Book.isbn == _text)
 _BOOKS_BY_ISBN: Query[tuple[BookRow, str]] = Query(
-    select(*BOOK_COLUMNS, models.Book.author_names)
-    .where(models.Book.isbn == any_(bindparam("texts", type_=ARRAY(String()))))
-    .order_by(models.Book.id)
-    .with_for_update(key_share=True, of=models.Book),
+    select(*BOOK_COLUMNS, tables.Book.author_names)
+    .where(tables.Book.isbn == any_(bindparam("texts", type_=ARRAY(String()))))
+    .order_by(tables.Book.id)
+    .with_for_update(key_share=True, of=tables.Book),
     lambda *columns: (BookRow(*columns[:-1]), columns[-1]),
 )
 _ANY_BOOK = Query(select(*BOOK_COLUMNS).limit(1), BookRow)
-_AUTHORS_BY_ID = Query(select(*AUTHOR_COLUMNS).where(models.Author.id == any_(_ids)), AuthorRow)
-_AUTHOR_BY_SLUG = Query(select(*AUTHOR_COLUMNS).where(models.Author.slug == _text), AuthorRow)
+_AUTHORS_BY_ID = Query(select(*AUTHOR_COLUMNS).where(tables.Author.id == any_(_ids)), AuthorRow)
+_AUTHOR_BY_SLUG = Query(select(*AUTHOR_COLUMNS).where(tables.Author.slug == _text), AuthorRow)
 _AUTHORS_BY_BOOK: Query[tuple[uuid.UUID, AuthorRow]] = Query(
-    select(models.BookAuthor.book_id, *AUTHOR_COLUMNS)
-    .join(models.Author, models.Author.id == models.BookAuthor.author_id)
-    .where(models.BookAuthor.book_id == any_(_ids))
-    .order_by(models.BookAuthor.book_id, models.BookAuthor.position),
+    select(tables.BookAuthor.book_id, *AUTHOR_COLUMNS)
+    .join(tables.Author, tables.Author.id == tables.BookAuthor.author_id)
+    .where(tables.BookAuthor.book_id == any_(_ids))
+    .order_by(tables.BookAuthor.book_id, tables.BookAuthor.position),
     lambda book_id, *author: (book_id, AuthorRow(*author)),
 )
 _GENRES = Query(
-    select(*GENRE_COLUMNS).order_by(func.fold(models.Genre.name).collate("C"), models.Genre.id),
+    select(*GENRE_COLUMNS).order_by(func.fold(tables.Genre.name).collate("C"), tables.Genre.id),
     GenreRow,
 )
-_GENRES_BY_ID = Query(select(*GENRE_COLUMNS).where(models.Genre.id == any_(_ids)), GenreRow)
-_GENRE_BY_SLUG = Query(select(*GENRE_COLUMNS).where(models.Genre.slug == _text), GenreRow)
-_GENRE_BY_NAME = Query(select(*GENRE_COLUMNS).where(func.lower(models.Genre.name) == func.lower(_text)), GenreRow)
+_GENRES_BY_ID = Query(select(*GENRE_COLUMNS).where(tables.Genre.id == any_(_ids)), GenreRow)
+_GENRE_BY_SLUG = Query(select(*GENRE_COLUMNS).where(tables.Genre.slug == _text), GenreRow)
+_GENRE_BY_NAME = Query(select(*GENRE_COLUMNS).where(func.lower(tables.Genre.name) == func.lower(_text)), GenreRow)
 
 
 # ── Reads ─────────────────────────────────────────────────────────────────────────────────
@@ -185,19 +185,19 @@ async def find_genre_by_name(tx: Transaction, name: str) -> GenreRow | None:
 
 
 _book = bindparam("book", type_=Uuid())
-_add_book = upsert(models.Book).on_conflict_do_nothing()
-_ADD_BOOK = Command(_add_book.returning(models.Book.id))
+_add_book = upsert(tables.Book).on_conflict_do_nothing()
+_ADD_BOOK = Command(_add_book.returning(tables.Book.id))
 _ADD_BOOKS = Command(_add_book)
-_COUNT_BOOKS = Query(select(func.count()).where(models.Book.id == any_(_ids)), int)
+_COUNT_BOOKS = Query(select(func.count()).where(tables.Book.id == any_(_ids)), int)
 # Each book has its rows of ratings and sales from the start, so that lists can be sorted by them.
 _ADD_STATISTICS = [
     Command(insert(table).from_select(["book_id"], select(func.unnest(_ids))))
-    for table in (models.BookRating, models.BookSales)
+    for table in (tables.BookRating, tables.BookSales)
 ]
-_UPDATE_BOOK = Command(update(models.Book).where(models.Book.id == _book).values(updated_at=func.now()))
-_REMOVE_BOOK = Command(delete(models.Book).where(models.Book.id == _book))
+_UPDATE_BOOK = Command(update(tables.Book).where(tables.Book.id == _book).values(updated_at=func.now()))
+_REMOVE_BOOK = Command(delete(tables.Book).where(tables.Book.id == _book))
 _KEY_SHARE_LOCKED_BOOK = Query(
-    select(*BOOK_COLUMNS).where(models.Book.id == _id).with_for_update(read=True, key_share=True), BookRow
+    select(*BOOK_COLUMNS).where(tables.Book.id == _id).with_for_update(read=True, key_share=True), BookRow
 )
 
 
@@ -252,11 +252,11 @@ async def lock_books(tx: Transaction, book_ids: Iterable[uuid.UUID]) -> list[Boo
 
 def _build_locking_query(query: Select[Any]) -> Query[BookRow]:
     # FOR NO KEY UPDATE: a cart line that refers to the book need not wait for a sale of it
-    return Query(query.order_by(models.Book.id).with_for_update(key_share=True), BookRow)
+    return Query(query.order_by(tables.Book.id).with_for_update(key_share=True), BookRow)
 
 
-_LOCKED_BOOK = _build_locking_query(select(*BOOK_COLUMNS).where(models.Book.id == _id))
-_LOCKED_BOOKS = _build_locking_query(select(*BOOK_COLUMNS).where(models.Book.id == any_(_ids)))
+_LOCKED_BOOK = _build_locking_query(select(*BOOK_COLUMNS).where(tables.Book.id == _id))
+_LOCKED_BOOKS = _build_locking_query(select(*BOOK_COLUMNS).where(tables.Book.id == any_(_ids)))
 
 
 @cache
@@ -274,14 +274,14 @@ async def list_taken_slugs(tx: Transaction, table: SluggedTable, slugs: Sequence
 
 _requested = func.unnest(bindparam("names", type_=ARRAY(String()))).table_valued("name").render_derived()
 _AUTHORS_BY_NAME: Query[tuple[str, uuid.UUID]] = Query(
-    select(_requested.c.name, models.Author.id).join(
-        models.Author, func.lower(models.Author.name) == func.lower(_requested.c.name)
+    select(_requested.c.name, tables.Author.id).join(
+        tables.Author, func.lower(tables.Author.name) == func.lower(_requested.c.name)
     ),
     lambda name, id_: (name, id_),
 )
-_ADD_AUTHOR = Command(upsert(models.Author).on_conflict_do_nothing())
-_ADD_BOOK_AUTHOR = Command(insert(models.BookAuthor))
-_REMOVE_BOOK_AUTHORS = Command(delete(models.BookAuthor).where(models.BookAuthor.book_id == _book))
+_ADD_AUTHOR = Command(upsert(tables.Author).on_conflict_do_nothing())
+_ADD_BOOK_AUTHOR = Command(insert(tables.BookAuthor))
+_REMOVE_BOOK_AUTHORS = Command(delete(tables.BookAuthor).where(tables.BookAuthor.book_id == _book))
 
 
 async def find_authors_by_name(tx: Transaction, names: Iterable[str]) -> dict[str, uuid.UUID]:
@@ -313,15 +313,15 @@ async def replace_book_authors(tx: Transaction, book_id: uuid.UUID, author_ids: 
 
 
 _genre = bindparam("genre", type_=Uuid())
-_ADD_GENRE = Command(upsert(models.Genre).on_conflict_do_nothing().returning(models.Genre.id))
-_LOCKED_GENRE = Query(select(*GENRE_COLUMNS).where(models.Genre.id == _id).with_for_update(), GenreRow)
+_ADD_GENRE = Command(upsert(tables.Genre).on_conflict_do_nothing().returning(tables.Genre.id))
+_LOCKED_GENRE = Query(select(*GENRE_COLUMNS).where(tables.Genre.id == _id).with_for_update(), GenreRow)
 _KEY_SHARE_LOCKED_GENRE = Query(
-    select(models.Genre.id).where(models.Genre.id == _id).with_for_update(read=True, key_share=True), bool
+    select(tables.Genre.id).where(tables.Genre.id == _id).with_for_update(read=True, key_share=True), bool
 )
 _LOCK_GENRES = Command(text("LOCK TABLE genres IN SHARE ROW EXCLUSIVE MODE"))
-_UPDATE_GENRE = Command(update(models.Genre).where(models.Genre.id == _genre))
-_HAS_BOOKS: Query[bool] = Query(select(exists().where(models.Book.genre_id == _genre)), bool)
-_REMOVE_GENRE = Command(delete(models.Genre).where(models.Genre.id == _genre))
+_UPDATE_GENRE = Command(update(tables.Genre).where(tables.Genre.id == _genre))
+_HAS_BOOKS: Query[bool] = Query(select(exists().where(tables.Book.genre_id == _genre)), bool)
+_REMOVE_GENRE = Command(delete(tables.Genre).where(tables.Genre.id == _genre))
 
 
 async def add_genre(tx: Transaction, name: str, slug: str) -> uuid.UUID | None:

@@ -8,10 +8,10 @@ from enum import StrEnum
 from sqlalchemy import DateTime, String, Uuid, any_, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 
-from persistence import accounts, models
+from persistence import accounts, tables
 from persistence.accounts import UserRow
-from persistence.database import ReadSession, Transaction
-from persistence.query import Command, Query
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.statements import Command, Query
 
 
 class TokenPurpose(StrEnum):
@@ -30,12 +30,12 @@ class OneTimeTokenRow:
     used_at: dt.datetime | None
 
 
-_token = models.OneTimeToken
+_token = tables.OneTimeToken
 _hash = bindparam("token_hash", type_=BYTEA())
 _purpose = bindparam("for_purpose", type_=String())
 _IS_VALID = _token.hash == _hash, _token.purpose == _purpose, _token.used_at.is_(None), _token.expires_at > func.now()
 _OWNER = Query(
-    select(*accounts.USER_COLUMNS).join(_token, _token.user_id == models.User.id).where(*_IS_VALID),
+    select(*accounts.USER_COLUMNS).join(_token, _token.user_id == tables.User.id).where(*_IS_VALID),
     UserRow,
 )
 _BY_ID = Query(
@@ -61,11 +61,11 @@ _ADD_FOR_EMAIL = Command(
         ["id", "user_id", "purpose", "hash", "expires_at"],
         select(
             bindparam("token_id", type_=Uuid()),
-            models.User.id,
+            tables.User.id,
             _purpose,
             _hash,
             bindparam("ends", type_=DateTime(timezone=True)),
-        ).where(models.User.email == bindparam("email", type_=String())),
+        ).where(tables.User.email == bindparam("email", type_=String())),
     )
     .returning(_token.user_id)
 )

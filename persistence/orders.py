@@ -25,9 +25,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from persistence import models
-from persistence.database import ReadSession, Transaction
-from persistence.pages import (
+from persistence import tables
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.keyset import (
     COUNT_LIMIT,
     KeyedRow,
     PageRequest,
@@ -38,7 +38,7 @@ from persistence.pages import (
     paginate,
     with_sort_key,
 )
-from persistence.query import Command, Query
+from persistence.postgres.statements import Command, Query
 
 
 class OrderStatus(StrEnum):
@@ -49,7 +49,7 @@ class OrderStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-IS_EFFECTIVE = models.Order.status.in_(
+IS_EFFECTIVE = tables.Order.status.in_(
     [literal_column(f"'{status}'") for status in (OrderStatus.CONFIRMED, OrderStatus.SHIPPED)]
 )
 """An order that is paid and not called off: what counts as bought and as sold."""
@@ -101,15 +101,15 @@ class AddressRow:
     phone: str | None
 
 
-ORDER_COLUMNS = tuple(getattr(models.Order, name) for name in OrderRow.__slots__)
-_currency = select(models.Order.currency).where(models.Order.id == models.OrderItem.order_id).scalar_subquery()
+ORDER_COLUMNS = tuple(getattr(tables.Order, name) for name in OrderRow.__slots__)
+_currency = select(tables.Order.currency).where(tables.Order.id == tables.OrderItem.order_id).scalar_subquery()
 ORDER_ITEM_COLUMNS = (
-    *(getattr(models.OrderItem, name) for name in OrderItemRow.__slots__ if name != "currency"),
+    *(getattr(tables.OrderItem, name) for name in OrderItemRow.__slots__ if name != "currency"),
     _currency,
 )
-ADDRESS_COLUMNS = tuple(getattr(models.OrderAddress, name) for name in AddressRow.__slots__)
+ADDRESS_COLUMNS = tuple(getattr(tables.OrderAddress, name) for name in AddressRow.__slots__)
 
-_order = models.Order
+_order = tables.Order
 _id = bindparam("id", type_=Uuid())
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
 _BY_ID = Query(select(*ORDER_COLUMNS).where(_order.id == _id), OrderRow)
@@ -125,12 +125,12 @@ _BY_IDEMPOTENCY_KEY = Query(
 _LOCKED = Query(select(*ORDER_COLUMNS).where(_order.id == _id).with_for_update(), OrderRow)
 _ITEMS = Query(
     select(*ORDER_ITEM_COLUMNS)
-    .where(models.OrderItem.order_id == any_(_ids))
-    .order_by(models.OrderItem.order_id, models.OrderItem.id),
+    .where(tables.OrderItem.order_id == any_(_ids))
+    .order_by(tables.OrderItem.order_id, tables.OrderItem.id),
     OrderItemRow,
 )
 _ADDRESSES: Query[tuple[uuid.UUID, AddressRow]] = Query(
-    select(models.OrderAddress.order_id, *ADDRESS_COLUMNS).where(models.OrderAddress.order_id == any_(_ids)),
+    select(tables.OrderAddress.order_id, *ADDRESS_COLUMNS).where(tables.OrderAddress.order_id == any_(_ids)),
     lambda order_id, *address: (order_id, AddressRow(*address)),
 )
 
@@ -212,8 +212,8 @@ async def count_orders(db: ReadSession, user_id: uuid.UUID, statuses: tuple[str,
 
 _ADD = Command(upsert(_order).on_conflict_do_nothing().returning(_order.id))
 _UPDATE = Command(update(_order).where(_order.id == bindparam("order", type_=Uuid())).returning(*ORDER_COLUMNS))
-_ADD_ITEM = Command(insert(models.OrderItem))
-_ADD_ADDRESS = Command(insert(models.OrderAddress))
+_ADD_ITEM = Command(insert(tables.OrderItem))
+_ADD_ADDRESS = Command(insert(tables.OrderAddress))
 
 
 async def add_order(tx: Transaction, **details: Any) -> uuid.UUID | None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import String, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from persistence import models
-from persistence.database import ReadSession, Transaction
-from persistence.query import Command, Query
+from persistence import tables
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.statements import Command, Query
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class MockPaymentRow:
     reason: str | None
 
 
-_payment = models.MockPayment
+_payment = tables.MockPayment
 _BY_KEY = Query(
     select(_payment.key, _payment.status, _payment.reason).where(_payment.key == bindparam("key", type_=String())),
     MockPaymentRow,

@@ -12,9 +12,9 @@ from sqlalchemy import Select, String, Uuid, any_, bindparam, func, select, upda
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from persistence import models
-from persistence.database import ReadSession, Transaction
-from persistence.pages import (
+from persistence import tables
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.keyset import (
     COUNT_LIMIT,
     KeyedRow,
     PageRequest,
@@ -25,8 +25,8 @@ from persistence.pages import (
     paginate,
     with_sort_key,
 )
-from persistence.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
-from persistence.query import Command, Query
+from persistence.postgres.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
+from persistence.postgres.statements import Command, Query
 
 
 class PrebookingStatus(StrEnum):
@@ -46,7 +46,7 @@ class PrebookingRow:
     cancelled_at: dt.datetime | None
 
 
-_prebooking = models.Prebooking
+_prebooking = tables.Prebooking
 PREBOOKING_COLUMNS = tuple(getattr(_prebooking, name) for name in PrebookingRow.__slots__)
 
 _id = bindparam("id", type_=Uuid())

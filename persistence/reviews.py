@@ -26,11 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from persistence import models
+from persistence import tables
 from persistence.accounts import UserRow
-from persistence.database import ReadSession, Transaction
 from persistence.orders import IS_EFFECTIVE
-from persistence.pages import (
+from persistence.postgres.columns import ColumnNames, exclude_id, get_columns
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.keyset import (
     COUNT_LIMIT,
     KeyedRow,
     PageRequest,
@@ -41,10 +42,9 @@ from persistence.pages import (
     order_by,
     paginate,
 )
-from persistence.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
-from persistence.parts import ColumnNames, exclude_id, get_columns
-from persistence.query import OPTIMIZATION_FENCE, Command, Query
-from persistence.unpacking import NestedRow, make_row_factory
+from persistence.postgres.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
+from persistence.postgres.row_factory import NestedRow, make_row_factory
+from persistence.postgres.statements import OPTIMIZATION_FENCE, Command, Query
 
 
 class ReviewSort(StrEnum):
@@ -102,9 +102,9 @@ class BookRatingRow:
 
 ALL_COLUMNS = ReviewProjection()
 
-_review = models.Review
+_review = tables.Review
 REVIEW_COLUMNS = tuple(getattr(_review, name) for name in ReviewRow.__slots__)
-_rating = models.BookRating
+_rating = tables.BookRating
 
 
 def select_rating_columns(column_names: ColumnNames) -> list[Any]:
@@ -125,14 +125,14 @@ _BY_IDS = Query(select(*REVIEW_COLUMNS).where(_review.id == any_(_ids), _is_not_
 _BY_PAIRS = Query(select(*REVIEW_COLUMNS).join(PAIRS, matches_pair(_review)).where(_is_not_deleted), ReviewRow)
 # Fenced by OFFSET 0: each pair goes through the orders of its user, never through all sales of a book that sells well.
 _items_of_book = (
-    select(models.OrderItem.id)
-    .where(models.OrderItem.order_id == models.Order.id, models.OrderItem.book_id == PAIRS.c.book_id)
-    .correlate(models.Order, PAIRS)
+    select(tables.OrderItem.id)
+    .where(tables.OrderItem.order_id == tables.Order.id, tables.OrderItem.book_id == PAIRS.c.book_id)
+    .correlate(tables.Order, PAIRS)
     .offset(OPTIMIZATION_FENCE)
 )
 _purchases = (
-    select(models.Order.id)
-    .where(models.Order.user_id == PAIRS.c.user_id, IS_EFFECTIVE, _items_of_book.exists())
+    select(tables.Order.id)
+    .where(tables.Order.user_id == PAIRS.c.user_id, IS_EFFECTIVE, _items_of_book.exists())
     .correlate(PAIRS)
     .offset(OPTIMIZATION_FENCE)
 )
@@ -247,8 +247,8 @@ def _build_page_query(
     if projection.user:
         reviews = statement.subquery("page")
         author = (
-            select(*get_columns(models.User, projection.user))
-            .where(models.User.id == reviews.c.user_id)
+            select(*get_columns(tables.User, projection.user))
+            .where(tables.User.id == reviews.c.user_id)
             .offset(OPTIMIZATION_FENCE)
             .lateral("reader")
         )
@@ -315,20 +315,20 @@ async def delete_reviews(tx: Transaction, review_ids: Iterable[uuid.UUID]) -> No
     await tx.execute(_DELETE, ids=list(review_ids))
 
 
-_star_columns = tuple(getattr(_rating, name) for name in models.STAR_COLUMNS)
+_star_columns = tuple(getattr(_rating, name) for name in tables.STAR_COLUMNS)
 _changes = (
     func.unnest(
         bindparam("ids", type_=ARRAY(Uuid())),
-        *(bindparam(f"change_{name}", type_=ARRAY(Integer())) for name in models.STAR_COLUMNS),
+        *(bindparam(f"change_{name}", type_=ARRAY(Integer())) for name in tables.STAR_COLUMNS),
     )
-    .table_valued(column("book_id", Uuid()), *(column(name, Integer()) for name in models.STAR_COLUMNS))
+    .table_valued(column("book_id", Uuid()), *(column(name, Integer()) for name in tables.STAR_COLUMNS))
     .render_derived(name="changes")
 )
 _locked = select(_rating.book_id).where(_rating.book_id == any_(_ids)).order_by(_rating.book_id).with_for_update().cte()
 _ADJUST_RATINGS = Command(
     update(_rating)
     .where(_rating.book_id == _locked.c.book_id, _rating.book_id == _changes.c.book_id)
-    .values({name: getattr(_rating, name) + _changes.c[name] for name in models.STAR_COLUMNS})
+    .values({name: getattr(_rating, name) + _changes.c[name] for name in tables.STAR_COLUMNS})
 )
 
 
@@ -336,14 +336,14 @@ async def adjust_ratings(tx: Transaction, changes: Mapping[uuid.UUID, Sequence[i
     """Adds to the number of readers who gave one to five stars, book by book in ascending id order."""
     columns = zip(*changes.values(), strict=True)
     parameters_by_star = {
-        f"change_{name}": list(numbers) for name, numbers in zip(models.STAR_COLUMNS, columns, strict=True)
+        f"change_{name}": list(numbers) for name, numbers in zip(tables.STAR_COLUMNS, columns, strict=True)
     }
     await tx.execute(_ADJUST_RATINGS, ids=list(changes), **parameters_by_star)
 
 
 _star_counts = [
     func.count().filter(_review.rating == stars, _is_not_deleted).label(name)
-    for stars, name in enumerate(models.STAR_COLUMNS, 1)
+    for stars, name in enumerate(tables.STAR_COLUMNS, 1)
 ]
 _DISCREPANCIES: Query[uuid.UUID] = Query(
     select(_rating.book_id)

@@ -12,18 +12,18 @@ from typing import Any
 from sqlalchemy import DateTime, Integer, Uuid, bindparam, column, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from persistence import models
+from persistence import tables
 from persistence.catalog import BOOK_COLUMNS, BookRow
-from persistence.database import ReadSession, Transaction
 from persistence.orders import IS_EFFECTIVE
-from persistence.query import Command, Query
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.statements import Command, Query
 
 SALES_WINDOW = dt.timedelta(days=90)
 """A best-seller list looks back this far."""
 WINDOW_STEP = dt.timedelta(hours=1)
 """The window moves on when it is this much too long."""
 
-_sales, _window, _order, _item = models.BookSales, models.SalesWindow, models.Order, models.OrderItem
+_sales, _window, _order, _item = tables.BookSales, tables.SalesWindow, tables.Order, tables.OrderItem
 
 # ── The last 90 days ──────────────────────────────────────────────────────────────────────
 
@@ -133,7 +133,7 @@ def _build_best_sellers_query(rank: BestSellerRank) -> Query[BestSellerRow]:
     rank_column = best_sellers.c.revenue if rank is BestSellerRank.REVENUE else best_sellers.c.units
     statement = (
         select(*BOOK_COLUMNS, best_sellers.c.units, best_sellers.c.revenue)
-        .join(best_sellers, best_sellers.c.book_id == models.Book.id)
+        .join(best_sellers, best_sellers.c.book_id == tables.Book.id)
         .order_by(rank_column.desc(), best_sellers.c.book_id)
     )
     return Query(statement, _make_best_seller_row)

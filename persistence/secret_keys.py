@@ -8,9 +8,9 @@ from sqlalchemy import String, bindparam, delete, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from persistence.database import Transaction
-from persistence.models import SecretKey
-from persistence.query import Command, Query
+from persistence.postgres.database import Transaction
+from persistence.postgres.statements import Command, Query
+from persistence.tables import SecretKey
 
 
 class UsedKey(NamedTuple):

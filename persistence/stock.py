@@ -17,9 +17,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from persistence import models
-from persistence.database import ReadSession, Transaction
-from persistence.query import Command, Query
+from persistence import tables
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.statements import Command, Query
 
 
 class MovementReason(StrEnum):
@@ -41,14 +41,14 @@ _changes = (
     .render_derived()
 )
 _APPLY_CHANGES = Command(
-    update(models.Book)
-    .where(models.Book.id == _changes.c.book_id, _changes.c.change != 0)
-    .values(stock_quantity=models.Book.stock_quantity + _changes.c.change)
-    .returning(models.Book.id, models.Book.title, _changes.c.change, models.Book.stock_quantity)
+    update(tables.Book)
+    .where(tables.Book.id == _changes.c.book_id, _changes.c.change != 0)
+    .values(stock_quantity=tables.Book.stock_quantity + _changes.c.change)
+    .returning(tables.Book.id, tables.Book.title, _changes.c.change, tables.Book.stock_quantity)
 )
 
 
-_RECORD = Command(insert(models.StockMovement))
+_RECORD = Command(insert(tables.StockMovement))
 
 
 async def change_stock(
@@ -90,13 +90,13 @@ async def record_movements(
 
 _DISCREPANCIES: Query[tuple[uuid.UUID, int, int]] = Query(
     select(
-        models.Book.id,
-        models.Book.stock_quantity,
-        func.coalesce(func.sum(models.StockMovement.change), 0).cast(BigInteger),
+        tables.Book.id,
+        tables.Book.stock_quantity,
+        func.coalesce(func.sum(tables.StockMovement.change), 0).cast(BigInteger),
     )
-    .outerjoin(models.StockMovement, models.StockMovement.book_id == models.Book.id)
-    .group_by(models.Book.id)
-    .having(models.Book.stock_quantity != func.coalesce(func.sum(models.StockMovement.change), 0)),
+    .outerjoin(tables.StockMovement, tables.StockMovement.book_id == tables.Book.id)
+    .group_by(tables.Book.id)
+    .having(tables.Book.stock_quantity != func.coalesce(func.sum(tables.StockMovement.change), 0)),
     lambda book_id, stock, sum_: (book_id, stock, sum_),
 )
 

@@ -10,9 +10,9 @@ from sqlalchemy import Uuid, any_, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from persistence import models
-from persistence.database import ReadSession, Transaction
-from persistence.pages import (
+from persistence import tables
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.keyset import (
     COUNT_LIMIT,
     KeyedRow,
     PageRequest,
@@ -23,8 +23,8 @@ from persistence.pages import (
     paginate,
     with_sort_key,
 )
-from persistence.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
-from persistence.query import Command, Query
+from persistence.postgres.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
+from persistence.postgres.statements import Command, Query
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class WishlistItemRow:
     added_at: dt.datetime
 
 
-_item = models.WishlistItem
+_item = tables.WishlistItem
 WISHLIST_ITEM_COLUMNS = tuple(getattr(_item, name) for name in WishlistItemRow.__slots__)
 
 _user_id = bindparam("user_id", type_=Uuid())

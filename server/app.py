@@ -17,33 +17,34 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from domain.passwords import Passwords
+from domain.auth.login_throttle import Throttles
+from domain.auth.passwords import Passwords
+from domain.auth.secret_key_check import SecretKeyCheck
+from domain.auth.tokens import Tokens, derive_key
 from domain.payments import MockPaymentProvider, PaymentProvider
-from domain.rate_limiting import RateLimiter
-from domain.secret_keys import SecretKeyCheck
+from domain.query_budget import RateLimiter
 from domain.shop import Shop
-from domain.sweeping import run_sweeper
-from domain.throttling import Throttles
-from domain.tokens import Tokens, derive_key
-from graph import execution
-from persistence.database import Database
-from persistence.faults import Unavailable
-from persistence.leased_rate_limits import LeasedStore
-from persistence.rate_limits import MemoryStore, PostgresStore, RateLimitStore
-from persistence.reading import STATEMENT_ERRORS
-from server import graphiql, providers
-from server.caching import VARY, HttpCache
-from server.envelope import RequestMiddleware, internal_error
-from server.health import Readiness, health
-from server.http import ENDPOINT, GraphQLEndpoint
-from server.logs import configure_logs, create_request_logger
-from server.oauth import OAuth
+from domain.sweeper import run_sweeper
+from graph.execution import execute as execution
+from persistence.limits.leased_rate_limits import LeasedStore
+from persistence.limits.rate_limits import MemoryStore, PostgresStore, RateLimitStore
+from persistence.postgres.database import Database
+from persistence.postgres.errors import Unavailable
+from persistence.postgres.read_session import STATEMENT_ERRORS
+from server import oauth as providers
+from server.http import graphiql
+from server.http.cache import VARY, HttpCache
+from server.http.endpoint import ENDPOINT, GraphQLEndpoint
+from server.http.health import Readiness, health
+from server.http.middleware import RequestMiddleware, internal_error
+from server.http.trusted_documents import build_documents
+from server.oauth.routes import OAuth
+from server.observability.logs import configure_logs, create_request_logger
+from server.observability.setup import create_metrics, create_tracing, expose_metrics
 from server.settings import Settings
-from server.trusted import build_documents
-from server.watching import create_metrics, create_tracing, expose_metrics
 
 if TYPE_CHECKING:
-    from server.tracing import Tracing
+    from server.observability.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -178,7 +179,7 @@ def _create_rate_limit_store(storage: str, database: Database) -> RateLimitStore
         return MemoryStore()
     if storage == "postgresql":
         return LeasedStore(PostgresStore(database))
-    from persistence.redis_rate_limits import RedisStore  # loaded only where it is used
+    from persistence.limits.redis_rate_limits import RedisStore  # loaded only where it is used
 
     return LeasedStore(RedisStore(storage))
 
@@ -210,8 +211,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def email_worker(shop: Shop, settings: Settings, tracing: "Tracing | None" = None) -> AsyncIterator[None]:
     """A poster at work. It stops when letters that are on their way have got there or are given back."""
-    from server.post.desk import build_mailer  # templates and mail take time to load, which many commands do without
-    from server.post.poster import EmailWorker
+    from server.mail.mailer import build_mailer  # templates and mail take time to load, which many commands do without
+    from server.mail.worker import EmailWorker
 
     worker = EmailWorker(shop, build_mailer(settings, tracing.wrap_backend if tracing else None))
     task = asyncio.create_task(worker.run())

@@ -19,10 +19,10 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.shop import Policy
-from persistence.database import PoolSettings
-from persistence.identities import Provider
-from persistence.rate_limits import Rate
-from server.post.relay import SmtpServer, is_local
+from persistence.limits.rate_limits import Rate
+from persistence.linked_accounts import Provider
+from persistence.postgres.database import PoolSettings
+from server.mail.smtp_url import SmtpServer, is_local
 
 MIN_SECRET_BYTES = 32  # bytes
 MIN_DISTINCT_CHARACTERS = 8  # different characters

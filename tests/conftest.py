@@ -12,14 +12,14 @@ from sqlalchemy import make_url
 from starlette.applications import Starlette
 
 from domain.shop import Shop
-from persistence.models import Base
-from server import health
+from persistence.tables import Base
 from server.app import create_app
-from server.embedded import run_embedded_postgres
-from server.migrating import migrate
+from server.database.embedded import run_embedded_postgres
+from server.database.migrations import migrate
+from server.http import health
 from server.settings import Environment, Settings
-from tests.client import ApiClient
-from tests.databases import temporary_database
+from tests.support.database.databases import temporary_database
+from tests.support.http.client import ApiClient
 
 hypothesis.settings.register_profile("ci", derandomize=True)  # what CI says depends on the change alone
 if os.environ.get("CI"):

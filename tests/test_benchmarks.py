@@ -18,10 +18,10 @@ from benchmarks.stage import Stage
 from benchmarks.turns import SERVERS, Question, Turn, ratios
 from benchmarks.workloads import BOOK, CATALOGUE, SEARCH, WORKLOADS
 from domain.shop import Shop
-from persistence.database import ReadSession
-from persistence.query import Query
-from tests.client import ApiClient
-from tests.factories import add_book, book_id
+from persistence.postgres.database import ReadSession
+from persistence.postgres.statements import Query
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import add_book, book_id
 
 
 def test_generated_database_keeps_the_invariants(server_url: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.replicas import opened
 from benchmarks.rolling import Release, rolled
-from server.embedded import run_embedded_postgres
+from server.database.embedded import run_embedded_postgres
 
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 RATE = 50  # requests a second: some are likely to be under way when a server is stopped

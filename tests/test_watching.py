@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from benchmarks.watching import all_sent, at_most, collector_elsewhere
 from server.app import create_app
 from server.settings import Settings
-from tests.exposition import free_port
+from tests.support.observability.prometheus import free_port
 
 
 def exit_at_once(_: Connection) -> None:

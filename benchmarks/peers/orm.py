@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, deferred, mapped_column, relationship
 
-from persistence.models import new_id
+from persistence.tables import new_id
 
 engine = create_async_engine(
     make_url(os.environ.get("DATABASE_URL", "postgresql://")).set(drivername="postgresql+asyncpg"),

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from persistence import accounts, cart, catalog, companions, listing, orders, reviews
-from persistence.companions import BookKey, BookProjection
-from persistence.database import ReadSession
-from persistence.listing import BookQuery, BookSort
-from persistence.pages import PageRequest, Position
-from persistence.query import Query
+from persistence import accounts, cart, catalog, orders, reviews
+from persistence.browse import book_projection, book_query
+from persistence.browse.book_projection import BookKey, BookProjection
+from persistence.browse.book_query import BookQuery, BookSort
+from persistence.postgres.database import ReadSession
+from persistence.postgres.keyset import PageRequest, Position
+from persistence.postgres.statements import Query
 from persistence.reviews import ReviewProjection, ReviewQuery
 
 T = TypeVar("T")
@@ -55,15 +56,15 @@ REVIEWED = ReviewProjection(("id", "rating", "text", "created_at"), ("display_na
 
 
 def _books(wanted: BookQuery, columns: BookProjection, page: PageRequest | None = None) -> Query[Any]:
-    return _recorded(lambda reading: listing.list_books(reading, wanted, page or PageRequest(), columns))
+    return _recorded(lambda reading: book_query.list_books(reading, wanted, page or PageRequest(), columns))
 
 
 STATEMENTS: dict[str, Query[Any]] = {
     "newest": _books(BookQuery(), LISTED),
     "newestAfter": _books(BookQuery(), LISTED, PageRequest(after=Position(SOMETIME, NOBODY))),
-    "countBooks": _recorded(lambda reading: listing.count_books(reading, BookQuery())),
+    "countBooks": _recorded(lambda reading: book_query.count_books(reading, BookQuery())),
     "search": _books(BookQuery(BookSort.RELEVANCE, search="two words"), FOUND),
-    "book": _recorded(lambda reading: companions.find_projected_book(reading, BookKey.ID, NOBODY, SHOWN)),
+    "book": _recorded(lambda reading: book_projection.find_projected_book(reading, BookKey.ID, NOBODY, SHOWN)),
     "books": _recorded(lambda reading: catalog.list_books_by_id(reading, [])),
     "reviews": _recorded(
         lambda reading: reviews.list_reviews(reading, ReviewQuery(book_id=NOBODY), PageRequest(10), REVIEWED)

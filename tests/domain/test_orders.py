@@ -14,12 +14,12 @@ from domain import orders
 from domain.errors import Overloaded
 from domain.orders import CheckoutRequest, can_cancel, can_view, checkout, generate_order_number, normalize_order_number
 from domain.shop import Shop
-from domain.sweeping import sweep
-from persistence.faults import Unavailable
+from domain.sweeper import sweep
 from persistence.orders import AddressRow, OrderStatus
-from tests.factories import add_admin, add_book, add_user, fill_cart
-from tests.memory import age_orders, get_stock
-from tests.providers import SlowPayments, UnreachablePayments
+from persistence.postgres.errors import Unavailable
+from tests.support.database.db_snapshots import age_orders, get_stock
+from tests.support.shop.factories import add_admin, add_book, add_user, fill_cart
+from tests.support.shop.payment_providers import SlowPayments, UnreachablePayments
 
 APPROVED = CheckoutRequest("key", payment_token="mock-approve")
 NUMBER = re.compile("[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){2}")

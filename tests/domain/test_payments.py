@@ -8,7 +8,7 @@ import pytest
 
 from domain.payments import Approved, Declined, MockPaymentProvider, PaymentOutcome
 from domain.shop import Shop
-from tests.memory import list_payments
+from tests.support.database.db_snapshots import list_payments
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from domain import sales
 from domain.sales import Period, SalesPeriod, reporting_periods
 from domain.shop import Shop
 from persistence.sales import BestSellerRank
-from tests.factories import add_book, add_user
-from tests.purchases import add_past_order
+from tests.support.shop.factories import add_book, add_user
+from tests.support.shop.past_orders import add_past_order
 
 ZONES = (
     "UTC",

@@ -6,12 +6,12 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import to_global_id
-from persistence.models import new_id
-from tests.client import ApiClient
-from tests.factories import PASSWORD, PASSWORD_HASH, add_admin, add_book, add_user, book_id
-from tests.locks import hold_lock, wait_for_blocked
-from tests.sessions import is_authenticated, log_in, refresh_session, try_login, try_refresh
+from graph.kit.ids import to_global_id
+from persistence.tables import new_id
+from tests.support.auth.sessions import is_authenticated, log_in, refresh_session, try_login, try_refresh
+from tests.support.database.locks import hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import PASSWORD, PASSWORD_HASH, add_admin, add_book, add_user, book_id
 
 EMAIL, NEW_PASSWORD = "anna@example.com", "a better one for Anna"
 RENAME = """mutation ($input: UpdateProfileInput!) { updateProfile(input: $input) { __typename

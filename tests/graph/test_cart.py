@@ -9,12 +9,19 @@ import pytest
 from domain import catalog
 from domain.shop import Shop
 from domain.stock import set_stock
-from graph.ids import to_global_id
-from tests.carts import ADD_TO_CART, REMOVE_FROM_CART, UPDATE_CART_ITEM, change_cart, get_cart_lines, merge_cart
-from tests.client import ApiClient
-from tests.customers import Customer, add_customer
-from tests.factories import add_book, book_id
-from tests.memory import take_snapshot
+from graph.kit.ids import to_global_id
+from tests.support.database.db_snapshots import take_snapshot
+from tests.support.http.client import ApiClient
+from tests.support.shop.carts import (
+    ADD_TO_CART,
+    REMOVE_FROM_CART,
+    UPDATE_CART_ITEM,
+    change_cart,
+    get_cart_lines,
+    merge_cart,
+)
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_book, book_id
 
 MUTATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "addToCart": (ADD_TO_CART, {"quantity": 1}),

@@ -8,11 +8,11 @@ import pytest
 from domain.payments import Declined
 from domain.shop import Shop
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.customers import CHECKOUT_MUTATION, Customer, add_customer
-from tests.factories import add_book, fill_cart
-from tests.memory import get_stock, is_stock_consistent, take_snapshot
-from tests.providers import SlowPayments, running_app_with_payments
+from tests.support.database.db_snapshots import get_stock, is_stock_consistent, take_snapshot
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import CHECKOUT_MUTATION, Customer, add_customer
+from tests.support.shop.factories import add_book, fill_cart
+from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
 
 ADDRESS = {"recipient": "Ada Lovelace", "line1": "12 St James's Square", "city": "London", "country": "GB"}
 WHOLE_ADDRESS = ADDRESS | {"line2": "Flat 3", "region": "Greater London", "postalCode": "SW1Y 4JH", "phone": "+44 20 1"}

@@ -6,15 +6,15 @@ from typing import Any
 import asyncpg
 import pytest
 
-from domain import one_time_tokens
+from domain.auth import one_time_tokens
 from domain.shop import Shop
 from persistence.one_time_tokens import TokenPurpose
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.factories import PASSWORD, SignedInUser, add_user
-from tests.links import REQUEST_VERIFICATION, list_link_tokens, request_reset_token, verify_email
-from tests.locks import hold_lock, wait_for_blocked
-from tests.sessions import REGISTER
+from tests.support.auth.sessions import REGISTER
+from tests.support.database.locks import hold_lock, wait_for_blocked
+from tests.support.email.email_links import REQUEST_VERIFICATION, list_link_tokens, request_reset_token, verify_email
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import PASSWORD, SignedInUser, add_user
 
 EMAIL = "anna@example.com"
 REFUSED = {

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from domain.shop import Shop
 from persistence.catalog import BookFormat
-from tests.client import ApiClient
-from tests.factories import add_book, add_genre
-from tests.shelves import SampleCatalog, create_sample_catalog
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import add_book, add_genre
+from tests.support.shop.sample_catalog import SampleCatalog, create_sample_catalog
 
 FACETS = """
 fragment Told on BookFacets {

@@ -28,10 +28,10 @@ from hypothesis_graphql import from_schema, nodes
 
 from domain.shop import Shop
 from graph.schema import schema
-from tests.client import ApiClient as Client
-from tests.factories import SignedInUser, add_admin
-from tests.hostile import BAD_DATES, BAD_DATETIMES, BAD_DECIMALS, BAD_IDS, BAD_TEXTS
-from tests.stranger import FuzzClient, can_return_user_error, create_samples, get_fields
+from tests.support.graphql.bad_values import BAD_DATES, BAD_DATETIMES, BAD_DECIMALS, BAD_IDS, BAD_TEXTS
+from tests.support.graphql.fuzz_client import FuzzClient, can_return_user_error, create_samples, get_fields
+from tests.support.http.client import ApiClient as Client
+from tests.support.shop.factories import SignedInUser, add_admin
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
 FIELDS = [f"{parent}.{name}" for parent in ("Query", "Mutation") for name in get_fields(parent)]

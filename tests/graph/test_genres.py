@@ -7,14 +7,14 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import to_global_id
+from graph.kit.ids import to_global_id
 from persistence.catalog import GenreRow
-from persistence.models import new_id
-from tests.client import ApiClient
-from tests.customers import Customer
-from tests.factories import add_book, add_genre
-from tests.locks import hold_lock, wait_for_blocked
-from tests.stockroom import CREATE_BOOK, MINIMAL_INPUT, add_admin_customer, take_catalog_snapshot
+from persistence.tables import new_id
+from tests.support.database.locks import hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.shop.catalog_admin import CREATE_BOOK, MINIMAL_INPUT, add_admin_customer, take_catalog_snapshot
+from tests.support.shop.customers import Customer
+from tests.support.shop.factories import add_book, add_genre
 
 _NAMED = """__typename ... on UserError { code } ... on InvalidInput { issues { path rule } }
     ... on GenreNameTaken { genre { id } } ... on GenreSaved { genre { id name slug } }"""

@@ -8,10 +8,16 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from tests.client import ApiClient
-from tests.factories import add_admin
-from tests.hostile import InputPosition, build_good_arguments, iterate_positions, list_bad_values, replace_at
-from tests.stranger import FuzzClient, build_document, create_samples, find_field, get_fields
+from tests.support.graphql.bad_values import (
+    InputPosition,
+    build_good_arguments,
+    iterate_positions,
+    list_bad_values,
+    replace_at,
+)
+from tests.support.graphql.fuzz_client import FuzzClient, build_document, create_samples, find_field, get_fields
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import add_admin
 
 FIELDS = [
     f"{parent}.{name}"

@@ -7,10 +7,10 @@ import asyncpg
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.browser import running_app
-from tests.client import ApiClient
-from tests.factories import SignedInUser, add_admin, add_user
-from tests.wire import start_counting_proxy
+from tests.support.database.counting_proxy import start_counting_proxy
+from tests.support.http.browser import running_app
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import SignedInUser, add_admin, add_user
 
 USERS = "{ admin { users(first: 100) { nodes { email isEmailVerified hasPassword linkedProviders } } } }"
 NODE = "query ($id: ID!) { node(id: $id) { ... on User { linkedProviders } } }"

@@ -6,15 +6,15 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import to_global_id
+from graph.kit.ids import to_global_id
 from persistence.catalog import BookRow
-from persistence.models import new_id
+from persistence.tables import new_id
 from server.app import create_app
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.customers import CANCEL_ORDER, ORDER_FRAGMENT, Customer, add_customer
-from tests.factories import add_book, fill_cart
-from tests.memory import take_snapshot
+from tests.support.database.db_snapshots import take_snapshot
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import CANCEL_ORDER, ORDER_FRAGMENT, Customer, add_customer
+from tests.support.shop.factories import add_book, fill_cart
 
 BY = ORDER_FRAGMENT + "query ($by: OrderLookup!) { order(by: $by) { ...OrderTold } }"
 NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"

@@ -6,14 +6,14 @@ import datetime as dt
 import asyncpg
 import pytest
 
-from domain import one_time_tokens
-from domain.passwords import MAX_PASSWORD_LENGTH
+from domain.auth import one_time_tokens
+from domain.auth.passwords import MAX_PASSWORD_LENGTH
 from domain.shop import Shop
 from persistence.one_time_tokens import TokenPurpose
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.factories import PASSWORD, PASSWORD_HASH, add_user
-from tests.links import (
+from tests.support.auth.sessions import TokenPair, is_authenticated, log_in, try_login, try_refresh
+from tests.support.database.locks import hold_lock, wait_for_blocked
+from tests.support.email.email_links import (
     RESET_PASSWORD,
     list_link_tokens,
     login_with_oauth,
@@ -22,8 +22,8 @@ from tests.links import (
     reset_password,
     verify_email,
 )
-from tests.locks import hold_lock, wait_for_blocked
-from tests.sessions import TokenPair, is_authenticated, log_in, try_login, try_refresh
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import PASSWORD, PASSWORD_HASH, add_user
 
 EMAIL, OTHER = "anna@example.com", "bob@example.com"
 NEW = "a horse of another colour"

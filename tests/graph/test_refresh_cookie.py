@@ -11,11 +11,11 @@ from starlette.applications import Starlette
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.browser import Browser, open_browser, running_app
-from tests.client import ApiClient
-from tests.factories import PASSWORD, add_user
-from tests.links import RESET_PASSWORD, request_reset_token
-from tests.sessions import LOGIN, LOGOUT, ME_QUERY, REFRESH, REGISTER
+from tests.support.auth.sessions import LOGIN, LOGOUT, ME_QUERY, REFRESH, REGISTER
+from tests.support.email.email_links import RESET_PASSWORD, request_reset_token
+from tests.support.http.browser import Browser, open_browser, running_app
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import PASSWORD, add_user
 
 EMAIL = "anna@example.com"
 LOGOUT_HERE = "mutation { logout(input: {}) { ... on LoggedOut { sessionsEnded } } }"

@@ -11,10 +11,10 @@ from hypothesis import settings as testing
 from hypothesis import strategies as st
 
 from domain.shop import Shop
-from tests.client import ApiClient
-from tests.factories import PASSWORD, add_user
-from tests.locks import hold_lock, wait_for_blocked
-from tests.sessions import REGISTER, TokenPair, is_authenticated, log_in, try_login
+from tests.support.auth.sessions import REGISTER, TokenPair, is_authenticated, log_in, try_login
+from tests.support.database.locks import hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import PASSWORD, add_user
 
 ADD_USER = "INSERT INTO users (id, email, display_name) VALUES (gen_random_uuid(), $1, 'First')"
 ANIMALS = "🦉🐢🐙🦀🐝🦋🐞🐌"  # eight code points, thirty-two bytes

@@ -5,10 +5,10 @@ import pytest
 
 from domain.shop import Shop
 from persistence.catalog import BookRow
-from tests.client import ApiClient
-from tests.customers import add_customer
-from tests.factories import add_book, add_genre, add_user, book_id
-from tests.purchases import add_past_order
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import add_customer
+from tests.support.shop.factories import add_book, add_genre, add_user, book_id
+from tests.support.shop.past_orders import add_past_order
 
 RELATED = "query ($id: ID!, $first: Int! = 20) { book(by: {id: $id}) { relatedBooks(first: $first) { title } } }"
 

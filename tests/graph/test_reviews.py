@@ -6,13 +6,13 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import to_global_id
+from graph.kit.ids import to_global_id
 from persistence.catalog import BookRow
-from persistence.models import new_id
-from tests.client import ApiClient
-from tests.customers import Customer, add_customer
-from tests.factories import add_book, book_id
-from tests.reviewing import (
+from persistence.tables import new_id
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_book, book_id
+from tests.support.shop.reviews import (
     CREATE_REVIEW,
     DELETE_REVIEWS,
     UPDATE_REVIEW,

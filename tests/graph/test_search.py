@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from domain.shop import Shop
 from persistence.catalog import BookRow
-from tests.client import ApiClient
-from tests.customers import Customer
-from tests.factories import add_admin, add_book, add_genre, book_id
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import Customer
+from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
 
 SEARCH = """query ($search: String, $filter: BookFilter, $sort: BookSort, $first: Int = 100, $after: String) {
     books(search: $search, filter: $filter, sort: $sort, first: $first, after: $after) {

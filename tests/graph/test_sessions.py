@@ -6,11 +6,11 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import to_global_id
-from persistence.models import new_id
-from tests.client import ApiClient
-from tests.factories import PASSWORD, add_admin, add_user
-from tests.sessions import is_authenticated, log_in, log_out, refresh_session, try_refresh
+from graph.kit.ids import to_global_id
+from persistence.tables import new_id
+from tests.support.auth.sessions import is_authenticated, log_in, log_out, refresh_session, try_refresh
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import PASSWORD, add_admin, add_user
 
 EMAIL = "anna@example.com"
 SESSIONS = "{ me { sessions { id userAgent createdAt lastUsedAt isCurrent } } }"

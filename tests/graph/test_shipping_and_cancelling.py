@@ -7,17 +7,23 @@ import pytest
 
 from domain import catalog
 from domain.shop import Shop
-from domain.sweeping import sweep
-from graph.ids import to_global_id
+from domain.sweeper import sweep
+from graph.kit.ids import to_global_id
 from persistence.catalog import BookRow
-from persistence.models import new_id
+from persistence.tables import new_id
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.customers import CANCEL_ORDER, ORDER_FRAGMENT, SHIP_ORDER, Customer, add_customer
-from tests.factories import add_book
-from tests.locks import LOCK_ORDERS, hold_lock, wait_for_blocked
-from tests.memory import age_orders, is_stock_consistent, list_payments, list_stock_movements, take_snapshot
-from tests.providers import SlowPayments, running_app_with_payments
+from tests.support.database.db_snapshots import (
+    age_orders,
+    is_stock_consistent,
+    list_payments,
+    list_stock_movements,
+    take_snapshot,
+)
+from tests.support.database.locks import LOCK_ORDERS, hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import CANCEL_ORDER, ORDER_FRAGMENT, SHIP_ORDER, Customer, add_customer
+from tests.support.shop.factories import add_book
+from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
 
 BY = ORDER_FRAGMENT + "query ($id: ID!) { order(by: {id: $id}) { ...OrderTold } }"
 

@@ -4,12 +4,12 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import to_global_id
+from graph.kit.ids import to_global_id
 from persistence.catalog import BookRow
-from tests.client import ApiClient
-from tests.customers import Customer, add_customer
-from tests.factories import add_book, book_id
-from tests.purchases import add_past_order
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_book, book_id
+from tests.support.shop.past_orders import add_past_order
 
 VIEWED = """
 query ($id: ID!) {

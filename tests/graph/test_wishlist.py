@@ -9,13 +9,13 @@ import pytest
 
 from domain.shop import Shop
 from domain.stock import set_stock
-from graph.ids import to_global_id
+from graph.kit.ids import to_global_id
 from persistence.catalog import BookRow
-from persistence.models import new_id
-from tests.client import ApiClient
-from tests.customers import Customer, add_customer
-from tests.factories import add_book, book_id
-from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from persistence.tables import new_id
+from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_book, book_id
 
 ADD_TO_WISHLIST = """mutation ($id: ID!) { end: addToWishlist(input: {bookId: $id}) {
     __typename ... on WishlistItemAdded { item { id addedAt book { id } } } ... on NotFound { code id } } }"""

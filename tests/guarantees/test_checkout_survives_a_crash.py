@@ -10,17 +10,24 @@ import pytest
 
 from domain import orders
 from domain.shop import Shop
-from domain.sweeping import sweep
+from domain.sweeper import sweep
 from persistence.catalog import BookRow
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.crashes import has_no_response, kill_before_charge, kill_before_finalize
-from tests.customers import Customer, add_customer
-from tests.factories import add_book
-from tests.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
-from tests.memory import age_orders, get_stock, is_stock_consistent, list_payments, list_stock_movements, take_snapshot
-from tests.processes import Server, start_server
-from tests.providers import SlowPayments, running_app_with_payments
+from tests.support.database.db_snapshots import (
+    age_orders,
+    get_stock,
+    is_stock_consistent,
+    list_payments,
+    list_stock_movements,
+    take_snapshot,
+)
+from tests.support.database.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.support.http.client import ApiClient
+from tests.support.processes.servers import Server, start_server
+from tests.support.shop.checkout_crashes import has_no_response, kill_before_charge, kill_before_finalize
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_book
+from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
 
 FREQUENT_SWEEPS = {"SWEEP_EVERY_SECONDS": "0.1"}
 

@@ -10,17 +10,17 @@ import pytest
 
 from domain import orders
 from domain.shop import Shop
-from domain.sweeping import sweep
-from persistence import browsing
+from domain.sweeper import sweep
 from persistence.invariants import find_violations
+from persistence.postgres import replicas
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.clusters import ReplicatedPair, start_replicated_pair
-from tests.customers import Customer, add_customer
-from tests.factories import add_book
-from tests.faulty import GENRES_QUERY, running_client
-from tests.locks import LOCK_ORDERS, LOCK_PAYMENTS, hold_lock, wait_for_blocked
-from tests.memory import age_orders, list_payments, list_stock_movements
+from tests.support.database.db_snapshots import age_orders, list_payments, list_stock_movements
+from tests.support.database.locks import LOCK_ORDERS, LOCK_PAYMENTS, hold_lock, wait_for_blocked
+from tests.support.database.replication import ReplicatedPair, start_replicated_pair
+from tests.support.http.client import ApiClient
+from tests.support.http.fault_app import GENRES_QUERY, running_client
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_book
 
 LETTERS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
 
@@ -38,7 +38,7 @@ async def client(
     servers: ReplicatedPair, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ApiClient]:
     monkeypatch.setattr(orders, "REPLAY_TIMEOUT", 0)
-    monkeypatch.setattr(browsing, "PRIMARY_CONNECTION_TTL", 0)
+    monkeypatch.setattr(replicas, "PRIMARY_CONNECTION_TTL", 0)
     addresses = {
         "database_url": servers.multi_host_url("read-write"),
         "database_read_url": servers.multi_host_url("prefer-standby"),

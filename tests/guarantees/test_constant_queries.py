@@ -7,11 +7,11 @@ import pytest
 from domain import orders
 from domain.orders import CheckoutRequest
 from domain.shop import Shop
-from graph.ids import to_global_id
+from graph.kit.ids import to_global_id
 from persistence.catalog import BookRow
 from server.settings import Settings
-from tests.counting import QueryCounter, count_queries
-from tests.factories import SignedInUser, add_book, add_genre, add_user, book_id, fill_cart
+from tests.support.database.query_counter import QueryCounter, count_queries
+from tests.support.shop.factories import SignedInUser, add_book, add_genre, add_user, book_id, fill_cart
 
 BOOKS = "query ($first: Int!) { books(first: $first) { nodes { title authors { name } genre { name } } } }"
 COUNTED = "{ books(first: 2) { totalCount nodes { title authors { name } genre { name } } } }"

@@ -6,13 +6,13 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from graph.ids import to_global_id
+from graph.kit.ids import to_global_id
 from persistence.catalog import BookRow
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.counting import QueryCounter, count_queries
-from tests.factories import SignedInUser, add_admin, add_book, add_genre, add_user
-from tests.purchases import add_past_order
+from tests.support.database.query_counter import QueryCounter, count_queries
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import SignedInUser, add_admin, add_book, add_genre, add_user
+from tests.support.shop.past_orders import add_past_order
 
 VIEWED = """query ($first: Int!) { books(first: $first) { nodes { title
     viewerReview { rating } viewerCanReview viewerHasWishlisted viewerPrebooking { status } } } }"""

@@ -7,12 +7,25 @@ import pytest
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.customers import add_customer
-from tests.factories import add_admin, add_book, add_genre, book_id
-from tests.faulty import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql, running_client
-from tests.locks import LOCK_BOOKS, hold_lock
-from tests.memory import get_stock, is_stock_consistent, list_payments, list_stock_movements, take_snapshot
+from tests.support.database.db_snapshots import (
+    get_stock,
+    is_stock_consistent,
+    list_payments,
+    list_stock_movements,
+    take_snapshot,
+)
+from tests.support.database.locks import LOCK_BOOKS, hold_lock
+from tests.support.http.client import ApiClient
+from tests.support.http.fault_app import (
+    GENRES_QUERY,
+    INCREMENT_STOCK,
+    LOCK_GENRES,
+    UNAVAILABLE,
+    post_graphql,
+    running_client,
+)
+from tests.support.shop.customers import add_customer
+from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 

@@ -8,9 +8,9 @@ import pytest
 from domain import orders
 from domain.shop import Shop
 from server.settings import Settings
-from tests.customers import add_customer
-from tests.factories import add_admin, add_book, add_genre, book_id
-from tests.faulty import (
+from tests.support.database.db_snapshots import get_stock, is_stock_consistent
+from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.http.fault_app import (
     GENRES_QUERY,
     INCREMENT_STOCK,
     LOCK_GENRES,
@@ -19,8 +19,8 @@ from tests.faulty import (
     post_graphql,
     running_client,
 )
-from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
-from tests.memory import get_stock, is_stock_consistent
+from tests.support.shop.customers import add_customer
+from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 

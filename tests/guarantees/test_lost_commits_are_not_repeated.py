@@ -7,14 +7,14 @@ import pytest
 
 from domain import orders
 from domain.shop import Shop
-from domain.sweeping import sweep
+from domain.sweeper import sweep
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.customers import Customer, add_customer
-from tests.factories import add_admin, add_book, book_id
-from tests.faulty import INCREMENT_STOCK, running_client
-from tests.memory import age_orders, is_stock_consistent, list_payments, list_stock_movements
-from tests.network import FaultProxy, start_fault_proxy
+from tests.support.database.db_snapshots import age_orders, is_stock_consistent, list_payments, list_stock_movements
+from tests.support.database.fault_proxy import FaultProxy, start_fault_proxy
+from tests.support.http.client import ApiClient
+from tests.support.http.fault_app import INCREMENT_STOCK, running_client
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_admin, add_book, book_id
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 

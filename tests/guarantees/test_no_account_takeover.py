@@ -9,12 +9,12 @@ import asyncpg
 import pytest
 from starlette.applications import Starlette
 
-from domain import one_time_tokens
 from domain.accounts import grant_admin
+from domain.auth import one_time_tokens
 from domain.shop import Shop
 from persistence.one_time_tokens import TokenPurpose
 from server.settings import Settings
-from tests.arrivals import (
+from tests.support.auth.oauth_flow import (
     app_with_providers,
     assert_login_rejected,
     complete_login,
@@ -23,10 +23,10 @@ from tests.arrivals import (
     get_frontend_params,
     get_login_code,
 )
-from tests.browser import Browser, open_browser
-from tests.client import ApiClient
-from tests.factories import PASSWORD, add_user
-from tests.links import (
+from tests.support.auth.oauth_providers import FakeGitHub, FakeOpenIDProvider, run_provider
+from tests.support.auth.sessions import REGISTER, TokenPair, is_authenticated, log_in, try_login, try_refresh
+from tests.support.database.locks import hold_lock, wait_for_blocked
+from tests.support.email.email_links import (
     REQUEST_VERIFICATION,
     list_link_tokens,
     login_with_oauth,
@@ -34,9 +34,9 @@ from tests.links import (
     reset_password,
     verify_email,
 )
-from tests.locks import hold_lock, wait_for_blocked
-from tests.oauth_providers import FakeGitHub, FakeOpenIDProvider, run_provider
-from tests.sessions import REGISTER, TokenPair, is_authenticated, log_in, try_login, try_refresh
+from tests.support.http.browser import Browser, open_browser
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import PASSWORD, add_user
 
 VICTIM = "mona@example.com"
 ACCOUNTS = "SELECT u::text FROM users u UNION ALL SELECT s::text FROM sessions s"

@@ -10,11 +10,11 @@ import stamina
 
 from domain.shop import Shop
 from domain.stock import set_stock
-from tests.client import ApiClient
-from tests.customers import add_customer
-from tests.factories import add_book, book_id
-from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
-from tests.memory import get_stock, is_stock_consistent, list_payments, list_stock_movements
+from tests.support.database.db_snapshots import get_stock, is_stock_consistent, list_payments, list_stock_movements
+from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import add_customer
+from tests.support.shop.factories import add_book, book_id
 
 
 @pytest.fixture(autouse=True)

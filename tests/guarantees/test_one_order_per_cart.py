@@ -14,14 +14,20 @@ from domain.payments import Declined
 from domain.shop import Shop
 from domain.stock import adjust_stock, set_stock
 from persistence import orders as stored_orders
-from persistence.database import ReadSession, Transaction
+from persistence.postgres.database import ReadSession, Transaction
 from server.settings import Settings
-from tests.client import ApiClient
-from tests.customers import Customer, add_customer
-from tests.factories import add_admin, add_book, fill_cart
-from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
-from tests.memory import get_stock, is_stock_consistent, list_payments, list_stock_movements, take_snapshot
-from tests.providers import SlowPayments, running_app_with_payments
+from tests.support.database.db_snapshots import (
+    get_stock,
+    is_stock_consistent,
+    list_payments,
+    list_stock_movements,
+    take_snapshot,
+)
+from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_admin, add_book, fill_cart
+from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
 
 ADDRESS = {"recipient": "Ada", "line1": "1 Mill Lane", "city": "Ely", "country": "GB"}
 

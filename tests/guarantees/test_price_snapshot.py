@@ -9,11 +9,11 @@ import pytest
 
 from domain import catalog
 from domain.shop import Shop
-from tests.client import ApiClient
-from tests.customers import Customer, add_customer
-from tests.factories import add_admin, add_book, book_id
-from tests.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
-from tests.memory import take_snapshot
+from tests.support.database.db_snapshots import take_snapshot
+from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_admin, add_book, book_id
 
 UPDATE = """
 mutation ($id: ID!, $title: String!, $price: Decimal!) {

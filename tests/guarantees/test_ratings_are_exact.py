@@ -14,11 +14,11 @@ from domain.reviews import create_review, delete_review, delete_reviews, update_
 from domain.shop import Shop
 from persistence.catalog import BookRow
 from persistence.reviews import ReviewRow
-from tests.client import ApiClient
-from tests.customers import Customer, add_customer
-from tests.factories import add_book
-from tests.locks import hold_lock, wait_for_blocked
-from tests.reviewing import (
+from tests.support.database.locks import hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_book
+from tests.support.shop.reviews import (
     add_buyer,
     are_ratings_exact,
     get_ratings,

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from domain.shop import Shop
 from persistence.catalog import BookRow
-from tests.client import ApiClient
-from tests.customers import Customer, add_customer
-from tests.factories import add_admin, add_book, book_id
-from tests.memory import get_stock, is_stock_consistent, list_stock_movements, take_snapshot
+from tests.support.database.db_snapshots import get_stock, is_stock_consistent, list_stock_movements, take_snapshot
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_admin, add_book, book_id
 
 UPDATE_STOCK = """
 mutation ($id: ID!, $change: StockChangeInput!) {

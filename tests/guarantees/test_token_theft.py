@@ -5,10 +5,10 @@ from base64 import urlsafe_b64decode
 import asyncpg
 
 from domain.shop import Shop
-from persistence.models import Base
-from tests.client import ApiClient
-from tests.factories import add_user
-from tests.sessions import TokenPair, is_authenticated, log_in, refresh_session, try_refresh
+from persistence.tables import Base
+from tests.support.auth.sessions import TokenPair, is_authenticated, log_in, refresh_session, try_refresh
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import add_user
 
 EMAIL = "owner@example.com"
 REFUSED = {

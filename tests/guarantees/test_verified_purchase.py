@@ -5,10 +5,10 @@ import pytest
 
 from domain.shop import Shop
 from persistence.catalog import BookRow
-from tests.client import ApiClient
-from tests.customers import Customer, add_customer
-from tests.factories import add_book, book_id
-from tests.reviewing import add_buyer, list_visible_reviews, submit_review
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_book, book_id
+from tests.support.shop.reviews import add_buyer, list_visible_reviews, submit_review
 
 CAN_REVIEW = "query ($id: ID!) { book(by: {id: $id}) { viewerCanReview viewerReview { id } } }"
 VERIFIED = "query ($id: ID!) { review(id: $id) { isVerifiedPurchase } }"

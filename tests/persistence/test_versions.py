@@ -4,10 +4,10 @@ import asyncpg
 import pytest
 
 from domain.shop import Shop
-from persistence.models import Base
-from persistence.versions import get_catalog_version
-from tests.factories import add_book, add_genre, add_user
-from tests.purchases import add_past_order
+from persistence.catalog_version import get_catalog_version
+from persistence.tables import Base
+from tests.support.shop.factories import add_book, add_genre, add_user
+from tests.support.shop.past_orders import add_past_order
 
 UNSEEN = {
     *("sessions", "refresh_tokens", "identities", "one_time_tokens", "carts", "cart_items", "order_addresses"),

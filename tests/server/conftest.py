@@ -8,10 +8,10 @@ from starlette.applications import Starlette
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.arrivals import app_with_providers
-from tests.browser import Browser, open_browser
-from tests.commands import CompletedCommand, RunCommand, run_command, run_in_process
-from tests.oauth_providers import FakeGitHub, FakeOpenIDProvider, run_provider
+from tests.support.auth.oauth_flow import app_with_providers
+from tests.support.auth.oauth_providers import FakeGitHub, FakeOpenIDProvider, run_provider
+from tests.support.http.browser import Browser, open_browser
+from tests.support.processes.cli import CompletedCommand, RunCommand, run_command, run_in_process
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from starlette.applications import Starlette
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.arrivals import app_with_providers, complete_login, get_frontend_params
-from tests.browser import open_browser, running_app
-from tests.client import ApiClient
-from tests.factories import add_user
-from tests.links import list_link_tokens, request_password_reset, reset_password
-from tests.oauth_providers import FakeGitHub, FakeOpenIDProvider
-from tests.sessions import LOGIN, is_authenticated, log_in, refresh_session
+from tests.support.auth.oauth_flow import app_with_providers, complete_login, get_frontend_params
+from tests.support.auth.oauth_providers import FakeGitHub, FakeOpenIDProvider
+from tests.support.auth.sessions import LOGIN, is_authenticated, log_in, refresh_session
+from tests.support.email.email_links import list_link_tokens, request_password_reset, reset_password
+from tests.support.http.browser import open_browser, running_app
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import add_user
 
 OLD, NEW = "rotated-out-7c1e94b02d-a8f3", "rotated-in-15bd60e7fa-c942"
 STEPS = [[OLD], [OLD, NEW], [NEW, OLD], [NEW]]

@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from domain.shop import Policy
-from persistence.database import PoolSettings
-from server.place import ConfigurationError, read_settings, resolve_runtime
+from persistence.postgres.database import PoolSettings
+from server.runtime import ConfigurationError, read_settings, resolve_runtime
 from server.settings import Environment, Settings, load_or_create_secret
 
 SECRET, OLD_SECRET = "Zx7-qLw2_vR9tYp4KsD8hJf3NcB6mGa1", "another0One9Of8Thirty7Two6Bytes5!"

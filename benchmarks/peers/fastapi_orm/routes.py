@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import orjson
 
 from benchmarks.dialects import Asked, Route
-from graph.ids import parse_key, to_global_id
+from graph.kit.ids import parse_key, to_global_id
 
 Json = dict[str, Any]
 

@@ -17,10 +17,10 @@ from domain import cart as carts
 from domain import orders
 from domain.orders import CheckoutRequest
 from domain.shop import Shop
-from graph.ids import parse_key
-from graph.listing import _cursor_codec
+from graph.book_list import _cursor_codec
+from graph.kit.ids import parse_key
 from persistence import accounts, cart, catalog
-from persistence.listing import BookQuery
+from persistence.browse.book_query import BookQuery
 from persistence.orders import list_order_items
 
 NEWEST = _cursor_codec(BookQuery())

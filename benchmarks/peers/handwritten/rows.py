@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.peers.statements import STATEMENTS
-from graph.scalars import format_datetime
-from persistence.pages import KeyedRow
-from persistence.query import Query
+from graph.kit.scalars import format_datetime
+from persistence.postgres.keyset import KeyedRow
+from persistence.postgres.statements import Query
 
 Answer = dict[str, Any]
 Key = uuid.UUID

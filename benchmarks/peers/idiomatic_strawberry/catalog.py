@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from benchmarks.peers import orm, queries
 from benchmarks.peers.idiomatic_strawberry.loaders import Loaders
-from graph.ids import parse_key, to_global_id
+from graph.kit.ids import parse_key, to_global_id
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from strawberry.permission import BasePermission
 
 from benchmarks.peers import accounts, orm, purchases
 from benchmarks.peers.idiomatic_strawberry.catalog import Book, Context, Info, Money
-from graph.ids import parse_key, to_global_id
+from graph.kit.ids import parse_key, to_global_id
 
 
 class IsAuthenticated(BasePermission):

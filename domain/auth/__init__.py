@@ -1,0 +1,1 @@
+"""Sessions, tokens, passwords, OAuth, email verification and login throttling."""

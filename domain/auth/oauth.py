@@ -1,0 +1,137 @@
+"""Identities: who comes from a provider, and which account is theirs.
+
+The provider's own id of the account is who someone is; an address is only a contact. It leads to an account that is
+there only when both sides have verified it.
+"""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+
+from domain.accounts import DEFAULT_DISPLAY_NAME, MAX_NAME_LENGTH, MIN_NAME_LENGTH
+from domain.auth import one_time_tokens
+from domain.auth.email_verification import mark_email_verified
+from domain.auth.sessions import NewSession, create_session
+from domain.email import emails
+from domain.errors import AccountDeactivated
+from domain.shop import Shop
+from domain.validation import Validator, normalize_email
+from persistence import accounts, linked_accounts
+from persistence import one_time_tokens as token_rows
+from persistence.accounts import UserRow
+from persistence.emails import EmailKind
+from persistence.linked_accounts import Provider
+from persistence.one_time_tokens import TokenPurpose
+from persistence.postgres.database import Transaction
+from persistence.postgres.errors import Conflict, retry_on_conflict
+
+
+class EmailMissing(Exception):
+    """The provider tells no address."""
+
+
+class EmailUnverified(Exception):
+    """The provider does not say that the address is theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderProfile:
+    """What a provider says of someone who has just signed in there."""
+
+    provider: Provider
+    account_id: str
+    email: str | None
+    is_email_verified: bool
+    name: str | None
+
+
+@retry_on_conflict
+async def log_in_with_provider(shop: Shop, profile: ProviderProfile, user_agent: str | None) -> NewSession:
+    """Raises `EmailMissing`, `EmailUnverified` or `AccountDeactivated`."""
+    async with shop.database.transaction() as tx:
+        user = await _get_or_create_user(tx, profile)
+        return await create_session(shop, tx, user.id, user_agent)
+
+
+@retry_on_conflict
+async def issue_login_code(shop: Shop, profile: ProviderProfile) -> str:
+    """What the frontend trades for a session. Raises as `sign_in_through`."""
+    async with shop.database.transaction() as tx:
+        user = await _get_or_create_user(tx, profile)
+        return shop.tokens.derive_one_time_token(
+            await one_time_tokens.issue(shop, tx, user.id, TokenPurpose.OAUTH_LOGIN)
+        )
+
+
+@retry_on_conflict
+async def log_in_with_code(shop: Shop, code: str, user_agent: str | None) -> NewSession:
+    """Raises `InvalidToken` or `AccountDeactivated`."""
+    async with shop.database.transaction() as tx:
+        user = await one_time_tokens.redeem(tx, TokenPurpose.OAUTH_LOGIN, code)
+        return await create_session(shop, tx, user.id, user_agent)
+
+
+async def _get_or_create_user(tx: Transaction, profile: ProviderProfile) -> UserRow:
+    """The user, locked; a new one for an address that has no account yet."""
+    user_id = await linked_accounts.find_owner(tx, profile.provider, profile.account_id)
+    if user_id is not None:
+        return _require_active(await accounts.lock_user(tx, user_id))
+    email = _require_verified_email(profile)
+    existing_user = await accounts.find_user_by_email(tx, email)
+    if existing_user is None:
+        return await _create_user(tx, profile, email)
+    user = _require_active(await accounts.lock_user(tx, existing_user.id))
+    if not user.is_email_verified:
+        await _revoke_credentials(tx, user)
+    await emails.enqueue(tx, EmailKind.PROVIDER_LINKED, await _link_account(tx, user, profile), user.id)
+    return user
+
+
+def _require_verified_email(profile: ProviderProfile) -> str:
+    email = normalize_email(profile.email) if profile.email else None
+    if email is None:
+        raise EmailMissing
+    if not profile.is_email_verified:
+        raise EmailUnverified
+    return email
+
+
+def _require_active(user: UserRow | None) -> UserRow:
+    if user is None:
+        raise Conflict
+    if not user.is_active:
+        raise AccountDeactivated
+    return user
+
+
+async def _create_user(tx: Transaction, profile: ProviderProfile, email: str) -> UserRow:
+    verified_at = dt.datetime.now(dt.UTC)
+    display_name = _sanitize_display_name(profile.name)
+    user_id = await accounts.add_user(tx, email=email, display_name=display_name, email_verified_at=verified_at)
+    if user_id is None:  # somebody has opened it at this moment: look again
+        raise Conflict
+    user = await accounts.lock_user(tx, user_id)
+    assert user is not None
+    await _link_account(tx, user, profile)
+    return user
+
+
+async def _revoke_credentials(tx: Transaction, user: UserRow) -> None:
+    """Whoever opened the account has never shown that the address is theirs: nothing they hold may open it again."""
+    await accounts.update_user(tx, user.id, password_hash=None)
+    await accounts.revoke_sessions(tx, user.id)
+    await token_rows.invalidate_tokens(tx, user.id, *TokenPurpose)
+    await mark_email_verified(tx, user)
+
+
+async def _link_account(tx: Transaction, user: UserRow, profile: ProviderProfile) -> uuid.UUID:
+    linked_account_id = await linked_accounts.add_linked_account(tx, user.id, profile.provider, profile.account_id)
+    if linked_account_id is None:  # the same account has come in twice at this moment: look again
+        raise Conflict
+    return linked_account_id
+
+
+def _sanitize_display_name(name: str | None) -> str:
+    validator = Validator()
+    display_name = validator.text(("displayName",), name or "", MAX_NAME_LENGTH, min_length=MIN_NAME_LENGTH)
+    return DEFAULT_DISPLAY_NAME if validator.errors else display_name

@@ -1,0 +1,74 @@
+"""One-time tokens: each works once, for a while, for one purpose; only its hash is kept."""
+
+import datetime as dt
+import uuid
+
+from domain.auth.tokens import hash_token
+from domain.errors import AccountDeactivated, InvalidToken
+from domain.shop import Shop
+from persistence import accounts
+from persistence import one_time_tokens as token_rows
+from persistence.accounts import UserRow
+from persistence.one_time_tokens import TokenPurpose
+from persistence.postgres.database import ReadSession, Transaction
+from persistence.tables import new_id
+
+LIFETIMES = {
+    TokenPurpose.VERIFY_EMAIL: dt.timedelta(hours=24),
+    TokenPurpose.RESET_PASSWORD: dt.timedelta(hours=1),
+    TokenPurpose.OAUTH_LOGIN: dt.timedelta(seconds=60),
+}
+LOGIN_PURPOSES = (TokenPurpose.RESET_PASSWORD, TokenPurpose.OAUTH_LOGIN)
+"""What must not outlive the password or the sessions that somebody wants to be rid of."""
+
+
+async def issue(shop: Shop, tx: Transaction, user_id: uuid.UUID, purpose: TokenPurpose) -> uuid.UUID:
+    """The id of the token; `shop.tokens.one_time_token` makes the token of it."""
+    token_id = new_id()
+    await token_rows.add_token(tx, token_id, user_id, purpose, _compute_hash(shop, token_id), _compute_expiry(purpose))
+    return token_id
+
+
+async def issue_for_email(
+    shop: Shop, tx: Transaction, email: str, purpose: TokenPurpose
+) -> tuple[uuid.UUID, uuid.UUID | None]:
+    """The id of the token and its owner, `None` where there is no such account: then there is no such token either."""
+    token_id = new_id()
+    return token_id, await token_rows.add_token_for_email(
+        tx, token_id, email, purpose, _compute_hash(shop, token_id), _compute_expiry(purpose)
+    )
+
+
+async def find_owner(db: ReadSession | Transaction, purpose: TokenPurpose, token: str) -> UserRow:
+    """Raises `InvalidToken` for one that would not work."""
+    owner = await token_rows.find_owner(db, purpose, hash_token(token))
+    if owner is None:
+        raise _invalid_token()
+    return owner
+
+
+async def redeem(tx: Transaction, purpose: TokenPurpose, token: str) -> UserRow:
+    """Spends it, with all that its owner has left for this purpose, and locks the owner.
+
+    Raises `InvalidToken`, or `AccountDeactivated`: then it is not spent.
+    """
+    owner = await find_owner(tx, purpose, token)
+    locked_owner = await accounts.lock_user(tx, owner.id)
+    if locked_owner is None or not await token_rows.consume_token(tx, purpose, hash_token(token)):
+        raise _invalid_token()
+    if not locked_owner.is_active:
+        raise AccountDeactivated
+    await token_rows.invalidate_tokens(tx, locked_owner.id, purpose)
+    return locked_owner
+
+
+def _compute_hash(shop: Shop, token_id: uuid.UUID) -> bytes:
+    return hash_token(shop.tokens.derive_one_time_token(token_id))
+
+
+def _compute_expiry(purpose: TokenPurpose) -> dt.datetime:
+    return dt.datetime.now(dt.UTC) + LIFETIMES[purpose]
+
+
+def _invalid_token() -> InvalidToken:
+    return InvalidToken("This link or code is unknown, used or too old. Ask for a new one.")

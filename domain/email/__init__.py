@@ -1,0 +1,1 @@
+"""Which emails are sent, what they contain, and how delivery is retried."""

@@ -1,0 +1,1 @@
+"""How types, fields, permissions, IDs, connections and batched fields are declared."""

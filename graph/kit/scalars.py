@@ -1,0 +1,71 @@
+"""Scalars: exact on the way out, strict on the way in."""
+
+import datetime as dt
+import re
+from decimal import Decimal
+from typing import Any
+
+import strawberry
+
+from graph.request_errors import BadUserInput
+
+_DECIMAL = re.compile(r"[+-]?\d{1,20}(\.\d{1,10})?")
+
+
+def parse_decimal(value: Any) -> Decimal:
+    """From a string or a JSON number; never from NaN, an infinity or an exponent."""
+    text = str(value) if isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool) else ""
+    if not _DECIMAL.fullmatch(text, 0) or not text.isascii():
+        raise BadUserInput(f'{str(value)[:50]!r} is not a decimal number such as "12.90".')
+    return Decimal(text)
+
+
+def parse_date(value: Any) -> dt.date:
+    try:
+        if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+            raise ValueError
+        return dt.date.fromisoformat(value)
+    except ValueError as error:
+        raise BadUserInput(f"{str(value)[:50]!r} is not a date such as 1937-09-21.") from error
+
+
+def parse_datetime(value: Any) -> dt.datetime:
+    try:
+        if not isinstance(value, str) or len(value) > 40:
+            raise ValueError
+        instant = dt.datetime.fromisoformat(value)
+        if instant.tzinfo is None:
+            raise ValueError
+        return instant.astimezone(dt.UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadUserInput(f"{str(value)[:50]!r} is not an instant such as 2026-03-01T09:30:00Z.") from error
+
+
+def format_datetime(value: dt.datetime) -> str:
+    """RFC 3339 in UTC, with milliseconds."""
+    instant = value if value.tzinfo is dt.UTC else value.astimezone(dt.UTC)
+    return instant.isoformat("T", "milliseconds")[: -len("+00:00")] + "Z"
+
+
+SCALARS: dict[object, Any] = {
+    Decimal: strawberry.scalar(
+        name="Decimal",
+        description='An exact decimal number, written as a string so that no client rounds it, such as `"12.90"`.',
+        serialize=str,
+        parse_value=parse_decimal,
+    ),
+    dt.date: strawberry.scalar(
+        name="Date",
+        description="A calendar date, such as `1937-09-21`.",
+        specified_by_url="https://scalars.graphql.org/andimarek/local-date.html",
+        serialize=dt.date.isoformat,
+        parse_value=parse_date,
+    ),
+    dt.datetime: strawberry.scalar(
+        name="DateTime",
+        description="An instant with its offset from UTC, such as `2026-03-01T09:30:00Z`.",
+        specified_by_url="https://scalars.graphql.org/andimarek/date-time.html",
+        serialize=format_datetime,
+        parse_value=parse_datetime,
+    ),
+}

@@ -1,0 +1,54 @@
+"""What has to be read of books and reviews for what is asked of them, where the executor tells what that is."""
+
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
+
+from graph.context import Info
+from graph.executor import ALL_ATTRIBUTES, NO_ATTRIBUTES, Lookahead
+from graph.kit.batch_fields import AUTHORS, GENRE, RATING, USER, BatchLoader
+from persistence.accounts import UserRow
+from persistence.browse.book_projection import BookProjection
+from persistence.catalog import AuthorRow, BookRow, GenreRow
+from persistence.postgres.columns import ColumnNames, select_column_names
+from persistence.reviews import BookRatingRow, ReviewProjection, ReviewRow
+
+
+def book_projection(info: Info) -> BookProjection:
+    return _book_projection(_get_lookahead(info, "Book"))
+
+
+def review_projection(info: Info) -> ReviewProjection:
+    return _review_projection(_get_lookahead(info, "Review"))
+
+
+def _get_lookahead(info: Info, type_name: str) -> Lookahead:
+    lookahead = getattr(info, "lookahead", None)
+    return ALL_ATTRIBUTES if lookahead is None else lookahead.get(type_name, NO_ATTRIBUTES)
+
+
+@lru_cache(maxsize=1000)
+def _book_projection(lookahead: Lookahead) -> BookProjection:
+    relations = ((AUTHORS, AuthorRow), (GENRE, GenreRow), (RATING, BookRatingRow))
+    own_columns = _select_columns(BookRow, lookahead, [question for question, _ in relations])
+    return BookProjection(
+        own_columns, *(_select_joined_columns(row, lookahead.by_loader.get(question)) for question, row in relations)
+    )
+
+
+@lru_cache(maxsize=1000)
+def _review_projection(lookahead: Lookahead) -> ReviewProjection:
+    return ReviewProjection(
+        _select_columns(ReviewRow, lookahead, [USER]), _select_joined_columns(UserRow, lookahead.by_loader.get(USER))
+    )
+
+
+def _select_columns(row: Any, lookahead: Lookahead, joined: Collection[BatchLoader[Any, Any]] = ()) -> ColumnNames:
+    if lookahead.attributes is None:
+        return select_column_names(row, None)
+    loader_keys = (question.requires for question in lookahead.by_loader if question not in joined)
+    return select_column_names(row, lookahead.attributes.union(*loader_keys))
+
+
+def _select_joined_columns(row: Any, lookahead: Lookahead | None) -> ColumnNames | None:
+    return None if lookahead is None else _select_columns(row, lookahead) or ("id",)

@@ -1,0 +1,182 @@
+"""What only administrators list: all accounts and all orders, the latest first."""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Boolean, ColumnElement, DateTime, String, Uuid, any_, bindparam, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from persistence import tables
+from persistence.accounts import USER_COLUMNS, UserRow
+from persistence.orders import ORDER_COLUMNS, OrderRow
+from persistence.postgres.database import ReadSession
+from persistence.postgres.keyset import (
+    COUNT_LIMIT,
+    KeyedRow,
+    PageRequest,
+    PageResult,
+    PageShape,
+    Sort,
+    fetch_page,
+    paginate,
+    with_sort_key,
+)
+from persistence.postgres.statements import Query
+
+
+def build_like_pattern(text: str) -> str:
+    """A LIKE pattern for the text anywhere; its own wildcards are taken literally."""
+    for character in "\\%_":
+        text = text.replace(character, f"\\{character}")
+    return f"%{text}%"
+
+
+# ── Users ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class UserQuery:
+    """Which users. What is `None` does not narrow."""
+
+    role: str | None = None
+    is_active: bool | None = None
+    search: str | None = None
+
+    @property
+    def shape(self) -> "UserQueryShape":
+        return UserQueryShape(*(getattr(self, name) is not None for name in UserQueryShape._fields))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        pattern = None if self.search is None else build_like_pattern(self.search)
+        return {"role": self.role, "is_active": self.is_active, "search": pattern}
+
+
+class UserQueryShape(NamedTuple):
+    role: bool
+    is_active: bool
+    search: bool
+
+
+_user = tables.User
+_NEWEST_USER = Sort(_user.created_at.expression, descending=True)
+
+
+def _build_user_conditions(shape: UserQueryShape) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if shape.role:
+        conditions.append(_user.role == bindparam("role", type_=String()))
+    if shape.is_active:
+        conditions.append(_user.is_active == bindparam("is_active", type_=Boolean()))
+    if shape.search:
+        pattern = bindparam("search", type_=String())
+        conditions.append(or_(_user.email.ilike(pattern), _user.display_name.ilike(pattern)))
+    return conditions
+
+
+@lru_cache(maxsize=100)
+def _build_users_query(shape: UserQueryShape, page: PageShape) -> Query[KeyedRow[UserRow]]:
+    statement = select(_NEWEST_USER.key, _user.id, *USER_COLUMNS).where(*_build_user_conditions(shape))
+    return Query(
+        paginate(statement, _NEWEST_USER, _user.id.expression, page),
+        with_sort_key(UserRow),
+        needs_custom_plan=shape.search or page.needs_custom_plan,
+    )
+
+
+@lru_cache(maxsize=100)
+def _build_users_count_query(shape: UserQueryShape) -> Query[int]:
+    limited = select(_user.id).where(*_build_user_conditions(shape)).limit(COUNT_LIMIT).subquery()
+    return Query(select(func.count()).select_from(limited), int, needs_custom_plan=shape.search)
+
+
+async def list_users(db: ReadSession, user_query: UserQuery, page: PageRequest) -> PageResult[UserRow]:
+    return await fetch_page(db, _build_users_query(user_query.shape, page.shape), page, **user_query.parameters)
+
+
+async def count_users(db: ReadSession, user_query: UserQuery) -> int:
+    """Up to `COUNT_LIMIT`."""
+    return await db.first(_build_users_count_query(user_query.shape), **user_query.parameters) or 0
+
+
+# ── Orders ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class OrderQuery:
+    """Which orders. What is `None` does not narrow; `number` and `email` are two readings of one search."""
+
+    statuses: tuple[str, ...] | None = None
+    user_id: uuid.UUID | None = None
+    number: str | None = None
+    email: str | None = None
+    placed_from: dt.datetime | None = None
+    placed_before: dt.datetime | None = None
+
+    @property
+    def shape(self) -> "OrderQueryShape":
+        return OrderQueryShape(*(getattr(self, name) is not None for name in OrderQueryShape._fields))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in OrderQueryShape._fields}
+        return values | {"email": None if self.email is None else build_like_pattern(self.email)}
+
+
+class OrderQueryShape(NamedTuple):
+    statuses: bool
+    user_id: bool
+    number: bool
+    email: bool
+    placed_from: bool
+    placed_before: bool
+
+
+_order = tables.Order
+_LATEST_ORDER = Sort(_order.placed_at.expression, descending=True)
+
+
+def _build_order_conditions(shape: OrderQueryShape) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if shape.statuses:
+        conditions.append(_order.status == any_(bindparam("statuses", type_=ARRAY(String()))))
+    if shape.user_id:
+        conditions.append(_order.user_id == bindparam("user_id", type_=Uuid()))
+    if shape.email:
+        customers = select(_user.id).where(_user.email.ilike(bindparam("email", type_=String())))
+        by_customer = _order.user_id == any_(func.array(customers.scalar_subquery()))
+        by_number = _order.number == bindparam("number", type_=String())
+        conditions.append(or_(by_number, by_customer) if shape.number else by_customer)
+    if shape.placed_from:
+        conditions.append(_order.placed_at >= bindparam("placed_from", type_=DateTime(timezone=True)))
+    if shape.placed_before:
+        conditions.append(_order.placed_at < bindparam("placed_before", type_=DateTime(timezone=True)))
+    return conditions
+
+
+@lru_cache(maxsize=200)
+def _build_orders_query(shape: OrderQueryShape, page: PageShape) -> Query[KeyedRow[OrderRow]]:
+    statement = select(_LATEST_ORDER.key, _order.id, *ORDER_COLUMNS).where(*_build_order_conditions(shape))
+    return Query(
+        paginate(statement, _LATEST_ORDER, _order.id.expression, page),
+        with_sort_key(OrderRow),
+        needs_custom_plan=shape.email or page.needs_custom_plan,
+    )
+
+
+@lru_cache(maxsize=200)
+def _build_orders_count_query(shape: OrderQueryShape) -> Query[int]:
+    limited = select(_order.id).where(*_build_order_conditions(shape)).limit(COUNT_LIMIT).subquery()
+    return Query(select(func.count()).select_from(limited), int, needs_custom_plan=shape.email)
+
+
+async def list_all_orders(db: ReadSession, order_query: OrderQuery, page: PageRequest) -> PageResult[OrderRow]:
+    return await fetch_page(db, _build_orders_query(order_query.shape, page.shape), page, **order_query.parameters)
+
+
+async def count_all_orders(db: ReadSession, order_query: OrderQuery) -> int:
+    """Up to `COUNT_LIMIT`."""
+    return await db.first(_build_orders_count_query(order_query.shape), **order_query.parameters) or 0

@@ -1,0 +1,122 @@
+"""What whoever watches the shop asks of the database: bounded by indexes and by `MOST_COUNTED`, however large the tables grow."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, DateTime, Select, String, column, func, literal_column, select, table
+
+from persistence.emails import ENTRYPOINT, EmailStatus
+from persistence.orders import OrderStatus
+from persistence.postgres.database import Database, PoolSettings, ReadSession
+from persistence.postgres.errors import Unavailable
+from persistence.postgres.preflight import check_writable
+from persistence.postgres.statements import Query
+from persistence.tables import Email, Order
+
+MAX_COUNT = 100_000
+"""Of each: what is more is told as this many."""
+TIMEOUT = 2  # seconds, for all of it
+WRITE_TIMEOUT = 1  # second, of these
+SINGLE_CONNECTION = PoolSettings(size=1, max_overflow=0, timeout_seconds=TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """How many wait, and for how many seconds the first of them has."""
+
+    count: int
+    oldest_age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """`orders` are those that were placed within a day, by status; `takes_writes` is told by having written nothing."""
+
+    queued_emails: QueueDepth
+    failed_emails: QueueDepth
+    pending_orders: QueueDepth
+    due_refunds: QueueDepth
+    recent_orders: dict[str, int]
+    is_writable: bool
+
+
+_job = table(
+    "pgqueuer",
+    column("id"),
+    column("priority"),
+    column("entrypoint", String()),
+    column("status"),
+    column("created", DateTime(True)),
+)
+
+
+_zero: ColumnElement[int] = literal_column("0")
+_max_count: ColumnElement[int] = literal_column(str(MAX_COUNT))  # which the planner is to know
+
+
+def _build_queue_depth_query(waiting_since: Select[Any]) -> Query[QueueDepth]:
+    first = waiting_since.limit(_max_count).subquery("first")
+    [timestamp] = first.c
+    age = func.coalesce(func.extract("epoch", func.now() - func.min(timestamp)), _zero)
+    return Query(
+        select(func.count(), func.greatest(age, _zero)).select_from(first),
+        lambda count, age: QueueDepth(count, float(age)),
+    )
+
+
+_QUEUED_EMAILS = _build_queue_depth_query(
+    select(_job.c.created)
+    .where(_job.c.entrypoint == literal_column(f"'{ENTRYPOINT}'"), _job.c.status == literal_column("'queued'"))
+    .order_by(_job.c.priority.desc(), _job.c.id)
+)
+_FAILED_EMAILS = _build_queue_depth_query(
+    select(Email.settled_at)
+    .where(Email.status == literal_column(f"'{EmailStatus.FAILED}'"))
+    .order_by(Email.settled_at, Email.id)
+)
+_PENDING_ORDERS = _build_queue_depth_query(
+    select(Order.placed_at).where(Order.status == literal_column(f"'{OrderStatus.PENDING}'")).order_by(Order.placed_at)
+)
+_DUE_REFUNDS = _build_queue_depth_query(
+    select(Order.refund_due_at).where(Order.refund_due_at.is_not(None)).order_by(Order.refund_due_at)
+)
+_latest = (
+    select(Order.status)
+    .where(Order.placed_at > func.now() - literal_column("interval '1 day'"))
+    .order_by(Order.placed_at.desc(), Order.id.desc())
+    .limit(_max_count)
+    .subquery()
+)
+_ORDERS = Query(
+    select(_latest.c.status, func.count()).group_by(_latest.c.status), lambda status, count: (status, count)
+)
+
+
+async def measure_backlog(url: str) -> Backlog:
+    """On connections of its own, so that the pools may be empty. Raises `TimeoutError` or `Unavailable`."""
+    async with asyncio.timeout(TIMEOUT), Database(url, SINGLE_CONNECTION) as database:
+        db = database.read_session
+        return Backlog(
+            queued_emails=await _fetch_queue_depth(db, _QUEUED_EMAILS),
+            failed_emails=await _fetch_queue_depth(db, _FAILED_EMAILS),
+            pending_orders=await _fetch_queue_depth(db, _PENDING_ORDERS),
+            due_refunds=await _fetch_queue_depth(db, _DUE_REFUNDS),
+            recent_orders=dict.fromkeys(map(str, OrderStatus), 0) | dict(await db.all(_ORDERS)),
+            is_writable=await _is_writable(database),
+        )
+
+
+async def _fetch_queue_depth(db: ReadSession, query: Query[QueueDepth]) -> QueueDepth:
+    queue_depth = await db.first(query)
+    assert queue_depth is not None  # it counts
+    return queue_depth
+
+
+async def _is_writable(database: Database) -> bool:
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT), database.transaction() as tx:
+            await check_writable(tx)
+    except (Unavailable, TimeoutError):
+        return False
+    return True

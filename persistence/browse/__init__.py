@@ -1,0 +1,1 @@
+"""The catalog's read queries: lists, search, facets and projections."""

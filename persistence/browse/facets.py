@@ -1,0 +1,90 @@
+"""What a list of books could be narrowed to: each facet is counted as if its own filter were not set."""
+
+import decimal
+import uuid
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from persistence.browse.book_query import BookQuery, BookQueryShape, build_conditions
+from persistence.postgres.database import ReadSession
+from persistence.postgres.statements import Query
+from persistence.tables import Book as Book
+
+
+@dataclass(slots=True)
+class GenreCount:
+    genre_id: uuid.UUID
+    count: int
+
+
+@dataclass(slots=True)
+class FormatCount:
+    format: str
+    count: int
+
+
+@dataclass(slots=True)
+class PriceRange:
+    """`None` where the list is empty."""
+
+    min_price: decimal.Decimal | None
+    max_price: decimal.Decimal | None
+
+
+def _filter_books(statement: Select[*tuple[Any, ...]], shape: BookQueryShape) -> Select[*tuple[Any, ...]]:
+    return statement.select_from(Book).where(*build_conditions(shape))
+
+
+@lru_cache(maxsize=300)
+def _build_genre_counts_query(shape: BookQueryShape) -> Query[GenreCount]:
+    statement = _filter_books(select(Book.genre_id, func.count()), shape).where(Book.genre_id.is_not(None))
+    ordered = statement.group_by(Book.genre_id).order_by(func.count().desc(), Book.genre_id)
+    return Query(ordered, GenreCount, needs_custom_plan=shape.needs_custom_plan)
+
+
+@lru_cache(maxsize=300)
+def _build_format_counts_query(shape: BookQueryShape) -> Query[FormatCount]:
+    statement = _filter_books(select(Book.format, func.count()), shape).where(Book.format.is_not(None))
+    ordered = statement.group_by(Book.format).order_by(func.count().desc(), Book.format)
+    return Query(ordered, FormatCount, needs_custom_plan=shape.needs_custom_plan)
+
+
+@lru_cache(maxsize=300)
+def _build_price_range_query(shape: BookQueryShape) -> Query[PriceRange]:
+    return Query(
+        _filter_books(select(func.min(Book.price), func.max(Book.price)), shape),
+        PriceRange,
+        needs_custom_plan=shape.needs_custom_plan,
+    )
+
+
+@lru_cache(maxsize=300)
+def _build_count_query(shape: BookQueryShape) -> Query[int]:
+    return Query(_filter_books(select(func.count()), shape), int, needs_custom_plan=shape.needs_custom_plan)
+
+
+async def count_genres(db: ReadSession, book_query: BookQuery) -> list[GenreCount]:
+    """The fullest first."""
+    book_query = replace(book_query, genre_slugs=None)
+    return await db.all(_build_genre_counts_query(book_query.shape), **book_query.parameters)
+
+
+async def count_formats(db: ReadSession, book_query: BookQuery) -> list[FormatCount]:
+    """The fullest first."""
+    book_query = replace(book_query, formats=None)
+    return await db.all(_build_format_counts_query(book_query.shape), **book_query.parameters)
+
+
+async def find_price_range(db: ReadSession, book_query: BookQuery) -> PriceRange:
+    book_query = replace(book_query, price_min=None, price_max=None)
+    price_range = await db.first(_build_price_range_query(book_query.shape), **book_query.parameters)
+    assert price_range is not None
+    return price_range
+
+
+async def count_in_stock(db: ReadSession, book_query: BookQuery) -> int:
+    book_query = replace(book_query, in_stock=True)
+    return await db.first(_build_count_query(book_query.shape), **book_query.parameters) or 0

@@ -1,0 +1,1 @@
+"""Rate limits and throttles, as stored counters."""

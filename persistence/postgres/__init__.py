@@ -1,0 +1,1 @@
+"""PostgreSQL access: pools, sessions, replicas, errors, statements and keyset pagination."""

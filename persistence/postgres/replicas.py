@@ -1,0 +1,217 @@
+"""Browsing: what visitors read, from standbys that may be a moment behind, and from the primary while none of them answers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import asyncpg
+import structlog
+
+from persistence.postgres.connection import connect
+from persistence.postgres.errors import Unavailable
+from persistence.postgres.pool import ConnectionLost, ConnectionPool, PoolConnection, PoolTimeout
+from persistence.postgres.read_session import DRIVER_ERRORS, ReadSession
+from persistence.postgres.server_identity import ServerIdentity, identify_server
+from persistence.postgres.statements import Query
+
+Connect = Callable[..., Awaitable[PoolConnection]]
+
+log = structlog.get_logger()
+
+PROBE_INTERVAL = 5.0  # seconds after which a standby is tried again when none has answered
+PROBE_TIMEOUT = 2.0  # seconds
+REPLICA_CONNECTION_TTL = (
+    300.0  # seconds for which a connection is kept: poolers may lead elsewhere meanwhile, and tell nobody
+)
+PRIMARY_CONNECTION_TTL = 30.0  # seconds for one that has come to a primary, while there may be a standby again
+PRIMARY_IDENTITY_TTL = (
+    30.0  # seconds after which the primary is asked again who it is: another may have taken its place
+)
+UNVERIFIED_TTL = 5.0  # seconds for one at what may be the shop's, while there is no primary to ask
+NO_REPLICA_RESPONDS = "no standby answers at DATABASE_READ_URL"
+NOT_A_VALID_REPLICA = "DATABASE_READ_URL leads to another database, or to a copy that goes its own way"
+REPLICA_STATEMENTS_FAIL = "what is asked at DATABASE_READ_URL fails there"
+FAILURE_THRESHOLD = 10  # statements that fail in a row: one that is cut off, or behind a migration, fails a few
+QUERY_CANCELED = "57014"
+
+
+class NoReplica(Exception):
+    """Nobody answers at the address, or somebody who does not stand for the shop's primary."""
+
+
+class ReplicaConnector:
+    """Opens connections to the shop's primary or to standbys of it, and to nobody who was either once and goes its own way."""
+
+    def __init__(
+        self,
+        url: str,
+        connect_to_primary: Callable[[], Awaitable[PoolConnection]],
+        *,
+        use_prepared_statements: bool,
+        timeout: float,
+    ) -> None:
+        self._connect: Connect = partial(
+            connect, url, use_prepared_statements=use_prepared_statements, timeout=timeout, read_only=True
+        )
+        self._connect_to_primary, self._primary_timeout = connect_to_primary, timeout / 2
+        self._primary: ServerIdentity | None = None
+        self._retry_primary_at = self._identity_valid_until = 0.0
+
+    async def connect(self, **settings: str) -> PoolConnection:
+        """Raises `NoStandby`."""
+        try:
+            connection = await self._connect(**settings)
+            try:
+                server = await identify_server(connection)
+                ttl = await self._get_connection_ttl(server)
+            except BaseException:
+                connection.terminate()
+                raise
+        except (*DRIVER_ERRORS, ValueError) as error:
+            raise NoReplica(NO_REPLICA_RESPONDS) from error
+        if ttl is None:
+            connection.terminate()
+            raise NoReplica(NOT_A_VALID_REPLICA)
+        connection.was_on_replica = server.is_replica
+        connection.expires_at = asyncio.get_running_loop().time() + ttl
+        return connection
+
+    async def refresh_primary_identity(self) -> bool:
+        """Who it is, and who may stand for it therefore; whether it answered."""
+        clock = asyncio.get_running_loop().time
+        if clock() < self._retry_primary_at:
+            return False
+        try:
+            async with asyncio.timeout(self._primary_timeout):
+                connection = await self._connect_to_primary()
+                try:
+                    self._primary = await identify_server(connection)
+                finally:
+                    connection.terminate()
+        except (*DRIVER_ERRORS, ValueError):
+            self._retry_primary_at = clock() + UNVERIFIED_TTL
+            return False
+        self._identity_valid_until = clock() + PRIMARY_IDENTITY_TTL
+        return True
+
+    async def _get_connection_ttl(self, server: ServerIdentity) -> float | None:
+        """For which a connection may be kept; `None` where none may be."""
+        is_identity_fresh = server.is_replica and asyncio.get_running_loop().time() < self._identity_valid_until
+        if (is_identity_fresh and self._is_valid_replica(server)) or await self.refresh_primary_identity():
+            ttl = REPLICA_CONNECTION_TTL if server.is_replica else PRIMARY_CONNECTION_TTL
+            return ttl if self._is_valid_replica(server) else None
+        return (
+            UNVERIFIED_TTL if self._is_valid_replica(server) or server.may_be_valid_replica_of(self._primary) else None
+        )
+
+    def _is_valid_replica(self, server: ServerIdentity) -> bool:
+        return self._primary is not None and server.is_valid_replica_of(self._primary)
+
+
+class ReplicaPool(ConnectionPool):
+    """Looks again where a connection leads when that may have changed: PostgreSQL keeps it when a standby is promoted."""
+
+    async def acquire(self) -> PoolConnection:
+        while self._idle and _is_expired(self._idle[-1]):
+            self._idle.pop().terminate()
+            self._size -= 1
+        return await super().acquire()
+
+    def release(self, connection: PoolConnection) -> None:
+        if not connection.is_closed() and _is_expired(connection):
+            connection.terminate()
+        super().release(connection)
+
+
+def _is_expired(connection: PoolConnection) -> bool:
+    is_overdue = asyncio.get_running_loop().time() > connection.expires_at
+    return is_overdue or (connection.was_on_replica and not _is_on_replica(connection))
+
+
+def _is_on_replica(connection: PoolConnection) -> bool:
+    """As PostgreSQL tells by itself; poolers do not pass it on."""
+    return getattr(connection.get_settings(), "in_hot_standby", "on") == "on"
+
+
+class ReplicaReader(ReadSession):
+    """What fails at a standby is asked of the primary at once. When none answers, everything is, until one does.
+
+    A standby that is only busy or slow is not relieved at the primary's cost.
+    """
+
+    __slots__ = ("_connector", "_failure", "_failure_count", "_primary", "_probe_at", "_probe_task")
+
+    def __init__(
+        self, pool: ConnectionPool, custom_plan_pool: ConnectionPool, primary: ReadSession, connector: ReplicaConnector
+    ) -> None:
+        super().__init__(pool, custom_plan_pool)
+        self._primary, self._connector = primary, connector
+        self._probe_at = 0.0
+        self._probe_task: asyncio.Task[None] | None = None
+        self._failure: str | None = None
+        self._failure_count = 0  # statements in a row
+
+    @property
+    def failure(self) -> str | None:
+        """Why the primary is asked what standbys should be."""
+        return self._failure or (REPLICA_STATEMENTS_FAIL if self._failure_count >= FAILURE_THRESHOLD else None)
+
+    async def fetch(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
+        if self._failure is not None:
+            self._probe_in_background()
+            return await self._primary.fetch(query, arguments)
+        try:
+            records = await self._fetch_once(query, arguments)
+        except NoReplica as error:
+            self._mark_unavailable(error, str(error))
+        except PoolTimeout as error:  # because statements are slow, or because nobody answers them
+            await self._wait_for_probe()
+            if self._failure is None:
+                raise Unavailable from error
+        except TimeoutError as error:
+            self._mark_unavailable(error, NO_REPLICA_RESPONDS)
+        except (ConnectionLost, *DRIVER_ERRORS) as error:  # it may be behind a migration, too, or in the way of one
+            if getattr(error, "sqlstate", None) == QUERY_CANCELED:
+                raise Unavailable from error
+            self._failure_count += 1
+            log.info("standby_passed_over", cause=repr(error.__cause__ or error))
+        else:
+            self._failure_count = 0
+            return records
+        return await self._primary.fetch(query, arguments)
+
+    def close(self) -> None:
+        if self._probe_task is not None:
+            self._probe_task.cancel()
+
+    def _mark_unavailable(self, error: Exception, failure: str) -> None:
+        if self._failure is None:
+            log.warning("standby_away", trouble=failure, cause=repr(error.__cause__ or error))
+        self._failure, self._probe_at = failure, asyncio.get_running_loop().time() + PROBE_INTERVAL
+
+    def _probe_in_background(self) -> None:
+        """Beside what is asked: nobody waits for it."""
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._probe_at:
+            self._probe_at = loop.time() + PROBE_INTERVAL
+            self._probe_task = loop.create_task(self._probe())
+
+    async def _wait_for_probe(self) -> None:
+        """Past the pool, whose connections all wait; one looks for everybody."""
+        if self._probe_task is None or self._probe_task.done():
+            self._probe_task = asyncio.get_running_loop().create_task(self._probe())
+        await asyncio.shield(self._probe_task)
+
+    async def _probe(self) -> None:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                (await self._connector.connect()).terminate()
+        except NoReplica as error:
+            self._mark_unavailable(error, str(error))
+        except TimeoutError as error:
+            self._mark_unavailable(error, NO_REPLICA_RESPONDS)
+        else:
+            if self._failure is not None:
+                log.info("standby_back")
+            self._failure = None

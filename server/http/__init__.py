@@ -1,0 +1,1 @@
+"""HTTP: the GraphQL endpoint, GraphiQL, health checks, cookies and cache headers."""

@@ -1,0 +1,27 @@
+"""The desk that letters are made and handed in at, as the settings have it."""
+
+from collections.abc import Callable
+
+from domain.email.delivery import EmailBackend, Mailer
+from server.mail.maildir import MaildirBackend
+from server.mail.rendering import EmailRenderer, extract_host
+from server.mail.smtp import SmtpBackend
+from server.mail.smtp_url import SmtpServer
+from server.settings import Settings
+
+
+def build_mailer(settings: Settings, wrap_backend: Callable[[EmailBackend], EmailBackend] | None = None) -> Mailer:
+    """`watched` is put around the office, if anybody watches."""
+    backend = _build_backend(settings)
+    return Mailer(
+        EmailRenderer(settings.sender, settings.policy).render,
+        wrap_backend(backend) if backend and wrap_backend else backend,
+    )
+
+
+def _build_backend(settings: Settings) -> EmailBackend | None:
+    if settings.mail_suppress_send:
+        return None
+    if settings.smtp_url:
+        return SmtpBackend(SmtpServer.parse(settings.smtp_url), extract_host(settings.issuer))
+    return MaildirBackend(settings.mail_folder)

@@ -1,0 +1,88 @@
+"""How a provider is asked: with little patience, and no belief in what is not well-formed."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx2
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.httpx_client import AsyncOAuth2Client
+from pydantic import BaseModel, TypeAdapter
+
+from domain.validation import is_printable
+from server.oauth import AuthorizationState, ProviderRefused, ProviderUnavailable
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+REQUEST_TIMEOUT = 5  # seconds, for each answer
+MAX_ACCOUNT_ID_LENGTH = 255
+RESPONSE_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError, RecursionError)
+"""What is no JSON, or not the JSON that was asked for, is a ValueError; what has no bottom, a RecursionError."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRegistration:
+    """What the shop is known by at a provider."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    redirect_uri: str
+    ssl_context: ssl.SSLContext = field(
+        default_factory=httpx2.create_ssl_context, repr=False
+    )  # too slow to make for each
+
+    def create_client(self, scope: str, **options: Any) -> AsyncOAuth2Client:
+        return AsyncOAuth2Client(
+            self.client_id,
+            self.client_secret,
+            scope=scope,
+            redirect_uri=self.redirect_uri,
+            code_challenge_method="S256",
+            timeout=REQUEST_TIMEOUT,
+            verify=self.ssl_context,
+            **options,
+        )
+
+
+@asynccontextmanager
+async def _translate_errors(url: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT):
+            yield
+    except RESPONSE_ERRORS as error:
+        raise ProviderUnavailable(f"{url}: {type(error).__name__}") from error
+
+
+async def get_json(
+    client: AsyncOAuth2Client, url: str, type_adapter: TypeAdapter[T], headers: dict[str, str] | None = None
+) -> T:
+    async with _translate_errors(url):
+        response = await client.request("GET", url, withhold_token=True, headers=headers)
+        response.raise_for_status()
+        return type_adapter.validate_json(response.content)
+
+
+async def exchange_code(
+    client: AsyncOAuth2Client, url: str, authorization: AuthorizationState, code: str, model: type[M]
+) -> M:
+    """The provider's tokens for the code."""
+    try:
+        async with _translate_errors(url):
+            response = await client.fetch_token(
+                url, grant_type="authorization_code", code=code, code_verifier=authorization.verifier
+            )
+            return model.model_validate(response)
+    except OAuthError as error:
+        raise ProviderRefused(f"{url}: {error.error}") from error
+    except (TypeError, AttributeError, KeyError) as error:  # authlib trips over JSON that is no object
+        raise ProviderUnavailable(f"{url}: {type(error).__name__}") from error
+
+
+def validate_account_id(account_id: str) -> str:
+    if not account_id or len(account_id) > MAX_ACCOUNT_ID_LENGTH or not is_printable(account_id):
+        raise ProviderUnavailable("It does not tell which account this is.")
+    return account_id

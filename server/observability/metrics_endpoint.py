@@ -1,0 +1,154 @@
+"""Where Prometheus asks: an address of its own, which tells of all processes that serve here and of what is in the database."""
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import psutil
+import structlog
+from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from persistence.backlog import Backlog, measure_backlog
+from server.settings import Settings
+
+log = structlog.get_logger()
+
+CACHE_TTL = 5.0  # seconds for which the database is not asked again
+REQUEST_TIMEOUT = 10  # seconds for a request
+
+
+@contextmanager
+def serve_metrics(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
+    """Tells whoever asks what is in the registry and in the database, which is asked past a pooler."""
+    registry.register(DatabaseCollector(settings.database_direct_url or str(settings.database_url)))
+    server = _create_server(settings.metrics_host, settings.metrics_port, registry)
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def serve_multiprocess_metrics(settings: Settings, folder: Path) -> Iterator[None]:
+    """The same for processes that leave what they count in a folder."""
+    registry = CollectorRegistry()
+    registry.register(LiveMultiProcessCollector(folder))
+    with serve_metrics(settings, registry):
+        yield
+
+
+@contextmanager
+def remove_metric_files_on_exit(folder: Path) -> Iterator[None]:
+    """Whoever has made the folder removes it. When they were killed, each process removes what it has left there, and the last all."""
+    try:
+        yield
+    finally:
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():
+            for file in folder.glob("*.db"):
+                if (pid := _get_writer_pid(file)) == os.getpid() or not psutil.pid_exists(pid):
+                    file.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody still counts
+                folder.rmdir()
+
+
+class LiveMultiProcessCollector(MultiProcessCollector):
+    """What all processes have counted; of those that have ended, their gauges are forgotten."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(None, str(folder))  # type: ignore[no-untyped-call]  # as all of its module
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        for pid in set(map(_get_writer_pid, self._folder.glob("gauge_live*.db"))):
+            if not psutil.pid_exists(pid):
+                mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
+        collected: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
+        return collected
+
+
+def _get_writer_pid(file: Path) -> int:
+    """The process whose numbers are in it."""
+    return int(file.stem.rpartition("_")[2])
+
+
+class DatabaseCollector(Collector):
+    """Asked when somebody wants to know. Each replica tells the same."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._fetched_at = float("-inf")
+        self._backlog: Backlog | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        backlog = self._get_backlog()
+        yield _create_gauge("database_up", "Whether it could be asked for what follows.", backlog is not None)
+        if backlog is None:
+            return
+        yield _create_gauge("database_writable", "Whether it takes writes.", backlog.is_writable)
+        for name, (attribute, description) in BACKLOG_METRICS.items():
+            queue = getattr(backlog, attribute)
+            yield _create_gauge(name, f"{description}, 100,000 at most.", queue.count)
+            yield _create_gauge(f"{name}_oldest_seconds", "For how long the first of them has waited.", queue.seconds)
+        orders = GaugeMetricFamily(
+            "bookstore_orders", "Placed within a day, the latest 100,000, by status.", labels=["status"]
+        )
+        for status, count in backlog.recent_orders.items():
+            orders.add_metric([status], count)
+        yield orders
+
+    def _get_backlog(self) -> Backlog | None:
+        with self._lock:
+            if time.monotonic() - self._fetched_at > CACHE_TTL:
+                self._backlog = self._fetch_backlog()
+                self._fetched_at = time.monotonic()
+            return self._backlog
+
+    def _fetch_backlog(self) -> Backlog | None:
+        try:
+            return asyncio.run(measure_backlog(self._url))
+        except Exception as error:  # whatever it is, the rest can be told
+            log.warning("figures_unknown", reason=repr(error.__cause__ or error))
+            return None
+
+
+BACKLOG_METRICS = {
+    "queued_letters": ("queued_emails", "Emails waiting to be sent"),
+    "failed_letters": ("failed_emails", "Emails that failed permanently"),
+    "pending_orders": ("pending_orders", "Orders with an unfinished payment"),
+    "due_refunds": ("due_refunds", "Refunds due"),
+}
+
+
+def _create_gauge(name: str, description: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"bookstore_{name}", description, value)
+
+
+class _QuietHandler(WSGIRequestHandler):
+    timeout = REQUEST_TIMEOUT
+
+    def log_message(self, *_: Any) -> None:
+        """Who asks every few seconds is not worth a line."""
+
+
+def _create_server(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
+    class Server(ThreadingWSGIServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    return make_server(host, port, make_wsgi_app(registry), Server, _QuietHandler)

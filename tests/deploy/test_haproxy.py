@@ -1,0 +1,81 @@
+"""HAProxy as deploy/ has it: while nobody is ready, those that are alive still answer."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+HAPROXY = shutil.which("haproxy") or shutil.which("/usr/sbin/haproxy")
+HAPROXY_CONFIG = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
+WELCOME, NOT_WELCOME = "200 OK", "503 Service Unavailable"
+
+
+class FakeServer:
+    """Alive, and ready when told so."""
+
+    def __init__(self) -> None:
+        self.ready = WELCOME
+        self.refusals = 0
+
+    async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = (await reader.readuntil(b"\r\n\r\n")).decode()
+        status = self.ready if asked.startswith("GET /ready ") else WELCOME
+        self.refusals += status == NOT_WELCOME
+        writer.write(f"HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 4\r\n\r\nshop".encode())
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def start_haproxy(folder: Path) -> AsyncIterator[tuple[str, list[FakeServer]]]:
+    assert HAPROXY is not None
+    servers = [FakeServer(), FakeServer()]
+    free = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    async with (
+        await asyncio.start_server(servers[0].respond, "127.0.0.1", 0) as one,
+        await asyncio.start_server(servers[1].respond, "127.0.0.1", 0) as two,
+    ):
+        text, places = HAPROXY_CONFIG.read_text(), [place.sockets[0].getsockname()[1] for place in (free, one, two)]
+        free.close()
+        for written, place in zip((8000, 8001, 8002), places, strict=True):
+            text = text.replace(f"127.0.0.1:{written}", f"127.0.0.1:{place}")
+        (folder / "haproxy.cfg").write_text(text)
+        process = await asyncio.create_subprocess_exec(HAPROXY, "-db", "-q", "-f", str(folder / "haproxy.cfg"))
+        try:
+            yield f"http://127.0.0.1:{places[0]}", servers
+        finally:
+            process.kill()
+            await process.wait()
+
+
+async def wait_for_status(http: httpx2.AsyncClient, address: str, status: int) -> None:
+    async with asyncio.timeout(30):
+        while await _status(http, address) != status:
+            await asyncio.sleep(0.05)
+
+
+async def _status(http: httpx2.AsyncClient, address: str) -> int:
+    try:
+        return (await http.get(address)).status_code
+    except httpx2.TransportError:  # it does not listen yet
+        return 0
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="needs HAProxy: apt-get install haproxy")
+async def test_unready_live_servers_respond_when_none_is_ready(tmp_path: Path) -> None:
+    async with start_haproxy(tmp_path) as (url, servers), httpx2.AsyncClient(base_url=url) as http:
+        await wait_for_status(http, "/ready", 200)
+        for server in servers:
+            server.ready = NOT_WELCOME
+        async with asyncio.timeout(30):
+            while min(server.refusals for server in servers) < 2:  # the second look comes when the first has told
+                await asyncio.sleep(0.05)
+        answer = await http.get("/graphql")
+        assert (answer.status_code, answer.text) == (200, "shop")
+        for server in servers:
+            server.ready = WELCOME
+        await wait_for_status(http, "/ready", 200)

@@ -1,0 +1,161 @@
+"""Rows of a supplier's feed: which are taken, how they are read, and why the others are left out."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.book_import import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, ImportRow, RejectedRow, RowParser
+
+HOBBIT = "9780261103283"
+EMMA = "9780141439587"
+MINIMAL_ROW = {"isbn": HOBBIT, "title": "The Hobbit", "price": "12.50"}
+
+
+def parse_rows(**columns: str) -> ImportRow | RejectedRow:
+    return RowParser().parse(2, MINIMAL_ROW | columns)
+
+
+def parse_valid_rows(**columns: str) -> ImportRow:
+    row = parse_rows(**columns)
+    assert isinstance(row, ImportRow), row
+    return row
+
+
+# ── Rows that are left out ────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"isbn": ""}, "isbn is missing."),
+        ({"isbn": "  "}, "isbn is missing."),
+        ({"title": ""}, "title is missing."),
+        ({"title": " \t\0 "}, "title is missing."),
+        ({"price": ""}, "price is missing."),
+        ({"isbn": "9780261103284"}, "no ISBN"),
+        ({"isbn": "x" * 100_000}, "no ISBN"),
+        ({"isbn": "978٠٢٦١١٠٣٢٨٣"}, "no ISBN"),
+        ({"title": "x" * 501}, "title must have at most 500 characters."),
+        ({"subtitle": "x" * 501}, "subtitle must have at most 500 characters."),
+        ({"publisher": "x" * 201}, "publisher must have at most 200 characters."),
+        ({"description": "x" * 20_001}, "description must have at most 20,000 characters."),
+        ({"genre": "x" * 101}, "genre must have at most 100 characters."),
+        ({"author": "x" * 201}, "must have at most 200 characters."),
+        ({"author": ";".join(map(str, range(51)))}, "A book has at most 50 authors."),
+        ({"price": "free"}, "price must be a number"),
+        ({"price": "12,50"}, "price must be a number"),
+        ({"price": "€12.50"}, "price must be a number"),
+        ({"price": "NaN"}, "price must be a number"),
+        ({"price": "sNaN"}, "price must be a number"),
+        ({"price": "-Infinity"}, "price must be a number"),
+        ({"price": "0"}, "more than zero"),
+        ({"price": "0.00"}, "more than zero"),
+        ({"price": "-1"}, "more than zero"),
+        ({"price": "100000000"}, "at most 99,999,999.99"),
+        ({"price": "1e999999"}, "at most 99,999,999.99"),
+        ({"price": "1e-999999"}, "more than zero"),
+        ({"price": "9" * 5000}, "at most 99,999,999.99"),
+        ({"price": "9.999"}, "two decimals"),
+        ({"stock": "-1"}, "stock must be at least 0."),
+        ({"stock": "1000001"}, "stock must be at most 1,000,000."),
+        ({"stock": "9" * 5000}, "stock must be a whole number."),
+        ({"stock": "1.5"}, "stock must be a whole number."),
+        ({"stock": "many"}, "stock must be a whole number."),
+        ({"stock": "٣"}, "stock must be a whole number."),
+        ({"page_count": "0"}, "pageCount must be at least 1."),
+        ({"page_count": "100001"}, "pageCount must be at most 100,000."),
+        ({"page_count": "x"}, "page_count must be a whole number."),
+        ({"published_on": "21.9.1937"}, "published_on must be a date"),
+        ({"published_on": "1937-02-30"}, "published_on must be a date"),
+        ({"published_on": "99999-01-01"}, "published_on must be a date"),
+        ({"format": "scroll"}, "format must be one of HARDCOVER, PAPERBACK, BOX_SET, AUDIOBOOK."),
+        ({"cover_url": "javascript:alert(1)"}, "http"),
+        ({"language": "elvish!"}, "BCP 47"),
+    ],
+)  # fmt: skip
+def test_invalid_row_is_rejected_with_its_reason(columns: dict[str, str], reason: str) -> None:
+    row = parse_rows(**columns)
+    assert isinstance(row, RejectedRow)
+    assert row.row_number == 2
+    assert reason in row.reason
+    assert len(row.reason) < 500
+
+
+def test_all_errors_of_a_row_are_reported() -> None:
+    row = RowParser().parse(7, {"isbn": "1", "title": "", "price": "x", "stock": "-1"})
+    assert isinstance(row, RejectedRow)
+    for word in ("ISBN", "title", "price", "stock"):
+        assert word in row.reason
+
+
+def test_empty_row_is_skipped() -> None:
+    assert isinstance(RowParser().parse(2, dict.fromkeys(REQUIRED_COLUMNS + OPTIONAL_COLUMNS, "")), RejectedRow)
+    assert isinstance(RowParser().parse(2, {}), RejectedRow)
+
+
+def test_first_row_wins_for_duplicate_isbn() -> None:
+    feed = RowParser()
+    assert isinstance(feed.parse(2, MINIMAL_ROW | {"price": "free"}), RejectedRow)
+    assert isinstance(feed.parse(3, MINIMAL_ROW), ImportRow)
+    assert feed.parse(4, MINIMAL_ROW | {"isbn": "0-261-10328-8"}) == RejectedRow(4, "Row 3 has this ISBN already.")
+    assert isinstance(feed.parse(5, MINIMAL_ROW | {"isbn": EMMA}), ImportRow)
+
+
+@given(st.dictionaries(st.sampled_from(REQUIRED_COLUMNS + OPTIONAL_COLUMNS), st.text(max_size=40)))
+def test_arbitrary_rows_never_crash_the_parser(columns: dict[str, str]) -> None:
+    assert isinstance(parse_rows(**columns), ImportRow | RejectedRow)
+
+
+# ── Rows that are taken ───────────────────────────────────────────────────────────────────
+
+
+def test_row_is_parsed_by_column() -> None:
+    row = parse_valid_rows(
+        isbn=" 0-261-10328-8 ",
+        title=" The\x00 Hobbit\n",
+        author=" J. R. R.  Tolkien ;; Alan Lee;j. r. r. tolkien; ",
+        genre=" Children's \x07fantasy ",
+        price=" 12.5 ",
+        stock=" 7 ",
+        cover_url=" https://example.com/hobbit.jpg ",
+        subtitle="There and\nBack Again",
+        description=" In a hole\r\nin the \x1bground ",
+        format=" box set ",
+        publisher="Allen & Unwin",
+        published_on=" 1937-09-21 ",
+        page_count="310",
+        language="en-gb",
+    )
+    assert (row.row_number, row.isbn, row.genre, row.stock) == (2, HOBBIT, "Children's fantasy", 7)
+    assert row.details == {
+        "title": "The Hobbit",
+        "subtitle": "There and Back Again",
+        "authors": ("J. R. R. Tolkien", "Alan Lee"),
+        "price": Decimal("12.50"),
+        "description": "In a hole\nin the  ground",
+        "cover_url": "https://example.com/hobbit.jpg",
+        "format": "BOX_SET",
+        "publisher": "Allen & Unwin",
+        "published_on": dt.date(1937, 9, 21),
+        "page_count": 310,
+        "language": "en-GB",
+        "genre_id": None,  # the shelf is found when the book is
+    }
+
+
+def test_missing_column_keeps_value_and_empty_cell_clears_it() -> None:
+    assert parse_valid_rows().details == {"title": "The Hobbit", "price": Decimal("12.50")}
+    empty = parse_valid_rows(**dict.fromkeys(OPTIONAL_COLUMNS, " "))
+    cleared: dict[str, Any] = {name: None for name in OPTIONAL_COLUMNS if name not in ("author", "stock")}
+    cleared["genre_id"] = cleared.pop("genre")
+    assert empty.details == {"title": "The Hobbit", "price": Decimal("12.50"), "authors": ()} | cleared
+    assert (empty.genre, empty.stock) == (None, None)
+
+
+@pytest.mark.parametrize("price", ["1e1", "10", "+10.0", "10.00"])
+def test_prices_are_parsed_as_decimals(price: str) -> None:
+    assert parse_valid_rows(price=price).details["price"] == 10

@@ -1,0 +1,232 @@
+"""Pages: whichever way a list is walked, every item is seen once and in its place."""
+
+import base64
+import json
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from domain.shop import Shop
+from graph.kit.ids import to_global_id
+from persistence.tables import new_id
+from tests.support.graphql.connections import (
+    CONNECTIONS,
+    EXPECTED_SQL,
+    ConnectionField,
+    get_ids,
+    populate_connections,
+    walk_pages,
+)
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import add_admin, add_book
+
+ALL_CONNECTIONS = [pytest.param(listing, id=name) for name, listing in CONNECTIONS.items()]
+NUMBERED_CONNECTIONS = [pytest.param(listing, id=name) for name, listing in CONNECTIONS.items() if listing.has_offset]
+SIZES = st.lists(st.integers(1, 15), min_size=1, max_size=4)
+
+
+@pytest.fixture
+async def customer(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> ApiClient:
+    """Someone with orders, in a shop with something in every list."""
+    return (await populate_connections(client, shop, postgres)).client
+
+
+# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+
+
+async def test_invalid_arguments_are_request_errors(customer: ApiClient) -> None:
+    for name, listing in CONNECTIONS.items():
+        cursor = (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
+        wrong: list[dict[str, Any]] = [
+            {"first": -1},
+            {"first": 101},
+            {"last": -1},
+            {"last": 101},
+            {"first": 1, "last": 1},
+            {"first": 0, "last": 0},
+            {"first": 2**31 - 1},
+            {"after": ""},
+            {"before": ""},
+            {"after": "null"},
+            {"after": cursor[:-1]},
+            {"before": cursor[1:]},
+            {"after": cursor + "A" * 4000},
+            {"after": "é"},
+            {"before": to_global_id("Book", new_id())},
+        ]
+        if listing.has_offset:
+            wrong += [
+                {"offset": -1},
+                {"offset": 10_001},
+                {"offset": 0, "after": cursor},
+                {"offset": 1, "before": cursor},
+                {"offset": 1, "last": 1},
+            ]
+        for arguments in wrong:
+            assert (await listing.execute(customer, **arguments)).codes == ["BAD_USER_INPUT"], (name, arguments)
+
+
+async def test_cursor_of_another_list_or_sort_is_a_request_error(customer: ApiClient) -> None:
+    cursors = {
+        name: (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
+        for name, listing in CONNECTIONS.items()
+    }
+    assert len(set(cursors.values())) == len(CONNECTIONS)
+    for name, listing in CONNECTIONS.items():
+        for other, cursor in cursors.items():
+            for way in ("after", "before"):
+                codes = (await listing.execute(customer, **{way: cursor})).codes
+                assert codes == ([] if other == name else ["BAD_USER_INPUT"]), (name, other)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=10)
+    | st.sampled_from(
+        ["0001-01-01T00:00:00+23:00", "9999-12-31", "0001-01-01", "1e400", "NaN", "-1", "9" * 20, "\0", "\ud800"]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+ORIGINAL_VALUE = "what was there"
+FORGED_CURSORS = JSON | st.tuples(
+    JSON | st.just(ORIGINAL_VALUE), JSON | st.just(ORIGINAL_VALUE) | st.uuids().map(lambda key: key.hex)
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(list(CONNECTIONS)), forged=FORGED_CURSORS, way=st.sampled_from(["after", "before"]))
+@example(name="books found", forged=(ORIGINAL_VALUE, 7), way="after")
+@example(name="orders", forged=(ORIGINAL_VALUE, None), way="before")
+@example(name="authors", forged=7, way="after")
+@example(name="books by PRICE_ASC", forged=("99999999999.99", ORIGINAL_VALUE), way="after")
+async def test_forged_cursors_are_rejected(customer: ApiClient, name: str, forged: Any, way: str) -> None:
+    listing = CONNECTIONS[name]
+    cursor = (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
+    fingerprint, *place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    if isinstance(forged, tuple):
+        parts = zip(forged, place, strict=True)
+        forged = [fingerprint, *(own if part == ORIGINAL_VALUE else part for part, own in parts)]
+    told = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode().rstrip("=")
+    assert (await listing.execute(customer, **{way: told})).codes in ([], ["BAD_USER_INPUT"])
+
+
+# ── Walks ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("listing", ALL_CONNECTIONS)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=SIZES)
+async def test_every_item_is_listed_once_and_in_order(
+    customer: ApiClient, listing: ConnectionField, sizes: list[int]
+) -> None:
+    everything = await listing.fetch_page(customer, first=100)
+    assert len(set(get_ids(everything))) == len(get_ids(everything)) == everything["totalCount"] > 1
+    assert await listing.fetch_page(customer, last=100) == everything
+    assert await walk_pages(listing, customer, sizes, forward=True) == get_ids(everything)
+    assert await walk_pages(listing, customer, sizes, forward=False) == get_ids(everything)
+
+
+@pytest.mark.parametrize("name", EXPECTED_SQL)
+async def test_ties_are_sorted_by_id(customer: ApiClient, postgres: asyncpg.Connection, name: str) -> None:
+    kind = {"authors": "Author", "orders": "Order"}[name]
+    expected = [to_global_id(kind, row["id"]) for row in await postgres.fetch(EXPECTED_SQL[name])]
+    assert await walk_pages(CONNECTIONS[name], customer, [3], forward=True) == expected
+    assert await walk_pages(CONNECTIONS[name], customer, [4], forward=False) == expected
+
+
+@pytest.mark.parametrize("listing", ALL_CONNECTIONS)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.tuples(st.integers(0, 60), st.integers(0, 60)), size=st.integers(0, 30))
+async def test_between_two_cursors(
+    customer: ApiClient, listing: ConnectionField, cuts: tuple[int, int], size: int
+) -> None:
+    edges = (await listing.fetch_page(customer, first=100))["edges"]
+    start, end = (cut % len(edges) for cut in cuts)
+    between = [edge["node"]["id"] for edge in edges[start + 1 : end]]
+    window = {"after": edges[start]["cursor"], "before": edges[end]["cursor"]}
+
+    from_start = await listing.fetch_page(customer, first=size, **window)
+    assert get_ids(from_start) == between[:size]
+    assert from_start["pageInfo"]["hasNextPage"] is (len(between) > size)
+    from_end = await listing.fetch_page(customer, last=size, **window)
+    assert get_ids(from_end) == between[max(0, len(between) - size) :]
+    assert from_end["pageInfo"]["hasPreviousPage"] is (len(between) > size)
+    assert from_start["totalCount"] == from_end["totalCount"] == len(edges)
+
+
+@pytest.mark.parametrize("listing", NUMBERED_CONNECTIONS)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(offset=st.integers(0, 50), size=st.integers(0, 30))
+async def test_numbered_pages(customer: ApiClient, listing: ConnectionField, offset: int, size: int) -> None:
+    everything = get_ids(await listing.fetch_page(customer, first=100))
+    page = await listing.fetch_page(customer, first=size, offset=offset)
+    assert get_ids(page) == everything[offset : offset + size]
+    assert page["pageInfo"]["hasPreviousPage"] is (offset > 0)
+    assert page["pageInfo"]["hasNextPage"] is (len(everything) > offset + size)
+    assert page["totalCount"] == len(everything)
+
+
+async def test_first_and_last_numbered_page(customer: ApiClient) -> None:
+    books = CONNECTIONS["books by NEWEST"]
+    assert get_ids(await books.fetch_page(customer, offset=10_000)) == []
+    assert (
+        await books.fetch_page(customer, offset=0)
+        == await books.fetch_page(customer, first=20)
+        == await books.fetch_page(customer)
+    )
+    assert await books.fetch_page(customer, after=None, before=None, last=None, first=None) == await books.fetch_page(
+        customer
+    )
+
+
+@pytest.mark.parametrize("listing", ALL_CONNECTIONS)
+async def test_an_empty_page_has_no_cursors(customer: ApiClient, listing: ConnectionField) -> None:
+    for arguments in ({"first": 0}, {"last": 0}):
+        page = await listing.fetch_page(customer, **arguments)
+        assert (page["nodes"], page["edges"]) == ([], [])
+        assert (page["pageInfo"]["startCursor"], page["pageInfo"]["endCursor"]) == (None, None)
+        more = (page["pageInfo"]["hasNextPage"], page["pageInfo"]["hasPreviousPage"])
+        assert more == ("first" in arguments, "last" in arguments)
+        assert page["totalCount"] > 0
+
+
+# ── A list that changes under the reader ──────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("sort", ["NEWEST", "TITLE_ASC", "PRICE_DESC", "PUBLISHED_DESC"])
+async def test_book_added_between_pages_causes_no_repeat_or_skip(customer: ApiClient, shop: Shop, sort: str) -> None:
+    books = CONNECTIONS[f"books by {sort}"]
+    before = get_ids(await books.fetch_page(customer, first=100))
+    seen: list[str] = []
+    cursor = None
+    while cursor is not None or not seen:
+        page = await books.fetch_page(customer, first=7, after=cursor)
+        seen += get_ids(page)
+        await add_book(shop, "\u00c4gypten", price="12.50")
+        await add_book(shop, "Zebra", price="0.01")
+        cursor = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] and len(seen) < 200 else None
+    assert len(set(seen)) == len(seen)
+    assert [id_ for id_ in seen if id_ in set(before)] == before
+
+
+async def test_cursor_of_a_deleted_book_still_works(customer: ApiClient, client: ApiClient, shop: Shop) -> None:
+    admin = client.with_token((await add_admin(shop)).token)
+    for sort in ("PUBLISHED_ASC", "TITLE_DESC"):
+        books = CONNECTIONS[f"books by {sort}"]
+        everything = get_ids(await books.fetch_page(customer, first=100))
+        cursor = (await books.fetch_page(customer, first=5))["pageInfo"]["endCursor"]
+        deleted = await admin.execute(
+            "mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }", id=everything[4]
+        )
+        assert deleted["deleteBook"]["__typename"] == "BookDeleted"
+        assert get_ids(await books.fetch_page(customer, first=100, after=cursor)) == everything[5:]
+        assert get_ids(await books.fetch_page(customer, last=100, before=cursor)) == everything[:4]

@@ -1,0 +1,162 @@
+"""What the stockroom refuses, and that nothing has changed then."""
+
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from domain.shop import Shop
+from graph.kit.ids import to_global_id
+from persistence.catalog import BookRow
+from persistence.tables import new_id
+from tests.support.http.client import ApiClient
+from tests.support.shop.catalog_admin import (
+    CREATE_BOOK,
+    DELETE_BOOK,
+    HOBBIT,
+    MINIMAL_INPUT,
+    UPDATE_BOOK,
+    UPDATE_STOCK,
+    add_admin_customer,
+    add_hobbit,
+    take_catalog_snapshot,
+)
+from tests.support.shop.customers import Customer
+from tests.support.shop.factories import add_book, book_id
+
+INVALID: list[tuple[dict[str, Any], list[str], str]] = [
+    ({"title": ""}, ["title"], "REQUIRED"),
+    ({"title": " \t "}, ["title"], "REQUIRED"),
+    ({"title": "x" * 501}, ["title"], "TOO_LONG"),
+    ({"title": "a\nb"}, ["title"], "MALFORMED"),
+    ({"title": "a\0b"}, ["title"], "MALFORMED"),
+    ({"subtitle": "x" * 501}, ["subtitle"], "TOO_LONG"),
+    ({"authors": ["Jane", " "]}, ["authors", "1"], "REQUIRED"),
+    ({"authors": ["x" * 201]}, ["authors", "0"], "TOO_LONG"),
+    ({"authors": ["a\nb"]}, ["authors", "0"], "MALFORMED"),
+    ({"authors": [str(number) for number in range(51)]}, ["authors"], "TOO_LONG"),
+    ({"price": "0"}, ["price"], "TOO_SMALL"),
+    ({"price": "-1"}, ["price"], "TOO_SMALL"),
+    ({"price": "100000000"}, ["price"], "TOO_LARGE"),
+    ({"price": "9.999"}, ["price"], "MALFORMED"),
+    ({"isbn": "9780261103284"}, ["isbn"], "MALFORMED"),
+    ({"isbn": "978026110328"}, ["isbn"], "MALFORMED"),
+    ({"isbn": ""}, ["isbn"], "MALFORMED"),
+    ({"description": "x" * 20_001}, ["description"], "TOO_LONG"),
+    ({"description": "a\x1bb"}, ["description"], "MALFORMED"),
+    ({"coverUrl": "javascript:alert(1)"}, ["coverUrl"], "MALFORMED"),
+    ({"coverUrl": "/cover.jpg"}, ["coverUrl"], "MALFORMED"),
+    ({"coverUrl": "https://example.com/" + "x" * 2000}, ["coverUrl"], "TOO_LONG"),
+    ({"publisher": "x" * 201}, ["publisher"], "TOO_LONG"),
+    ({"pageCount": 0}, ["pageCount"], "TOO_SMALL"),
+    ({"pageCount": 100_001}, ["pageCount"], "TOO_LARGE"),
+    ({"language": "english!"}, ["language"], "MALFORMED"),
+]
+
+
+@pytest.fixture
+async def admin(client: ApiClient, shop: Shop) -> Customer:
+    return await add_admin_customer(client, shop)
+
+
+@pytest.fixture
+async def hobbit(shop: Shop) -> BookRow:
+    return await add_hobbit(shop)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path", "rule"),
+    [*INVALID, ({"stockQuantity": -1}, ["stockQuantity"], "TOO_SMALL"), ({"stockQuantity": 10**6 + 1}, ["stockQuantity"], "TOO_LARGE")],
+)  # fmt: skip
+async def test_invalid_book_is_not_created(
+    admin: Customer,
+    hobbit: BookRow,
+    postgres: asyncpg.Connection,
+    wrong: dict[str, Any],
+    path: list[str],
+    rule: str,
+) -> None:
+    before = await take_catalog_snapshot(postgres)
+    end = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | wrong))["end"]
+    assert (end["__typename"], end["issues"]) == ("InvalidInput", [{"path": path, "rule": rule}])
+    assert await take_catalog_snapshot(postgres) == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path", "rule"),
+    [*INVALID, *(({name: None}, [name], "REQUIRED") for name in ("title", "authors", "price"))],
+)
+async def test_invalid_update_is_rejected(
+    admin: Customer,
+    hobbit: BookRow,
+    postgres: asyncpg.Connection,
+    wrong: dict[str, Any],
+    path: list[str],
+    rule: str,
+) -> None:
+    before = await take_catalog_snapshot(postgres)
+    end = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit), "publisher": "Other"} | wrong))["end"]
+    assert (end["__typename"], end["issues"]) == ("InvalidInput", [{"path": path, "rule": rule}])
+    assert await take_catalog_snapshot(postgres) == before
+
+
+@pytest.mark.parametrize("document", [CREATE_BOOK, UPDATE_BOOK])
+async def test_all_validation_errors_are_reported(
+    admin: Customer, hobbit: BookRow, postgres: asyncpg.Connection, document: str
+) -> None:
+    before = await take_catalog_snapshot(postgres)
+    wrong = {"title": "", "authors": ["", "Jane", "\0"], "price": "0", "isbn": "1", "pageCount": -1, "language": "?"}
+    key = {"bookId": book_id(hobbit)} if document is UPDATE_BOOK else {}
+    end = (await admin.execute(document, input=key | wrong))["end"]
+    paths = [["title"], ["authors", "0"], ["authors", "2"], ["price"], ["isbn"], ["pageCount"], ["language"]]
+    assert sorted(issue["path"] for issue in end["issues"]) == sorted(paths)
+    assert await take_catalog_snapshot(postgres) == before
+
+
+@pytest.mark.parametrize("isbn", [HOBBIT, "978-0-261-10328-3", "0261103288", "0-261-10328-8"])
+async def test_isbn_is_unique(
+    admin: Customer, shop: Shop, hobbit: BookRow, postgres: asyncpg.Connection, isbn: str
+) -> None:
+    other = await add_book(shop, "Other", authors=("Unheard Of",))
+    before = await take_catalog_snapshot(postgres)
+    ends = [
+        await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"isbn": isbn, "authors": ["Somebody New"]}),
+        await admin.execute(UPDATE_BOOK, input={"bookId": book_id(other), "isbn": isbn, "authors": ["Somebody New"]}),
+    ]
+    for end in ends:
+        assert (end["end"]["__typename"], end["end"]["book"]) == ("IsbnTaken", {"id": book_id(hobbit)})
+    assert await take_catalog_snapshot(postgres) == before
+
+
+async def test_unknown_books_and_genres_are_not_found(
+    admin: Customer, hobbit: BookRow, postgres: asyncpg.Connection
+) -> None:
+    before = await take_catalog_snapshot(postgres)
+    no_book, no_genre = to_global_id("Book", new_id()), to_global_id("Genre", new_id())
+    for document, variables, missing in (
+        (CREATE_BOOK, {"input": MINIMAL_INPUT | {"genreId": no_genre}}, no_genre),
+        (UPDATE_BOOK, {"input": {"bookId": book_id(hobbit), "title": "New", "genreId": no_genre}}, no_genre),
+        (UPDATE_BOOK, {"input": {"bookId": no_book, "title": "New", "authors": ["New"]}}, no_book),
+        (DELETE_BOOK, {"id": no_book}, no_book),
+    ):
+        end = (await admin.execute(document, **variables))["end"]
+        assert (end["__typename"], end["id"]) == ("NotFound", missing)
+    assert (await admin.execute(UPDATE_STOCK, id=no_book))["end"] == {"__typename": "NotFound"}
+    assert await take_catalog_snapshot(postgres) == before
+
+
+@pytest.mark.parametrize("id_", ["", "1", "hobbit", to_global_id("Author", UUID(int=7))])
+async def test_ids_of_other_types_are_request_errors(
+    admin: Customer, hobbit: BookRow, postgres: asyncpg.Connection, id_: str
+) -> None:
+    before = await take_catalog_snapshot(postgres)
+    for document, variables in (
+        (CREATE_BOOK, {"input": MINIMAL_INPUT | {"genreId": id_}}),
+        (UPDATE_BOOK, {"input": {"bookId": id_, "title": "New"}}),
+        (UPDATE_BOOK, {"input": {"bookId": book_id(hobbit), "genreId": id_}}),
+        (DELETE_BOOK, {"id": id_}),
+        (UPDATE_STOCK, {"id": id_}),
+    ):
+        assert (await admin.execute(document, **variables)).codes == ["BAD_USER_INPUT"]
+    assert await take_catalog_snapshot(postgres) == before

@@ -1,0 +1,65 @@
+"""Merging the cart of a visitor into that of the account they signed in to."""
+
+import asyncpg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain import catalog
+from domain.shop import Shop
+from tests.support.database.db_snapshots import take_snapshot
+from tests.support.http.client import ApiClient
+from tests.support.shop.carts import MERGE_CART, get_cart_lines, merge_cart
+from tests.support.shop.customers import add_customer
+from tests.support.shop.factories import add_book, book_id
+
+
+async def test_anonymous_callers_cannot_merge(client: ApiClient, shop: Shop) -> None:
+    items = [{"bookId": book_id(await add_book(shop)), "quantity": 1}]
+    response = await client.execute(MERGE_CART, input={"items": items})
+    assert (response.data, response.codes) == ({"change": None}, ["UNAUTHENTICATED"])
+
+
+async def test_invalid_merge_changes_nothing_and_reports_all_errors(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection
+) -> None:
+    emma, persuasion = await add_book(shop), await add_book(shop)
+    customer = await add_customer(client, shop, (emma, 1))
+    before = await take_snapshot(postgres)
+    merged = await merge_cart(customer, (emma, 0), (persuasion, 2), (persuasion, 1000))
+    assert merged["issues"] == [
+        {"path": ["items", "0", "quantity"], "rule": "TOO_SMALL"},
+        {"path": ["items", "2", "quantity"], "rule": "TOO_LARGE"},
+    ]
+    assert await take_snapshot(postgres) == before
+
+
+async def test_unknown_and_sold_out_books_are_skipped(client: ApiClient, shop: Shop) -> None:
+    customer = await add_customer(client, shop)
+    gone, sold_out, there = await add_book(shop), await add_book(shop, stock=0), await add_book(shop, "There")
+    await catalog.delete_book(shop, gone.id)
+    assert get_cart_lines(await merge_cart(customer, (gone, 1), (sold_out, 1), (there, 2))) == [("There", 2)]
+    assert get_cart_lines(await merge_cart(customer)) == [("There", 2)]
+
+
+@given(
+    in_cart=st.lists(st.integers(0, 6), min_size=3, max_size=3),
+    picked=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), max_size=6),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_the_larger_quantity_wins_up_to_the_stock(
+    client: ApiClient, shop: Shop, in_cart: list[int], picked: list[tuple[int, int]]
+) -> None:
+    books = [await add_book(shop, stock=stock) for stock in (6, 8, 20)]
+    tokens = [(book, copies) for book, copies in zip(books, in_cart, strict=True) if copies]
+    customer = await add_customer(client, shop, *tokens)
+
+    merged = await merge_cart(customer, *[(books[which], copies) for which, copies in picked])
+
+    wanted = list(in_cart)
+    for which, copies in picked:
+        wanted[which] = max(wanted[which], copies)
+    expected = {
+        book.title: min(copies, book.stock_quantity) for book, copies in zip(books, wanted, strict=True) if copies
+    }
+    assert dict(get_cart_lines(merged)) == expected
+    assert len(merged["cart"]["items"]) == len(expected)

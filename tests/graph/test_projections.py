@@ -1,0 +1,96 @@
+"""Only columns that are asked for are read: a field answers the same whatever is asked beside it, even if that is nothing."""
+
+from typing import Any
+
+import pytest
+
+from domain.shop import Shop
+from graph.schema import schema
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
+from tests.support.shop.reviews import add_buyer, submit_review
+
+BOOK = """
+id slug title subtitle isbn description coverUrl format publisher publishedOn pageCount language stockQuantity addedAt updatedAt
+availability averageRating reviewCount ratingHistogram{stars,count} price{amount} relatedBooks{title} waitingPrebookings
+viewerCanReview viewerHasWishlisted viewerReview{id} viewerPrebooking{id} reviews{totalCount}
+authors{id} authors{slug} authors{name} authors{books{totalCount}} genre{id} genre{slug} genre{name} genre{books{totalCount}}
+"""
+REVIEW = """
+id rating text createdAt updatedAt isVerifiedPurchase viewerCanUpdate viewerCanDelete book{title}
+reviewer{displayName} reviewer{account{email}}
+"""
+BOOKS = "query ($id: ID!) {{ book(by: {{id: $id}}) {{ {0} }} books {{ nodes {{ {0} }} edges {{ node {{ {0} }} }} }} }}"
+REVIEWS = "query ($id: ID!) {{ book(by: {{id: $id}}) {{ reviews {{ nodes {{ {0} }} edges {{ node {{ {0} }} }} }} }} }}"
+TIMES = 2
+"""The engine writes a document's functions when it is asked again, and uses them from then on."""
+NOTHING = "query ($id: ID!) { book(by: {id: $id}) { __typename authors { __typename } genre { __typename } } books { totalCount } }"
+
+
+@pytest.fixture
+async def client_and_book(client: ApiClient, shop: Shop) -> tuple[ApiClient, str]:
+    """An administrator, who sees everything, and a book with something in each of its fields."""
+    shelf = (await add_genre(shop, "Fiction")).id
+    details: dict[str, Any] = {
+        "isbn": "9780141439587", "subtitle": "A novel", "description": "Handsome, clever, and rich.", "language": "en",
+        "publisher": "Penguin", "page_count": 474, "cover_url": "https://covers.example/emma.jpg", "format": "PAPERBACK",
+    }  # fmt: skip
+    book = await add_book(shop, "Emma", authors=("Jane Austen", "A Friend"), genre_id=shelf, **details)
+    await add_book(shop, "Persuasion", authors=("Jane Austen",), genre_id=shelf)
+    assert (await submit_review(await add_buyer(client, shop, book), book, text="Fine."))["__typename"] == "ReviewSaved"
+    await add_book(shop, "Without anything")
+    return client.with_token((await add_admin(shop)).token), book_id(book)
+
+
+def test_every_field_is_covered() -> None:
+    for name, selections in (("Book", BOOK), ("Review", REVIEW)):
+        fields = set(schema._schema.type_map[name].fields)  # type: ignore[attr-defined]  # object types have fields
+        assert {selection.partition("{")[0] for selection in selections.split()} == fields
+
+
+@pytest.mark.parametrize(("document", "selections"), [(BOOKS, BOOK), (REVIEWS, REVIEW)], ids=["books", "reviews"])
+async def test_fields_alone_and_together_are_equal(
+    client_and_book: tuple[ApiClient, str], document: str, selections: str
+) -> None:
+    visitor, id_ = client_and_book
+    together = await visitor.execute(document.format(selections), id=id_)
+    assert not together.errors
+    for _ in range(TIMES):
+        assert (await visitor.execute(document.format(selections), id=id_)).data == together.data
+    for selection in selections.split():
+        alone = await visitor.execute(document.format(selection), id=id_)
+        assert (alone.errors, alone.data) == ([], _of(together.data, alone.data)), selection
+
+
+@pytest.mark.parametrize("beside", [it for it in BOOK.split() if "{books" in it or it == "relatedBooks{title}"])
+@pytest.mark.parametrize(
+    "selection", [it for it in BOOK.split() if it.startswith(("average", "rating", "genre", "authors"))]
+)
+async def test_fields_beside_a_batched_field_are_equal(
+    client_and_book: tuple[ApiClient, str], selection: str, beside: str
+) -> None:
+    visitor, id_ = client_and_book
+    document = BOOKS.format(f"{selection} {beside}")
+    first = await visitor.execute(document, id=id_)
+    assert not first.errors
+    for _ in range(TIMES):
+        again = await visitor.execute(document, id=id_)
+        assert (again.errors, again.data) == ([], first.data)
+
+
+def _of(told: Any, part: Any) -> Any:
+    """As much of it as there is in the part."""
+    if isinstance(part, list):
+        return [_of(each, some) for each, some in zip(told, part, strict=True)]
+    return {name: _of(told[name], some) for name, some in part.items()} if isinstance(part, dict) else told
+
+
+async def test_typename_and_total_count_only(client_and_book: tuple[ApiClient, str]) -> None:
+    visitor, id_ = client_and_book
+    told = await visitor.execute(NOTHING, id=id_)
+    assert told["book"] == {
+        "__typename": "Book",
+        "authors": [{"__typename": "Author"}] * 2,
+        "genre": {"__typename": "Genre"},
+    }
+    assert told["books"] == {"totalCount": 3}

@@ -1,0 +1,143 @@
+"""A login that fails, or a reset that is asked for, tells nobody whether there is an account: same answer, same work."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+import asyncpg
+import pytest
+from argon2 import Parameters, PasswordHasher, extract_parameters
+
+from domain.auth.passwords import MAX_PASSWORD_LENGTH
+from domain.shop import Shop
+from server.app import create_app
+from server.settings import Settings
+from tests.support.auth.sessions import try_login
+from tests.support.database.counting_proxy import CountingProxy, start_counting_proxy
+from tests.support.email.email_links import request_password_reset
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import PASSWORD, add_user
+
+INVALID_CREDENTIALS = {
+    "__typename": "InvalidCredentials",
+    "code": "AUTH_INVALID_CREDENTIALS",
+    "message": "The email or the password is wrong.",
+}
+KNOWN, PROVIDER_ONLY, OUT = (
+    "known@example.com",
+    "provider@example.com",
+    "out@example.com",
+)
+FAILING_LOGINS = [
+    pytest.param("nobody@example.com", PASSWORD, id="unknown address"),
+    pytest.param(KNOWN, "not the password", id="wrong password"),
+    pytest.param(PROVIDER_ONLY, PASSWORD, id="account without a password"),
+    pytest.param(PROVIDER_ONLY, "nobody's password", id="the password of nobody"),
+    pytest.param(PROVIDER_ONLY, "", id="account without a password, and none given"),
+    pytest.param(OUT, "not the password", id="deactivated, wrong password"),
+]
+MALFORMED_LOGINS = [
+    pytest.param("no address", PASSWORD, id="no address"),
+    pytest.param("", PASSWORD, id="empty address"),
+    pytest.param(KNOWN + "\x00", PASSWORD, id="NUL"),
+    pytest.param("a" * 9_000 + "@example.com", PASSWORD, id="endless address"),
+    pytest.param(KNOWN, PASSWORD + "x" * MAX_PASSWORD_LENGTH, id="too long a password"),
+    pytest.param(KNOWN, "x" * 90_000, id="endless password"),
+]
+
+
+class RecordingHasher(PasswordHasher):
+    """Notes what argon2 is put to: its parameters, and how many bytes it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verified: list[Parameters] = []
+        self.longest = 0
+        self.hashed = 0
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+        assert isinstance(hash, str)
+        self.verified.append(extract_parameters(hash))
+        self.longest = max(self.longest, len(password))
+        return super().verify(hash, password)
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.hashed += 1
+        return super().hash(password, salt=salt)
+
+
+@pytest.fixture
+async def accounts(shop: Shop) -> None:
+    """One with a password, one without, one deactivated; hashed as the shop hashes today."""
+    todays = await shop.passwords.hash(PASSWORD)
+    await add_user(shop, KNOWN, password_hash=todays)
+    await add_user(shop, PROVIDER_ONLY, password_hash=None)
+    await add_user(shop, OUT, password_hash=todays, is_active=False)
+
+
+@pytest.fixture
+def recording_hasher(shop: Shop, accounts: None, monkeypatch: pytest.MonkeyPatch) -> RecordingHasher:
+    recorder = RecordingHasher()
+    monkeypatch.setattr(shop.passwords, "_hasher", recorder)
+    return recorder
+
+
+@pytest.mark.parametrize(("email", "password"), FAILING_LOGINS + MALFORMED_LOGINS)
+async def test_failed_logins_have_equal_responses_and_one_hash(
+    client: ApiClient, recording_hasher: RecordingHasher, email: str, password: str
+) -> None:
+    assert await try_login(client, email, password) == INVALID_CREDENTIALS
+    assert recording_hasher.verified == [extract_parameters(PasswordHasher().hash("any"))]
+    assert recording_hasher.hashed == 0
+    assert recording_hasher.longest <= MAX_PASSWORD_LENGTH + 1
+
+
+@pytest.fixture
+async def proxy_and_client(settings: Settings, accounts: None) -> AsyncIterator[tuple[CountingProxy, ApiClient]]:
+    assert settings.database_url is not None
+    async with start_counting_proxy(settings.database_url) as wire:
+        app = create_app(settings.model_copy(update={"database_url": wire.url}))
+        async with app.router.lifespan_context(app):
+            visitor = ApiClient(app)
+            await try_login(visitor, "first@example.com")  # opens the connection
+            yield wire, visitor
+
+
+EXPECTED_STATEMENTS = 7  # one for the account; the others count the try, and begin and end its transactions
+
+
+@pytest.mark.parametrize(("email", "password"), FAILING_LOGINS)
+async def test_failed_logins_send_equal_statements(
+    proxy_and_client: tuple[CountingProxy, ApiClient], email: str, password: str
+) -> None:
+    tap, visitor = proxy_and_client
+    before = tap.statements
+    assert await try_login(visitor, email, password) == INVALID_CREDENTIALS
+    assert tap.statements - before == EXPECTED_STATEMENTS
+
+
+async def test_password_reset_requests_send_equal_statements(
+    proxy_and_client: tuple[CountingProxy, ApiClient], postgres: asyncpg.Connection
+) -> None:
+    tap, visitor = proxy_and_client
+    await request_password_reset(visitor, "first@example.com")  # opens the connection
+    sent, jobs = set(), await postgres.fetchval("SELECT count(*) FROM pgqueuer")
+    for email in ("nobody@example.com", KNOWN, PROVIDER_ONLY, OUT, "nobody.either@example.com"):
+        before = tap.statements
+        assert await request_password_reset(visitor, email) == {"__typename": "PasswordResetRequested", "email": email}
+        sent.add(tap.statements - before)
+    assert len(sent) == 1
+    assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == jobs + 5
+    assert await postgres.fetchval("SELECT count(*) FROM letters") == 3
+
+
+async def test_deactivation_is_revealed_to_the_correct_password_only(client: ApiClient, accounts: None) -> None:
+    result: dict[str, Any] = await try_login(client, OUT)
+    assert (result["__typename"], result["code"]) == (
+        "AccountDeactivated",
+        "AUTH_ACCOUNT_DEACTIVATED",
+    )
+
+
+async def test_correct_password_logs_in(client: ApiClient, recording_hasher: RecordingHasher) -> None:
+    assert (await try_login(client, f" {KNOWN.upper()} "))["__typename"] == "LoggedIn"
+    assert len(recording_hasher.verified) == 1

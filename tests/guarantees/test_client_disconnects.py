@@ -1,0 +1,114 @@
+"""A client that hangs up ends what it only wanted to know, and never what it has begun to do."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from domain.shop import Shop
+from server.settings import Settings
+from tests.support.database.db_snapshots import get_stock, list_payments, list_stock_movements
+from tests.support.database.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked
+from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES
+from tests.support.processes.servers import Server, start_server
+from tests.support.shop.customers import CHECKOUT_MUTATION, add_customer
+from tests.support.shop.factories import add_admin, add_book, book_id
+
+pytestmark = pytest.mark.usefixtures("check_invariants")
+
+LOCK_ALL_BOOKS = "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"
+BOOK_QUERY = "query ($id: ID!) { book(by: {id: $id}) { title } }"
+COUNT_BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+async def server(shop: Shop, settings: Settings, tmp_path: Path) -> AsyncIterator[Server]:
+    async with start_server(settings, tmp_path, LOG_LEVEL="info") as server:
+        yield server
+
+
+class RawConnection:
+    """Asks over a bare connection, and may hang up."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    @classmethod
+    async def send_request(
+        cls, server: Server, document: str, token: str | None = None, **variables: object
+    ) -> "RawConnection":
+        place = urlsplit(server.url)
+        _, writer = await asyncio.open_connection(place.hostname, place.port)
+        body = json.dumps({"query": document, "variables": variables}).encode()
+        lines = [
+            "POST /graphql HTTP/1.1",
+            "Host: shop.test",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            *([f"Authorization: Bearer {token}"] if token else []),
+        ]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        await writer.drain()
+        return cls(writer)
+
+    def disconnect(self) -> None:
+        self._writer.transport.abort()
+
+
+async def wait_for_log_line(server: Server, text: str) -> str:
+    async with asyncio.timeout(20):
+        while text not in (told := server.log.read_text()):
+            await asyncio.sleep(0.02)
+    return told
+
+
+@pytest.mark.parametrize("lock", [LOCK_GENRES, LOCK_ALL_BOOKS])
+async def test_query_is_cancelled(
+    server: Server, shop: Shop, postgres: asyncpg.Connection, database_url: str, lock: str
+) -> None:
+    """Whether a resolver waits for PostgreSQL itself or for a batch of its loaders."""
+    book = await add_book(shop)
+    async with hold_lock(database_url, lock):
+        if lock is LOCK_GENRES:
+            caller = await RawConnection.send_request(server, GENRES_QUERY)
+        else:
+            caller = await RawConnection.send_request(server, BOOK_QUERY, id=book_id(book))
+        await wait_for_blocked(postgres, 1)
+        caller.disconnect()
+        told = await wait_for_log_line(server, "client gone")
+        async with asyncio.timeout(1):  # lock_timeout would take three
+            while await postgres.fetchval(COUNT_BLOCKED):
+                await asyncio.sleep(0.02)
+    assert "unavailable" not in told
+    assert "fault" not in told
+    assert (await server.client.execute(GENRES_QUERY))["genres"] == []
+
+
+async def test_mutation_continues(server: Server, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
+    async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
+        caller = await RawConnection.send_request(server, INCREMENT_STOCK, token, id=book_id(book))
+        await wait_for_blocked(postgres, 1)
+        caller.disconnect()
+        await asyncio.sleep(1)  # longer than it takes to notice
+        assert await postgres.fetchval(COUNT_BLOCKED) == 1
+    await wait_for_log_line(server, "path=/graphql")
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+
+
+async def test_checkout_continues(server: Server, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
+    book = await add_book(shop, stock=3)
+    customer = await add_customer(server.client, shop, (book, 1))
+    purchase = {"idempotencyKey": "once", "paymentToken": "mock-approve"}
+    async with hold_lock(database_url, LOCK_PAYMENTS):
+        caller = await RawConnection.send_request(server, CHECKOUT_MUTATION, customer.user.token, input=purchase)
+        await wait_for_blocked(postgres, 1)
+        caller.disconnect()
+        await asyncio.sleep(1)
+    again = await customer.checkout("once")
+    assert (again["__typename"], again["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
+    assert (await list_payments(postgres), await get_stock(postgres, book)) == ([("APPROVED", False)], 2)

@@ -1,0 +1,85 @@
+"""A clock that steps by five minutes signs nobody out, charges nobody twice and loses no order."""
+
+import asyncio
+import datetime as dt
+from contextlib import ExitStack
+
+import asyncpg
+import pytest
+import time_machine
+
+from domain.shop import Shop
+from domain.sweeper import sweep
+from tests.support.auth.sessions import ME_QUERY, log_in, refresh_session
+from tests.support.database.db_snapshots import age_orders, get_stock, list_payments
+from tests.support.database.locks import LOCK_PAYMENTS, hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import add_customer
+from tests.support.shop.factories import add_book, add_user
+
+pytestmark = pytest.mark.usefixtures("check_invariants")
+
+STEPS = pytest.mark.parametrize("step", [dt.timedelta(minutes=5), dt.timedelta(minutes=-5)], ids=["on", "back"])
+
+
+def step_clock(step: dt.timedelta) -> time_machine.travel:
+    """The clock of the shop; PostgreSQL has one of its own."""
+    return time_machine.travel(dt.datetime.now(dt.UTC) + step, tick=True)
+
+
+async def assert_authenticated(client: ApiClient, token: str) -> None:
+    assert (await client.with_token(token).execute(ME_QUERY))["me"] is not None
+
+
+@STEPS
+async def test_signed_in_users_stay_signed_in(client: ApiClient, shop: Shop, step: dt.timedelta) -> None:
+    user = await add_user(shop)
+    tokens = await log_in(client, user.row.email)
+    with step_clock(step):
+        await assert_authenticated(client, tokens.access_token)
+        renewed = await refresh_session(client, tokens)
+        await assert_authenticated(client, renewed.access_token)
+    await assert_authenticated(client, renewed.access_token)
+    await refresh_session(client, renewed)
+
+
+@STEPS
+async def test_clock_step_during_checkout(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str, step: dt.timedelta
+) -> None:
+    book = await add_book(shop, stock=3)
+    customer = await add_customer(client, shop, (book, 1))
+    with ExitStack() as clock:
+        async with hold_lock(database_url, LOCK_PAYMENTS):
+            purchase = asyncio.create_task(customer.checkout())
+            await wait_for_blocked(postgres, 1)
+            clock.enter_context(step_clock(step))
+            assert await sweep(shop) == 0
+        bought = await purchase
+        again = await customer.checkout()
+    assert (bought["__typename"], bought["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
+    assert again == bought
+    assert (await list_payments(postgres), await get_stock(postgres, book)) == ([("APPROVED", False)], 2)
+
+
+async def test_postgresql_clock_step_during_checkout(
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
+) -> None:
+    """The purchase looks as if it had died long ago: sweeper and customer settle it once, whoever comes first."""
+    book = await add_book(shop, stock=3)
+    customer = await add_customer(client, shop, (book, 1))
+    async with hold_lock(database_url, LOCK_PAYMENTS):
+        purchase = asyncio.create_task(customer.checkout())
+        await wait_for_blocked(postgres, 1)
+        await age_orders(postgres)
+        sweeping = asyncio.create_task(sweep(shop))
+        await wait_for_blocked(postgres, 2)
+    told, _ = await asyncio.gather(purchase, sweeping)
+    await sweep(shop)
+    [(status, is_back)] = await list_payments(postgres)
+    left, lines = await get_stock(postgres, book), await customer.get_cart_lines()
+    if told["__typename"] == "OrderPlaced":
+        assert (status, is_back, left, lines) == ("APPROVED", False, 2, [])
+    else:
+        assert (told["__typename"], left, lines) == ("PaymentFailed", 3, [(book.title, 1)])
+        assert status == "VOIDED" or is_back

@@ -1,0 +1,130 @@
+"""Hashing waits its turn: however many want to sign in at once, a few passwords are hashed, and the shop goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from domain.auth.passwords import MAX_QUEUED, THREADS
+from domain.shop import Shop
+from tests.support.auth.hashers import BlockingHasher
+from tests.support.auth.sessions import LOGIN, REGISTER, log_in, refresh_session
+from tests.support.email.email_links import RESET_PASSWORD, request_reset_token
+from tests.support.http.client import ApiClient, GraphQLResponse
+from tests.support.http.fault_app import GENRES_QUERY, UNAVAILABLE
+from tests.support.shop.customers import add_customer
+from tests.support.shop.factories import PASSWORD, SignedInUser, add_book, add_user
+
+pytestmark = pytest.mark.usefixtures("check_invariants")
+
+EMAIL = "anna@example.com"
+CHANGE_PASSWORD = """mutation ($old: String!, $new: String!) {
+    changePassword(input: {currentPassword: $old, newPassword: $new}) { __typename } }"""
+NEW_PASSWORD = "another battery staple"
+ACCOUNT_STATE = """SELECT (SELECT jsonb_agg(users ORDER BY id) FROM users),
+    (SELECT jsonb_agg(sessions ORDER BY id) FROM sessions), (SELECT jsonb_agg(letters ORDER BY id) FROM letters),
+    (SELECT jsonb_agg(one_time_tokens ORDER BY id) FROM one_time_tokens), (SELECT sum(tries) FROM throttles)"""
+
+
+@pytest.fixture
+async def user(shop: Shop) -> SignedInUser:
+    return await add_user(shop, EMAIL)
+
+
+@pytest.fixture
+def hasher(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> BlockingHasher:
+    hasher = BlockingHasher()
+    monkeypatch.setattr(shop.passwords, "_hasher", hasher)
+    return hasher
+
+
+@asynccontextmanager
+async def full_hashing_queue(client: ApiClient, shop: Shop, hasher: BlockingHasher) -> AsyncIterator[None]:
+    """As many sign in as may wait; they come in when the block ends."""
+    logins = [
+        asyncio.create_task(client.execute(LOGIN, email=EMAIL, password=PASSWORD)) for _ in range(THREADS + MAX_QUEUED)
+    ]
+    try:
+        async with asyncio.timeout(20):
+            while shop.passwords._pending_count < THREADS + MAX_QUEUED or hasher.in_progress < THREADS:
+                await asyncio.sleep(0.01)
+        yield
+        assert not any(login.done() for login in logins)
+    finally:
+        hasher.may_continue.set()
+        replies = await asyncio.gather(*logins)
+    assert {response["login"]["__typename"] for response in replies} == {"LoggedIn"}
+
+
+# ── Whoever comes then ────────────────────────────────────────────────────────────────────
+
+
+async def log_in_over_http(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+    return await client.execute(LOGIN, email=EMAIL, password=PASSWORD)
+
+
+async def log_in_without_account(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+    return await client.execute(LOGIN, email="nobody@example.com", password=PASSWORD)
+
+
+async def register(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+    return await client.execute(REGISTER, input={"email": "new@example.com", "password": NEW_PASSWORD})
+
+
+async def change_password(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+    return await client.with_token(anna.token).execute(CHANGE_PASSWORD, old=PASSWORD, new=NEW_PASSWORD)
+
+
+async def reset_password_by_link(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+    return await client.execute(RESET_PASSWORD, token=link, password=NEW_PASSWORD)
+
+
+@pytest.mark.parametrize(
+    "comes", [log_in_over_http, log_in_without_account, register, change_password, reset_password_by_link]
+)
+async def test_overload_reports_retry_after(
+    client: ApiClient,
+    shop: Shop,
+    user: SignedInUser,
+    hasher: BlockingHasher,
+    postgres: asyncpg.Connection,
+    comes: Callable[[ApiClient, SignedInUser, str], Awaitable[GraphQLResponse]],
+) -> None:
+    """At once, in the same words, and no try is counted against them."""
+    link = await request_reset_token(client, shop, postgres, EMAIL)
+    async with full_hashing_queue(client, shop, hasher):
+        before = await postgres.fetchrow(ACCOUNT_STATE)
+        response = await comes(client, user, link)
+        assert response.data is not None
+        assert list(response.data.values()) == [None]
+        assert [error["extensions"] for error in response.errors] == [UNAVAILABLE]
+        assert await postgres.fetchrow(ACCOUNT_STATE) == before
+    again = await comes(client, user, link)
+    assert not again.errors
+
+
+# ── Meanwhile ─────────────────────────────────────────────────────────────────────────────
+
+
+async def test_other_requests_continue(
+    client: ApiClient, shop: Shop, user: SignedInUser, hasher: BlockingHasher
+) -> None:
+    hasher.may_continue.set()
+    tokens = await log_in(client, EMAIL)
+    hasher.may_continue.clear()
+    customer = await add_customer(client, shop, (await add_book(shop), 1))
+    async with full_hashing_queue(client, shop, hasher):
+        assert (await client.execute(GENRES_QUERY))["genres"] == []
+        assert (await customer.checkout())["__typename"] == "OrderPlaced"
+        assert await refresh_session(client, tokens)
+        assert await asyncio.to_thread(str, "in another thread") == "in another thread"
+
+
+async def test_concurrent_hashes_are_limited_to_threads(
+    client: ApiClient, shop: Shop, user: SignedInUser, hasher: BlockingHasher
+) -> None:
+    async with full_hashing_queue(client, shop, hasher):
+        assert hasher.in_progress == THREADS
+    assert hasher.max_in_progress == THREADS

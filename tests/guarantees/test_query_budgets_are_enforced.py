@@ -1,0 +1,260 @@
+"""Who asks for much waits, and nobody else does: what documents cost is taken off a budget that time refills."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from threading import Thread
+from types import SimpleNamespace
+
+import httpx2
+import pytest
+from fakeredis import TcpFakeServer
+
+from domain.errors import RateLimited
+from domain.query_budget import RateLimiter
+from domain.shop import Shop
+from persistence.limits import rate_limits, redis_rate_limits
+from persistence.limits.rate_limits import MemoryStore, PostgresStore, Rate, RateLimitStore
+from persistence.limits.redis_rate_limits import RedisStore
+from persistence.postgres.database import Database
+from server.app import create_app
+from server.settings import Settings
+from tests.support.shop.factories import SignedInUser, add_user
+
+# the threads of the Redis server of the tests end with an error when a client hangs up in the wrong moment
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+SLOW_RATE = Rate(burst=100, per_second=1)
+BOOKS_REQUEST = {"query": "{ books(first: 50) { nodes { id } } }"}  # 51
+TEST_RATE = Rate(burst=60, per_second=1)
+HOME, OFFICE = "192.0.2.1", "192.0.2.2"
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    server = TcpFakeServer(("127.0.0.1", 0))
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redis_rate_limits, "TIMEOUT", 20)  # this one is slow, on a machine that runs tests on every core
+        yield f"redis://127.0.0.1:{server.server_address[1]}/0"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(params=["memory", "postgresql", "redis"])
+async def limits(request: pytest.FixtureRequest, shop: Shop, redis_url: str) -> AsyncIterator[RateLimitStore]:
+    made: dict[str, Callable[[], RateLimitStore]] = {
+        "memory": MemoryStore,
+        "postgresql": lambda: PostgresStore(shop.database),
+        "redis": lambda: RedisStore(redis_url),
+    }
+    limits = made[request.param]()
+    yield limits
+    await limits.close()
+
+
+async def test_cost_is_deducted(limits: RateLimitStore) -> None:
+    assert await limits.charge(b"spender", 60, SLOW_RATE) == 0
+    assert await limits.charge(b"spender", 60, SLOW_RATE) == 0  # more than is left, once
+    assert await limits.charge(b"spender", 1, SLOW_RATE) == pytest.approx(20, abs=5)
+    assert await limits.charge(b"somebody else", 1, SLOW_RATE) == 0
+
+
+async def test_rejected_request_costs_nothing(limits: RateLimitStore) -> None:
+    await limits.charge(b"knocker", 110, SLOW_RATE)
+    waits = [await limits.charge(b"knocker", 50, SLOW_RATE) for _ in range(10)]
+    assert max(waits) <= 10
+
+
+async def test_budget_refills_over_time(limits: RateLimitStore) -> None:
+    quick = Rate(burst=10, per_second=100)
+    await limits.charge(b"patient", 30, quick)
+    wait = await limits.charge(b"patient", 1, quick)
+    assert 0 < wait <= 0.2
+    await asyncio.sleep(wait + 0.01)
+    assert await limits.charge(b"patient", 1, quick) == 0
+
+
+async def test_budget_never_exceeds_its_maximum(limits: RateLimitStore) -> None:
+    quick = Rate(burst=10, per_second=100)
+    await limits.charge(b"idler", 5, quick)
+    await asyncio.sleep(0.3)
+    await limits.charge(b"idler", 110, quick)
+    assert await limits.charge(b"idler", 1, quick) > 0.5
+
+
+async def test_concurrent_requests_share_the_budget(limits: RateLimitStore) -> None:
+    waits = await asyncio.gather(*[limits.charge(b"crowd", 10, SLOW_RATE) for _ in range(40)])
+    assert waits.count(0) == 11
+
+
+async def test_full_budgets_are_evicted(shop: Shop) -> None:
+    database: Database = shop.database
+    limits = PostgresStore(database)
+    await limits.charge(b"quick", 1, Rate(10, 1_000_000))
+    await limits.charge(b"slow", 110, SLOW_RATE)
+    await limits.evict_full()
+    assert await limits.charge(b"slow", 1, SLOW_RATE) > 5
+
+
+async def test_memory_is_bounded() -> None:
+    limits = MemoryStore()
+    for caller in range(50_000):
+        await limits.charge(str(caller).encode(), 1, Rate(10, 1_000_000))
+    assert len(limits._full_at) <= 2_000
+
+
+# ── Over HTTP ─────────────────────────────────────────────────────────────────────────────
+
+
+@asynccontextmanager
+async def running_rate_limited_app(
+    settings: Settings, rate: Rate = TEST_RATE, storage: str = "memory"
+) -> AsyncIterator["RateLimitedClient"]:
+    limited = {"rate_limit_burst": rate.burst, "rate_limit_per_second": rate.per_second, "rate_limit_storage": storage}
+    app = create_app(settings.model_copy(update=limited))
+    async with app.router.lifespan_context(app):
+        yield RateLimitedClient(app)
+
+
+class RateLimitedClient:
+    def __init__(self, app: object) -> None:
+        self._app = app
+
+    async def post(self, body: Mapping[str, object], address: str = HOME, token: str | None = None) -> httpx2.Response:
+        transport = httpx2.ASGITransport(self._app, client=(address, 4711))  # type: ignore[arg-type]  # any ASGI app
+        headers = {"authorization": f"Bearer {token}"} if token is not None else {}
+        async with httpx2.AsyncClient(base_url="http://shop", transport=transport, headers=headers) as http:
+            return await http.post("/graphql", json=body)
+
+    async def spend_budget(self, address: str = HOME, token: str | None = None) -> None:
+        for _ in range(2):
+            assert (await self.post(BOOKS_REQUEST, address, token)).status_code == 200
+
+
+@pytest.fixture
+async def customer(shop: Shop) -> SignedInUser:
+    return await add_user(shop)
+
+
+async def test_exhausted_budget_reports_retry_after(settings: Settings, shop: Shop) -> None:
+    async with running_rate_limited_app(settings) as door:
+        await door.spend_budget()
+        answer = await door.post(BOOKS_REQUEST)
+    assert answer.status_code == 429
+    told = answer.json()
+    assert "data" not in told
+    assert [error["extensions"]["code"] for error in told["errors"]] == ["RATE_LIMITED"]
+    assert 1 <= told["errors"][0]["extensions"]["retryAfter"] <= 43
+    assert answer.headers["retry-after"] == str(told["errors"][0]["extensions"]["retryAfter"])
+
+
+async def test_rate_limited_request_is_not_executed(settings: Settings, shop: Shop, customer: SignedInUser) -> None:
+    wish = {"query": 'mutation { updateProfile(input: {displayName: "Somebody else"}) { __typename } }'}
+    me = {"query": "{ me { displayName } }"}
+    async with running_rate_limited_app(settings) as door:
+        before = (await door.post(me, token=customer.token)).json()
+        await door.spend_budget(token=customer.token)
+        assert (await door.post(wish, token=customer.token)).status_code == 429
+    async with running_rate_limited_app(settings) as door:
+        assert (await door.post(me, token=customer.token)).json() == before
+
+
+async def test_other_callers_are_unaffected(settings: Settings, shop: Shop) -> None:
+    async with running_rate_limited_app(settings) as door:
+        await door.spend_budget(HOME)
+        assert (await door.post(BOOKS_REQUEST, OFFICE)).status_code == 200
+
+
+async def test_users_have_their_own_budget_across_addresses(
+    settings: Settings, shop: Shop, customer: SignedInUser
+) -> None:
+    neighbour = await add_user(shop)
+    async with running_rate_limited_app(settings) as door:
+        await door.spend_budget(HOME)
+        await door.spend_budget(HOME, customer.token)
+        assert (await door.post(BOOKS_REQUEST, OFFICE, customer.token)).status_code == 429
+        assert (await door.post(BOOKS_REQUEST, HOME, neighbour.token)).status_code == 200
+
+
+async def test_invalid_token_uses_the_address_budget(settings: Settings, shop: Shop, customer: SignedInUser) -> None:
+    async with running_rate_limited_app(settings) as door:
+        await door.spend_budget(HOME)
+        for token in ("", "x", customer.token[:-2]):
+            assert (await door.post(BOOKS_REQUEST, HOME, token)).status_code == 429
+
+
+async def test_ipv6_addresses_share_their_network_budget(settings: Settings, shop: Shop) -> None:
+    async with running_rate_limited_app(settings) as door:
+        await door.spend_budget("2001:db8::1")
+        assert (await door.post(BOOKS_REQUEST, "2001:db8::ffff:2")).status_code == 429
+        assert (await door.post(BOOKS_REQUEST, "2001:db8:0:1::1")).status_code == 200
+        await door.spend_budget(HOME)
+        assert (await door.post(BOOKS_REQUEST, f"::ffff:{HOME}")).status_code == 429
+
+
+@pytest.mark.parametrize("query", ["{ books {", "{ nothing }", "{ " * 30 + "}" * 30])
+async def test_rejected_documents_are_charged(settings: Settings, shop: Shop, query: str) -> None:
+    async with running_rate_limited_app(settings) as door:
+        statuses = [(await door.post({"query": query})).status_code for _ in range(6)]
+    assert statuses == [200] * 4 + [429] * 2
+
+
+async def test_zero_disables_rate_limiting(settings: Settings, shop: Shop) -> None:
+    async with running_rate_limited_app(settings, Rate(60, 0)) as door:
+        assert {(await door.post(BOOKS_REQUEST)).status_code for _ in range(5)} == {200}
+
+
+@pytest.mark.parametrize("storage", ["postgresql", "redis"])
+async def test_processes_share_budgets(settings: Settings, shop: Shop, redis_url: str, storage: str) -> None:
+    storage = redis_url.replace("/0", "/1") if storage == "redis" else storage
+    async with (
+        running_rate_limited_app(settings, storage=storage) as one,
+        running_rate_limited_app(settings, storage=storage) as other,
+    ):
+        await one.spend_budget()
+        assert (await other.post(BOOKS_REQUEST)).status_code == 429
+
+
+async def test_without_storage_each_process_counts_alone(settings: Settings, shop: Shop) -> None:
+    async with running_rate_limited_app(settings, storage="redis://127.0.0.1:1/0") as door:
+        await door.spend_budget()
+        assert (await door.post(BOOKS_REQUEST)).status_code == 429
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What a budget in memory takes for the time."""
+    hands = SimpleNamespace(now=0.0)
+    hands.monotonic = lambda: hands.now
+    monkeypatch.setattr(rate_limits, "time", hands)
+    return hands
+
+
+async def test_idle_time_does_not_accumulate(clock: SimpleNamespace) -> None:
+    limits, rate = MemoryStore(), Rate(burst=10, per_second=1)
+    await limits.charge(b"saver", 1, rate)
+    clock.now = 1000.0
+    assert await limits.charge(b"saver", 20, rate) == 0
+    assert await limits.charge(b"saver", 1, rate) == 10
+
+
+async def test_only_full_budgets_are_evicted(clock: SimpleNamespace) -> None:
+    limits, rate = MemoryStore(), Rate(burst=10, per_second=1)
+    await limits.charge(b"spender", 20, rate)
+    await limits.evict_full()
+    assert await limits.charge(b"spender", 1, rate) == 10
+
+
+async def test_rate_limited_caller_is_rejected_before_parsing() -> None:
+    limiter = RateLimiter(MemoryStore(), Rate(burst=1, per_second=1), b"key")
+    limiter.check("spender")
+    await limiter.charge("spender", 100)
+    limiter.check("spender")
+    with pytest.raises(RateLimited):
+        await limiter.charge("spender", 1)
+    with pytest.raises(RateLimited):
+        limiter.check("spender")
+    limiter.check("somebody else")

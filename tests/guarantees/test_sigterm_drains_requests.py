@@ -1,0 +1,95 @@
+"""SIGTERM: after its notice nobody new is let in, whoever is inside is served, and then the process ends."""
+
+import asyncio
+import signal
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+import httpx2
+import pytest
+
+from domain.shop import Shop
+from server.http.health import DRAIN_TIMEOUT
+from server.settings import Settings
+from tests.support.database.db_snapshots import list_payments, list_stock_movements
+from tests.support.database.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, post_graphql
+from tests.support.processes.servers import Server, start_server, wait_until_refusing
+from tests.support.shop.customers import add_customer
+from tests.support.shop.factories import add_admin, add_book, book_id
+
+pytestmark = pytest.mark.usefixtures("check_invariants")
+
+OURS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid = ANY($1::int[])"
+CALLERS = 20
+
+
+async def query_repeatedly(server: Server, told: Counter[int | str]) -> None:
+    """Over one connection after another until no more is made."""
+    async with httpx2.AsyncClient(base_url=server.url, timeout=30) as http:
+        while True:
+            try:
+                response = await http.post("/graphql", json={"query": "{ __typename }"})
+            except httpx2.TransportError:
+                told["not let in"] += 1
+                return
+            told[response.status_code] += 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_sigterm_under_load_completes_requests(
+    shop: Shop, settings: Settings, postgres: asyncpg.Connection, database_url: str, tmp_path: Path, workers: str
+) -> None:
+    sold, stocked = await add_book(shop, stock=3), await add_book(shop, stock=1)
+    token = (await add_admin(shop)).token
+    async with start_server(settings, tmp_path, "--workers", workers, RATE_LIMIT_PER_SECOND="0") as server:
+        customer = await add_customer(server.client, shop, (sold, 1))
+        told: Counter[int | str] = Counter()
+        crowd = [asyncio.create_task(query_repeatedly(server, told)) for _ in range(CALLERS)]
+        async with AsyncExitStack() as locks:
+            await locks.enter_async_context(hold_lock(database_url, LOCK_BOOKS, [stocked.id]))
+            await locks.enter_async_context(hold_lock(database_url, LOCK_GENRES))
+            await locks.enter_async_context(hold_lock(database_url, LOCK_PAYMENTS))
+            begun = [asyncio.create_task(post_graphql(server.client, GENRES_QUERY)) for _ in range(5)]
+            begun.append(
+                asyncio.create_task(post_graphql(server.client.with_token(token), INCREMENT_STOCK, id=book_id(stocked)))
+            )
+            purchase = asyncio.create_task(customer.checkout())
+            inside = await wait_for_blocked(postgres, 7)
+            server.process.send_signal(signal.SIGTERM)
+            await wait_until_refusing(server.url)
+            assert not any(task.done() for task in (*begun, purchase))
+        responses = await asyncio.gather(*begun)
+        assert [answer.status_code for answer in responses] == [200] * 6
+        assert not any("errors" in answer.json() for answer in responses)
+        assert (await purchase)["__typename"] == "OrderPlaced"
+        async with asyncio.timeout(DRAIN_TIMEOUT):
+            assert await server.process.wait() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+        await asyncio.gather(*crowd)
+        await wait_until_disconnected(postgres, inside)
+    assert set(told) == {200, "not let in"}
+    assert told["not let in"] == CALLERS
+    assert await list_stock_movements(postgres, stocked) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+    assert await list_payments(postgres) == [("APPROVED", False)]
+
+
+async def test_drain_period_is_unready_but_still_accepts(shop: Shop, settings: Settings, tmp_path: Path) -> None:
+    book = await add_book(shop, stock=1)
+    async with start_server(settings, tmp_path, DRAIN_SECONDS="60") as server:
+        customer = await add_customer(server.client, shop, (book, 1))
+        server.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            while await _status(server) != 503:
+                await asyncio.sleep(0.02)
+        assert (await customer.checkout())["__typename"] == "OrderPlaced"
+        server.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(DRAIN_TIMEOUT):
+            assert await server.process.wait() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+async def _status(server: Server) -> int:
+    """Over a connection of its own, as a balancer asks."""
+    async with httpx2.AsyncClient(base_url=server.url, timeout=30) as http:
+        return (await http.get("/ready")).status_code

@@ -1,0 +1,92 @@
+"""Two servers on one database are one shop: what began at one goes on at the other, and nothing is done by both."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from domain import orders
+from domain.orders import CheckoutRequest
+from domain.shop import Shop
+from server.settings import Settings
+from tests.support.auth.sessions import ME_QUERY, log_in, log_out, refresh_session
+from tests.support.database.db_snapshots import age_orders
+from tests.support.email.emails import wait_until_queue_is_empty, with_smtp_url
+from tests.support.email.smtp import FakeMailServer, start_mail_server
+from tests.support.processes.servers import Server, start_server
+from tests.support.shop.customers import Customer, add_customer
+from tests.support.shop.factories import add_book, add_user, fill_cart
+
+pytestmark = pytest.mark.usefixtures("check_invariants")
+
+UNFINISHED_ORDER_COUNT = 12
+
+
+@pytest.fixture
+async def mailbox() -> AsyncIterator[FakeMailServer]:
+    async with start_mail_server() as mailbox:
+        yield mailbox
+
+
+@pytest.fixture
+async def two_servers(
+    shop: Shop, settings: Settings, tmp_path: Path, mailbox: FakeMailServer
+) -> AsyncIterator[tuple[Server, Server]]:
+    """Each posts letters, and sweeps as often as it can."""
+    given = {
+        "SMTP_URL": str(with_smtp_url(mailbox, settings).smtp_url),
+        "WORKER": "true",
+        "SWEEP_EVERY_SECONDS": "0.05",
+        "LOG_FORMAT": "json",
+    }
+    async with start_server(settings, tmp_path, **given) as first, start_server(settings, tmp_path, **given) as second:
+        yield first, second
+
+
+async def test_flows_continue_on_the_other_server(
+    two_servers: tuple[Server, Server], shop: Shop, postgres: asyncpg.Connection, mailbox: FakeMailServer
+) -> None:
+    here, there = (server.client for server in two_servers)
+    user = await add_user(shop, "ann@example.com")
+    await fill_cart(shop, user, (await add_book(shop, "Emma"), 1))
+    tokens = await log_in(here, "ann@example.com")
+    ann = Customer(user, there.with_token(tokens.access_token))
+    bought = await ann.checkout("once")
+    assert bought["__typename"] == "OrderPlaced"
+    assert await Customer(user, here.with_token(tokens.access_token)).checkout("once") == bought
+
+    tokens = await refresh_session(there, tokens)
+    assert await log_out(here, tokens.refresh_token) == 1
+    assert (await there.with_token(tokens.access_token).execute(ME_QUERY)).codes == ["UNAUTHENTICATED"]
+    assert await wait_until_queue_is_empty(postgres) == [("ORDER_CONFIRMED", "SENT")]
+    assert len(mailbox.find_messages("ann@example.com")) == 1
+
+
+async def test_unfinished_work_is_completed_once(
+    two_servers: tuple[Server, Server], shop: Shop, postgres: asyncpg.Connection, mailbox: FakeMailServer
+) -> None:
+    """Half of the orders were paid before whoever took them died."""
+    book = await add_book(shop, stock=UNFINISHED_ORDER_COUNT)
+    for number in range(UNFINISHED_ORDER_COUNT):
+        customer = await add_customer(two_servers[0].client, shop, (book, 1))
+        order = await orders._reserve(shop, customer.user.id, CheckoutRequest("once", payment_token="mock-approve"))
+        assert order is not None
+        if number % 2:
+            await shop.payments.charge(str(order.id), order.total, order.currency, order.payment_token)
+    await age_orders(postgres)
+    async with asyncio.timeout(60):
+        while await postgres.fetchval("SELECT count(*) FROM orders WHERE status = 'PENDING'"):
+            await asyncio.sleep(0.02)
+    assert await wait_until_queue_is_empty(postgres) == [("ORDER_CONFIRMED", "SENT")] * (UNFINISHED_ORDER_COUNT // 2)
+    assert len(mailbox.messages) == UNFINISHED_ORDER_COUNT // 2
+    swept = Counter(line["order"] for server in two_servers for line in _log(server) if line["event"] == "order_swept")
+    assert set(swept.values()) == {1}
+    assert len(swept) == UNFINISHED_ORDER_COUNT
+
+
+def _log(server: Server) -> list[dict[str, str]]:
+    return [json.loads(line) for line in server.log.read_text("utf-8").splitlines() if line.startswith("{")]

@@ -1,0 +1,94 @@
+"""A server that is killed leaves no processes that go on without it: they finish what was begun, and let the address go."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+
+from domain.shop import Shop
+from server.settings import Settings
+from tests.support.database.db_snapshots import list_stock_movements
+from tests.support.database.embedded_postgres import find_postmaster, kill_leftover_server
+from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, post_graphql
+from tests.support.observability.prometheus import free_port, sum_series, wait_for_metrics
+from tests.support.processes.cli import CompletedCommand, run_command
+from tests.support.processes.served_shop import serve_shop
+from tests.support.processes.servers import kill_processes, start_server, wait_until_ended, wait_until_refusing
+from tests.support.shop.factories import add_admin, add_book, book_id
+
+
+@asynccontextmanager
+async def assert_processes_exit(family: list[psutil.Process]) -> AsyncIterator[None]:
+    """Sees that they end by themselves after the block; otherwise they are killed."""
+    try:
+        yield
+        await wait_until_ended(family)
+    finally:
+        kill_processes(family)
+
+
+@pytest.mark.usefixtures("check_invariants")
+@pytest.mark.parametrize(
+    ("options", "processes"), [(("--workers", "2"), 2), (("--reload",), 1)], ids=["workers", "reload"]
+)
+async def test_killed_server_completes_requests_and_accepts_none(
+    shop: Shop,
+    settings: Settings,
+    postgres: asyncpg.Connection,
+    database_url: str,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    processes: int,
+) -> None:
+    book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
+    counted = tmp_path / "counted"
+    counted.mkdir()
+    port = free_port()
+    watched = {"METRICS_PORT": str(port), "TMPDIR": str(counted)}
+    async with (
+        start_server(settings, tmp_path, *options, **watched) as server,
+        assert_processes_exit(server.descendants),
+    ):
+        await wait_for_metrics(port, lambda told: sum_series(told, "processes") == processes)
+        async with AsyncExitStack() as locks:
+            await locks.enter_async_context(hold_lock(database_url, LOCK_GENRES))
+            await locks.enter_async_context(hold_lock(database_url, LOCK_BOOKS, [book.id]))
+            begun = [asyncio.create_task(post_graphql(server.client, GENRES_QUERY)) for _ in range(5)]
+            begun.append(
+                asyncio.create_task(post_graphql(server.client.with_token(token), INCREMENT_STOCK, id=book_id(book)))
+            )
+            inside = await wait_for_blocked(postgres, 6)
+            assert list(counted.iterdir())
+            server.process.kill()
+            await server.process.wait()
+            await wait_until_refusing(server.url)
+            assert not any(task.done() for task in begun)
+        responses = await asyncio.gather(*begun)
+    assert [answer.status_code for answer in responses] == [200] * 6
+    assert not any("errors" in answer.json() for answer in responses)
+    assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+    await wait_until_disconnected(postgres, inside)
+    assert list(counted.iterdir()) == []
+
+
+async def test_embedded_database_is_reused_and_stopped_by_the_next_server(tmp_path: Path) -> None:
+    command_line = ("--data", str(tmp_path / "data"))
+    async with kill_leftover_server(tmp_path / "data") as data:
+        async with serve_shop(*command_line, "--workers", "2", directory=tmp_path) as shop:
+            family = psutil.Process(shop.process.pid).children(recursive=True)
+            async with assert_processes_exit(family):
+                before = (await shop.client.execute("{ books { totalCount } }"))["books"]
+                shop.process.kill()
+        assert find_postmaster(data) is not None
+
+        async with serve_shop(*command_line, directory=tmp_path) as shop:
+            assert (await shop.client.execute("{ books { totalCount } }"))["books"] == before
+        assert await run_command("migrate", *command_line, directory=tmp_path) == CompletedCommand(
+            0, "The database is up to date.\n", ""
+        )
+        assert find_postmaster(data) is None

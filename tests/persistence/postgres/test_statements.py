@@ -1,0 +1,79 @@
+"""Commands are compiled once for each set of names, and what cannot be is refused where it is written."""
+
+import uuid
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, String, Table, Uuid, bindparam, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from persistence.postgres.statements import Command, Query
+
+SHELVES = Table(
+    "shelves",
+    MetaData(),
+    Column("id", Uuid(), primary_key=True, default=uuid.uuid4),
+    Column("name", String()),
+    Column("height", Integer()),
+    Column("colour", String()),
+)
+ONE = SHELVES.c.id == bindparam("shelf", type_=Uuid())
+SHELF = uuid.uuid4()
+
+
+def test_parameter_names_select_the_columns() -> None:
+    command = Command(update(SHELVES).where(ONE))
+    assert command.bind({"shelf": SHELF, "height": 3}) == (
+        "UPDATE shelves SET height=$1::INTEGER WHERE shelves.id = $2::UUID",
+        [3, SHELF],
+    )
+    assert command.bind({"name": None, "shelf": SHELF, "height": 4}) == (
+        "UPDATE shelves SET name=$1::VARCHAR, height=$2::INTEGER WHERE shelves.id = $3::UUID",
+        [None, 4, SHELF],
+    )
+
+
+def test_each_set_of_names_is_compiled_once() -> None:
+    command = Command(update(SHELVES).where(ONE))
+    first, _ = command.bind({"shelf": SHELF, "height": 3})
+    other, _ = command.bind({"shelf": SHELF, "name": "A"})
+    again, _ = command.bind({"shelf": uuid.uuid4(), "height": 4})
+    assert again is first != other
+
+
+def test_values_in_the_statement_are_kept() -> None:
+    command = Command(update(SHELVES).where(ONE).values(height=0, colour=None))
+    _, arguments = command.bind({"shelf": SHELF, "name": "A"})
+    assert arguments == ["A", 0, None, SHELF]
+
+
+def test_missing_keys_are_generated_per_row() -> None:
+    command = Command(upsert(SHELVES).on_conflict_do_nothing())
+    (sql, first), (_, second) = (command.bind({"name": "A"}) for _ in range(2))
+    assert sql.startswith("INSERT INTO shelves (id, name) VALUES ($1::UUID, $2::VARCHAR)")
+    assert first[0] != second[0]
+    assert isinstance(first[0], uuid.UUID)
+    assert command.bind({"name": "A", "id": SHELF})[1] == [SHELF, "A"]
+
+
+def test_unknown_parameter_is_rejected() -> None:
+    with pytest.raises(TypeError, match="no place for width"):
+        Command(insert(SHELVES)).bind({"name": "A", "width": 3})
+
+
+def test_missing_parameter_is_rejected() -> None:
+    with pytest.raises(KeyError, match="shelf"):
+        Command(update(SHELVES).where(ONE)).bind({"height": 3})
+
+
+def test_expanding_list_parameter_is_rejected() -> None:
+    some = SHELVES.c.name.in_(["A", "B"])
+    with pytest.raises(TypeError, match="any_"):
+        Command(update(SHELVES).where(some)).bind({"height": 3})
+    with pytest.raises(TypeError, match="any_"):
+        Query(select(SHELVES.c.id).where(some), lambda id_: id_)
+
+
+def test_non_callable_defaults_are_rejected() -> None:
+    table = Table("boxes", MetaData(), Column("name", String()), Column("height", Integer(), default=3))
+    with pytest.raises(TypeError, match="default"):
+        Command(insert(table)).bind({"name": "A"})

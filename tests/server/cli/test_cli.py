@@ -1,0 +1,142 @@
+"""`bookstore` as a process: every refusal is one line that says what to do, and every exit code tells."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.support.processes.cli import CompletedCommand, RunCommand, get_error_line, run_command
+
+COMMANDS = (
+    ("migrate",), ("migrate", "--check"), ("demo",), ("import", "feed.csv"), ("serve", "--port", "0"),
+    ("admin", "create", "ann@example.com"), ("admin", "revoke", "ann@example.com"),
+)  # fmt: skip
+UNREACHABLE = "postgresql://nobody:s3same@127.0.0.1:1/none"
+
+
+@pytest.mark.parametrize(
+    "command_line", [(), ("admin",), *(command[:2] if command[0] == "admin" else command[:1] for command in COMMANDS)]
+)
+async def test_every_command_has_help(bookstore: RunCommand, command_line: tuple[str, ...]) -> None:
+    ended = await bookstore(*command_line, "--help")
+
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert "Usage: " + " ".join(("bookstore", *command_line)) in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("command_line", "complaint"),
+    [
+        (("sell",), "No such command 'sell'"),
+        (("serve", "--port", "65536"), "'--port'"),
+        (("serve", "--workers", "0"), "'--workers'"),
+        (("import", "nowhere.csv"), "'nowhere.csv' does not exist"),
+        (("import", "."), "'.' is a directory"),
+        (("admin", "create"), "Missing argument 'email'"),
+    ],
+)
+async def test_unknown_command_is_rejected_by_name(
+    bookstore: RunCommand, command_line: tuple[str, ...], complaint: str
+) -> None:
+    ended = await bookstore(*command_line)
+
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert complaint in ended.stderr
+    assert "--help' for help" in ended.stderr
+
+
+@pytest.mark.parametrize("command_line", COMMANDS)
+async def test_unreachable_database_is_one_line(bookstore: RunCommand, command_line: tuple[str, ...]) -> None:
+    line = await get_error_line(bookstore(*command_line, DATABASE_URL=UNREACHABLE))
+
+    assert line.startswith("The database cannot be reached: ")
+    assert line.endswith("Check DATABASE_URL.")
+    assert "s3same" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://nobody:s3same@localhost:port/none",
+        "postgresql://nobody:s3same/more@localhost/none",
+        "postgresql://nobody:[/]s3same@localhost/none",
+        "mysql://nobody:s3same@localhost/none",
+    ],
+)
+@pytest.mark.parametrize("command_line", [("migrate",), ("demo",)])
+async def test_invalid_url_is_one_line_without_its_password(
+    bookstore: RunCommand, url: str, command_line: tuple[str, ...]
+) -> None:
+    line = await get_error_line(bookstore(*command_line, DATABASE_URL=url))
+
+    assert "DATABASE_URL" in line
+    assert "postgresql://" in line
+    assert "s3same" not in line
+
+
+async def test_url_and_data_directory_conflict(bookstore: RunCommand) -> None:
+    assert await get_error_line(bookstore("demo", "--data", "here")) == (
+        "--data and DATABASE_URL name two databases: give one of them."
+    )
+
+
+@pytest.mark.parametrize("command_line", [("demo",), ("serve", "--port", "0"), ("migrate",)])
+async def test_unusable_data_directory_is_rejected(tmp_path: Path, command_line: tuple[str, ...]) -> None:
+    (tmp_path / "a-file").touch()
+    line = await get_error_line(run_command(*command_line, "--data", "a-file/data", directory=tmp_path))
+
+    assert line == f"{tmp_path}/a-file/data cannot hold the data: Not a directory. Name another folder with --data."
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "lacks the column isbn"),
+        (b"PK\x03\x04", "lacks the column isbn"),
+        (b"title,price\nEmma,5\n", "Its first line must name isbn, title, price."),
+        (b"isbn,title,price\n9780141439587,\xff,5\n", "is not in UTF-8"),
+        (b"isbn,title,price\n9780141439587," + b"x" * 200_000 + b",5\n", "is no CSV: field larger than"),
+    ],
+)
+async def test_file_without_required_columns_is_rejected(
+    bookstore: RunCommand, postgres: asyncpg.Connection, tmp_path: Path, content: bytes, complaint: str
+) -> None:
+    (tmp_path / "odd.csv").write_bytes(content)
+
+    assert complaint in await get_error_line(bookstore("import", "odd.csv"))
+    assert await postgres.fetchval("SELECT count(*) FROM books") == 0
+
+
+async def test_unwritable_report_is_one_line(bookstore: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("isbn,title,price\nnone,Emma,5\n")
+    ended = await bookstore("import", "bad.csv", "--report", "nowhere/report.csv")
+
+    assert ended.exit_code == 1
+    assert ended.stderr.splitlines()[-1] == (
+        "bookstore: nowhere/report.csv cannot list the rows left out: No such file or directory."
+        " Name another file with --report."
+    )
+
+
+async def test_the_demo_is_loaded_once(bookstore: RunCommand, postgres: asyncpg.Connection) -> None:
+    first = await bookstore("demo")
+    before = [await postgres.fetch(f"SELECT * FROM {table}") for table in ("books", "stock_movements", "authors")]
+    second = await bookstore("demo")
+
+    assert first == CompletedCommand(0, f"{len(before[0])} books added.\n", "")
+    assert len(before[0]) > 100
+    assert second == CompletedCommand(0, "0 books added.\n", "")
+    assert [await postgres.fetch(f"SELECT * FROM {t}") for t in ("books", "stock_movements", "authors")] == before
+
+
+async def test_schema_is_exported_and_checked(bookstore: RunCommand, repository: Path, tmp_path: Path) -> None:
+    printed = await bookstore("schema")
+    missing = await get_error_line(bookstore("schema", "--check"))
+    (tmp_path / "schema.graphql").write_text(printed.stdout)
+    equal = await bookstore("schema", "--check")
+    (tmp_path / "schema.graphql").write_text(printed.stdout + "\ntype Late { id: ID! }\n")
+    different = await get_error_line(bookstore("schema", "--check"))
+
+    assert (printed.exit_code, printed.stdout) == (0, (repository / "schema.graphql").read_text())
+    assert equal == CompletedCommand(0, "schema.graphql is up to date.\n", "")
+    assert missing == different == "schema.graphql is not up to date. Write it anew with `just schema`."

@@ -1,0 +1,128 @@
+"""`bookstore serve`: opens with nothing set, tells the way, and leaves nothing running when it is stopped."""
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from domain.shop import Shop
+from server.settings import Settings
+from tests.support.database.embedded_postgres import find_postmaster, kill_leftover_server
+from tests.support.processes.cli import get_error_line, run_command
+from tests.support.processes.served_shop import serve_shop
+
+TITLES = "{ books(first: 3) { totalCount nodes { title } } }"
+EVERYTHING = "SELECT (SELECT count(*) FROM books) + (SELECT count(*) FROM users)"
+
+
+@pytest.fixture(scope="module")
+async def data(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
+    """A data folder that the tests here share: making one takes seconds."""
+    async with kill_leftover_server(tmp_path_factory.mktemp("shop") / "data") as folder:
+        yield folder
+
+
+async def test_first_start_has_demo_books_and_instructions(tmp_path: Path) -> None:
+    async with kill_leftover_server(tmp_path / ".bookstore") as data, serve_shop(directory=tmp_path) as shop:
+        async with shop.client.http() as http:
+            health = await http.get("/health")
+            page = await http.get("/graphql", headers={"accept": "text/html"})
+        books = (await shop.client.execute(TITLES))["books"]
+        ended = await shop.stop(signal.SIGINT)
+
+        assert health.json() == {"status": "ok"}
+        assert page.headers["content-type"].startswith("text/html")
+        assert len(books["nodes"]) == 3
+        assert f"{books['totalCount']} demo books loaded" in shop.startup_message
+        assert f"http://localhost:{shop.url.rpartition(':')[2]}/graphql" in shop.startup_message
+        assert "bookstore admin create you@example.com  (in" in shop.startup_message
+        assert (ended.exit_code, ended.stderr) == (0, "")
+        assert find_postmaster(data) is None
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGINT])
+async def test_stopping_stops_embedded_postgres(
+    data: Path, tmp_path: Path, kill: signal.Signals, options: tuple[str, ...]
+) -> None:
+    async with serve_shop("--data", str(data), *options, directory=tmp_path) as shop:
+        assert find_postmaster(data) is not None
+        assert (await shop.client.execute(TITLES)).errors == []
+        ended = await shop.stop(kill)
+
+    assert ended.exit_code in (0, 128 + kill)
+    assert ended.stderr == ""
+    assert find_postmaster(data) is None
+
+
+async def test_other_commands_work_while_serving(data: Path, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.csv"
+    feed.write_text("isbn,title,price\n9780141439587,A Book That Came Later,5\n")
+    query = '{ books(search: "came later") { nodes { title } } }'
+    async with serve_shop("--data", str(data), directory=tmp_path) as shop:
+        imported = await run_command("import", "feed.csv", "--data", str(data), directory=tmp_path)
+        revoked = await get_error_line(
+            run_command("admin", "revoke", "ann@example.com", "--data", str(data), directory=tmp_path)
+        )
+        found = (await shop.client.execute(query))["books"]["nodes"]
+
+        assert f"bookstore admin create you@example.com --data {data}" in shop.startup_message
+
+    assert imported.exit_code == 0
+    assert revoked == "ann@example.com is no administrator."
+    assert found == [{"title": "A Book That Came Later"}]
+
+
+async def test_demo_can_be_disabled(tmp_path: Path) -> None:
+    async with kill_leftover_server(tmp_path / ".bookstore"), serve_shop("--no-demo", directory=tmp_path) as shop:
+        assert (await shop.client.execute(TITLES))["books"] == {"totalCount": 0, "nodes": []}
+        assert "demo books" not in shop.startup_message
+        await shop.stop(signal.SIGINT)
+
+
+async def test_external_database_gets_no_demo_books(
+    shop: Shop, settings: Settings, postgres: asyncpg.Connection, tmp_path: Path
+) -> None:
+    async with serve_shop(directory=tmp_path, DATABASE_URL=str(settings.database_url)) as mine:
+        assert (await mine.client.execute(TITLES))["books"]["totalCount"] == 0
+        await mine.stop(signal.SIGINT)
+
+    assert await postgres.fetchval(EVERYTHING) == 0
+    assert not (tmp_path / ".bookstore" / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen", "shared"),
+    [
+        (("--workers", "2"), {}, 1),
+        ((), {}, 0),
+        (("--workers", "2"), {"RATE_LIMIT_STORAGE": "memory"}, 0),
+        ((), {"RATE_LIMIT_STORAGE": "postgresql"}, 1),
+    ],
+)
+async def test_several_processes_share_budgets_by_default(
+    shop: Shop,
+    settings: Settings,
+    postgres: asyncpg.Connection,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    chosen: dict[str, str],
+    shared: int,
+) -> None:
+    url = str(settings.database_url)
+    async with serve_shop(*options, directory=tmp_path, DATABASE_URL=url, **chosen) as mine:
+        assert (await mine.client.execute(TITLES)).errors == []
+        await mine.stop(signal.SIGTERM)
+    assert await postgres.fetchval("SELECT count(*) FROM rate_limits") == shared
+
+
+async def test_address_in_use_is_one_line(settings: Settings, tmp_path: Path) -> None:
+    url = str(settings.database_url)
+    async with serve_shop(directory=tmp_path, DATABASE_URL=url) as shop:
+        port = shop.url.rpartition(":")[2]
+        line = await get_error_line(run_command("serve", "--port", port, directory=tmp_path, DATABASE_URL=url))
+
+    assert line.startswith(f"Cannot listen at 127.0.0.1:{port}: ")
+    assert line.endswith("Choose others with --host and --port.")

@@ -1,0 +1,99 @@
+"""Dumps go wherever the shop goes, by each form of an address, and show none of its secrets on the way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+from sqlalchemy import make_url
+
+from server.database.libpq import split_password
+from server.settings import Settings
+from tests.support.database.databases import temporary_database
+from tests.support.database.fault_proxy import start_fault_proxy
+from tests.support.database.locks import hold_lock, wait_for_blocked
+from tests.support.processes.cli import COMMAND_TIMEOUT, RunCommand, get_error_line, start_command
+
+FILE = "shop.dump"
+PASSWORD = "s3same"
+URL_FORMS = {
+    "postgresql://shop:s3same@db1/books": "postgresql://shop@db1/books",
+    "postgresql+asyncpg://shop:s3same@db1:1,db2:2/books": "postgresql://shop@db1:1,db2:2/books",
+    "postgresql://shop:s3same@/books?host=db1:1&host=[::1]:2&sslmode=require": (
+        "postgresql://shop@db1:1,[::1]:2/books?sslmode=require"
+    ),
+    "postgresql://db1?user=sh%2Fop&password=s3same&dbname=books": "postgresql://sh%2Fop@db1/books",
+    "postgresql://shop:s3same@db1/books?user=x&password=x&host=x&port=1&database=x": "postgresql://shop@db1/books",
+    "postgresql://shop:s3same@/books?host=/var/run/my%20postgresql&port=2": (
+        "postgresql://shop@%2Fvar%2Frun%2Fmy%20postgresql/books?port=2"
+    ),
+}
+"""As the driver takes it, and as libpq has to be told to do the same."""
+
+
+@pytest.mark.parametrize("address", URL_FORMS)
+def test_url_means_the_same_to_libpq_and_asyncpg(address: str) -> None:
+    assert split_password(address) == (URL_FORMS[address], PASSWORD)
+
+
+@pytest.fixture
+async def empty_database_url(server_url: str) -> AsyncIterator[str]:
+    async with temporary_database(server_url) as url:
+        yield url
+
+
+def build_multi_host_url(url: str) -> str:
+    """As `.env.example` has it; the first of them is away."""
+    there = make_url(url)
+    hosts = f"host=127.0.0.1:1&host={there.host}:{there.port}"
+    return f"postgresql://{there.username}:{PASSWORD}@/{there.database}?{hosts}&target_session_attrs=read-write"
+
+
+async def test_multi_host_url(
+    bookstore: RunCommand, settings: Settings, empty_database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        start_fault_proxy(str(settings.database_url)) as there,
+        start_fault_proxy(empty_database_url) as elsewhere,
+    ):
+        exported = await bookstore("export-database", FILE, DATABASE_URL=build_multi_host_url(there.url))
+        imported = await bookstore("import-database", FILE, DATABASE_URL=build_multi_host_url(elsewhere.url))
+        rehearsed = await bookstore("rehearse-restore", DATABASE_URL=build_multi_host_url(there.url))
+
+    assert (exported.exit_code, imported.exit_code, rehearsed.exit_code) == (0, 0, 0), (exported, imported, rehearsed)
+    assert (tmp_path / FILE).exists()
+    assert "0 books" in imported.stdout
+
+
+async def test_a_password_in_the_query_is_not_shown(server_url: str, template_database: str, tmp_path: Path) -> None:
+    async with temporary_database(server_url, template_database) as url:
+        there = make_url(url)
+        asked = there.set(username=None, password=None).update_query_pairs(
+            [("user", str(there.username)), ("password", PASSWORD)]
+        )
+        settings = {"DATABASE_URL": asked.render_as_string(hide_password=False)}
+        postgres = await asyncpg.connect(url)
+        async with start_command("export-database", FILE, directory=tmp_path, settings=settings) as process:
+            async with hold_lock(url, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"), asyncio.timeout(COMMAND_TIMEOUT):
+                await wait_for_blocked(postgres, 1)
+                [dumping] = psutil.Process(process.pid).children(recursive=True)
+                shown, given = dumping.cmdline(), dumping.environ()
+            code = await process.wait()
+        await postgres.close()
+
+    assert code == 0
+    assert PASSWORD not in " ".join(shown)
+    assert given["PGPASSWORD"] == PASSWORD
+
+
+async def test_secret_visible_to_others_is_rejected(bookstore: RunCommand, settings: Settings) -> None:
+    address = make_url(str(settings.database_url)).update_query_pairs([("sslpassword", PASSWORD)])
+    said = await get_error_line(
+        bookstore("export-database", FILE, DATABASE_URL=address.render_as_string(hide_password=False))
+    )
+
+    assert said == (
+        "The address has sslpassword, which everybody on this machine could read meanwhile. Name one without it."
+    )

@@ -1,0 +1,57 @@
+"""Whose address counts: the peer's, and behind proxies that are trusted, the one they saw."""
+
+from typing import Any
+
+import httpx2
+import pytest
+from pydantic import ValidationError
+
+from domain.auth.login_throttle import LOGIN_POLICY
+from domain.shop import Shop
+from server.app import create_app
+from server.settings import Settings
+
+LOGIN = 'mutation { login(input: {email: "nobody@example.com", password: "wrong wrong"}) { __typename } }'
+PROXY, STRANGER = "10.0.0.1", "192.0.2.66"
+
+
+async def count_free_attempts(settings: Settings, peer: str, *seen: str, **changes: Any) -> int:
+    """How many of the tries are looked at that come through `peer` from the addresses `seen`, in turn."""
+    app = create_app(settings.model_copy(update=changes))
+    transport = httpx2.ASGITransport(app, client=(peer, 4711))
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(base_url="http://shop", transport=transport) as http,
+    ):
+        responses = [
+            await http.post("/graphql", json={"query": LOGIN}, headers={"x-forwarded-for": address} if address else {})
+            for address in seen
+        ]
+    return sum("errors" not in answer.json() for answer in responses)
+
+
+ONE_PLACE = LOGIN_POLICY.pair.free_attempts if LOGIN_POLICY.pair else 0
+MANY = [f"198.51.100.{n}" for n in range(ONE_PLACE + 3)]
+
+
+async def test_forwarded_for_is_ignored_without_trusted_proxies(settings: Settings, shop: Shop) -> None:
+    assert await count_free_attempts(settings, STRANGER, *MANY) == ONE_PLACE
+
+
+async def test_untrusted_peer_cannot_set_forwarded_for(settings: Settings, shop: Shop) -> None:
+    assert await count_free_attempts(settings, STRANGER, *MANY, trusted_proxies=["10.0.0.0/8"]) == ONE_PLACE
+
+
+async def test_address_seen_by_a_trusted_proxy_counts(settings: Settings, shop: Shop) -> None:
+    assert await count_free_attempts(settings, PROXY, *MANY, trusted_proxies=["10.0.0.0/8"]) == len(MANY)
+
+
+async def test_addresses_claimed_before_trusted_proxies_are_ignored(settings: Settings, shop: Shop) -> None:
+    claimed = [f"{address}, 203.0.113.5, 10.0.0.2" for address in MANY]
+    assert await count_free_attempts(settings, PROXY, *claimed, trusted_proxies=["10.0.0.0/8"]) == ONE_PLACE
+
+
+@pytest.mark.parametrize("value", ["*", "proxy", "10.0.0.0/33", "10.0.0.1/8"])
+def test_invalid_network_is_rejected_at_startup(value: str) -> None:
+    with pytest.raises(ValidationError, match="networks"):
+        Settings(_env_file=None, trusted_proxies=f"127.0.0.1,{value}")

@@ -1,0 +1,142 @@
+"""/health tells that the process lives, /ready that it may be sent requests."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+
+import asyncpg
+import httpx2
+import pytest
+from sqlalchemy import make_url
+
+from domain.shop import Shop
+from server.app import create_app
+from server.http import health
+from server.http.health import DATABASE_UNREACHABLE, SCHEMA_OUTDATED, STOPPING, Readiness
+from server.settings import Settings
+from tests.support.database.counting_proxy import start_counting_proxy
+from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.http.client import ApiClient
+from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, running_client
+from tests.support.shop.factories import add_admin, add_book, book_id
+
+
+async def get_readiness(http: httpx2.AsyncClient) -> tuple[int, str]:
+    response = await http.get("/ready")
+    assert response.headers["cache-control"] == "no-store"
+    assert (await http.head("/ready")).status_code == response.status_code
+    assert (await http.get("/health")).status_code == 200
+    return response.status_code, response.json().get("reason", "")
+
+
+@pytest.fixture
+async def http(client: ApiClient) -> AsyncIterator[httpx2.AsyncClient]:
+    async with client.http() as http:
+        yield http
+
+
+async def test_ready_with_database(http: httpx2.AsyncClient) -> None:
+    assert await get_readiness(http) == (200, "")
+
+
+async def test_not_ready_before_migration(http: httpx2.AsyncClient, postgres: asyncpg.Connection) -> None:
+    revision = await postgres.fetchval("SELECT version_num FROM alembic_version")
+    earlier = min(name for name in Readiness(None)._older_revisions if name)  # type: ignore[arg-type]  # asks no shop
+    try:
+        await postgres.execute("UPDATE alembic_version SET version_num = $1", earlier)
+        assert await get_readiness(http) == (503, SCHEMA_OUTDATED)
+        await postgres.execute("UPDATE alembic_version SET version_num = 'of a later release'")
+        assert await get_readiness(http) == (200, "")
+    finally:
+        await postgres.execute("UPDATE alembic_version SET version_num = $1", revision)
+
+
+async def test_not_ready_with_a_foreign_database(settings: Settings, server_url: str) -> None:
+    elsewhere = make_url(server_url).set(database="template1").render_as_string(hide_password=False)
+    app = create_app(settings.model_copy(update={"database_url": elsewhere}))
+    async with app.router.lifespan_context(app), ApiClient(app).http() as http:
+        assert await get_readiness(http) == (503, SCHEMA_OUTDATED)
+
+
+async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()  # until the other side has had enough
+    writer.close()
+
+
+async def test_not_ready_without_database_and_hides_its_address(settings: Settings) -> None:
+    async with await asyncio.start_server(_say_nothing, "127.0.0.1", 0) as silent:
+        for port in (1, silent.sockets[0].getsockname()[1]):  # nobody listens, and nobody answers
+            app = create_app(settings.model_copy(update={"database_url": f"postgresql://a:b@127.0.0.1:{port}/shop"}))
+            async with app.router.lifespan_context(app), ApiClient(app).http() as http:
+                assert await get_readiness(http) == (503, DATABASE_UNREACHABLE)
+
+
+async def wait_until_queried(client: ApiClient, postgres: asyncpg.Connection) -> None:
+    """/ready says that all is well while one connection waits for a lock."""
+    await wait_for_blocked(postgres, 1)
+    async with client.http() as http:
+        assert (await http.get("/ready")).json() == {"status": "ready"}
+
+
+async def test_full_pool_is_not_reported_as_unreachable_database(
+    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
+) -> None:
+    book, token = await add_book(shop), (await add_admin(shop)).token
+    async with running_client(settings, pool_size=1, pool_max_overflow=0) as visitor:
+        admin = visitor.with_token(token)
+        async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
+            writing = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+            await wait_until_queried(visitor, postgres)
+        assert (await writing).errors == []
+        async with hold_lock(database_url, LOCK_GENRES):
+            reading = asyncio.create_task(visitor.execute(GENRES_QUERY))
+            await wait_until_queried(visitor, postgres)
+        assert (await reading).errors == []
+
+
+async def test_readiness_is_cached(
+    settings: Settings, shop: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "CACHE_TTL", 1000)
+    async with start_counting_proxy(database_url) as wire, running_client(settings, database_url=wire.url) as visitor:
+        async with visitor.http() as http:
+            responses = [await http.get("/ready"), *await asyncio.gather(*(http.get("/ready") for _ in range(50)))]
+        assert {answer.status_code for answer in responses} == {200}
+        assert wire.statements < 20  # one look takes four, and the shop looks for other things when it is opened
+
+
+def test_not_ready_after_sigterm_while_requests_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    try:
+        readiness = Readiness(None)  # type: ignore[arg-type]  # asks no shop
+        with readiness.handle_signals():
+            signal.raise_signal(signal.SIGTERM)
+        assert (readiness.stopping_since is not None, told) == (True, [signal.SIGTERM])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_drain_delays_shutdown_until_timeout_or_second_signal() -> None:
+    told: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    try:
+        readiness = Readiness(None, drain_seconds=0.01)  # type: ignore[arg-type]  # asks no shop
+        with readiness.handle_signals():
+            signal.raise_signal(signal.SIGTERM)
+            assert (readiness.stopping_since is not None, told) == (True, [])
+            signal.raise_signal(signal.SIGTERM)
+            assert told == [signal.SIGTERM]
+            async with asyncio.timeout(10):
+                while len(told) < 2:
+                    await asyncio.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_health_reports_shutdown(settings: Settings, shop: Shop) -> None:
+    app = create_app(settings)
+    async with app.router.lifespan_context(app), ApiClient(app).http() as http:
+        app.state.readiness.stopping_since = time.monotonic()
+        assert await get_readiness(http) == (503, STOPPING)

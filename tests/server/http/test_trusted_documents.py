@@ -1,0 +1,232 @@
+"""Trusted documents over HTTP: asked for by id, in both ways that clients write, and nothing else where that is wanted."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from graphql import get_introspection_query
+
+from domain.shop import Shop
+from graph.execution.documents import DocumentRejected, Documents, sha256
+from server.app import create_app
+from server.runtime import ConfigurationError
+from server.settings import Settings
+from tests.support.http.client import ApiClient
+from tests.support.shop.factories import add_book
+
+TITLES = "query Titles($first: Int) { books(first: $first) { nodes { title } } }"
+TWO = "query First { genres { id } } query Second { __typename }"
+ADD_GENRE = 'mutation { createGenre(input: {name: "Fantasy"}) { __typename } }'
+UNKNOWN = "0" * 64
+GRAPHQL_JSON = "application/graphql-response+json"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "trusted.json"
+    path.write_text(json.dumps({sha256(text): text for text in (TITLES, TWO, ADD_GENRE)}))
+    return path
+
+
+@asynccontextmanager
+async def running_client(settings: Settings, path: Path, **more: Any) -> AsyncIterator[httpx2.AsyncClient]:
+    app = create_app(settings.model_copy(update={"trusted_documents": path, **more}))
+    async with app.router.lifespan_context(app), ApiClient(app).http() as http:
+        yield http
+
+
+@pytest.fixture
+async def http(settings: Settings, shop: Shop, path: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    async with running_client(settings, path) as http:
+        yield http
+
+
+@pytest.fixture
+async def trusted_only_http(settings: Settings, shop: Shop, path: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    async with running_client(settings, path, trusted_documents_only=True) as http:
+        yield http
+
+
+def apollo(hash_: object, version: object = 1) -> dict[str, object]:
+    return {"extensions": {"persistedQuery": {"version": version, "sha256Hash": hash_}}}
+
+
+def get_error_codes(response: httpx2.Response) -> set[str]:
+    assert "data" not in response.json()
+    return {error["extensions"]["code"] for error in response.json()["errors"]}
+
+
+# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("asked", [{"documentId": UNKNOWN}, {"documentId": f"sha256:{UNKNOWN}"}, apollo(UNKNOWN)])
+async def test_unknown_document_id(
+    http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, visitor: ApiClient, asked: dict[str, Any]
+) -> None:
+    async with visitor.http() as without_list:
+        for client in (http, trusted_only_http, without_list):
+            for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
+                response = await client.post("/graphql", json=asked, headers={"accept": accept})
+                assert (response.status_code, get_error_codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
+    told = (await http.post("/graphql", json=asked)).json()["errors"][0]["message"]
+    assert told == "No trusted document has this id, so send the document itself as `query`."
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"documentId": 1}, {"documentId": ""}, {"documentId": None}, {"documentId": ["a"]},
+        {"extensions": {"persistedQuery": UNKNOWN}}, apollo(None), apollo(1), apollo(""), apollo(UNKNOWN, 2),
+        {"documentId": sha256(TITLES)} | apollo(sha256(TWO)),
+        {"documentId": sha256(TITLES), "query": ""},
+        {"documentId": sha256(TITLES), "query": TITLES + " "},
+        {"query": TITLES} | apollo(sha256(TWO)),
+        {"query": TITLES} | apollo(sha256(TITLES), "1"),
+    ],
+)  # fmt: skip
+async def test_missing_or_ambiguous_document(http: httpx2.AsyncClient, asked: dict[str, Any]) -> None:
+    response = await http.post("/graphql", json=asked)
+    assert (response.status_code, get_error_codes(response)) == (400, {"BAD_REQUEST"})
+
+
+@pytest.mark.parametrize("text", ["{ __typename }", TITLES + "\n", "{ this is no document", get_introspection_query()])
+async def test_trusted_only_rejects_other_documents(
+    trusted_only_http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(Documents, "_validate", lambda *_, **__: pytest.fail("it was read"))
+    for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
+        for asked in ({"query": text}, {"query": text} | apollo(sha256(text))):
+            response = await trusted_only_http.post("/graphql", json=asked, headers={"accept": accept})
+            assert (response.status_code, get_error_codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
+            assert "bookstore schema documents" in response.json()["errors"][0]["message"]
+
+
+async def test_trusted_only_disables_graphiql(trusted_only_http: httpx2.AsyncClient) -> None:
+    page = await trusted_only_http.get("/graphql", headers={"accept": "text/html, */*;q=0.1"})
+    assert (page.status_code, get_error_codes(page)) == (400, {"BAD_REQUEST"})
+    assert (await trusted_only_http.get("/graphiql/graphiql.min.js")).status_code == 404
+
+
+async def test_trusted_mutation_by_get_is_rejected(trusted_only_http: httpx2.AsyncClient) -> None:
+    response = await trusted_only_http.get("/graphql", params={"documentId": sha256(ADD_GENRE)})
+    assert (response.status_code, get_error_codes(response)) == (405, {"BAD_REQUEST"})
+
+
+async def test_trusted_documents_are_charged(settings: Settings, shop: Shop, path: Path) -> None:
+    dear = "query ($first: Int) { books(first: $first) { nodes { authors { books(first: 50) { nodes { id } } } } } }"
+    path.write_text(json.dumps({"dear": dear}))
+    async with running_client(settings, path, rate_limit_burst=20_000, rate_limit_per_second=1) as http:
+        asked = {"documentId": "dear", "variables": {"first": 100}}
+        assert get_error_codes(await http.post("/graphql", json=asked)) == {"QUERY_TOO_COMPLEX"}
+        refusals = [await http.post("/graphql", json={"documentId": UNKNOWN}) for _ in range(1_001)]
+    assert get_error_codes(refusals[-1]) == {"RATE_LIMITED"}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "is no list of documents"),
+        ('{"a": 1}', "is no list of documents"),
+        ('{"format": "apollo-persisted-query-manifest"}', "is no list of documents"),
+        ('{"format": "apollo-persisted-query-manifest", "operations": [{"id": "a"}]}', "is no list of documents"),
+        ("{}", "has no documents"),
+        (json.dumps({UNKNOWN: TITLES}), "is not the SHA-256 of its document"),
+        (json.dumps({"a": "query {\n  boks { id } }"}), "document a: line 2:3: Cannot query field 'boks'"),
+        (json.dumps({"a": "{ books {"}), "document a: line 1:10: Syntax Error"),
+        (json.dumps({"a": "{ __schema { types { name } } }"}), "introspection has been disabled"),
+        (json.dumps({"a": "{ __typename }" + " " * 10_000}), "more than 10,000 characters"),
+    ],
+)
+async def test_invalid_list_prevents_startup(settings: Settings, path: Path, content: str, complaint: str) -> None:
+    path.write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        create_app(settings.model_copy(update={"trusted_documents": path}))
+    assert str(caught.value).startswith(f"TRUSTED_DOCUMENTS: {path}")
+    assert complaint in str(caught.value)
+
+
+async def test_missing_list_prevents_startup(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        create_app(settings.model_copy(update={"trusted_documents": tmp_path / "nowhere.json"}))
+
+
+# ── What is answered ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"documentId": sha256(TITLES)},
+        {"documentId": f"sha256:{sha256(TITLES)}"},
+        apollo(sha256(TITLES)),
+        {"documentId": sha256(TITLES)} | apollo(sha256(TITLES)),
+        {"query": TITLES} | apollo(sha256(TITLES)),
+        {"query": TITLES},
+    ],
+)
+async def test_trusted_document_is_executed(
+    http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, shop: Shop, named: dict[str, Any]
+) -> None:
+    await add_book(shop, "The Hobbit")
+    asked = named | {"variables": {"first": 1}, "operationName": "Titles"}
+    for client in (http, trusted_only_http):
+        by_post = await client.post("/graphql", json=asked)
+        told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in asked.items()}
+        by_get = await client.get("/graphql", params=told, headers={"accept": "text/html, application/json;q=0.9"})
+        for response in (by_post, by_get):
+            assert response.json() == {"data": {"books": {"nodes": [{"title": "The Hobbit"}]}}}
+
+
+async def test_operation_is_selected_by_name(trusted_only_http: httpx2.AsyncClient) -> None:
+    asked = {"documentId": sha256(TWO), "operationName": "Second"}
+    assert (await trusted_only_http.post("/graphql", json=asked)).json() == {"data": {"__typename": "Query"}}
+
+
+async def test_other_documents_are_allowed_by_default(visitor: ApiClient, http: httpx2.AsyncClient) -> None:
+    """A hash that belongs to its text does no harm where there is no list, either."""
+    async with visitor.http() as without_list:
+        for client in (http, without_list):
+            for asked in ({"query": "{ __typename }"}, {"query": "{ __typename }"} | apollo(sha256("{ __typename }"))):
+                assert (await client.post("/graphql", json=asked)).json() == {"data": {"__typename": "Query"}}
+
+
+async def test_manifest_formats_of_other_tools(settings: Settings, shop: Shop, path: Path) -> None:
+    """Their ids may be whatever they are, and the SHA-256 is understood all the same."""
+    operation = {"id": "titles", "name": "Titles", "type": "query", "body": TITLES}
+    for manifest in (
+        {"format": "apollo-persisted-query-manifest", "version": 1, "operations": [operation]},
+        {"titles": TITLES},
+        {f"sha256:{sha256(TITLES)}": TITLES, "titles": TITLES},
+    ):
+        path.write_text(json.dumps(manifest))
+        async with running_client(settings, path, trusted_documents_only=True) as http:
+            for id_ in ("titles", sha256(TITLES)):
+                answer = await http.post("/graphql", json={"documentId": id_})
+                assert answer.json() == {"data": {"books": {"nodes": []}}}
+
+
+def test_documents_are_loaded_once_and_never_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = Documents(introspection=True)
+    trusted = documents.register_trusted(TITLES)
+    monkeypatch.setattr("graph.execution.documents.KEPT_CHARACTERS", 1_000)
+    kept = [documents.get(f"{{ it{number}: __typename }}") for number in range(100)]
+    assert documents.get("{ it0: __typename }") is not kept[0]
+    assert (
+        documents.get(TITLES)
+        is documents.find_trusted(sha256(TITLES))
+        is documents.register_trusted(TITLES, "a")
+        is trusted
+    )
+
+
+def test_too_expensive_document_is_rejected() -> None:
+    dear = "query ($n: Int = %d) { books(first: $n) { nodes { authors { books(first: 100) { nodes { id } } } } } }"
+    documents = Documents(introspection=True)
+    with pytest.raises(DocumentRejected):
+        documents.register_trusted(dear % 100)
+    assert documents.register_trusted(dear % 20)

@@ -1,0 +1,195 @@
+"""Signing in through a provider that says no, or not what it should: an error with a code, and nobody is in."""
+
+from typing import Any
+
+import asyncpg
+import httpx2
+import pytest
+from starlette.applications import Starlette
+
+from domain.shop import Shop
+from server.oauth import routes
+from server.settings import Settings
+from tests.support.auth.oauth_flow import (
+    LOGIN_TABLES,
+    app_with_providers,
+    assert_login_rejected,
+    complete_login,
+    get_frontend_params,
+    get_login_code,
+)
+from tests.support.auth.oauth_providers import FakeGitHub, FakeOpenIDProvider
+from tests.support.http.browser import Browser, open_browser
+
+CALLBACK = "/auth/github/callback"
+
+
+# ── The browser's side ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", ["google", "google/callback", "Google", "facebook", "facebook/callback?code=x"])
+async def test_unknown_provider(settings: Settings, shop: Shop, github: FakeGitHub, path: str) -> None:
+    async with app_with_providers(settings, github=github.url) as app, open_browser(app) as browser:
+        response = await browser.http.get(f"/auth/{path}")
+        assert (response.status_code, response.json()["error"]) == (404, "not_offered")
+
+
+@pytest.mark.parametrize("provider", ["google", "github"])
+async def test_access_denied_by_user(
+    browser: Browser, google: FakeOpenIDProvider, github: FakeGitHub, postgres: asyncpg.Connection, provider: str
+) -> None:
+    google.is_denying = github.is_denying = True
+    assert await assert_login_rejected(postgres, await browser.http.get(f"/auth/{provider}")) == "access_denied"
+
+
+@pytest.mark.parametrize("said", ["server_error", "", "<script>", "x" * 5_000])
+async def test_other_provider_error(browser: Browser, postgres: asyncpg.Connection, said: str) -> None:
+    response = await browser.http.get(CALLBACK, params={"error": said})
+    assert await assert_login_rejected(postgres, response) == "provider_refused"
+
+
+async def _return_to_callback(browser: Browser) -> dict[str, str]:
+    """What GitHub sends the browser back with, before it is brought to the shop."""
+    there = await browser.http.get("/auth/github", follow_redirects=False)
+    back = await browser.http.get(there.headers["location"], follow_redirects=False)
+    return dict(httpx2.URL(back.headers["location"]).params)
+
+
+@pytest.mark.parametrize("state", [None, "", "x", "Ω", "\x00", "x" * 5_000])
+async def test_wrong_state(browser: Browser, postgres: asyncpg.Connection, state: str | None) -> None:
+    answer = await _return_to_callback(browser)
+    del answer["state"]
+    response = await browser.http.get(CALLBACK, params=answer if state is None else answer | {"state": state})
+    assert await assert_login_rejected(postgres, response) == "state_mismatch"
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
+
+
+async def test_callback_in_another_browser(
+    browser: Browser, oauth_app: Starlette, postgres: asyncpg.Connection
+) -> None:
+    """An attacker's answer in the victim's browser signs nobody in, whether or not the victim has begun, too."""
+    answer = await _return_to_callback(browser)
+    async with open_browser(oauth_app) as victim:
+        assert await assert_login_rejected(postgres, await victim.http.get(CALLBACK, params=answer)) == "state_mismatch"
+        await _return_to_callback(victim)
+        assert await assert_login_rejected(postgres, await victim.http.get(CALLBACK, params=answer)) == "state_mismatch"
+
+
+async def test_callback_from_another_provider(browser: Browser, postgres: asyncpg.Connection) -> None:
+    answer = await _return_to_callback(browser)
+    response = await browser.http.get("/auth/google/callback", params=answer)
+    assert await assert_login_rejected(postgres, response) == "state_mismatch"
+
+
+async def test_tampered_cookie(browser: Browser, postgres: asyncpg.Connection) -> None:
+    answer = await _return_to_callback(browser)
+    [name] = browser.http.cookies
+    signed = browser.http.cookies[name]
+    browser.http.cookies.clear()
+    browser.http.cookies.set(name, "e30=" + signed[signed.index(".") :], "shop.test", "/auth")
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
+
+
+async def test_expired_callback(
+    browser: Browser, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = await _return_to_callback(browser)
+    monkeypatch.setattr(routes, "STATE_LIFETIME", -1)
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
+
+
+async def test_repeated_callback(browser: Browser, postgres: asyncpg.Connection) -> None:
+    answer = await _return_to_callback(browser)
+    get_login_code(await browser.http.get(CALLBACK, params=answer))
+    assert get_frontend_params(await browser.http.get(CALLBACK, params=answer))["error"] == "state_mismatch"
+    assert await postgres.fetchval("SELECT count(*) FROM one_time_tokens") == 1
+
+
+@pytest.mark.parametrize("code", ["", "made up", "\x00", "Ω", "x" * 5_000])
+async def test_unknown_authorization_code(browser: Browser, postgres: asyncpg.Connection, code: str) -> None:
+    answer = await _return_to_callback(browser) | {"code": code}
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "provider_refused"
+
+
+async def test_intercepted_authorization_code(
+    browser: Browser, oauth_app: Starlette, postgres: asyncpg.Connection
+) -> None:
+    """Without the verifier that only its own browser has, it is worth nothing."""
+    caught = (await _return_to_callback(browser))["code"]
+    async with open_browser(oauth_app) as thief:
+        answer = await _return_to_callback(thief) | {"code": caught}
+        assert (
+            await assert_login_rejected(postgres, await thief.http.get(CALLBACK, params=answer)) == "provider_refused"
+        )
+
+
+@pytest.mark.parametrize("provider", ["google", "github"])
+async def test_wrong_issuer_parameter(browser: Browser, postgres: asyncpg.Connection, provider: str) -> None:
+    there = await browser.http.get(f"/auth/{provider}", follow_redirects=False)
+    back = await browser.http.get(there.headers["location"], follow_redirects=False)
+    mixed_up = httpx2.URL(back.headers["location"]).copy_merge_params({"iss": "https://attacker.test"})
+    assert await assert_login_rejected(postgres, await browser.http.get(mixed_up)) == "provider_refused"
+
+
+async def test_missing_issuer_parameter(
+    settings: Settings, shop: Shop, google: FakeOpenIDProvider, postgres: asyncpg.Connection
+) -> None:
+    google.metadata = {"authorization_response_iss_parameter_supported": True}
+    async with app_with_providers(settings, google.url) as app, open_browser(app) as browser:
+        assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_refused"
+
+
+# ── Addresses ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("claims", "code"),
+    [
+        ({"email_verified": False}, "email_unverified"),
+        ({"email_verified": None}, "email_unverified"),
+        ({"email_verified": "true"}, "email_unverified"),
+        ({"email_verified": 1}, "email_unverified"),
+        ({"email": None}, "email_missing"),
+        ({"email": ""}, "email_missing"),
+        ({"email": ["mona@example.com"]}, "email_missing"),
+        ({"email": "mona@example.com, all@example.com"}, "email_missing"),
+        ({"email": "m\ud800na@example.com"}, "email_missing"),
+    ],
+)
+async def test_unverified_google_email(
+    browser: Browser, google: FakeOpenIDProvider, postgres: asyncpg.Connection, claims: dict[str, Any], code: str
+) -> None:
+    google.claims = claims
+    assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == code
+
+
+@pytest.mark.parametrize(
+    ("emails", "code"),
+    [
+        ([], "email_missing"),
+        ([{"email": "mona@example.com", "primary": True, "verified": False}], "email_unverified"),
+        ([{"email": "mona@example.com", "primary": False, "verified": True}], "email_missing"),
+        (
+            [
+                {"email": "mona@example.com", "primary": False, "verified": True},
+                {"email": "victim@example.com", "primary": True, "verified": False},
+            ],
+            "email_unverified",
+        ),
+        ([{"email": "mona@example.com", "primary": "true", "verified": "true"}], "provider_unavailable"),
+    ],
+)
+async def test_unverified_github_email(
+    browser: Browser, github: FakeGitHub, postgres: asyncpg.Connection, emails: list[Any], code: str
+) -> None:
+    github.emails = emails
+    assert await assert_login_rejected(postgres, await browser.http.get("/auth/github")) == code
+
+
+async def test_deactivated_user_is_rejected(browser: Browser, postgres: asyncpg.Connection) -> None:
+    await complete_login(browser, await browser.http.get("/auth/github"))
+    await postgres.execute("UPDATE users SET is_active = false")
+    before = [await postgres.fetchval(f"SELECT count(*) FROM {table}") for table in LOGIN_TABLES]
+    for provider in ("github", "google"):  # known there, and by the address
+        assert get_frontend_params(await browser.http.get(f"/auth/{provider}"))["error"] == "account_deactivated"
+    assert [await postgres.fetchval(f"SELECT count(*) FROM {table}") for table in LOGIN_TABLES] == before

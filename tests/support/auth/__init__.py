@@ -1,0 +1,1 @@
+"""Sessions, tokens and OAuth providers for tests."""

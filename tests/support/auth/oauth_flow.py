@@ -1,0 +1,88 @@
+"""Coming in through a provider with a browser: from the button to the frontend, and in with the code."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx2
+from starlette.applications import Starlette
+
+from server.settings import Settings
+from tests.support.auth.oauth_providers import CLIENT_ID, CLIENT_SECRET
+from tests.support.email.email_links import LOGIN_WITH_OAUTH
+from tests.support.http.browser import FRONTEND_URL, SHOP_URL, Browser, running_app
+
+ME_QUERY = """{ me { id email displayName isEmailVerified hasPassword linkedProviders } }"""
+LOGIN_TABLES = ("users", "sessions", "identities", "letters", "one_time_tokens")
+OAUTH_LOGINS_QUERY = "{ oauthLogins { provider url } }"
+
+
+def provider_settings(google_url: str | None = None, github_url: str | None = None) -> dict[str, Any]:
+    """Settings for providers at these addresses."""
+    changes: dict[str, Any] = {"public_url": SHOP_URL, "frontend_url": FRONTEND_URL}
+    if google_url is not None:
+        changes |= {"google_client_id": CLIENT_ID, "google_client_secret": CLIENT_SECRET, "google_issuer": google_url}
+    if github_url is not None:
+        changes |= {"github_client_id": CLIENT_ID, "github_client_secret": CLIENT_SECRET}
+        changes |= {"github_url": github_url, "github_api_url": github_url}
+    return changes
+
+
+@asynccontextmanager
+async def app_with_providers(
+    settings: Settings, google_url: str | None = None, github_url: str | None = None, **overrides: Any
+) -> AsyncIterator[Starlette]:
+    """A shop that offers to sign in through these."""
+    async with running_app(settings, **(provider_settings(google_url, github_url) | overrides)) as app:
+        yield app
+
+
+async def pick_google_account(browser: Browser, subject: str) -> httpx2.Response:
+    """The account is picked on the page of a provider that asks."""
+    page = await browser.http.get("/auth/google")
+    assert page.url.host == "localhost", page.url
+    return await browser.http.post(str(page.url), data={"sub": subject})
+
+
+def get_frontend_params(response: httpx2.Response) -> Mapping[str, str]:
+    """What the frontend is told in the address that the browser ends at."""
+    assert response.url.host == "front.test", response.url
+    assert (response.url.path, response.url.params["theme"]) == ("/welcome", "dark")
+    return response.url.params
+
+
+def get_login_code(response: httpx2.Response) -> str:
+    assert sorted(get_frontend_params(response)) == ["code", "theme"]
+    return get_frontend_params(response)["code"]
+
+
+async def exchange_login_code(browser: Browser, code: str) -> dict[str, Any]:
+    """The tokens that the code is traded for."""
+    result = (await browser.execute(LOGIN_WITH_OAUTH, code=code))["loginWithOAuth"]
+    assert result["__typename"] == "LoggedIn", result
+    tokens: dict[str, Any] = result["tokens"]
+    return tokens
+
+
+async def complete_login(browser: Browser, response: httpx2.Response) -> dict[str, Any]:
+    """Who is in, once the code is traded."""
+    return await fetch_current_user(
+        browser, (await exchange_login_code(browser, get_login_code(response)))["accessToken"]
+    )
+
+
+async def fetch_current_user(browser: Browser, access_token: str) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {access_token}"}
+    body = (await browser.http.post("/graphql", json={"query": ME_QUERY}, headers=headers)).json()
+    assert "errors" not in body, body
+    user: dict[str, Any] = body["data"]["me"]
+    return user
+
+
+async def assert_login_rejected(postgres: asyncpg.Connection, response: httpx2.Response) -> str:
+    """The code that the frontend is told when nobody has come in and nothing was made."""
+    assert sorted(get_frontend_params(response)) == ["error", "theme"], response.url
+    for table in LOGIN_TABLES:
+        assert await postgres.fetchval(f"SELECT count(*) FROM {table}") == 0, table
+    return get_frontend_params(response)["error"]

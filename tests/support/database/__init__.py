@@ -1,0 +1,1 @@
+"""Databases, replicas, proxies and locks for tests."""

@@ -1,0 +1,1 @@
+"""Documents, schemas and comparisons for tests."""

@@ -1,0 +1,158 @@
+"""The shop, asked by way of the engine and of graphql-core, and everything there is to ask it for."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import orjson
+
+from domain.shop import Shop
+from graph.context import Context
+from graph.execution.documents import DocumentRejected, Documents
+from graph.execution.execute import GraphQLRequest, GraphQLResponse, execute_request
+from graph.kit.ids import to_global_id
+from tests.support.graphql.bad_values import UNKNOWN_ID
+from tests.support.graphql.document_generator import Samples
+from tests.support.graphql.fuzz_client import TEXT_SAMPLES
+from tests.support.shop.factories import SignedInUser, add_admin, add_user, fill_cart
+from tests.support.shop.past_orders import add_past_order
+from tests.support.shop.sample_catalog import AUTHORS, create_sample_catalog
+
+COMPILED = Documents(introspection=True)
+GRAPHQL_CORE = Documents(introspection=True, compiled=False)
+MAX_COST = 1_500
+"""What a document may cost here, so that there is time for many."""
+
+
+def is_executable(text: str) -> bool:
+    """Whether the document would be executed, unless its variables forbid it."""
+    try:
+        return all(it.cost.evaluate({}) <= MAX_COST for it in GRAPHQL_CORE.get(text).operations.values())
+    except DocumentRejected:
+        return False
+
+
+async def execute_document(
+    documents: Documents,
+    shop: Shop,
+    token: str | None,
+    text: str,
+    variables: dict[str, Any],
+    operation_name: str | None = None,
+) -> GraphQLResponse:
+    return await execute_request(
+        documents, Context(shop, "the request", token), GraphQLRequest(text, variables, operation_name)
+    )
+
+
+# ── What there is ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class FuzzData:
+    """Who may ask, by what they are, and good and bad values for what they give."""
+
+    tokens: dict[str, str | None]
+    sessions: list[Any]
+    samples: Samples
+
+
+async def prepare_fuzz_data(shop: Shop, postgres: asyncpg.Connection) -> FuzzData:
+    """A shop with some of everything, most of it the administrator's and the customer's."""
+    admin, customer = await add_admin(shop), await add_user(shop)
+    books = (await create_sample_catalog(shop, postgres, books=12)).books
+    orders = [(customer, "CONFIRMED"), (customer, "SHIPPED"), (admin, "CONFIRMED"), (customer, "CANCELLED")]
+    for number, (user, status) in enumerate(orders):
+        await add_past_order(
+            postgres, user, *((book, 1 + number % 2) for book in books[number : number + 3]), status=status
+        )
+    users = (admin, customer)
+    for user, own_books in zip(users, (books[:3], books[2:6]), strict=True):
+        await fill_cart(shop, user, *((book, 1) for book in books if book.stock_quantity > 5))
+        await _add_reviews_and_lists(postgres, user, [book.id for book in own_books])
+    await postgres.execute(FILL_RATINGS)
+    await postgres.execute("UPDATE book_sales SET copies = copies + 9")  # for what may be cancelled
+    ids = {name: await _fetch_ids(postgres, kind, table) for name, (kind, table) in ID_ARGUMENTS.items()}
+    tokens = {"visitor": None, "customer": customer.token, "administrator": admin.token}
+    return FuzzData(
+        tokens, [member.session_id for member in users], _build_samples(ids) | await _fetch_cursors(shop, customer)
+    )
+
+
+ID_ARGUMENTS = {
+    "bookId": ("Book", "books"),
+    "genreId": ("Genre", "genres"),
+    "authorId": ("Author", "authors"),
+    "userId": ("User", "users"),
+    "orderId": ("Order", "orders"),
+    "reviewId": ("Review", "reviews"),
+    "reviewIds": ("Review", "reviews"),
+    "prebookingId": ("Prebooking", "prebookings"),
+    "sessionId": ("Session", "sessions"),
+    "wishlistItemId": ("WishlistItem", "wishlist_items"),
+}
+"""What arguments name, and where that is kept."""
+
+
+FILL_RATINGS = """
+UPDATE book_ratings SET (one, two, three, four, five) = (
+    SELECT count(*) FILTER (WHERE rating = 1), count(*) FILTER (WHERE rating = 2), count(*) FILTER (WHERE rating = 3),
+        count(*) FILTER (WHERE rating = 4), count(*) FILTER (WHERE rating = 5)
+    FROM reviews WHERE reviews.book_id = book_ratings.book_id)"""
+
+
+async def _add_reviews_and_lists(postgres: asyncpg.Connection, user: SignedInUser, book_ids: Sequence[Any]) -> None:
+    for table, extra_columns, extra_values in (
+        ("reviews", ", rating", ", 4"),
+        ("wishlist_items", "", ""),
+        ("prebookings", "", ""),
+    ):
+        await postgres.execute(
+            f"INSERT INTO {table} (id, user_id, book_id{extra_columns}) SELECT gen_random_uuid(), $1, unnest($2::uuid[]){extra_values}",
+            user.id,
+            book_ids,
+        )
+
+
+async def _fetch_ids(postgres: asyncpg.Connection, type_name: str, table: str) -> list[str]:
+    return [
+        to_global_id(type_name, row["id"])
+        for row in await postgres.fetch(f"SELECT id FROM {table} ORDER BY id LIMIT 6")
+    ]
+
+
+async def _fetch_cursors(shop: Shop, customer: SignedInUser) -> dict[str, list[Any]]:
+    text = """{ books(first: 2) { pageInfo { endCursor } } authors(first: 2) { pageInfo { endCursor } }
+        me { orders(first: 1) { pageInfo { endCursor } } wishlist(first: 1) { pageInfo { endCursor } } } }"""
+    data = (await execute_document(GRAPHQL_CORE, shop, customer.token, text, {})).data
+    cursors = re.findall(r'"endCursor":"([^"]+)"', orjson.dumps(data).decode())
+    assert len(cursors) == 4
+    return {name: [None] * 20 + [*cursors, "no cursor"] for name in ("after", "before")}
+
+
+def _build_samples(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
+    all_ids = [id_ for some in ids.values() for id_ in some]
+    invalid_ids = [all_ids[0], to_global_id("Book", UNKNOWN_ID), "no id"]
+    return {
+        **{name: [value] for name, value in TEXT_SAMPLES.items()},
+        **{name: some * 3 + invalid_ids for name, some in ids.items()},
+        "ID": all_ids + invalid_ids,
+        "slug": ["fantasy", "emile-zola", "zebra", "the-hobbit", "no-slug"],
+        "first": [1, 2, 3] * 6 + [0, -1, 101],
+        "last": [None] * 20 + [1, 2, -1],
+        "offset": [None] * 10 + [0, 1, 3, -1],
+        "search": ["hobbit", "zebra", "zola", "", "hobit"],
+        "author": list(AUTHORS),
+        "quantity": [1, 2, 3, 0],
+        "stars": [1, 4, 5],
+        "rating": [1, 4, 5, 6],
+        "ratings": [1, 4, 5],
+        "paymentToken": ["mock-approve", "mock-decline"],
+        "idempotencyKey": [f"key-{number}" for number in range(9)],
+        "email": ["somebody@example.com", "no address"],
+        "Decimal": ["0.01", "12.90", "100"] * 3 + ["-1", "much"],
+        "Date": ["1937-09-21", "2024-02-30"],
+        "DateTime": ["2026-03-01T09:30:00Z"] * 3 + ["2024-01-01"],
+    }

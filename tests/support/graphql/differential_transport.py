@@ -1,0 +1,115 @@
+"""Every query that the tests send to an app is asked twice: of the engine, as usual, and then of graphql-core.
+
+An answer that differs fails the test that asked, and so does a document that the engine leaves to graphql-core; introspection may be.
+"""
+
+import os
+from functools import cache
+from typing import Any
+
+import httpx2
+import orjson
+from graphql import OperationType, get_operation_ast
+from starlette.routing import Route
+
+from graph.context import Context
+from graph.execution.documents import DocumentRejected, Documents
+from graph.execution.execute import GraphQLRequest, GraphQLResponse, execute_request
+from server.http.endpoint import GraphQLEndpoint
+from tests.support.graphql.fuzz_client import SERVER_ERROR_CODES
+from tests.support.graphql.response_comparison import are_equivalent
+
+MAX_ATTEMPTS = 3
+"""What changes meanwhile may be seen in one answer and not in the other, but not so often."""
+ALLOWED_FALLBACKS = {"introspection"}
+
+_compared_requests = set[int]()
+
+
+class DifferentialTransport(httpx2.ASGITransport):
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        endpoint = _find_endpoint(self.app)
+        if endpoint is not None and request.method == "POST" and response.status_code == 200:
+            await self._compare_with_graphql_core(endpoint, request, await _read_response(response))
+        return response
+
+    async def _compare_with_graphql_core(
+        self, endpoint: GraphQLEndpoint, request: httpx2.Request, ours: GraphQLResponse
+    ) -> None:
+        executor = endpoint.documents.executor
+        assert executor is None or executor.fallbacks.keys() <= ALLOWED_FALLBACKS, executor.fallbacks
+        graphql_request = GraphQLRequest(**_parse_graphql_request(request))
+        if graphql_request.query is None or not _is_new(request) or not _is_query(endpoint.documents, graphql_request):
+            return
+        documents = _get_graphql_core_documents(endpoint.documents.introspection)
+        for _ in range(MAX_ATTEMPTS):
+            theirs = await execute_request(documents, Context(endpoint.shop, "", _get_token(request)), graphql_request)
+            if _are_equivalent(ours, theirs):
+                return
+            ours = await _read_response(await super().handle_async_request(request))
+        raise AssertionError(f"The engine and graphql-core differ over {graphql_request}: {ours} and {theirs}.")
+
+
+def _find_endpoint(app: Any) -> GraphQLEndpoint | None:
+    for route in getattr(app, "routes", ()):
+        if isinstance(route, Route) and isinstance(route.endpoint, GraphQLEndpoint):
+            return route.endpoint
+    return None
+
+
+@cache
+def _get_graphql_core_documents(introspection: bool) -> Documents:
+    return Documents(introspection=introspection, compiled=False)
+
+
+# ── Over HTTP ─────────────────────────────────────────────────────────────────────────────
+
+
+def _parse_graphql_request(request: httpx2.Request) -> dict[str, Any]:
+    payload = orjson.loads(request.content)
+    return {
+        "query": payload.get("query"),
+        "variables": payload.get("variables"),
+        "operation_name": payload.get("operationName") or None,
+    }
+
+
+def _get_token(request: httpx2.Request) -> str | None:
+    """As the server reads it."""
+    header = request.headers.get("authorization")
+    scheme, _, token = (header or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else header and ""
+
+
+async def _read_response(response: httpx2.Response) -> GraphQLResponse:
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    body = orjson.loads(b"".join([part async for part in response.stream]))
+    return GraphQLResponse(body.get("data"), body.get("errors", []), "data" in body)
+
+
+# ── What is compared ──────────────────────────────────────────────────────────────────────
+
+
+def _is_new(request: httpx2.Request) -> bool:
+    """To this test: statements are counted in what it asks again and again."""
+    key = hash((os.environ.get("PYTEST_CURRENT_TEST"), request.content, request.headers.get("authorization")))
+    if key in _compared_requests:
+        return False
+    _compared_requests.add(key)
+    return True
+
+
+def _is_query(documents: Documents, graphql_request: GraphQLRequest) -> bool:
+    try:
+        operation = get_operation_ast(
+            documents.get(graphql_request.query or "").document, graphql_request.operation_name
+        )
+    except DocumentRejected:
+        return False
+    return operation is not None and operation.operation is OperationType.QUERY
+
+
+def _are_equivalent(ours: GraphQLResponse, theirs: GraphQLResponse) -> bool:
+    """Faults are of the moment."""
+    return bool((ours.error_codes | theirs.error_codes) & SERVER_ERROR_CODES) or are_equivalent(ours, theirs)

@@ -1,0 +1,199 @@
+"""A stranger who sends what no client library would, and looks at what it did to the shop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import httpx2
+from graphql import (
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLUnionType,
+    build_schema,
+    get_named_type,
+)
+
+from domain.shop import Shop
+from graph.kit.ids import to_global_id
+from graph.schema import schema
+from persistence.prebookings import add_prebooking
+from persistence.reviews import add_review, adjust_ratings
+from persistence.tables import Base
+from tests.support.graphql.bad_values import dump_json
+from tests.support.shop.factories import PASSWORD, SignedInUser, add_book, add_genre, add_user, fill_cart
+
+CONTRACT_SCHEMA = build_schema(schema.as_str())
+ADMIN_FIELDS = ("users", "orders", "reviews", "lowStockBooks", "salesSummary", "bestSellers")
+PARENT_DOCUMENTS = {
+    "Genre.books": "genre(by: {slug: $slug}) { %s }",
+    "Author.books": "author(by: {slug: $slug}) { %s }",
+    "Book.reviews": "book(by: {slug: $slug}) { %s }",
+    "Book.relatedBooks": "book(by: {slug: $slug}) { %s }",
+    **{f"User.{name}": "me { %s }" for name in ("orders", "wishlist", "prebookings", "reviews")},
+    **{f"Admin.{name}": "admin { %s }" for name in ADMIN_FIELDS},
+}
+PARENT_SLUGS = {
+    "Genre.books": "fantasy",
+    "Author.books": "j-r-r-tolkien",
+    "Book.reviews": "the-hobbit",
+    "Book.relatedBooks": "the-hobbit",
+}
+SNAPSHOT_SQL = " UNION ALL ".join(
+    f"SELECT '{table.name}', count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table.name} t"
+    for table in Base.metadata.sorted_tables
+    if table.name != "throttles"  # which counts what is refused
+)
+PERSISTED_ERRORS = {"ORDER_PAYMENT_FAILED"}
+"""Refusals that are remembered: a declined order stays."""
+SERVER_ERROR_CODES = {"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT"}
+
+
+def get_fields(parent: str) -> dict[str, GraphQLField]:
+    object_type = CONTRACT_SCHEMA.type_map[parent]
+    assert isinstance(object_type, GraphQLObjectType)
+    fields: dict[str, GraphQLField] = object_type.fields
+    return fields
+
+
+def list_error_codes() -> set[str]:
+    codes = CONTRACT_SCHEMA.type_map["ErrorCode"]
+    assert isinstance(codes, GraphQLEnumType)
+    return set(codes.values)
+
+
+def find_field(name: str) -> GraphQLField:
+    """The field that is called `Parent.field`."""
+    parent, _, key = name.partition(".")
+    return get_fields(parent)[key]
+
+
+def build_document(name: str) -> str:
+    """An operation that hands each argument of the field over as a variable."""
+    parent, _, key = name.partition(".")
+    arguments = find_field(name).args
+    variable_definitions = [f"${each}: {argument.type}" for each, argument in arguments.items()]
+    if "$slug" in PARENT_DOCUMENTS.get(name, ""):
+        variable_definitions.append("$slug: String!")
+    selection = f"{key}({', '.join(f'{each}: ${each}' for each in arguments)}) {_selection(find_field(name))}"
+    kind = "mutation" if parent == "Mutation" else "query"
+    return f"{kind} ({', '.join(variable_definitions)}) {{ {PARENT_DOCUMENTS.get(name, '%s') % selection} }}"
+
+
+def can_return_user_error(field: GraphQLField) -> bool:
+    """Whether a problem with a code is among its answers."""
+    result_type = get_named_type(field.type)
+    return isinstance(result_type, GraphQLUnionType) and any("code" in user.fields for user in result_type.types)
+
+
+def _selection(field: GraphQLField) -> str:
+    result_type = get_named_type(field.type)
+    if result_type.name.endswith("Connection"):
+        return "{ totalCount nodes { id } pageInfo { startCursor endCursor } }"
+    if can_return_user_error(field):
+        return "{ __typename ... on UserError { code message } }"
+    return "{ __typename }"
+
+
+@dataclass
+class FuzzClient:
+    """Signed in as an administrator with a full cart, so that every door is open."""
+
+    http: httpx2.AsyncClient
+    postgres: asyncpg.Connection
+    samples: Mapping[str, Any]
+    failures: list[str] = field(default_factory=list)
+    request_count: int = 0
+
+    def samples_for(self, name: str) -> dict[str, Any]:
+        kind = {
+            "Query.genre": "genreId",
+            "Query.author": "authorId",
+            "Query.order": "orderId",
+            "Query.review": "reviewId",
+        }.get(name, "bookId")
+        slug = {"Query.author": "j-r-r-tolkien", "Query.book": "the-hobbit"}.get(name, "fantasy")
+        return {**self.samples, "id": self.samples[kind], "slug": slug}
+
+    async def send(self, name: str, text: str, variables: Any) -> dict[str, Any]:
+        """Notes a fault when the answer is not what it should be, or when a refusal or a query left a trace."""
+        self.request_count += 1
+        before = await self.postgres.fetch(SNAPSHOT_SQL)
+        slug = PARENT_SLUGS.get(name)
+        body = dump_json(
+            {
+                "query": text,
+                "variables": {**variables, "slug": slug} if slug else variables,
+            }
+        )
+        response = await self.http.post(
+            "/graphql",
+            content=body.encode(),
+            headers={"content-type": "application/json"},
+        )
+        description = f"{dump_json(variables)[:300]} → {response.status_code} {response.text[:300]}"
+        payload: dict[str, Any] = response.json()
+        codes = {error["extensions"]["code"] for error in payload.get("errors", [])}
+        if response.status_code >= 500 or not codes <= list_error_codes() - SERVER_ERROR_CODES:
+            self.failures.append(description)
+        if _must_not_write(name, payload) and await self.postgres.fetch(SNAPSHOT_SQL) != before:
+            self.failures.append(f"left a trace: {description}")
+        return payload
+
+
+def _must_not_write(name: str, payload: dict[str, Any]) -> bool:
+    results = list((payload.get("data") or {}).values())
+    user_error_codes = {result["code"] for result in results if isinstance(result, dict) and "code" in result}
+    is_query = not name.startswith("Mutation.")
+    is_below = any(
+        len(error.get("path", ())) > 1 for error in payload.get("errors", ())
+    )  # the mutation itself was done
+    is_rejected = not is_below and all(result is None or "code" in result for result in results)
+    return is_query or (is_rejected and not user_error_codes & PERSISTED_ERRORS)
+
+
+async def create_samples(shop: Shop, user: SignedInUser) -> dict[str, Any]:
+    """Good values by the names of arguments, and a shop in which they are good."""
+    genre, other = await add_genre(shop, "Fantasy"), await add_user(shop)
+    book = await add_book(
+        shop,
+        "The Hobbit",
+        stock=900,
+        authors=("J. R. R. Tolkien",),
+        isbn="9780261102217",
+        genre_id=genre.id,
+    )
+    await fill_cart(shop, user, (book, 1))
+    sold_out = await add_book(shop, stock=0)
+    async with shop.database.transaction() as tx:
+        review_id = await add_review(tx, user.id, book.id, 4, "Good.")
+        await adjust_ratings(tx, {book.id: (0, 0, 0, 1, 0)})
+        prebooking_id = await add_prebooking(tx, user.id, sold_out.id)
+    assert review_id is not None
+    assert prebooking_id is not None
+    return TEXT_SAMPLES | {
+        "bookId": to_global_id("Book", book.id),
+        "ids": to_global_id("Book", book.id),
+        "genreId": to_global_id("Genre", genre.id),
+        "authorId": to_global_id("Author", other.id),
+        "userId": other.global_id,
+        "sessionId": to_global_id("Session", other.session_id),
+        "orderId": to_global_id("Order", other.id),
+        "reviewId": to_global_id("Review", review_id),
+        "reviewIds": to_global_id("Review", review_id),
+        "prebookingId": to_global_id("Prebooking", prebooking_id),
+    }
+
+
+TEXT_SAMPLES = {
+    "isbn": "0261102214", "number": "0000-0000-0000", "search": "hobbit", "author": "tolkien", "genres": "fantasy",
+    "title": "A title", "subtitle": "A subtitle", "authors": "An author", "description": "Some lines",
+    "coverUrl": "https://example.com/cover.jpg", "publisher": "A publisher", "language": "en", "name": "A name",
+    "displayName": "A name", "email": "somebody@example.com", "password": "a password nobody has",
+    "newPassword": "a new one of these", "currentPassword": PASSWORD, "refreshToken": "x" * 86,
+    "token": "x" * 86, "code": "x" * 86, "text": "Some words",
+    "idempotencyKey": "key", "expectedTotal": "10.00", "paymentToken": "mock-decline", "recipient": "Bilbo",
+    "line1": "Bag End", "line2": "Under the hill", "city": "Hobbiton", "region": "The Shire", "postalCode": "1",
+    "country": "GB", "phone": "+44 1", "trackingUrl": "https://example.com/parcel", "min": "1", "max": "100",
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Log, metric and trace collectors for tests."""

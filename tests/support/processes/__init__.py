@@ -1,0 +1,1 @@
+"""Server processes and commands for tests."""

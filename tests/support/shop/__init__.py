@@ -1,0 +1,1 @@
+"""Books, customers, carts and orders for tests."""

@@ -1,0 +1,29 @@
+"""A day in a shop, in a few seconds: books looked at, an order, a refusal at the till, failed sign-ins, mistakes."""
+
+from domain.shop import Shop
+from tests.support.auth.sessions import REGISTER, try_login
+from tests.support.http.client import ApiClient
+from tests.support.shop.customers import add_customer
+from tests.support.shop.factories import add_book
+
+PASSWORD = "a long and winding sentence"
+BROWSE = "query Browse { books(first: 5) { nodes { title price { amount } } } }"
+
+
+async def run_sample_traffic(client: ApiClient, shop: Shop) -> None:
+    """One order, one letter of it and one of a registration; two sign-ins that fail, one checkout that is refused."""
+    book, rare = await add_book(shop, stock=50), await add_book(shop, stock=1)
+    for _ in range(3):
+        assert not (await client.execute(BROWSE)).errors
+    await client.execute(REGISTER, input={"email": "ann@example.com", "password": PASSWORD})
+    for _ in range(2):
+        assert (await try_login(client, "ann@example.com", "wrong"))["code"] == "AUTH_INVALID_CREDENTIALS"
+    first = await add_customer(client, shop, (book, 2))
+    assert (await first.checkout())["__typename"] == "OrderPlaced"
+    late, early = await add_customer(client, shop, (rare, 1)), await add_customer(client, shop, (rare, 1))
+    assert (await early.checkout())["__typename"] == "OrderPlaced"
+    assert (await late.checkout())["__typename"] == "InsufficientStock"
+    async with client.http() as http:
+        await http.post("/graphql", json={"query": "{ nothing }"})
+        await http.post("/graphql", content=b"{", headers={"content-type": "application/json"})
+        await http.get("/health")

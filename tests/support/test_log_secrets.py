@@ -1,0 +1,123 @@
+"""A log that tells a secret is noticed: by the test that used it, or by the one that served it."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from structlog import get_logger
+from structlog.testing import capture_logs
+
+from domain.shop import Shop
+from server.http import endpoint
+from server.settings import Settings
+from tests.support.auth.sessions import ME_QUERY, REFRESH, log_in, try_login
+from tests.support.http.client import ApiClient
+from tests.support.observability.log_secrets import find_secrets, register_secrets
+from tests.support.processes.servers import start_server
+from tests.support.shop.factories import PASSWORD, add_user
+
+EMAIL = "anna@example.com"
+
+LEAKING_TESTS = """
+import logging, sys
+from tests.secrecy import keep
+
+def test_which_prints():
+    keep({"input": {"password": "quite-a-secret"}})
+    print("asked with quite-a-secret")
+
+def test_which_writes():
+    keep({"input": {"password": "quite-a-secret"}})
+    sys.stderr.write("asked with quite-a-secret")
+
+def test_which_logs():
+    keep({"input": {"password": "quite-a-secret"}})
+    logging.getLogger("anybody").warning("asked with quite-a-secret")
+
+def test_which_tells_what_another_has_used():
+    print("asked with quite-a-secret")
+
+def test_which_tells_nothing():
+    keep({"input": {"password": "quite-a-secret"}})
+    print("asked with ****")
+"""
+
+
+async def test_secrets_sent_over_http_are_registered(visitor: ApiClient, shop: Shop) -> None:
+    await add_user(shop, EMAIL)
+    tokens = await log_in(visitor, EMAIL)
+    await try_login(visitor, EMAIL, "not the password")
+    await visitor.with_token("forged-token").execute(ME_QUERY)
+    async with visitor.http() as client:
+        cookie = {"cookie": "refresh=from-a-cookie; other=x"}
+        await client.post("/graphql", json={"query": REFRESH, "variables": {"token": "in-a-variable"}}, headers=cookie)
+        await client.get("/graphql", params={"query": "{ __typename }", "code": "in-an-address"})
+    secrets = [PASSWORD, tokens.access_token, tokens.refresh_token, "not the password", "forged-token"]
+    secrets += ["from-a-cookie", "in-a-variable", "in-an-address"]
+    assert find_secrets("\n".join(secrets)) == sorted(secrets)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"code": "AUTH_INVALID_CREDENTIALS"},
+        {"password": "1234567"},
+        {"email": EMAIL, "title": "The Secret Agent"},
+        {"token": None, "password": 12345678},
+    ],
+)
+def test_non_secrets_are_not_registered(told: dict[str, object]) -> None:
+    register_secrets({"data": [told]})
+    assert find_secrets(f"{EMAIL} AUTH_INVALID_CREDENTIALS 12345678 The Secret Agent None") == []
+
+
+async def test_app_that_logs_tokens_is_detected(client: ApiClient, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, bearer = (await add_user(shop)).token, endpoint._parse_bearer_token
+
+    def telling(header: bytes | None) -> str | None:
+        get_logger().info("asked", authorization=header)
+        return bearer(header)
+
+    with capture_logs() as log:
+        assert not (await client.with_token(token).execute(ME_QUERY)).errors
+    assert (log[-1]["event"], find_secrets(str(log))) == ("request", [])
+    monkeypatch.setattr(endpoint, "_parse_bearer_token", telling)
+    with capture_logs() as log:
+        assert not (await client.with_token(token).execute(ME_QUERY)).errors
+    assert find_secrets(str(log)) == [token]
+
+
+async def test_server_process_that_logs_a_password_is_detected(settings: Settings, shop: Shop, tmp_path: Path) -> None:
+    async def serves() -> None:
+        async with start_server(settings, tmp_path) as server:
+            await try_login(server.client, EMAIL, "quite-a-secret")
+            with server.log.open("a") as log:
+                log.write("asked with quite-a-secret\n")
+
+    with pytest.raises(AssertionError, match="the log tells secrets"):
+        await serves()
+
+
+async def test_leaking_test_fails(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_telling.py").write_text(LEAKING_TESTS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    process = await asyncio.create_subprocess_exec(
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "tests.support.observability.log_secrets",
+            "-p",
+            "no:cacheprovider",
+            str(tmp_path),
+        ),
+        cwd=repository,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    told = out.decode()
+    assert "3 failed, 2 passed" in told, told
+    assert "The log tells 'quite-a-secret'." in told

@@ -13,7 +13,7 @@ import yaml
 OBSERVABILITY_DIR = Path(__file__).parents[3] / "deploy" / "observe"
 RULES = OBSERVABILITY_DIR / "prometheus" / "rules.yml"
 CASES = RULES.with_name("rules.test.yml")
-DOCS = OBSERVABILITY_DIR.parent.parent / "docs" / "reference" / "metrics.md"
+DOCS = OBSERVABILITY_DIR.parent.parent / "docs" / "how-to" / "operate.md"
 PROMTOOL_TIMEOUT = 60  # seconds
 
 asked_of_promtool = pytest.mark.skipif(

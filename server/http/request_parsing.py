@@ -1,5 +1,6 @@
 """What clients ask over HTTP: read, and its form checked."""
 
+import asyncio
 from functools import lru_cache
 from typing import Any
 
@@ -8,7 +9,6 @@ from starlette.requests import Request
 
 from graph.execution import execute
 from graph.execution.documents import sha256
-from server.at_once import within
 from server.http.negotiation import JSON
 from server.http.trusted_documents import HASH_PREFIX
 
@@ -64,7 +64,8 @@ async def _read_body(request: Request, content_length: bytes) -> bytes:
     ):  # the rest is counted below
         raise _body_too_large()
     try:
-        return await within(BODY_TIMEOUT, _receive_body(request))
+        async with asyncio.timeout(BODY_TIMEOUT):
+            return await _receive_body(request)
     except TimeoutError as error:
         message = f"The body took longer than {BODY_TIMEOUT} seconds."
         raise BadRequest(408, message, {"connection": "close"}) from error

@@ -23,7 +23,7 @@ test-slow *options:
     uv run --group cluster pytest -m slow --numprocesses 0 {{ options }}
 
 # Everything CI runs.
-check: format-check lint types layers contract tables releases test
+check: format-check lint types layers contract tables migration-lint settings-check test
 
 # Send random documents for as long as you like: `just fuzz 1000` for each field at the root, `just fuzz 1000 7` from seed 7.
 fuzz examples seed="1":
@@ -55,9 +55,13 @@ migrate *options:
 rehearse *options:
     uv run bookstore rehearse-restore {{ options }}
 
-# Write a migration from what has changed in the models: `just revision wishlists`.
-revision slug:
-    uv run python -m migrations revision {{ slug }}
+# Write a migration from the changes of the models: `just revision add_translator "Add the translator of books"`.
+revision slug message:
+    uv run python -m migrations revision "$1" "$2"
+
+# Write .env.example and docs/reference/settings.md from the descriptions in server/settings.
+settings:
+    uv run python -m tools.settings_reference
 
 # Add the demo catalogue.
 demo *options:
@@ -91,15 +95,20 @@ layers:
 contract:
     uv run bookstore schema --check
 
-# Fail when the models and the migrations differ.
+# Fail if the models and the migrations differ.
 [private]
 tables:
     uv run python -m migrations check
 
-# Fail when a new migration cannot run beside an open shop, old servers and new ones.
+# Fail if a new migration blocks a running shop or breaks servers of the previous release.
 [private]
-releases:
-    uv run python -m migrations releasing
+migration-lint:
+    uv run python -m tools.migration_lint
+
+# Fail if .env.example or docs/reference/settings.md is outdated.
+[private]
+settings-check:
+    uv run python -m tools.settings_reference --check
 
 # What the shop costs on this machine: import, start, memory, statements for a page.
 measure *options:

@@ -1,6 +1,7 @@
 """Runs the migrations, one process at a time, beside a shop that is open: whoever comes second finds the work done."""
 
 import asyncio
+import os
 
 import asyncpg
 import stamina
@@ -10,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrations.lock import LOCK_WAIT_TIMEOUT, migration_lock
-from migrations.url import resolve_database_url
+from persistence.postgres.connection import build_asyncpg_dsn
 from persistence.postgres.multihost import connect_any
 from persistence.tables import Base
 
@@ -50,6 +51,20 @@ def _is_lock_timeout(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
 
 
+def get_database_url() -> str:
+    """Return the caller's URL, or for the `alembic` command the one in DATABASE_DIRECT_URL or DATABASE_URL.
+
+    Raises:
+        SystemExit: none of them is set.
+    """
+    url = (
+        context.config.attributes.get("url") or os.environ.get("DATABASE_DIRECT_URL") or os.environ.get("DATABASE_URL")
+    )
+    if not url:
+        raise SystemExit("Set DATABASE_URL, or use `bookstore migrate`.")
+    return build_asyncpg_dsn(url)
+
+
 async def run_migrations_online(url: str) -> None:
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -76,5 +91,4 @@ def run_migrations_offline() -> None:
 if context.is_offline_mode():
     run_migrations_offline()
 else:
-    with resolve_database_url(context.config) as url:
-        asyncio.run(run_migrations_online(url))
+    asyncio.run(run_migrations_online(get_database_url()))

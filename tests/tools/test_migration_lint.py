@@ -7,8 +7,8 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from migrations.releasing import lint_revisions, lint_sql
 from server.database.migrations import build_alembic_config
+from tools.migration_lint.revisions import lint_revisions, lint_sql
 
 HEAD = ScriptDirectory.from_config(build_alembic_config()).get_current_head() or ""
 

@@ -9,7 +9,8 @@ from subprocess import SubprocessError
 
 from pydantic import ValidationError
 
-from server.settings import Environment, Settings, load_or_create_secret
+from server.settings import Environment, Settings
+from server.settings.accounts import load_or_create_secret
 
 DEFAULT_DATA = Path(".bookstore")
 

@@ -15,14 +15,16 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from persistence.tables import Base
-from server.database.migrations import build_alembic_config, check_database, migrate
+from server.database.migrations import build_alembic_config, migrate
+from server.database.preflight import check_database
+from server.messages import SCHEMA_OUTDATED
 from server.settings import Settings
 from tests.support.database.databases import temporary_database
 from tests.support.database.locks import hold_lock, wait_for_blocked, wait_until_disconnected
 from tests.support.processes.cli import run_command, run_in_process
 
 HEAD = ScriptDirectory.from_config(build_alembic_config()).get_current_head()
-UNMIGRATED = "bookstore: The database is not at this version's tables: run `bookstore migrate`.\n"
+UNMIGRATED = f"bookstore: {SCHEMA_OUTDATED}\n"
 LOCK = "SELECT pg_advisory_xact_lock(422776367987)"  # "books"
 BEFORE_TRIGGERS = "5d0c3f1be6a7"  # what comes after it waits for whoever sells
 REPLICAS = 3
@@ -32,7 +34,7 @@ TERMINATE_CONNECTIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database
 WHERE locktype = 'advisory' AND granted AND datname = current_database()
 """
-STOPPED = "bookstore: The connection that kept others from migrating was cut, so this one stopped: run `bookstore migrate` again.\n"
+STOPPED = "bookstore: The connection that held the migration lock was lost, so the migration stopped: run `bookstore migrate` again.\n"
 ASKING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
 LOCK_AS_WRITER = "LOCK TABLE books IN ROW EXCLUSIVE MODE"
 CONCURRENTLY = f"""
@@ -69,9 +71,9 @@ SELECT pg_get_functiondef(oid) AS said FROM pg_proc WHERE pronamespace = 'public
 TO_LATER = """
 import os, sys
 from alembic import command
-from server.migrating import migrations
+from server.database.migrations import build_alembic_config
 
-config = migrations(sys.argv[1])
+config = build_alembic_config(sys.argv[1])
 config.set_main_option("version_locations", os.pathsep.join(sys.argv[2:]))
 config.set_main_option("path_separator", "os")
 command.upgrade(config, "head")

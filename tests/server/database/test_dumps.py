@@ -15,7 +15,7 @@ from persistence.invariants import find_violations
 from persistence.tables import Base
 from server.app import create_app
 from server.database.dumps import dump, restore
-from server.database.migrations import check_database
+from server.database.preflight import check_database
 from server.settings import Settings
 from tests.support.database.databases import temporary_database
 from tests.support.http.client import ApiClient

@@ -13,7 +13,8 @@ from sqlalchemy import make_url
 from domain.shop import Shop
 from server.app import create_app
 from server.http import health
-from server.http.health import DATABASE_UNREACHABLE, SCHEMA_OUTDATED, STOPPING, Readiness
+from server.http.health import DATABASE_UNREACHABLE, STOPPING, Readiness
+from server.messages import SCHEMA_OUTDATED
 from server.settings import Settings
 from tests.support.database.counting_proxy import start_counting_proxy
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked

@@ -175,13 +175,7 @@ def build_shop(settings: Settings, payments: PaymentProvider | None = None, trac
 
 
 def _create_rate_limit_store(storage: str, database: Database) -> RateLimitStore:
-    if storage == "memory":
-        return MemoryStore()
-    if storage == "postgresql":
-        return LeasedStore(PostgresStore(database))
-    from persistence.limits.redis_rate_limits import RedisStore  # loaded only where it is used
-
-    return LeasedStore(RedisStore(storage))
+    return MemoryStore() if storage == "memory" else LeasedStore(PostgresStore(database))
 
 
 @contextlib.asynccontextmanager

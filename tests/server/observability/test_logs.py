@@ -124,7 +124,6 @@ def test_repr_of_shop_and_settings_hides_secrets(settings: Settings, shop: Shop)
         **dict.fromkeys(("database_url", "database_read_url", "database_direct_url"), address),
         "secret_key": [PASSWORD],
         "smtp_url": f"smtps://shop:{PASSWORD}@mail.example.com",
-        "rate_limit_storage": f"redis://shop:{PASSWORD}@redis.example.com",
         "google_client_secret": PASSWORD,
         "github_client_secret": PASSWORD,
     }

@@ -6,8 +6,8 @@ from domain.email.delivery import EmailBackend, Mailer
 from server.mail.maildir import MaildirBackend
 from server.mail.rendering import EmailRenderer, extract_host
 from server.mail.smtp import SmtpBackend
-from server.mail.smtp_url import SmtpServer
 from server.settings import Settings
+from server.urls import SmtpServer
 
 
 def build_mailer(settings: Settings, wrap_backend: Callable[[EmailBackend], EmailBackend] | None = None) -> Mailer:

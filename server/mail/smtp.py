@@ -15,7 +15,7 @@ from aiosmtplib import (
 )
 
 from domain.email.delivery import PermanentFailure, TemporaryFailure
-from server.mail.smtp_url import SmtpServer
+from server.urls import SmtpServer
 
 STEP_TIMEOUT = 20.0  # seconds for each answer
 SEND_TIMEOUT = 60.0  # seconds for a letter

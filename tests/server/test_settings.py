@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from domain.shop import Policy
 from persistence.postgres.database import PoolSettings
 from server.runtime import ConfigurationError, read_settings, resolve_runtime
-from server.settings import Environment, Settings, load_or_create_secret
+from server.settings import Environment, Settings
+from server.settings.accounts import load_or_create_secret
 
 SECRET, OLD_SECRET = "Zx7-qLw2_vR9tYp4KsD8hJf3NcB6mGa1", "another0One9Of8Thirty7Two6Bytes5!"
 DATABASE = "postgresql://shop@db.example.com/shop"

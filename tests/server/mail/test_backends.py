@@ -13,13 +13,13 @@ import pytest
 from pydantic import ValidationError
 
 from domain.email.delivery import PermanentFailure, TemporaryFailure
+from server import urls
 from server.mail import smtp
-from server.mail import smtp_url as relays
 from server.mail.maildir import MaildirBackend, check_maildir
 from server.mail.mailer import build_mailer
 from server.mail.smtp import SmtpBackend
-from server.mail.smtp_url import SmtpServer
 from server.settings import Settings
+from server.urls import SmtpServer
 from tests.support.email.smtp import FakeMailServer, create_self_signed_context, start_mail_server
 
 PASSWORD = "p%40ss%2Fword"
@@ -43,7 +43,7 @@ async def send_message(
 @pytest.fixture
 def remote_mail_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine counts as another one, with somebody listening in between."""
-    monkeypatch.setattr(relays, "is_local", lambda host: False)
+    monkeypatch.setattr(urls, "is_local", lambda host: False)
 
 
 # ── Addresses of mail servers ─────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ from domain.shop import Shop
 from persistence.postgres.errors import Unavailable, is_permission_denied, is_read_only, is_schema_outdated
 from persistence.postgres.preflight import check_writable, find_revision
 from server.database.migrations import list_older_revisions
-from server.messages import MISSING_PRIVILEGES, SCHEMA_OUTDATED, KEY_MISMATCH
+from server.messages import KEY_MISMATCH, MISSING_PRIVILEGES, SCHEMA_OUTDATED
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ CACHE_TTL = 0.5  # seconds for which a probe's result is reused, so that frequen
 DRAIN_TIMEOUT = 15  # seconds from the signal, or from the end of DRAIN_SECONDS, to the end of the process
 STOPPING = "stopping"
 DATABASE_UNREACHABLE = "The database does not respond."
-READ_ONLY = "The database is read-only: queries work, but nobody can buy."
+READ_ONLY = "The database is read-only: queries work, purchases do not."
 ANY_MISSING_PRIVILEGE = MISSING_PRIVILEGES.format(setting="DATABASE_URL", table="some tables")
 
 ProbeResult = tuple[str | None, list[str]]
@@ -54,6 +54,7 @@ class Readiness:
     _next_probe_at: float = 0.0
 
     async def __call__(self, _: Request) -> Response:
+        """Respond 200 if the server is ready, otherwise 503 with the reason."""
         reason, notes = await self._get_probe_result() if self.stopping_since is None else (STOPPING, [])
         if reason:
             return _json_response(503, {"status": "not ready", "reason": reason})

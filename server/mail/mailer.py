@@ -1,4 +1,4 @@
-"""The desk that letters are made and handed in at, as the settings have it."""
+"""Build the mailer from the settings: the renderer and the backend of emails."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from server.urls import SmtpServer
 
 
 def build_mailer(settings: Settings, wrap_backend: Callable[[EmailBackend], EmailBackend] | None = None) -> Mailer:
-    """`watched` is put around the office, if anybody watches."""
+    """Return the mailer; `wrap_backend` wraps its backend for tracing."""
     backend = _build_backend(settings)
     return Mailer(
         EmailRenderer(settings.sender, settings.policy).render,

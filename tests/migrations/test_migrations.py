@@ -277,7 +277,7 @@ async def test_tables_of_another_program_are_left_alone(empty_database_url: str,
 
     assert (ended.exit_code, ended.stdout, ended.stderr) == (1, "", UNMIGRATED)
     assert migrated.exit_code == 1
-    assert migrated.stderr.startswith("bookstore: The tables are not of an earlier version of this program: ")
+    assert migrated.stderr.startswith("bookstore: The tables do not belong to an earlier version of this program: ")
 
 
 @pytest.mark.usefixtures("clean_environment")

@@ -113,7 +113,7 @@ def test_unsupported_database_is_rejected(url: str) -> None:
 
 @pytest.mark.parametrize("name", ["database_read_url", "database_direct_url"])
 def test_read_url_without_database_url_is_rejected(name: str) -> None:
-    assert _refusal(**{name: DATABASE}).startswith(f"{name.upper()} stands beside DATABASE_URL")
+    assert _refusal(**{name: DATABASE}).startswith(f"{name.upper()} needs DATABASE_URL")
     assert _refusal(**PRODUCTION | {name: "mysql://db/shop"}) == f"{name.upper()} must begin with postgresql://"
 
 
@@ -123,12 +123,12 @@ def test_pooler_without_direct_url_is_rejected() -> None:
 
 
 def test_trusted_documents_only_without_documents_is_rejected() -> None:
-    assert _refusal(trusted_documents_only=True).startswith("TRUSTED_DOCUMENTS must name the list")
+    assert _refusal(trusted_documents_only=True).startswith("TRUSTED_DOCUMENTS must name a list")
 
 
 def test_graphiql_with_trusted_documents_only_is_rejected(tmp_path: Path) -> None:
     only: dict[str, Any] = {"trusted_documents": tmp_path / "list.json", "trusted_documents_only": True}
-    assert _refusal(**only, graphiql=True).startswith("GRAPHIQL asks what is on no list")
+    assert _refusal(**only, graphiql=True).startswith("GRAPHIQL cannot be used with TRUSTED_DOCUMENTS_ONLY")
     assert not Settings(**only).serves_graphiql
 
 
@@ -166,14 +166,14 @@ def test_settings_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         read_settings()
     assert str(caught.value).splitlines() == [
         "POOL_SIZE: Input should be greater than or equal to 1",
-        "CURRENCY: is a currency without two decimals, which prices here have",
+        "CURRENCY: is a currency without two decimals, which prices require",
     ]
 
 
 def test_data_directory_and_url_conflict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in PRODUCTION.items():
         monkeypatch.setenv(name.upper(), value)
-    with pytest.raises(ConfigurationError, match="give one of them"), resolve_runtime(tmp_path / "data"):
+    with pytest.raises(ConfigurationError, match="use only one of them"), resolve_runtime(tmp_path / "data"):
         pass
     assert list(tmp_path.iterdir()) == []
 

@@ -28,7 +28,7 @@ USERS = "SELECT email, role, is_active, password_hash FROM users ORDER BY email"
     [
         ("ann at example.com", GOOD, "This is no email address."),
         ("ann@example.com", "2short", "The password must have at least 8 characters."),
-        ("ann@example.com", "", "There is no such account yet. Set BOOKSTORE_ADMIN_PASSWORD to make it."),
+        ("ann@example.com", "", "There is no account with this email. Set BOOKSTORE_ADMIN_PASSWORD to create it."),
     ],
 )
 async def test_invalid_admin_is_rejected(
@@ -67,12 +67,12 @@ async def test_revoked_admin_is_a_customer(bookstore: RunCommand, shop: Shop, po
 
     assert ended == CompletedCommand(0, f"{email} is a customer again.\n", "")
     assert await postgres.fetchval("SELECT role FROM users") == "USER"
-    assert await get_error_line(bookstore("admin", "revoke", email)) == f"{email} is no administrator."
+    assert await get_error_line(bookstore("admin", "revoke", email)) == f"{email} is not an administrator."
 
 
 @pytest.mark.parametrize("email", ["nobody@example.com", "no address", "[/]"])
 async def test_revoking_a_non_admin_fails(bookstore_in_process: RunCommand, email: str) -> None:
-    assert await get_error_line(bookstore_in_process("admin", "revoke", email)) == f"{email} is no administrator."
+    assert await get_error_line(bookstore_in_process("admin", "revoke", email)) == f"{email} is not an administrator."
 
 
 @asynccontextmanager

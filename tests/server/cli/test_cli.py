@@ -76,7 +76,7 @@ async def test_invalid_url_is_one_line_without_its_password(
 
 async def test_url_and_data_directory_conflict(bookstore: RunCommand) -> None:
     assert await get_error_line(bookstore("demo", "--data", "here")) == (
-        "--data and DATABASE_URL name two databases: give one of them."
+        "--data and DATABASE_URL name two databases: use only one of them."
     )
 
 
@@ -85,7 +85,7 @@ async def test_unusable_data_directory_is_rejected(tmp_path: Path, command_line:
     (tmp_path / "a-file").touch()
     line = await get_error_line(run_command(*command_line, "--data", "a-file/data", directory=tmp_path))
 
-    assert line == f"{tmp_path}/a-file/data cannot hold the data: Not a directory. Name another folder with --data."
+    assert line == f"{tmp_path}/a-file/data cannot be used for the data: Not a directory. Name another folder with --data."
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_unusable_data_directory_is_rejected(tmp_path: Path, command_line:
         (b"PK\x03\x04", "lacks the column isbn"),
         (b"title,price\nEmma,5\n", "Its first line must name isbn, title, price."),
         (b"isbn,title,price\n9780141439587,\xff,5\n", "is not in UTF-8"),
-        (b"isbn,title,price\n9780141439587," + b"x" * 200_000 + b",5\n", "is no CSV: field larger than"),
+        (b"isbn,title,price\n9780141439587," + b"x" * 200_000 + b",5\n", "is not a valid CSV file: field larger than"),
     ],
 )
 async def test_file_without_required_columns_is_rejected(
@@ -113,7 +113,7 @@ async def test_unwritable_report_is_one_line(bookstore: RunCommand, tmp_path: Pa
 
     assert ended.exit_code == 1
     assert ended.stderr.splitlines()[-1] == (
-        "bookstore: nowhere/report.csv cannot list the rows left out: No such file or directory."
+        "bookstore: nowhere/report.csv cannot be written: No such file or directory."
         " Name another file with --report."
     )
 

@@ -35,13 +35,13 @@ async def fail_email(shop: Shop, postgres: asyncpg.Connection) -> tuple[uuid.UUI
 
 
 async def test_no_failed_emails(bookstore: RunCommand) -> None:
-    assert await bookstore("letters") == CompletedCommand(0, "No letter was given up.\n", "")
-    assert await bookstore("letters", "--requeue") == CompletedCommand(0, "0 requeued.\n", "")
+    assert await bookstore("emails") == CompletedCommand(0, "No email has failed.\n", "")
+    assert await bookstore("emails", "--requeue") == CompletedCommand(0, "0 requeued.\n", "")
 
 
 async def test_failed_emails_are_listed(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
     letter_id, email = await fail_email(shop, postgres)
-    ended = await bookstore("letters")
+    ended = await bookstore("emails")
     assert ended.exit_code == 0
     [line] = [line for line in ended.stdout.splitlines() if str(letter_id) in line]
     for told in ("ORDER_CONFIRMED", email, " 1 ", REFUSED):
@@ -52,7 +52,7 @@ async def test_all_failed_emails_are_requeued(bookstore: RunCommand, shop: Shop,
     for _ in range(2):
         await fail_email(shop, postgres)
     await postgres.execute("TRUNCATE pgqueuer")
-    assert await bookstore("letters", "--requeue") == CompletedCommand(0, "2 requeued.\n", "")
+    assert await bookstore("emails", "--requeue") == CompletedCommand(0, "2 requeued.\n", "")
     assert await list_email_statuses(postgres) == [("ORDER_CONFIRMED", "QUEUED")] * 2
     assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == 2
 
@@ -60,16 +60,16 @@ async def test_all_failed_emails_are_requeued(bookstore: RunCommand, shop: Shop,
 async def test_named_emails_are_requeued(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
     await fail_email(shop, postgres)
     second, _ = await fail_email(shop, postgres)
-    assert await bookstore("letters", str(second), "--requeue") == CompletedCommand(0, "1 requeued.\n", "")
+    assert await bookstore("emails", str(second), "--requeue") == CompletedCommand(0, "1 requeued.\n", "")
     assert await list_email_statuses(postgres) == [("ORDER_CONFIRMED", "FAILED"), ("ORDER_CONFIRMED", "QUEUED")]
-    assert await get_error_line(bookstore("letters", "--requeue", str(second))) == (
-        "0 of 1 requeued: the others are not among those that were given up."
+    assert await get_error_line(bookstore("emails", "--requeue", str(second))) == (
+        "0 of 1 requeued: the others are not among the failed emails."
     )
 
 
 @pytest.mark.parametrize("arguments", [("not-an-id", "--requeue"), (str(uuid.uuid4()),)])
 async def test_unknown_email_ids_are_reported(bookstore: RunCommand, arguments: tuple[str, ...]) -> None:
-    ended = await bookstore("letters", *arguments)
+    ended = await bookstore("emails", *arguments)
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert "Traceback" not in ended.stderr
 
@@ -82,8 +82,8 @@ async def test_worker_runs_until_stopped(
     given = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0], "LOG_LEVEL": "warning"}
     async with start_command("worker", directory=tmp_path, settings=given) as worker, asyncio.timeout(COMMAND_TIMEOUT):
         assert worker.stdout is not None
-        told = (await worker.stdout.readline()).decode()
-        assert told == f"Posting letters: in {tmp_path / '.bookstore' / 'mail'}. Stop with Ctrl+C.\n"
+        line = (await worker.stdout.readline()).decode()
+        assert line == f"Sending emails: in {tmp_path / '.bookstore' / 'mail'}. Stop with Ctrl+C.\n"
         async with shop.database.transaction() as tx:
             await emails.enqueue_emails(tx, EmailKind.BOOK_BACK, [(uuid.uuid4(), reader.id)])
         assert await wait_until_queue_is_empty(postgres) == [("BOOK_BACK", "OBSOLETE")]
@@ -94,7 +94,7 @@ async def test_worker_runs_until_stopped(
 
 async def test_development_server_shows_its_emails(tmp_path: Path) -> None:
     async with serve_shop("--data", str(tmp_path / "data"), "--no-demo", directory=tmp_path) as shop:
-        assert f"Letters       in {tmp_path / 'data' / 'mail'}" in shop.startup_message
+        assert f"Emails        in {tmp_path / 'data' / 'mail'}" in shop.startup_message
         await shop.client.execute(REGISTER)
         found = mailbox.Maildir(tmp_path / "data" / "mail")
         async with asyncio.timeout(COMMAND_TIMEOUT):
@@ -114,7 +114,7 @@ REGISTER = """mutation { register(input: {email: "ann@example.com", password: "a
     [
         ({"worker": False}, "left to [cyan]bookstore worker[/]"),
         ({"smtp_url": "smtp://user:secret@mail.example.com"}, "through mail.example.com:587"),
-        ({"mail_suppress_send": True}, "none are sent: MAIL_SUPPRESS_SEND"),
+        ({"mail_suppress_send": True}, "not sent, because of MAIL_SUPPRESS_SEND"),
         ({"mail_folder": Path("/var/mail")}, "in /var/mail"),
     ],
 )
@@ -127,7 +127,7 @@ async def test_server_without_worker(
 ) -> None:
     given = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0]}
     async with serve_shop("--no-worker", directory=tmp_path, **given) as server:
-        assert "Letters       left to bookstore worker\n" in server.startup_message
+        assert "Emails        left to bookstore worker\n" in server.startup_message
         await server.client.execute(REGISTER)
         assert (await server.stop(signal.SIGTERM)).stderr == ""
     assert await list_email_statuses(postgres) == [("VERIFY_EMAIL", "QUEUED")]

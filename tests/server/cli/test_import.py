@@ -40,10 +40,10 @@ class ImportResult:
 
     @property
     def counts(self) -> list[int]:
-        """Added, changed, unchanged and left out, from the table it prints."""
-        words = self.stdout.replace("left out", "left").split()
+        """The counts of added, changed, unchanged and rejected rows in the printed table."""
+        words = self.stdout.split()
         return [
-            int(words[words.index(name) + 1].replace(",", "")) for name in ("added", "changed", "unchanged", "left")
+            int(words[words.index(name) + 1].replace(",", "")) for name in ("added", "changed", "unchanged", "rejected")
         ]
 
 
@@ -106,7 +106,7 @@ def build_csv(books: int) -> str:
         (SMALL_CSV.replace(",", ";").encode(), "feed.csv lacks the column isbn"),
         ((SMALL_CSV + f"{isbn(1)},Caf\u00e9,,,1,1,\n").encode("latin-1"), "feed.csv is not in UTF-8"),
         (SMALL_CSV.encode("utf-16"), "feed.csv is not in UTF-8"),
-        ((SMALL_CSV + f"{isbn(1)}," + "x" * 200_000 + ",,,1,1,\n").encode(), "feed.csv is no CSV"),
+        ((SMALL_CSV + f"{isbn(1)}," + "x" * 200_000 + ",,,1,1,\n").encode(), "feed.csv is not a valid CSV file"),
     ],
     ids=["empty", "without a price", "semicolons", "latin-1", "utf-16", "an endless cell"],
 )  # fmt: skip

@@ -21,7 +21,7 @@ INVALID_DOCUMENT = {
     b"{ __schema { types { name } } }": ":1:3: GraphQL introspection has been disabled",
     b"{ __typename }" + b" " * 10_000: ": The document has more than 10,000 characters.",
     b"{ a" + b" { a" * 20 + b" }" * 21: ": The document is more than 12 fields deep.",
-    b"\xff": ": It is not in UTF-8.",
+    b"\xff": ": The file is not in UTF-8.",
     EXPENSIVE_DOCUMENT.replace("books {", "books(first: 100) {").encode(): ": It costs more than 20,000.",
 }
 
@@ -42,7 +42,7 @@ async def test_invalid_document_writes_nothing(documents_directory: Path, conten
     *problems, last = ended.stderr.splitlines()
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert any(line.startswith(f"src/wrong.graphql{complaint}") for line in problems)
-    assert last == "bookstore: 1 of 3 documents do not fit. Nothing was written."
+    assert last == "bookstore: 1 of 3 documents are not valid. Nothing was written."
     assert not (documents_directory / "list.json").exists()
 
 

@@ -71,7 +71,7 @@ async def test_other_commands_work_while_serving(data: Path, tmp_path: Path) -> 
         assert f"bookstore admin create you@example.com --data {data}" in shop.startup_message
 
     assert imported.exit_code == 0
-    assert revoked == "ann@example.com is no administrator."
+    assert revoked == "ann@example.com is not an administrator."
     assert found == [{"title": "A Book That Came Later"}]
 
 

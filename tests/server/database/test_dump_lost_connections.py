@@ -81,5 +81,5 @@ async def test_failure_after_import_is_reported(
         ended = await command
 
     assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
-    assert ended.stderr.startswith("bookstore: Everything was imported, but what comes afterwards failed. ")
+    assert ended.stderr.startswith("bookstore: The import succeeded, but a later step failed. ")
     assert await postgres.fetchval(BOOKS) == 0

@@ -95,5 +95,5 @@ async def test_secret_visible_to_others_is_rejected(bookstore: RunCommand, setti
     )
 
     assert said == (
-        "The address has sslpassword, which everybody on this machine could read meanwhile. Name one without it."
+        "The database URL has the parameter sslpassword, which other users of this machine could read. Use a URL without it."
     )

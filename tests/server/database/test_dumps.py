@@ -114,7 +114,7 @@ async def test_rehearse_restore_reports_violations(
 
     assert broken.exit_code == 1
     assert broken.stderr.strip() == (
-        "bookstore: What was read back is not sound. It is not true that stock is the sum of its ledger."
+        "bookstore: The imported data violates invariants. It is not true that stock is the sum of its ledger."
     )
 
 
@@ -122,10 +122,10 @@ async def test_existing_files_are_not_overwritten(bookstore: RunCommand, exporte
     before, name = exported_dump.file.read_bytes(), str(exported_dump.file)
 
     assert await get_error_line(bookstore("export-database", name)) == (
-        f"{name} is there already. Name another file, or remove it."
+        f"{name} exists already. Name another file, or remove it."
     )
     assert await get_error_line(bookstore("import-database", name)) == (
-        "The database is not empty. Make a new one for what is to be imported."
+        "The database is not empty. Create a new one for the import."
     )
     assert exported_dump.file.read_bytes() == before
 

@@ -129,11 +129,11 @@ async def test_trusted_documents_are_charged(settings: Settings, shop: Shop, pat
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("{", "is no JSON"),
-        ("[]", "is no list of documents"),
-        ('{"a": 1}', "is no list of documents"),
-        ('{"format": "apollo-persisted-query-manifest"}', "is no list of documents"),
-        ('{"format": "apollo-persisted-query-manifest", "operations": [{"id": "a"}]}', "is no list of documents"),
+        ("{", "is not valid JSON"),
+        ("[]", "is not an object of documents"),
+        ('{"a": 1}', "is not an object of documents"),
+        ('{"format": "apollo-persisted-query-manifest"}', "is not an object of documents"),
+        ('{"format": "apollo-persisted-query-manifest", "operations": [{"id": "a"}]}', "is not an object of documents"),
         ("{}", "has no documents"),
         (json.dumps({UNKNOWN: TITLES}), "is not the SHA-256 of its document"),
         (json.dumps({"a": "query {\n  boks { id } }"}), "document a: line 2:3: Cannot query field 'boks'"),

@@ -254,7 +254,7 @@ async def test_full_disk_leaves_no_partial_email(tmp_path: Path, monkeypatch: py
         await MaildirBackend(tmp_path / "mail").send(build_message())
     assert [file for file in (tmp_path / "mail").rglob("*") if file.is_file()] == []
     assert check_maildir(Settings(_env_file=None, mail_folder=tmp_path / "mail")) == (
-        f"{tmp_path}/mail takes no letters: No space left on device."
+        f"{tmp_path}/mail is not writable: No space left on device."
         " Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL."
     )
 

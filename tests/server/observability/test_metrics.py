@@ -263,7 +263,7 @@ async def test_port_in_use_is_one_line(bookstore: RunCommand, command: str) -> N
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = await get_error_line(bookstore(command, METRICS_PORT=str(port)))
-    assert line.startswith(f"Cannot tell metrics at 127.0.0.1:{port}: ")
+    assert line.startswith(f"Cannot serve metrics at 127.0.0.1:{port}: ")
     assert line.endswith("Choose others with METRICS_HOST and METRICS_PORT, or none with METRICS_PORT=0.")
 
 
@@ -277,4 +277,4 @@ def test_several_processes_need_a_metrics_directory(settings: Settings, monkeypa
 async def test_metrics_port_must_differ_from_server_port(bookstore: RunCommand) -> None:
     port = str(free_port())
     line = await get_error_line(bookstore("serve", "--port", port, METRICS_PORT=port))
-    assert line == f"METRICS_PORT is the port of the shop itself, {port}: choose another one."
+    assert line == f"METRICS_PORT is the server's own PORT, {port}: choose another one."

@@ -119,7 +119,7 @@ async def test_email_span(
     ):
         await ApiClient(app).execute(REGISTER, input={"email": "ann@example.com", "password": PASSWORD})
         assert await wait_until_queue_is_empty(postgres) == [("VERIFY_EMAIL", "SENT")]
-    [sent] = collector.find_spans("send letter")
+    [sent] = collector.find_spans("send email")
     assert sent.attributes["server"] == f"127.0.0.1:{mailbox.port}"
     assert sent.attributes["letter"] == mailbox.messages[0]["Message-ID"]
     assert not sent.is_error

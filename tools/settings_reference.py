@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
 def list_groups() -> Iterator[tuple[str, dict[str, FieldInfo]]]:
     """Yield each group's title and its fields by name."""
     own_names = set(Settings.model_fields)
-    groups = [base for base in Settings.__bases__ if issubclass(base, BaseModel) and base.model_fields]
+    groups = [base for base in reversed(Settings.__bases__) if issubclass(base, BaseModel) and base.model_fields]
     for group in groups:
         own_names -= set(group.model_fields)
     yield "Environment", {name: Settings.model_fields[name] for name in Settings.model_fields if name in own_names}

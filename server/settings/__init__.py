@@ -27,8 +27,8 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class Settings(
-    DatabaseSettings, HttpSettings, AccountSettings, EmailSettings, ShopSettings, ObservabilitySettings, BaseSettings
+class Settings(  # pydantic collects the fields of the last base first
+    ObservabilitySettings, ShopSettings, EmailSettings, AccountSettings, HttpSettings, DatabaseSettings, BaseSettings
 ):
     """All settings of a process. Creating them raises `ValidationError` for invalid or missing ones."""
 

@@ -220,7 +220,7 @@ async def test_manifest_formats_of_other_tools(settings: Settings, shop: Shop, p
 def test_documents_are_loaded_once_and_never_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = Documents(introspection=True)
     trusted = documents.register_trusted(TITLES)
-    monkeypatch.setattr("graph.execution.documents.KEPT_CHARACTERS", 1_000)
+    monkeypatch.setattr("graph.execution.documents.MAX_CACHED_CHARACTERS", 1_000)
     validated = [documents.get(f"{{ it{number}: __typename }}") for number in range(100)]
     assert documents.get("{ it0: __typename }") is not validated[0]
     assert (

@@ -119,7 +119,7 @@ REVISION = """
 from alembic import op
 
 revision, down_revision, branch_labels, depends_on = "later", {after!r}, None, None
-{more}
+{extra}
 
 def upgrade() -> None:
     op.{change}

@@ -140,4 +140,4 @@ async def test_schema_is_exported_and_checked(bookstore: RunCommand, repository:
 
     assert (printed.exit_code, printed.stdout) == (0, (repository / "schema.graphql").read_text())
     assert equal == CompletedCommand(0, "schema.graphql is up to date.\n", "")
-    assert missing == different == "schema.graphql is not up to date. Write it anew with `just schema`."
+    assert missing == different == "schema.graphql is not up to date. Update it with `just schema`."

@@ -21,13 +21,13 @@ async def test_book_deleted_between_two_statements(
 
     def deleting_first(loaders: Loaders) -> Any:
         loader = real(loaders)
-        question = loader._question
+        question = loader._fetch
 
         async def delete_and_load(keys: list[Any]) -> Any:
             await postgres.execute("DELETE FROM books")
             return await question(keys)
 
-        loader._question = delete_and_load
+        loader._fetch = delete_and_load
         return loader
 
     changed = cached_property(deleting_first)

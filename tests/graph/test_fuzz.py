@@ -101,7 +101,7 @@ class Session:
     """An administrator's, which is alive again before each document."""
 
     fuzz_client: FuzzClient
-    member: SignedInUser
+    user: SignedInUser
     executed: list[bool] = field(default_factory=list)
 
     @property
@@ -110,7 +110,7 @@ class Session:
 
     async def send(self, name: str, document: DocumentNode) -> None:
         revive = "UPDATE sessions SET revoked_at = NULL WHERE id = $1"
-        await self.fuzz_client.postgres.execute(revive, self.member.session_id)
+        await self.fuzz_client.postgres.execute(revive, self.user.session_id)
         answer = await self.fuzz_client.send(name, print_ast(document), {})
         self.executed.append("data" in answer)
 

@@ -109,7 +109,7 @@ async def test_random_sequences_of_changes(
     await postgres.execute("UPDATE book_ratings SET one = 0, two = 0, three = 0, four = 0, five = 0")
     living: dict[tuple[int, int], ReviewRow] = {}
     for step, reader, book, stars in steps:
-        user, place = buyers[reader].member.user, (reader, book)
+        user, place = buyers[reader].user.row, (reader, book)
         if step == "write" and place not in living:
             living[place] = await create_review(shop, user, books[book].id, stars, None)
         elif step == "change" and place in living:

@@ -69,9 +69,9 @@ SELECT pg_get_functiondef(oid) AS said FROM pg_proc WHERE pronamespace = 'public
 TO_LATER = """
 import os, sys
 from alembic import command
-from server.migrating import migrations
+from server.database.migrations import build_alembic_config
 
-config = migrations(sys.argv[1])
+config = build_alembic_config(sys.argv[1])
 config.set_main_option("version_locations", os.pathsep.join(sys.argv[2:]))
 config.set_main_option("path_separator", "os")
 command.upgrade(config, "head")

@@ -112,7 +112,7 @@ async def shop_twins(
     server_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[ShopTwin, ShopTwin]]:
     """Two shops that were one, in neither of which payments are a matter of chance."""
-    monkeypatch.setattr("domain.payments._approves", lambda _, token: token != "mock-decline")
+    monkeypatch.setattr("domain.payments._is_approved", lambda _, token: token != "mock-decline")
     name = f"bookstore_twin_{uuid.uuid4().hex[:12]}"
     ours, theirs = (
         make_url(server_url).set(database=it).render_as_string(hide_password=False) for it in (name, f"{name}_too")

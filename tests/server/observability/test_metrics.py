@@ -207,7 +207,7 @@ async def test_pool_waiters_are_reported(settings: Settings, shop: Shop) -> None
 
 async def test_disabled_observability_loads_nothing(app: Starlette, repository: Path) -> None:
     assert (app.state.metrics, app.state.tracing) == (None, None)
-    code = "import sys, server.app, server.cli; print({'prometheus_client', 'opentelemetry.sdk'} & sys.modules.keys())"
+    code = "import sys, server.app, server.cli.main; print({'prometheus_client', 'opentelemetry.sdk'} & sys.modules.keys())"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=repository, stdout=asyncio.subprocess.PIPE
     )

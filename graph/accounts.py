@@ -7,27 +7,37 @@ import strawberry
 from strawberry import UNSET
 
 from domain import accounts
+from domain.errors import InvalidInput, NotFound, ProtectedAccount
 from graph.cart import Cart
 from graph.context import Info
-from graph.identities import Provider
-from graph.kit.batch_fields import BatchLoader, batch_field
-from graph.kit.declare import attribute, field, input_type, mutation, object_type, query, result_union
+from graph.kit.batch_fields import batch_field
+from graph.kit.declare import argument, attribute, enum_type, field, input_type, object_type, optional, query
 from graph.kit.ids import global_id_field, parse_key
+from graph.kit.mutations import mutation
 from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import After, Before, Connection, First, Last, argument
+from graph.kit.pagination import After, Before, Connection, First, Last
 from graph.kit.permissions import UserRole, admin_only, public, signed_in
+from graph.loaders import batch_loader
 from graph.orders import OrderConnection, OrderStatusesArgument, resolve_orders
 from graph.prebookings import PrebookingConnection, PrebookingStatusesArgument, resolve_prebookings
 from graph.reviews import ReviewConnection, resolve_reviews
-from graph.user_errors import InvalidInput, NotFound, ProtectedAccount
 from graph.wishlist import WishlistConnection, resolve_wishlist
 from persistence import accounts as rows
 from persistence.accounts import SessionRow, UserRow
 from persistence.cart import CartRow
+from persistence.linked_accounts import Provider
 from persistence.orders import OrderRow
 from persistence.prebookings import PrebookingRow
 from persistence.reviews import ReviewQuery, ReviewRow
 from persistence.wishlist import WishlistItemRow
+
+enum_type(
+    Provider,
+    "A company whose accounts can be used to sign in.",
+    GOOGLE="Google.",
+    GITHUB="GitHub.",
+    name="OAuthProvider",
+)
 
 
 @object_type(source_type=SessionRow)
@@ -58,7 +68,7 @@ class User(Node):
     is_active: bool = attribute("Whether they may sign in.")
     has_password: bool = attribute("Whether they can sign in with a password, or through a provider only.")
 
-    @batch_field(BatchLoader(lambda loaders: loaders.providers_by_user, "id"))
+    @batch_field(batch_loader(lambda loaders: loaders.providers_by_user, "id"))
     def linked_providers(providers: list[Provider]) -> list[Provider]:
         """The providers they can sign in through."""
         return providers
@@ -152,9 +162,7 @@ async def me(info: Info) -> UserRow | None:
 class UpdateProfileInput:
     """Changes to a profile. A field left out stays as it is."""
 
-    display_name: str | None = strawberry.field(
-        default=UNSET, description="The name to show next to reviews, 2 to 50 characters."
-    )
+    display_name: str | None = optional("The name to show next to reviews, 2 to 50 characters.")
 
 
 @input_type()
@@ -196,38 +204,31 @@ class UserReactivated:
     user: UserRow = attribute("The user.", User)
 
 
-UpdateProfileResult = Annotated[ProfileUpdated | InvalidInput, result_union("UpdateProfileResult", "updateProfile")]
-DeactivateUserResult = Annotated[
-    UserDeactivated | ProtectedAccount | NotFound, result_union("DeactivateUserResult", "deactivateUser")
-]
-ReactivateUserResult = Annotated[UserReactivated | NotFound, result_union("ReactivateUserResult", "reactivateUser")]
-
-
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-@mutation(signed_in)
+@mutation(signed_in, ProfileUpdated, errors=(InvalidInput,))
 async def update_profile(
     info: Info, input: Annotated[UpdateProfileInput, argument("The fields to change.")]
-) -> UpdateProfileResult | None:
+) -> ProfileUpdated:
     """Changes what others see of the caller."""
     viewer = await info.context.require_viewer()
     name = input.display_name if input.display_name is not UNSET else None
     return ProfileUpdated(user=await accounts.update_profile(info.context.shop, viewer, name))
 
 
-@mutation(admin_only)
+@mutation(admin_only, UserDeactivated, errors=(ProtectedAccount, NotFound))
 async def deactivate_user(
     info: Info, input: Annotated[DeactivateUserInput, argument("The account.")]
-) -> DeactivateUserResult | None:
+) -> UserDeactivated:
     """Locks an account out at once and ends its sessions."""
     user, sessions_ended = await accounts.deactivate(info.context.shop, parse_key("User", input.user_id))
     return UserDeactivated(user=user, sessions_ended=sessions_ended)
 
 
-@mutation(admin_only)
+@mutation(admin_only, UserReactivated, errors=(NotFound,))
 async def reactivate_user(
     info: Info, input: Annotated[ReactivateUserInput, argument("The account.")]
-) -> ReactivateUserResult | None:
+) -> UserReactivated:
     """Lets a deactivated account sign in again."""
     return UserReactivated(user=await accounts.reactivate(info.context.shop, parse_key("User", input.user_id)))

@@ -3,7 +3,7 @@
 import datetime as dt
 import uuid
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 from strawberry import UNSET
@@ -18,7 +18,17 @@ from graph.accounts import User
 from graph.book_list import BookConnection, normalize_text, resolve_books
 from graph.catalog import Book
 from graph.context import Info
-from graph.kit.declare import attribute, enum_type, field, input_type, object_type, query
+from graph.kit.declare import (
+    argument,
+    attribute,
+    enum_type,
+    field,
+    input_type,
+    none_if_unset,
+    object_type,
+    optional,
+    query,
+)
 from graph.kit.ids import parse_key
 from graph.kit.money import Money
 from graph.kit.pagination import (
@@ -29,7 +39,6 @@ from graph.kit.pagination import (
     First,
     Last,
     Offset,
-    argument,
     connection_type,
     parse_page,
 )
@@ -66,40 +75,32 @@ UserConnection = connection_type("User", User, "users")
 # ── Filters ───────────────────────────────────────────────────────────────────────────────
 
 
-def _filter_field(description: str) -> Any:
-    return strawberry.field(default=UNSET, description=description)
-
-
-def _none_if_unset(value: Any) -> Any:
-    return None if value is UNSET else value
-
-
 @input_type()
 class UserFilter:
     """Narrows a list of users. A field left out does not narrow."""
 
-    role: UserRole | None = _filter_field("With this role.")
-    is_active: bool | None = _filter_field("Only accounts that may sign in, or only those that may not.")
-    search: str | None = _filter_field("Any part of the email address or the display name.")
+    role: UserRole | None = optional("With this role.")
+    is_active: bool | None = optional("Only accounts that may sign in, or only those that may not.")
+    search: str | None = optional("Any part of the email address or the display name.")
 
     def to_query(self) -> UserQuery:
-        role = _none_if_unset(self.role)
-        return UserQuery(role.value if role else None, _none_if_unset(self.is_active), _parse_search(self.search))
+        role = none_if_unset(self.role)
+        return UserQuery(role.name if role else None, none_if_unset(self.is_active), _parse_search(self.search))
 
 
 @input_type()
 class OrderFilter:
     """Narrows a list of orders. A field left out does not narrow."""
 
-    statuses: list[OrderStatus] | None = _filter_field("With one of these statuses.")
-    user_id: strawberry.ID | None = _filter_field("Placed by this user.")
-    search: str | None = _filter_field("An order number, or any part of the customer's email address.")
-    placed_from: dt.datetime | None = _filter_field("Placed at this time or later.")
-    placed_before: dt.datetime | None = _filter_field("Placed before this time.")
+    statuses: list[OrderStatus] | None = optional("With one of these statuses.")
+    user_id: strawberry.ID | None = optional("Placed by this user.")
+    search: str | None = optional("An order number, or any part of the customer's email address.")
+    placed_from: dt.datetime | None = optional("Placed at this time or later.")
+    placed_before: dt.datetime | None = optional("Placed before this time.")
 
     def to_query(self) -> OrderQuery:
-        statuses, search = _none_if_unset(self.statuses), _parse_search(self.search)
-        begin, end = _none_if_unset(self.placed_from), _none_if_unset(self.placed_before)
+        statuses, search = none_if_unset(self.statuses), _parse_search(self.search)
+        begin, end = none_if_unset(self.placed_from), none_if_unset(self.placed_before)
         if begin and end and begin > end:
             raise BadUserInput("`placedFrom` is after `placedBefore`.")
         return OrderQuery(
@@ -116,18 +117,18 @@ class OrderFilter:
 class ReviewFilter:
     """Narrows a list of reviews. A field left out does not narrow."""
 
-    book_id: strawberry.ID | None = _filter_field("Of this book.")
-    user_id: strawberry.ID | None = _filter_field("By this user.")
-    min_rating: int | None = _filter_field("With at least this many stars.")
-    max_rating: int | None = _filter_field("With at most this many stars.")
+    book_id: strawberry.ID | None = optional("Of this book.")
+    user_id: strawberry.ID | None = optional("By this user.")
+    min_rating: int | None = optional("With at least this many stars.")
+    max_rating: int | None = optional("With at most this many stars.")
 
     def to_query(self, sort: ReviewSort) -> ReviewQuery:
         return ReviewQuery(
             sort,
             book_id=_parse_optional_key("Book", self.book_id),
             user_id=_parse_optional_key("User", self.user_id),
-            min_rating=_none_if_unset(self.min_rating),
-            max_rating=_none_if_unset(self.max_rating),
+            min_rating=none_if_unset(self.min_rating),
+            max_rating=none_if_unset(self.max_rating),
         )
 
 

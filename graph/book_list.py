@@ -12,8 +12,8 @@ from strawberry import UNSET
 
 from domain.validation import is_printable, normalize_isbn
 from graph.context import Info
-from graph.kit.batch_fields import GENRE, batch_field, require_row
-from graph.kit.declare import SECOND, attribute, enum_type, field, input_type, object_type, query
+from graph.kit.batch_fields import batch_field, require_row
+from graph.kit.declare import SECOND, argument, attribute, enum_type, field, input_type, object_type, optional, query
 from graph.kit.money import Money
 from graph.kit.pagination import (
     After,
@@ -23,11 +23,11 @@ from graph.kit.pagination import (
     First,
     Last,
     Offset,
-    argument,
     connection_type,
     parse_page,
 )
 from graph.kit.permissions import public
+from graph.loaders import GENRE
 from graph.projections import book_projection
 from graph.request_errors import BadUserInput
 from persistence import catalog
@@ -166,22 +166,20 @@ AuthorConnection = connection_type("Author", Author, "authors", max_age=SECOND)
 class PriceFilter:
     """Bounds for a price, both inclusive."""
 
-    min: Decimal | None = strawberry.field(default=UNSET, description="The least.")
-    max: Decimal | None = strawberry.field(default=UNSET, description="The most.")
+    min: Decimal | None = optional("The least.")
+    max: Decimal | None = optional("The most.")
 
 
 @input_type()
 class BookFilter:
     """Narrows a list of books. A field left out does not narrow."""
 
-    genres: list[str] | None = strawberry.field(default=UNSET, description="In any of these genres, by slug.")
-    author: str | None = strawberry.field(default=UNSET, description="Any part of an author's name, in any case.")
-    formats: list[catalog.BookFormat] | None = strawberry.field(default=UNSET, description="In any of these formats.")
-    price: PriceFilter | None = strawberry.field(default=UNSET, description="Priced within these bounds.")
-    min_rating: float | None = strawberry.field(default=UNSET, description="With at least this average rating, 1 to 5.")
-    in_stock: bool | None = strawberry.field(
-        default=UNSET, description="Only books that can be bought now, or only those that cannot."
-    )
+    genres: list[str] | None = optional("In any of these genres, by slug.")
+    author: str | None = optional("Any part of an author's name, in any case.")
+    formats: list[catalog.BookFormat] | None = optional("In any of these formats.")
+    price: PriceFilter | None = optional("Priced within these bounds.")
+    min_rating: float | None = optional("With at least this average rating, 1 to 5.")
+    in_stock: bool | None = optional("Only books that can be bought now, or only those that cannot.")
 
 
 async def resolve_books(

@@ -8,21 +8,22 @@ from typing import Annotated
 import strawberry
 
 from domain import cart as carts
-from domain.errors import Shortage
+from domain.errors import InsufficientStock, InvalidInput, NotFound, Shortage
 from graph.catalog import Book
 from graph.context import Info
-from graph.kit.batch_fields import BOOK, BatchLoader, batch_field, require_row
-from graph.kit.declare import attribute, field, input_type, mutation, object_type, result_union
+from graph.kit.batch_fields import batch_field, require_row
+from graph.kit.declare import argument, attribute, field, input_type, object_type
 from graph.kit.ids import global_id_field, parse_key
 from graph.kit.money import Money
+from graph.kit.mutations import mutation
 from graph.kit.nodes import Node
-from graph.kit.pagination import argument
 from graph.kit.permissions import signed_in
-from graph.user_errors import InsufficientStock, InvalidInput, NotFound, StockShortage
+from graph.loaders import BOOK, batch_loader
+from graph.user_errors import StockShortage
 from persistence import catalog
 from persistence.cart import CartItemRow, CartRow
 
-CART_ITEMS = BatchLoader(lambda loaders: loaders.cart_items, "user_id")
+CART_ITEMS = batch_loader(lambda loaders: loaders.cart_items, "user_id")
 
 
 @object_type(source_type=CartItemRow)
@@ -126,16 +127,6 @@ class CartUpdated:
     cart: CartRow = attribute("The cart as it is now.", Cart)
 
 
-AddToCartResult = Annotated[
-    CartUpdated | InsufficientStock | NotFound | InvalidInput, result_union("AddToCartResult", "addToCart")
-]
-UpdateCartItemResult = Annotated[
-    CartUpdated | InsufficientStock | NotFound | InvalidInput, result_union("UpdateCartItemResult", "updateCartItem")
-]
-RemoveFromCartResult = Annotated[CartUpdated, result_union("RemoveFromCartResult", "removeFromCart")]
-MergeCartResult = Annotated[CartUpdated | InvalidInput, result_union("MergeCartResult", "mergeCart")]
-
-
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -143,40 +134,38 @@ async def _require_user_id(info: Info) -> uuid.UUID:
     return (await info.context.require_viewer()).user.id
 
 
-@mutation(signed_in)
+@mutation(signed_in, CartUpdated, errors=(InsufficientStock, NotFound, InvalidInput))
 async def add_to_cart(
     info: Info, input: Annotated[AddToCartInput, argument("The book and the number of copies.")]
-) -> AddToCartResult | None:
+) -> CartUpdated:
     """Puts copies of a book in the cart, on top of those already there."""
     user_id = await _require_user_id(info)
     await carts.add_to_cart(info.context.shop, user_id, parse_key("Book", input.book_id), input.quantity)
     return CartUpdated(cart=CartRow(user_id))
 
 
-@mutation(signed_in)
+@mutation(signed_in, CartUpdated, errors=(InsufficientStock, NotFound, InvalidInput))
 async def update_cart_item(
     info: Info, input: Annotated[UpdateCartItemInput, argument("The book and the number of copies.")]
-) -> UpdateCartItemResult | None:
+) -> CartUpdated:
     """Sets the number of copies of a book that is in the cart."""
     user_id = await _require_user_id(info)
     await carts.update_cart_item(info.context.shop, user_id, parse_key("Book", input.book_id), input.quantity)
     return CartUpdated(cart=CartRow(user_id))
 
 
-@mutation(signed_in)
-async def remove_from_cart(
-    info: Info, input: Annotated[RemoveFromCartInput, argument("The book.")]
-) -> RemoveFromCartResult | None:
+@mutation(signed_in, CartUpdated)
+async def remove_from_cart(info: Info, input: Annotated[RemoveFromCartInput, argument("The book.")]) -> CartUpdated:
     """Takes a book out of the cart. Does nothing if it is not in there."""
     user_id = await _require_user_id(info)
     await carts.remove_from_cart(info.context.shop, user_id, parse_key("Book", input.book_id))
     return CartUpdated(cart=CartRow(user_id))
 
 
-@mutation(signed_in)
+@mutation(signed_in, CartUpdated, errors=(InvalidInput,))
 async def merge_cart(
     info: Info, input: Annotated[MergeCartInput, argument("What the visitor had picked.")]
-) -> MergeCartResult | None:
+) -> CartUpdated:
     """Adds a cart that the frontend kept for a visitor to the cart of the account they signed in to.
 
     The larger quantity wins where both hold a book; books that are gone are left out.

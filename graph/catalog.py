@@ -13,13 +13,25 @@ from domain import stock
 from domain.validation import is_printable, normalize_isbn
 from graph.book_list import BookConnection, SortArgument, resolve_books
 from graph.context import Info
-from graph.kit.batch_fields import AUTHORS, GENRE, RATING, batch_field
-from graph.kit.declare import MINUTE, SECOND, attribute, enum_type, field, input_type, object_type, query
+from graph.kit.batch_fields import batch_field
+from graph.kit.declare import (
+    MINUTE,
+    SECOND,
+    argument,
+    attribute,
+    enum_type,
+    field,
+    input_type,
+    object_type,
+    optional,
+    query,
+)
 from graph.kit.ids import global_id_field, parse_key
 from graph.kit.money import Money
 from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import After, Before, Connection, First, Last, Offset, argument
+from graph.kit.pagination import After, Before, Connection, First, Last, Offset
 from graph.kit.permissions import admin_only, public
+from graph.loaders import AUTHORS, GENRE, RATING
 from graph.projections import book_projection
 from graph.request_errors import BadUserInput
 from graph.reviews import (
@@ -238,11 +250,9 @@ class Genre(Node):
 class BookLookup:
     """The key of a book: exactly one of these."""
 
-    id: strawberry.ID | None = strawberry.field(default=UNSET, description="Its global ID.")
-    slug: str | None = strawberry.field(default=UNSET, description="Its slug.")
-    isbn: str | None = strawberry.field(
-        default=UNSET, description="Its ISBN, of ten or thirteen digits, with or without hyphens."
-    )
+    id: strawberry.ID | None = optional("Its global ID.")
+    slug: str | None = optional("Its slug.")
+    isbn: str | None = optional("Its ISBN, of ten or thirteen digits, with or without hyphens.")
 
 
 @query(public, Book | None, max_age=SECOND)
@@ -275,8 +285,8 @@ async def genres(info: Info) -> list[GenreRow]:
 class GenreLookup:
     """The key of a genre: exactly one of these."""
 
-    id: strawberry.ID | None = strawberry.field(default=UNSET, description="Its global ID.")
-    slug: str | None = strawberry.field(default=UNSET, description="Its slug.")
+    id: strawberry.ID | None = optional("Its global ID.")
+    slug: str | None = optional("Its slug.")
 
 
 @query(public, Genre | None, max_age=MINUTE)
@@ -294,8 +304,8 @@ async def genre(
 class AuthorLookup:
     """The key of an author: exactly one of these."""
 
-    id: strawberry.ID | None = strawberry.field(default=UNSET, description="Their global ID.")
-    slug: str | None = strawberry.field(default=UNSET, description="Their slug.")
+    id: strawberry.ID | None = optional("Their global ID.")
+    slug: str | None = optional("Their slug.")
 
 
 @query(public, Author | None, max_age=MINUTE)

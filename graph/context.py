@@ -12,7 +12,6 @@ from domain.auth.login_throttle import ThrottlePolicy
 from domain.auth.sessions import SessionTokens
 from domain.auth.tokens import AccessTokenClaims, ExpiredAccessToken, InvalidAccessToken
 from domain.shop import Shop
-from graph.execution.deadline import Disconnect
 from graph.loaders import Loaders
 from graph.request_errors import Deactivated, RequestError, TokenExpired, Unauthenticated
 from persistence import accounts
@@ -51,7 +50,7 @@ class Context:
     user_agent: str | None = None
     cookie: RefreshCookie | None = None
     address: str = ""
-    wait_disconnected: Disconnect | None = None
+    wait_disconnected: Callable[[], Awaitable[None]] | None = None
     catalog_version: Hashable = None
     read_from_replica: bool = False
     _loaders: Loaders | None = None

@@ -10,16 +10,7 @@ import strawberry
 from strawberry import UNSET
 
 from domain import orders
-from graph.catalog import Book
-from graph.context import Info
-from graph.kit.batch_fields import BOOK, USER, BatchLoader, batch_field
-from graph.kit.declare import attribute, enum_type, field, input_type, mutation, object_type, query, result_union
-from graph.kit.ids import global_id_field, parse_key
-from graph.kit.money import Money
-from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
-from graph.kit.permissions import admin_only, signed_in
-from graph.user_errors import (
+from domain.errors import (
     CartEmpty,
     InsufficientStock,
     InvalidInput,
@@ -29,6 +20,17 @@ from graph.user_errors import (
     PaymentFailed,
     PriceChanged,
 )
+from graph.catalog import Book
+from graph.context import Info
+from graph.kit.batch_fields import batch_field
+from graph.kit.declare import argument, attribute, enum_type, field, input_type, object_type, optional, query
+from graph.kit.ids import global_id_field, parse_key
+from graph.kit.money import Money
+from graph.kit.mutations import mutation
+from graph.kit.nodes import Node, node_resolver
+from graph.kit.pagination import Connection, CursorCodec, connection_type, parse_page
+from graph.kit.permissions import admin_only, signed_in
+from graph.loaders import BOOK, USER, batch_loader
 from persistence import catalog
 from persistence import orders as rows
 from persistence.accounts import UserRow
@@ -100,7 +102,7 @@ class Order(Node):
     shipped_at: dt.datetime | None = attribute("When it was sent.")
     cancelled_at: dt.datetime | None = attribute("When it was cancelled.")
 
-    @batch_field(BatchLoader(lambda loaders: loaders.order_items, "id"), list[OrderItem])
+    @batch_field(batch_loader(lambda loaders: loaders.order_items, "id"), list[OrderItem])
     def items(items: Sequence[OrderItemRow]) -> Sequence[OrderItemRow]:
         """What was bought."""
         return items
@@ -110,7 +112,7 @@ class Order(Node):
         """What was paid for it all."""
         return Money(amount=self.total, currency=self.currency)
 
-    @batch_field(BatchLoader(lambda loaders: loaders.order_addresses, "id"), Address | None)
+    @batch_field(batch_loader(lambda loaders: loaders.order_addresses, "id"), Address | None)
     def shipping_address(addresses: Sequence[AddressRow]) -> AddressRow | None:
         """Where it goes. `null` when it is picked up."""
         return addresses[0] if addresses else None
@@ -161,8 +163,8 @@ node_resolver("Order")(_find_order)
 class OrderLookup:
     """The key of an order: exactly one of these."""
 
-    id: strawberry.ID | None = strawberry.field(default=UNSET, description="Its global ID.")
-    number: str | None = strawberry.field(default=UNSET, description="Its number.")
+    id: strawberry.ID | None = optional("Its global ID.")
+    number: str | None = optional("Its number.")
 
 
 @query(signed_in, Order | None)
@@ -187,12 +189,12 @@ class AddressInput:
 
     recipient: str = attribute("Who gets it.")
     line1: str = attribute("Street and number.")
-    line2: str | None = strawberry.field(default=UNSET, description="Flat, floor, company.")
+    line2: str | None = optional("Flat, floor, company.")
     city: str = attribute("The town.")
-    region: str | None = strawberry.field(default=UNSET, description="The state, county or province.")
-    postal_code: str | None = strawberry.field(default=UNSET, description="The postal code.")
+    region: str | None = optional("The state, county or province.")
+    postal_code: str | None = optional("The postal code.")
     country: str = attribute("The country, as an ISO 3166-1 code of two letters.")
-    phone: str | None = strawberry.field(default=UNSET, description="The number the courier may call.")
+    phone: str | None = optional("The number the courier may call.")
 
 
 @input_type()
@@ -203,17 +205,13 @@ class CheckoutInput:
         "A unique string made once for this attempt, such as a UUID. Repeat it when you retry because no answer came: "
         "the first answer is given again and nothing is bought or charged twice."
     )
-    expected_total: Decimal | None = strawberry.field(
-        default=UNSET,
-        description="The total the customer was shown. If prices have changed since, nothing is bought and the result "
+    expected_total: Decimal | None = optional(
+        "The total the customer was shown. If prices have changed since, nothing is bought and the result "
         "is `PriceChanged`. Left out, today's prices are accepted unseen.",
     )
-    shipping_address: AddressInput | None = strawberry.field(
-        default=UNSET, description="Where to send the books. Left out when they are picked up."
-    )
-    payment_token: str | None = strawberry.field(
-        default=UNSET,
-        description="The token that the payment provider gave to the frontend. The built-in mock provider takes "
+    shipping_address: AddressInput | None = optional("Where to send the books. Left out when they are picked up.")
+    payment_token: str | None = optional(
+        "The token that the payment provider gave to the frontend. The built-in mock provider takes "
         "`mock-approve` and `mock-decline`, and without a token approves nine payments in ten.",
     )
 
@@ -230,7 +228,7 @@ class ShipOrderInput:
     """An order that was sent."""
 
     order_id: strawberry.ID = attribute("The ID of the order.")
-    tracking_url: str | None = strawberry.field(default=UNSET, description="Where to follow the parcel.")
+    tracking_url: str | None = optional("Where to follow the parcel.")
 
 
 @object_type()
@@ -254,26 +252,19 @@ class OrderShipped:
     order: OrderRow = attribute("The order.", Order)
 
 
-CheckoutResult = Annotated[
-    OrderPlaced | CartEmpty | InsufficientStock | PriceChanged | PaymentFailed | InvalidInput,
-    result_union("CheckoutResult", "checkout"),
-]
-CancelOrderResult = Annotated[
-    OrderCancelled | OrderNotCancellable | NotFound, result_union("CancelOrderResult", "cancelOrder")
-]
-ShipOrderResult = Annotated[
-    OrderShipped | OrderNotShippable | NotFound | InvalidInput, result_union("ShipOrderResult", "shipOrder")
-]
-
-
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-@mutation(signed_in, exclusive=True)
+@mutation(
+    signed_in,
+    OrderPlaced,
+    errors=(CartEmpty, InsufficientStock, PriceChanged, PaymentFailed, InvalidInput),
+    exclusive=True,
+)
 async def checkout(
     info: Info,
     input: Annotated[CheckoutInput, argument("How to pay, where to send, and the key that makes a retry safe.")],
-) -> CheckoutResult | None:
+) -> OrderPlaced:
     """Buys what is in the cart: checks the stock of every book, takes the payment and places the order, all or nothing.
 
     A declined payment puts the books back in the cart.
@@ -302,10 +293,8 @@ def _build_address(address_input: AddressInput) -> AddressRow:
     )
 
 
-@mutation(signed_in)
-async def cancel_order(
-    info: Info, input: Annotated[CancelOrderInput, argument("The order.")]
-) -> CancelOrderResult | None:
+@mutation(signed_in, OrderCancelled, errors=(OrderNotCancellable, NotFound))
+async def cancel_order(info: Info, input: Annotated[CancelOrderInput, argument("The order.")]) -> OrderCancelled:
     """Cancels an order that has not been sent, refunds it and puts the books back in stock.
 
     Customers may cancel their own orders, administrators any.
@@ -315,10 +304,10 @@ async def cancel_order(
     return OrderCancelled(order=await orders.cancel_order(info.context.shop, viewer.user, order_id))
 
 
-@mutation(admin_only)
+@mutation(admin_only, OrderShipped, errors=(OrderNotShippable, NotFound, InvalidInput))
 async def ship_order(
     info: Info, input: Annotated[ShipOrderInput, argument("The order and its tracking link.")]
-) -> ShipOrderResult | None:
+) -> OrderShipped:
     """Marks an order as sent."""
     order_id = parse_key("Order", input.order_id)
     return OrderShipped(order=await orders.ship_order(info.context.shop, order_id, input.tracking_url or None))

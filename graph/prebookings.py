@@ -8,15 +8,17 @@ import strawberry
 from strawberry import UNSET
 
 from domain import prebookings
+from domain.errors import AlreadyPrebooked, BookInStock, NotFound
 from graph.catalog import Book
 from graph.context import Info
-from graph.kit.batch_fields import BOOK, batch_field, require_row
-from graph.kit.declare import attribute, enum_type, input_type, mutation, object_type, result_union
+from graph.kit.batch_fields import batch_field, require_row
+from graph.kit.declare import argument, attribute, enum_type, input_type, object_type
 from graph.kit.ids import global_id_field, parse_key
+from graph.kit.mutations import mutation
 from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.kit.pagination import Connection, CursorCodec, connection_type, parse_page
 from graph.kit.permissions import signed_in
-from graph.user_errors import AlreadyPrebooked, BookInStock, NotFound
+from graph.loaders import BOOK
 from persistence import prebookings as rows
 from persistence.catalog import BookRow
 from persistence.prebookings import PrebookingRow, PrebookingStatus
@@ -113,25 +115,17 @@ class PrebookingCancelled:
     prebooking: PrebookingRow = attribute("The pre-booking.", Prebooking)
 
 
-PrebookResult = Annotated[
-    Prebooked | BookInStock | AlreadyPrebooked | NotFound, result_union("PrebookResult", "prebook")
-]
-CancelPrebookingResult = Annotated[
-    PrebookingCancelled | NotFound, result_union("CancelPrebookingResult", "cancelPrebooking")
-]
-
-
-@mutation(signed_in)
-async def prebook(info: Info, input: Annotated[PrebookInput, argument("The book.")]) -> PrebookResult | None:
+@mutation(signed_in, Prebooked, errors=(BookInStock, AlreadyPrebooked, NotFound))
+async def prebook(info: Info, input: Annotated[PrebookInput, argument("The book.")]) -> Prebooked:
     """Joins the waiting list of a book that is out of stock, to hear by email when it is back."""
     user_id = (await info.context.require_viewer()).user.id
     return Prebooked(prebooking=await prebookings.prebook(info.context.shop, user_id, parse_key("Book", input.book_id)))
 
 
-@mutation(signed_in)
+@mutation(signed_in, PrebookingCancelled, errors=(NotFound,))
 async def cancel_prebooking(
     info: Info, input: Annotated[CancelPrebookingInput, argument("The pre-booking.")]
-) -> CancelPrebookingResult | None:
+) -> PrebookingCancelled:
     """Leaves the waiting list. Does nothing if the pre-booking was cancelled before."""
     user_id = (await info.context.require_viewer()).user.id
     prebooking_id = parse_key("Prebooking", input.prebooking_id)

@@ -6,7 +6,8 @@ from typing import Any
 
 from graph.context import Info
 from graph.executor import ALL_ATTRIBUTES, NO_ATTRIBUTES, Lookahead
-from graph.kit.batch_fields import AUTHORS, GENRE, RATING, USER, BatchLoader
+from graph.kit.batch_fields import BatchLoader
+from graph.loaders import AUTHORS, GENRE, RATING, USER
 from persistence.accounts import UserRow
 from persistence.browse.book_projection import BookProjection
 from persistence.catalog import AuthorRow, BookRow, GenreRow

@@ -8,27 +8,29 @@ import strawberry
 from strawberry import UNSET
 
 from domain import reviews
+from domain.errors import DuplicateReview, InvalidInput, NotFound, PurchaseRequired
 from domain.reviews import NotReviewAuthor
 from graph.context import Info
-from graph.kit.batch_fields import BOOK, USER, BatchLoader, batch_field, require_row
+from graph.kit.batch_fields import batch_field, require_row
 from graph.kit.declare import (
     SECOND,
+    argument,
     attribute,
     enum_type,
     field,
     input_type,
-    mutation,
     object_type,
+    optional,
     query,
-    result_union,
 )
 from graph.kit.ids import global_id_field, parse_key, to_global_id
+from graph.kit.mutations import mutation
 from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.kit.pagination import Connection, CursorCodec, connection_type, parse_page
 from graph.kit.permissions import admin_only, public, signed_in
+from graph.loaders import BOOK, USER, batch_loader
 from graph.projections import review_projection
 from graph.request_errors import Forbidden
-from graph.user_errors import DuplicateReview, InvalidInput, NotFound, PurchaseRequired
 from persistence import reviews as rows
 from persistence.accounts import UserRow
 from persistence.catalog import BookRow
@@ -92,7 +94,7 @@ class Review(Node):
         """Who wrote it."""
         return user
 
-    @batch_field(BatchLoader(lambda loaders: loaders.has_purchased, "user_book_pair"), max_age=SECOND)
+    @batch_field(batch_loader(lambda loaders: loaders.has_purchased, "user_book_pair"), max_age=SECOND)
     def is_verified_purchase(is_bought: bool) -> bool:
         """Whether the purchase stands; a cancelled order takes it away."""
         return is_bought
@@ -151,9 +153,7 @@ class CreateReviewInput:
 
     book_id: strawberry.ID = attribute("The ID of the book.")
     rating: int = attribute("The number of stars, 1 to 5.")
-    text: str | None = strawberry.field(
-        default=UNSET, description="The words, 2,000 characters at most; stars alone will do."
-    )
+    text: str | None = optional("The words, 2,000 characters at most; stars alone will do.")
 
 
 @input_type()
@@ -161,10 +161,8 @@ class UpdateReviewInput:
     """Changes to a review. A field left out stays as it is."""
 
     review_id: strawberry.ID = attribute("The ID of the review.")
-    rating: int | None = strawberry.field(default=UNSET, description="The number of stars, 1 to 5.")
-    text: str | None = strawberry.field(
-        default=UNSET, description="The words, 2,000 characters at most; `null` takes them away."
-    )
+    rating: int | None = optional("The number of stars, 1 to 5.")
+    text: str | None = optional("The words, 2,000 characters at most; `null` takes them away.")
 
 
 @input_type()
@@ -203,34 +201,21 @@ class ReviewsDeleted:
     review_ids: list[strawberry.ID] = attribute("The IDs of those that were deleted.")
 
 
-CreateReviewResult = Annotated[
-    ReviewSaved | PurchaseRequired | DuplicateReview | NotFound | InvalidInput,
-    result_union("CreateReviewResult", "createReview"),
-]
-UpdateReviewResult = Annotated[
-    ReviewSaved | NotFound | InvalidInput, result_union("UpdateReviewResult", "updateReview")
-]
-DeleteReviewResult = Annotated[ReviewDeleted | NotFound, result_union("DeleteReviewResult", "deleteReview")]
-DeleteReviewsResult = Annotated[ReviewsDeleted | InvalidInput, result_union("DeleteReviewsResult", "deleteReviews")]
-
-
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-@mutation(signed_in)
-async def create_review(
-    info: Info, input: Annotated[CreateReviewInput, argument("The review.")]
-) -> CreateReviewResult | None:
+@mutation(signed_in, ReviewSaved, errors=(PurchaseRequired, DuplicateReview, NotFound, InvalidInput))
+async def create_review(info: Info, input: Annotated[CreateReviewInput, argument("The review.")]) -> ReviewSaved:
     """Reviews a book the caller has bought. One review per book."""
     viewer = await info.context.require_viewer()
     book_id, text = parse_key("Book", input.book_id), input.text or None
     return ReviewSaved(review=await reviews.create_review(info.context.shop, viewer.user, book_id, input.rating, text))
 
 
-@mutation(signed_in)
+@mutation(signed_in, ReviewSaved, errors=(NotFound, InvalidInput))
 async def update_review(
     info: Info, input: Annotated[UpdateReviewInput, argument("The fields to change.")]
-) -> UpdateReviewResult | None:
+) -> ReviewSaved:
     """Changes the caller's own review."""
     viewer = await info.context.require_viewer()
     fields = {"rating": input.rating, "text": input.text}
@@ -243,10 +228,8 @@ async def update_review(
     return ReviewSaved(review=updated_review)
 
 
-@mutation(signed_in)
-async def delete_review(
-    info: Info, input: Annotated[DeleteReviewInput, argument("The review.")]
-) -> DeleteReviewResult | None:
+@mutation(signed_in, ReviewDeleted, errors=(NotFound,))
+async def delete_review(info: Info, input: Annotated[DeleteReviewInput, argument("The review.")]) -> ReviewDeleted:
     """Deletes a review. Its writer and administrators may."""
     viewer = await info.context.require_viewer()
     review_id = parse_key("Review", input.review_id)
@@ -257,10 +240,8 @@ async def delete_review(
     return ReviewDeleted(review_id=to_global_id("Review", review_id), book=book)
 
 
-@mutation(admin_only)
-async def delete_reviews(
-    info: Info, input: Annotated[DeleteReviewsInput, argument("The reviews.")]
-) -> DeleteReviewsResult | None:
+@mutation(admin_only, ReviewsDeleted, errors=(InvalidInput,))
+async def delete_reviews(info: Info, input: Annotated[DeleteReviewsInput, argument("The reviews.")]) -> ReviewsDeleted:
     """Deletes reviews in bulk. Those already gone are passed over."""
     review_ids = [parse_key("Review", review_id) for review_id in input.review_ids]
     deleted_ids = await reviews.delete_reviews(info.context.shop, review_ids)

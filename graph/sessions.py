@@ -10,15 +10,41 @@ from domain import accounts
 from domain.auth import oauth, sessions
 from domain.auth.login_throttle import LOGIN_POLICY, REGISTRATION_POLICY, TOKEN_POLICY
 from domain.auth.sessions import NewSession, SessionTokens
-from domain.errors import UserError
+from domain.errors import (
+    AccountDeactivated,
+    EmailTaken,
+    InvalidCredentials,
+    InvalidInput,
+    InvalidToken,
+    NotFound,
+    UserError,
+)
 from graph.accounts import User
 from graph.context import Info
-from graph.kit.declare import attribute, field, input_type, mutation, object_type, result_union
+from graph.kit.declare import argument, attribute, field, input_type, object_type, optional, query
 from graph.kit.ids import parse_key
-from graph.kit.pagination import argument
+from graph.kit.mutations import mutation
 from graph.kit.permissions import public, signed_in
-from graph.user_errors import AccountDeactivated, EmailTaken, InvalidCredentials, InvalidInput, InvalidToken, NotFound
 from persistence.accounts import UserRow
+from persistence.linked_accounts import Provider
+
+# ── Queries ───────────────────────────────────────────────────────────────────────────────
+
+
+@object_type(name="OAuthLogin")
+class OAuthLogin:
+    """A sign-in button."""
+
+    provider: Provider = attribute("The provider behind it.")
+    url: str = attribute("Where to send the browser; it comes back to the frontend with a code for `loginWithOAuth`.")
+
+
+@query(public)
+async def oauth_logins(info: Info) -> list[OAuthLogin]:
+    """The sign-in buttons to show besides email and password."""
+    policy = info.context.shop.policy
+    return [OAuthLogin(provider=provider, url=policy.build_login_url(provider)) for provider in policy.providers]
+
 
 # ── Inputs ────────────────────────────────────────────────────────────────────────────────
 
@@ -29,9 +55,7 @@ class RegisterInput:
 
     email: str = attribute("The address to sign in with; letter case does not matter.")
     password: str = attribute("The password, 8 to 128 characters.")
-    display_name: str | None = strawberry.field(
-        default=UNSET, description="The name to show next to reviews, 2 to 50 characters. `Reader` when left out."
-    )
+    display_name: str | None = optional("The name to show next to reviews, 2 to 50 characters. `Reader` when left out.")
 
 
 @input_type()
@@ -53,18 +77,14 @@ class LoginWithOAuthInput:
 class RefreshSessionInput:
     """A session to prolong."""
 
-    refresh_token: str | None = strawberry.field(
-        default=UNSET, description="The refresh token. Left out when the server keeps it in a cookie."
-    )
+    refresh_token: str | None = optional("The refresh token. Left out when the server keeps it in a cookie.")
 
 
 @input_type()
 class LogoutInput:
     """Sessions to end."""
 
-    refresh_token: str | None = strawberry.field(
-        default=UNSET, description="The refresh token. Left out when the server keeps it in a cookie."
-    )
+    refresh_token: str | None = optional("The refresh token. Left out when the server keeps it in a cookie.")
     everywhere: bool = strawberry.field(default=False, description="Whether to end all of the user's sessions.")
 
 
@@ -127,25 +147,13 @@ class LoggedOut:
     sessions_ended: int = attribute("How many; zero when they had ended before.")
 
 
-RegisterResult = Annotated[LoggedIn | EmailTaken | InvalidInput, result_union("RegisterResult", "register")]
-LoginResult = Annotated[LoggedIn | InvalidCredentials | AccountDeactivated, result_union("LoginResult", "login")]
-LoginWithOAuthResult = Annotated[
-    LoggedIn | InvalidToken | AccountDeactivated, result_union("LoginWithOAuthResult", "loginWithOAuth")
-]
-RefreshSessionResult = Annotated[
-    SessionRefreshed | InvalidToken | AccountDeactivated, result_union("RefreshSessionResult", "refreshSession")
-]
-LogoutResult = Annotated[LoggedOut, result_union("LogoutResult", "logout")]
-RevokeSessionResult = Annotated[LoggedOut | NotFound, result_union("RevokeSessionResult", "revokeSession")]
-
-
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-def complete_login(info: Info, new_session: NewSession) -> LoggedIn:
-    """Who has signed in, with the refresh token in the cookie where there is one."""
+def complete_login(info: Info, new_session: NewSession) -> NewSession:
+    """Set the refresh cookie, where the client uses one, and return the session."""
     info.context.set_refresh_cookie(new_session.tokens)
-    return new_session  # type: ignore[return-value]  # a row in place of LoggedIn
+    return new_session
 
 
 def _get_refresh_token(info: Info, input_token: str | None) -> str:
@@ -154,8 +162,8 @@ def _get_refresh_token(info: Info, input_token: str | None) -> str:
     return (input_token or "") if isinstance(input_token, str) or cookie is None else (cookie.request_token or "")
 
 
-@mutation(public, exclusive=True)
-async def register(info: Info, input: Annotated[RegisterInput, argument("The new account.")]) -> RegisterResult | None:
+@mutation(public, LoggedIn, errors=(EmailTaken, InvalidInput), exclusive=True)
+async def register(info: Info, input: Annotated[RegisterInput, argument("The new account.")]) -> NewSession:
     """Creates an account, signs its owner in and emails them a verification link."""
     context = info.context
     name = input.display_name if input.display_name is not UNSET else None
@@ -165,18 +173,18 @@ async def register(info: Info, input: Annotated[RegisterInput, argument("The new
         )
 
 
-@mutation(public, exclusive=True)
-async def login(info: Info, input: Annotated[LoginInput, argument("The credentials.")]) -> LoginResult | None:
+@mutation(public, LoggedIn, errors=(InvalidCredentials, AccountDeactivated), exclusive=True)
+async def login(info: Info, input: Annotated[LoginInput, argument("The credentials.")]) -> NewSession:
     """Signs in with email and password. Takes as long for an unknown email as for a wrong password."""
     context = info.context
     async with context.throttle(LOGIN_POLICY, input.email):
         return complete_login(info, await sessions.login(context.shop, input.email, input.password, context.user_agent))
 
 
-@mutation(public, name="loginWithOAuth", exclusive=True)
+@mutation(public, LoggedIn, errors=(InvalidToken, AccountDeactivated), name="loginWithOAuth", exclusive=True)
 async def login_with_oauth(
     info: Info, input: Annotated[LoginWithOAuthInput, argument("The code from the callback.")]
-) -> LoginWithOAuthResult | None:
+) -> NewSession:
     """Finishes a sign-in that began at one of the `oauthLogins`.
 
     Trades the one-time code that the callback handed to the frontend for a session.
@@ -187,10 +195,10 @@ async def login_with_oauth(
         )
 
 
-@mutation(public)
+@mutation(public, SessionRefreshed, errors=(InvalidToken, AccountDeactivated))
 async def refresh_session(
     info: Info, input: Annotated[RefreshSessionInput, argument("The refresh token.")]
-) -> RefreshSessionResult | None:
+) -> SessionRefreshed:
     """Trades a refresh token for fresh tokens.
 
     Each refresh token works once; presenting a spent one ends the session it belongs to, for whoever holds it.
@@ -204,8 +212,8 @@ async def refresh_session(
     return SessionRefreshed(tokens=tokens)
 
 
-@mutation(public)
-async def logout(info: Info, input: Annotated[LogoutInput, argument("Which sessions to end.")]) -> LogoutResult | None:
+@mutation(public, LoggedOut)
+async def logout(info: Info, input: Annotated[LogoutInput, argument("Which sessions to end.")]) -> LoggedOut:
     """Ends the session that the refresh token belongs to, or all of the user's sessions."""
     token = _get_refresh_token(info, input.refresh_token)
     sessions_ended = await sessions.logout(info.context.shop, token, everywhere=input.everywhere)
@@ -213,10 +221,10 @@ async def logout(info: Info, input: Annotated[LogoutInput, argument("Which sessi
     return LoggedOut(sessions_ended=sessions_ended)
 
 
-@mutation(signed_in)
+@mutation(signed_in, LoggedOut, errors=(NotFound,))
 async def revoke_session(
     info: Info, input: Annotated[RevokeSessionInput, argument("The session to end.")]
-) -> RevokeSessionResult | None:
+) -> LoggedOut:
     """Ends one of the caller's other sessions, such as one on a lost phone."""
     viewer = await info.context.require_viewer()
     sessions_ended = await sessions.revoke_session(info.context.shop, viewer, parse_key("Session", input.session_id))

@@ -7,15 +7,17 @@ from typing import Annotated, Any
 import strawberry
 
 from domain import wishlist
+from domain.errors import NotFound
 from graph.catalog import Book
 from graph.context import Info
-from graph.kit.batch_fields import BOOK, batch_field, require_row
-from graph.kit.declare import attribute, input_type, mutation, object_type, result_union
+from graph.kit.batch_fields import batch_field, require_row
+from graph.kit.declare import argument, attribute, input_type, object_type
 from graph.kit.ids import global_id_field, parse_key, to_global_id
+from graph.kit.mutations import mutation
 from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.kit.pagination import Connection, CursorCodec, connection_type, parse_page
 from graph.kit.permissions import signed_in
-from graph.user_errors import NotFound
+from graph.loaders import BOOK
 from persistence import wishlist as rows
 from persistence.catalog import BookRow
 from persistence.wishlist import WishlistItemRow
@@ -84,26 +86,18 @@ class WishlistItemRemoved:
     book: BookRow = attribute("The book.", Book)
 
 
-AddToWishlistResult = Annotated[WishlistItemAdded | NotFound, result_union("AddToWishlistResult", "addToWishlist")]
-RemoveFromWishlistResult = Annotated[
-    WishlistItemRemoved | NotFound, result_union("RemoveFromWishlistResult", "removeFromWishlist")
-]
-
-
-@mutation(signed_in)
-async def add_to_wishlist(
-    info: Info, input: Annotated[AddToWishlistInput, argument("The book.")]
-) -> AddToWishlistResult | None:
+@mutation(signed_in, WishlistItemAdded, errors=(NotFound,))
+async def add_to_wishlist(info: Info, input: Annotated[AddToWishlistInput, argument("The book.")]) -> WishlistItemAdded:
     """Saves a book for later. Does nothing if it is saved already."""
     user_id = (await info.context.require_viewer()).user.id
     book_id = parse_key("Book", input.book_id)
     return WishlistItemAdded(item=await wishlist.add_to_wishlist(info.context.shop, user_id, book_id))
 
 
-@mutation(signed_in)
+@mutation(signed_in, WishlistItemRemoved, errors=(NotFound,))
 async def remove_from_wishlist(
     info: Info, input: Annotated[RemoveFromWishlistInput, argument("The book.")]
-) -> RemoveFromWishlistResult | None:
+) -> WishlistItemRemoved:
     """Takes a book off the wishlist. Does nothing if it is not on it."""
     user_id = (await info.context.require_viewer()).user.id
     item_id, book = await wishlist.remove_from_wishlist(info.context.shop, user_id, parse_key("Book", input.book_id))

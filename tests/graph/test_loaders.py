@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from graph.loaders import Loader
+from graph.kit.loader import Loader
 
 
 async def test_cancelled_waiter_does_not_cancel_the_batch() -> None:

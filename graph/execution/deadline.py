@@ -14,7 +14,7 @@ Disconnect = Callable[[], Awaitable[None]]
 class Deadline:
     """Ends what takes longer than `TIMEOUT` with `TimeoutError`; sooner, if the client may leave and does."""
 
-    __slots__ = ("_disconnect_task", "_started_at", "_timeout", "_timer", "_wait_disconnected", "is_disconnected")
+    __slots__ = ("_started_at", "_timeout", "_timer", "_wait_disconnected", "_disconnect_task", "is_disconnected")
 
     def __init__(self, wait_disconnected: Disconnect | None) -> None:
         self.is_disconnected = False

@@ -11,7 +11,17 @@ from domain.errors import InvalidInput, NotFound, ProtectedAccount
 from graph.cart import Cart
 from graph.context import Info
 from graph.kit.batch_fields import batch_field
-from graph.kit.declare import argument, attribute, enum_type, field, input_type, object_type, optional, query
+from graph.kit.declare import (
+    argument,
+    attribute,
+    enum_type,
+    field,
+    input_type,
+    none_if_unset,
+    object_type,
+    optional,
+    query,
+)
 from graph.kit.ids import global_id_field, parse_key
 from graph.kit.mutations import mutation
 from graph.kit.nodes import Node, node_resolver
@@ -139,7 +149,7 @@ class User(Node):
 @node_resolver("User")
 async def find_user(info: Info, key: Any) -> UserRow | None:
     viewer = await info.context.get_viewer()
-    can_view = viewer is not None and (viewer.user.id == key or viewer.user.role == "ADMIN")
+    can_view = viewer is not None and accounts.is_owner_or_admin(viewer.user, key)
     return await info.context.loaders.user.load(key) if can_view else None
 
 
@@ -213,8 +223,8 @@ async def update_profile(
 ) -> ProfileUpdated:
     """Changes what others see of the caller."""
     viewer = await info.context.require_viewer()
-    name = input.display_name if input.display_name is not UNSET else None
-    return ProfileUpdated(user=await accounts.update_profile(info.context.shop, viewer, name))
+    display_name = none_if_unset(input.display_name)
+    return ProfileUpdated(user=await accounts.update_profile(info.context.shop, viewer, display_name))
 
 
 @mutation(admin_only, UserDeactivated, errors=(ProtectedAccount, NotFound))

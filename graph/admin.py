@@ -15,7 +15,7 @@ from domain.sales import SalesPeriod
 from domain.sales import SalesSummary as SalesSummarySource
 from domain.stock import MAX_STOCK
 from graph.accounts import User
-from graph.book_list import BookConnection, normalize_text, resolve_books
+from graph.book_list import BookConnection, parse_search, resolve_books
 from graph.catalog import Book
 from graph.context import Info
 from graph.kit.declare import (
@@ -85,7 +85,7 @@ class UserFilter:
 
     def to_query(self) -> UserQuery:
         role = none_if_unset(self.role)
-        return UserQuery(role.name if role else None, none_if_unset(self.is_active), _parse_search(self.search))
+        return UserQuery(role.name if role else None, none_if_unset(self.is_active), parse_search(self.search) or None)
 
 
 @input_type()
@@ -99,7 +99,7 @@ class OrderFilter:
     placed_before: dt.datetime | None = optional("Placed before this time.")
 
     def to_query(self) -> OrderQuery:
-        statuses, search = none_if_unset(self.statuses), _parse_search(self.search)
+        statuses, search = none_if_unset(self.statuses), parse_search(self.search) or None
         begin, end = none_if_unset(self.placed_from), none_if_unset(self.placed_before)
         if begin and end and begin > end:
             raise BadUserInput("`placedFrom` is after `placedBefore`.")
@@ -133,11 +133,8 @@ class ReviewFilter:
 
 
 def _parse_optional_key(type_name: str, id_: strawberry.ID | None) -> uuid.UUID | None:
-    return None if id_ is None or id_ is UNSET else parse_key(type_name, id_)
-
-
-def _parse_search(text: str | None) -> str | None:
-    return normalize_text("search", text) or None if text not in (None, UNSET) else None
+    id_ = none_if_unset(id_)
+    return None if id_ is None else parse_key(type_name, id_)
 
 
 # ── Sales ─────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,18 @@ from strawberry import UNSET
 from domain.validation import is_printable, normalize_isbn
 from graph.context import Info
 from graph.kit.batch_fields import batch_field, require_row
-from graph.kit.declare import SECOND, argument, attribute, enum_type, field, input_type, object_type, optional, query
+from graph.kit.declare import (
+    SECOND,
+    argument,
+    attribute,
+    enum_type,
+    field,
+    input_type,
+    none_if_unset,
+    object_type,
+    optional,
+    query,
+)
 from graph.kit.money import Money
 from graph.kit.pagination import (
     After,
@@ -238,7 +249,7 @@ def _may_be_misspelt(book_query: BookQuery) -> bool:
 
 
 def _parse_query(search: str | None, filter_: BookFilter | None, sort: BookSort | None) -> BookQuery:
-    text = normalize_text("search", search) if search not in (None, UNSET) else None
+    text = parse_search(search)
     isbn = normalize_isbn(text) if text else None
     text = _drop_redundant_words(text) if text else text
     effective_sort = sort or (BookSort.RELEVANCE if text is not None else BookSort.NEWEST)
@@ -260,10 +271,10 @@ def _parse_query(search: str | None, filter_: BookFilter | None, sort: BookSort 
         genre_slugs=_parse_values("genres", filter_.genres),
         author=normalize_text("author", filter_.author) or None if filter_.author else None,
         formats=_parse_values("formats", filter_.formats),
-        price_min=price.min if price.min is not UNSET else None,
-        price_max=price.max if price.max is not UNSET else None,
+        price_min=none_if_unset(price.min),
+        price_max=none_if_unset(price.max),
         min_rating=_parse_min_rating(filter_.min_rating),
-        in_stock=filter_.in_stock if filter_.in_stock is not UNSET else None,
+        in_stock=none_if_unset(filter_.in_stock),
     )
 
 
@@ -275,7 +286,8 @@ def _drop_redundant_words(text: str) -> str:
 
 
 def _parse_min_rating(value: float | None) -> Decimal | None:
-    if value is None or value is UNSET:
+    value = none_if_unset(value)
+    if value is None:
         return None
     if not 1 <= value <= 5:
         raise BadUserInput("`minRating` must be from 1 to 5.")
@@ -283,19 +295,31 @@ def _parse_min_rating(value: float | None) -> Decimal | None:
 
 
 def _parse_values(name: str, values: list[Any] | None) -> tuple[str, ...] | None:
-    if values is None or values is UNSET:
+    values = none_if_unset(values)
+    if values is None:
         return None
     if len(values) > MAX_FILTER_VALUES:
         raise BadUserInput(f"`{name}` must hold {MAX_FILTER_VALUES} values at most.")
     return tuple(sorted({normalize_text(name, str(value)) for value in values}))
 
 
-def normalize_text(name: str, text: str | None) -> str:
-    text = (text or "").strip()
+def parse_search(text: str | None) -> str | None:
+    """Return the normalized `search` argument, `None` when it was left out. Raises as `normalize_text`."""
+    text = none_if_unset(text)
+    return None if text is None else normalize_text("search", text)
+
+
+def normalize_text(name: str, text: str) -> str:
+    """Strip the text of an argument or filter called `name`.
+
+    Raises:
+        BadUserInput: It is too long or contains control characters.
+    """
+    text = text.strip()
     if len(text) > MAX_SEARCH_LENGTH:
         raise BadUserInput(f"`{name}` must have {MAX_SEARCH_LENGTH} characters at most.")
     if not is_printable(text):
-        raise BadUserInput(f"`{name}` holds characters that no book has.")
+        raise BadUserInput(f"`{name}` contains control characters.")
     return text
 
 
@@ -340,7 +364,7 @@ async def authors(
     before: Before = UNSET,
 ) -> Connection[AuthorRow]:
     """The authors in the catalog, in alphabetical order."""
-    text = normalize_text("search", search) if search not in (None, UNSET) else None
+    text = parse_search(search)
     codec = CursorCodec(f"authors {text!r}", str)
     page_result = await author_rows.list_authors(
         info.context.read_session, text, parse_page(codec, first, after, last, before)

@@ -22,6 +22,7 @@ from graph.kit.declare import (
     enum_type,
     field,
     input_type,
+    none_if_unset,
     object_type,
     optional,
     query,
@@ -190,7 +191,8 @@ async def _get_viewer_id(info: Info) -> uuid.UUID | None:
 
 
 def _parse_ratings(ratings: list[int] | None) -> tuple[int, ...] | None:
-    if ratings is None or ratings is UNSET:
+    ratings = none_if_unset(ratings)
+    if ratings is None:
         return None
     if not set(ratings) <= {1, 2, 3, 4, 5}:
         raise BadUserInput("`ratings` are numbers of stars, from 1 to 5.")

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import strawberry
-from strawberry import UNSET
 
 from domain import orders
 from domain.errors import (
@@ -23,7 +22,17 @@ from domain.errors import (
 from graph.catalog import Book
 from graph.context import Info
 from graph.kit.batch_fields import batch_field
-from graph.kit.declare import argument, attribute, enum_type, field, input_type, object_type, optional, query
+from graph.kit.declare import (
+    argument,
+    attribute,
+    enum_type,
+    field,
+    input_type,
+    none_if_unset,
+    object_type,
+    optional,
+    query,
+)
 from graph.kit.ids import global_id_field, parse_key
 from graph.kit.money import Money
 from graph.kit.mutations import mutation
@@ -138,7 +147,8 @@ async def resolve_orders(
     last: int | None,
     before: str | None,
 ) -> Connection[OrderRow]:
-    selected_statuses = None if statuses is None or statuses is UNSET else tuple(sorted(set(statuses)))
+    statuses = none_if_unset(statuses)
+    selected_statuses = None if statuses is None else tuple(sorted(set(statuses)))
     codec = CursorCodec(f"orders {user_id} {selected_statuses}", dt.datetime)
     page = parse_page(codec, first, after, last, before)
     page_result = await rows.list_orders(info.context.read_session, user_id, selected_statuses, page)
@@ -151,9 +161,7 @@ async def resolve_orders(
 
 
 async def _find_order(info: Info, key: uuid.UUID) -> OrderRow | None:
-    viewer = await info.context.get_viewer()
-    order = await info.context.loaders.order.load(key) if viewer else None
-    return order if viewer and order and orders.can_view(order, viewer.user) else None
+    return await info.context.load_owned(info.context.loaders.order, key)
 
 
 node_resolver("Order")(_find_order)
@@ -273,7 +281,7 @@ async def checkout(
     address = input.shipping_address
     checkout_request = orders.CheckoutRequest(
         idempotency_key=input.idempotency_key,
-        expected_total=input.expected_total if input.expected_total is not UNSET else None,
+        expected_total=none_if_unset(input.expected_total),
         address=_build_address(address) if address else None,
         payment_token=input.payment_token or None,
     )

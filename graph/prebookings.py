@@ -5,14 +5,13 @@ import uuid
 from typing import Annotated, Any
 
 import strawberry
-from strawberry import UNSET
 
 from domain import prebookings
 from domain.errors import AlreadyPrebooked, BookInStock, NotFound
 from graph.catalog import Book
 from graph.context import Info
 from graph.kit.batch_fields import batch_field, require_row
-from graph.kit.declare import argument, attribute, enum_type, input_type, object_type
+from graph.kit.declare import argument, attribute, enum_type, input_type, none_if_unset, object_type
 from graph.kit.ids import global_id_field, parse_key
 from graph.kit.mutations import mutation
 from graph.kit.nodes import Node, node_resolver
@@ -57,13 +56,7 @@ class Prebooking(Node):
 
 @node_resolver("Prebooking")
 async def find_prebooking(info: Info, key: Any) -> PrebookingRow | None:
-    viewer = await info.context.get_viewer()
-    prebooking = await info.context.loaders.prebooking.load(key) if viewer else None
-    return (
-        prebooking
-        if viewer and prebooking and (prebooking.user_id == viewer.user.id or viewer.user.role == "ADMIN")
-        else None
-    )
+    return await info.context.load_owned(info.context.loaders.prebooking, key)
 
 
 async def resolve_prebookings(
@@ -75,10 +68,8 @@ async def resolve_prebookings(
     last: int | None,
     before: str | None,
 ) -> Connection[PrebookingRow]:
-    has_statuses = statuses is not None and statuses is not UNSET
-    status_values = (
-        tuple(sorted({status.value for status in statuses})) if has_statuses and statuses is not None else None
-    )
+    statuses = none_if_unset(statuses)
+    status_values = None if statuses is None else tuple(sorted({status.value for status in statuses}))
     codec = CursorCodec(f"prebookings {user_id} {status_values}", dt.datetime)
     page = parse_page(codec, first, after, last, before)
     page_result = await rows.list_prebookings(info.context.read_session, user_id, status_values, page)

@@ -4,7 +4,6 @@ import datetime as dt
 from typing import Annotated
 
 import strawberry
-from strawberry import UNSET
 
 from domain import accounts
 from domain.auth import oauth, sessions
@@ -21,7 +20,7 @@ from domain.errors import (
 )
 from graph.accounts import User
 from graph.context import Info
-from graph.kit.declare import argument, attribute, field, input_type, object_type, optional, query
+from graph.kit.declare import argument, attribute, field, input_type, none_if_unset, object_type, optional, query
 from graph.kit.ids import parse_key
 from graph.kit.mutations import mutation
 from graph.kit.permissions import public, signed_in
@@ -166,10 +165,10 @@ def _get_refresh_token(info: Info, input_token: str | None) -> str:
 async def register(info: Info, input: Annotated[RegisterInput, argument("The new account.")]) -> NewSession:
     """Creates an account, signs its owner in and emails them a verification link."""
     context = info.context
-    name = input.display_name if input.display_name is not UNSET else None
+    display_name = none_if_unset(input.display_name)
     async with context.throttle(REGISTRATION_POLICY):
         return complete_login(
-            info, await accounts.register(context.shop, input.email, input.password, name, context.user_agent)
+            info, await accounts.register(context.shop, input.email, input.password, display_name, context.user_agent)
         )
 
 

@@ -42,9 +42,7 @@ class WishlistItem(Node):
 
 @node_resolver("WishlistItem")
 async def find_wishlist_item(info: Info, key: Any) -> WishlistItemRow | None:
-    viewer = await info.context.get_viewer()
-    item = await info.context.loaders.wishlist_item.load(key) if viewer else None
-    return item if viewer and item and (item.user_id == viewer.user.id or viewer.user.role == "ADMIN") else None
+    return await info.context.load_owned(info.context.loaders.wishlist_item, key)
 
 
 async def resolve_wishlist(

@@ -1,4 +1,4 @@
-"""Accounts: the signed-in user, what they may change of theirs, and who may come in."""
+"""Declares users and their sessions, profile changes, and deactivation by administrators."""
 
 import datetime as dt
 from typing import Annotated, Any
@@ -52,31 +52,33 @@ enum_type(
 
 @object_type(source_type=SessionRow)
 class Session:
-    """One sign-in on one device, however often its tokens were refreshed since."""
+    """A sign-in on one device. It stays the same session when its tokens are refreshed."""
 
     id: strawberry.ID = global_id_field("Session", "The session's ID.")
-    user_agent: str | None = attribute("The browser or app it was opened from, as it named itself.")
+    user_agent: str | None = attribute("The browser or app that opened it, as its `User-Agent` header named it.")
     created_at: dt.datetime = attribute("When it was opened.")
     last_used_at: dt.datetime = attribute("When its tokens were last refreshed.")
 
     @field()
     async def is_current(self: SessionRow, info: Info) -> bool:
-        """Whether it is the one that asks."""
+        """Whether it is the session of this request."""
         viewer = await info.context.get_viewer()
         return viewer is not None and viewer.session_id == self.id
 
 
 @object_type(source_type=UserRow)
 class User(Node):
-    """An account. Its owner and administrators can see it, no one else."""
+    """An account. Only its owner and administrators can see it."""
 
     id: strawberry.ID = global_id_field("User", "The user's global ID.")
-    email: str = attribute("The address they sign in with and get mail at.")
-    is_email_verified: bool = attribute("Whether they proved that the address is theirs.")
+    email: str = attribute("The email address they sign in with and receive email at.")
+    is_email_verified: bool = attribute("Whether they have proved that the email address is theirs.")
     display_name: str = attribute("The name shown next to their reviews.")
     role: UserRole = attribute("What they may do.")
     is_active: bool = attribute("Whether they may sign in.")
-    has_password: bool = attribute("Whether they can sign in with a password, or through a provider only.")
+    has_password: bool = attribute(
+        "Whether they can sign in with a password. Without one they sign in through a provider."
+    )
 
     @batch_field(batch_loader(lambda loaders: loaders.providers_by_user, "id"))
     def linked_providers(providers: list[Provider]) -> list[Provider]:
@@ -87,7 +89,7 @@ class User(Node):
 
     @field(Cart)
     def cart(self: UserRow) -> CartRow:
-        """Their cart. Everyone has one, if only an empty one."""
+        """Their cart, which may be empty."""
         return CartRow(self.id)
 
     @field(OrderConnection)
@@ -142,12 +144,13 @@ class User(Node):
 
     @field(list[Session])
     async def sessions(self: UserRow, info: Info) -> list[SessionRow]:
-        """Where they are signed in, the latest used first."""
+        """Their active sessions, the most recently used first."""
         return await rows.list_sessions(info.context.read_session, self.id)
 
 
 @node_resolver("User")
 async def find_user(info: Info, key: Any) -> UserRow | None:
+    """Find a user for `node`."""
     viewer = await info.context.get_viewer()
     can_view = viewer is not None and accounts.is_owner_or_admin(viewer.user, key)
     return await info.context.loaders.user.load(key) if can_view else None
@@ -155,12 +158,13 @@ async def find_user(info: Info, key: Any) -> UserRow | None:
 
 @node_resolver("Cart")
 async def find_cart(info: Info, key: Any) -> CartRow | None:
+    """Find a cart for `node`."""
     return CartRow(key) if await find_user(info, key) else None
 
 
 @query(public, User | None)
 async def me(info: Info) -> UserRow | None:
-    """The signed-in user; `null` for a visitor."""
+    """The signed-in user; `null` for an anonymous caller."""
     viewer = await info.context.get_viewer()
     return viewer.user if viewer else None
 
@@ -177,19 +181,19 @@ class UpdateProfileInput:
 
 @input_type()
 class DeactivateUserInput:
-    """An account to lock out."""
+    """An account to deactivate."""
 
     user_id: strawberry.ID = attribute("The ID of the user.")
 
 
 @input_type()
 class ReactivateUserInput:
-    """An account to let in again."""
+    """An account to reactivate."""
 
     user_id: strawberry.ID = attribute("The ID of the user.")
 
 
-# ── Outcomes ──────────────────────────────────────────────────────────────────────────────
+# ── Results ───────────────────────────────────────────────────────────────────────────────
 
 
 @object_type()
@@ -201,10 +205,10 @@ class ProfileUpdated:
 
 @object_type()
 class UserDeactivated:
-    """The account is locked out."""
+    """The account has been deactivated."""
 
     user: UserRow = attribute("The user.", User)
-    sessions_ended: int = attribute("How many sessions ended with it.")
+    sessions_ended: int = attribute("How many sessions were ended.")
 
 
 @object_type()
@@ -231,7 +235,7 @@ async def update_profile(
 async def deactivate_user(
     info: Info, input: Annotated[DeactivateUserInput, argument("The account.")]
 ) -> UserDeactivated:
-    """Locks an account out at once and ends its sessions."""
+    """Deactivates an account at once and ends its sessions."""
     user, sessions_ended = await accounts.deactivate(info.context.shop, parse_key("User", input.user_id))
     return UserDeactivated(user=user, sessions_ended=sessions_ended)
 

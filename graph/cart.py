@@ -1,4 +1,4 @@
-"""The cart."""
+"""Declares carts and the mutations that change them."""
 
 import datetime as dt
 import uuid
@@ -28,7 +28,7 @@ CART_ITEMS = batch_loader(lambda loaders: loaders.cart_items, "user_id")
 
 @object_type(source_type=CartItemRow)
 class CartItem:
-    """A book in the cart. A book has one line, so the book is the key to change it by."""
+    """A book in the cart. Each book has one line, so mutations find the line by the book."""
 
     id: strawberry.ID = global_id_field("CartItem", "The line's ID.")
     quantity: int = attribute("The number of copies.")
@@ -41,7 +41,7 @@ class CartItem:
 
     @field()
     def line_total(self: CartItemRow, info: Info) -> Money:
-        """What these copies cost now."""
+        """The price of these copies today."""
         return Money(amount=self.line_total, currency=info.context.shop.policy.currency)
 
 
@@ -58,18 +58,18 @@ class Cart(Node):
 
     @batch_field(CART_ITEMS)
     def total_quantity(items: Sequence[CartItemRow]) -> int:
-        """How many copies there are in all: the number on the badge."""
+        """The number of copies of all books."""
         return sum(item.quantity for item in items)
 
     @field()
     async def total(self: CartRow, info: Info) -> Money:
-        """What it all costs now."""
+        """The total at today's prices."""
         items = await info.context.loaders.cart_items.load(self.user_id)
         return Money(amount=carts.cart_total(items), currency=info.context.shop.policy.currency)
 
     @field(list[StockShortage])
     async def shortages(self: CartRow, info: Info) -> list[Shortage]:
-        """The books there are not enough copies of. The cart can be checked out when this is empty."""
+        """The books with too few copies in stock. The cart can be checked out when this is empty."""
         short_items = [
             item for item in await info.context.loaders.cart_items.load(self.user_id) if item.quantity > item.available
         ]
@@ -79,7 +79,7 @@ class Cart(Node):
         ]
 
 
-# ── Inputs and outcomes ───────────────────────────────────────────────────────────────────
+# ── Inputs and results ────────────────────────────────────────────────────────────────────
 
 
 @input_type()
@@ -107,7 +107,7 @@ class RemoveFromCartInput:
 
 @input_type()
 class CartItemInput:
-    """A line of a visitor's cart."""
+    """A line of an anonymous customer's cart."""
 
     book_id: strawberry.ID = attribute("The ID of the book.")
     quantity: int = attribute("The number of copies, at least 1.")
@@ -115,7 +115,7 @@ class CartItemInput:
 
 @input_type()
 class MergeCartInput:
-    """A visitor's cart."""
+    """An anonymous customer's cart."""
 
     items: list[CartItemInput] = attribute("Its lines, 100 at most.")
 
@@ -163,12 +163,10 @@ async def remove_from_cart(info: Info, input: Annotated[RemoveFromCartInput, arg
 
 
 @mutation(signed_in, CartUpdated, errors=(InvalidInput,))
-async def merge_cart(
-    info: Info, input: Annotated[MergeCartInput, argument("What the visitor had picked.")]
-) -> CartUpdated:
-    """Adds a cart that the frontend kept for a visitor to the cart of the account they signed in to.
+async def merge_cart(info: Info, input: Annotated[MergeCartInput, argument("The cart to add.")]) -> CartUpdated:
+    """Adds the cart that the frontend kept for an anonymous customer to the cart of the account they signed in to.
 
-    The larger quantity wins where both hold a book; books that are gone are left out.
+    Where both contain a book, the larger quantity counts. Books that the catalog no longer has are left out.
     """
     user_id = await _require_user_id(info)
     lines = [(parse_key("Book", item.book_id), item.quantity) for item in input.items]

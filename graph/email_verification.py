@@ -1,4 +1,4 @@
-"""Verification: showing that an address is one's own."""
+"""Declares the mutations that verify an email address."""
 
 from typing import Annotated
 
@@ -22,14 +22,14 @@ class VerifyEmailInput:
 
 @object_type()
 class VerificationEmailSent:
-    """A verification link is on its way."""
+    """A verification link will be sent."""
 
-    email: str = attribute("The address it was sent to.")
+    email: str = attribute("The email address it was sent to.")
 
 
 @object_type()
 class EmailVerified:
-    """The address is known to be the user's."""
+    """The email address is verified."""
 
     user: UserRow = attribute("The user.", User)
 

@@ -40,34 +40,43 @@ class Loaders:
 
     @cached_property
     def book(self) -> Loader[uuid.UUID, BookRow | None]:
+        """Books by ID."""
         return self._one_by_id(catalog.list_books_by_id)
 
     @cached_property
     def genre(self) -> Loader[uuid.UUID, GenreRow | None]:
+        """Genres by ID."""
         return self._one_by_id(catalog.list_genres_by_id)
 
     @cached_property
     def author(self) -> Loader[uuid.UUID, AuthorRow | None]:
+        """Authors by ID."""
         return self._one_by_id(catalog.list_authors_by_id)
 
     @cached_property
     def user(self) -> Loader[uuid.UUID, UserRow | None]:
+        """Users by ID."""
         return self._one_by_id(accounts.list_users_by_id)
 
     @cached_property
     def providers_by_user(self) -> Loader[uuid.UUID, list[Provider]]:
+        """The linked OAuth providers of users."""
         return self._many_by_id(linked_accounts.list_providers_by_user)
 
     @cached_property
     def order(self) -> Loader[uuid.UUID, OrderRow | None]:
+        """Orders by ID."""
         return self._one_by_id(orders.list_orders_by_id)
 
     @cached_property
     def authors_by_book(self) -> Loader[uuid.UUID, list[AuthorRow]]:
+        """The authors of books, in the order of the title page."""
         return self._many_by_id(catalog.list_authors_by_book)
 
     @cached_property
     def cart_items(self) -> Loader[uuid.UUID, list[CartItemRow]]:
+        """The cart items of users, in the order they were added."""
+
         async def list_items(db: ReadSession, ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, CartItemRow]]:
             return [(item.user_id, item) for item in await cart.list_cart_items(db, ids)]
 
@@ -75,6 +84,8 @@ class Loaders:
 
     @cached_property
     def order_items(self) -> Loader[uuid.UUID, list[OrderItemRow]]:
+        """The items of orders."""
+
         async def list_items(db: ReadSession, ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, OrderItemRow]]:
             return [(item.order_id, item) for item in await orders.list_order_items(db, ids)]
 
@@ -82,42 +93,52 @@ class Loaders:
 
     @cached_property
     def order_addresses(self) -> Loader[uuid.UUID, list[AddressRow]]:
+        """The shipping addresses of orders: one or none each."""
         return self._many_by_id(orders.list_addresses)
 
     @cached_property
     def related_books(self) -> Loader[uuid.UUID, list[BookRow]]:
+        """The books related to books, the closest first."""
         return self._many_by_id(related.list_related_books)
 
     @cached_property
     def rating_by_book(self) -> Loader[uuid.UUID, BookRatingRow | None]:
+        """The ratings of books, `None` for a book without reviews."""
         return self._one_by_id(reviews.list_ratings)
 
     @cached_property
     def waiting_count(self) -> Loader[uuid.UUID, list[int]]:
+        """The number of customers that wait for a book, as a list of one or no number."""
         return self._many_by_id(prebookings.count_waiting)
 
     @cached_property
     def review(self) -> Loader[uuid.UUID, ReviewRow | None]:
+        """Reviews by ID."""
         return self._one_by_id(reviews.list_reviews_by_id)
 
     @cached_property
     def review_by_pair(self) -> Loader[UserBookPair, ReviewRow | None]:
+        """Reviews by user and book."""
         return self._one_by_pair(reviews.list_reviews_by_pair)
 
     @cached_property
     def wishlist_item(self) -> Loader[uuid.UUID, WishlistItemRow | None]:
+        """Wishlist items by ID."""
         return self._one_by_id(wishlist.list_wishlist_items_by_id)
 
     @cached_property
     def prebooking(self) -> Loader[uuid.UUID, PrebookingRow | None]:
+        """Pre-bookings by ID."""
         return self._one_by_id(prebookings.list_prebookings_by_id)
 
     @cached_property
     def wishlist_item_by_pair(self) -> Loader[UserBookPair, WishlistItemRow | None]:
+        """Wishlist items by user and book."""
         return self._one_by_pair(wishlist.list_wishlist_items_by_pair)
 
     @cached_property
     def waiting_prebooking_by_pair(self) -> Loader[UserBookPair, PrebookingRow | None]:
+        """Waiting pre-bookings by user and book."""
         return self._one_by_pair(prebookings.list_waiting_by_pair)
 
     @cached_property

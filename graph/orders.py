@@ -1,4 +1,4 @@
-"""Orders: checkout, history, shipping and cancelling."""
+"""Declares orders and the mutations that place, ship and cancel them."""
 
 import datetime as dt
 import uuid
@@ -47,12 +47,12 @@ from persistence.orders import AddressRow, OrderItemRow, OrderRow, OrderStatus
 
 enum_type(
     OrderStatus,
-    "How far an order has come.",
-    PENDING="The books are set aside and the payment is under way.",
-    CONFIRMED="Paid, and on its way out of the store.",
-    PAYMENT_FAILED="The payment was declined; the books are back on the shelf.",
+    "The status of an order.",
+    PENDING="The books are reserved and the payment is in progress.",
+    CONFIRMED="Paid, and not sent yet.",
+    PAYMENT_FAILED="The payment was declined; the books are back in stock.",
     SHIPPED="Sent.",
-    CANCELLED="Called off before it was sent; refunded, and the books are back on the shelf.",
+    CANCELLED="Cancelled before it was sent; the payment is refunded and the books are back in stock.",
 )
 
 User: Any = Annotated["User", strawberry.lazy("graph.accounts")]
@@ -80,15 +80,15 @@ class OrderItem:
 
     @field()
     def line_total(self: OrderItemRow) -> Money:
-        """What these copies cost."""
+        """The price of these copies on the day of the purchase."""
         return Money(amount=self.line_total, currency=self.currency)
 
 
 @object_type(source_type=AddressRow)
 class Address:
-    """Where a parcel goes."""
+    """A shipping address."""
 
-    recipient: str = attribute("Who gets it.")
+    recipient: str = attribute("The recipient's name.")
     line1: str = attribute("Street and number.")
     line2: str | None = attribute("Flat, floor, company.")
     city: str = attribute("The town.")
@@ -103,32 +103,32 @@ class Order(Node):
     """A purchase. Titles and prices are those of the day it was made."""
 
     id: strawberry.ID = global_id_field("Order", "The order's global ID.")
-    number: str = attribute("The number to quote in mails and on the phone.")
-    status: OrderStatus = attribute("How far it has come.")
-    total_quantity: int = attribute("How many copies were bought in all.")
-    tracking_url: str | None = attribute("Where to follow the parcel.")
+    number: str = attribute("The number to quote in emails and on the phone.")
+    status: OrderStatus = attribute("Its status.")
+    total_quantity: int = attribute("The number of copies of all books.")
+    tracking_url: str | None = attribute("The URL to track the parcel at.")
     placed_at: dt.datetime = attribute("When it was placed.")
     shipped_at: dt.datetime | None = attribute("When it was sent.")
     cancelled_at: dt.datetime | None = attribute("When it was cancelled.")
 
     @batch_field(batch_loader(lambda loaders: loaders.order_items, "id"), list[OrderItem])
     def items(items: Sequence[OrderItemRow]) -> Sequence[OrderItemRow]:
-        """What was bought."""
+        """The books that were bought, with their quantities."""
         return items
 
     @field()
     def total(self: OrderRow) -> Money:
-        """What was paid for it all."""
+        """The total of the order."""
         return Money(amount=self.total, currency=self.currency)
 
     @batch_field(batch_loader(lambda loaders: loaders.order_addresses, "id"), Address | None)
     def shipping_address(addresses: Sequence[AddressRow]) -> AddressRow | None:
-        """Where it goes. `null` when it is picked up."""
+        """The address to send it to. `null` when it is picked up."""
         return addresses[0] if addresses else None
 
     @batch_field(USER, User)
     def customer(user: UserRow | None) -> UserRow | None:
-        """Who bought it."""
+        """The customer."""
         return user
 
     @field()
@@ -147,6 +147,11 @@ async def resolve_orders(
     last: int | None,
     before: str | None,
 ) -> Connection[OrderRow]:
+    """Resolve a page of a user's orders.
+
+    Raises:
+        BadUserInput: An argument is not valid.
+    """
     statuses = none_if_unset(statuses)
     selected_statuses = None if statuses is None else tuple(sorted(set(statuses)))
     codec = CursorCodec(f"orders {user_id} {selected_statuses}", dt.datetime)
@@ -188,14 +193,14 @@ async def order(
     return order_row if order_row and orders.can_view(order_row, viewer.user) else None
 
 
-# ── Inputs and outcomes ───────────────────────────────────────────────────────────────────
+# ── Inputs and results ────────────────────────────────────────────────────────────────────
 
 
 @input_type()
 class AddressInput:
-    """Where to send a parcel."""
+    """A shipping address."""
 
-    recipient: str = attribute("Who gets it.")
+    recipient: str = attribute("The recipient's name.")
     line1: str = attribute("Street and number.")
     line2: str | None = optional("Flat, floor, company.")
     city: str = attribute("The town.")
@@ -210,12 +215,12 @@ class CheckoutInput:
     """A purchase."""
 
     idempotency_key: str = attribute(
-        "A unique string made once for this attempt, such as a UUID. Repeat it when you retry because no answer came: "
-        "the first answer is given again and nothing is bought or charged twice."
+        "A unique string for this purchase, such as a UUID. Send the same one when you retry because no response came: "
+        "the first result is returned again and nothing is bought or charged twice."
     )
     expected_total: Decimal | None = optional(
         "The total the customer was shown. If prices have changed since, nothing is bought and the result "
-        "is `PriceChanged`. Left out, today's prices are accepted unseen.",
+        "is `PriceChanged`. Left out, today's prices are accepted without comparison.",
     )
     shipping_address: AddressInput | None = optional("Where to send the books. Left out when they are picked up.")
     payment_token: str | None = optional(
@@ -236,26 +241,26 @@ class ShipOrderInput:
     """An order that was sent."""
 
     order_id: strawberry.ID = attribute("The ID of the order.")
-    tracking_url: str | None = optional("Where to follow the parcel.")
+    tracking_url: str | None = optional("The URL to track the parcel at.")
 
 
 @object_type()
 class OrderPlaced:
-    """The order stands: it is paid."""
+    """The order is placed and paid."""
 
     order: OrderRow = attribute("The order.", Order)
 
 
 @object_type()
 class OrderCancelled:
-    """The order is off and the money goes back."""
+    """The order is cancelled and will be refunded."""
 
     order: OrderRow = attribute("The order.", Order)
 
 
 @object_type()
 class OrderShipped:
-    """The order is on its way to the customer."""
+    """The order is marked as sent."""
 
     order: OrderRow = attribute("The order.", Order)
 
@@ -271,7 +276,7 @@ class OrderShipped:
 )
 async def checkout(
     info: Info,
-    input: Annotated[CheckoutInput, argument("How to pay, where to send, and the key that makes a retry safe.")],
+    input: Annotated[CheckoutInput, argument("The payment, the address, and the key that makes a retry safe.")],
 ) -> OrderPlaced:
     """Buys what is in the cart: checks the stock of every book, takes the payment and places the order, all or nothing.
 

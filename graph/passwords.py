@@ -1,4 +1,4 @@
-"""Passwords: a new one, with the old one or with the link from a letter."""
+"""Declares the mutations that change and reset passwords."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ class ChangePasswordInput:
 class RequestPasswordResetInput:
     """A forgotten password."""
 
-    email: str = attribute("The address of the account.")
+    email: str = attribute("The email address of the account.")
 
 
 @input_type()
@@ -41,21 +41,21 @@ class ResetPasswordInput:
 class PasswordChanged:
     """The password has changed."""
 
-    sessions_ended: int = attribute("How many other sessions ended with it.")
+    sessions_ended: int = attribute("How many other sessions were ended.")
 
 
 @object_type()
 class PasswordResetRequested:
-    """If the address has an account, a reset link is on its way."""
+    """A reset link will be sent, if the email address has an account."""
 
-    email: str = attribute("The address that was given.")
+    email: str = attribute("The email address of the input.")
 
 
 @mutation(public, PasswordResetRequested, errors=(InvalidInput,), exclusive=True)
 async def request_password_reset(
-    info: Info, input: Annotated[RequestPasswordResetInput, argument("The address.")]
+    info: Info, input: Annotated[RequestPasswordResetInput, argument("The email address.")]
 ) -> PasswordResetRequested:
-    """Emails a password reset link, if the address has an account. The answer is the same either way."""
+    """Emails a password reset link, if the email address has an account. The result is the same if it has none."""
     async with info.context.throttle(EMAIL_REQUEST_POLICY, input.email):
         await password_reset.request_password_reset(info.context.shop, input.email)
     return PasswordResetRequested(email=input.email)

@@ -1,4 +1,4 @@
-"""Pre-booking: waiting for a book to come back."""
+"""Declares pre-bookings, the waiting lists of books that are out of stock."""
 
 import datetime as dt
 import uuid
@@ -24,9 +24,9 @@ from persistence.prebookings import PrebookingRow, PrebookingStatus
 
 enum_type(
     PrebookingStatus,
-    "How a pre-booking stands.",
-    WAITING="Waiting for the book to come back.",
-    NOTIFIED="The book came back and the customer was told.",
+    "The status of a pre-booking.",
+    WAITING="The customer waits for the book to be in stock again.",
+    NOTIFIED="The book was in stock again and the customer was notified.",
     CANCELLED="The customer left the list.",
 )
 PrebookingStatusesArgument = Annotated[
@@ -43,9 +43,9 @@ class Prebooking(Node):
     """A customer's place on the waiting list of a book."""
 
     id: strawberry.ID = global_id_field("Prebooking", "The pre-booking's global ID.")
-    status: PrebookingStatus = attribute("How it stands.")
+    status: PrebookingStatus = attribute("Its status.")
     created_at: dt.datetime = attribute("When they joined the list.")
-    notified_at: dt.datetime | None = attribute("When they were told that the book is back.")
+    notified_at: dt.datetime | None = attribute("When they were notified that the book is in stock again.")
     cancelled_at: dt.datetime | None = attribute("When they left the list.")
 
     @batch_field(BOOK, Book)
@@ -56,6 +56,7 @@ class Prebooking(Node):
 
 @node_resolver("Prebooking")
 async def find_prebooking(info: Info, key: Any) -> PrebookingRow | None:
+    """Find a pre-booking for `node`."""
     return await info.context.load_owned(info.context.loaders.prebooking, key)
 
 
@@ -68,6 +69,11 @@ async def resolve_prebookings(
     last: int | None,
     before: str | None,
 ) -> Connection[PrebookingRow]:
+    """Resolve a page of a user's pre-bookings.
+
+    Raises:
+        BadUserInput: An argument is not valid.
+    """
     statuses = none_if_unset(statuses)
     status_values = None if statuses is None else tuple(sorted({status.value for status in statuses}))
     codec = CursorCodec(f"prebookings {user_id} {status_values}", dt.datetime)
@@ -108,7 +114,7 @@ class PrebookingCancelled:
 
 @mutation(signed_in, Prebooked, errors=(BookInStock, AlreadyPrebooked, NotFound))
 async def prebook(info: Info, input: Annotated[PrebookInput, argument("The book.")]) -> Prebooked:
-    """Joins the waiting list of a book that is out of stock, to hear by email when it is back."""
+    """Joins the waiting list of a book that is out of stock, to be notified by email when it is in stock again."""
     user_id = (await info.context.require_viewer()).user.id
     return Prebooked(prebooking=await prebookings.prebook(info.context.shop, user_id, parse_key("Book", input.book_id)))
 
@@ -117,7 +123,7 @@ async def prebook(info: Info, input: Annotated[PrebookInput, argument("The book.
 async def cancel_prebooking(
     info: Info, input: Annotated[CancelPrebookingInput, argument("The pre-booking.")]
 ) -> PrebookingCancelled:
-    """Leaves the waiting list. Does nothing if the pre-booking was cancelled before."""
+    """Leaves the waiting list. Does nothing if the pre-booking is not waiting any more."""
     user_id = (await info.context.require_viewer()).user.id
     prebooking_id = parse_key("Prebooking", input.prebooking_id)
     return PrebookingCancelled(

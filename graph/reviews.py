@@ -1,4 +1,4 @@
-"""Reviews: what readers think of the books they bought."""
+"""Declares reviews and the mutations that write and delete them."""
 
 import datetime as dt
 from functools import lru_cache
@@ -41,12 +41,12 @@ User: Any = Annotated["User", strawberry.lazy("graph.accounts")]
 
 enum_type(
     ReviewSort,
-    "The orders a list of reviews can be put in.",
+    "How a list of reviews can be sorted.",
     NEWEST="The latest first.",
     HIGHEST_RATED="The most stars first.",
     LOWEST_RATED="The fewest stars first.",
 )
-ReviewSortArgument = Annotated[ReviewSort, argument("How to order the reviews.")]
+ReviewSortArgument = Annotated[ReviewSort, argument("How to sort the reviews.")]
 RatingsArgument = Annotated[list[int] | None, argument("Only reviews with one of these numbers of stars.")]
 
 ReviewConnection = connection_type(
@@ -56,15 +56,15 @@ ReviewConnection = connection_type(
 
 @object_type(max_age=SECOND)
 class RatingBucket:
-    """How many readers gave a number of stars."""
+    """A number of stars, and how many reviews gave it."""
 
     stars: int = attribute("The number of stars, 1 to 5.")
-    count: int = attribute("The number of readers.")
+    count: int = attribute("The number of reviews.")
 
 
 @object_type(max_age=SECOND)
 class Reviewer:
-    """What everyone may know of the writer of a review."""
+    """The author of a review, as everyone may see them."""
 
     display_name: str = attribute("The name they chose to show.")
 
@@ -76,11 +76,11 @@ class Reviewer:
 
 @object_type(source_type=ReviewRow, max_age=SECOND)
 class Review(Node):
-    """What a reader thinks of a book they bought."""
+    """A customer's review of a book they bought."""
 
     id: strawberry.ID = global_id_field("Review", "The review's global ID.")
     rating: int = attribute("The number of stars, 1 to 5.")
-    text: str | None = attribute("The words, if they left any.")
+    text: str | None = attribute("The text, if they wrote any.")
     created_at: dt.datetime = attribute("When it was written.")
     updated_at: dt.datetime = attribute("When it was last changed.")
 
@@ -95,9 +95,9 @@ class Review(Node):
         return user
 
     @batch_field(batch_loader(lambda loaders: loaders.has_purchased, "user_book_pair"), max_age=SECOND)
-    def is_verified_purchase(is_bought: bool) -> bool:
-        """Whether the purchase stands; a cancelled order takes it away."""
-        return is_bought
+    def is_verified_purchase(has_purchased: bool) -> bool:
+        """Whether the author bought the book in an order that was not cancelled."""
+        return has_purchased
 
     @field()
     async def viewer_can_update(self: ReviewRow, info: Info) -> bool:
@@ -129,6 +129,11 @@ async def resolve_reviews(
     before: str | None,
     offset: int | None = UNSET,
 ) -> Connection[ReviewRow]:
+    """Resolve a page of reviews.
+
+    Raises:
+        BadUserInput: An argument is not valid.
+    """
     codec = _cursor_codec(review_query)
     page = parse_page(codec, first, after, last, before, offset)
     page_result = await rows.list_reviews(info.context.read_session, review_query, page, review_projection(info))
@@ -144,7 +149,7 @@ async def review(info: Info, id: Annotated[strawberry.ID, argument("The ID of th
     return await info.context.loaders.review.load(parse_key("Review", id))
 
 
-# ── Inputs and outcomes ───────────────────────────────────────────────────────────────────
+# ── Inputs and results ────────────────────────────────────────────────────────────────────
 
 
 @input_type()
@@ -153,7 +158,7 @@ class CreateReviewInput:
 
     book_id: strawberry.ID = attribute("The ID of the book.")
     rating: int = attribute("The number of stars, 1 to 5.")
-    text: str | None = optional("The words, 2,000 characters at most; stars alone will do.")
+    text: str | None = optional("The text, 2,000 characters at most; a rating alone is enough.")
 
 
 @input_type()
@@ -162,7 +167,7 @@ class UpdateReviewInput:
 
     review_id: strawberry.ID = attribute("The ID of the review.")
     rating: int | None = optional("The number of stars, 1 to 5.")
-    text: str | None = optional("The words, 2,000 characters at most; `null` takes them away.")
+    text: str | None = optional("The text, 2,000 characters at most; `null` deletes it.")
 
 
 @input_type()
@@ -181,14 +186,14 @@ class DeleteReviewsInput:
 
 @object_type()
 class ReviewSaved:
-    """The review is up."""
+    """The review is saved."""
 
-    review: ReviewRow = attribute("The review; through its book, the new rating.", Review)
+    review: ReviewRow = attribute("The review, whose book has the new rating.", Review)
 
 
 @object_type()
 class ReviewDeleted:
-    """The review is gone."""
+    """The review is deleted."""
 
     review_id: strawberry.ID = attribute("The ID of the review.")
     book: BookRow = attribute("The book, with its new rating.", Book)
@@ -196,7 +201,7 @@ class ReviewDeleted:
 
 @object_type()
 class ReviewsDeleted:
-    """The reviews are gone."""
+    """The reviews are deleted."""
 
     review_ids: list[strawberry.ID] = attribute("The IDs of those that were deleted.")
 
@@ -224,25 +229,25 @@ async def update_review(
     try:
         updated_review = await reviews.update_review(info.context.shop, viewer.user, review_id, changes)
     except NotReviewAuthor as error:
-        raise Forbidden("Only who wrote a review may change it.") from error
+        raise Forbidden("Only the author of a review may change it.") from error
     return ReviewSaved(review=updated_review)
 
 
 @mutation(signed_in, ReviewDeleted, errors=(NotFound,))
 async def delete_review(info: Info, input: Annotated[DeleteReviewInput, argument("The review.")]) -> ReviewDeleted:
-    """Deletes a review. Its writer and administrators may."""
+    """Deletes a review. Only its author and administrators may."""
     viewer = await info.context.require_viewer()
     review_id = parse_key("Review", input.review_id)
     try:
         book = await reviews.delete_review(info.context.shop, viewer.user, review_id)
     except NotReviewAuthor as error:
-        raise Forbidden("Only who wrote a review and administrators may delete it.") from error
+        raise Forbidden("Only the author of a review or an administrator may delete it.") from error
     return ReviewDeleted(review_id=to_global_id("Review", review_id), book=book)
 
 
 @mutation(admin_only, ReviewsDeleted, errors=(InvalidInput,))
 async def delete_reviews(info: Info, input: Annotated[DeleteReviewsInput, argument("The reviews.")]) -> ReviewsDeleted:
-    """Deletes reviews in bulk. Those already gone are passed over."""
+    """Deletes several reviews. Those that do not exist any more are ignored."""
     review_ids = [parse_key("Review", review_id) for review_id in input.review_ids]
     deleted_ids = await reviews.delete_reviews(info.context.shop, review_ids)
     return ReviewsDeleted(review_ids=[to_global_id("Review", review_id) for review_id in deleted_ids])

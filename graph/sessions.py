@@ -1,4 +1,4 @@
-"""Sessions: signing in, staying signed in, and ending it."""
+"""Declares registration, signing in, and the refresh and end of sessions."""
 
 import datetime as dt
 from typing import Annotated
@@ -32,15 +32,15 @@ from persistence.linked_accounts import Provider
 
 @object_type(name="OAuthLogin")
 class OAuthLogin:
-    """A sign-in button."""
+    """A provider to sign in through."""
 
-    provider: Provider = attribute("The provider behind it.")
-    url: str = attribute("Where to send the browser; it comes back to the frontend with a code for `loginWithOAuth`.")
+    provider: Provider = attribute("The provider.")
+    url: str = attribute("The URL to send the browser to. It returns to the frontend with a code for `loginWithOAuth`.")
 
 
 @query(public)
 async def oauth_logins(info: Info) -> list[OAuthLogin]:
-    """The sign-in buttons to show besides email and password."""
+    """The providers to offer beside email and password."""
     policy = info.context.shop.policy
     return [OAuthLogin(provider=provider, url=policy.build_login_url(provider)) for provider in policy.providers]
 
@@ -52,7 +52,7 @@ async def oauth_logins(info: Info) -> list[OAuthLogin]:
 class RegisterInput:
     """A new account."""
 
-    email: str = attribute("The address to sign in with; letter case does not matter.")
+    email: str = attribute("The email address to sign in with; letter case does not matter.")
     password: str = attribute("The password, 8 to 128 characters.")
     display_name: str | None = optional("The name to show next to reviews, 2 to 50 characters. `Reader` when left out.")
 
@@ -61,7 +61,7 @@ class RegisterInput:
 class LoginInput:
     """Credentials."""
 
-    email: str = attribute("The address of the account.")
+    email: str = attribute("The email address of the account.")
     password: str = attribute("The password.")
 
 
@@ -74,7 +74,7 @@ class LoginWithOAuthInput:
 
 @input_type()
 class RefreshSessionInput:
-    """A session to prolong."""
+    """A session to refresh."""
 
     refresh_token: str | None = optional("The refresh token. Left out when the server keeps it in a cookie.")
 
@@ -94,12 +94,12 @@ class RevokeSessionInput:
     session_id: strawberry.ID = attribute("The ID of the session.")
 
 
-# ── Outcomes ──────────────────────────────────────────────────────────────────────────────
+# ── Results ───────────────────────────────────────────────────────────────────────────────
 
 
 @object_type(source_type=SessionTokens)
 class AuthTokens:
-    """What a signed-in client holds."""
+    """The tokens of a session."""
 
     refresh_token_expires_at: dt.datetime = strawberry.field(
         resolver=lambda root: root.refresh_expires_at, description="When the refresh token stops working."
@@ -107,7 +107,7 @@ class AuthTokens:
 
     @field()
     def access_token(self: SessionTokens) -> str:
-        """Sent with every request as `Authorization: Bearer …`."""
+        """Send it with each request as `Authorization: Bearer …`."""
         return self.access.text
 
     @field()
@@ -117,7 +117,7 @@ class AuthTokens:
 
     @field()
     def refresh_token(self: SessionTokens, info: Info) -> str | None:
-        """Traded for fresh tokens by `refreshSession`.
+        """The token for `refreshSession`.
 
         `null` when the server keeps it in a cookie that scripts cannot read.
         """
@@ -128,22 +128,22 @@ class AuthTokens:
 class LoggedIn:
     """The user is signed in."""
 
-    user: UserRow = attribute("Who.", User)
-    tokens: SessionTokens = attribute("What to call the API with from now on.", AuthTokens)
+    user: UserRow = attribute("The user.", User)
+    tokens: SessionTokens = attribute("The tokens to use from now on.", AuthTokens)
 
 
 @object_type()
 class SessionRefreshed:
-    """The session goes on with fresh tokens; the old refresh token is spent."""
+    """The session has new tokens; the old refresh token does not work any more."""
 
-    tokens: SessionTokens = attribute("What to call the API with from now on.", AuthTokens)
+    tokens: SessionTokens = attribute("The tokens to use from now on.", AuthTokens)
 
 
 @object_type()
 class LoggedOut:
     """Sessions have ended."""
 
-    sessions_ended: int = attribute("How many; zero when they had ended before.")
+    sessions_ended: int = attribute("The number of sessions that were ended; zero when they had ended before.")
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
@@ -156,7 +156,7 @@ def complete_login(info: Info, new_session: NewSession) -> NewSession:
 
 
 def _get_refresh_token(info: Info, input_token: str | None) -> str:
-    """The refresh token of the input, or the cookie's when the input has none."""
+    """Return the refresh token of the input, or the cookie's when the input has none."""
     cookie = info.context.cookie
     return (input_token or "") if isinstance(input_token, str) or cookie is None else (cookie.request_token or "")
 
@@ -174,7 +174,7 @@ async def register(info: Info, input: Annotated[RegisterInput, argument("The new
 
 @mutation(public, LoggedIn, errors=(InvalidCredentials, AccountDeactivated), exclusive=True)
 async def login(info: Info, input: Annotated[LoginInput, argument("The credentials.")]) -> NewSession:
-    """Signs in with email and password. Takes as long for an unknown email as for a wrong password."""
+    """Signs in with email and password. An unknown email takes as long as a wrong password."""
     context = info.context
     async with context.throttle(LOGIN_POLICY, input.email):
         return complete_login(info, await sessions.login(context.shop, input.email, input.password, context.user_agent))
@@ -184,9 +184,9 @@ async def login(info: Info, input: Annotated[LoginInput, argument("The credentia
 async def login_with_oauth(
     info: Info, input: Annotated[LoginWithOAuthInput, argument("The code from the callback.")]
 ) -> NewSession:
-    """Finishes a sign-in that began at one of the `oauthLogins`.
+    """Completes a sign-in that began at one of the `oauthLogins`.
 
-    Trades the one-time code that the callback handed to the frontend for a session.
+    Exchanges the one-time code that the callback gave to the frontend for a session.
     """
     async with info.context.throttle(TOKEN_POLICY):
         return complete_login(
@@ -198,9 +198,9 @@ async def login_with_oauth(
 async def refresh_session(
     info: Info, input: Annotated[RefreshSessionInput, argument("The refresh token.")]
 ) -> SessionRefreshed:
-    """Trades a refresh token for fresh tokens.
+    """Exchanges a refresh token for new tokens.
 
-    Each refresh token works once; presenting a spent one ends the session it belongs to, for whoever holds it.
+    Each refresh token works once. Using it again ends its session, since it may have been stolen.
     """
     try:
         tokens = await sessions.refresh_session(info.context.shop, _get_refresh_token(info, input.refresh_token))

@@ -1,4 +1,4 @@
-"""Wishlists: books saved for later."""
+"""Declares wishlists and the mutations that change them."""
 
 import datetime as dt
 import uuid
@@ -23,7 +23,7 @@ from persistence.catalog import BookRow
 from persistence.wishlist import WishlistItemRow
 
 WishlistConnection = connection_type(
-    "WishlistItem", Annotated["WishlistItem", strawberry.lazy("graph.wishlist")], "saved books", prefix="Wishlist"
+    "Wishlist", Annotated["WishlistItem", strawberry.lazy("graph.wishlist")], "saved books"
 )
 
 
@@ -42,12 +42,18 @@ class WishlistItem(Node):
 
 @node_resolver("WishlistItem")
 async def find_wishlist_item(info: Info, key: Any) -> WishlistItemRow | None:
+    """Find a wishlist item for `node`."""
     return await info.context.load_owned(info.context.loaders.wishlist_item, key)
 
 
 async def resolve_wishlist(
     info: Info, user_id: uuid.UUID, first: int | None, after: str | None, last: int | None, before: str | None
 ) -> Connection[WishlistItemRow]:
+    """Resolve a page of a user's wishlist.
+
+    Raises:
+        BadUserInput: An argument is not valid.
+    """
     codec = CursorCodec(f"wishlist {user_id}", dt.datetime)
     page_result = await rows.list_wishlist_items(
         info.context.read_session, user_id, parse_page(codec, first, after, last, before)

@@ -60,6 +60,7 @@ class ResetContext(FieldExtension):
     """Forgets what was loaded before the mutation, the viewer included, since it may change it."""
 
     async def resolve_async(self, next_: Resolver, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
+        """Invalidate the context, then resolve."""
         info.context.invalidate()
         return await next_(source, info, **arguments)
 
@@ -71,6 +72,7 @@ class UserErrorExtension(FieldExtension):
         self.errors = errors
 
     async def resolve_async(self, next_: Resolver, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
+        """Resolve, and return the error's object type where a declared user error is raised."""
         try:
             return await next_(source, info, **arguments)
         except self.errors as error:

@@ -20,6 +20,8 @@ NODE_RESOLVERS: dict[str, NodeResolver] = {}
 
 @strawberry.interface(description="An object that can be refetched by its ID alone.")
 class Node:
+    """The interface of objects with a global ID."""
+
     id: strawberry.ID = strawberry.field(
         description="The object's global ID: opaque, unique across all types, and safe to use as a cache key."
     )
@@ -52,7 +54,7 @@ async def nodes(
 ) -> list[Any]:
     """Refetches several objects at once, in the order of `ids`.
 
-    `null` stands in the place of each one that is missing or out of the caller's sight.
+    An object that is missing, or that the caller may not see, is `null` in its place.
     """
     if len(ids) > MAX_NODES:
         raise BadUserInput(f"`ids` must hold {MAX_NODES} IDs at most.")

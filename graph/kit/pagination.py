@@ -39,7 +39,7 @@ After = Annotated[str | None, argument("Take items after this cursor.")]
 Last = Annotated[int | None, argument("How many items to take, from the end.")]
 Before = Annotated[str | None, argument("Take items before this cursor.")]
 Offset = Annotated[
-    int | None, argument("Skips this many items before `first`, for numbered pages. Not to be mixed with cursors.")
+    int | None, argument("Skips this many items before `first`, for numbered pages. Not to be combined with cursors.")
 ]
 
 
@@ -223,34 +223,30 @@ TOTAL_COUNT = TotalCountLoader()
 
 @object_type(source_type=Connection, max_age=MINUTE)
 class PageInfo:
-    """Where a page stands in its list."""
+    """The position of a page in its list."""
 
-    has_next_page: bool = attribute("Whether there is more after this page.")
-    has_previous_page: bool = attribute("Whether there is more before this page.")
+    has_next_page: bool = attribute("Whether items follow this page.")
+    has_previous_page: bool = attribute("Whether items precede this page.")
     start_cursor: str | None = attribute("The cursor of the first item, to pass as `before`.")
     end_cursor: str | None = attribute("The cursor of the last item, to pass as `after`.")
 
 
-def connection_type(
-    name: str, item_type: Any, plural: str, prefix: str | None = None, max_age: int | None = None, **extra_fields: Any
-) -> Any:
+def connection_type(name: str, item_type: Any, plural: str, max_age: int | None = None, **extra_fields: Any) -> Any:
     """Declare a connection type and its edge type.
 
     Args:
-        name: The name of the item's type.
+        name: What the names of both types begin with, usually the name of the item's type.
         item_type: The item's type.
         plural: What the items are called in descriptions.
-        prefix: What the names of both types begin with, when it is not `name`.
         max_age: Seconds that a shared cache may keep the page.
         extra_fields: Fields that only this connection has. They find the list's query in `Connection.query`.
     """
-    prefix = prefix or name
 
     class EdgeType:
-        cursor: str = attribute(f"Where the {name.lower()} stands in the list.")
-        node: Any = attribute(f"The {name.lower()} itself.", graphql_type=item_type)
+        cursor: str = attribute("The item's position in the list, to pass as `after` or `before`.")
+        node: Any = attribute("The item.", graphql_type=item_type)
 
-    EdgeType.__name__ = f"{prefix}Edge"
+    EdgeType.__name__ = f"{name}Edge"
     EdgeType.__doc__ = f"One of the {plural} in a list."
     edge = object_type(max_age=max_age)(EdgeType)
 
@@ -262,12 +258,12 @@ def connection_type(
 
         @field(list[item_type], max_age=max_age)
         def nodes(self: Connection[Any]) -> list[Any]:
-            """The items alone."""
+            """The items without their cursors."""
             return [row for _, _, row in self.page_result.items]
 
         @field(PageInfo, max_age=max_age)
         def page_info(self: Connection[Any]) -> Connection[Any]:
-            """Where the page stands."""
+            """The position of the page in the list."""
             return self
 
         @batch_field(TOTAL_COUNT, max_age=max_age)
@@ -277,6 +273,6 @@ def connection_type(
 
     for field_name, strawberry_field in extra_fields.items():
         setattr(ConnectionType, field_name, strawberry_field)
-    ConnectionType.__name__ = f"{prefix}Connection"
+    ConnectionType.__name__ = f"{name}Connection"
     ConnectionType.__doc__ = f"A page of {plural}."
     return object_type()(ConnectionType)

@@ -44,7 +44,7 @@ def test_mutation_declares_the_errors_it_can_raise(mutation: StrawberryField, ra
     assert len(set(declared)) == len(declared)
 
 
-# ── What the walk sees ────────────────────────────────────────────────────────────────────
+# ── How errors are found ────────────────────────────────────────────────────────────────────
 
 
 def _raise_through_helpers(kind: str) -> None:

@@ -1,6 +1,7 @@
 """Finds the user errors that a function can raise, by reading its source and that of the functions it uses.
 
-Every function, method and class that the source names counts as called: the result may hold too much, never too little.
+Every function, method and class that the source names counts as called, every user error as raised. Annotations count, too:
+the result may hold too much, never too little.
 """
 
 import ast
@@ -11,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
-from typing import Any, Self, TypeAlias, TypeGuard
+from typing import Any, Self, TypeAlias
 
 from domain.errors import UserError
 
@@ -38,9 +39,9 @@ class RaisedErrors:
 
     def find(self, function: Any) -> Errors:
         """Return the user errors that a call of the function can raise."""
-        [start] = self._list_functions(function)
+        start = self._list_functions(function)
         complete = set(self._errors_by_function)
-        self._errors_by_function.setdefault(start, NO_ERRORS)
+        self._errors_by_function |= {part: NO_ERRORS for part in start if part not in complete}
         is_changed = True
         while is_changed:  # functions that use each other take several rounds
             before = dict(self._errors_by_function)
@@ -48,7 +49,7 @@ class RaisedErrors:
                 body = _FunctionBody.of(incomplete)
                 self._errors_by_function[incomplete] = self._union(body, body.nodes)
             is_changed = before != self._errors_by_function
-        return self._errors_by_function[start]
+        return NO_ERRORS.union(*(self._errors_by_function[part] for part in start))
 
     def _union(self, body: "_FunctionBody", nodes: Iterable[ast.AST]) -> Errors:
         return NO_ERRORS.union(*(self._visit(body, node) for node in nodes))
@@ -58,11 +59,16 @@ class RaisedErrors:
             return self._visit_try(body, node)
         errors = self._union(body, ast.iter_child_nodes(node))
         if isinstance(node, (ast.Name, ast.Attribute)):
-            for function in self._list_referenced_functions(body, node):
+            target = body.resolve(node)
+            if inspect.isclass(target) and issubclass(target, UserError):
+                return errors | {target}
+            if target is UNKNOWN and isinstance(node, ast.Attribute):
+                functions = self._methods[node.attr]
+            else:
+                functions = self._list_functions(target)
+            for function in functions:
                 errors |= self._errors_by_function.setdefault(function, NO_ERRORS)
-        raised = node.func if isinstance(node, ast.Call) else node.exc if isinstance(node, ast.Raise) else None
-        error_type = body.resolve(raised) if raised is not None else None
-        return errors | {error_type} if _is_user_error(error_type) else errors
+        return errors
 
     def _visit_try(self, body: "_FunctionBody", node: ast.Try) -> Errors:
         uncaught = self._union(body, node.body)
@@ -72,12 +78,6 @@ class RaisedErrors:
             uncaught -= caught
             errors |= self._union(body, handler.body) | (caught if _reraises(handler) else NO_ERRORS)
         return errors | uncaught
-
-    def _list_referenced_functions(self, body: "_FunctionBody", node: ast.Name | ast.Attribute) -> list[FunctionType]:
-        target = body.resolve(node)
-        if target is not UNKNOWN:
-            return self._list_functions(target)
-        return self._methods[node.attr] if isinstance(node, ast.Attribute) else []
 
     def _list_functions(self, target: Any) -> list[FunctionType]:
         """Return the functions of the packages that a call or use of the target can run."""
@@ -90,13 +90,16 @@ class RaisedErrors:
         if isinstance(target, (dict, list, tuple)):
             members = target.values() if isinstance(target, dict) else target
             return [function for member in members if callable(member) for function in self._list_functions(member)]
-        if inspect.isclass(target) and not _is_user_error(target):
-            names = ("__init__", "__post_init__")
-            return [function for name in names for function in self._list_functions(vars(target).get(name))]
-        function = inspect.unwrap(target) if callable(target) else None
-        if isinstance(function, FunctionType) and function.__module__.split(".")[0] in self._packages:
-            return [function] if Path(function.__code__.co_filename).exists() else []  # dataclasses make some
-        return []
+        if inspect.isclass(target):
+            methods = inspect.getmembers(target, inspect.isfunction)
+            return [function for name, it in methods if name.startswith("__") for function in self._list_functions(it)]
+        functions = []
+        while isinstance(target, FunctionType):
+            is_in_packages = (target.__module__ or "").split(".")[0] in self._packages
+            if is_in_packages and Path(target.__code__.co_filename).exists():  # dataclasses generate functions
+                functions.append(target)
+            target = getattr(target, "__wrapped__", None)
+        return functions
 
 
 class _FunctionBody:
@@ -157,7 +160,3 @@ def _list_body(node: Definition) -> list[ast.AST]:
 def _reraises(handler: ast.ExceptHandler) -> bool:
     raises = [node for node in ast.walk(handler) if isinstance(node, ast.Raise)]
     return any(node.exc is None or (isinstance(node.exc, ast.Name) and node.exc.id == handler.name) for node in raises)
-
-
-def _is_user_error(target: Any) -> TypeGuard[type[UserError]]:
-    return inspect.isclass(target) and issubclass(target, UserError)

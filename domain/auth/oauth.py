@@ -16,7 +16,7 @@ from domain.email import emails
 from domain.errors import AccountDeactivated
 from domain.shop import Shop
 from domain.validation import Validator, normalize_email
-from persistence import accounts, linked_accounts
+from persistence import accounts, linked_accounts, locks
 from persistence import one_time_tokens as token_rows
 from persistence.accounts import UserRow
 from persistence.emails import EmailKind
@@ -75,12 +75,12 @@ async def _get_or_create_user(tx: Transaction, profile: ProviderProfile) -> User
     """The user, locked; a new one for an address that has no account yet."""
     user_id = await linked_accounts.find_owner(tx, profile.provider, profile.account_id)
     if user_id is not None:
-        return _require_active(await accounts.lock_user(tx, user_id))
+        return _require_active(await locks.lock_user(tx, user_id))
     email = _require_verified_email(profile)
     existing_user = await accounts.find_user_by_email(tx, email)
     if existing_user is None:
         return await _create_user(tx, profile, email)
-    user = _require_active(await accounts.lock_user(tx, existing_user.id))
+    user = _require_active(await locks.lock_user(tx, existing_user.id))
     if not user.is_email_verified:
         await _revoke_credentials(tx, user)
     await emails.enqueue(tx, EmailKind.PROVIDER_LINKED, await _link_account(tx, user, profile), user.id)
@@ -110,7 +110,7 @@ async def _create_user(tx: Transaction, profile: ProviderProfile, email: str) ->
     user_id = await accounts.add_user(tx, email=email, display_name=display_name, email_verified_at=verified_at)
     if user_id is None:  # somebody has opened it at this moment: look again
         raise Conflict
-    user = await accounts.lock_user(tx, user_id)
+    user = await locks.lock_user(tx, user_id)
     assert user is not None
     await _link_account(tx, user, profile)
     return user

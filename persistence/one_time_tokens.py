@@ -18,7 +18,7 @@ class TokenPurpose(StrEnum):
     """What a token can be redeemed for."""
 
     VERIFY_EMAIL = "VERIFY_EMAIL"
-    RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105  # no password
+    RESET_PASSWORD = "RESET_PASSWORD"
     OAUTH_LOGIN = "OAUTH_LOGIN"
 
 

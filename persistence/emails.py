@@ -37,7 +37,7 @@ class EmailStatus(StrEnum):
     QUEUED = "QUEUED"
     SENT = "SENT"
     SUPPRESSED = "SUPPRESSED"
-    """Not sent because the settings disable e-mail."""
+    """Not sent because no mail backend is configured."""
     OBSOLETE = "OBSOLETE"
     """Not sent because its subject no longer exists or has changed."""
     FAILED = "FAILED"

@@ -7,6 +7,7 @@ So the first pages of a search for a common word cost no more than ranking its n
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Double,
     Select,
@@ -64,24 +65,8 @@ def rank_matches(
     Without `include_unranked`, the list ends after the ranked matches, which is faster for a page among them.
     """
     include_unranked = include_unranked and not spelling_word_count
-    position = func.row_number().over(order_by=(tables.Book.added_at.desc(), tables.Book.id.desc()))
-    matches = (
-        select(
-            tables.Book.id,
-            tables.Book.search,
-            tables.Book.spelling,
-            tables.Book.added_at,
-            *([position.label("position")] if include_unranked else []),
-        )
-        .where(*conditions)
-        .order_by(tables.Book.added_at.desc(), tables.Book.id.desc())
-        .limit(
-            literal_column(
-                str(MAX_SPELLING_MATCHES if spelling_word_count else COUNT_LIMIT if include_unranked else MAX_RANKED)
-            )
-        )
-        .cte("matches")
-    )
+    limit = MAX_SPELLING_MATCHES if spelling_word_count else COUNT_LIMIT if include_unranked else MAX_RANKED
+    matches = _select_newest(conditions, limit, with_position=include_unranked)
     rank = _compute_similarity(spelling_word_count, matches) if spelling_word_count else _compute_rank(matches)
     if include_unranked:
         age: ColumnElement[float] = cast(func.extract("epoch", matches.c.added_at), Double()) - literal(
@@ -102,24 +87,36 @@ def rank_matches(
     )
 
 
+def _select_newest(conditions: list[ColumnElement[bool]], limit: int, *, with_position: bool) -> CTE:
+    newest_first = tables.Book.added_at.desc(), tables.Book.id.desc()
+    columns: list[Any] = [tables.Book.id, tables.Book.search, tables.Book.spelling, tables.Book.added_at]
+    if with_position:
+        columns.append(func.row_number().over(order_by=newest_first).label("position"))
+    statement = select(*columns).where(*conditions).order_by(*newest_first)
+    return statement.limit(literal_column(str(limit))).cte("matches")
+
+
 def may_be_within_ranked(page: PageRequest) -> bool:
     """Return whether a page may lie among the ranked matches."""
     return not page.is_backward and page.before is None and (page.after is None or page.after.key >= 0)
 
 
 def is_complete(page: PageRequest, result: PageResult[Any]) -> bool:
-    """Return whether the ranked matches fill the page, so that the whole list need not be searched."""
+    """Return whether a page of the ranked matches is the same as the page of the whole list.
+
+    It is when more ranked matches follow, or when the first page holds all matches there are.
+    """
     return result.has_next or (page.after is None and not page.offset)
 
 
-def _compute_similarity(word_count: int, matches: Any) -> ColumnElement[float]:
+def _compute_similarity(word_count: int, matches: CTE) -> ColumnElement[float]:
     similarity: ColumnElement[float] = literal(0.0, Double())
     for word in fold_words(word_count):
         similarity = similarity + func.word_similarity(word, matches.c.spelling)
     return cast(similarity, Double())
 
 
-def _compute_rank(matches: Any) -> ColumnElement[float]:
+def _compute_rank(matches: CTE) -> ColumnElement[float]:
     """Return SQL for the rank: whole words count ten times as much as prefixes; `ts_rank` is at most 1."""
     whole_words, prefixes = (select(build_search_query(suffix, " | ")).scalar_subquery() for suffix in ("", ":*"))
     return cast(

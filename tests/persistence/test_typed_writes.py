@@ -25,6 +25,11 @@ def test_typed_columns_exist(columns: Any, table: type[tables.Base]) -> None:
     assert columns.__required_keys__ | columns.__optional_keys__ <= set(table.__table__.columns.keys())
 
 
+def test_every_column_of_a_book_is_writable() -> None:
+    columns = catalog.NewBook.__required_keys__ | catalog.NewBook.__optional_keys__
+    assert columns == {*catalog.BookRow.__slots__, "author_names"} - {"added_at", "updated_at"}
+
+
 if TYPE_CHECKING:
     # mypy reports an unused ignore, and so fails, where one of these lines is no error.
     from persistence.postgres.database import Transaction

@@ -1,7 +1,7 @@
-"""What callers have spent, in this process or in PostgreSQL: buckets that fill up again as time goes by.
+"""Rate limits as token buckets, stored in this process or in PostgreSQL.
 
-A bucket is one number: when it will be full again. Whoever has anything left may spend, more than that once, and is then
-refused for so much longer.
+A bucket is stored as the time at which it is full again. A caller with anything left may overdraw once, and then waits
+longer.
 """
 
 import time
@@ -19,31 +19,32 @@ MIN_EVICTION_SIZE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Cost units: `burst` at once, `per_second` after that."""
+    """A budget in cost units: `burst` at once, refilled by `per_second`."""
 
     burst: int
     per_second: int
 
     @property
     def time_to_fill(self) -> float:
-        """Seconds."""
+        """The seconds in which an empty bucket fills."""
         return self.burst / self.per_second
 
 
 class RateLimitStore(Protocol):
-    """Raises `Unavailable` where what is remembered cannot be asked."""
+    """Stores buckets. Methods raise `Unavailable` when the store cannot be reached."""
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
-        """0, or where nothing is left the seconds until there is; nothing is taken then."""
+        """Take `cost` from the caller's bucket and return 0; when it is empty, take nothing and return the seconds to wait."""
 
     async def evict_full(self) -> None:
-        """Drops buckets that are full again."""
+        """Delete buckets that are full again."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Release what the store holds."""
 
 
 class MemoryStore:
-    """For one process. Forgets full buckets whenever their number has doubled."""
+    """Buckets in the memory of one process. Full buckets are evicted whenever their number has doubled."""
 
     def __init__(self) -> None:
         self._full_at: dict[bytes, float] = {}
@@ -69,7 +70,7 @@ class MemoryStore:
         self._full_at.clear()
 
 
-# One statement decides and counts: requests at once spend as they would one after the other.
+# One statement decides and counts, so concurrent requests are charged as if they came one after the other.
 _CHARGE = Command(
     text("""
     INSERT INTO rate_limits AS known (caller, full_at)
@@ -92,7 +93,7 @@ _EVICT_FULL = Command(delete(tables.RateLimit).where(tables.RateLimit.full_at < 
 
 @dataclass(frozen=True, slots=True)
 class PostgresStore:
-    """For several processes: a statement each time it is asked."""
+    """Buckets in PostgreSQL, shared by processes: one statement per charge."""
 
     database: Database
 
@@ -109,4 +110,4 @@ class PostgresStore:
             await tx.execute(_EVICT_FULL)
 
     async def close(self) -> None:
-        pass  # the database is the shop's
+        pass  # the application closes its database

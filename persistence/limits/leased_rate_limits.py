@@ -30,6 +30,7 @@ class LeasedStore:
     _leases: dict[bytes, Lease] = field(default_factory=dict)
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
+        """Charge the lease, or the shared store when the lease is used up."""
         lease = self._get_lease(caller)
         if cost <= lease.remaining:
             lease.remaining -= cost
@@ -59,8 +60,10 @@ class LeasedStore:
         return lease
 
     async def evict_full(self) -> None:
+        """Evict full buckets of the shared store."""
         await self.shared_store.evict_full()
 
     async def close(self) -> None:
+        """Drop all leases and close the shared store."""
         self._leases.clear()
         await self.shared_store.close()

@@ -51,6 +51,7 @@ class MemoryStore:
         self._evict_at_size = MIN_EVICTION_SIZE
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
+        """Charge a bucket in memory."""
         now = time.monotonic()
         full_at = max(self._full_at.get(caller, now), now)
         wait = full_at - now - rate.time_to_fill
@@ -63,10 +64,12 @@ class MemoryStore:
         return 0
 
     async def evict_full(self) -> None:
+        """Drop the full buckets."""
         now = time.monotonic()
         self._full_at = {caller: full_at for caller, full_at in self._full_at.items() if full_at > now}
 
     async def close(self) -> None:
+        """Drop all buckets."""
         self._full_at.clear()
 
 
@@ -98,6 +101,7 @@ class PostgresStore:
     database: Database
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
+        """Charge a bucket in PostgreSQL."""
         parameters = {"caller": caller, "cost": cost / rate.per_second, "time_to_fill": rate.time_to_fill}
         async with self.database.transaction() as tx:
             if await tx.scalar(_CHARGE, **parameters) is not None:
@@ -106,8 +110,9 @@ class PostgresStore:
             return max(seconds_until_full - rate.time_to_fill, 0.001)
 
     async def evict_full(self) -> None:
+        """Delete the full buckets."""
         async with self.database.transaction() as tx:
             await tx.execute(_EVICT_FULL)
 
     async def close(self) -> None:
-        pass  # the application closes its database
+        """Do nothing: the application closes its database."""

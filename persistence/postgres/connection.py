@@ -44,7 +44,7 @@ def build_asyncpg_dsn(url: str) -> str:
 
 
 class AccessDenied(asyncpg.InterfaceError):
-    """The role may not connect to this database. (In a statement, the same SQLSTATE would be an internal error.)"""
+    """The role may not connect to this database. In a statement, the same SQLSTATE is an internal error."""
 
 
 async def connect(

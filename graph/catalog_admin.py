@@ -8,6 +8,7 @@ import strawberry
 from strawberry import UNSET
 
 from domain import catalog, stock
+from domain.book_fields import BookDetails
 from graph.catalog import Book, Genre
 from graph.context import Info
 from graph.kit.declare import attribute, input_type, mutation, object_type, result_union
@@ -188,7 +189,7 @@ def _get_provided_fields(input: Any, *exclude: str) -> dict[str, Any]:
 async def create_book(info: Info, input: Annotated[CreateBookInput, argument("The book.")]) -> CreateBookResult | None:
     """Adds a book to the catalog."""
     fields = _get_provided_fields(input, "stock_quantity")
-    details = catalog.BookDetails(**fields | {"authors": tuple(fields["authors"])})
+    details = BookDetails(**fields | {"authors": tuple(fields["authors"])})
     return BookSaved(book=await catalog.create_book(info.context.shop, details, input.stock_quantity))
 
 

@@ -187,7 +187,10 @@ def demo(data: DataOption = None) -> None:
         out.print(f"{run_in_shop(runtime, load_demo)} books added.")
 
 
-@app.command("import")
+@app.command(
+    "import",
+    epilog=f"Required columns: {', '.join(REQUIRED_COLUMNS)}. Optional columns: {', '.join(OPTIONAL_COLUMNS)}.",
+)
 def import_books(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="CSV file in UTF-8.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and count; change nothing.")] = False,
@@ -199,10 +202,9 @@ def import_books(
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Add and change books by ISBN from a CSV file.
+    """Add and update books by ISBN from a CSV file.
 
-    Columns: isbn, title, price; optional: author (several by ;), genre, stock, cover_url, subtitle, description,
-    format, publisher, published_on, page_count, language. A column left out changes nothing; an empty value clears.
+    A missing column changes nothing; an empty cell clears the field. Semicolons separate several authors.
     """
     with open_database(data) as runtime:
         summary = run_in_shop(runtime, lambda shop: _run_import(shop, file, dry_run=dry_run, set_stock=set_stock))

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import asyncpg
 import pytest
 from stdnum.ean import calc_check_digit
 
+from domain.book_import import OPTIONAL_COLUMNS, REQUIRED_COLUMNS
 from domain.shop import Shop
 from server.settings import Settings
 from tests.support.database.db_snapshots import is_stock_consistent, list_stock_movements
@@ -127,6 +129,12 @@ async def test_missing_file_is_reported(importer: Importer) -> None:
     assert "nowhere.csv" in err.decode()
 
 
+async def test_help_lists_every_column(importer: Importer) -> None:
+    process = await importer.start("--help")
+    out, _ = await process.communicate()
+    assert set(REQUIRED_COLUMNS + OPTIONAL_COLUMNS) <= set(re.findall(r"\w+", out.decode()))
+
+
 # ── What it says and writes ───────────────────────────────────────────────────────────────
 
 
@@ -139,9 +147,9 @@ async def test_rejected_rows_are_reported_and_others_imported(
     assert importer.report() == [
         ["row", "reason"],
         ["3", "price must be a number such as 12.90. price is missing."],
-        ["5", "Row 2 has this ISBN already."],
+        ["5", "Row 2 already has this ISBN."],
     ]
-    assert "row 5: Row 2 has this ISBN already." in ended.stdout
+    assert "row 5: Row 2 already has this ISBN." in ended.stdout
     assert "feed-rejected.csv" in ended.stdout
     books = await postgres.fetch("SELECT isbn, title, price, stock_quantity, author_names FROM books ORDER BY title")
     assert [tuple(book) for book in books] == [

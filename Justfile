@@ -101,34 +101,10 @@ tables:
 releases:
     uv run python -m migrations releasing
 
-# What the shop costs on this machine: import, start, memory, statements for a page.
-measure *options:
-    uv run python -m benchmarks.measures {{ options }}
-
-# What the shop bears under load: killed connections, hostile requests. Six minutes, or `--seconds 20` for each load; `--soak 300000` for its memory.
-endure *options:
-    uv run python -m benchmarks.endurance {{ options }}
-
-# What metrics and traces cost a request, by turns in one process; `--several`: as one process of several counts.
-watching *options:
-    uv run python -m benchmarks.watching {{ options }}
-
-# A release under load: a migration and two restarts behind HAProxy, and how many requests failed; a minute. `--rate 200` for more.
-roll *options:
-    uv run python -m benchmarks.rolling {{ options }}
-
-# The shop beside its peers, in one run: half an hour, or `--quick` for under ten minutes; `--help` tells the rest.
+# Measure the server: `just bench compare|growth|scale|roll|endure|observe|footprint`, each with `--help`.
 bench *options:
-    uv run --group bench python -m benchmarks {{ options }}
+    uv run --group bench python -m tools.bench {{ options }}
 
-# What grows with the catalogue: deep cursors, common words, hot books, parts of names. `--million` for a million books, too.
-growth *options:
-    uv run --group bench python -m benchmarks.growth {{ options }}
-
-# What more processes bring: workers, replicas, a standby, shared budgets; under six minutes, or `--quick` for half of that.
-scale *options:
-    uv run python -m benchmarks.scaling {{ options }}
-
-# A cluster on this machine, under load, its primary killed: what that costs, and that no order is lost. `--kills 10` repeats it.
+# Run a PostgreSQL cluster on this machine under load, kill its primary, and check that no order is lost. `--kills 10` repeats it.
 cluster *options:
-    uv run --group cluster python -m cluster {{ options }}
+    uv run --group cluster python -m tools.cluster {{ options }}

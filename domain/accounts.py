@@ -86,6 +86,11 @@ def _validate_display_name(validator: Validator, name: str) -> str:
     return validator.text(("displayName",), name, MAX_NAME_LENGTH, min_length=MIN_NAME_LENGTH)
 
 
+def is_owner_or_admin(viewer: UserRow, owner_id: uuid.UUID) -> bool:
+    """Return whether the viewer may see what belongs to this user."""
+    return viewer.id == owner_id or viewer.role == "ADMIN"
+
+
 # ── Administrators ────────────────────────────────────────────────────────────────────────
 
 

@@ -16,6 +16,7 @@ from decimal import Decimal
 
 import structlog
 
+from domain.accounts import is_owner_or_admin
 from domain.cart import MAX_QUANTITY, cart_total
 from domain.email import emails
 from domain.errors import (
@@ -287,7 +288,7 @@ def can_cancel(order: OrderRow, viewer: UserRow) -> bool:
 
 
 def can_view(order: OrderRow, viewer: UserRow) -> bool:
-    return order.user_id == viewer.id or viewer.role == "ADMIN"
+    return is_owner_or_admin(viewer, order.user_id)
 
 
 @retry_on_conflict

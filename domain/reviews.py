@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from domain.accounts import is_owner_or_admin
 from domain.errors import Constraint, DuplicateReview, NotFound, PurchaseRequired
 from domain.shop import Shop
 from domain.validation import Validator, validating
@@ -29,7 +30,7 @@ def can_update(review: ReviewRow, viewer: UserRow) -> bool:
 
 
 def can_delete(review: ReviewRow, viewer: UserRow) -> bool:
-    return review.user_id == viewer.id or viewer.role == "ADMIN"
+    return is_owner_or_admin(viewer, review.user_id)
 
 
 @retry_on_conflict

@@ -1,4 +1,4 @@
-"""Checkout over HTTP: what it takes, what it answers, and where the parcel goes."""
+"""Checkout over HTTP: its input, its results and the shipping address."""
 
 import asyncio
 
@@ -20,11 +20,11 @@ WHOLE_ADDRESS = ADDRESS | {"line2": "Flat 3", "region": "Greater London", "posta
 
 @pytest.fixture
 async def customer(client: ApiClient, shop: Shop) -> Customer:
-    """With two copies of Emma in the cart."""
+    """A customer with two copies of Emma in the cart."""
     return await add_customer(client, shop, (await add_book(shop, "Emma", stock=5, price="7.50"), 2))
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_anonymous_callers_cannot_check_out(
@@ -108,7 +108,7 @@ async def test_total_above_maximum_is_rejected(client: ApiClient, shop: Shop, po
     assert await take_snapshot(postgres) == before
 
 
-# ── Outcomes ──────────────────────────────────────────────────────────────────────────────
+# ── Results ───────────────────────────────────────────────────────────────────────────────
 
 
 async def test_order_contains_purchased_items(customer: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:

@@ -11,15 +11,16 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from benchmarks.data import copied, made
-from benchmarks.generation import Size
-from benchmarks.stage import PUBLIC_URL, SECRET, Stage, set_stage
-from benchmarks.workloads import WORKLOADS
 from persistence.postgres.connection import SESSION_SETTINGS
 from server.settings import Settings
 from tests.support.database.explain import iterate_plan_nodes
 from tests.support.http.browser import running_app
 from tests.support.http.client import ApiClient
+from tools.bench.database import copy_database, ensure_database
+from tools.bench.fixtures import Fixtures, load_fixtures
+from tools.bench.generation import Size
+from tools.bench.processes import PUBLIC_URL, SECRET
+from tools.bench.workloads import WORKLOADS
 
 DATA_SIZE = Size(books=20_000, reviews=40_000, users=8_000)
 MANY = 1_000
@@ -65,17 +66,17 @@ def sent_statements(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
 
 
 @pytest.fixture(scope="module")
-def benchmark_database(server_url: str) -> Iterator[Stage]:
-    address = make_url(server_url).set(database="postgres").render_as_string(hide_password=False)
-    with copied(address, made(address, DATA_SIZE, lambda _: None)) as copy:
-        stage = set_stage(copy)
-        stage.fill_carts(DATA_SIZE.users)
-        yield stage
+def benchmark_fixtures(server_url: str) -> Iterator[Fixtures]:
+    url = make_url(server_url).set(database="postgres").render_as_string(hide_password=False)
+    with copy_database(url, ensure_database(url, DATA_SIZE, lambda _: None)) as copy:
+        fixtures = load_fixtures(copy)
+        fixtures.fill_carts(DATA_SIZE.users)
+        yield fixtures
 
 
 @pytest.fixture
-async def plans(benchmark_database: Stage) -> AsyncIterator["Plans"]:
-    connection = await asyncpg.connect(benchmark_database.url, server_settings=SESSION_SETTINGS)
+async def plans(benchmark_fixtures: Fixtures) -> AsyncIterator["Plans"]:
+    connection = await asyncpg.connect(benchmark_fixtures.url, server_settings=SESSION_SETTINGS)
     large = await connection.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples > $1", MANY)
     yield Plans(connection, frozenset(row["relname"] for row in large))
     await connection.close()
@@ -106,23 +107,23 @@ class Plans:
         return [table for table in scanned if table in self.large]
 
 
-async def _ask(settings: Settings, stage: Stage, name: str) -> None:
+async def _run_workload(settings: Settings, fixtures: Fixtures, name: str) -> None:
     workload = WORKLOADS[name]
-    changes = {"database_url": stage.url, "secret_key": [SECRET], "public_url": PUBLIC_URL}
+    changes = {"database_url": fixtures.url, "secret_key": [SECRET], "public_url": PUBLIC_URL}
     async with running_app(settings, **changes) as app:
-        for question in itertools.islice(workload.questions(stage, "plans"), EXECUTIONS):
-            response = await ApiClient(app, question.token).execute(workload.document, **question.variables)
+        for request in itertools.islice(workload.requests(fixtures, "plans"), EXECUTIONS):
+            response = await ApiClient(app, request.token).execute(workload.document, **request.variables)
             assert not response.errors
-            assert workload.success.decode() in json.dumps({"data": response.data})
+            assert workload.success_marker.decode() in json.dumps({"data": response.data})
 
 
 async def test_no_sequential_scan_of_large_tables(
-    settings: Settings, benchmark_database: Stage, plans: Plans, sent_statements: list[Statement]
+    settings: Settings, benchmark_fixtures: Fixtures, plans: Plans, sent_statements: list[Statement]
 ) -> None:
     """W1c counts the whole catalogue, which takes a whole index, once a second at most."""
     for name, tables in WRITTEN_TABLES.items():
         sent_statements.clear()
-        await _ask(settings, benchmark_database, name)
+        await _run_workload(settings, benchmark_fixtures, name)
         statements = list({statement.sql: statement for statement in sent_statements}.values())
         found = {statement.sql: await plans.explain(statement) for statement in statements}
         assert {node.get("Relation Name") for plan in found.values() for node in iterate_plan_nodes(plan)}.issuperset(

@@ -7,12 +7,12 @@ import asyncpg
 import pytest
 from graphql import OperationDefinitionNode, OperationType
 
-from benchmarks.workloads import WORKLOADS
 from domain.shop import Shop
 from graph.execution.documents import Documents
 from server.http import graphiql
 from tests.support.graphql.both_executors import COMPILED, GRAPHQL_CORE, execute_document, prepare_fuzz_data
 from tests.support.graphql.response_comparison import are_equivalent
+from tools.bench.workloads import WORKLOADS
 
 TAB_OPERATIONS = sorted((graphiql.STATIC.parent / "operations").glob("*.graphql"))
 SHIPPED_OPERATIONS = {path.name: path.read_text("utf-8") for path in TAB_OPERATIONS} | {

@@ -1,1 +1,0 @@
-"""The shop on several machines, played on this one: what breaks, what it costs, and that no order is lost (`just cluster`)."""

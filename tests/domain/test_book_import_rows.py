@@ -26,7 +26,7 @@ def parse_valid_row(**cells: str) -> ImportRow:
     return row
 
 
-# ── Rejected rows ─────────────────────────────────────────────────────────────────────────
+# ── Rejected rows ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_arbitrary_rows_never_crash_the_parser(cells: dict[str, str]) -> None:
     assert isinstance(parse_row(**cells), ImportRow | RejectedRow)
 
 
-# ── Valid rows ────────────────────────────────────────────────────────────────────────────
+# ── Valid rows ────────────────────────────────────────────────────────────────────────
 
 
 def test_row_is_parsed_by_column() -> None:

@@ -1,4 +1,4 @@
-"""`bookstore import` as a process: what it says, what it writes, and what being killed leaves behind."""
+"""`bookstore import` as a process: its output, the rows it writes, and what a killed import leaves behind."""
 
 import asyncio
 import csv
@@ -51,7 +51,7 @@ class ImportResult:
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """An operator with a shell in a folder of their own."""
+    """Runs `bookstore import` in a folder of its own."""
 
     folder: Path
     settings: Settings
@@ -97,11 +97,11 @@ def build_csv(books: int) -> str:
     return "\n".join(["isbn,title,author,genre,price,stock", *rows, ""])
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── Invalid files ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "error_message"),
     [
         (b"", "feed.csv lacks the column isbn"),
         (b"isbn,title\n1,x\n", "feed.csv lacks the column price"),
@@ -110,15 +110,15 @@ def build_csv(books: int) -> str:
         (SMALL_CSV.encode("utf-16"), "feed.csv is not in UTF-8"),
         ((SMALL_CSV + f"{isbn(1)}," + "x" * 200_000 + ",,,1,1,\n").encode(), "feed.csv is no CSV"),
     ],
-    ids=["empty", "without a price", "semicolons", "latin-1", "utf-16", "an endless cell"],
+    ids=["empty", "without price", "semicolons", "latin-1", "utf-16", "oversized cell"],
 )  # fmt: skip
 async def test_invalid_file_is_rejected_entirely(
-    importer: Importer, postgres: asyncpg.Connection, content: bytes, complaint: str
+    importer: Importer, postgres: asyncpg.Connection, content: bytes, error_message: str
 ) -> None:
-    ended = await importer.run(content)
-    assert ended.exit_code == 1
-    assert complaint in ended.stderr
-    assert "Traceback" not in ended.stderr + ended.stdout
+    result = await importer.run(content)
+    assert result.exit_code == 1
+    assert error_message in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
     assert await take_catalog_snapshot(postgres) == [[], [], [], [], []]
 
 
@@ -135,22 +135,22 @@ async def test_help_lists_every_column(importer: Importer) -> None:
     assert set(REQUIRED_COLUMNS + OPTIONAL_COLUMNS) <= set(re.findall(r"\w+", out.decode()))
 
 
-# ── What it says and writes ───────────────────────────────────────────────────────────────
+# ── Output and effects ────────────────────────────────────────────────────────────────
 
 
 async def test_rejected_rows_are_reported_and_others_imported(
     importer: Importer, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    ended = await importer.run(SMALL_CSV)
-    assert (ended.exit_code, ended.counts) == (0, [2, 0, 0, 2])
-    assert "4/4 rows" in ended.stderr
+    result = await importer.run(SMALL_CSV)
+    assert (result.exit_code, result.counts) == (0, [2, 0, 0, 2])
+    assert "4/4 rows" in result.stderr
     assert importer.report() == [
         ["row", "reason"],
         ["3", "price must be a number such as 12.90. price is missing."],
         ["5", "Row 2 already has this ISBN."],
     ]
-    assert "row 5: Row 2 already has this ISBN." in ended.stdout
-    assert "feed-rejected.csv" in ended.stdout
+    assert "row 5: Row 2 already has this ISBN." in result.stdout
+    assert "feed-rejected.csv" in result.stdout
     books = await postgres.fetch("SELECT isbn, title, price, stock_quantity, author_names FROM books ORDER BY title")
     assert [tuple(book) for book in books] == [
         ("9780141439518", "Pride and Prejudice", 5, 4, "Jane Austen"),
@@ -171,9 +171,9 @@ async def test_second_run_changes_nothing(importer: Importer, postgres: asyncpg.
 async def test_dry_run_writes_nothing(importer: Importer, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_book(shop, "Hobbit", isbn=HOBBIT, stock=3)
     before = await take_catalog_snapshot(postgres)
-    ended = await importer.run(SMALL_CSV, "--dry-run", "--set-stock")
-    assert (ended.exit_code, ended.counts) == (0, [1, 1, 0, 2])
-    assert "What would change" in ended.stdout
+    result = await importer.run(SMALL_CSV, "--dry-run", "--set-stock")
+    assert (result.exit_code, result.counts) == (0, [1, 1, 0, 2])
+    assert "What would change" in result.stdout
     assert await take_catalog_snapshot(postgres) == before
 
 
@@ -199,9 +199,9 @@ async def test_spreadsheet_csv_formats(importer: Importer, postgres: asyncpg.Con
         ",,,,,,",
         f"{isbn(2)},Long,1,,,,,too,many,cells",
     ]
-    ended = await importer.run("\ufeff" + "\r\n".join(lines))
-    assert (ended.exit_code, ended.counts) == (0, [3, 0, 0, 2])
-    assert "shelf mark" in ended.stderr
+    result = await importer.run("\ufeff" + "\r\n".join(lines))
+    assert (result.exit_code, result.counts) == (0, [3, 0, 0, 2])
+    assert "shelf mark" in result.stderr
     books = await postgres.fetch("SELECT isbn, title, author_names, description FROM books ORDER BY title")
     assert [tuple(book) for book in books] == [
         (EMMA, "Emma", "", None),
@@ -211,28 +211,28 @@ async def test_spreadsheet_csv_formats(importer: Importer, postgres: asyncpg.Con
     assert [row[0] for row in importer.report()] == ["row", "5", "6"]  # as a spreadsheet numbers them
 
 
-# ── Killed half-way ───────────────────────────────────────────────────────────────────────
+# ── Killed imports ────────────────────────────────────────────────────────────────────
 
 
 async def kill_during_batch(
     importer: Importer, postgres: asyncpg.Connection, database_url: str, locked_isbn: str
 ) -> None:
-    """In the batch that adds the ISBN `held`, which a third connection is about to take."""
+    """Kill an import of `feed.csv` in the batch with the ISBN, whose row another connection has locked."""
     async with hold_lock(database_url, INSERT_EXISTING_BOOK, locked_isbn):
         process = await importer.start("feed.csv")
-        writing = await wait_for_blocked(postgres, 1)
+        writer = await wait_for_blocked(postgres, 1)
         process.kill()
         await process.communicate()
-    await wait_until_disconnected(postgres, writing)
+    await wait_until_disconnected(postgres, writer)
 
 
 async def test_rerun_completes_a_killed_import(
     importer: Importer, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    feed, books = build_csv(1200), "SELECT count(*) FROM books WHERE slug <> 'held'"
+    feed, count_books = build_csv(1200), "SELECT count(*) FROM books WHERE slug <> 'held'"
     (importer.folder / "feed.csv").write_text(feed)
     await kill_during_batch(importer, postgres, database_url, isbn(700))
-    assert await postgres.fetchval(books) == 500
+    assert await postgres.fetchval(count_books) == 500
     assert await is_stock_consistent(postgres, shop)
     orphans: list[Any] = await postgres.fetch(
         "SELECT id FROM books WHERE slug <> 'held' AND NOT EXISTS (SELECT FROM book_authors WHERE book_id = books.id)"

@@ -57,11 +57,11 @@ fragment UserErrorFields on UserError {{
 }}
 """
 _RESULT = "{ __typename ...UserErrorFields ... on BookSaved { book { ...BookFields } } }"
-CREATE_BOOK = BOOK_FRAGMENTS + f"mutation ($input: CreateBookInput!) {{ end: createBook(input: $input) {_RESULT} }}"
-UPDATE_BOOK = BOOK_FRAGMENTS + f"mutation ($input: UpdateBookInput!) {{ end: updateBook(input: $input) {_RESULT} }}"
-DELETE_BOOK = """mutation ($id: ID!) { end: deleteBook(input: {bookId: $id}) {
+CREATE_BOOK = BOOK_FRAGMENTS + f"mutation ($input: CreateBookInput!) {{ result: createBook(input: $input) {_RESULT} }}"
+UPDATE_BOOK = BOOK_FRAGMENTS + f"mutation ($input: UpdateBookInput!) {{ result: updateBook(input: $input) {_RESULT} }}"
+DELETE_BOOK = """mutation ($id: ID!) { result: deleteBook(input: {bookId: $id}) {
     __typename ... on UserError { code } ... on NotFound { id } ... on BookDeleted { bookId } } }"""
-UPDATE_STOCK = "mutation ($id: ID!) { end: updateStock(input: {bookId: $id, change: {setTo: 1}}) { __typename } }"
+UPDATE_STOCK = "mutation ($id: ID!) { result: updateStock(input: {bookId: $id, change: {setTo: 1}}) { __typename } }"
 
 
 async def add_admin_customer(client: ApiClient, shop: Shop) -> Customer:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from decimal import Decimal
 from functools import partial
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, cast, get_type_hints
 
 from domain.csv_cells import (
     CellParser,
@@ -21,6 +21,7 @@ from domain.csv_cells import (
 )
 from domain.errors import Constraint
 from domain.validation import InputPath, Validator
+from persistence.catalog import BookChanges
 
 MAX_AUTHORS = 50
 
@@ -99,7 +100,9 @@ def _to_camel_case(name: str) -> str:
     return first_word + "".join(word.capitalize() for word in words)
 
 
-def to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+def to_columns(values: Mapping[str, Any]) -> BookChanges:
     """Return the columns of the table `books` that hold these values: `author_names` has one author a line."""
     columns = {name: value for name, value in values.items() if name != "authors"}
-    return columns | ({"author_names": "\n".join(values["authors"])} if "authors" in values else {})
+    if "authors" in values:
+        columns["author_names"] = "\n".join(values["authors"])
+    return cast(BookChanges, columns)

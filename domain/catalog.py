@@ -11,7 +11,7 @@ from domain.shop import Shop
 from domain.slugs import slug_candidates
 from domain.stock import MAX_STOCK
 from domain.validation import validating
-from persistence import catalog, stock, tables
+from persistence import catalog, locks, stock, tables
 from persistence.catalog import BookRow, GenreRow
 from persistence.postgres.database import Transaction
 from persistence.postgres.errors import Conflict, retry_on_conflict
@@ -47,8 +47,8 @@ async def add_book(tx: Transaction, details: BookDetails, stock_quantity: int, r
     """
     await _require_genre(tx, details.genre_id)
     [slug] = await unique_slugs(tx, tables.Book, [details.title])
-    columns = to_columns(asdict(details)) | {"slug": slug, "stock_quantity": stock_quantity}
-    book_id = await catalog.add_book(tx, columns)
+    columns = to_columns(asdict(details))
+    book_id = await catalog.add_book(tx, **columns, slug=slug, stock_quantity=stock_quantity)
     if book_id is None:
         await _require_unique_isbn(tx, details.isbn)
         raise Conflict  # another transaction took the slug
@@ -72,7 +72,7 @@ async def update_book(shop: Shop, book_id: uuid.UUID, changes: dict[str, Any]) -
                 validator.add_error((name,), Constraint.REQUIRED, f"{name} cannot be null.")
         validated = validate_fields(validator, changes)
     async with shop.database.transaction() as tx:
-        if await catalog.lock_book(tx, book_id) is None:
+        if await locks.lock_book(tx, book_id) is None:
             raise NotFound("Book", book_id)
         await _require_genre(tx, validated.get("genre_id"))
         if validated.get("isbn") is not None:
@@ -81,7 +81,7 @@ async def update_book(shop: Shop, book_id: uuid.UUID, changes: dict[str, Any]) -
             author_ids = await get_or_create_authors(tx, validated["authors"])
             await catalog.replace_book_authors(tx, book_id, author_ids)
         if validated:
-            await catalog.update_book(tx, book_id, to_columns(validated))
+            await catalog.update_book(tx, book_id, **to_columns(validated))
         return await _get_book(tx, book_id)
 
 
@@ -123,7 +123,7 @@ async def unique_slugs(tx: Transaction, table: catalog.SluggedTable, names: Sequ
 
 
 async def _require_genre(tx: Transaction, genre_id: uuid.UUID | None) -> None:
-    if genre_id is not None and not await catalog.lock_genre_for_key_share(tx, genre_id):
+    if genre_id is not None and not await locks.lock_genre_for_key_share(tx, genre_id):
         raise NotFound("Genre", genre_id)
 
 
@@ -182,8 +182,8 @@ async def rename_genre(shop: Shop, genre_id: uuid.UUID, name: str) -> GenreRow:
     """
     name = _validate_genre_name(name)
     async with shop.database.transaction() as tx:
-        await catalog.lock_genre_names(tx)
-        genre = await catalog.lock_genre(tx, genre_id)
+        await locks.lock_genre_names(tx)
+        genre = await locks.lock_genre(tx, genre_id)
         if genre is None:
             raise NotFound("Genre", genre_id)
         existing_genre = await catalog.find_genre_by_name(tx, name)
@@ -202,7 +202,7 @@ async def delete_genre(shop: Shop, genre_id: uuid.UUID) -> None:
         GenreNotEmpty: The genre has books.
     """
     async with shop.database.transaction() as tx:
-        genre = await catalog.lock_genre(tx, genre_id)
+        genre = await locks.lock_genre(tx, genre_id)
         if genre is None:
             raise NotFound("Genre", genre_id)
         if await catalog.has_books(tx, genre_id):

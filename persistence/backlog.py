@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, DateTime, Select, String, column, func, literal_column, select, table
 
+from persistence import tables
 from persistence.emails import ENTRYPOINT, EmailStatus
 from persistence.orders import OrderStatus
 from persistence.postgres.database import Database, PoolSettings, ReadSession
 from persistence.postgres.errors import Unavailable
 from persistence.postgres.preflight import check_writable
 from persistence.postgres.statements import Query
-from persistence.tables import Email, Order
 
 MAX_COUNT = 100_000
 """Of each: what is more is told as this many."""
@@ -71,20 +71,24 @@ _QUEUED_EMAILS = _build_queue_depth_query(
     .order_by(_job.c.priority.desc(), _job.c.id)
 )
 _FAILED_EMAILS = _build_queue_depth_query(
-    select(Email.settled_at)
-    .where(Email.status == literal_column(f"'{EmailStatus.FAILED}'"))
-    .order_by(Email.settled_at, Email.id)
+    select(tables.Email.settled_at)
+    .where(tables.Email.status == literal_column(f"'{EmailStatus.FAILED}'"))
+    .order_by(tables.Email.settled_at, tables.Email.id)
 )
 _PENDING_ORDERS = _build_queue_depth_query(
-    select(Order.placed_at).where(Order.status == literal_column(f"'{OrderStatus.PENDING}'")).order_by(Order.placed_at)
+    select(tables.Order.placed_at)
+    .where(tables.Order.status == literal_column(f"'{OrderStatus.PENDING}'"))
+    .order_by(tables.Order.placed_at)
 )
 _DUE_REFUNDS = _build_queue_depth_query(
-    select(Order.refund_due_at).where(Order.refund_due_at.is_not(None)).order_by(Order.refund_due_at)
+    select(tables.Order.refund_due_at)
+    .where(tables.Order.refund_due_at.is_not(None))
+    .order_by(tables.Order.refund_due_at)
 )
 _latest = (
-    select(Order.status)
-    .where(Order.placed_at > func.now() - literal_column("interval '1 day'"))
-    .order_by(Order.placed_at.desc(), Order.id.desc())
+    select(tables.Order.status)
+    .where(tables.Order.placed_at > func.now() - literal_column("interval '1 day'"))
+    .order_by(tables.Order.placed_at.desc(), tables.Order.id.desc())
     .limit(_max_count)
     .subquery()
 )

@@ -1,4 +1,4 @@
-"""The memory of the mock payment provider."""
+"""The payments that the mock payment provider has stored."""
 
 import decimal
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from persistence.postgres.statements import Command, Query
 
 @dataclass(slots=True)
 class MockPaymentRow:
+    """A payment as the mock provider decided it."""
+
     key: str
     status: str
     reason: str | None
@@ -23,8 +25,6 @@ _BY_KEY = Query(
     select(_payment.key, _payment.status, _payment.reason).where(_payment.key == bindparam("key", type_=String())),
     MockPaymentRow,
 )
-
-
 _ADD = Command(upsert(_payment).on_conflict_do_nothing())
 _REFUND = Command(
     update(_payment)
@@ -45,14 +45,15 @@ async def add_payment(
     currency: str | None,
     reason: str | None,
 ) -> None:
-    """Does nothing where the key is known: what was decided stays decided."""
+    """Store the provider's decision, unless there is one for this key already."""
     await tx.execute(_ADD, key=key, status=status, amount=amount, currency=currency, reason=reason)
 
 
 async def find_payment(db: ReadSession | Transaction, key: str) -> MockPaymentRow | None:
+    """Return the payment with this key, or `None`."""
     return await db.first(_BY_KEY, key=key)
 
 
 async def mark_refunded(tx: Transaction, key: str) -> bool:
-    """False when there is nothing to give back, or it has been given back before."""
+    """Mark an approved payment as refunded; false when there is none or it was refunded before."""
     return await tx.execute(_REFUND, payment=key) == 1

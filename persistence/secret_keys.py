@@ -8,9 +8,9 @@ from sqlalchemy import String, bindparam, delete, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from persistence import tables
 from persistence.postgres.database import Transaction
 from persistence.postgres.statements import Command, Query
-from persistence.tables import SecretKey
 
 
 class UsedKey(NamedTuple):
@@ -22,13 +22,15 @@ class UsedKey(NamedTuple):
 
 
 _ids = func.unnest(bindparam("ids", type_=ARRAY(String())))
-_USED_KEYS = Query(select(SecretKey.id, SecretKey.used_at, func.now()), UsedKey)
+_USED_KEYS = Query(select(tables.SecretKey.id, tables.SecretKey.used_at, func.now()), UsedKey)
 _RECORD_USE = Command(
-    upsert(SecretKey)
+    upsert(tables.SecretKey)
     .from_select(["id", "used_at"], select(_ids, func.now()))
-    .on_conflict_do_update(index_elements=[SecretKey.id], set_={"used_at": func.now()})
+    .on_conflict_do_update(index_elements=[tables.SecretKey.id], set_={"used_at": func.now()})
 )
-_DELETE_UNUSED = Command(delete(SecretKey).where(SecretKey.used_at < func.now() - literal_column("interval '90 days'")))
+_DELETE_UNUSED = Command(
+    delete(tables.SecretKey).where(tables.SecretKey.used_at < func.now() - literal_column("interval '90 days'"))
+)
 
 
 async def list_used_keys(tx: Transaction) -> list[UsedKey]:

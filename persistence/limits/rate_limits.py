@@ -10,9 +10,9 @@ from typing import Protocol
 
 from sqlalchemy import Double, LargeBinary, bindparam, delete, func, text
 
+from persistence import tables
 from persistence.postgres.database import Database
 from persistence.postgres.statements import Command
-from persistence.tables import RateLimit
 
 MIN_EVICTION_SIZE = 1_000
 
@@ -87,7 +87,7 @@ _CHARGE = Command(
 _FIND_SECONDS_UNTIL_FULL = Command(
     text("SELECT extract(epoch FROM full_at - clock_timestamp())::float8 FROM rate_limits WHERE caller = :caller")
 )
-_EVICT_FULL = Command(delete(RateLimit).where(RateLimit.full_at < func.clock_timestamp()))
+_EVICT_FULL = Command(delete(tables.RateLimit).where(tables.RateLimit.full_at < func.clock_timestamp()))
 
 
 @dataclass(frozen=True, slots=True)

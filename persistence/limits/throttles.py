@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import Integer, Interval, LargeBinary, bindparam, delete, extract, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from persistence import tables
 from persistence.postgres.database import Transaction
 from persistence.postgres.statements import Command, Query
-from persistence.tables import Throttle
 
 RETENTION = dt.timedelta(days=90)
 """How long it is remembered where an account was signed in to; wrong tries count for a day."""
@@ -42,22 +42,26 @@ _RECORD_ATTEMPT = Command(
         bindparam("longest", type_=Interval()),
     )
 )
-_has_key = Throttle.key == bindparam("throttle", type_=LargeBinary())
+_has_key = tables.Throttle.key == bindparam("throttle", type_=LargeBinary())
 _now = func.clock_timestamp()
-_WAIT = Query(select(func.ceil(extract("epoch", Throttle.free_at - _now)).cast(Integer)).where(_has_key), int)
-_DELETE = Command(delete(Throttle).where(_has_key))
-_DELETE_LAST_ATTEMPT = Command(delete(Throttle).where(_has_key, Throttle.tries <= 1))
-_DECREMENT = Command(update(Throttle).where(_has_key).values(tries=Throttle.tries - 1, free_at=_now))
+_WAIT = Query(select(func.ceil(extract("epoch", tables.Throttle.free_at - _now)).cast(Integer)).where(_has_key), int)
+_DELETE = Command(delete(tables.Throttle).where(_has_key))
+_DELETE_LAST_ATTEMPT = Command(delete(tables.Throttle).where(_has_key, tables.Throttle.tries <= 1))
+_DECREMENT = Command(update(tables.Throttle).where(_has_key).values(tries=tables.Throttle.tries - 1, free_at=_now))
 _MARK_KNOWN = Command(
-    insert(Throttle)
+    insert(tables.Throttle)
     .values(tries=0, free_at=_now, tried_at=_now)
     .on_conflict_do_update(index_elements=["key"], set_={"tried_at": _now})
 )
-_IS_KNOWN = Query(select(Throttle.key).where(_has_key), bool)
+_IS_KNOWN = Query(select(tables.Throttle.key).where(_has_key), bool)
 _DELETE_EXPIRED = Command(
-    delete(Throttle).where(
-        ((Throttle.tries > 0) & (Throttle.tried_at < _now - dt.timedelta(days=1)) & (Throttle.free_at < _now))
-        | (Throttle.tried_at < _now - RETENTION)
+    delete(tables.Throttle).where(
+        (
+            (tables.Throttle.tries > 0)
+            & (tables.Throttle.tried_at < _now - dt.timedelta(days=1))
+            & (tables.Throttle.free_at < _now)
+        )
+        | (tables.Throttle.tried_at < _now - RETENTION)
     )
 )
 

@@ -5,7 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Integer, Numeric, Select, UnaryExpression, Uuid, bindparam, literal_column, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Numeric,
+    Select,
+    UnaryExpression,
+    Uuid,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
 
 from persistence.postgres.database import ReadSession
 from persistence.postgres.statements import Query
@@ -136,9 +148,31 @@ def order_by(
     return key.desc(), id_column.desc()
 
 
-def with_sort_key(row_factory: Callable[..., T]) -> Callable[..., KeyedRow[T]]:
-    """For rows whose first two columns are the sort key and the id, and whose others make what stands there."""
-    return lambda key, id_, *columns: (key, id_, row_factory(*columns))
+def build_page_query(
+    columns: Sequence[Any],
+    row_factory: Callable[..., T],
+    conditions: Sequence[ColumnElement[bool]],
+    sort: Sort,
+    id_column: ColumnElement[uuid.UUID],
+    page: PageShape,
+    *,
+    needs_custom_plan: bool = False,
+) -> Query[KeyedRow[T]]:
+    """Build the query for a page of a list of one table; `row_factory` takes the columns of a row."""
+    statement = select(sort.key, id_column, *columns).where(*conditions)
+    return Query(
+        paginate(statement, sort, id_column, page),
+        lambda key, id_, *row: (key, id_, row_factory(*row)),
+        needs_custom_plan=needs_custom_plan or page.needs_custom_plan,
+    )
+
+
+def build_count_query(
+    id_column: ColumnElement[uuid.UUID], conditions: Sequence[ColumnElement[bool]], *, needs_custom_plan: bool = False
+) -> Query[int]:
+    """Build the query that counts a list's rows up to `COUNT_LIMIT`."""
+    limited = select(id_column).where(*conditions).limit(COUNT_LIMIT).subquery()
+    return Query(select(func.count()).select_from(limited), int, needs_custom_plan=needs_custom_plan)
 
 
 async def fetch_page(db: ReadSession, query: Query[KeyedRow[T]], page: PageRequest, **parameters: Any) -> PageResult[T]:

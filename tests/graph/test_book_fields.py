@@ -9,7 +9,7 @@ from domain.book_fields import BOOK_FIELDS
 from domain.book_import import FIELD_COLUMNS
 from graph.schema import schema
 from persistence import tables
-from persistence.catalog import BookRow
+from persistence.catalog import BookChanges, BookRow
 from tests.support.shop.catalog_admin import SAMPLE_DETAILS
 
 READ_ONLY_COLUMNS = {"id", "slug", "stock_quantity", "added_at", "updated_at"}
@@ -29,8 +29,9 @@ def test_every_column_is_declared_or_read_only() -> None:
     assert get_column_names() == (BOOK_FIELDS.keys() - {"authors"}) | READ_ONLY_COLUMNS | INTERNAL_COLUMNS
 
 
-def test_row_has_every_column() -> None:
+def test_row_and_changes_have_every_column() -> None:
     assert set(BookRow.__slots__) == get_column_names() - INTERNAL_COLUMNS
+    assert BookChanges.__annotations__.keys() == (BOOK_FIELDS.keys() - {"authors"}) | {"author_names"}
 
 
 def test_book_type_has_every_field() -> None:

@@ -249,7 +249,7 @@ async def test_key_is_free_after_insufficient_stock(
 
     await adjust_stock(shop, book.id, 1)
     assert (await customer.checkout())["__typename"] == "OrderPlaced"
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_key_is_free_after_changed_price(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:

@@ -220,7 +220,7 @@ async def test_idle_transaction_timeout(
 
     async def forgets() -> None:
         async with shop.database.transaction() as tx:
-            await update_book(tx, book.id, {"title": "Forgotten"})
+            await update_book(tx, book.id, title="Forgotten")
             restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
             await wait_for_blocked(postgres, 1)
             await wait_until_disconnected(postgres, [tx.driver_connection.get_server_pid()])

@@ -157,7 +157,7 @@ async def test_rejected_rows_are_reported_and_others_imported(
         (HOBBIT, "The Hobbit", 12.5, 7, "J. R. R. Tolkien"),
     ]
     assert await postgres.fetchval("SELECT count(*) FROM stock_movements WHERE reason = 'IMPORT'") == 2
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_second_run_changes_nothing(importer: Importer, postgres: asyncpg.Connection) -> None:
@@ -185,7 +185,7 @@ async def test_stock_of_existing_books_is_set_only_on_request(
     assert (await importer.run(feed)).counts == [0, 0, 1, 0]
     assert (await importer.run(feed, "--set-stock")).counts == [0, 1, 0, 0]
     assert await list_stock_movements(postgres, hobbit) == [("NEW_BOOK", 3), ("IMPORT", 4)]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_spreadsheet_csv_formats(importer: Importer, postgres: asyncpg.Connection) -> None:
@@ -233,7 +233,7 @@ async def test_rerun_completes_a_killed_import(
     (importer.folder / "feed.csv").write_text(feed)
     await kill_during_batch(importer, postgres, database_url, isbn(700))
     assert await postgres.fetchval(count_books) == 500
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
     orphans: list[Any] = await postgres.fetch(
         "SELECT id FROM books WHERE slug <> 'held' AND NOT EXISTS (SELECT FROM book_authors WHERE book_id = books.id)"
     )
@@ -244,7 +244,7 @@ async def test_rerun_completes_a_killed_import(
     assert await postgres.fetchval("SELECT count(*) FROM books") == 1200
     assert await postgres.fetchval("SELECT count(*) FROM book_authors") == 2400
     assert await postgres.fetchval("SELECT sum(change) FROM stock_movements") == sum(n % 4 for n in range(1200))
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_killed_in_first_batch_leaves_nothing(

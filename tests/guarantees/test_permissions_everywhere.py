@@ -29,8 +29,9 @@ from graphql import (
 from strawberry.tools import create_type
 
 from domain.shop import Shop
-from graph.kit.declare import mutation, query
+from graph.kit.declare import query
 from graph.kit.ids import to_global_id
+from graph.kit.mutations import mutation
 from persistence.reviews import add_review
 from persistence.tables import Base, new_id
 from tests.support.http.client import ApiClient

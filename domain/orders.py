@@ -9,7 +9,7 @@ import hashlib
 import json
 import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -37,6 +37,8 @@ from domain.stock import apply_stock_changes
 from domain.validation import Validator, invalid_input, validating
 from persistence import cart, locks, orders, sales
 from persistence.accounts import UserRow
+from persistence.cart import CartItemRow
+from persistence.catalog import BookRow
 from persistence.emails import EmailKind
 from persistence.orders import AddressRow, NewOrderItem, OrderRow, OrderStatus
 from persistence.postgres.database import Transaction
@@ -139,26 +141,10 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest)
         order_id = await _claim_order(tx, shop, customer_id, request)
         if order_id is None:
             return None
-        await locks.lock_cart(tx, customer_id)
-        lines = await cart.list_cart_items(tx, [customer_id])
-        books = {book.id: book for book in await locks.lock_books(tx, [line.book_id for line in lines])}
-        lines = [line for line in lines if line.book_id in books]
-        if not lines:
-            raise CartEmpty
-        for line in lines:  # another transaction may have changed these before the books were locked
-            line.unit_price, line.available = books[line.book_id].price, books[line.book_id].stock_quantity
-        shortages = [
-            Shortage(books[line.book_id], line.quantity, line.available)
-            for line in lines
-            if line.quantity > line.available
-        ]
-        if shortages:
-            raise InsufficientStock(shortages)
+        lines, books = await _lock_lines(tx, customer_id)
+        _require_stock(lines, books)
         total = cart_total(lines)
-        if request.expected_total is not None and request.expected_total != total:
-            raise PriceChanged(request.expected_total, customer_id)
-        if total > MAX_TOTAL:
-            raise invalid_input(("expectedTotal",), Constraint.TOO_LARGE, f"The total must be at most {MAX_TOTAL:,}.")
+        _require_total(request, total, customer_id)
         await apply_stock_changes(tx, {line.book_id: -line.quantity for line in lines}, MovementReason.SALE, order_id)
         order_items = [
             NewOrderItem(
@@ -177,6 +163,34 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest)
             await orders.add_address(tx, order_id, request.address)
         await cart.remove_cart_items(tx, customer_id, [line.book_id for line in lines])
         return order
+
+
+async def _lock_lines(tx: Transaction, customer_id: uuid.UUID) -> tuple[list[CartItemRow], dict[uuid.UUID, BookRow]]:
+    """Lock the cart and its books, and return the lines at current prices, and the books by id."""
+    await locks.lock_cart(tx, customer_id)
+    lines = await cart.list_cart_items(tx, [customer_id])
+    books = {book.id: book for book in await locks.lock_books(tx, [line.book_id for line in lines])}
+    lines = [line for line in lines if line.book_id in books]
+    if not lines:
+        raise CartEmpty
+    for line in lines:  # another transaction may have changed these before the books were locked
+        line.unit_price, line.available = books[line.book_id].price, books[line.book_id].stock_quantity
+    return lines, books
+
+
+def _require_stock(lines: Sequence[CartItemRow], books: Mapping[uuid.UUID, BookRow]) -> None:
+    shortages = [
+        Shortage(books[line.book_id], line.quantity, line.available) for line in lines if line.quantity > line.available
+    ]
+    if shortages:
+        raise InsufficientStock(shortages)
+
+
+def _require_total(request: CheckoutRequest, total: Decimal, customer_id: uuid.UUID) -> None:
+    if request.expected_total is not None and request.expected_total != total:
+        raise PriceChanged(request.expected_total, customer_id)
+    if total > MAX_TOTAL:
+        raise invalid_input(("expectedTotal",), Constraint.TOO_LARGE, f"The total must be at most {MAX_TOTAL:,}.")
 
 
 async def _claim_order(

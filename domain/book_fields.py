@@ -3,7 +3,7 @@
 import datetime as dt
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, cast, get_type_hints
@@ -25,6 +25,8 @@ from persistence.catalog import BookChanges
 
 MAX_AUTHORS = 50
 
+Validate = Callable[[Validator, InputPath, Any], Any]
+
 
 @dataclass(frozen=True, slots=True)
 class BookField:
@@ -32,11 +34,13 @@ class BookField:
 
     Attributes:
         validate: Returns the normalized value, or adds an error to the validator. It never receives `None`.
+            `None` when every value of the type is valid.
         csv: Parses a cell of the import. `None` when no column of the import holds the value itself.
         csv_column: The name of the column, when it is not the name of the field.
     """
 
-    validate: Callable[[Validator, InputPath, Any], Any] | None
+    validate: Validate | None
+    _: KW_ONLY
     csv: CellParser | None
     csv_column: str | None = None
 
@@ -53,31 +57,31 @@ def _validate_authors(validator: Validator, path: InputPath, names: Sequence[str
     return tuple(unique_names.values())
 
 
-def _text(max_length: int) -> Any:
-    return partial(Validator.optional_text, max_length=max_length)
+def _text(max_length: int, *, multiline: bool = False) -> Validate:
+    return partial(Validator.optional_text, max_length=max_length, multiline=multiline)
+
+
+def _number(minimum: int, maximum: int) -> Validate:
+    return partial(Validator.number, minimum=minimum, maximum=maximum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookDetails:
     """All fields of a book except its stock. A field without a default is required."""
 
-    title: Annotated[str, BookField(partial(Validator.text, max_length=500), parse_line)]
-    subtitle: Annotated[str | None, BookField(_text(500), parse_line)] = None
-    authors: Annotated[tuple[str, ...], BookField(_validate_authors, parse_names, "author")]
-    price: Annotated[Decimal, BookField(Validator.price, parse_decimal)]
-    isbn: Annotated[str | None, BookField(Validator.isbn, parse_code)] = None
-    genre_id: Annotated[uuid.UUID | None, BookField(None, None)] = None  # the import has the genre's name
-    description: Annotated[
-        str | None, BookField(partial(Validator.optional_text, max_length=20_000, multiline=True), parse_lines)
-    ] = None
-    cover_url: Annotated[str | None, BookField(Validator.url, parse_code)] = None
-    format: Annotated[str | None, BookField(None, parse_format)] = None
-    publisher: Annotated[str | None, BookField(_text(200), parse_line)] = None
-    published_on: Annotated[dt.date | None, BookField(None, parse_date)] = None
-    page_count: Annotated[
-        int | None, BookField(partial(Validator.number, minimum=1, maximum=100_000), parse_integer)
-    ] = None
-    language: Annotated[str | None, BookField(Validator.language, parse_code)] = None
+    title: Annotated[str, BookField(partial(Validator.text, max_length=500), csv=parse_line)]
+    subtitle: Annotated[str | None, BookField(_text(500), csv=parse_line)] = None
+    authors: Annotated[tuple[str, ...], BookField(_validate_authors, csv=parse_names, csv_column="author")]
+    price: Annotated[Decimal, BookField(Validator.price, csv=parse_decimal)]
+    isbn: Annotated[str | None, BookField(Validator.isbn, csv=parse_code)] = None
+    genre_id: Annotated[uuid.UUID | None, BookField(None, csv=None)] = None  # the import finds it by the genre's name
+    description: Annotated[str | None, BookField(_text(20_000, multiline=True), csv=parse_lines)] = None
+    cover_url: Annotated[str | None, BookField(Validator.url, csv=parse_code)] = None
+    format: Annotated[str | None, BookField(None, csv=parse_format)] = None
+    publisher: Annotated[str | None, BookField(_text(200), csv=parse_line)] = None
+    published_on: Annotated[dt.date | None, BookField(None, csv=parse_date)] = None
+    page_count: Annotated[int | None, BookField(_number(1, 100_000), csv=parse_integer)] = None
+    language: Annotated[str | None, BookField(Validator.language, csv=parse_code)] = None
 
 
 BOOK_FIELDS: dict[str, BookField] = {

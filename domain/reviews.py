@@ -24,7 +24,7 @@ MAX_BULK_DELETE = 100
 class NotReviewAuthor(Exception):
     """The caller may not change the review.
 
-    This is no user error: `viewerCanUpdate` and `viewerCanDelete` tell clients not to offer the change.
+    It is not a user error: `viewerCanUpdate` and `viewerCanDelete` tell clients not to offer the change.
     """
 
 

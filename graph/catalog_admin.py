@@ -141,7 +141,7 @@ class StockUpdated:
     """The stock has changed."""
 
     book: BookRow = attribute("The book.", Book)
-    prebookings_notified: int = attribute("How many waiting customers were told that it is back.")
+    prebookings_notified: int = attribute("The number of waiting customers that were notified.")
 
 
 @object_type()
@@ -224,7 +224,7 @@ async def rename_genre(
 
 @mutation(admin_only, GenreDeleted, errors=(GenreNotEmpty, NotFound))
 async def delete_genre(info: Info, input: Annotated[DeleteGenreInput, argument("The genre.")]) -> GenreDeleted:
-    """Deletes a genre that no book is in."""
+    """Deletes a genre that has no books."""
     genre_id = parse_key("Genre", input.genre_id)
     await catalog.delete_genre(info.context.shop, genre_id)
     return GenreDeleted(genre_id=to_global_id("Genre", genre_id))

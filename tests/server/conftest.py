@@ -54,7 +54,7 @@ def bookstore(shop: Shop, settings: Settings, tmp_path: Path) -> RunCommand:
 
     async def command(*arguments: str, typed: str = "", **more: str) -> CompletedCommand:
         given = {"DATABASE_URL": str(settings.database_url)} | more
-        return await run_command(*arguments, directory=tmp_path, typed=typed, **given)
+        return await run_command(*arguments, directory=tmp_path, stdin_text=typed, **given)
 
     return command
 

@@ -73,7 +73,7 @@ async def test_unknown_document_id(
                 response = await client.post("/graphql", json=asked, headers={"accept": accept})
                 assert (response.status_code, get_error_codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
     told = (await http.post("/graphql", json=asked)).json()["errors"][0]["message"]
-    assert told == "No trusted document has this id, so send the document itself as `query`."
+    assert told == "No trusted document has this ID. Send the document itself as `query`."
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ async def test_manifest_formats_of_other_tools(settings: Settings, shop: Shop, p
 def test_documents_are_loaded_once_and_never_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = Documents(introspection=True)
     trusted = documents.register_trusted(TITLES)
-    monkeypatch.setattr("graph.execution.documents.KEPT_CHARACTERS", 1_000)
+    monkeypatch.setattr("graph.execution.documents.MAX_CACHED_CHARACTERS", 1_000)
     kept = [documents.get(f"{{ it{number}: __typename }}") for number in range(100)]
     assert documents.get("{ it0: __typename }") is not kept[0]
     assert (

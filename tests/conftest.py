@@ -13,7 +13,6 @@ from starlette.applications import Starlette
 
 from domain.shop import Shop
 from persistence.tables import Base
-
 from server.database.embedded import run_embedded_postgres
 from server.database.migrations import migrate
 from server.http import health

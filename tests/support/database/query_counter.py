@@ -13,8 +13,8 @@ from tests.support.database.postgres_protocol import (
     EXECUTE,
     SIMPLE_QUERY,
     connect_to_postgres,
-    read_startup_message,
     read_message,
+    read_startup_message,
 )
 from tests.support.http.apps import get_shop, running_client
 from tests.support.http.client import ApiClient

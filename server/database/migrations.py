@@ -1,5 +1,6 @@
 """Migrations from inside the program: for the embedded database, the tests and `bookstore migrate`."""
 
+from functools import cache
 from importlib.resources import files
 
 import asyncpg
@@ -101,6 +102,7 @@ def format_connection_error(error: Exception, setting: str) -> str:
     return f"The database cannot be reached: {str(error) or type(error).__name__}. Check {setting}."
 
 
+@cache
 def list_older_revisions() -> frozenset[str | None]:
     """Those before ours, and none at all. One that this version does not know is of a later one, which keeps what ours needs."""
     scripts = ScriptDirectory.from_config(build_alembic_config())

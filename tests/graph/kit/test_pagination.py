@@ -2,6 +2,7 @@
 
 import base64
 import json
+from itertools import cycle
 from typing import Any
 
 import asyncpg
@@ -75,9 +76,10 @@ async def test_cursor_of_another_list_or_sort_is_a_request_error(customer: ApiCl
         for name, listing in CONNECTIONS.items()
     }
     assert len(set(cursors.values())) == len(CONNECTIONS)
+    ways = cycle(("after", "before"))
     for name, listing in CONNECTIONS.items():
         for other, cursor in cursors.items():
-            for way in ("after", "before"):
+            for way in ("after", "before") if other == name else (next(ways),):
                 codes = (await listing.execute(customer, **{way: cursor})).codes
                 assert codes == ([] if other == name else ["BAD_USER_INPUT"]), (name, other)
 

@@ -35,7 +35,6 @@ async def take_snapshot(postgres: asyncpg.Connection, tables: Iterable[str] = PU
     }
 
 
-
 async def get_stock(postgres: asyncpg.Connection, book: BookRow) -> int | None:
     """Return the quantity in stock, or `None` if the book has been deleted."""
     quantity: int | None = await postgres.fetchval("SELECT stock_quantity FROM books WHERE id = $1", book.id)

@@ -163,4 +163,3 @@ async def _run_command(name: str, *arguments: str, data_dir: Path) -> None:
 
 def _get_os_user() -> str | None:
     return UNPRIVILEGED_USER if os.geteuid() == 0 else None
-

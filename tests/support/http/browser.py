@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tests.support.graphql.differential_transport import DifferentialTransport
+from tests.support.http.client import WITHOUT_TLS
 from tests.support.observability.log_secrets import EVENT_HOOKS
 
 SHOP_URL = "https://shop.test"
@@ -41,13 +42,12 @@ async def _frontend_page(_: Request) -> Response:
     return PlainTextResponse("the frontend")
 
 
-
 @asynccontextmanager
 async def open_browser(app: Starlette) -> AsyncIterator[Browser]:
     """Open a browser for which SHOP_URL is the application and the frontend exists; other hosts are on the network."""
     frontend = Starlette(routes=[Route("/{path:path}", _frontend_page)])
     hosts = {SHOP_URL: DifferentialTransport(app), "https://front.test": httpx2.ASGITransport(frontend)}
     async with httpx2.AsyncClient(
-        base_url=SHOP_URL, mounts=hosts, follow_redirects=True, timeout=30, event_hooks=EVENT_HOOKS
+        base_url=SHOP_URL, mounts=hosts, follow_redirects=True, timeout=30, event_hooks=EVENT_HOOKS, **WITHOUT_TLS
     ) as http:
         yield Browser(http)

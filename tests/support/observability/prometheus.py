@@ -5,6 +5,7 @@ from collections.abc import Callable
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.http.client import WITHOUT_TLS
 from tests.support.waiting import wait_until
 
 MetricValues = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -13,7 +14,7 @@ MetricValues = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 async def scrape_metrics(port: int) -> MetricValues:
     """Fetch the metrics of this port and check that names, help texts and series are valid."""
-    async with httpx2.AsyncClient(timeout=30) as http:
+    async with httpx2.AsyncClient(timeout=30, **WITHOUT_TLS) as http:
         response = await http.get(f"http://127.0.0.1:{port}/metrics")
     assert response.status_code == 200
     families = list(text_string_to_metric_families(response.text))

@@ -13,7 +13,7 @@ import httpx2
 import psutil
 
 from server.settings import Settings
-from tests.support.http.client import ApiClient
+from tests.support.http.client import WITHOUT_TLS, ApiClient
 from tests.support.observability.log_secrets import find_secrets
 from tests.support.processes.ports import find_free_port
 from tests.support.waiting import wait_until
@@ -140,5 +140,5 @@ async def wait_until_healthy(url: str, process: asyncio.subprocess.Process) -> N
             return False
         return True
 
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(**WITHOUT_TLS) as http:
         await wait_until(is_healthy, 60)

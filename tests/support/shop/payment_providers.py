@@ -33,7 +33,6 @@ class SlowPayments:
         self.refunded.append(idempotency_key)
 
 
-
 @dataclass(slots=True)
 class UnreachablePayments:
     """Raises `error` at each call until a test removes it; then it returns `outcome`."""

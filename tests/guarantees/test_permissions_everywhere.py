@@ -24,8 +24,9 @@ from graphql import (
 from strawberry.tools import create_type
 
 from domain.shop import Shop
-from graph.kit.declare import mutation, query
+from graph.kit.declare import query
 from graph.kit.ids import to_global_id
+from graph.kit.mutations import mutation
 from persistence.reviews import add_review
 from persistence.tables import Base, new_id
 from tests.support.graphql.schema_fields import build_document, build_path_variables, get_at_path, iterate_fields
@@ -196,7 +197,7 @@ def test_field_without_permission_cannot_be_declared(declare: Any) -> None:
         """A resolver whose declaration names no permission."""
         return 1
 
-    with pytest.raises(TypeError, match="gate"):
+    with pytest.raises(TypeError, match="permission"):
         declare()(without_permission)
     with pytest.raises(TypeError, match="not an instance of StrawberryField"):
         create_type("Query", [declare(without_permission)])

@@ -1,4 +1,4 @@
-"""Pages: whichever way a list is walked, every item is seen once and in its place."""
+"""Pagination: every walk through a list returns each item once, in its place."""
 
 import base64
 import json
@@ -31,17 +31,17 @@ SIZES = st.lists(st.integers(1, 15), min_size=1, max_size=4)
 
 @pytest.fixture
 async def customer(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> ApiClient:
-    """Someone with orders, in a shop with something in every list."""
+    """A customer with orders, in a shop with items in every list."""
     return (await populate_connections(client, shop, postgres)).client
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_invalid_arguments_are_request_errors(customer: ApiClient) -> None:
     for name, listing in CONNECTIONS.items():
         cursor = (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
-        wrong: list[dict[str, Any]] = [
+        bad_arguments: list[dict[str, Any]] = [
             {"first": -1},
             {"first": 101},
             {"last": -1},
@@ -59,14 +59,14 @@ async def test_invalid_arguments_are_request_errors(customer: ApiClient) -> None
             {"before": to_global_id("Book", new_id())},
         ]
         if listing.has_offset:
-            wrong += [
+            bad_arguments += [
                 {"offset": -1},
                 {"offset": 10_001},
                 {"offset": 0, "after": cursor},
                 {"offset": 1, "before": cursor},
                 {"offset": 1, "last": 1},
             ]
-        for arguments in wrong:
+        for arguments in bad_arguments:
             assert (await listing.execute(customer, **arguments)).codes == ["BAD_USER_INPUT"], (name, arguments)
 
 
@@ -113,12 +113,12 @@ FORGED_CURSORS = JSON | st.tuples(
 async def test_forged_cursors_are_rejected(customer: ApiClient, name: str, forged: Any, way: str) -> None:
     listing = CONNECTIONS[name]
     cursor = (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
-    fingerprint, *place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    fingerprint, *original = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     if isinstance(forged, tuple):
-        parts = zip(forged, place, strict=True)
+        parts = zip(forged, original, strict=True)
         forged = [fingerprint, *(own if part == ORIGINAL_VALUE else part for part, own in parts)]
-    told = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode().rstrip("=")
-    assert (await listing.execute(customer, **{way: told})).codes in ([], ["BAD_USER_INPUT"])
+    cursor_text = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode().rstrip("=")
+    assert (await listing.execute(customer, **{way: cursor_text})).codes in ([], ["BAD_USER_INPUT"])
 
 
 # ── Walks ─────────────────────────────────────────────────────────────────────────────────
@@ -201,23 +201,23 @@ async def test_an_empty_page_has_no_cursors(customer: ApiClient, listing: Connec
         assert page["totalCount"] > 0
 
 
-# ── A list that changes under the reader ──────────────────────────────────────────────────
+# ── A list that changes during a walk ─────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("sort", ["NEWEST", "TITLE_ASC", "PRICE_DESC", "PUBLISHED_DESC"])
 async def test_book_added_between_pages_causes_no_repeat_or_skip(customer: ApiClient, shop: Shop, sort: str) -> None:
     books = CONNECTIONS[f"Query.books by {sort}"]
     before = get_ids(await books.fetch_page(customer, first=100))
-    seen: list[str] = []
+    seen_ids: list[str] = []
     cursor = None
-    while cursor is not None or not seen:
+    while cursor is not None or not seen_ids:
         page = await books.fetch_page(customer, first=7, after=cursor)
-        seen += get_ids(page)
+        seen_ids += get_ids(page)
         await add_book(shop, "\u00c4gypten", price="12.50")
         await add_book(shop, "Zebra", price="0.01")
-        cursor = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] and len(seen) < 200 else None
-    assert len(set(seen)) == len(seen)
-    assert [id_ for id_ in seen if id_ in set(before)] == before
+        cursor = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] and len(seen_ids) < 200 else None
+    assert len(set(seen_ids)) == len(seen_ids)
+    assert [id_ for id_ in seen_ids if id_ in set(before)] == before
 
 
 async def test_cursor_of_a_deleted_book_still_works(customer: ApiClient, client: ApiClient, shop: Shop) -> None:

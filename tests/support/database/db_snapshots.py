@@ -5,9 +5,8 @@ from typing import Any
 
 import asyncpg
 
-from domain.shop import Shop
-from persistence import stock
 from persistence.catalog import BookRow
+from persistence.invariants import INVARIANTS
 
 PURCHASE_TABLES = (
     "books",
@@ -19,10 +18,6 @@ PURCHASE_TABLES = (
     "stock_movements",
     "mock_payments",
 )
-_STOCK_DISCREPANCIES = """
-SELECT id FROM books
-WHERE stock_quantity <> (SELECT coalesce(sum(change), 0) FROM stock_movements WHERE book_id = books.id)
-"""
 
 Snapshot = dict[str, list[tuple[Any, ...]]]
 
@@ -55,11 +50,9 @@ async def list_payments(postgres: asyncpg.Connection) -> list[tuple[str, bool]]:
     return [(row["status"], row["is_refunded"]) for row in rows]
 
 
-async def is_stock_consistent(postgres: asyncpg.Connection, shop: Shop) -> bool:
-    """Return whether each book's stock equals the sum of its movements, by the product's query and by the tests'."""
-    return not await stock.list_discrepancies(shop.database.read_session) and not await postgres.fetch(
-        _STOCK_DISCREPANCIES
-    )
+async def is_stock_consistent(postgres: asyncpg.Connection) -> bool:
+    """Return whether the stock of every book is the sum of its ledger."""
+    return not await postgres.fetch(INVARIANTS["stock is the sum of its ledger"])
 
 
 async def age_orders(postgres: asyncpg.Connection) -> None:

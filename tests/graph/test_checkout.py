@@ -9,10 +9,11 @@ from domain.payments import Declined
 from domain.shop import Shop
 from server.settings import Settings
 from tests.support.database.db_snapshots import get_stock, is_stock_consistent, take_snapshot
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import CHECKOUT_MUTATION, Customer, add_customer
 from tests.support.shop.factories import add_book, fill_cart
-from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
+from tests.support.shop.payment_providers import SlowPayments
 
 ADDRESS = {"recipient": "Ada Lovelace", "line1": "12 St James's Square", "city": "London", "country": "GB"}
 WHOLE_ADDRESS = ADDRESS | {"line2": "Flat 3", "region": "Greater London", "postalCode": "SW1Y 4JH", "phone": "+44 20 1"}
@@ -145,7 +146,7 @@ async def test_declined_payment_restores_books_to_changed_cart(
     emma, persuasion = await add_book(shop, "Emma", stock=3), await add_book(shop, "Persuasion", stock=2000)
     customer = await add_customer(client, shop, (emma, 2), (persuasion, 600))
     provider = SlowPayments(outcome=Declined("No money."))
-    async with running_app_with_payments(provider, settings) as slow:
+    async with running_client(settings, payments=provider) as slow:
         purchase = asyncio.create_task(customer.with_client(slow).checkout())
         await provider.charge_started.wait()
         await fill_cart(shop, customer.user, (emma, 1), (persuasion, 500))

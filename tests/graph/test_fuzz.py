@@ -29,7 +29,8 @@ from hypothesis_graphql import from_schema, nodes
 from domain.shop import Shop
 from graph.schema import schema
 from tests.support.graphql.bad_values import BAD_DATES, BAD_DATETIMES, BAD_DECIMALS, BAD_IDS, BAD_TEXTS
-from tests.support.graphql.fuzz_client import FuzzClient, can_return_user_error, create_samples, get_fields
+from tests.support.graphql.fuzz_client import FuzzClient, can_return_user_error, create_samples
+from tests.support.graphql.schema_fields import get_fields
 from tests.support.http.client import ApiClient as Client
 from tests.support.shop.factories import SignedInUser, add_admin
 

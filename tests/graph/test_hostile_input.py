@@ -15,16 +15,17 @@ from tests.support.graphql.bad_values import (
     list_bad_values,
     replace_at,
 )
-from tests.support.graphql.fuzz_client import FuzzClient, build_document, create_samples, find_field, get_fields
+from tests.support.graphql.fuzz_client import (
+    FuzzClient,
+    build_fuzz_document,
+    create_samples,
+    list_fields_with_arguments,
+)
+from tests.support.graphql.schema_fields import find_field
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_admin
 
-FIELDS = [
-    f"{parent}.{name}"
-    for parent in ("Query", "Mutation", "Genre", "Author", "Book", "User", "Admin")
-    for name, field in get_fields(parent).items()
-    if field.args
-]
+FIELDS = list_fields_with_arguments()
 COMBINATIONS = 30
 LITERALS = [
     r'"\u0000"', r'"\uD800"', r'"\u{D800}"', r'"\u{110000}"', '"""\\u0000 \x1b"""', '"\ufffe\U0010ffff"', "2147483648",
@@ -57,7 +58,7 @@ def _list_all_positions(name: str, samples: dict[str, Any]) -> Iterator[tuple[di
 async def test_good_arguments_cause_no_request_error(fuzz_client: FuzzClient, name: str) -> None:
     """The tests below replace values of these arguments, so that only the replaced value is bad."""
     for good in build_good_arguments(find_field(name), fuzz_client.samples_for(name)):
-        response = await fuzz_client.send(name, build_document(name), good)
+        response = await fuzz_client.send(name, build_fuzz_document(name), good)
         assert "errors" not in response, response
     assert fuzz_client.failures == []
 
@@ -66,7 +67,7 @@ async def test_good_arguments_cause_no_request_error(fuzz_client: FuzzClient, na
 async def test_one_bad_value(fuzz_client: FuzzClient, name: str) -> None:
     for good, position in _list_all_positions(name, fuzz_client.samples_for(name)):
         for value in list_bad_values(position.type, position.good_value):
-            await fuzz_client.send(name, build_document(name), replace_at(good, position.path, value))
+            await fuzz_client.send(name, build_fuzz_document(name), replace_at(good, position.path, value))
     assert fuzz_client.failures == []
 
 
@@ -84,7 +85,7 @@ async def test_several_bad_values_at_once(fuzz_client: FuzzClient, name: str) ->
             for position in chance.sample(leaves, min(len(leaves), chance.randint(2, 4))):
                 value = chance.choice(list_bad_values(position.type, position.good_value))
                 variables = replace_at(variables, position.path, value)
-            await fuzz_client.send(name, build_document(name), variables)
+            await fuzz_client.send(name, build_fuzz_document(name), variables)
     assert fuzz_client.failures == []
 
 

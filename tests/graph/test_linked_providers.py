@@ -7,8 +7,8 @@ import asyncpg
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.support.database.counting_proxy import start_counting_proxy
-from tests.support.http.browser import running_app
+from tests.support.database.query_counter import start_counting_proxy
+from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import SignedInUser, add_admin, add_user
 

@@ -13,7 +13,8 @@ from domain.shop import Shop
 from server.settings import Settings
 from tests.support.auth.sessions import LOGIN, LOGOUT, ME_QUERY, REFRESH, REGISTER
 from tests.support.email.email_links import RESET_PASSWORD, request_reset_token
-from tests.support.http.browser import Browser, open_browser, running_app
+from tests.support.http.apps import running_app
+from tests.support.http.browser import Browser, open_browser
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import PASSWORD, add_user
 

@@ -20,10 +20,11 @@ from tests.support.database.db_snapshots import (
     take_snapshot,
 )
 from tests.support.database.locks import LOCK_ORDERS, hold_lock, wait_for_blocked
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import CANCEL_ORDER, ORDER_FRAGMENT, SHIP_ORDER, Customer, add_customer
 from tests.support.shop.factories import add_book
-from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
+from tests.support.shop.payment_providers import SlowPayments
 
 BY = ORDER_FRAGMENT + "query ($id: ID!) { order(by: {id: $id}) { ...OrderTold } }"
 
@@ -113,7 +114,7 @@ async def test_pending_order_is_neither_shipped_nor_cancelled(
     customer: Customer, admin: Customer, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_app_with_payments(provider, settings) as slow:
+    async with running_client(settings, payments=provider) as slow:
         purchase = asyncio.create_task(customer.with_client(slow).checkout())
         await provider.charge_started.wait()
         [pending] = await customer.list_orders()

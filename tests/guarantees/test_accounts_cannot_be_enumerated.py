@@ -12,7 +12,7 @@ from domain.shop import Shop
 from server.app import create_app
 from server.settings import Settings
 from tests.support.auth.sessions import try_login
-from tests.support.database.counting_proxy import CountingProxy, start_counting_proxy
+from tests.support.database.query_counter import CountingProxy, start_counting_proxy
 from tests.support.email.email_links import request_password_reset
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import PASSWORD, add_user

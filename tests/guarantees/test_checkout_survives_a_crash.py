@@ -22,12 +22,13 @@ from tests.support.database.db_snapshots import (
     take_snapshot,
 )
 from tests.support.database.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.processes.servers import Server, start_server
 from tests.support.shop.checkout_crashes import has_no_response, kill_before_charge, kill_before_finalize
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book
-from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
+from tests.support.shop.payment_providers import SlowPayments
 
 FREQUENT_SWEEPS = {"SWEEP_EVERY_SECONDS": "0.1"}
 
@@ -210,7 +211,7 @@ async def test_charge_completed_after_sweep_is_refunded(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_app_with_payments(provider, settings) as visitor:
+    async with running_client(settings, payments=provider) as visitor:
         customer = await add_customer(visitor, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
@@ -233,7 +234,7 @@ async def test_charge_with_lost_response_is_cancelled(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_app_with_payments(provider, settings) as visitor:
+    async with running_client(settings, payments=provider) as visitor:
         customer = await add_customer(visitor, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
@@ -248,7 +249,7 @@ async def test_order_confirmed_during_sweep_is_not_refunded(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = UncertainPayments()
-    async with running_app_with_payments(provider, settings) as visitor:
+    async with running_client(settings, payments=provider) as visitor:
         customer = await add_customer(visitor, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()

@@ -17,8 +17,9 @@ from server.settings import Settings
 from tests.support.database.db_snapshots import age_orders, list_payments, list_stock_movements
 from tests.support.database.locks import LOCK_ORDERS, LOCK_PAYMENTS, hold_lock, wait_for_blocked
 from tests.support.database.replication import ReplicatedPair, start_replicated_pair
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY, running_client
+from tests.support.http.fault_app import GENRES_QUERY
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book
 

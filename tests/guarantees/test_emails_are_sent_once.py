@@ -22,8 +22,8 @@ from tests.support.email.emails import (
     with_smtp_url,
 )
 from tests.support.email.smtp import FakeMailServer, start_mail_server
+from tests.support.http.apps import get_shop, running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import get_shop, running_client
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book
 

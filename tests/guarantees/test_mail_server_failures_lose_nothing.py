@@ -28,8 +28,8 @@ from tests.support.email.emails import (
     with_smtp_url,
 )
 from tests.support.email.smtp import FakeMailServer, start_mail_server
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import running_client
 from tests.support.processes.cli import start_command
 from tests.support.processes.clock import advance_clock
 from tests.support.shop.customers import Customer, add_customer

@@ -25,10 +25,11 @@ from tests.support.database.db_snapshots import (
     take_snapshot,
 )
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_admin, add_book, fill_cart
-from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
+from tests.support.shop.payment_providers import SlowPayments
 
 ADDRESS = {"recipient": "Ada", "line1": "1 Mill Lane", "city": "Ely", "country": "GB"}
 
@@ -157,7 +158,7 @@ async def test_the_same_key_waits_while_the_first_is_being_paid(
 ) -> None:
     seen_pending = _watch_for_pending(monkeypatch)
     provider = SlowPayments()
-    async with running_app_with_payments(provider, settings) as visitor:
+    async with running_client(settings, payments=provider) as visitor:
         customer = await add_customer(visitor, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
@@ -178,7 +179,7 @@ async def test_long_wait_reports_retry_after(
 ) -> None:
     monkeypatch.setattr(orders, "REPLAY_TIMEOUT", 0)
     provider = SlowPayments(outcome=Declined("No money."))
-    async with running_app_with_payments(provider, settings) as visitor:
+    async with running_client(settings, payments=provider) as visitor:
         customer = await add_customer(visitor, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
@@ -197,7 +198,7 @@ async def test_another_request_with_a_pending_key_is_rejected_at_once(
     shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_app_with_payments(provider, settings) as visitor:
+    async with running_client(settings, payments=provider) as visitor:
         customer = await add_customer(visitor, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()

@@ -33,10 +33,10 @@ from server.app import create_app
 from server.database.preflight import DIFFERENT_DATABASE, IS_REPLICA, check_database_urls
 from server.http.health import READ_ONLY
 from server.settings import Settings
-from tests.support.database.counting_proxy import start_counting_proxy
 from tests.support.database.db_roles import get_role_url, temporary_role
 from tests.support.database.fault_proxy import start_fault_proxy, start_silent_server
 from tests.support.database.locks import wait_for_blocked
+from tests.support.database.query_counter import start_counting_proxy
 from tests.support.database.replication import (
     PostgresServer,
     ReplicatedPair,
@@ -44,10 +44,11 @@ from tests.support.database.replication import (
     start_diverging_copy,
     start_replicated_pair,
 )
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import running_client
-from tests.support.observability.prometheus import free_port, scrape_metrics, sum_series, wait_for_metrics
+from tests.support.observability.prometheus import scrape_metrics, sum_series, wait_for_metrics
 from tests.support.processes.cli import get_error_line, run_command
+from tests.support.processes.ports import find_free_port
 from tests.support.processes.servers import start_server as start_server_process
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import PASSWORD, add_admin, add_book, add_genre
@@ -506,7 +507,7 @@ async def test_metrics_report_read_targets(
     settings: Settings, servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replicas, "PROBE_INTERVAL", 0)
-    port = free_port()
+    port = find_free_port()
     async with running_app(settings, servers, metrics_port=port) as (visitor, _):
         assert await list_genre_names(visitor) == []
         found = await wait_for_metrics(
@@ -525,7 +526,7 @@ async def test_metrics_report_read_targets(
 async def test_metrics_report_a_single_process_without_replica(
     settings: Settings, servers: ReplicatedPair, tmp_path: Path
 ) -> None:
-    port, there = free_port(), settings.model_copy(update={"database_url": servers.primary.url})
+    port, there = find_free_port(), settings.model_copy(update={"database_url": servers.primary.url})
     given = {"METRICS_PORT": str(port), "DATABASE_READ_URL": servers.replica.url}
     async with start_server_process(there, tmp_path, "--workers", "2", **given) as server:
         await wait_for_metrics(port, lambda found: sum_series(found, "processes") == 2)
@@ -538,7 +539,7 @@ async def test_metrics_report_a_single_process_without_replica(
 
 async def test_metrics_report_a_read_only_primary(settings: Settings, servers: ReplicatedPair) -> None:
     there = {"database_url": servers.replica.url, "database_read_url": None, "rate_limit_storage": "postgresql"}
-    port = free_port()
+    port = find_free_port()
     async with running_app(settings, servers, metrics_port=port, **there):
         found = await scrape_metrics(port)
     assert (sum_series(found, "database_up"), sum_series(found, "database_writable")) == (1, 0)

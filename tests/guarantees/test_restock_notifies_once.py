@@ -14,8 +14,8 @@ from persistence.catalog import BookRow
 from persistence.prebookings import add_prebooking
 from server.app import create_app
 from server.settings import Settings
-from tests.support.database.counting_proxy import start_counting_proxy
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.database.query_counter import start_counting_proxy
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book, add_user, book_id

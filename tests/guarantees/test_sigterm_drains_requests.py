@@ -28,7 +28,7 @@ CALLERS = 20
 
 async def query_repeatedly(server: Server, told: Counter[int | str]) -> None:
     """Over one connection after another until no more is made."""
-    async with httpx2.AsyncClient(base_url=server.url, timeout=30) as http:
+    async with server.client.http() as http:
         while True:
             try:
                 response = await http.post("/graphql", json={"query": "{ __typename }"})
@@ -91,5 +91,5 @@ async def test_drain_period_is_unready_but_still_accepts(shop: Shop, settings: S
 
 async def _status(server: Server) -> int:
     """Over a connection of its own, as a balancer asks."""
-    async with httpx2.AsyncClient(base_url=server.url, timeout=30) as http:
+    async with server.client.http() as http:
         return (await http.get("/ready")).status_code

@@ -15,8 +15,9 @@ from tests.support.database.db_snapshots import list_stock_movements
 from tests.support.database.embedded_postgres import find_postmaster, kill_leftover_server
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked, wait_until_disconnected
 from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, post_graphql
-from tests.support.observability.prometheus import free_port, sum_series, wait_for_metrics
+from tests.support.observability.prometheus import sum_series, wait_for_metrics
 from tests.support.processes.cli import CompletedCommand, run_command
+from tests.support.processes.ports import find_free_port
 from tests.support.processes.served_shop import serve_shop
 from tests.support.processes.servers import kill_processes, start_server, wait_until_ended, wait_until_refusing
 from tests.support.shop.factories import add_admin, add_book, book_id
@@ -48,7 +49,7 @@ async def test_killed_server_completes_requests_and_accepts_none(
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     counted = tmp_path / "counted"
     counted.mkdir()
-    port = free_port()
+    port = find_free_port()
     watched = {"METRICS_PORT": str(port), "TMPDIR": str(counted)}
     async with (
         start_server(settings, tmp_path, *options, **watched) as server,

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from persistence.postgres.connection import SESSION_SETTINGS
 from server.settings import Settings
 from tests.support.database.explain import iterate_plan_nodes
-from tests.support.http.browser import running_app
+from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
 from tools.bench.database import copy_database, ensure_database
 from tools.bench.fixtures import Fixtures, load_fixtures

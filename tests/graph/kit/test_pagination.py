@@ -2,6 +2,7 @@
 
 import base64
 import json
+from itertools import cycle
 from typing import Any
 
 import asyncpg
@@ -75,9 +76,10 @@ async def test_cursor_of_another_list_or_sort_is_a_request_error(customer: ApiCl
         for name, listing in CONNECTIONS.items()
     }
     assert len(set(cursors.values())) == len(CONNECTIONS)
+    ways = cycle(("after", "before"))
     for name, listing in CONNECTIONS.items():
         for other, cursor in cursors.items():
-            for way in ("after", "before"):
+            for way in ("after", "before") if other == name else (next(ways),):
                 codes = (await listing.execute(customer, **{way: cursor})).codes
                 assert codes == ([] if other == name else ["BAD_USER_INPUT"]), (name, other)
 
@@ -105,9 +107,9 @@ FORGED_CURSORS = JSON | st.tuples(
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(list(CONNECTIONS)), forged=FORGED_CURSORS, way=st.sampled_from(["after", "before"]))
 @example(name="books by search", forged=(ORIGINAL_VALUE, 7), way="after")
-@example(name="orders", forged=(ORIGINAL_VALUE, None), way="before")
-@example(name="authors", forged=7, way="after")
-@example(name="books by PRICE_ASC", forged=("99999999999.99", ORIGINAL_VALUE), way="after")
+@example(name="User.orders", forged=(ORIGINAL_VALUE, None), way="before")
+@example(name="Query.authors", forged=7, way="after")
+@example(name="Query.books by PRICE_ASC", forged=("99999999999.99", ORIGINAL_VALUE), way="after")
 async def test_forged_cursors_are_rejected(customer: ApiClient, name: str, forged: Any, way: str) -> None:
     listing = CONNECTIONS[name]
     cursor = (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
@@ -137,7 +139,7 @@ async def test_every_item_is_listed_once_and_in_order(
 
 @pytest.mark.parametrize("name", EXPECTED_SQL)
 async def test_ties_are_sorted_by_id(customer: ApiClient, postgres: asyncpg.Connection, name: str) -> None:
-    kind = {"authors": "Author", "orders": "Order"}[name]
+    kind = {"Query.authors": "Author", "User.orders": "Order"}[name]
     expected = [to_global_id(kind, row["id"]) for row in await postgres.fetch(EXPECTED_SQL[name])]
     assert await walk_pages(CONNECTIONS[name], customer, [3], forward=True) == expected
     assert await walk_pages(CONNECTIONS[name], customer, [4], forward=False) == expected
@@ -176,7 +178,7 @@ async def test_numbered_pages(customer: ApiClient, listing: ConnectionField, off
 
 
 async def test_first_and_last_numbered_page(customer: ApiClient) -> None:
-    books = CONNECTIONS["books by NEWEST"]
+    books = CONNECTIONS["Query.books by NEWEST"]
     assert get_ids(await books.fetch_page(customer, offset=10_000)) == []
     assert (
         await books.fetch_page(customer, offset=0)
@@ -204,7 +206,7 @@ async def test_an_empty_page_has_no_cursors(customer: ApiClient, listing: Connec
 
 @pytest.mark.parametrize("sort", ["NEWEST", "TITLE_ASC", "PRICE_DESC", "PUBLISHED_DESC"])
 async def test_book_added_between_pages_causes_no_repeat_or_skip(customer: ApiClient, shop: Shop, sort: str) -> None:
-    books = CONNECTIONS[f"books by {sort}"]
+    books = CONNECTIONS[f"Query.books by {sort}"]
     before = get_ids(await books.fetch_page(customer, first=100))
     seen_ids: list[str] = []
     cursor = None
@@ -221,7 +223,7 @@ async def test_book_added_between_pages_causes_no_repeat_or_skip(customer: ApiCl
 async def test_cursor_of_a_deleted_book_still_works(customer: ApiClient, client: ApiClient, shop: Shop) -> None:
     admin = client.with_token((await add_admin(shop)).token)
     for sort in ("PUBLISHED_ASC", "TITLE_DESC"):
-        books = CONNECTIONS[f"books by {sort}"]
+        books = CONNECTIONS[f"Query.books by {sort}"]
         everything = get_ids(await books.fetch_page(customer, first=100))
         cursor = (await books.fetch_page(customer, first=5))["pageInfo"]["endCursor"]
         deleted = await admin.execute(

@@ -13,9 +13,11 @@ from graph.context import Context
 from graph.execution.documents import DocumentRejected, Documents
 from graph.execution.execute import GraphQLRequest, GraphQLResponse, execute_request
 from graph.kit.ids import to_global_id
+from persistence.tables import Base
 from tests.support.graphql.bad_values import UNKNOWN_ID
 from tests.support.graphql.document_generator import Samples
 from tests.support.graphql.fuzz_client import TEXT_SAMPLES
+from tests.support.graphql.schema_fields import list_id_arguments, list_types_with_id, to_snake_case
 from tests.support.shop.factories import SignedInUser, add_admin, add_user, fill_cart
 from tests.support.shop.past_orders import add_past_order
 from tests.support.shop.sample_catalog import AUTHORS, create_sample_catalog
@@ -75,26 +77,16 @@ async def prepare_fuzz_data(shop: Shop, postgres: asyncpg.Connection) -> FuzzDat
         await _add_reviews_and_lists(postgres, user, [book.id for book in own_books])
     await postgres.execute(FILL_RATINGS)
     await postgres.execute("UPDATE book_sales SET copies = copies + 9")  # so that orders can be cancelled
-    ids = {name: await _fetch_ids(postgres, kind, table) for name, (kind, table) in ID_ARGUMENTS.items()}
+    ids = {
+        type_name: await _fetch_ids(postgres, type_name, table.name)
+        for type_name in list_types_with_id()
+        if "id" in (table := Base.metadata.tables[f"{to_snake_case(type_name)}s"]).columns
+    }
     tokens = {"anonymous": None, "customer": customer.token, "administrator": admin.token}
     return FuzzData(
         tokens, [member.session_id for member in users], _build_samples(ids) | await _fetch_cursors(shop, customer)
     )
 
-
-ID_ARGUMENTS = {
-    "bookId": ("Book", "books"),
-    "genreId": ("Genre", "genres"),
-    "authorId": ("Author", "authors"),
-    "userId": ("User", "users"),
-    "orderId": ("Order", "orders"),
-    "reviewId": ("Review", "reviews"),
-    "reviewIds": ("Review", "reviews"),
-    "prebookingId": ("Prebooking", "prebookings"),
-    "sessionId": ("Session", "sessions"),
-    "wishlistItemId": ("WishlistItem", "wishlist_items"),
-}
-"""ID arguments, with the node type and the table of their rows."""
 
 FILL_RATINGS = """
 UPDATE book_ratings SET (one, two, three, four, five) = (
@@ -117,10 +109,8 @@ async def _add_reviews_and_lists(postgres: asyncpg.Connection, user: SignedInUse
 
 
 async def _fetch_ids(postgres: asyncpg.Connection, type_name: str, table: str) -> list[str]:
-    return [
-        to_global_id(type_name, row["id"])
-        for row in await postgres.fetch(f"SELECT id FROM {table} ORDER BY id LIMIT 6")
-    ]
+    rows = await postgres.fetch(f"SELECT id FROM {table} ORDER BY id LIMIT 6")
+    return [to_global_id(type_name, row["id"]) for row in rows]
 
 
 async def _fetch_cursors(shop: Shop, customer: SignedInUser) -> dict[str, list[Any]]:
@@ -133,11 +123,12 @@ async def _fetch_cursors(shop: Shop, customer: SignedInUser) -> dict[str, list[A
 
 
 def _build_samples(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
+    """Return sample values by argument or scalar; `ids` are those of each type."""
     all_ids = [id_ for ids_of_type in ids.values() for id_ in ids_of_type]
     invalid_ids = [all_ids[0], to_global_id("Book", UNKNOWN_ID), "no id"]
     return {
         **{name: [value] for name, value in TEXT_SAMPLES.items()},
-        **{name: ids_of_type * 3 + invalid_ids for name, ids_of_type in ids.items()},
+        **{name: ids[type_name] * 3 + invalid_ids for name, type_name in list_id_arguments().items()},
         "ID": all_ids + invalid_ids,
         "slug": ["fantasy", "emile-zola", "zebra", "the-hobbit", "no-slug"],
         "first": [1, 2, 3] * 6 + [0, -1, 101],

@@ -6,40 +6,30 @@ from typing import Any
 
 import asyncpg
 import httpx2
-from graphql import (
-    GraphQLEnumType,
-    GraphQLField,
-    GraphQLObjectType,
-    GraphQLUnionType,
-    build_schema,
-    get_named_type,
-)
+from graphql import GraphQLEnumType, GraphQLField, GraphQLUnionType
 
 from domain.shop import Shop
 from graph.kit.ids import to_global_id
-from graph.schema import schema
 from persistence.prebookings import add_prebooking
 from persistence.reviews import add_review, adjust_ratings
 from persistence.tables import Base
 from tests.support.graphql.bad_values import dump_json
+from tests.support.graphql.schema_fields import (
+    SCHEMA,
+    build_document,
+    build_path_variables,
+    find_field,
+    get_result_type,
+    iterate_fields,
+)
 from tests.support.shop.factories import PASSWORD, SignedInUser, add_book, add_genre, add_user, fill_cart
 
-CONTRACT_SCHEMA = build_schema(schema.as_str())
-ADMIN_FIELDS = ("users", "orders", "reviews", "lowStockBooks", "salesSummary", "bestSellers")
-PARENT_DOCUMENTS = {
-    "Genre.books": "genre(by: {slug: $slug}) { %s }",
-    "Author.books": "author(by: {slug: $slug}) { %s }",
-    "Book.reviews": "book(by: {slug: $slug}) { %s }",
-    "Book.relatedBooks": "book(by: {slug: $slug}) { %s }",
-    **{f"User.{name}": "me { %s }" for name in ("orders", "wishlist", "prebookings", "reviews")},
-    **{f"Admin.{name}": "admin { %s }" for name in ADMIN_FIELDS},
+LOOKUPS = {
+    "Book": {"slug": "the-hobbit"},
+    "Genre": {"slug": "fantasy"},
+    "Author": {"slug": "j-r-r-tolkien"},
 }
-PARENT_SLUGS = {
-    "Genre.books": "fantasy",
-    "Author.books": "j-r-r-tolkien",
-    "Book.reviews": "the-hobbit",
-    "Book.relatedBooks": "the-hobbit",
-}
+"""Objects that `create_samples` adds, by the types that the root looks up."""
 SNAPSHOT_SQL = " UNION ALL ".join(
     f"SELECT '{table.name}', count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table.name} t"
     for table in Base.metadata.sorted_tables
@@ -50,45 +40,30 @@ PERSISTED_ERRORS = {"ORDER_PAYMENT_FAILED"}
 SERVER_ERROR_CODES = {"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT"}
 
 
-def get_fields(parent: str) -> dict[str, GraphQLField]:
-    object_type = CONTRACT_SCHEMA.type_map[parent]
-    assert isinstance(object_type, GraphQLObjectType)
-    fields: dict[str, GraphQLField] = object_type.fields
-    return fields
-
-
 def list_error_codes() -> set[str]:
-    codes = CONTRACT_SCHEMA.type_map["ErrorCode"]
+    codes = SCHEMA.type_map["ErrorCode"]
     assert isinstance(codes, GraphQLEnumType)
     return set(codes.values)
 
 
-def find_field(name: str) -> GraphQLField:
-    """Return the field named `Parent.field`."""
-    parent, _, key = name.partition(".")
-    return get_fields(parent)[key]
+def list_fields_with_arguments() -> list[str]:
+    """Return the names of all fields with arguments, `Parent.field`."""
+    return [name for name, field in iterate_fields() if field.args]
 
 
-def build_document(name: str) -> str:
+def build_fuzz_document(name: str) -> str:
     """Build an operation that passes each argument of the field as a variable."""
-    parent, _, key = name.partition(".")
-    arguments = find_field(name).args
-    variable_definitions = [f"${argument_name}: {argument.type}" for argument_name, argument in arguments.items()]
-    if "$slug" in PARENT_DOCUMENTS.get(name, ""):
-        variable_definitions.append("$slug: String!")
-    selection = f"{key}({', '.join(f'{argument}: ${argument}' for argument in arguments)}) {_build_selection_set(find_field(name))}"
-    operation_type = "mutation" if parent == "Mutation" else "query"
-    return f"{operation_type} ({', '.join(variable_definitions)}) {{ {PARENT_DOCUMENTS.get(name, '%s') % selection} }}"
+    return build_document(name, _build_selection_set(find_field(name)))
 
 
 def can_return_user_error(field: GraphQLField) -> bool:
     """Return whether the field's result union contains a user error."""
-    result_type = get_named_type(field.type)
+    result_type = get_result_type(field)
     return isinstance(result_type, GraphQLUnionType) and any("code" in member.fields for member in result_type.types)
 
 
 def _build_selection_set(field: GraphQLField) -> str:
-    result_type = get_named_type(field.type)
+    result_type = get_result_type(field)
     if result_type.name.endswith("Connection"):
         return "{ totalCount nodes { id } pageInfo { startCursor endCursor } }"
     if can_return_user_error(field):
@@ -111,26 +86,20 @@ class FuzzClient:
 
     def samples_for(self, name: str) -> dict[str, Any]:
         """Return sample values for a field; `id` and `slug` name an existing object of its type."""
-        id_argument = {
-            "Query.genre": "genreId",
-            "Query.author": "authorId",
-            "Query.order": "orderId",
-            "Query.review": "reviewId",
-        }.get(name, "bookId")
-        slug = {"Query.author": "j-r-r-tolkien", "Query.book": "the-hobbit"}.get(name, "fantasy")
-        return {**self.samples, "id": self.samples[id_argument], "slug": slug}
+        result_type = get_result_type(find_field(name)).name
+        id_argument = f"{result_type[0].lower()}{result_type[1:]}Id"
+        return {
+            **self.samples,
+            "id": self.samples.get(id_argument, self.samples["bookId"]),
+            **LOOKUPS.get(result_type, {"slug": "fantasy"}),
+        }
 
     async def send(self, name: str, text: str, variables: Any) -> dict[str, Any]:
         """Send a request; record a failure if the response is unexpected, or if a query or a user error changed a row."""
         self.request_count += 1
         before = await self.postgres.fetch(SNAPSHOT_SQL)
-        slug = PARENT_SLUGS.get(name)
-        body = dump_json(
-            {
-                "query": text,
-                "variables": {**variables, "slug": slug} if slug else variables,
-            }
-        )
+        path_variables = build_path_variables(name.partition(".")[0], LOOKUPS)
+        body = dump_json({"query": text, "variables": {**variables, **path_variables}})
         response = await self.http.post(
             "/graphql",
             content=body.encode(),

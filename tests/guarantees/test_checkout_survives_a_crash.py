@@ -211,7 +211,7 @@ async def test_charge_completed_after_sweep_is_refunded(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_client(settings, payments=provider) as visitor:
+    async with running_client(settings, provider) as visitor:
         customer = await add_customer(visitor, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
@@ -234,7 +234,7 @@ async def test_charge_with_lost_response_is_cancelled(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_client(settings, payments=provider) as visitor:
+    async with running_client(settings, provider) as visitor:
         customer = await add_customer(visitor, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
@@ -249,7 +249,7 @@ async def test_order_confirmed_during_sweep_is_not_refunded(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = UncertainPayments()
-    async with running_client(settings, payments=provider) as visitor:
+    async with running_client(settings, provider) as visitor:
         customer = await add_customer(visitor, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()

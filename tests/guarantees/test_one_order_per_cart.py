@@ -158,7 +158,7 @@ async def test_the_same_key_waits_while_the_first_is_being_paid(
 ) -> None:
     seen_pending = _watch_for_pending(monkeypatch)
     provider = SlowPayments()
-    async with running_client(settings, payments=provider) as visitor:
+    async with running_client(settings, provider) as visitor:
         customer = await add_customer(visitor, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
@@ -179,7 +179,7 @@ async def test_long_wait_reports_retry_after(
 ) -> None:
     monkeypatch.setattr(orders, "REPLAY_TIMEOUT", 0)
     provider = SlowPayments(outcome=Declined("No money."))
-    async with running_client(settings, payments=provider) as visitor:
+    async with running_client(settings, provider) as visitor:
         customer = await add_customer(visitor, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
@@ -198,7 +198,7 @@ async def test_another_request_with_a_pending_key_is_rejected_at_once(
     shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_client(settings, payments=provider) as visitor:
+    async with running_client(settings, provider) as visitor:
         customer = await add_customer(visitor, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()

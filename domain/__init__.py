@@ -1,1 +1,1 @@
-"""What the shop decides. Knows nothing of GraphQL or HTTP, and leaves SQL to `persistence`."""
+"""Business rules. This layer is independent of GraphQL and HTTP and leaves SQL to `persistence`."""

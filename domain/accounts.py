@@ -1,4 +1,4 @@
-"""Accounts: opening one, what its owner may change, and who may come in."""
+"""Accounts: registration, profile, password, deactivation and administrators."""
 
 import datetime as dt
 import uuid
@@ -24,7 +24,12 @@ DEFAULT_DISPLAY_NAME = "Reader"
 async def register(
     shop: Shop, email: str, password: str, display_name: str | None, user_agent: str | None
 ) -> NewSession:
-    """Raises `InvalidInput` or `EmailTaken`."""
+    """Create an account, enqueue its verification email and log the user in.
+
+    Raises:
+        InvalidInput: The email address, password or display name is invalid.
+        EmailTaken: An account with this email address exists.
+    """
     with validating() as validator:
         normalized_email = validator.email(("email",), email)
         name = DEFAULT_DISPLAY_NAME if display_name is None else _validate_display_name(validator, display_name)
@@ -47,7 +52,11 @@ async def register(
 
 @retry_on_conflict
 async def update_profile(shop: Shop, viewer: Viewer, display_name: str | None) -> UserRow:
-    """`None` leaves the name as it is. Raises `InvalidInput`."""
+    """Set the viewer's display name, or leave it unchanged when it is `None`, and return the user.
+
+    Raises:
+        InvalidInput: The display name is invalid.
+    """
     async with shop.database.transaction() as tx:
         if display_name is not None:
             with validating() as validator:
@@ -60,7 +69,14 @@ async def update_profile(shop: Shop, viewer: Viewer, display_name: str | None) -
 
 @retry_on_conflict
 async def change_password(shop: Shop, viewer: Viewer, current_password: str | None, new_password: str) -> int:
-    """How many other sessions ended. Raises `InvalidInput` or `InvalidCredentials`."""
+    """Change the viewer's password, revoke all other sessions and return their number.
+
+    An account without a password needs no `current_password`.
+
+    Raises:
+        InvalidInput: The new password is invalid.
+        InvalidCredentials: The current password is wrong.
+    """
     user = viewer.user
     with validating() as validator:
         validate_password(
@@ -73,9 +89,7 @@ async def change_password(shop: Shop, viewer: Viewer, current_password: str | No
     new_password_hash = await shop.passwords.hash(new_password)
     async with shop.database.transaction() as tx:
         locked_user = await accounts.lock_user(tx, user.id)
-        if (
-            locked_user is None or locked_user.password_hash != user.password_hash
-        ):  # changed while this one was being checked
+        if locked_user is None or locked_user.password_hash != user.password_hash:  # changed concurrently
             raise InvalidCredentials("The current password is wrong.")
         await accounts.update_user(tx, user.id, password_hash=new_password_hash)
         await invalidate_tokens(tx, user.id, *LOGIN_PURPOSES)
@@ -96,7 +110,12 @@ def is_owner_or_admin(viewer: UserRow, owner_id: uuid.UUID) -> bool:
 
 @retry_on_conflict
 async def deactivate(shop: Shop, user_id: uuid.UUID) -> tuple[UserRow, int]:
-    """The user, and how many sessions ended. Raises `NotFound` or `ProtectedAccount`."""
+    """Deactivate the account, revoke its sessions, and return the user and the number of sessions.
+
+    Raises:
+        NotFound: No account has this id.
+        ProtectedAccount: The account belongs to an administrator.
+    """
     async with shop.database.transaction() as tx:
         user = await accounts.lock_user(tx, user_id)
         if user is None:
@@ -110,7 +129,11 @@ async def deactivate(shop: Shop, user_id: uuid.UUID) -> tuple[UserRow, int]:
 
 @retry_on_conflict
 async def reactivate(shop: Shop, user_id: uuid.UUID) -> UserRow:
-    """Raises `NotFound`."""
+    """Reactivate the account and return the user.
+
+    Raises:
+        NotFound: No account has this id.
+    """
     async with shop.database.transaction() as tx:
         user = await accounts.lock_user(tx, user_id)
         if user is None:
@@ -122,11 +145,14 @@ async def reactivate(shop: Shop, user_id: uuid.UUID) -> UserRow:
 
 @retry_on_conflict
 async def grant_admin(shop: Shop, email: str, password: str | None) -> tuple[UserRow, bool]:
-    """The administrator, and whether the account is new.
+    """Make the account an administrator, and return the administrator and whether the account is new.
 
-    An account that exists becomes an administrator's, is let in again, and with a password given loses its old one
-    and every session: whoever registered the address first is out. Raises `InvalidInput`; `InvalidCredentials` when
-    there is no such account and no password to make it with.
+    An existing account is reactivated. A given password replaces the old one, revokes every session and marks the
+    email address as verified, so that an earlier registrant of the address loses access.
+
+    Raises:
+        InvalidInput: The email address or the password is invalid.
+        InvalidCredentials: The account does not exist, and no password was given to create it.
     """
     with validating() as validator:
         normalized_email = validator.email(("email",), email)
@@ -134,12 +160,12 @@ async def grant_admin(shop: Shop, email: str, password: str | None) -> tuple[Use
             validate_password(validator, ("password",), password, shop.policy.password_min_length, normalized_email)
     password_hash = None if password is None else await shop.passwords.hash(password)
     columns: dict[str, Any] = {"role": "ADMIN", "is_active": True}
-    if password_hash is not None:  # whoever gives it vouches for the address
+    if password_hash is not None:  # the operator vouches for the address
         columns |= {"password_hash": password_hash, "email_verified_at": dt.datetime.now(dt.UTC)}
     async with shop.database.transaction() as tx:
         user = await accounts.find_user_by_email(tx, normalized_email)
         if user is None and password_hash is None:
-            raise InvalidCredentials("There is no such account, and a new one needs a password.")
+            raise InvalidCredentials("This account does not exist. Set a password to create it.")
         user_id = (
             user.id
             if user
@@ -151,7 +177,7 @@ async def grant_admin(shop: Shop, email: str, password: str | None) -> tuple[Use
                 await accounts.revoke_sessions(tx, user.id)
                 await invalidate_tokens(tx, user.id, *LOGIN_PURPOSES)
         if user_id is None:
-            raise Conflict  # somebody registered the address a moment ago
+            raise Conflict  # the address was registered concurrently
         administrator = await accounts.find_user(tx, user_id)
         assert administrator is not None
         return administrator, user is None
@@ -159,7 +185,7 @@ async def grant_admin(shop: Shop, email: str, password: str | None) -> tuple[Use
 
 @retry_on_conflict
 async def revoke_admin(shop: Shop, email: str) -> UserRow | None:
-    """The user they are again; `None` when there is no such administrator."""
+    """Make the administrator a regular user and return the user, or `None` when there is no such administrator."""
     normalized_email = normalize_email(email)
     async with shop.database.transaction() as tx:
         user = await accounts.find_user_by_email(tx, normalized_email) if normalized_email else None

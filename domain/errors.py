@@ -1,4 +1,4 @@
-"""Every refusal: what a user can do something about, with what they need to do it."""
+"""Errors of the domain: user errors, which clients can act on, and errors that ask them to retry later."""
 
 import decimal
 import uuid
@@ -14,7 +14,7 @@ from persistence.reviews import ReviewRow
 
 
 class Constraint(StrEnum):
-    """A rule that a field of an input can break."""
+    """A rule that an input field can violate."""
 
     REQUIRED = "REQUIRED"
     TOO_SHORT = "TOO_SHORT"
@@ -27,7 +27,7 @@ class Constraint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """What is wrong with one field of an input."""
+    """A violated constraint of one input field."""
 
     path: tuple[str, ...]
     rule: Constraint
@@ -36,7 +36,7 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """A book of which fewer copies are left than were asked for."""
+    """A book with fewer copies in stock than requested."""
 
     book: BookRow
     requested: int
@@ -44,7 +44,7 @@ class Shortage:
 
 
 class UserError(Exception):
-    """The shop says no, for a reason that `code` names."""
+    """An expected error that a client can act on; `code` identifies it."""
 
     code: ClassVar[str]
 
@@ -54,6 +54,8 @@ class UserError(Exception):
 
 
 class InvalidInput(UserError):
+    """At least one field of the input is invalid."""
+
     code = "INVALID_INPUT"
 
     def __init__(self, issues: list[FieldError]) -> None:
@@ -62,7 +64,7 @@ class InvalidInput(UserError):
 
 
 class NotFound(UserError):
-    """`kind` and `key` name what is not there, or not for this caller."""
+    """`entity` with `entity_id` does not exist, or the caller cannot see it."""
 
     code = "NOT_FOUND"
 
@@ -73,13 +75,17 @@ class NotFound(UserError):
 
 
 class EmailTaken(UserError):
+    """An account with this email address exists."""
+
     code = "AUTH_EMAIL_TAKEN"
 
     def __init__(self) -> None:
-        super().__init__("An account with this email exists. Log in instead.")
+        super().__init__("An account with this email already exists. Log in instead.")
 
 
 class InvalidCredentials(UserError):
+    """The email address or the password is wrong."""
+
     code = "AUTH_INVALID_CREDENTIALS"
 
     def __init__(self, message: str = "The email or the password is wrong.") -> None:
@@ -87,46 +93,63 @@ class InvalidCredentials(UserError):
 
 
 class AccountDeactivated(UserError):
+    """An administrator has deactivated the account."""
+
     code = "AUTH_ACCOUNT_DEACTIVATED"
 
     def __init__(self) -> None:
-        super().__init__("This account has been deactivated. Ask the store to let you in again.")
+        super().__init__("This account is deactivated. Contact the store to reactivate it.")
 
 
 class InvalidToken(UserError):
+    """The refresh token or one-time token is unknown, used or expired."""
+
     code = "AUTH_TOKEN_INVALID"
 
-    def __init__(self, message: str = "This session is over. Log in again.") -> None:
+    def __init__(self, message: str = "This session has ended. Log in again.") -> None:
         super().__init__(message)
 
 
 class InsufficientStock(UserError):
+    """At least one book has fewer copies in stock than requested."""
+
     code = "ORDER_INSUFFICIENT_STOCK"
 
     def __init__(self, shortages: list[Shortage]) -> None:
-        first = shortages[0]
-        left = {0: "no copies are", 1: "one copy is"}.get(first.available, f"{first.available} copies are")
-        super().__init__(f"Of “{first.book.title}” {left} left.")
+        title, available = shortages[0].book.title, shortages[0].available
+        if available == 0:
+            message = f"“{title}” is out of stock."
+        elif available == 1:
+            message = f"Only 1 copy of “{title}” is left."
+        else:
+            message = f"Only {available} copies of “{title}” are left."
+        super().__init__(message)
         self.shortages = shortages
 
 
 class CartEmpty(UserError):
+    """The cart holds nothing to check out."""
+
     code = "ORDER_CART_EMPTY"
 
     def __init__(self) -> None:
-        super().__init__("There is nothing in the cart to check out.")
+        super().__init__("The cart is empty. Add a book before checking out.")
 
 
 class PriceChanged(UserError):
+    """The cart's total differs from the total that the customer confirmed."""
+
     code = "ORDER_PRICE_CHANGED"
 
     def __init__(self, expected_total: decimal.Decimal, user_id: uuid.UUID) -> None:
-        super().__init__("Prices have changed since the cart was shown. Look at the new total and try again.")
+        super().__init__("Prices in the cart have changed. Check the new total and try again.")
         self.expected_total = expected_total
         self.user_id = user_id
 
 
 class PaymentFailed(UserError):
+    """The payment provider declined the payment."""
+
     code = "ORDER_PAYMENT_FAILED"
 
     def __init__(self, order: OrderRow) -> None:
@@ -136,6 +159,8 @@ class PaymentFailed(UserError):
 
 
 class OrderNotCancellable(UserError):
+    """The order's status does not allow cancellation."""
+
     code = "ORDER_NOT_CANCELLABLE"
 
     def __init__(self, order: OrderRow) -> None:
@@ -144,70 +169,88 @@ class OrderNotCancellable(UserError):
 
 
 class OrderNotShippable(UserError):
+    """The order's status does not allow shipping."""
+
     code = "ORDER_NOT_SHIPPABLE"
 
     def __init__(self, order: OrderRow) -> None:
-        super().__init__(f"Order {order.number} is not one that can be sent.")
+        super().__init__(f"Order {order.number} cannot be shipped.")
         self.order = order
 
 
 class BookInStock(UserError):
+    """The book is in stock, so it cannot be prebooked."""
+
     code = "PREBOOK_BOOK_IN_STOCK"
 
     def __init__(self, book: BookRow) -> None:
-        super().__init__(f"“{book.title}” is in stock. Put it in the cart.")
+        super().__init__(f"“{book.title}” is in stock. Add it to the cart instead.")
         self.book = book
 
 
 class AlreadyPrebooked(UserError):
+    """The user is already on the book's waiting list."""
+
     code = "PREBOOK_DUPLICATE"
 
     def __init__(self, prebooking: PrebookingRow) -> None:
-        super().__init__("You are on the waiting list for this book already.")
+        super().__init__("You are already on the waiting list for this book.")
         self.prebooking = prebooking
 
 
 class PurchaseRequired(UserError):
+    """The user has not bought the book and cannot review it."""
+
     code = "REVIEW_PURCHASE_REQUIRED"
 
     def __init__(self, book: BookRow) -> None:
-        super().__init__(f"Only those who bought “{book.title}” may review it.")
+        super().__init__(f"Only customers who bought “{book.title}” can review it.")
         self.book = book
 
 
 class DuplicateReview(UserError):
+    """The user has already reviewed the book."""
+
     code = "REVIEW_DUPLICATE"
 
     def __init__(self, existing_review: ReviewRow) -> None:
-        super().__init__("You have reviewed this book. Edit that review instead.")
+        super().__init__("You have already reviewed this book. Edit your review instead.")
         self.existing_review = existing_review
 
 
 class IsbnTaken(UserError):
+    """Another book has this ISBN."""
+
     code = "BOOK_ISBN_TAKEN"
 
     def __init__(self, book: BookRow) -> None:
-        super().__init__(f"“{book.title}” has this ISBN.")
+        super().__init__(f"“{book.title}” already has this ISBN.")
         self.book = book
 
 
 class GenreNameTaken(UserError):
+    """Another genre has this name."""
+
     code = "GENRE_NAME_TAKEN"
 
     def __init__(self, genre: GenreRow) -> None:
-        super().__init__(f"There is a genre “{genre.name}” already.")
+        super().__init__(f"The genre “{genre.name}” already exists.")
         self.genre = genre
 
 
 class GenreNotEmpty(UserError):
+    """The genre still contains books."""
+
     code = "GENRE_NOT_EMPTY"
 
     def __init__(self, genre: GenreRow) -> None:
-        super().__init__(f"Books are still in “{genre.name}”. Move them first.")
+        super().__init__(f"The genre “{genre.name}” still contains books. Move them first.")
         self.genre = genre
 
 
 class ProtectedAccount(UserError):
+    """The account belongs to an administrator and cannot be deactivated."""
+
     code = "ADMIN_PROTECTED_ACCOUNT"
 
     def __init__(self, user: UserRow) -> None:
@@ -215,17 +258,17 @@ class ProtectedAccount(UserError):
         self.user = user
 
 
-class Overloaded(Exception):
-    """The shop cannot answer just now. Nothing was decided; try again in `retry_after` seconds."""
+class RetryableError(Exception):
+    """The request cannot be processed now. The client can repeat it after `retry_after` seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"Try again in {retry_after} seconds.")
         self.retry_after = retry_after
 
 
-class RateLimited(Exception):
-    """It was tried too often. Nothing was looked at; try again in `retry_after` seconds."""
+class Overloaded(RetryableError):
+    """The server is at capacity or waits for the payment provider."""
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"Try again in {retry_after} seconds.")
-        self.retry_after = retry_after
+
+class RateLimited(RetryableError):
+    """The caller exceeded a rate limit or a throttle. The request was not processed."""

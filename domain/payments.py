@@ -1,4 +1,4 @@
-"""The payment provider as the shop sees it, and a mock one that remembers."""
+"""The interface of payment providers, and a mock provider that stores its payments in the database."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from persistence.postgres.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """The money has been taken."""
+    """The provider charged the amount."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """It has not, and will not be under this key."""
+    """The provider declined the charge; no charge with this idempotency key will succeed."""
 
     reason: str | None = None
 
@@ -25,22 +25,22 @@ PaymentOutcome = Approved | Declined
 
 
 class PaymentProvider(Protocol):
-    """Each call may take long, fail or be repeated; the key makes that safe."""
+    """A payment provider. Calls may be slow, fail or be repeated; the idempotency key makes repetition safe."""
 
     async def charge(
         self, idempotency_key: str, amount: Decimal, currency: str, payment_token: str | None
     ) -> PaymentOutcome:
-        """Takes the money once; the same key gets the same answer."""
+        """Charge the amount at most once; the same key returns the same outcome."""
 
     async def find(self, idempotency_key: str) -> PaymentOutcome | None:
-        """What became of a charge; `None` when the provider has never heard of it."""
+        """Return the outcome of a charge, or `None` when the provider does not know the key."""
 
     async def refund(self, idempotency_key: str) -> None:
-        """Gives the money back once, or sees to it that it will never be taken under this key."""
+        """Refund the charge at most once, or void the key so that no later charge with it succeeds."""
 
 
 class MockPaymentProvider:
-    """Approves `mock-approve`, declines `mock-decline`, and otherwise approves nine keys in ten."""
+    """A mock provider: approves `mock-approve`, declines `mock-decline`, and otherwise approves nine keys in ten."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -48,7 +48,8 @@ class MockPaymentProvider:
     async def charge(
         self, idempotency_key: str, amount: Decimal, currency: str, payment_token: str | None
     ) -> PaymentOutcome:
-        reason = None if _is_approved(idempotency_key, payment_token) else "The card was refused."
+        """Record the outcome for the key and return it; a recorded outcome does not change."""
+        reason = None if _is_approved(idempotency_key, payment_token) else "The card was declined."
         status = "APPROVED" if reason is None else "DECLINED"
         async with self._database.transaction() as tx:
             await payments.add_payment(tx, idempotency_key, status, amount, currency, reason)
@@ -57,18 +58,20 @@ class MockPaymentProvider:
         return _build_outcome(payment)
 
     async def find(self, idempotency_key: str) -> PaymentOutcome | None:
+        """Return the recorded outcome, or `None` for an unknown key."""
         payment = await payments.find_payment(self._database.read_session, idempotency_key)
         return None if payment is None else _build_outcome(payment)
 
     async def refund(self, idempotency_key: str) -> None:
+        """Mark an approved payment as refunded, or void an unknown key."""
         async with self._database.transaction() as tx:
-            await payments.add_payment(tx, idempotency_key, "VOIDED", None, None, "The purchase was called off.")
+            await payments.add_payment(tx, idempotency_key, "VOIDED", None, None, "The order was cancelled.")
             await payments.mark_refunded(tx, idempotency_key)
 
 
 def _is_approved(idempotency_key: str, payment_token: str | None) -> bool:
     if payment_token in ("mock-approve", "mock-decline"):
-        return payment_token == "mock-approve"  # noqa: S105  # not a secret
+        return payment_token == "mock-approve"
     return hashlib.sha256(idempotency_key.encode()).digest()[0] % 10 != 0
 
 

@@ -1,4 +1,4 @@
-"""How much callers may ask for: what their documents cost is taken off a budget that time refills."""
+"""Query budgets: each document's cost is charged to its caller's budget, which refills over time."""
 
 import hashlib
 import math
@@ -14,14 +14,18 @@ from persistence.postgres.errors import Unavailable
 log = structlog.get_logger()
 
 REJECTED_COST = 20
-"""What a document costs that is refused for its form: checking it took time, too."""
-RETRY_SHARED_AFTER = 5.0  # seconds for which a process counts alone when it could not count with the others
+"""Cost of a document that fails validation, because validation takes time too."""
+RETRY_SHARED_AFTER = 5.0
+"""Seconds for which a process uses its local store after the shared store failed."""
 MAX_CACHED_REJECTIONS = 10_000
 
 
 @dataclass(slots=True)
 class RateLimiter:
-    """`key` keeps users and addresses out of what is kept. Without a rate, everybody may ask for everything."""
+    """Charges the cost of queries to callers, and rejects callers whose budget is spent.
+
+    The store sees only keyed hashes of users and addresses. Without a `rate` there is no limit.
+    """
 
     store: RateLimitStore
     rate: Rate | None
@@ -31,13 +35,21 @@ class RateLimiter:
     _rejected_until: dict[bytes, float] = field(default_factory=dict)
 
     def check(self, caller: str) -> None:
-        """Raises `TooOften` for a caller that was refused a moment ago, before any work is done and without asking."""
+        """Reject a caller whose last rejection still holds, without access to the store.
+
+        Raises:
+            RateLimited: The wait of the caller's last rejection is not over.
+        """
         until = self._rejected_until.get(self._hash_caller(caller)) if self._rejected_until else None
         if until is not None and (wait := until - time.monotonic()) > 0:
             raise RateLimited(math.ceil(wait))
 
     async def charge(self, caller: str, cost: int) -> None:
-        """Raises `TooOften` where nothing of the budget is left."""
+        """Charge `cost` (at least 1) to the caller's budget.
+
+        Raises:
+            RateLimited: The budget is spent.
+        """
         if self.rate is None:
             return
         digest = self._hash_caller(caller)
@@ -52,12 +64,12 @@ class RateLimiter:
                 return await self.store.charge(digest, cost, rate)
             except Unavailable as error:
                 self._local_until = time.monotonic() + RETRY_SHARED_AFTER
-                log.warning("rate limits counted alone", cause=repr(error.__cause__ or error))
+                log.warning("rate_limit_store_unavailable", cause=repr(error.__cause__ or error))
         return await self._local_store.charge(digest, cost, rate)
 
     def _cache_rejection(self, digest: bytes, until: float) -> None:
         if len(self._rejected_until) >= MAX_CACHED_REJECTIONS:
-            self._rejected_until.clear()  # they are refused again, after their documents were looked at
+            self._rejected_until.clear()  # these callers are charged, and rejected, again
         self._rejected_until[digest] = until
 
     def _hash_caller(self, caller: str) -> bytes:

@@ -1,7 +1,8 @@
-"""The shop: what its domain functions are handed to work with."""
+"""The shop: services and settings that the domain functions work with."""
 
 import asyncio
 import datetime as dt
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,6 @@ from domain.auth.login_throttle import Throttles
 from domain.auth.passwords import Passwords
 from domain.auth.secret_key_check import SecretKeyCheck
 from domain.auth.tokens import Tokens
-from domain.counters import Counters
 from domain.payments import PaymentProvider
 from domain.query_budget import RateLimiter
 from persistence.browse.ttl_cache import SingleFlightCache
@@ -19,7 +19,7 @@ from persistence.postgres.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a shopkeeper may decide differently."""
+    """Business settings that the operator can change."""
 
     currency: str = "EUR"
     low_stock_threshold: int = 5
@@ -35,12 +35,26 @@ class Policy:
     providers: tuple[Provider, ...] = ()
 
     def build_login_url(self, provider: Provider) -> str:
-        """Where a sign-in through a provider begins; the provider sends the browser back to `/callback` below it."""
+        """Return the URL where a login with a provider starts; the provider redirects to `/callback` below it."""
         return f"{self.public_url}/auth/{provider.lower()}"
 
 
 @dataclass(frozen=True, slots=True)
+class Counters:
+    """Counts of events since the process started, for metrics."""
+
+    user_errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By mutation and error code."""
+    emails: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By kind, and by final status or `POSTPONED`, which counts each scheduled retry."""
+    failed_oauth_logins: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By provider and reason."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shop:
+    """Services, settings and state of one server process."""
+
     database: Database
     payments: PaymentProvider
     passwords: Passwords
@@ -52,6 +66,6 @@ class Shop:
     count_cache: SingleFlightCache = field(default_factory=SingleFlightCache)
     counters: Counters = field(default_factory=Counters)
     checkout_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(5))
-    """How many checkouts may be in the database at once: a book that all want must leave connections for the rest."""
+    """Limits concurrent checkouts, so that lock waits on a popular book leave connections for other requests."""
     pending_payments: set[asyncio.Task[Any]] = field(default_factory=set)
-    """Payments whose customers may have gone; they are finished before the shop closes."""
+    """Payments in progress, whose clients may have disconnected. Shutdown waits for them."""

@@ -1,4 +1,4 @@
-"""The sweeper: heals checkouts that died half-way, gives back money that is owed, lets old sales go."""
+"""The sweeper: finalizes stale pending orders, issues due refunds and does housekeeping."""
 
 import asyncio
 import datetime as dt
@@ -16,27 +16,28 @@ from persistence.postgres.errors import Unavailable
 
 log = structlog.get_logger()
 
-SWEEP_INTERVAL = 5.0  # seconds between rounds
+SWEEP_INTERVAL = 5.0  # seconds
 PROVIDER_TIMEOUT = 30  # seconds
-LEASE = dt.timedelta(minutes=1)  # how long an order is left to the sweeper that took it up
+LEASE = dt.timedelta(minutes=1)
+"""How long other sweepers skip an order that one sweeper has claimed."""
 INITIAL_REFUND_DELAY = dt.timedelta(seconds=10)
 MAX_REFUND_DELAY = dt.timedelta(hours=6)
 
 
 async def run_sweeper(shop: Shop, interval: float = SWEEP_INTERVAL) -> None:
-    """Runs in each server process; whichever comes first takes an order up."""
+    """Sweep every `interval` seconds until cancelled. Each server process runs one; claims keep them apart."""
     while True:
         await asyncio.sleep(interval)
         try:
             await sweep(shop)
         except Unavailable:
-            log.warning("sweep_postponed")
-        except Exception:  # the next round must come, whatever happened in this one
+            log.warning("sweep_skipped")
+        except Exception:  # one failed sweep must not end the loop
             log.exception("sweep_failed")
 
 
 async def sweep(shop: Shop) -> int:
-    """Settles every order left PENDING too long and pays every refund that is due; how many it touched."""
+    """Finalize stale PENDING orders, issue due refunds and do housekeeping. Return the number of claimed orders."""
     order_count = 0
     while (order := await _claim_stale_pending(shop)) is not None:
         order_count += 1
@@ -53,13 +54,13 @@ async def sweep(shop: Shop) -> int:
 
 
 async def _log_failures(operation: Coroutine[Any, Any, None], order: OrderRow) -> None:
-    """What cannot be done for one order now does not keep the others waiting: its next try comes after its lease."""
+    """Await `operation` and log its failure, so that one order does not block others; the next sweeper retries it."""
     try:
         await operation
     except (TimeoutError, OSError, Unavailable):
-        log.warning("order_postponed", order=order.number)
+        log.warning("order_sweep_failed", order=order.number)
     except Exception:
-        log.exception("order_postponed", order=order.number)
+        log.exception("order_sweep_failed", order=order.number)
 
 
 async def _claim_stale_pending(shop: Shop) -> OrderRow | None:
@@ -72,7 +73,7 @@ async def _finalize_pending(shop: Shop, order: OrderRow) -> None:
     async with asyncio.timeout(PROVIDER_TIMEOUT):
         outcome = await shop.payments.find(str(order.id))
     finalized = await finalize(shop, order.id, outcome)
-    log.info("order_swept", order=order.number, status=finalized.status)
+    log.info("pending_order_finalized", order=order.number, status=finalized.status)
 
 
 async def _claim_due_refund(shop: Shop) -> OrderRow | None:
@@ -81,9 +82,9 @@ async def _claim_due_refund(shop: Shop) -> OrderRow | None:
 
 
 async def _refund(shop: Shop, order: OrderRow) -> None:
-    """Gives the money back, or calls off a charge that may still be on its way."""
+    """Refund the order's charge, or void a charge that may still arrive."""
     async with asyncio.timeout(PROVIDER_TIMEOUT):
         await shop.payments.refund(str(order.id))
     async with shop.database.transaction() as tx:
         await orders.update_order(tx, order.id, refunded_at=dt.datetime.now(dt.UTC), refund_due_at=None)
-    log.info("refunded", order=order.number)
+    log.info("order_refunded", order=order.number)

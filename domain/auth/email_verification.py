@@ -1,4 +1,4 @@
-"""Verification: showing that an address is one's own, with the link that was sent there."""
+"""Email verification: proves with an emailed link that an address belongs to its user."""
 
 import datetime as dt
 import uuid
@@ -17,7 +17,7 @@ from persistence.postgres.errors import retry_on_conflict
 
 @retry_on_conflict
 async def request_email_verification(shop: Shop, viewer: Viewer) -> UserRow:
-    """Sends the viewer a new link, unless the address is verified already."""
+    """Email the viewer a new verification link, unless the address is already verified, and return the user."""
     async with shop.database.transaction() as tx:
         user = await accounts.lock_user(tx, viewer.user.id)
         assert user is not None
@@ -28,7 +28,11 @@ async def request_email_verification(shop: Shop, viewer: Viewer) -> UserRow:
 
 @retry_on_conflict
 async def verify_email(shop: Shop, token: str) -> UserRow:
-    """Raises `InvalidToken`; a deactivated account has no good token either."""
+    """Redeem a verification token and return its owner.
+
+    Raises:
+        InvalidToken: The token is unknown, used or expired, or its owner is deactivated.
+    """
     try:
         async with shop.database.transaction() as tx:
             user = await one_time_tokens.redeem(tx, TokenPurpose.VERIFY_EMAIL, token)
@@ -39,12 +43,13 @@ async def verify_email(shop: Shop, token: str) -> UserRow:
 
 
 async def send_verification_email(shop: Shop, tx: Transaction, user_id: uuid.UUID) -> None:
+    """Issue a verification token and enqueue the email with its link."""
     token_id = await one_time_tokens.issue(shop, tx, user_id, TokenPurpose.VERIFY_EMAIL)
     await emails.enqueue(tx, EmailKind.VERIFY_EMAIL, token_id, user_id)
 
 
 async def mark_email_verified(tx: Transaction, user: UserRow) -> None:
-    """Keeps the day on which it was first verified."""
+    """Mark the user's address as verified; an earlier date of verification is kept."""
     if user.email_verified_at is None:
         user.email_verified_at = dt.datetime.now(dt.UTC)
         await accounts.update_user(tx, user.id, email_verified_at=user.email_verified_at)

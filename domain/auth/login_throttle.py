@@ -1,6 +1,6 @@
-"""How often somebody may try: guesses and letters get slower, from seconds to an hour.
+"""Throttling of logins and email requests: repeated attempts wait longer, from seconds to an hour.
 
-A try is counted before anything is hashed or looked up, so parallel tries count too, and is given back when it was right.
+An attempt is counted before any hash or lookup, so that parallel attempts count too. Success undoes the count.
 """
 
 import datetime as dt
@@ -21,7 +21,11 @@ MINUTE = dt.timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """After `free` tries each one doubles the wait, from a second to `longest`. A day without a try forgets them."""
+    """Exponential backoff of one counter.
+
+    After `free_attempts`, each attempt doubles the wait, from one second up to `max_delay`. The count expires after a
+    day without attempts.
+    """
 
     free_attempts: int
     max_delay: dt.timedelta = HOUR
@@ -29,7 +33,11 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class ThrottlePolicy:
-    """Rules for one sort of try: by account from one address, by account from anywhere, by address for any account."""
+    """Backoffs for one kind of attempt.
+
+    `pair` counts by account and network address, `account` by account from any address, and `address` by network
+    address for any account. Unless `counts_success` is set, a successful attempt is not counted.
+    """
 
     name: str
     pair: Backoff | None = None
@@ -39,7 +47,7 @@ class ThrottlePolicy:
 
 
 LOGIN_POLICY = ThrottlePolicy("sign-in", pair=Backoff(5), account=Backoff(50, MINUTE), address=Backoff(50))
-"""From anywhere an account waits a minute at most, and where it has been signed in to before, not at all."""
+"""The account backoff is at most a minute and does not apply to addresses from which the account has logged in."""
 REGISTRATION_POLICY = ThrottlePolicy("registration", address=Backoff(30), counts_success=True)
 EMAIL_REQUEST_POLICY = ThrottlePolicy("letter", account=Backoff(3), address=Backoff(30), counts_success=True)
 TOKEN_POLICY = ThrottlePolicy("token", address=Backoff(30))
@@ -48,14 +56,21 @@ PASSWORD_CHANGE_POLICY = ThrottlePolicy("password-change", account=Backoff(5))
 
 @dataclass(frozen=True, slots=True)
 class Throttles:
-    """`key` keeps accounts and addresses out of the table in readable form."""
+    """Counts attempts in the database, which stores only keyed hashes of accounts and addresses."""
 
     database: Database
     hash_key: bytes = field(repr=False)
 
     @asynccontextmanager
     async def attempt(self, policy: ThrottlePolicy, *, account: str = "", address: str = "") -> AsyncIterator[None]:
-        """Raises `TooOften`. A refusal in the block stays counted; when the block succeeds, the try was none."""
+        """Count an attempt around the block.
+
+        A user error raised in the block leaves the attempt counted. Any other exception undoes it, and so does success
+        unless the policy counts successes.
+
+        Raises:
+            RateLimited: The caller has to wait before the next attempt.
+        """
         account = account.strip().lower()
         known_pair = self._hash("known", account, address)
         attempts = self._build_attempts(policy, account, address)
@@ -63,7 +78,7 @@ class Throttles:
             if policy.pair and await throttles.is_known(tx, known_pair):
                 attempts.pop("account", None)
             wait = await _record_attempts(tx, attempts.values())
-        if wait:  # committed: what was counted stays so
+        if wait:  # raised after the commit, so that the counts stay
             raise RateLimited(wait)
         try:
             yield
@@ -76,7 +91,7 @@ class Throttles:
             await self._undo_attempts(attempts, known_pair if policy.pair else None)
 
     def _build_attempts(self, policy: ThrottlePolicy, account: str, address: str) -> dict[str, Attempt]:
-        """In the order in which everybody locks them."""
+        """Build the attempts of the policy by scope, in lock order."""
         scopes = {
             "pair": (policy.pair, account, address),
             "account": (policy.account, account, ""),
@@ -89,7 +104,7 @@ class Throttles:
         }
 
     async def _undo_attempts(self, attempts: dict[str, Attempt], known_pair: bytes | None = None) -> None:
-        """What was right forgets the wrong tries of its pair, and no others'."""
+        """Undo one attempt per counter; a successful login resets its pair's counter and marks the pair as known."""
         async with self.database.transaction() as tx:
             for scope, attempt in attempts.items():
                 await throttles.undo_attempt(tx, attempt.key, undo_all=known_pair is not None and scope == "pair")
@@ -101,7 +116,11 @@ class Throttles:
 
 
 async def _record_attempts(tx: Transaction, attempts: Iterable[Attempt]) -> int:
-    """Seconds. What is refused by one count does not burden the next: a neighbour's wrong tries are not the house's."""
+    """Record the attempts until one has to wait, and return that wait in seconds, or 0.
+
+    An attempt that one counter rejects does not increase the next, so that one account's failures do not block others
+    at the same address.
+    """
     for attempt in attempts:
         if wait := await throttles.record_attempt(tx, attempt):
             return wait

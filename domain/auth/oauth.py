@@ -1,7 +1,7 @@
-"""Identities: who comes from a provider, and which account is theirs.
+"""OAuth login: finds, creates or links the user account of a provider account.
 
-The provider's own id of the account is who someone is; an address is only a contact. It leads to an account that is
-there only when both sides have verified it.
+The provider's account id identifies the user, not the email address. An email address links an existing account only
+when the provider has verified it; an account with an unverified address loses its credentials.
 """
 
 import datetime as dt
@@ -27,16 +27,16 @@ from persistence.postgres.errors import Conflict, retry_on_conflict
 
 
 class EmailMissing(Exception):
-    """The provider tells no address."""
+    """The provider reports no valid email address."""
 
 
 class EmailUnverified(Exception):
-    """The provider does not say that the address is theirs."""
+    """The provider has not verified the email address."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderProfile:
-    """What a provider says of someone who has just signed in there."""
+    """What a provider reports about an account that has just logged in there."""
 
     provider: Provider
     account_id: str
@@ -47,7 +47,13 @@ class ProviderProfile:
 
 @retry_on_conflict
 async def log_in_with_provider(shop: Shop, profile: ProviderProfile, user_agent: str | None) -> NewSession:
-    """Raises `EmailMissing`, `EmailUnverified` or `AccountDeactivated`."""
+    """Log in the user of the provider account, who is created or linked if necessary.
+
+    Raises:
+        EmailMissing: The provider reports no valid email address.
+        EmailUnverified: The provider has not verified the email address.
+        AccountDeactivated: The user's account is deactivated.
+    """
     async with shop.database.transaction() as tx:
         user = await _get_or_create_user(tx, profile)
         return await create_session(shop, tx, user.id, user_agent)
@@ -55,7 +61,13 @@ async def log_in_with_provider(shop: Shop, profile: ProviderProfile, user_agent:
 
 @retry_on_conflict
 async def issue_login_code(shop: Shop, profile: ProviderProfile) -> str:
-    """What the frontend trades for a session. Raises as `sign_in_through`."""
+    """Return a one-time code that the frontend exchanges for a session.
+
+    Raises:
+        EmailMissing: The provider reports no valid email address.
+        EmailUnverified: The provider has not verified the email address.
+        AccountDeactivated: The user's account is deactivated.
+    """
     async with shop.database.transaction() as tx:
         user = await _get_or_create_user(tx, profile)
         return shop.tokens.derive_one_time_token(
@@ -65,14 +77,19 @@ async def issue_login_code(shop: Shop, profile: ProviderProfile) -> str:
 
 @retry_on_conflict
 async def log_in_with_code(shop: Shop, code: str, user_agent: str | None) -> NewSession:
-    """Raises `InvalidToken` or `AccountDeactivated`."""
+    """Exchange a one-time code for a session.
+
+    Raises:
+        InvalidToken: The code is unknown, used or expired.
+        AccountDeactivated: The user's account is deactivated.
+    """
     async with shop.database.transaction() as tx:
         user = await one_time_tokens.redeem(tx, TokenPurpose.OAUTH_LOGIN, code)
         return await create_session(shop, tx, user.id, user_agent)
 
 
 async def _get_or_create_user(tx: Transaction, profile: ProviderProfile) -> UserRow:
-    """The user, locked; a new one for an address that has no account yet."""
+    """Return the locked user of the provider account; link or create the user if necessary."""
     user_id = await linked_accounts.find_owner(tx, profile.provider, profile.account_id)
     if user_id is not None:
         return _require_active(await accounts.lock_user(tx, user_id))
@@ -108,7 +125,7 @@ async def _create_user(tx: Transaction, profile: ProviderProfile, email: str) ->
     verified_at = dt.datetime.now(dt.UTC)
     display_name = _sanitize_display_name(profile.name)
     user_id = await accounts.add_user(tx, email=email, display_name=display_name, email_verified_at=verified_at)
-    if user_id is None:  # somebody has opened it at this moment: look again
+    if user_id is None:  # created concurrently; the retry finds it
         raise Conflict
     user = await accounts.lock_user(tx, user_id)
     assert user is not None
@@ -117,7 +134,7 @@ async def _create_user(tx: Transaction, profile: ProviderProfile, email: str) ->
 
 
 async def _revoke_credentials(tx: Transaction, user: UserRow) -> None:
-    """Whoever opened the account has never shown that the address is theirs: nothing they hold may open it again."""
+    """Revoke password, sessions and tokens of a registrant who never proved to own the address; mark it as verified."""
     await accounts.update_user(tx, user.id, password_hash=None)
     await accounts.revoke_sessions(tx, user.id)
     await token_rows.invalidate_tokens(tx, user.id, *TokenPurpose)
@@ -126,7 +143,7 @@ async def _revoke_credentials(tx: Transaction, user: UserRow) -> None:
 
 async def _link_account(tx: Transaction, user: UserRow, profile: ProviderProfile) -> uuid.UUID:
     linked_account_id = await linked_accounts.add_linked_account(tx, user.id, profile.provider, profile.account_id)
-    if linked_account_id is None:  # the same account has come in twice at this moment: look again
+    if linked_account_id is None:  # linked concurrently; the retry finds it
         raise Conflict
     return linked_account_id
 

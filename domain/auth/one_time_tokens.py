@@ -1,4 +1,4 @@
-"""One-time tokens: each works once, for a while, for one purpose; only its hash is kept."""
+"""One-time tokens: each is valid once, for a limited time and one purpose. Only hashes are stored."""
 
 import datetime as dt
 import uuid
@@ -19,11 +19,11 @@ LIFETIMES = {
     TokenPurpose.OAUTH_LOGIN: dt.timedelta(seconds=60),
 }
 LOGIN_PURPOSES = (TokenPurpose.RESET_PASSWORD, TokenPurpose.OAUTH_LOGIN)
-"""What must not outlive the password or the sessions that somebody wants to be rid of."""
+"""Purposes of tokens that open a session; a change of password invalidates these tokens."""
 
 
 async def issue(shop: Shop, tx: Transaction, user_id: uuid.UUID, purpose: TokenPurpose) -> uuid.UUID:
-    """The id of the token; `shop.tokens.one_time_token` makes the token of it."""
+    """Store a new token and return its id, from which `Tokens.derive_one_time_token` derives the token."""
     token_id = new_id()
     await token_rows.add_token(tx, token_id, user_id, purpose, _compute_hash(shop, token_id), _compute_expiry(purpose))
     return token_id
@@ -32,7 +32,10 @@ async def issue(shop: Shop, tx: Transaction, user_id: uuid.UUID, purpose: TokenP
 async def issue_for_email(
     shop: Shop, tx: Transaction, email: str, purpose: TokenPurpose
 ) -> tuple[uuid.UUID, uuid.UUID | None]:
-    """The id of the token and its owner, `None` where there is no such account: then there is no such token either."""
+    """Store a new token for the account with this email address, and return the ids of the token and its owner.
+
+    Without such an account, no token is stored and the owner is `None`.
+    """
     token_id = new_id()
     return token_id, await token_rows.add_token_for_email(
         tx, token_id, email, purpose, _compute_hash(shop, token_id), _compute_expiry(purpose)
@@ -40,7 +43,11 @@ async def issue_for_email(
 
 
 async def find_owner(db: ReadSession | Transaction, purpose: TokenPurpose, token: str) -> UserRow:
-    """Raises `InvalidToken` for one that would not work."""
+    """Return the owner of a valid token without redeeming it.
+
+    Raises:
+        InvalidToken: The token is unknown, used or expired.
+    """
     owner = await token_rows.find_owner(db, purpose, hash_token(token))
     if owner is None:
         raise _invalid_token()
@@ -48,9 +55,11 @@ async def find_owner(db: ReadSession | Transaction, purpose: TokenPurpose, token
 
 
 async def redeem(tx: Transaction, purpose: TokenPurpose, token: str) -> UserRow:
-    """Spends it, with all that its owner has left for this purpose, and locks the owner.
+    """Redeem the token, invalidate its owner's other tokens for this purpose, and return the locked owner.
 
-    Raises `InvalidToken`, or `AccountDeactivated`: then it is not spent.
+    Raises:
+        InvalidToken: The token is unknown, used or expired.
+        AccountDeactivated: The owner is deactivated. The token stays valid when the transaction rolls back.
     """
     owner = await find_owner(tx, purpose, token)
     locked_owner = await accounts.lock_user(tx, owner.id)
@@ -71,4 +80,4 @@ def _compute_expiry(purpose: TokenPurpose) -> dt.datetime:
 
 
 def _invalid_token() -> InvalidToken:
-    return InvalidToken("This link or code is unknown, used or too old. Ask for a new one.")
+    return InvalidToken("This link or code is invalid, used or expired. Request a new one.")

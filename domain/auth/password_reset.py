@@ -1,4 +1,4 @@
-"""Resets: a forgotten password, and the link that gives a new one."""
+"""Password reset: a new password through an emailed link."""
 
 from domain.auth import one_time_tokens
 from domain.auth.email_verification import mark_email_verified
@@ -17,9 +17,12 @@ from persistence.postgres.errors import retry_on_conflict
 
 @retry_on_conflict
 async def request_password_reset(shop: Shop, email: str) -> None:
-    """Raises `InvalidInput` for what is no address.
+    """Email a reset link, if the address has an account.
 
-    The same statements are sent whether the address has an account or not.
+    The same statements run with and without an account, so that timing does not reveal which addresses have one.
+
+    Raises:
+        InvalidInput: The email address is invalid.
     """
     with validating() as validator:
         normalized_email = validator.email(("email",), email)
@@ -32,9 +35,14 @@ async def request_password_reset(shop: Shop, email: str) -> None:
 
 @retry_on_conflict
 async def reset_password(shop: Shop, token: str, new_password: str, user_agent: str | None) -> NewSession:
-    """Ends every session, verifies the address, to which the link went, and signs in.
+    """Set a new password, revoke every session, mark the email address as verified and log the user in.
 
-    Raises `InvalidToken`, `AccountDeactivated` or `InvalidInput`: then nothing has changed and the token still works.
+    When it raises, nothing changes and the token stays valid.
+
+    Raises:
+        InvalidToken: The token is unknown, used or expired.
+        AccountDeactivated: The account is deactivated.
+        InvalidInput: The new password is invalid.
     """
     owner = await one_time_tokens.find_owner(shop.database.read_session, TokenPurpose.RESET_PASSWORD, token)
     if not owner.is_active:

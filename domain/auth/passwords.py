@@ -1,4 +1,4 @@
-"""Passwords: argon2id off the event loop, on a pool so small that a flood of logins cannot take the memory."""
+"""Password hashing with argon2id, on a small thread pool that bounds memory under a flood of logins."""
 
 import asyncio
 import os
@@ -22,12 +22,12 @@ MAX_PASSWORD_LENGTH = 128
 THREADS = 2
 MAX_QUEUED = 30
 NICE_INCREMENT = 10
-"""Of the threads that hash: whoever only browses does not wait for the processor while others sign in."""
+"""Added to the niceness of hashing threads, so that logins do not slow down other requests."""
 STORE_WORDS = ("bookstore", "bookshop", "books", "library", "reader", "reading")
 
 
 class Passwords:
-    """Hashes with argon2-cffi's defaults (RFC 9106, low memory): 64 MiB, three passes, four lanes."""
+    """Hashes and verifies passwords with argon2-cffi's defaults (RFC 9106, low memory): 64 MiB, 3 passes, 4 lanes."""
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
@@ -36,17 +36,29 @@ class Passwords:
         self._dummy_hash = self._hasher.hash("nobody's password")
 
     async def hash(self, password: str) -> str:
+        """Return the encoded argon2id hash.
+
+        Raises:
+            Overloaded: Too many passwords are queued.
+        """
         return await self._run(lambda: self._hasher.hash(_encode(password)))
 
     async def verify(self, password: str, hash_: str | None) -> bool:
-        """Takes as long for an account without a password, or no account at all, as for a wrong password."""
+        """Return whether the password matches the hash.
+
+        A missing hash (no account or no password) takes as long as a wrong password.
+
+        Raises:
+            Overloaded: Too many passwords are queued.
+        """
         return await self._run(lambda: self._matches(password, hash_ or self._dummy_hash)) and bool(hash_)
 
     def is_outdated(self, hash_: str) -> bool:
-        """Whether it was made with weaker parameters than today's."""
+        """Return whether the hash has other parameters than the hasher, so that it should be recomputed."""
         return self._hasher.check_needs_rehash(hash_)
 
     def close(self) -> None:
+        """Cancel queued hashes and let the threads end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _matches(self, password: str, hash_: str) -> bool:
@@ -66,13 +78,17 @@ class Passwords:
 
 
 def _lower_priority() -> None:
-    if sys.platform == "linux":  # where threads have priorities of their own, and argon2's lanes inherit them
+    if sys.platform == "linux":  # Linux has priorities per thread, which argon2's lanes inherit
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICE_INCREMENT)
 
 
 def validate_password(validator: Validator, path: InputPath, password: str, min_length: int, *user_inputs: str) -> None:
-    """Any characters, counted by code point, no composition rules; only what everybody guesses is refused."""
+    """Add an error when the password is too short, too long or easy to guess.
+
+    Length is counted in code points. There are no composition rules. `user_inputs`, such as the email address, are easy
+    to guess too.
+    """
     if len(password) < min_length:
         validator.add_error(path, Constraint.TOO_SHORT, f"The password must have at least {min_length} characters.")
     elif len(password) > MAX_PASSWORD_LENGTH:
@@ -80,9 +96,7 @@ def validate_password(validator: Validator, path: InputPath, password: str, min_
             path, Constraint.TOO_LONG, f"The password must have at most {MAX_PASSWORD_LENGTH} characters."
         )
     elif _is_guessable(password, user_inputs):
-        validator.add_error(
-            path, Constraint.NOT_ALLOWED, "This password is among the first that anyone would try. Choose another."
-        )
+        validator.add_error(path, Constraint.NOT_ALLOWED, "This password is easy to guess. Choose another.")
 
 
 def _is_guessable(password: str, user_inputs: tuple[str, ...]) -> bool:
@@ -94,12 +108,12 @@ def _is_guessable(password: str, user_inputs: tuple[str, ...]) -> bool:
 
 @cache
 def load_common_passwords() -> frozenset[str]:
-    """The thirty thousand most used ones, from zxcvbn's list."""
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # five megabytes that most commands do not need
+    """Return the 30,000 most common passwords in lower case, from zxcvbn's list."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # 5 MB; most commands do not need it
 
     return frozenset(FREQUENCY_LISTS["passwords"])
 
 
 def _encode(password: str) -> bytes:
-    # NFC, so that the same keys typed on another machine give the same bytes
+    # NFC, because platforms encode the same typed characters differently
     return unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Whether this process has the secrets that the shop's other processes have: it looks as it starts, and every hour."""
+"""Detects a SECRET_KEY that differs from that of the shop's other processes, at start and every hour."""
 
 import datetime as dt
 import time
@@ -17,9 +17,10 @@ CHECK_INTERVAL = 3600.0  # seconds
 
 @dataclass(slots=True)
 class SecretKeyCheck:
-    """Secrets by their ids. They are strange where the shop was run with others last, and with none of these.
+    """Compares the ids of this process's secrets with the ids that processes of the shop record.
 
-    Strange ones are noted as the shop's own once an hour has passed in which nobody ran it with the others.
+    The secrets mismatch when other processes recorded ids and none of them is in `key_ids`. Mismatched ids are recorded
+    as the shop's own once no process has used the others for an hour.
     """
 
     key_ids: Sequence[str]
@@ -28,10 +29,15 @@ class SecretKeyCheck:
 
     @property
     def is_mismatched(self) -> bool:
+        """Whether the last check found a mismatch."""
         return self._mismatched_at is not None
 
     async def check(self, database: Database) -> None:
-        """Raises `Unavailable`."""
+        """Compare the key ids with the recorded ones, and record them unless they mismatch.
+
+        Raises:
+            Unavailable: The database is unavailable.
+        """
         async with database.transaction() as tx:
             used_keys = await list_used_keys(tx)
             other_used_at = (
@@ -47,8 +53,12 @@ class SecretKeyCheck:
         self._next_check_at = time.monotonic() + CHECK_INTERVAL
 
     async def check_if_due(self, database: Database) -> None:
-        """At once, and every hour; strange ones are told in the log."""
+        """Check at the first call and then every `CHECK_INTERVAL`; log a mismatch.
+
+        Raises:
+            Unavailable: The database is unavailable.
+        """
         if time.monotonic() >= self._next_check_at:
             await self.check(database)
             if self.is_mismatched:
-                log.warning("secret_key_strange", key_ids=list(self.key_ids))
+                log.warning("secret_key_mismatch", key_ids=list(self.key_ids))

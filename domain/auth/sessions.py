@@ -1,4 +1,4 @@
-"""Sessions: signing in, staying signed in, and ending it."""
+"""Sessions: login, refresh, logout and revocation."""
 
 import datetime as dt
 import uuid
@@ -20,6 +20,8 @@ MAX_USER_AGENT_LENGTH = 300
 
 @dataclass(frozen=True, slots=True)
 class SessionTokens:
+    """The access and refresh tokens of a session."""
+
     access: AccessToken
     refresh: str = field(repr=False)
     refresh_expires_at: dt.datetime
@@ -27,15 +29,21 @@ class SessionTokens:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
+    """A session that was just created, with its user."""
+
     user: UserRow
     tokens: SessionTokens
 
 
 @retry_on_conflict
 async def login(shop: Shop, email: str, password: str, user_agent: str | None) -> NewSession:
-    """Raises `InvalidCredentials`, or `AccountDeactivated` once the password has proved right.
+    """Log in with email address and password.
 
-    The same work is done for an unknown address, a wrong password and an account without a password.
+    An unknown address, a wrong password and an account without a password take the same time.
+
+    Raises:
+        InvalidCredentials: The email address or the password is wrong.
+        AccountDeactivated: The password is right, but the account is deactivated.
     """
     normalized_email = normalize_email(email)
     user = await accounts.find_user_by_email(shop.database.read_session, normalized_email) if normalized_email else None
@@ -59,7 +67,14 @@ async def login(shop: Shop, email: str, password: str, user_agent: str | None) -
 
 @retry_on_conflict
 async def refresh_session(shop: Shop, refresh_token: str) -> SessionTokens:
-    """Raises `InvalidToken` or `AccountDeactivated`. A token presented twice ends its session, for whoever holds it."""
+    """Exchange a refresh token for new tokens.
+
+    Reuse of a token revokes its session, except within `Policy.refresh_grace` while its successor is unused.
+
+    Raises:
+        InvalidToken: The token is unknown or used, or its session has ended.
+        AccountDeactivated: The user's account is deactivated.
+    """
     async with shop.database.transaction() as tx:
         spent_token = await accounts.consume_refresh_token(tx, hash_token(refresh_token))
         if spent_token is not None:
@@ -67,7 +82,9 @@ async def refresh_session(shop: Shop, refresh_token: str) -> SessionTokens:
         stored_token = await accounts.find_refresh_token(tx, hash_token(refresh_token))
         reissued_tokens = await _reissue_successor(shop, tx, stored_token, refresh_token) if stored_token else None
         if reissued_tokens is None and stored_token is not None and stored_token.used_at is not None:
-            await accounts.revoke_session(tx, stored_token.session_id)  # committed, though the answer is a refusal
+            await accounts.revoke_session(
+                tx, stored_token.session_id
+            )  # committed, because the error is raised after the block
     if reissued_tokens is not None:
         return reissued_tokens
     if stored_token is not None and not stored_token.user_is_active:
@@ -77,7 +94,7 @@ async def refresh_session(shop: Shop, refresh_token: str) -> SessionTokens:
 
 @retry_on_conflict
 async def logout(shop: Shop, refresh_token: str, *, everywhere: bool) -> int:
-    """How many sessions ended; none for a token that is unknown or whose session was over."""
+    """Revoke the token's session, or with `everywhere` all of its user's, and return the number of sessions revoked."""
     async with shop.database.transaction() as tx:
         stored_token = await accounts.find_refresh_token(tx, hash_token(refresh_token))
         if stored_token is None:
@@ -89,7 +106,11 @@ async def logout(shop: Shop, refresh_token: str, *, everywhere: bool) -> int:
 
 @retry_on_conflict
 async def revoke_session(shop: Shop, viewer: Viewer, session_id: uuid.UUID) -> int:
-    """Raises `NotFound` for somebody else's."""
+    """Revoke one of the viewer's sessions and return the number of sessions revoked, 0 or 1.
+
+    Raises:
+        NotFound: The viewer has no session with this id.
+    """
     async with shop.database.transaction() as tx:
         if await accounts.find_session_owner(tx, session_id) != viewer.user.id:
             raise NotFound("Session", session_id)
@@ -97,6 +118,7 @@ async def revoke_session(shop: Shop, viewer: Viewer, session_id: uuid.UUID) -> i
 
 
 async def create_session(shop: Shop, tx: Transaction, user_id: uuid.UUID, user_agent: str | None) -> NewSession:
+    """Create a session for the user, with its first tokens."""
     now = dt.datetime.now(dt.UTC)
     session_expires_at = now + shop.policy.session_lifetime
     session_id = await accounts.add_session(tx, user_id, _sanitize_user_agent(user_agent), session_expires_at)
@@ -129,7 +151,7 @@ async def _rotate_refresh_token(
 async def _reissue_successor(
     shop: Shop, tx: Transaction, parent: RefreshTokenRow, parent_token: str
 ) -> SessionTokens | None:
-    """Within the grace, whoever lost the answer gets the same successor, as long as nobody has used it."""
+    """Return the successor again while it is unused, for a client that lost the response; `None` after the grace."""
     if not _is_session_active(parent) or parent.used_at is None:
         return None
     if dt.datetime.now(dt.UTC) - parent.used_at > shop.policy.refresh_grace or not shop.policy.refresh_grace:

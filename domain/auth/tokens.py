@@ -1,4 +1,4 @@
-"""Tokens: signed access tokens that expire, and opaque refresh tokens of which only a hash is kept."""
+"""Tokens: signed access tokens (JWT), and opaque refresh and one-time tokens that are stored as hashes."""
 
 import datetime as dt
 import hashlib
@@ -22,29 +22,31 @@ REFRESH_TOKEN_BYTES = 64
 
 
 class InvalidAccessToken(Exception):
-    """It is not one of ours."""
+    """The access token is malformed or was not issued by this shop."""
 
 
 class ExpiredAccessToken(InvalidAccessToken):
-    """It was ours; refresh the session."""
+    """The access token has expired; the client can refresh its session."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
+    """An encoded access token and its expiry."""
+
     text: str = field(repr=False)
     expires_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
 class AccessTokenClaims:
-    """Whom an access token speaks for."""
+    """The user and session that an access token identifies."""
 
     user_id: uuid.UUID
     session_id: uuid.UUID
 
 
 class Tokens:
-    """Keys are derived from the secrets: the first signs, all verify, so that secrets can be rotated."""
+    """Issues and verifies tokens. The first secret signs and all secrets verify, so that secrets can be rotated."""
 
     def __init__(self, secrets_: Sequence[str], issuer: str) -> None:
         self._issuer = issuer
@@ -54,12 +56,13 @@ class Tokens:
 
     @property
     def key_ids(self) -> list[str]:
-        """They tell nothing of the secrets."""
+        """Ids of the signing keys, which reveal nothing about the secrets."""
         return list(self._signing_keys)
 
     def issue_access_token(
         self, user_id: uuid.UUID, role: str, session_id: uuid.UUID, lifetime: dt.timedelta
     ) -> AccessToken:
+        """Return a signed access token that expires after `lifetime`."""
         now = dt.datetime.now(dt.UTC).replace(microsecond=0)
         key_id, key = next(iter(self._signing_keys.items()))
         claims = {
@@ -76,9 +79,13 @@ class Tokens:
         return AccessToken(text, now + lifetime)
 
     def decode_access_token(self, access_token: str) -> AccessTokenClaims:
-        """Raises `ExpiredAccessToken`, or `BadAccessToken` for any other fault.
+        """Verify the token and return its user and session.
 
-        What the caller may do is then read from the database: role and activity in a token are for others to read.
+        The claims omit the role: permissions come from the database, never from the token.
+
+        Raises:
+            ExpiredAccessToken: The token has expired.
+            InvalidAccessToken: The token has another defect.
         """
         try:
             header = jwt.get_unverified_header(access_token)
@@ -92,7 +99,7 @@ class Tokens:
                 audience=AUDIENCE,
                 issuer=self._issuer,
                 leeway=LEEWAY,
-                options={"require": list(REQUIRED_CLAIMS), "verify_iat": False},  # a clock may have been put back since
+                options={"require": list(REQUIRED_CLAIMS), "verify_iat": False},  # the clock may have been set back
             )
             return AccessTokenClaims(uuid.UUID(claims["sub"]), uuid.UUID(claims["sid"]))
         except jwt.ExpiredSignatureError as error:
@@ -101,14 +108,15 @@ class Tokens:
             raise InvalidAccessToken from error
 
     def generate_refresh_token(self) -> str:
+        """Return a random refresh token of 512 bits, the first of a session."""
         return _encode_base64url(secrets.token_bytes(REFRESH_TOKEN_BYTES))
 
     def derive_refresh_token(self, parent: str, child_id: uuid.UUID) -> str:
-        """Derived, so that it can be given again to whoever lost the answer, though it is kept nowhere."""
+        """Derive a successor from its parent, so that it can be reissued without being stored."""
         return _derive_successor(self._refresh_keys[0], parent, child_id)
 
     def rederive_refresh_token(self, parent: str, child_id: uuid.UUID, child_hash: bytes) -> str | None:
-        """The child that was derived before, under whichever secret; `None` when that secret is gone."""
+        """Derive the successor again with the secret that matches its hash; `None` when that secret was removed."""
         for key in self._refresh_keys:
             child = _derive_successor(key, parent, child_id)
             if hmac.compare_digest(hash_token(child), child_hash):
@@ -116,11 +124,11 @@ class Tokens:
         return None
 
     def derive_one_time_token(self, token_id: uuid.UUID) -> str:
-        """Derived, so that a letter can tell it when it is posted, though it is kept nowhere."""
+        """Derive a token from its id, so that an email can contain it later without it being stored."""
         return _encode_base64url(hmac.digest(self._one_time_keys[0], token_id.bytes, "sha512"))
 
     def rederive_one_time_token(self, token_id: uuid.UUID, token_hash: bytes) -> str | None:
-        """The one that was derived before, under whichever secret; `None` when that secret is gone."""
+        """Derive the token again with the secret that matches its hash; `None` when that secret was removed."""
         for key in self._one_time_keys:
             token = _encode_base64url(hmac.digest(key, token_id.bytes, "sha512"))
             if hmac.compare_digest(hash_token(token), token_hash):
@@ -129,12 +137,12 @@ class Tokens:
 
 
 def hash_token(token: str) -> bytes:
-    """A token has 512 random bits: an unsalted SHA-256 of it gives nothing away."""
+    """Return the SHA-256 of a token. It needs no salt, because a token has 512 random bits."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def derive_key(secret: str, purpose: str) -> bytes:
-    """A key of 32 bytes for one purpose: none of them tells anything of the secret or of another."""
+    """Derive a 32-byte key for one purpose (HKDF); it reveals neither the secret nor the keys for other purposes."""
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"bookstore {purpose}".encode()).derive(secret.encode())
 
 

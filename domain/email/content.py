@@ -1,4 +1,4 @@
-"""What letters tell: the facts of each, as they are when it is posted."""
+"""Content of emails: loads the data that an email's template needs when the email is sent."""
 
 import datetime as dt
 from collections.abc import Awaitable, Callable
@@ -16,15 +16,17 @@ from persistence.postgres.database import Transaction
 
 
 class EmailObsolete(Exception):
-    """What the letter would tell is not there, or not so, any more."""
+    """The email must not be sent, because its content no longer applies."""
 
 
 class ContentUnavailable(Exception):
-    """It can be told elsewhere, or later, but not here and now."""
+    """This process cannot load the content now; another process, or a later attempt, can."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderContext:
+    """Data for emails about an order."""
+
     order: OrderRow
     items: list[OrderItemRow]
     address: AddressRow | None
@@ -32,7 +34,7 @@ class OrderContext:
 
 @dataclass(frozen=True, slots=True)
 class BookContext:
-    """`link` is `None` while there is no frontend that shows books."""
+    """Data for emails about a book; `url` is `None` without a frontend that shows books."""
 
     title: str
     price: Decimal
@@ -42,7 +44,7 @@ class BookContext:
 
 @dataclass(frozen=True, slots=True)
 class LinkContext:
-    """`token` is told where no frontend takes it from the link."""
+    """Data for emails with a one-time link; `token` is set when no frontend reads it from the URL."""
 
     url: str = field(repr=False)
     token: str | None = field(repr=False)
@@ -51,6 +53,8 @@ class LinkContext:
 
 @dataclass(frozen=True, slots=True)
 class ProviderContext:
+    """Data for emails about a linked provider."""
+
     provider: Provider
     linked_at: dt.datetime
 
@@ -60,7 +64,7 @@ EmailContext = OrderContext | BookContext | LinkContext | ProviderContext
 
 @dataclass(frozen=True, slots=True)
 class EmailContent:
-    """A letter with all that it tells, and whom."""
+    """An email with its recipient and the data of its template."""
 
     email: EmailRow
     user: UserRow
@@ -68,7 +72,12 @@ class EmailContent:
 
 
 async def load_content(tx: Transaction, shop: Shop, email: EmailRow) -> EmailContent:
-    """Raises `Obsolete`. What was bought is told to those who may no longer come in, too; nothing else is."""
+    """Load the content of an email. A deactivated user gets emails about orders only.
+
+    Raises:
+        EmailObsolete: The content no longer applies.
+        ContentUnavailable: This process cannot load the content now.
+    """
     user = await accounts.find_user(tx, email.user_id)
     load_context, is_sent_if_deactivated = _CONTEXT_LOADERS[EmailKind(email.kind)]
     if user is None or not (user.is_active or is_sent_if_deactivated):
@@ -79,7 +88,7 @@ async def load_content(tx: Transaction, shop: Shop, email: EmailRow) -> EmailCon
 async def _load_order(tx: Transaction, _: Shop, email: EmailRow) -> EmailContext:
     order = await orders.find_order(tx, email.subject_id)
     if order is None:
-        raise EmailObsolete("The order is not there any more.")
+        raise EmailObsolete("The order no longer exists.")
     items = await orders.list_order_items(tx, [order.id])
     addresses = [address for _, address in await orders.list_addresses(tx, [order.id])]
     return OrderContext(order, items, addresses[0] if addresses else None)
@@ -89,7 +98,7 @@ async def _load_book(tx: Transaction, shop: Shop, email: EmailRow) -> EmailConte
     prebooking = await prebookings.find_prebooking(tx, email.subject_id)
     book = prebooking and await catalog.find_book(tx, prebooking.book_id)
     if not book:
-        raise EmailObsolete("The book has left the catalogue.")
+        raise EmailObsolete("The book was deleted.")
     url = build_frontend_url(shop.policy, f"books/{book.slug}") if shop.policy.frontend_url else None
     return BookContext(book.title, book.price, shop.policy.currency, url)
 
@@ -105,10 +114,10 @@ async def _load_password_reset(tx: Transaction, shop: Shop, email: EmailRow) -> 
 async def _load_link(tx: Transaction, shop: Shop, email: EmailRow, page: str) -> EmailContext:
     token_row = await one_time_tokens.find_token(tx, email.subject_id)
     if token_row is None or token_row.used_at is not None or token_row.expires_at <= dt.datetime.now(dt.UTC):
-        raise EmailObsolete("The link would no longer work.")
+        raise EmailObsolete("The link is used or expired.")
     token = shop.tokens.rederive_one_time_token(token_row.id, token_row.hash)
     if token is None:
-        raise ContentUnavailable("SECRET_KEY is another than the one that the link was made with.")
+        raise ContentUnavailable("The link was created with a SECRET_KEY that this server does not have.")
     url = build_frontend_url(shop.policy, page, token=token)
     return LinkContext(url, None if shop.policy.frontend_url else token, token_row.expires_at)
 
@@ -116,7 +125,7 @@ async def _load_link(tx: Transaction, shop: Shop, email: EmailRow, page: str) ->
 async def _load_provider(tx: Transaction, _: Shop, email: EmailRow) -> EmailContext:
     linked_account = await linked_accounts.find_linked_account(tx, email.subject_id)
     if linked_account is None:
-        raise EmailObsolete("The provider is not linked any more.")
+        raise EmailObsolete("The provider is no longer linked.")
     return ProviderContext(linked_account.provider, linked_account.created_at)
 
 
@@ -133,7 +142,7 @@ _CONTEXT_LOADERS: dict[EmailKind, tuple[ContextLoader, bool]] = {
 
 
 def build_frontend_url(policy: Policy, page: str, **query: str) -> str:
-    """A page below the frontend's address, or below our own while there is no frontend; what that asks for stays."""
+    """Return the URL of a page of the frontend, or of the server without one. The base URL's query is kept."""
     parts = urlsplit(policy.frontend_url or policy.public_url)
     query_string = "&".join(filter(None, (parts.query, urlencode(query))))
     return parts._replace(path=f"{parts.path.rstrip('/')}/{page}", query=query_string).geturl()

@@ -1,4 +1,4 @@
-"""Posting: what becomes of a letter when it is taken to the post office."""
+"""Delivery of emails: claims an email, sends it through the backend, and records the result or a retry."""
 
 import asyncio
 import contextlib
@@ -23,43 +23,50 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
-MAX_ERROR_LENGTH = 500
+MAX_ERROR_LENGTH = 500  # characters
 LEASE = dt.timedelta(minutes=3)
-"""For sending a letter, a minute at most, and noting that through a failover. So long waits a letter whose poster died."""
-MAX_RETRY_WAIT = 5  # seconds until it is tried again to note what has become of a letter
-RELEASE_TIMEOUT = 2  # seconds for giving a letter back when the poster closes
+"""How long a worker owns an email: time to send it and to record the result through a failover of the database."""
+MAX_RETRY_WAIT = 5
+"""Seconds between attempts to record a result while the database is unavailable."""
+RELEASE_TIMEOUT = 2
+"""Seconds to release an email when the worker stops."""
 
 
 class PermanentFailure(Exception):
-    """It will never be taken to this address."""
+    """The mail server rejected the email for good."""
 
 
 class TemporaryFailure(Exception):
-    """It was not taken this time."""
+    """The mail server did not accept the email this time."""
 
 
 class AlreadyClaimed(Exception):
-    """Another poster has the letter."""
+    """Another worker has claimed the email."""
 
 
 class EmailBackend(Protocol):
-    async def send(self, message: EmailMessage) -> None:
-        """Comes back once the letter has been taken, within a minute or so.
+    """Sends messages, for example over SMTP."""
 
-        Raises `PostRefused`, which is for good; `PostDelayed` or `OSError` when it is to be tried again.
+    async def send(self, message: EmailMessage) -> None:
+        """Send the message and return once it is accepted, within about a minute.
+
+        Raises:
+            PermanentFailure: The message is rejected for good.
+            TemporaryFailure: A later attempt may succeed.
+            OSError: A later attempt may succeed.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Each try comes twice as long after the last: 18 of them, from 5 seconds to 6 hours apart, take a day and a half."""
+    """Exponential backoff. By default, 18 attempts from 5 seconds to 6 hours apart take a day and a half."""
 
     first_delay: dt.timedelta = dt.timedelta(seconds=5)
     max_delay: dt.timedelta = dt.timedelta(hours=6)
     max_attempts: int = 18
 
     def compute_delay(self, attempts: int) -> dt.timedelta | None:
-        """`None` when it is to be given up."""
+        """Return the delay after this number of attempts, or `None` when no attempt is left."""
         if attempts >= self.max_attempts:
             return None
         return min(self.first_delay * (1 << min(attempts - 1, 30)), self.max_delay)
@@ -67,9 +74,9 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Mailer:
-    """Where letters are made and handed in; without an office none is sent, and each is noted as suppressed.
+    """Renders and sends emails. Without a backend, emails are recorded as suppressed.
 
-    Who takes a letter has it for the `lease`, on the database's clock.
+    A worker owns a claimed email for the `lease`, measured by the database's clock.
     """
 
     render: Callable[[EmailContent], EmailMessage]
@@ -81,20 +88,27 @@ class Mailer:
 async def deliver(
     shop: Shop, mailer: Mailer, email_id: uuid.UUID, *, reclaim_expired: bool = True
 ) -> dt.timedelta | None:
-    """Sends a letter, unless that is settled; in how long to try again, or `None` when it is settled now.
+    """Send an email, unless it is already finished.
 
-    Nobody else sends it while the desk's lease runs; with `takes_over` one is sent, too, that somebody else had for longer
-    than theirs. It is sent twice only when the office's answer is lost, or is not noted before somebody takes over: the
-    process has died or was stopped, slept through its lease, or was cut off for so long from a database that others reached.
+    No other worker sends the email while `mailer.lease` runs. With `reclaim_expired`, an email whose other worker's
+    lease has expired is sent too.
 
-    Raises `InHand`, or `Unavailable` when the database is away: then it was not sent.
+    An email is sent twice only when the backend's response is lost, or is not recorded before another worker reclaims
+    the email. Then the process died, was suspended past its lease, or lost a database that other workers still reached.
+
+    Returns:
+        The delay until the next attempt, or `None` when the email is finished.
+
+    Raises:
+        AlreadyClaimed: Another worker has claimed the email.
+        Unavailable: The database is unavailable. The email was not sent.
     """
     deadline = asyncio.get_running_loop().time() + mailer.lease.total_seconds()
     email = await _claim_email(shop, email_id, mailer.lease, reclaim_expired)
     if email is None:
         return None
     try:
-        async with asyncio.timeout_at(deadline):  # who was asleep for so long does not begin to send
+        async with asyncio.timeout_at(deadline):  # a process suspended past its lease must not send
             status, error_message = await _send_email(shop, mailer, email)
     except asyncio.CancelledError:
         with contextlib.suppress(Unavailable, TimeoutError):
@@ -104,16 +118,16 @@ async def deliver(
     except Unavailable:
         await _retry_until_available(lambda: _release(shop, email))
         raise
-    except Exception as error:  # a fault of ours loses no letter either
+    except Exception as error:  # an internal error must not lose the email
         if not isinstance(error, (ContentUnavailable, TemporaryFailure, OSError)):
-            log.exception("letter_unfit", letter=str(email.id), kind=email.kind)
+            log.exception("email_not_renderable", email_id=str(email.id), kind=email.kind)
         return await _schedule_retry(shop, mailer.retry_policy, email, _format_error(error))
     await _finish(shop, email, status, error_message)
     return None
 
 
 async def _claim_email(shop: Shop, email_id: uuid.UUID, lease: dt.timedelta, reclaim_expired: bool) -> EmailRow | None:
-    """`None` where nothing is left to do. Committed before anything is sent."""
+    """Claim the email and commit. Return it, or `None` when it is finished or does not exist."""
     async with shop.database.transaction() as tx:
         is_claimed = await emails.claim_email(tx, email_id, lease, can_take_over=reclaim_expired)
         email = await emails.find_email(tx, email_id)
@@ -152,8 +166,8 @@ async def _schedule_retry(
 
     if await _retry_until_available(record):
         shop.counters.emails[email.kind, "POSTPONED"] += 1
-        log_fields = {"seconds": delay.total_seconds(), "why": _redact_addresses(error_message)}
-        log.warning("letter_postponed", letter=str(email.id), kind=email.kind, **log_fields)
+        log_fields = {"seconds": delay.total_seconds(), "reason": _redact_addresses(error_message)}
+        log.warning("email_retry_scheduled", email_id=str(email.id), kind=email.kind, **log_fields)
     return delay
 
 
@@ -162,15 +176,14 @@ async def _finish(shop: Shop, email: EmailRow, status: EmailStatus, error_messag
         async with shop.database.transaction() as tx:
             return await emails.finish_email(tx, email.id, status, error_message, taken_until=email.taken_until)
 
-    log_fields = {"letter": str(email.id), "kind": email.kind, "status": str(status)}
-    if not await _retry_until_available(
-        record
-    ):  # by whoever took it over, or by us when the answer to a COMMIT was lost
-        log.warning("letter_settled_before", **log_fields)
+    log_fields = {"email_id": str(email.id), "kind": email.kind, "status": str(status)}
+    if not await _retry_until_available(record):
+        # another worker reclaimed the email, or this worker finished it and the response to COMMIT was lost
+        log.warning("email_already_finished", **log_fields)
         return
     shop.counters.emails[email.kind, str(status)] += 1
     log_event = log.warning if status is EmailStatus.FAILED else log.info
-    log_event("letter_settled", **log_fields, why=error_message and _redact_addresses(error_message))
+    log_event("email_finished", **log_fields, reason=error_message and _redact_addresses(error_message))
 
 
 async def _release(shop: Shop, email: EmailRow) -> None:
@@ -179,8 +192,8 @@ async def _release(shop: Shop, email: EmailRow) -> None:
 
 
 async def _retry_until_available(operation: Callable[[], Awaitable[T]]) -> T:
-    """However long the database is away: what was sent and not noted is sent again."""
-    # a context, because a decorated function's arguments would be logged: keys and addresses among them
+    """Retry `operation` for as long as the database is unavailable, because an unrecorded email is sent again."""
+    # not the decorator, which would log the arguments, including keys and addresses
     async for attempt in stamina.retry_context(on=Unavailable, attempts=None, timeout=None, wait_max=MAX_RETRY_WAIT):
         with attempt:
             return await operation()
@@ -189,19 +202,19 @@ async def _retry_until_available(operation: Callable[[], Awaitable[T]]) -> T:
 
 @retry_on_conflict
 async def requeue_failed(shop: Shop, email_ids: Collection[uuid.UUID] | None = None) -> int:
-    """Letters that were given up, all or these, as if they had never been tried; how many."""
+    """Requeue failed emails, all or those with the given ids, with their attempts reset. Return their number."""
     async with shop.database.transaction() as tx:
         return await emails.requeue_failed_emails(tx, email_ids)
 
 
 def _format_error(error: Exception) -> str:
-    """In one line that can be kept and shown."""
+    """Return the error's message, or its class name, as one printable line of at most `MAX_ERROR_LENGTH`."""
     text = " ".join(str(error).split()) or type(error).__name__
     return "".join(character for character in text if character.isprintable())[:MAX_ERROR_LENGTH]
 
 
 def _redact_addresses(text: str) -> str:
-    """For the log: mail servers like to repeat whom they refuse."""
+    """Remove email addresses from a text for the log; mail servers repeat them in their responses."""
     return _EMAIL_ADDRESS_PATTERN.sub("…", text)
 
 

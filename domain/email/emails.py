@@ -1,4 +1,4 @@
-"""The letters the shop writes. Each is written in the transaction of the fact that it tells of."""
+"""Enqueues emails, each in the transaction of the change that it reports."""
 
 import uuid
 
@@ -8,12 +8,12 @@ from persistence.postgres.database import Transaction
 
 
 async def enqueue(tx: Transaction, kind: EmailKind, subject_id: uuid.UUID, user_id: uuid.UUID) -> None:
-    """To one reader; nothing happens when this kind was written about this subject to them before."""
+    """Enqueue an email to one user, unless this kind was enqueued for the same subject and user before."""
     await emails.enqueue_emails(tx, kind, [(subject_id, user_id)])
 
 
 async def enqueue_or_decoy(tx: Transaction, kind: EmailKind, subject_id: uuid.UUID, user_id: uuid.UUID | None) -> None:
-    """As `write`; without a reader the same statements are sent, and a job whose letter the poster will not find."""
+    """Like `enqueue`; without a user, run the same statements and enqueue a job that no email belongs to."""
     if user_id is None:
         await emails.enqueue_decoy_email(tx, kind)
     else:

@@ -1,4 +1,4 @@
-"""The mock provider keeps the promises of a real one: one answer for a key, charged once, refunded once."""
+"""The mock payment provider: one outcome per idempotency key, one charge and one refund."""
 
 import asyncio
 from decimal import Decimal
@@ -26,20 +26,22 @@ async def test_payment_token_decides_outcome(provider: MockPaymentProvider) -> N
 
 
 async def test_without_a_token_nine_keys_in_ten_are_approved(provider: MockPaymentProvider) -> None:
-    results = await asyncio.gather(*(_charge(provider, f"order {number}") for number in range(10)))
-    more = [await _charge(provider, f"order {number}") for number in range(200)]
-    assert more[:10] == results
-    assert 170 <= sum(isinstance(result, Approved) for result in more) <= 190
+    outcomes = await asyncio.gather(*(_charge(provider, f"order {number}") for number in range(10)))
+    later_outcomes = [await _charge(provider, f"order {number}") for number in range(200)]
+    assert later_outcomes[:10] == outcomes
+    assert 170 <= sum(isinstance(outcome, Approved) for outcome in later_outcomes) <= 190
 
 
-@pytest.mark.parametrize(("first", "then"), [("mock-approve", "mock-decline"), ("mock-decline", "mock-approve")])
+@pytest.mark.parametrize(
+    ("first_token", "second_token"), [("mock-approve", "mock-decline"), ("mock-decline", "mock-approve")]
+)
 async def test_same_key_has_same_outcome(
-    provider: MockPaymentProvider, postgres: asyncpg.Connection, first: str, then: str
+    provider: MockPaymentProvider, postgres: asyncpg.Connection, first_token: str, second_token: str
 ) -> None:
     assert await provider.find("key") is None
-    answer = await _charge(provider, "key", first)
-    assert await _charge(provider, "key", then) == answer
-    assert await provider.find("key") == answer
+    outcome = await _charge(provider, "key", first_token)
+    assert await _charge(provider, "key", second_token) == outcome
+    assert await provider.find("key") == outcome
     assert len(await list_payments(postgres)) == 1
 
 
@@ -54,10 +56,10 @@ async def test_concurrent_charges_with_one_key_charge_once(
 async def test_refund_happens_once(provider: MockPaymentProvider, postgres: asyncpg.Connection) -> None:
     await _charge(provider, "key", "mock-approve")
     await provider.refund("key")
-    first = await postgres.fetchval("SELECT refunded_at FROM mock_payments")
+    refunded_at = await postgres.fetchval("SELECT refunded_at FROM mock_payments")
     await provider.refund("key")
-    assert first is not None
-    assert await postgres.fetchval("SELECT refunded_at FROM mock_payments") == first
+    assert refunded_at is not None
+    assert await postgres.fetchval("SELECT refunded_at FROM mock_payments") == refunded_at
 
 
 async def test_refund_before_charge_prevents_the_charge(

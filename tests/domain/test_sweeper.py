@@ -1,4 +1,4 @@
-"""The sweeper: it waits for those who are not dead, comes back when it could not do its work, and does it once."""
+"""The sweeper: it finalizes stale orders only, retries after failures, and handles each order once."""
 
 import asyncio
 import uuid
@@ -22,7 +22,7 @@ from tests.support.shop.factories import SignedInUser, add_book, add_user, fill_
 from tests.support.shop.payment_providers import UnreachablePayments
 
 UNREACHABLE = [OSError(), TimeoutError(), Unavailable()]
-PROVIDER_BUG = ValueError("not what was agreed")
+PROVIDER_BUG = ValueError("unexpected response")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def provider() -> UnreachablePayments:
 
 @pytest.fixture
 def shop_without_provider(shop: Shop, provider: UnreachablePayments) -> Shop:
-    """A shop whose provider cannot be reached."""
+    """A shop whose payment provider is unreachable."""
     return replace(shop, payments=provider)
 
 
@@ -42,7 +42,7 @@ async def book(shop: Shop) -> BookRow:
 
 
 async def _add_pending_order(shop: Shop, book: BookRow) -> SignedInUser:
-    """Someone whose checkout got no answer."""
+    """Add a user whose checkout received no response from the payment provider."""
     user = await add_user(shop)
     await fill_cart(shop, user, (book, 2))
     with pytest.raises(Overloaded):
@@ -50,11 +50,11 @@ async def _add_pending_order(shop: Shop, book: BookRow) -> SignedInUser:
     return user
 
 
-async def _statuses(postgres: asyncpg.Connection) -> list[str]:
+async def _get_statuses(postgres: asyncpg.Connection) -> list[str]:
     return [row["status"] for row in await postgres.fetch("SELECT status FROM orders ORDER BY id")]
 
 
-# ── Orders that hang ──────────────────────────────────────────────────────────────────────
+# ── Pending orders ────────────────────────────────────────────────────────────────────────
 
 
 async def test_pending_order_is_not_swept_for_two_minutes(
@@ -64,10 +64,10 @@ async def test_pending_order_is_not_swept_for_two_minutes(
     provider.error = None
     await postgres.execute("UPDATE orders SET placed_at = placed_at - interval '110 seconds'")
     assert await sweep(shop_without_provider) == 0
-    assert await _statuses(postgres) == ["PENDING"]
+    assert await _get_statuses(postgres) == ["PENDING"]
     await postgres.execute("UPDATE orders SET placed_at = placed_at - interval '10 seconds'")
     await sweep(shop_without_provider)
-    assert await _statuses(postgres) == ["PAYMENT_FAILED"]
+    assert await _get_statuses(postgres) == ["PAYMENT_FAILED"]
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ async def test_unreachable_provider_decides_nothing(
     provider.error, provider.call_count = error, 0
     await age_orders(postgres)
     assert await sweep(shop_without_provider) == 2
-    assert await sweep(shop_without_provider) == 0  # each is left to the sweeper that took it up
-    assert (provider.call_count, await _statuses(postgres)) == (2, ["PENDING", "PENDING"])
+    assert await sweep(shop_without_provider) == 0  # the claims have not expired
+    assert (provider.call_count, await _get_statuses(postgres)) == (2, ["PENDING", "PENDING"])
 
     provider.error, provider.outcome = None, Approved()
     await age_orders(postgres)
     assert await sweep(shop_without_provider) == 2
-    assert await _statuses(postgres) == ["CONFIRMED", "CONFIRMED"]
+    assert await _get_statuses(postgres) == ["CONFIRMED", "CONFIRMED"]
 
 
 async def test_concurrent_sweepers_do_not_repeat_work(
@@ -141,7 +141,7 @@ async def test_concurrent_sweepers_do_not_repeat_work(
 
 @pytest.fixture
 async def cancelled_order(shop: Shop, book: BookRow) -> str:
-    """The key of an order that was paid and called off."""
+    """The idempotency key of an order that was paid and then cancelled."""
     user = await add_user(shop)
     await fill_cart(shop, user, (book, 1))
     order = await checkout(shop, user.id, CheckoutRequest("key", payment_token="mock-approve"))
@@ -157,12 +157,12 @@ async def test_failed_refund_is_retried(
     error: Exception,
 ) -> None:
     provider.error = error
-    waits = []
+    delays = []
     for _ in range(3):
         assert [await sweep(shop_without_provider), await sweep(shop_without_provider)] == [1, 0]
-        waits.append(await postgres.fetchval("SELECT date_trunc('second', refund_due_at - now()) FROM orders"))
+        delays.append(await postgres.fetchval("SELECT date_trunc('second', refund_due_at - now()) FROM orders"))
         await age_orders(postgres)
-    assert sorted(set(waits)) == waits
+    assert sorted(set(delays)) == delays
     provider.error = None
     assert [await sweep(shop_without_provider), await sweep(shop_without_provider)] == [1, 0]
     await age_orders(postgres)
@@ -179,10 +179,10 @@ async def test_two_sweepers_refund_once(
     assert provider.refunded == [cancelled_order]
 
 
-# ── For ever ──────────────────────────────────────────────────────────────────────────────
+# ── The loop ──────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("error", [Unavailable(), RuntimeError("a mistake of ours")])
+@pytest.mark.parametrize("error", [Unavailable(), RuntimeError("internal error")])
 async def test_sweeper_continues_after_errors(
     shop_without_provider: Shop,
     provider: UnreachablePayments,
@@ -198,61 +198,61 @@ async def test_sweeper_continues_after_errors(
         while not provider.call_count:
             await asyncio.sleep(0.01)
         provider.error = None
-        while await _statuses(postgres) == ["PENDING"]:
+        while await _get_statuses(postgres) == ["PENDING"]:
             await age_orders(postgres)
             await asyncio.sleep(0.01)
     sweeper.cancel()
-    assert await _statuses(postgres) == ["CONFIRMED"]
+    assert await _get_statuses(postgres) == ["CONFIRMED"]
 
 
-# ── One that cannot be healed ─────────────────────────────────────────────────────────────
+# ── Orders that cannot be finalized ───────────────────────────────────────────────────────
 
 
 async def test_unfinalizable_order_does_not_block_others(
     shop: Shop, book: BookRow, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = UnreachablePayments(OSError())
-    hurt = replace(shop, payments=provider)
-    first, second = await _add_pending_order(hurt, book), await _add_pending_order(hurt, book)
-    cancelled = await _add_pending_order(hurt, book)
+    unreachable_shop = replace(shop, payments=provider)
+    first, second = await _add_pending_order(unreachable_shop, book), await _add_pending_order(unreachable_shop, book)
+    cancelled = await _add_pending_order(unreachable_shop, book)
     provider.error, provider.outcome = None, Approved()
-    await finalize(hurt, await _order_of(postgres, cancelled), Approved())
-    await cancel_order(hurt, await _user(shop, cancelled), await _order_of(postgres, cancelled))
-    bad = str(await _order_of(postgres, first))
+    await finalize(unreachable_shop, await _get_order_id(postgres, cancelled), Approved())
+    await cancel_order(unreachable_shop, await _get_user(shop, cancelled), await _get_order_id(postgres, cancelled))
+    failing_order_id = str(await _get_order_id(postgres, first))
     find = provider.find
 
     async def find_all_but_one(key: str) -> PaymentOutcome | None:
-        if key == bad:
+        if key == failing_order_id:
             raise PROVIDER_BUG
         return await find(key)
 
     monkeypatch.setattr(UnreachablePayments, "find", lambda _, key: find_all_but_one(key))
     await age_orders(postgres)
-    await sweep(hurt)
-    status = "SELECT status FROM orders WHERE user_id = $1"
-    assert await postgres.fetchval(status, first.id) == "PENDING"
-    assert await postgres.fetchval(status, second.id) == "CONFIRMED"
-    assert provider.refunded == [str(await _order_of(postgres, cancelled))]
+    await sweep(unreachable_shop)
+    status_query = "SELECT status FROM orders WHERE user_id = $1"
+    assert await postgres.fetchval(status_query, first.id) == "PENDING"
+    assert await postgres.fetchval(status_query, second.id) == "CONFIRMED"
+    assert provider.refunded == [str(await _get_order_id(postgres, cancelled))]
 
 
 async def test_stock_is_released_after_stock_was_set_meanwhile(shop: Shop, postgres: asyncpg.Connection) -> None:
     full = await add_book(shop, stock=1_000_000)
-    hurt = replace(shop, payments=UnreachablePayments(OSError()))
-    await _add_pending_order(hurt, full)
+    unreachable_shop = replace(shop, payments=UnreachablePayments(OSError()))
+    await _add_pending_order(unreachable_shop, full)
     await set_stock(shop, full.id, 1_000_000)
     await age_orders(postgres)
     await sweep(replace(shop, payments=UnreachablePayments(None)))
-    assert await _statuses(postgres) == ["PAYMENT_FAILED"]
+    assert await _get_statuses(postgres) == ["PAYMENT_FAILED"]
     assert await postgres.fetchval("SELECT stock_quantity FROM books") == 1_000_002
     assert await is_stock_consistent(postgres, shop)
 
 
-async def _order_of(postgres: asyncpg.Connection, user: SignedInUser) -> uuid.UUID:
+async def _get_order_id(postgres: asyncpg.Connection, user: SignedInUser) -> uuid.UUID:
     order_id: uuid.UUID = await postgres.fetchval("SELECT id FROM orders WHERE user_id = $1", user.id)
     return order_id
 
 
-async def _user(shop: Shop, member: SignedInUser) -> UserRow:
-    user = await accounts.find_user(shop.database.read_session, member.id)
+async def _get_user(shop: Shop, signed_in_user: SignedInUser) -> UserRow:
+    user = await accounts.find_user(shop.database.read_session, signed_in_user.id)
     assert user is not None
     return user

@@ -20,7 +20,7 @@ EMAIL = "anna@example.com"
 REFUSED = {
     "__typename": "InvalidToken",
     "code": "AUTH_TOKEN_INVALID",
-    "message": "This link or code is unknown, used or too old. Ask for a new one.",
+    "message": "This link or code is invalid, used or expired. Request a new one.",
 }
 LATER = "UPDATE one_time_tokens SET expires_at = now() - interval '1 millisecond'"
 LASTS = "SELECT round(extract(epoch FROM expires_at - created_at) / 60) FROM one_time_tokens WHERE purpose = $1"

@@ -105,7 +105,7 @@ async def test_all_validation_errors_are_reported(client: ApiClient, postgres: a
     result = await _register(client, "no address", "short", displayName="A")
     assert result["code"] == "INVALID_INPUT"
     assert result["issues"] == [
-        {"path": ["email"], "rule": "MALFORMED", "message": "This is no email address."},
+        {"path": ["email"], "rule": "MALFORMED", "message": "This is not a valid email address."},
         {"path": ["displayName"], "rule": "TOO_SHORT", "message": "displayName must have at least 2 characters."},
         {"path": ["password"], "rule": "TOO_SHORT", "message": "The password must have at least 8 characters."},
     ]

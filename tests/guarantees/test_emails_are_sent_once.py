@@ -80,7 +80,7 @@ async def test_primary_crashes_while_sending(settings: Settings, tmp_path: Path)
                     await postgres.close()
         assert len(mailbox.messages) == LETTERS
         assert sum(it.counters.emails[CONFIRMED, "SENT"] for it in (shop, another)) == LETTERS
-        assert sum(line["event"] == "letter_settled" for line in log) == LETTERS
+        assert sum(line["event"] == "email_finished" for line in log) == LETTERS
 
 
 async def test_connections_are_cut_while_sending(

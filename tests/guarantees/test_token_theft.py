@@ -14,7 +14,7 @@ EMAIL = "owner@example.com"
 REFUSED = {
     "__typename": "InvalidToken",
     "code": "AUTH_TOKEN_INVALID",
-    "message": "This session is over. Log in again.",
+    "message": "This session has ended. Log in again.",
 }
 
 

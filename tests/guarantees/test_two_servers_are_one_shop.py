@@ -83,7 +83,9 @@ async def test_unfinished_work_is_completed_once(
             await asyncio.sleep(0.02)
     assert await wait_until_queue_is_empty(postgres) == [("ORDER_CONFIRMED", "SENT")] * (UNFINISHED_ORDER_COUNT // 2)
     assert len(mailbox.messages) == UNFINISHED_ORDER_COUNT // 2
-    swept = Counter(line["order"] for server in two_servers for line in _log(server) if line["event"] == "order_swept")
+    swept = Counter(
+        line["order"] for server in two_servers for line in _log(server) if line["event"] == "pending_order_finalized"
+    )
     assert set(swept.values()) == {1}
     assert len(swept) == UNFINISHED_ORDER_COUNT
 

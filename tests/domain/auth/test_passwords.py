@@ -1,4 +1,4 @@
-"""Passwords: the same keys give the same bytes, a flood is turned away, and old hashes grow stronger at login."""
+"""Passwords: normalization, the limit of the hashing queue, and rehashing at login."""
 
 import asyncio
 import os
@@ -27,21 +27,21 @@ from domain.validation import Validator
 from tests.support.auth.hashers import BlockingHasher, FastHasher
 from tests.support.shop.factories import PASSWORD, PASSWORD_HASH, add_user
 
-TODAYS = "$argon2id$v=19$m=65536,t=3,p=4$"
+CURRENT_PARAMETERS = "$argon2id$v=19$m=65536,t=3,p=4$"
 EMAIL = "anna@example.com"
 
 
-def _broken(password: str, *personal: str) -> list[Constraint]:
-    checker = Validator()
-    validate_password(checker, ("password",), password, 8, *personal)
-    return [issue.rule for issue in checker.errors]
+def _get_violations(password: str, *user_inputs: str) -> list[Constraint]:
+    validator = Validator()
+    validate_password(validator, ("password",), password, 8, *user_inputs)
+    return [error.rule for error in validator.errors]
 
 
 # ── Hashing ───────────────────────────────────────────────────────────────────────────────
 
 
 async def test_argon2id_matches_rfc_9106_vectors() -> None:
-    assert (await Passwords().hash(PASSWORD)).startswith(TODAYS)
+    assert (await Passwords().hash(PASSWORD)).startswith(CURRENT_PARAMETERS)
 
 
 async def test_no_account_and_no_password_match_nothing() -> None:
@@ -60,20 +60,20 @@ async def test_composed_and_decomposed_accents_match() -> None:
     assert not await passwords.verify("creme brulee", await passwords.hash(composed))
 
 
-_quick = Passwords(FastHasher())
+_fast_passwords = Passwords(FastHasher())
 any_text = st.text(st.characters(), max_size=20)
 
 
 @settings(deadline=None)
 @given(password=any_text, other=any_text)
 async def test_a_password_matches_itself_and_nothing_else(password: str, other: str) -> None:
-    hash_ = await _quick.hash(password)
-    assert await _quick.verify(password, hash_)
+    hash_ = await _fast_passwords.hash(password)
+    assert await _fast_passwords.verify(password, hash_)
     same = unicodedata.normalize("NFC", password) == unicodedata.normalize("NFC", other)
-    assert await _quick.verify(other, hash_) is same
+    assert await _fast_passwords.verify(other, hash_) is same
 
 
-# ── A flood ───────────────────────────────────────────────────────────────────────────────
+# ── Queue limit ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_full_hashing_queue_rejects_at_once_and_recovers() -> None:
@@ -81,11 +81,11 @@ async def test_full_hashing_queue_rejects_at_once_and_recovers() -> None:
     passwords = Passwords(hasher)
     hash_ = hasher.hash(PASSWORD)
     waiting = [asyncio.create_task(passwords.verify(PASSWORD, hash_)) for _ in range(THREADS + MAX_QUEUED)]
-    await asyncio.sleep(0)  # each of them has taken its place
+    await asyncio.sleep(0)  # every task is queued
     try:
-        with pytest.raises(Overloaded) as busy:
+        with pytest.raises(Overloaded) as raised:
             await passwords.verify(PASSWORD, hash_)
-        assert busy.value.retry_after == 2
+        assert raised.value.retry_after == 2
         with pytest.raises(Overloaded):
             await passwords.hash(PASSWORD)
     finally:
@@ -96,11 +96,11 @@ async def test_full_hashing_queue_rejects_at_once_and_recovers() -> None:
 
 
 async def test_hashing_threads_have_lower_priority() -> None:
-    def own() -> int:
+    def get_own_priority() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    nicer = NICE_INCREMENT if sys.platform == "linux" else 0  # elsewhere threads have no priorities of their own
-    assert await Passwords(FastHasher())._run(own) == min(own() + nicer, 19)
+    increment = NICE_INCREMENT if sys.platform == "linux" else 0  # other systems have no priority per thread
+    assert await Passwords(FastHasher())._run(get_own_priority) == min(get_own_priority() + increment, 19)
 
 
 # ── At login ──────────────────────────────────────────────────────────────────────────────
@@ -114,31 +114,34 @@ async def test_weak_hash_is_upgraded_at_login_only(shop: Shop, postgres: asyncpg
         await sessions.login(shop, EMAIL, "not the password", None)
     assert await postgres.fetchval("SELECT bool_and(password_hash = $1) FROM users", PASSWORD_HASH)
     await sessions.login(shop, EMAIL, PASSWORD, None)
-    fresh = await postgres.fetchval("SELECT password_hash FROM users WHERE email = $1", EMAIL)
-    assert fresh.startswith(TODAYS)
+    new_hash = await postgres.fetchval("SELECT password_hash FROM users WHERE email = $1", EMAIL)
+    assert new_hash.startswith(CURRENT_PARAMETERS)
     await sessions.login(shop, EMAIL, PASSWORD, None)
-    assert await postgres.fetchval("SELECT password_hash FROM users WHERE email = $1", EMAIL) == fresh
+    assert await postgres.fetchval("SELECT password_hash FROM users WHERE email = $1", EMAIL) == new_hash
     assert await postgres.fetchval("SELECT count(*) FROM users WHERE password_hash = $1", PASSWORD_HASH) == 1
 
 
-# ── What may be chosen ────────────────────────────────────────────────────────────────────
+# ── Validation ────────────────────────────────────────────────────────────────────────────
 
 
 def test_length_is_counted_in_code_points() -> None:
-    assert _broken("🦉🐢🐙🦀🐝🦋🐞") == [Constraint.TOO_SHORT]
-    assert _broken("🦉🐢🐙🦀🐝🦋🐞🐌") == []
-    assert _broken("🦉🐢🐙🦀🐝🦋🐞🐌" * 16) == []
-    assert _broken("🦉🐢🐙🦀🐝🦋🐞🐌" * 16 + "🦉") == [Constraint.TOO_LONG]
+    assert _get_violations("🦉🐢🐙🦀🐝🦋🐞") == [Constraint.TOO_SHORT]
+    assert _get_violations("🦉🐢🐙🦀🐝🦋🐞🐌") == []
+    assert _get_violations("🦉🐢🐙🦀🐝🦋🐞🐌" * 16) == []
+    assert _get_violations("🦉🐢🐙🦀🐝🦋🐞🐌" * 16 + "🦉") == [Constraint.TOO_LONG]
 
 
 def test_common_passwords_are_rejected() -> None:
     assert len(load_common_passwords()) >= 3_000
-    assert {_broken(common)[0] for common in load_common_passwords()} <= {Constraint.TOO_SHORT, Constraint.NOT_ALLOWED}
-    for guessed in ("Anna.Karenina", "anna.karenina1877!", "ANNA.KARENINA@example.com"):
-        assert _broken(guessed, "anna.karenina@example.com", "Anna") == [Constraint.NOT_ALLOWED]
-        assert _broken(guessed) == []
+    assert {_get_violations(common)[0] for common in load_common_passwords()} <= {
+        Constraint.TOO_SHORT,
+        Constraint.NOT_ALLOWED,
+    }
+    for password in ("Anna.Karenina", "anna.karenina1877!", "ANNA.KARENINA@example.com"):
+        assert _get_violations(password, "anna.karenina@example.com", "Anna") == [Constraint.NOT_ALLOWED]
+        assert _get_violations(password) == []
 
 
 @given(st.text(min_size=8, max_size=MAX_PASSWORD_LENGTH).filter(lambda text: len(set(text.lower())) >= 3))
 def test_any_character_is_accepted(password: str) -> None:
-    assert _broken(password) == [] or password.lower() in load_common_passwords()
+    assert _get_violations(password) == [] or password.lower() in load_common_passwords()

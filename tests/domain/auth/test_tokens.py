@@ -1,4 +1,4 @@
-"""Tokens: forgeries are refused whatever they look like; secrets rotate; refresh tokens can be given again."""
+"""Tokens: forged tokens are rejected, secrets rotate, and refresh tokens can be derived again."""
 
 import datetime as dt
 import hashlib
@@ -22,42 +22,41 @@ USER, SESSION = uuid.uuid4(), uuid.uuid4()
 KEY, OLD_KEY = derive_key(SECRET, "access-token"), derive_key(OLD_SECRET, "access-token")
 
 tokens = Tokens([SECRET], ISSUER)
-GENUINE = tokens.issue_access_token(USER, "ADMIN", SESSION, dt.timedelta(days=1)).text
-HEADER, TOLD = decode_token(GENUINE)
+VALID_TOKEN = tokens.issue_access_token(USER, "ADMIN", SESSION, dt.timedelta(days=1)).text
+HEADER, CLAIMS = decode_token(VALID_TOKEN)
 OLD_KID = decode_token(Tokens([OLD_SECRET], ISSUER).issue_access_token(USER, "USER", SESSION, MINUTES).text)[0]["kid"]
 
 
 def _is_rejected(tokens: Tokens, text: str) -> bool:
-    """Refused as no token of ours; a token of ours that is past its time is another matter."""
-    with pytest.raises(InvalidAccessToken) as caught:
+    """Return whether the token is rejected as invalid, and not as expired."""
+    with pytest.raises(InvalidAccessToken) as raised:
         tokens.decode_access_token(text)
-    return caught.type is InvalidAccessToken
+    return raised.type is InvalidAccessToken
 
 
 # ── Access tokens ─────────────────────────────────────────────────────────────────────────
 
 
 def test_own_token_is_accepted() -> None:
-    assert tokens.decode_access_token(GENUINE).session_id == SESSION
-    assert (
-        tokens.decode_access_token(forge_token(HEADER, TOLD, hs256(KEY))).session_id == SESSION
-    )  # so the forgeries below differ in one thing
+    assert tokens.decode_access_token(VALID_TOKEN).session_id == SESSION
+    # the forgeries below differ from this token in one detail
+    assert tokens.decode_access_token(forge_token(HEADER, CLAIMS, hs256(KEY))).session_id == SESSION
 
 
 def test_token_issued_before_clock_step_back_is_accepted() -> None:
-    early = forge_token(HEADER, TOLD | {"iat": TOLD["iat"] + 300}, hs256(KEY))
+    early = forge_token(HEADER, CLAIMS | {"iat": CLAIMS["iat"] + 300}, hs256(KEY))
     assert tokens.decode_access_token(early).session_id == SESSION
 
 
 def test_claims_of_an_access_token() -> None:
     issued = tokens.issue_access_token(USER, "ADMIN", SESSION, MINUTES)
-    header, told = decode_token(issued.text)
+    header, claims = decode_token(issued.text)
     assert (header["alg"], header["typ"]) == ("HS256", "at+jwt")
-    assert told.keys() == {"sub", "role", "sid", "jti", "iat", "exp", "iss", "aud"}
-    assert (told["sub"], told["role"], told["sid"]) == (str(USER), "ADMIN", str(SESSION))
-    assert told["exp"] - told["iat"] == MINUTES.total_seconds()
-    assert issued.expires_at == dt.datetime.fromtimestamp(told["exp"], dt.UTC)
-    assert decode_token(GENUINE)[1]["jti"] != told["jti"]
+    assert claims.keys() == {"sub", "role", "sid", "jti", "iat", "exp", "iss", "aud"}
+    assert (claims["sub"], claims["role"], claims["sid"]) == (str(USER), "ADMIN", str(SESSION))
+    assert claims["exp"] - claims["iat"] == MINUTES.total_seconds()
+    assert issued.expires_at == dt.datetime.fromtimestamp(claims["exp"], dt.UTC)
+    assert decode_token(VALID_TOKEN)[1]["jti"] != claims["jti"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,7 @@ def test_claims_of_an_access_token() -> None:
         pytest.param({"kid": OLD_KID}, hs256(KEY), id="kid of another"),
         pytest.param({"kid": ""}, hs256(KEY), id="empty kid"),
         pytest.param({"kid": None}, hs256(KEY), id="null kid"),
-        pytest.param({"kid": ["x"]}, hs256(KEY), id="kid that is no string"),
+        pytest.param({"kid": ["x"]}, hs256(KEY), id="kid that is not a string"),
         pytest.param({"kid": "../../dev/null"}, hs256(b""), id="kid that is a path"),
         pytest.param({"jku": "https://evil.example/keys"}, hs256(KEY), id="jku"),
         pytest.param({"jwk": {"kty": "oct", "k": "AAAA"}}, hs256(b"\0\0\0"), id="jwk with its key"),
@@ -91,13 +90,13 @@ def test_claims_of_an_access_token() -> None:
     ],
 )
 def test_foreign_header_is_rejected(header: dict[str, Any], sign: Signer) -> None:
-    assert _is_rejected(tokens, forge_token(HEADER | header, TOLD, sign))
+    assert _is_rejected(tokens, forge_token(HEADER | header, CLAIMS, sign))
 
 
 @pytest.mark.parametrize("missing", ["alg", "typ", "kid"])
 def test_incomplete_header_is_rejected(missing: str) -> None:
     header = {name: value for name, value in HEADER.items() if name != missing}
-    assert _is_rejected(tokens, forge_token(header, TOLD, hs256(KEY)))
+    assert _is_rejected(tokens, forge_token(header, CLAIMS, hs256(KEY)))
 
 
 def test_public_key_is_not_accepted_as_secret() -> None:
@@ -106,15 +105,15 @@ def test_public_key_is_not_accepted_as_secret() -> None:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     header = HEADER | {"alg": "RS256"}
-    signed = forge_token(header, TOLD, lambda text: private.sign(text, padding.PKCS1v15(), hashes.SHA256()))
+    signed = forge_token(header, CLAIMS, lambda text: private.sign(text, padding.PKCS1v15(), hashes.SHA256()))
     assert _is_rejected(tokens, signed)
-    assert _is_rejected(tokens, forge_token(HEADER, TOLD, hs256(public)))
+    assert _is_rejected(tokens, forge_token(HEADER, CLAIMS, hs256(public)))
 
 
 @pytest.mark.parametrize("missing", REQUIRED_CLAIMS)
 def test_every_claim_is_required(missing: str) -> None:
-    told = {name: value for name, value in TOLD.items() if name != missing}
-    assert _is_rejected(tokens, forge_token(HEADER, told, hs256(KEY)))
+    claims = {name: value for name, value in CLAIMS.items() if name != missing}
+    assert _is_rejected(tokens, forge_token(HEADER, claims, hs256(KEY)))
 
 
 @pytest.mark.parametrize(
@@ -130,12 +129,12 @@ def test_every_claim_is_required(missing: str) -> None:
         {"sub": 1},
         {"exp": "tomorrow"},
         {"exp": None},
-        pytest.param({"nbf": TOLD["iat"] + 3600}, id="{'nbf': in an hour}"),  # workers must name it alike
+        pytest.param({"nbf": CLAIMS["iat"] + 3600}, id="{'nbf': in an hour}"),  # xdist workers need equal ids
     ],
     ids=str,
 )
 def test_foreign_claims_are_rejected(claims: dict[str, Any]) -> None:
-    assert _is_rejected(tokens, forge_token(HEADER, TOLD | claims, hs256(KEY)))
+    assert _is_rejected(tokens, forge_token(HEADER, CLAIMS | claims, hs256(KEY)))
 
 
 def test_expired_token_is_reported_as_expired() -> None:
@@ -145,8 +144,8 @@ def test_expired_token_is_reported_as_expired() -> None:
 
 
 def test_expired_forgery_is_reported_as_invalid() -> None:
-    assert _is_rejected(tokens, forge_token(HEADER, TOLD | {"exp": 1}, hs256(OLD_KEY)))
-    assert _is_rejected(tokens, forge_token(HEADER, TOLD | {"exp": 1, "aud": "another-shop"}, unsigned))
+    assert _is_rejected(tokens, forge_token(HEADER, CLAIMS | {"exp": 1}, hs256(OLD_KEY)))
+    assert _is_rejected(tokens, forge_token(HEADER, CLAIMS | {"exp": 1, "aud": "another-shop"}, unsigned))
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[\w-]*\.[\w-]*\.[\w-]*"))
@@ -166,18 +165,18 @@ NAMES = st.sampled_from(["alg", "typ", "kid", "crit", "b64", "jku", "x5t", "cty"
 def test_arbitrary_json_is_an_invalid_token(header: Any, claims: Any) -> None:
     assert _is_rejected(tokens, forge_token(header, claims, unsigned))
     if isinstance(header, dict):
-        assert _is_rejected(tokens, forge_token(HEADER | header, TOLD, unsigned))
+        assert _is_rejected(tokens, forge_token(HEADER | header, CLAIMS, unsigned))
 
 
-@given(position=st.integers(0, len(GENUINE) - 1), character=st.characters(codec="ascii"))
+@given(position=st.integers(0, len(VALID_TOKEN) - 1), character=st.characters(codec="ascii"))
 def test_any_changed_character_invalidates_the_token(position: int, character: str) -> None:
-    changed = GENUINE[:position] + character + GENUINE[position + 1 :]
+    changed = VALID_TOKEN[:position] + character + VALID_TOKEN[position + 1 :]
     try:
         assert tokens.decode_access_token(changed).session_id == SESSION
     except InvalidAccessToken:
         return
-    # the last character of base64 holds bits that stand for nothing
-    assert changed == GENUINE or position == len(GENUINE) - 1
+    # the last base64 character contains unused bits
+    assert changed == VALID_TOKEN or position == len(VALID_TOKEN) - 1
 
 
 @pytest.mark.parametrize("nested", [b"[" * 20_000, b'{"a":' * 9_000, b'{"alg":' + b"9" * 9_000 + b"}"])
@@ -200,7 +199,7 @@ def test_first_secret_signs_and_all_secrets_verify() -> None:
 
 def test_kid_of_another_secret_is_rejected() -> None:
     rotated = Tokens([SECRET, OLD_SECRET], ISSUER)
-    assert _is_rejected(rotated, forge_token(HEADER, TOLD, hs256(OLD_KEY)))
+    assert _is_rejected(rotated, forge_token(HEADER, CLAIMS, hs256(OLD_KEY)))
 
 
 # ── Refresh tokens ────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,7 @@ USERS = "SELECT email, role, is_active, password_hash FROM users ORDER BY email"
 @pytest.mark.parametrize(
     ("email", "password", "complaint"),
     [
-        ("ann at example.com", GOOD, "This is no email address."),
+        ("ann at example.com", GOOD, "This is not a valid email address."),
         ("ann@example.com", "2short", "The password must have at least 8 characters."),
         ("ann@example.com", "", "There is no such account yet. Set BOOKSTORE_ADMIN_PASSWORD to make it."),
     ],

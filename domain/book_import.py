@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from domain.catalog import MAX_GENRE_LENGTH, get_or_create_authors, get_or_create_genre, unique_slugs, validate_book
 from domain.errors import Constraint
 from domain.shop import Shop
 from domain.stock import MAX_STOCK, apply_stock_changes
 from domain.validation import Validator
-from persistence import catalog, stock, tables
-from persistence.catalog import BookFormat, BookRow
+from persistence import catalog, locks, stock, tables
+from persistence.catalog import BookChanges, BookFormat, BookRow, NewBook
 from persistence.postgres.database import Transaction
 from persistence.postgres.errors import retry_on_conflict
 
@@ -189,8 +189,7 @@ async def _upsert_books(shop: Shop, books: list[ImportRow], *, set_stock: bool, 
     try:
         async with shop.database.transaction() as tx:
             existing_books = {
-                book.isbn: (book, names)
-                for book, names in await catalog.list_books_by_isbn(tx, [b.isbn for b in books])
+                book.isbn: (book, names) for book, names in await locks.lock_books_by_isbn(tx, [b.isbn for b in books])
             }
             genre_ids = {
                 name: (await get_or_create_genre(tx, name))[0].id
@@ -221,13 +220,17 @@ async def _insert_books(tx: Transaction, books: list[ImportRow]) -> None:
     authors = dict(zip(names, await get_or_create_authors(tx, names), strict=True))
     slugs = await unique_slugs(tx, tables.Book, [book.details["title"] for book in books])
     ids = [tables.new_id() for _ in books]
-    default_columns = dict.fromkeys(name for book in books for name in _build_columns(book.details)) | {
-        "author_names": ""
-    }
-    rows = [
-        default_columns
-        | _build_columns(book.details)
-        | {"id": id_, "isbn": book.isbn, "slug": slug, "stock_quantity": book.stock or 0}
+    column_names = dict.fromkeys(name for book in books for name in _build_columns(book.details))
+    default_columns = cast(BookChanges, column_names | {"author_names": ""})
+    rows: list[NewBook] = [
+        {
+            **default_columns,
+            **_build_columns(book.details),
+            "id": id_,
+            "isbn": book.isbn,
+            "slug": slug,
+            "stock_quantity": book.stock or 0,
+        }
         for id_, slug, book in zip(ids, slugs, books, strict=True)
     ]
     await catalog.add_books(tx, rows)
@@ -244,7 +247,7 @@ async def _update_book(
 ) -> bool:
     """Whether anything was different."""
     columns = _build_columns(book.details)
-    changes = {
+    changes: dict[str, Any] = {
         name: value
         for name, value in columns.items()
         if value != (author_names if name == "author_names" else getattr(existing_book, name))
@@ -254,13 +257,15 @@ async def _update_book(
             tx, existing_book.id, await get_or_create_authors(tx, book.details["authors"])
         )
     if changes:
-        await catalog.update_book(tx, existing_book.id, changes)
+        await catalog.update_book(tx, existing_book.id, **changes)
     stock_change = book.stock - existing_book.stock_quantity if set_stock and book.stock is not None else 0
     if stock_change:
         await apply_stock_changes(tx, {existing_book.id: stock_change}, stock.MovementReason.IMPORT)
     return bool(changes) or stock_change != 0
 
 
-def _build_columns(details: dict[str, Any]) -> dict[str, Any]:
+def _build_columns(details: dict[str, Any]) -> BookChanges:
     columns = {name: value for name, value in details.items() if name != "authors"}
-    return columns | ({"author_names": "\n".join(details["authors"])} if "authors" in details else {})
+    if "authors" in details:
+        columns["author_names"] = "\n".join(details["authors"])
+    return cast(BookChanges, columns)

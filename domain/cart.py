@@ -7,7 +7,7 @@ from decimal import Decimal
 from domain.errors import Constraint, InsufficientStock, NotFound, Shortage
 from domain.shop import Shop
 from domain.validation import invalid_input, validating
-from persistence import cart, catalog
+from persistence import cart, catalog, locks
 from persistence.cart import CartItemRow
 from persistence.postgres.database import Transaction
 from persistence.postgres.errors import retry_on_conflict
@@ -24,7 +24,7 @@ def cart_total(items: Sequence[CartItemRow]) -> Decimal:
 async def add_to_cart(shop: Shop, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> None:
     """On top of those already there. Raises `InvalidInput`, `NotFound` or `InsufficientStock`."""
     async with shop.database.transaction() as tx:
-        await cart.lock_cart(tx, user_id)
+        await locks.lock_cart(tx, user_id)
         quantities = {item.book_id: item.quantity for item in await cart.list_cart_items(tx, [user_id])}
         if book_id not in quantities and len(quantities) >= MAX_CART_LINES:
             raise invalid_input(
@@ -41,7 +41,7 @@ async def update_cart_item(shop: Shop, user_id: uuid.UUID, book_id: uuid.UUID, q
     with validating() as validator:
         validator.number(("quantity",), quantity, 1, MAX_QUANTITY)
     async with shop.database.transaction() as tx:
-        await cart.lock_cart(tx, user_id)
+        await locks.lock_cart(tx, user_id)
         if book_id not in {item.book_id for item in await cart.list_cart_items(tx, [user_id])}:
             raise NotFound("Book", book_id)
         await _set_quantity(tx, user_id, book_id, quantity)
@@ -51,7 +51,7 @@ async def update_cart_item(shop: Shop, user_id: uuid.UUID, book_id: uuid.UUID, q
 async def remove_from_cart(shop: Shop, user_id: uuid.UUID, book_id: uuid.UUID) -> None:
     """Does nothing when it is not there."""
     async with shop.database.transaction() as tx:
-        await cart.lock_cart(tx, user_id)
+        await locks.lock_cart(tx, user_id)
         await cart.remove_cart_items(tx, user_id, [book_id])
 
 
@@ -69,7 +69,7 @@ async def merge_cart(shop: Shop, user_id: uuid.UUID, items: Sequence[tuple[uuid.
         for position, (_, quantity) in enumerate(items):
             validator.number(("items", str(position), "quantity"), quantity, 1, MAX_QUANTITY)
     async with shop.database.transaction() as tx:
-        await cart.lock_cart(tx, user_id)
+        await locks.lock_cart(tx, user_id)
         quantities = {item.book_id: item.quantity for item in await cart.list_cart_items(tx, [user_id])}
         merged_quantities: dict[uuid.UUID, int] = {}
         for book_id, quantity in items:
@@ -82,14 +82,14 @@ async def merge_cart(shop: Shop, user_id: uuid.UUID, items: Sequence[tuple[uuid.
                 ("items",), Constraint.TOO_LONG, f"A cart holds at most {MAX_CART_LINES} different books."
             )
         for book_id in (book_id for book_id in merged_quantities if book_id in books):
-            if await catalog.lock_book_for_key_share(tx, book_id):
+            if await locks.lock_book_for_key_share(tx, book_id):
                 await cart.upsert_cart_item(
                     tx, user_id, book_id, min(merged_quantities[book_id], books[book_id].stock_quantity)
                 )
 
 
 async def _set_quantity(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> None:
-    book = await catalog.lock_book_for_key_share(tx, book_id)
+    book = await locks.lock_book_for_key_share(tx, book_id)
     if book is None:
         raise NotFound("Book", book_id)
     if quantity > MAX_QUANTITY:

@@ -12,7 +12,7 @@ from domain.shop import Shop
 from domain.slugs import slug_candidates
 from domain.stock import MAX_STOCK
 from domain.validation import Validator, validating
-from persistence import catalog, stock, tables
+from persistence import catalog, locks, stock, tables
 from persistence.catalog import BookRow, GenreRow
 from persistence.postgres.database import Transaction
 from persistence.postgres.errors import Conflict, retry_on_conflict
@@ -96,7 +96,7 @@ async def add_book(tx: Transaction, details: BookDetails, stock_quantity: int, r
     [slug] = await unique_slugs(tx, tables.Book, [details.title])
     columns = {field.name: getattr(details, field.name) for field in fields(details) if field.name != "authors"}
     columns |= {"slug": slug, "author_names": "\n".join(details.authors)}
-    book_id = await catalog.add_book(tx, {**columns, "stock_quantity": stock_quantity})
+    book_id = await catalog.add_book(tx, **columns, stock_quantity=stock_quantity)
     if book_id is None:
         await _require_unique_isbn(tx, details.isbn)
         raise Conflict  # somebody took the slug a moment ago
@@ -119,7 +119,7 @@ async def update_book(shop: Shop, book_id: uuid.UUID, changes: dict[str, Any]) -
             validator, {name: value for name, value in changes.items() if not (name == "authors" and value is None)}
         )
     async with shop.database.transaction() as tx:
-        if await catalog.lock_book(tx, book_id) is None:
+        if await locks.lock_book(tx, book_id) is None:
             raise NotFound("Book", book_id)
         await _require_genre(tx, validated.get("genre_id"))
         if validated.get("isbn") is not None:
@@ -129,7 +129,7 @@ async def update_book(shop: Shop, book_id: uuid.UUID, changes: dict[str, Any]) -
             await catalog.replace_book_authors(tx, book_id, await get_or_create_authors(tx, names))
             validated["author_names"] = "\n".join(names)
         if validated:
-            await catalog.update_book(tx, book_id, validated)
+            await catalog.update_book(tx, book_id, **validated)
         return await _get_book(tx, book_id)
 
 
@@ -167,7 +167,7 @@ async def unique_slugs(tx: Transaction, table: catalog.SluggedTable, names: Sequ
 
 
 async def _require_genre(tx: Transaction, genre_id: uuid.UUID | None) -> None:
-    if genre_id is not None and not await catalog.lock_genre_for_key_share(tx, genre_id):
+    if genre_id is not None and not await locks.lock_genre_for_key_share(tx, genre_id):
         raise NotFound("Genre", genre_id)
 
 
@@ -215,8 +215,8 @@ async def rename_genre(shop: Shop, genre_id: uuid.UUID, name: str) -> GenreRow:
     """Its slug stays. Raises `InvalidInput`, `NotFound` or `GenreNameTaken`."""
     name = _validate_genre_name(name)
     async with shop.database.transaction() as tx:
-        await catalog.lock_genre_names(tx)
-        genre = await catalog.lock_genre(tx, genre_id)
+        await locks.lock_genre_names(tx)
+        genre = await locks.lock_genre(tx, genre_id)
         if genre is None:
             raise NotFound("Genre", genre_id)
         existing_genre = await catalog.find_genre_by_name(tx, name)
@@ -230,7 +230,7 @@ async def rename_genre(shop: Shop, genre_id: uuid.UUID, name: str) -> GenreRow:
 async def delete_genre(shop: Shop, genre_id: uuid.UUID) -> None:
     """Raises `NotFound` or `GenreNotEmpty`."""
     async with shop.database.transaction() as tx:
-        genre = await catalog.lock_genre(tx, genre_id)
+        genre = await locks.lock_genre(tx, genre_id)
         if genre is None:
             raise NotFound("Genre", genre_id)
         if await catalog.has_books(tx, genre_id):

@@ -35,10 +35,10 @@ from domain.payments import Approved, PaymentOutcome
 from domain.shop import Shop
 from domain.stock import apply_stock_changes
 from domain.validation import Validator, invalid_input, validating
-from persistence import cart, catalog, orders, sales
+from persistence import cart, locks, orders, sales
 from persistence.accounts import UserRow
 from persistence.emails import EmailKind
-from persistence.orders import AddressRow, OrderRow, OrderStatus
+from persistence.orders import AddressRow, NewOrderItem, OrderRow, OrderStatus
 from persistence.postgres.database import Transaction
 from persistence.postgres.errors import Conflict, Unavailable, retry_on_conflict
 from persistence.stock import MovementReason
@@ -121,9 +121,9 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest)
         order_id = await _claim_order(tx, shop, customer_id, request)
         if order_id is None:
             return None
-        await cart.lock_cart(tx, customer_id)
+        await locks.lock_cart(tx, customer_id)
         lines = await cart.list_cart_items(tx, [customer_id])
-        books = {book.id: book for book in await catalog.lock_books(tx, [line.book_id for line in lines])}
+        books = {book.id: book for book in await locks.lock_books(tx, [line.book_id for line in lines])}
         lines = [line for line in lines if line.book_id in books]
         if not lines:
             raise CartEmpty
@@ -143,12 +143,12 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest)
             raise invalid_input(("expectedTotal",), Constraint.TOO_LARGE, f"An order can cost {MAX_TOTAL:,} at most.")
         await apply_stock_changes(tx, {line.book_id: -line.quantity for line in lines}, MovementReason.SALE, order_id)
         order_items = [
-            {
-                "book_id": line.book_id,
-                "title": books[line.book_id].title,
-                "quantity": line.quantity,
-                "unit_price": line.unit_price,
-            }
+            NewOrderItem(
+                book_id=line.book_id,
+                title=books[line.book_id].title,
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+            )
             for line in lines
         ]
         await orders.add_order_items(tx, order_id, order_items)
@@ -200,7 +200,7 @@ async def finalize(shop: Shop, order_id: uuid.UUID, outcome: PaymentOutcome | No
     `None` is a charge that nobody knows of: it has failed, and is called off in case it is still on its way.
     """
     async with shop.database.transaction() as tx:
-        order = await orders.lock_order(tx, order_id)
+        order = await locks.lock_order(tx, order_id)
         assert order is not None
         if order.status == OrderStatus.PENDING:
             if isinstance(outcome, Approved):
@@ -295,7 +295,7 @@ def can_view(order: OrderRow, viewer: UserRow) -> bool:
 async def cancel_order(shop: Shop, viewer: UserRow, order_id: uuid.UUID) -> OrderRow:
     """Puts the books back in the same transaction; the money follows. Raises `NotFound` or `OrderNotCancellable`."""
     async with shop.database.transaction() as tx:
-        order = await orders.lock_order(tx, order_id)
+        order = await locks.lock_order(tx, order_id)
         if order is None or not can_view(order, viewer):
             raise NotFound("Order", order_id)
         if order.status != OrderStatus.CONFIRMED:
@@ -306,7 +306,7 @@ async def cancel_order(shop: Shop, viewer: UserRow, order_id: uuid.UUID) -> Orde
         )
         await emails.enqueue(tx, EmailKind.ORDER_CANCELLED, order_id, order.user_id)
         await _release_stock(tx, order, MovementReason.CANCELLATION)
-        if order.placed_at >= await sales.lock_sales_window(tx):
+        if order.placed_at >= await locks.lock_sales_window(tx):
             await sales.add_sales(
                 tx, {book_id: -quantity for book_id, quantity in (await _load_quantities(tx, order)).items()}
             )
@@ -319,7 +319,7 @@ async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) 
     with validating() as validator:
         url = None if tracking_url is None else validator.url(("trackingUrl",), tracking_url)
     async with shop.database.transaction() as tx:
-        order = await orders.lock_order(tx, order_id)
+        order = await locks.lock_order(tx, order_id)
         if order is None:
             raise NotFound("Order", order_id)
         if order.status != OrderStatus.CONFIRMED:
@@ -340,8 +340,8 @@ async def _release_stock(tx: Transaction, order: OrderRow, reason: MovementReaso
     """Copies go back on the shelf; after a declined payment they are in the cart again, too."""
     quantities = await _load_quantities(tx, order)
     if reason is MovementReason.PAYMENT_FAILED:
-        await cart.lock_cart(tx, order.user_id)
-    existing_ids = {book.id for book in await catalog.lock_books(tx, quantities)}
+        await locks.lock_cart(tx, order.user_id)
+    existing_ids = {book.id for book in await locks.lock_books(tx, quantities)}
     returned_quantities = {book_id: quantity for book_id, quantity in quantities.items() if book_id in existing_ids}
     await apply_stock_changes(tx, returned_quantities, reason, order.id)
     if reason is MovementReason.PAYMENT_FAILED:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from domain.errors import AlreadyPrebooked, BookInStock, NotFound
 from domain.shop import Shop
-from persistence import catalog, emails, prebookings
+from persistence import emails, locks, prebookings
 from persistence.emails import EmailKind
 from persistence.postgres.database import Transaction
 from persistence.postgres.errors import Conflict, retry_on_conflict
@@ -19,7 +19,7 @@ from persistence.prebookings import PrebookingRow, PrebookingStatus
 async def prebook(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> PrebookingRow:
     """Raises `NotFound`, `BookInStock` or `AlreadyPrebooked`."""
     async with shop.database.transaction() as tx:
-        book = await catalog.lock_book(tx, book_id)
+        book = await locks.lock_book(tx, book_id)
         if book is None:
             raise NotFound("Book", book_id)
         if book.stock_quantity > 0:
@@ -37,7 +37,7 @@ async def prebook(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> Pre
 async def cancel_prebooking(shop: Shop, customer_id: uuid.UUID, prebooking_id: uuid.UUID) -> PrebookingRow:
     """Does nothing to one that is over. Raises `NotFound` for somebody else's, too."""
     async with shop.database.transaction() as tx:
-        prebooking = await prebookings.lock_prebooking(tx, prebooking_id)
+        prebooking = await locks.lock_prebooking(tx, prebooking_id)
         if prebooking is None or prebooking.user_id != customer_id:
             raise NotFound("Prebooking", prebooking_id)
         if prebooking.status == PrebookingStatus.WAITING:

@@ -9,7 +9,7 @@ from domain.accounts import is_owner_or_admin
 from domain.errors import Constraint, DuplicateReview, NotFound, PurchaseRequired
 from domain.shop import Shop
 from domain.validation import Validator, validating
-from persistence import catalog, reviews
+from persistence import catalog, locks, reviews
 from persistence.accounts import UserRow
 from persistence.catalog import BookRow
 from persistence.postgres.database import Transaction
@@ -40,7 +40,7 @@ async def create_review(shop: Shop, user: UserRow, book_id: uuid.UUID, rating: i
         validator.number(("rating",), rating, MIN_RATING, MAX_RATING)
         text = validator.optional_text(("text",), text, MAX_TEXT_LENGTH, multiline=True)
     async with shop.database.transaction() as tx:
-        if not await catalog.lock_book_for_key_share(tx, book_id):
+        if not await locks.lock_book_for_key_share(tx, book_id):
             raise NotFound("Book", book_id)
         pair = (user.id, book_id)
         has_bought = await reviews.list_purchased_pairs(tx, [pair])
@@ -99,7 +99,7 @@ async def delete_reviews(shop: Shop, review_ids: Sequence[uuid.UUID]) -> list[uu
                 ("reviewIds",), Constraint.TOO_LONG, f"At most {MAX_BULK_DELETE} reviews can be deleted at once."
             )
     async with shop.database.transaction() as tx:
-        locked_reviews = await reviews.lock_reviews(tx, review_ids)
+        locked_reviews = await locks.lock_reviews(tx, review_ids)
         await _delete(tx, locked_reviews)
     deleted_ids = {review.id for review in locked_reviews}
     return [review_id for review_id in dict.fromkeys(review_ids) if review_id in deleted_ids]
@@ -115,7 +115,7 @@ async def _delete(tx: Transaction, deleted: Iterable[ReviewRow]) -> None:
 
 
 async def _lock_review(tx: Transaction, review_id: uuid.UUID) -> ReviewRow:
-    locked = await reviews.lock_reviews(tx, [review_id])
+    locked = await locks.lock_reviews(tx, [review_id])
     if not locked:
         raise NotFound("Review", review_id)
     return locked[0]

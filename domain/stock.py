@@ -8,7 +8,7 @@ from domain.errors import Constraint, NotFound
 from domain.prebookings import notify_waiting
 from domain.shop import Shop
 from domain.validation import invalid_input, validating
-from persistence import catalog, stock
+from persistence import locks, stock
 from persistence.catalog import BookRow
 from persistence.postgres.database import Transaction
 from persistence.postgres.errors import retry_on_conflict
@@ -38,7 +38,7 @@ async def set_stock(shop: Shop, book_id: uuid.UUID, quantity: int) -> tuple[Book
     with validating() as validator:
         validator.number(("change", "setTo"), quantity, 0, MAX_STOCK)
     async with shop.database.transaction() as tx:
-        book = await catalog.lock_book(tx, book_id)
+        book = await locks.lock_book(tx, book_id)
         if book is None:
             raise NotFound("Book", book_id)
         notified_count = await apply_stock_changes(
@@ -53,7 +53,7 @@ async def adjust_stock(shop: Shop, book_id: uuid.UUID, quantity_change: int) -> 
     """Adds copies, as after a delivery; takes some away when negative. Answers and raises as `take_stock`."""
     path = ("change", "adjustBy")
     async with shop.database.transaction() as tx:
-        book = await catalog.lock_book(tx, book_id)
+        book = await locks.lock_book(tx, book_id)
         if book is None:
             raise NotFound("Book", book_id)
         quantity = book.stock_quantity + quantity_change

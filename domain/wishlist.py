@@ -4,7 +4,7 @@ import uuid
 
 from domain.errors import NotFound
 from domain.shop import Shop
-from persistence import catalog, wishlist
+from persistence import catalog, locks, wishlist
 from persistence.catalog import BookRow
 from persistence.postgres.errors import Conflict, retry_on_conflict
 from persistence.wishlist import WishlistItemRow
@@ -14,7 +14,7 @@ from persistence.wishlist import WishlistItemRow
 async def add_to_wishlist(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> WishlistItemRow:
     """Does nothing when it is saved already. Raises `NotFound`."""
     async with shop.database.transaction() as tx:
-        if not await catalog.lock_book_for_key_share(tx, book_id):
+        if not await locks.lock_book_for_key_share(tx, book_id):
             raise NotFound("Book", book_id)
         await wishlist.add_wishlist_item(tx, customer_id, book_id)
         items = await wishlist.list_wishlist_items_by_pair(tx, [(customer_id, book_id)])

@@ -1,1 +1,1 @@
-"""The history of the tables."""
+"""The schema migrations of the database."""

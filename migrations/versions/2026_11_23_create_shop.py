@@ -1,4 +1,4 @@
-"""The shop opens: catalogue, accounts, carts, orders, the stock ledger.
+"""Create the catalog, accounts, carts, orders and the stock ledger.
 
 Revision: 83b287c579a7
 Follows:
@@ -15,7 +15,7 @@ depends_on = None
 
 
 FUNCTIONS = (
-    # case and accents taken away
+    # without case and accents
     """\
 CREATE FUNCTION fold(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -25,7 +25,7 @@ RETURN lower(unaccent('unaccent', normalize(value, NFKC)))""",
 CREATE FUNCTION words(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN translate(fold(value), '!"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~', repeat(' ', 32))""",
-    # every word, joined by an operator, each with a suffix
+    # all words with a suffix each, joined by an operator
     """\
 CREATE FUNCTION search_query(value text, operator text, suffix text) RETURNS tsquery
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT

@@ -1,4 +1,4 @@
-"""What callers have spent, for shops that keep it in PostgreSQL.
+"""Add the budgets of callers, for RATE_LIMIT_STORAGE=postgresql.
 
 Revision: 5d0c3f1be6a7
 Follows: a166a3b3d05b

@@ -1,4 +1,4 @@
-"""The whole shop: reviews, wishlists, pre-bookings, letters, identities, sales.
+"""Add reviews, wishlists, pre-bookings, emails, linked accounts and sales.
 
 Revision: e3d0f25d846c
 Follows: 5b1f0c9ad3e2
@@ -246,7 +246,7 @@ def upgrade() -> None:
 
 
 def run(script: str) -> None:
-    """Runs several statements at once, which no prepared statement can."""
+    """Run several statements at once, which prepared statements do not allow."""
     op.get_bind().connection.run_async(lambda connection: connection.execute(script))
 
 

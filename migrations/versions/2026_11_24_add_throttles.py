@@ -1,4 +1,4 @@
-"""Tries of what may not be tried often.
+"""Add the counts of login attempts and of other throttled actions.
 
 Revision: a166a3b3d05b
 Follows: e3d0f25d846c

@@ -1,4 +1,4 @@
-"""Copies that come back from an order always find room: what may be typed in is limited where it is typed in.
+"""Lift the upper bound of stock, so that a cancelled order can always return its books.
 
 Revision: 5b1f0c9ad3e2
 Follows: 83b287c579a7

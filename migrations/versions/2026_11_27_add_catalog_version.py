@@ -1,4 +1,4 @@
-"""A number that every change to what visitors can see puts up, so that caches are told whether anything changed.
+"""Add a version that each change of public data increments, for caches.
 
 Revision: 8c41d7e2f9b0
 Follows: 5d0c3f1be6a7
@@ -16,7 +16,7 @@ CREATE FUNCTION note_catalog_change() RETURNS trigger
 LANGUAGE plpgsql AS 'BEGIN PERFORM nextval(''catalog_changes''); RETURN NULL; END'
 """
 ANY = "INSERT OR UPDATE OR DELETE OR TRUNCATE"
-WATCHED = {
+PUBLIC_CHANGES = {
     "genres": ANY,
     "authors": ANY,
     "books": ANY,
@@ -28,13 +28,13 @@ WATCHED = {
     "order_items": ANY,
     "users": "UPDATE OF display_name",
 }
-"""Every table that visitors see something of, and what is seen there."""
+"""The tables with public data, and the statements that change it."""
 
 
 def upgrade() -> None:
     op.execute("CREATE SEQUENCE catalog_changes")
     op.execute(FUNCTION)
-    for table, events in WATCHED.items():
+    for table, events in PUBLIC_CHANGES.items():
         op.execute(
             f"CREATE TRIGGER note_catalog_change AFTER {events} ON {table} "
             "FOR EACH STATEMENT EXECUTE FUNCTION note_catalog_change()"
@@ -42,7 +42,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in WATCHED:
+    for table in PUBLIC_CHANGES:
         op.execute(f"DROP TRIGGER note_catalog_change ON {table}")
     op.execute("DROP FUNCTION note_catalog_change()")
     op.execute("DROP SEQUENCE catalog_changes")

@@ -1,4 +1,4 @@
-"""Letters are taken for a while, so that of several posters one sends each, whatever becomes of their connections.
+"""Add an expiring claim to emails, so that one of several workers sends each.
 
 Revision: 3b7e90c5d214
 Follows: 2f6b90c4d8e1

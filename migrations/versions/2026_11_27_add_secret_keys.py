@@ -1,4 +1,4 @@
-"""Which secrets the shop is run with, so that a process with others is told.
+"""Add the ids of secret keys in use, so that a server with other keys is reported.
 
 Revision: 2f6b90c4d8e1
 Follows: 8c41d7e2f9b0

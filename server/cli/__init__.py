@@ -1,1 +1,1 @@
-"""What the commands share, and those that are a chapter of their own."""
+"""The command line `bookstore`: one module per group of commands."""

@@ -1,4 +1,4 @@
-"""How a command gets to the shop, and says in one line what keeps it from there."""
+"""Open the shop for a command, and report errors in one line."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -13,16 +13,12 @@ from rich.markup import escape
 from domain.shop import Shop
 from persistence.postgres.errors import Unavailable
 from server.mail.maildir import check_maildir
+from server.messages import KEY_MISMATCH
 from server.runtime import DEFAULT_DATA, ConfigurationError, Runtime, resolve_runtime
 
 T = TypeVar("T")
 
 out, err = Console(), Console(stderr=True)
-
-SECRET_KEY_MISMATCH = (
-    "SECRET_KEY is none of those that this shop was run with last: access tokens of other servers are refused here,"
-    " and links in letters wait for the key that they were made with. To change it, name both for a while: NEW,OLD."
-)
 
 DataOption = Annotated[
     Path | None,
@@ -32,7 +28,7 @@ DataOption = Annotated[
 
 @contextmanager
 def open_database(data: Path | None, *, migrate: bool = True) -> Iterator[Runtime]:
-    """What goes wrong is one line on standard error and exit code 1."""
+    """Resolve the database of a command. An error becomes one line on standard error and exit code 1."""
     try:
         with resolve_runtime(data, migrate=migrate) as runtime:
             yield runtime
@@ -44,19 +40,26 @@ def open_database(data: Path | None, *, migrate: bool = True) -> Iterator[Runtim
 
 
 def exit_with_error(message: str) -> NoReturn:
+    """Print one line on standard error, and exit with code 1."""
     err.print(f"[bold red]bookstore:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 
 async def warn_on_key_mismatch(shop: Shop) -> None:
-    """On standard error, for it may be meant so."""
+    """Warn on standard error if other servers of the shop use another SECRET_KEY; this can be intended."""
     await shop.secret_key_check.check(shop.database)
     if shop.secret_key_check.is_mismatched:
-        err.print(f"[bold yellow]bookstore:[/] {SECRET_KEY_MISMATCH}", highlight=False, soft_wrap=True)
+        err.print(f"[bold yellow]bookstore:[/] {KEY_MISMATCH}", highlight=False, soft_wrap=True)
 
 
 def run_in_shop(runtime: Runtime, action: Callable[[Shop], Coroutine[Any, Any, T]], *, sends_email: bool = False) -> T:
-    """`posts` where letters will be posted, for which more has to be as it should."""
+    """Check the configuration, open the shop, and return the result of `action`.
+
+    With `sends_email` the way that emails take is checked, too.
+
+    Raises:
+        ConfigurationError: a check failed.
+    """
     from server.app import build_shop  # loads the whole schema, which `--help` does not need
     from server.database.preflight import check_database_urls
 

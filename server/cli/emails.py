@@ -1,4 +1,4 @@
-"""Letters on the command line: the poster alone, and what failed for good."""
+"""The commands that send emails and list failed ones."""
 
 import asyncio
 import signal
@@ -17,11 +17,11 @@ from server.cli.context import DataOption, exit_with_error, open_database, out, 
 from server.observability.setup import check_metrics_address, create_metrics, create_tracing, expose_metrics
 from server.settings import Settings
 
-PIPED_WIDTH = 1000  # characters: a program that reads the list finds a letter on each line
+PIPED_WIDTH = 1000  # characters, so that programs that read the list find one email per line
 
 
 def run_worker(data: DataOption = None) -> None:
-    """Post letters until told to stop, beside servers that leave it to others (`serve --no-worker`)."""
+    """Send emails until stopped, next to servers that do not (`serve --no-worker`)."""
     with open_database(data) as runtime:
         check_metrics_address(runtime.settings)
         run_in_shop(runtime, lambda shop: _run_until_signal(shop, runtime.settings), sends_email=True)
@@ -45,18 +45,18 @@ async def _run_until_signal(shop: Shop, settings: Settings) -> None:
         expose_metrics(settings, create_metrics(settings, shop)),
         email_worker(shop, settings, tracing),
     ):
-        out.print(f"Posting letters: {describe_delivery(settings, sends_here=True)}. Stop with Ctrl+C.", soft_wrap=True)
+        out.print(f"Sending emails: {describe_delivery(settings, sends_here=True)}. Stop with Ctrl+C.", soft_wrap=True)
         await stop_requested.wait()
 
 
 def describe_delivery(settings: Settings, *, sends_here: bool = False) -> str:
-    """Where they go, in a line for the operator."""
-    from server.mail.smtp_url import SmtpServer
+    """Return where emails go, in one line for the operator."""
+    from server.urls import SmtpServer
 
     if not (settings.worker or sends_here):
         return "left to [cyan]bookstore worker[/]"
     if settings.mail_suppress_send:
-        return "none are sent: MAIL_SUPPRESS_SEND"
+        return "not sent, because of MAIL_SUPPRESS_SEND"
     if settings.smtp_url:
         server = SmtpServer.parse(settings.smtp_url)
         return f"through {server.host}:{server.port}"
@@ -64,31 +64,31 @@ def describe_delivery(settings: Settings, *, sends_here: bool = False) -> str:
 
 
 def manage_failed(
-    ids: Annotated[list[uuid.UUID] | None, typer.Argument(help="Letters to requeue, of those listed.")] = None,
-    requeue: Annotated[bool, typer.Option("--requeue", help="Try them again, all or those named.")] = False,
+    ids: Annotated[list[uuid.UUID] | None, typer.Argument(help="Ids of listed emails to requeue.")] = None,
+    requeue: Annotated[bool, typer.Option("--requeue", help="Send them again: all, or the given ids.")] = False,
     data: DataOption = None,
 ) -> None:
-    """List the letters that were given up, and put them back in the queue."""
+    """List the emails that failed permanently, or put them back in the queue."""
     from domain.email.delivery import requeue_failed
     from persistence.emails import list_failed_emails
 
     if ids and not requeue:
-        raise typer.BadParameter("letters are named with --requeue only")
+        raise typer.BadParameter("ids need the option --requeue")
     with open_database(data) as runtime:
         if not requeue:
             _print_failed(run_in_shop(runtime, lambda shop: list_failed_emails(shop.database.read_session)))
             return
         count = run_in_shop(runtime, lambda shop: requeue_failed(shop, ids or None))
         if ids and count < len(set(ids)):
-            exit_with_error(f"{count} of {len(set(ids))} requeued: the others are not among those that were given up.")
+            exit_with_error(f"{count} of {len(set(ids))} requeued: the others are not among the failed emails.")
         out.print(f"{count} requeued.")
 
 
 def _print_failed(failed: list[EmailRow]) -> None:
     if not failed:
-        out.print("No letter was given up.")
+        out.print("No email has failed.")
         return
-    table = Table("Letter", "Kind", "To", "Since", "Attempts", "Why", box=None, padding=(0, 2, 0, 0))
+    table = Table("Email", "Kind", "To", "Since", "Attempts", "Error", box=None, padding=(0, 2, 0, 0))
     for email in failed:
         created = email.created_at.strftime("%Y-%m-%d %H:%M UTC")
         reason = Text(email.problem or "", overflow="fold")

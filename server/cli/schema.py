@@ -1,4 +1,4 @@
-"""The contract on the command line: printed, compared, and the documents that frontends ask it with."""
+"""The commands that print the schema, compare it, and list trusted documents."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +14,7 @@ app = typer.Typer()
 @app.callback(invoke_without_command=True)
 def print_schema(
     context: typer.Context,
-    check: Annotated[
-        bool, typer.Option("--check", help="Fail when schema.graphql is not what would be printed.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail if the file differs from the schema.")] = False,
     file: Annotated[Path, typer.Option(help="The file to compare with.")] = Path("schema.graphql"),
 ) -> None:
     """Print the schema as GraphQL SDL."""
@@ -28,19 +26,21 @@ def print_schema(
     if not check:
         typer.echo(sdl, nl=False)
     elif not file.exists() or file.read_text(encoding="utf-8") != sdl:
-        exit_with_error(f"{file} is not up to date. Write it anew with `just schema`.")
+        exit_with_error(f"{file} is not up to date. Update it with `just schema`.")
     else:
         out.print(f"{file} is up to date.")
 
 
 @app.command()
 def documents(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="With *.graphql and *.gql files in it.")],
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Folder with *.graphql and *.gql files.")
+    ],
     output: Annotated[Path | None, typer.Option("--out", help="The file to write (standard output).")] = None,
 ) -> None:
-    """Make the list of trusted documents, for TRUSTED_DOCUMENTS: each file's text by its SHA-256.
+    """Write the list for TRUSTED_DOCUMENTS: the text of each file by its SHA-256.
 
-    Each file is one document, complete in itself: with an operation and the fragments that it uses.
+    Each file is one complete document: operations and all the fragments that they use.
     """
     from graph.execution.cost import MAX_COST
     from graph.execution.documents import DocumentRejected, Documents, sha256
@@ -61,17 +61,19 @@ def documents(
             continue
         manifest[sha256(text)] = text
         if any(it.cost.evaluate(None) > MAX_COST for it in document.operations.values()):
-            _print_error(f"{path}", f"It costs more than {MAX_COST:,}: only administrators may ask it.")
+            _print_error(f"{path}", f"It costs more than {MAX_COST:,}: only administrators can execute it.")
     if invalid_count or not paths:
         reason = (
-            f"{invalid_count} of {len(paths)} documents do not fit" if invalid_count else f"{folder} has no documents"
+            f"{invalid_count} of {len(paths)} documents are not valid"
+            if invalid_count
+            else f"{folder} has no documents"
         )
         exit_with_error(f"{reason}. Nothing was written.")
     _write_manifest(orjson.dumps(manifest, option=orjson.OPT_INDENT_2).decode() + "\n", len(manifest), output)
 
 
 def _describe_read_error(error: OSError | UnicodeDecodeError) -> str:
-    return error.strerror or "It cannot be read." if isinstance(error, OSError) else "It is not in UTF-8."
+    return error.strerror or "The file cannot be read." if isinstance(error, OSError) else "The file is not in UTF-8."
 
 
 def _print_error(location: str, message: str) -> None:

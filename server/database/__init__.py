@@ -1,1 +1,1 @@
-"""The database as operators see it: embedded server, migrations, dumps and checks at start-up."""
+"""Operate the database: embedded server, migrations, dumps and checks at start-up."""

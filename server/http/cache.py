@@ -1,4 +1,4 @@
-"""HTTP for caches: how long they may keep a visitor's answer, and whether it is still the same."""
+"""Set cache headers on public responses, and answer conditional requests with 304."""
 
 import asyncio
 import hashlib
@@ -20,12 +20,12 @@ from persistence.postgres.errors import Unavailable
 PRIVATE = "private, no-store"
 VARY = "accept, authorization"
 MAX_CACHED_ETAGS = 10_000
-VERSION_TIMEOUT = 0.5  # seconds, for a version; an answer without one is only not remembered
+VERSION_TIMEOUT = 0.5  # seconds; without a version the ETag is not remembered
 
 
 @dataclass(frozen=True, slots=True)
 class CachedEtag:
-    """What is remembered of an answer. `version` is that of the catalogue which it is at least as new as."""
+    """The cache headers of a response that is at least as new as catalog version `version`."""
 
     etag: str
     cache_control: str
@@ -34,9 +34,10 @@ class CachedEtag:
 
 @dataclass(frozen=True, slots=True)
 class HttpCache:
-    """Of public answers it remembers what they were called, never what they said.
+    """Remembers the ETags of public responses, never their bodies.
 
-    Caches may keep them for `seconds`, or for as long as their fields declare; `vary` names what answers depend on.
+    Caches may store a response for `max_age` seconds, by default for the lifetime that its fields declare. `vary` names
+    the request headers that a response depends on.
     """
 
     max_age: int | None = None
@@ -44,10 +45,10 @@ class HttpCache:
     _etags: OrderedDict[bytes, CachedEtag] = field(default_factory=OrderedDict)
 
     async def not_modified(self, request: Request, context: Context, media_type: str) -> Response | None:
-        """304, for a price of 1, where the client has the answer and the catalogue is what it was; nothing is resolved.
+        """Return a 304 at a cost of 1 if the client has the response and the catalog is unchanged, without resolving.
 
-        Otherwise the context has the version to answer from. That may be a second old, like all counts. There is none where
-        visitors read from standbys: what these have may be older than what the primary would call it.
+        Otherwise return `None`, with the catalog version in the context, at most a second old. With replicas there is
+        no version, because a replica may lag behind it.
         """
         if not _may_be_public(request, context) or context.shop.database.has_replicas:
             return None
@@ -59,14 +60,14 @@ class HttpCache:
         try:
             limiter.check(caller)
             await limiter.charge(caller, 1)
-        except RateLimited:  # as it will be told
+        except RateLimited:  # execution reports it
             return None
         return self._build_not_modified(cached)
 
     def with_cache_headers(
         self, request: Request, context: Context, media_type: str, result: GraphQLResponse, response: Response
     ) -> Response:
-        """The answer as caches should see it, or 304 where the client has it."""
+        """Return the response with cache headers, or a 304 if the client has it."""
         if not _is_public(request, context, result, response):
             return response
         max_age = result.max_age if self.max_age is None else self.max_age
@@ -107,18 +108,18 @@ def _is_public(request: Request, context: Context, result: GraphQLResponse, resp
 
 
 async def _get_catalog_version(context: Context) -> Hashable:
-    """`None` where PostgreSQL does not tell soon."""
+    """Return the catalog version, or `None` if PostgreSQL does not respond in time."""
     try:
         async with asyncio.timeout(VERSION_TIMEOUT):
             return await context.shop.count_cache.get(
-                "the catalogue's version", lambda: get_catalog_version(context.read_session)
+                "catalog version", lambda: get_catalog_version(context.read_session)
             )
     except (TimeoutError, Unavailable):
         return None
 
 
 def _cache_key(request: Request, media_type: str) -> bytes:
-    """All that an answer to a visitor depends on besides the catalogue and the settings."""
+    """Hash what a public response depends on besides the catalog and the settings."""
     query_string: bytes = request.scope["query_string"]
     return hashlib.sha256(media_type.encode() + b" " + query_string).digest()
 
@@ -129,6 +130,6 @@ def _compute_etag(media_type: str, body: bytes) -> str:
 
 
 def _matches_etag(request: Request, etag: str) -> bool:
-    """RFC 9110, section 13.1.2: any of several, in the weak comparison; `*` is whatever there is."""
+    """Compare If-None-Match weakly with the ETag; `*` matches any (RFC 9110, section 13.1.2)."""
     if_none_match = ",".join(request.headers.getlist("if-none-match"))
     return if_none_match.strip() == "*" or etag in {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}

@@ -1,4 +1,4 @@
-"""The refresh token's cookie: out of the reach of scripts and other sites, sent to the endpoint alone."""
+"""Read and set the cookie of the refresh token, which scripts and other sites cannot read."""
 
 import datetime as dt
 
@@ -11,11 +11,12 @@ COOKIE_NAME = "refresh_token"
 
 
 def read_refresh_cookie(request: Request) -> RefreshCookie:
+    """Return the cookie of a request, with the token or without."""
     return RefreshCookie(request.cookies.get(COOKIE_NAME))
 
 
 def set_refresh_cookie(response: Response, cookie: RefreshCookie, path: str) -> None:
-    """Secure even on localhost, which browsers trust."""
+    """Set a new token, or delete the cookie if the session ended. It is `Secure` even on localhost, which browsers trust."""
     if cookie.response_tokens is not None:
         max_age = int((cookie.response_tokens.refresh_expires_at - dt.datetime.now(dt.UTC)).total_seconds())
         response.set_cookie(

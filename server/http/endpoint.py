@@ -1,4 +1,4 @@
-"""GraphQL over HTTP at one address: POST and GET of JSON, and the playground for browsers."""
+"""Serve GraphQL over HTTP: POST and GET for clients, GraphiQL for browsers."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -30,7 +30,10 @@ Execute = Callable[[Documents, Context, execution.GraphQLRequest], Awaitable[exe
 
 @dataclass(frozen=True, slots=True)
 class GraphQLEndpoint:
-    """`cookie_path` is there when refresh tokens travel in a cookie; `answer` gives answers."""
+    """The ASGI application of the endpoint.
+
+    `cookie_path` is set if refresh tokens are sent in a cookie; `execute` executes a request.
+    """
 
     shop: Shop
     documents: Documents
@@ -40,6 +43,7 @@ class GraphQLEndpoint:
     execute: Execute = execution.execute_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
         response = await self._respond(Request(scope, receive, send))
         await response(scope, receive, send)
 
@@ -99,7 +103,7 @@ class GraphQLEndpoint:
 
 @lru_cache(maxsize=10_000)
 def get_client_network(address: str) -> str:
-    """Whose an address is: of IPv6, whoever has one has the 2⁶⁴ addresses beside it."""
+    """Return the network of a client: its IPv4 address, or its IPv6 /64, which usually belongs to one customer."""
     try:
         ip = ip_address(address)
     except ValueError:  # a socket without an address
@@ -124,14 +128,14 @@ def _has_query(request: Request) -> bool:
 
 
 def _parse_bearer_token(header: bytes | None) -> str | None:
-    """Whatever is sent as `Authorization` is a token, if not a good one."""
+    """Return the token of an Authorization header: empty for other schemes, which are then rejected as invalid."""
     if header is None:
         return None
     scheme, _, token = header.decode("latin-1").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-# ── How it is answered ────────────────────────────────────────────────────────────────────
+# ── Responses ─────────────────────────────────────────────────────────────────────────────
 
 
 def _select_status(result: execution.GraphQLResponse, media_type: str) -> int:
@@ -161,8 +165,8 @@ def _json_response(body: dict[str, Any], status: int, media_type: str, headers: 
         headers = {"allow": "POST"} | headers
     try:
         content = orjson.dumps(body)
-    except orjson.JSONEncodeError:  # the only thing that data of ours can be wrong in is its depth
-        error = {"message": "The answer is nested too deeply.", "extensions": {"code": "QUERY_TOO_COMPLEX"}}
+    except orjson.JSONEncodeError:  # depth is the only cause: all other values are serializable
+        error = {"message": "The response is nested too deeply.", "extensions": {"code": "QUERY_TOO_COMPLEX"}}
         content, status = orjson.dumps({"errors": [error]}), 200 if media_type == JSON else 400
     response = _EncodedResponse(content, status, media_type)
     for name, value in headers.items():
@@ -171,7 +175,7 @@ def _json_response(body: dict[str, Any], status: int, media_type: str, headers: 
 
 
 class _EncodedResponse(Response):
-    """As Starlette's, with headers that have been encoded before."""
+    """Starlette's response with headers encoded in advance."""
 
     def __init__(self, content: bytes, status: int, media_type: str) -> None:
         self.status_code, self.body, self.background = status, content, None

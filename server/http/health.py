@@ -1,4 +1,4 @@
-"""What load balancers and orchestrators ask: is the process alive, and may it be sent requests?"""
+"""Answer the probes of load balancers and orchestrators: /health and /ready."""
 
 import asyncio
 import signal
@@ -17,35 +17,33 @@ from domain.shop import Shop
 from persistence.postgres.errors import Unavailable, is_permission_denied, is_read_only, is_schema_outdated
 from persistence.postgres.preflight import check_writable, find_revision
 from server.database.migrations import list_older_revisions
+from server.messages import KEY_MISMATCH, MISSING_PRIVILEGES, SCHEMA_OUTDATED
 
 log = structlog.get_logger()
 
 PROBE_TIMEOUT = 2  # seconds
-CACHE_TTL = 0.5  # seconds for which what was seen is told again: whoever asks all the time costs PostgreSQL nothing
-DRAIN_TIMEOUT = 15  # seconds from the signal, or the end of its notice, to the end of the process
+CACHE_TTL = 0.5  # seconds for which a probe's result is reused, so that frequent probes do not load PostgreSQL
+DRAIN_TIMEOUT = 15  # seconds from the signal, or from the end of DRAIN_SECONDS, to the end of the process
 STOPPING = "stopping"
-DATABASE_UNREACHABLE = "the database does not answer"
-SCHEMA_OUTDATED = "the database is not at this version's tables"
-MISSING_PRIVILEGES = "the database does not let us: its role lacks rights on tables"
-SECRET_KEY_MISMATCH = "SECRET_KEY is none of those that other servers have: tokens of theirs are refused here"
-READ_ONLY = "the database takes no writes: visitors are served, and nobody can buy"
-
+DATABASE_UNREACHABLE = "The database does not respond."
+READ_ONLY = "The database is read-only: queries work, purchases do not."
+ANY_MISSING_PRIVILEGE = MISSING_PRIVILEGES.format(setting="DATABASE_URL", table="some tables")
 
 ProbeResult = tuple[str | None, list[str]]
-"""Why requests are not welcome, or what else is wrong."""
+"""The reason why this server is not ready, or `None` with notes about further problems."""
 
 
 async def health(_: Request) -> Response:
-    """The process is alive; it asks nobody else."""
+    """Respond 200 while the process is alive, whatever the state of the database."""
     return _json_response(200, {"status": "ok"})
 
 
 @dataclass(slots=True)
 class Readiness:
-    """Whether requests are welcome: until SIGTERM or SIGINT, and while the database is well.
+    """Whether the server accepts requests: until SIGTERM or SIGINT, and while the database works.
 
-    What is wrong and no reason to send them elsewhere is told in `notes`.
-    For `notice` seconds after the signal they are served all the same: balancers need time to learn that they are not welcome.
+    Problems that another server would have, too, are listed in `notes` of a positive response.
+    For `drain_seconds` after the signal requests are still served, so that load balancers notice the negative response.
     """
 
     shop: Shop
@@ -56,6 +54,7 @@ class Readiness:
     _next_probe_at: float = 0.0
 
     async def __call__(self, _: Request) -> Response:
+        """Respond 200 if the server is ready, otherwise 503 with the reason."""
         reason, notes = await self._get_probe_result() if self.stopping_since is None else (STOPPING, [])
         if reason:
             return _json_response(503, {"status": "not ready", "reason": reason})
@@ -63,26 +62,26 @@ class Readiness:
         return _json_response(200, {"status": "ready"} | ({"notes": notes} if notes else {}))
 
     def seconds_left(self) -> float:
-        """Seconds until the process has to be over."""
+        """Return how many seconds are left until the process must have ended."""
         if self.stopping_since is None:
             return DRAIN_TIMEOUT
         return self.stopping_since + self.drain_seconds + DRAIN_TIMEOUT - time.monotonic()
 
     def _list_local_notes(self) -> Iterator[str]:
-        """What it takes no look to tell."""
+        """Yield the notes that need no query."""
         if failure := self.shop.database.replica_failure:
-            yield f"{failure}: the primary serves visitors, too"
+            yield f"{failure}: the primary serves anonymous reads, too"
         if self.shop.secret_key_check.is_mismatched:
-            yield SECRET_KEY_MISMATCH
+            yield KEY_MISMATCH
 
     async def _get_probe_result(self) -> ProbeResult:
-        """By whoever looks just now, or has looked a moment ago."""
+        """Return the result of the current probe, or of one within the last `CACHE_TTL` seconds."""
         if self._probe_task is None or (self._probe_task.done() and time.monotonic() >= self._next_probe_at):
             self._probe_task = asyncio.create_task(self._probe())
         return await asyncio.shield(self._probe_task)
 
     async def _probe(self) -> ProbeResult:
-        """Beside the pools: one that is full tells nothing about the database."""
+        """Query the database on a connection outside of the pools, since a full pool says nothing about it."""
         can_read = False
         try:
             async with asyncio.timeout(PROBE_TIMEOUT), self.shop.database.probe_transaction() as tx:
@@ -92,7 +91,7 @@ class Readiness:
                 await check_writable(tx)
         except Exception as error:
             is_expected = isinstance(error, (Unavailable, TimeoutError)) or is_permission_denied(error)
-            (log.warning if is_expected else log.exception)("not ready", cause=repr(error.__cause__ or error))
+            (log.warning if is_expected else log.exception)("probe_failed", cause=repr(error.__cause__ or error))
             return (None, _get_notes(error)) if can_read else (_get_reason(error), [])
         finally:
             self._next_probe_at = time.monotonic() + CACHE_TTL
@@ -100,8 +99,8 @@ class Readiness:
 
     @contextmanager
     def handle_signals(self) -> Iterator[None]:
-        """Tells the signals that end the process on to whoever has taken them before: the first after the notice."""
-        if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
+        """Mark the server as stopping on SIGTERM or SIGINT, and call the previous handler: the first time after the drain."""
+        if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
             yield
             return
         previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -127,16 +126,16 @@ class Readiness:
 
 
 def _get_reason(error: Exception) -> str:
-    if is_schema_outdated(error):  # no table of revisions: somebody else's database, or an empty one
+    if is_schema_outdated(error):  # no table of revisions: another program's database, or an empty one
         return SCHEMA_OUTDATED
-    return MISSING_PRIVILEGES if is_permission_denied(error) else DATABASE_UNREACHABLE
+    return ANY_MISSING_PRIVILEGE if is_permission_denied(error) else DATABASE_UNREACHABLE
 
 
 def _get_notes(error: Exception) -> list[str]:
-    """What is slow or locked is none: others may do better."""
+    """Return the problems that other servers share. A slow or locked table is none of them."""
     if is_read_only(error):
         return [READ_ONLY]
-    return [MISSING_PRIVILEGES] if is_permission_denied(error) else []
+    return [ANY_MISSING_PRIVILEGE] if is_permission_denied(error) else []
 
 
 def _json_response(status: int, body: Mapping[str, object]) -> Response:

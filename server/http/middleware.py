@@ -1,4 +1,4 @@
-"""What goes around every answer: headers that all have, an id, a line in the log, and words where we failed."""
+"""Add a request id and security headers to each response, log it, and mask internal errors."""
 
 import secrets
 import time
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.observability.logs import LogRequest, current_request_id
 
 RequestObserver = Callable[[Scope, int, float], None]
-"""Is told of a request when it is over: its scope, its status, and the seconds it took."""
+"""Called after each response with the scope, the status and the duration in seconds."""
 
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
@@ -20,12 +20,12 @@ SECURITY_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
-"""Where an answer has its own, as the playground has, that one stays."""
+"""Defaults; a response can set its own, as GraphiQL does."""
 HSTS = "max-age=31536000; includeSubDomains"
 
 
 class RequestMiddleware:
-    """`https` says that browsers reach us by TLS alone; `write` writes a request's line; `observe`, if anybody does, counts it."""
+    """Wraps the application. With `https` browsers are told to use TLS only; `observe` receives metrics."""
 
     def __init__(
         self, app: ASGIApp, *, https: bool, log_request: LogRequest, observe: RequestObserver | None = None
@@ -36,6 +36,7 @@ class RequestMiddleware:
         self._header_names = frozenset(name for name, _ in self._headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -59,7 +60,7 @@ class RequestMiddleware:
         except Exception as error:
             if not status:
                 await (await internal_error(Request(scope), error))(scope, receive, send_with_headers)
-            raise  # for the server's log
+            raise  # so that uvicorn logs the traceback
         finally:
             seconds, status = time.perf_counter() - started_at, status or 500
             self._log_request(
@@ -75,7 +76,7 @@ class RequestMiddleware:
 
 
 async def internal_error(request: Request, _: Exception) -> Response:
-    """Our mistake, outside of any field. The traceback is in the log."""
+    """Return the masked response for an exception outside of any field; the traceback is in the log."""
     extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request.state.request_id}
     error = {"message": "Something went wrong on our side.", "extensions": extensions}
     return JSONResponse({"errors": [error]}, 500, headers={"cache-control": "no-store"})

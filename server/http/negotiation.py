@@ -1,4 +1,4 @@
-"""Which of our two media types a client wants (RFC 9110, section 12.5.1)."""
+"""Negotiate the media type of a response (RFC 9110, section 12.5.1)."""
 
 from functools import lru_cache
 
@@ -8,7 +8,10 @@ GRAPHQL_JSON = "application/graphql-response+json"
 
 @lru_cache(maxsize=100)
 def negotiate_media_type(accept: str) -> str | None:
-    """`None` when it takes neither. Where both are as welcome, the one that is named, and the newer one first."""
+    """Return the preferred media type, or `None` if the client accepts neither.
+
+    With equal weights a named type wins, and of two named types the newer one.
+    """
     weights = _parse_accept(accept) if accept.strip() else {"*/*": 1.0}
     named, general = weights.get(GRAPHQL_JSON), weights.get("application/*", weights.get("*/*", 0.0))
     preferences = {GRAPHQL_JSON: general if named is None else named, JSON: weights.get(JSON, general)}
@@ -30,7 +33,7 @@ def _parse_accept(accept: str) -> dict[str, float]:
 
 
 def _parse_quality(parameters: list[str]) -> float:
-    """1 for what is no weight: a client that cannot write one still wants an answer."""
+    """Return the weight; an invalid one counts as 1, so that such clients get a response, too."""
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":

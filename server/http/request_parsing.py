@@ -1,5 +1,6 @@
-"""What clients ask over HTTP: read, and its form checked."""
+"""Parse GraphQL requests from HTTP, and validate their form."""
 
+import asyncio
 from functools import lru_cache
 from typing import Any
 
@@ -8,21 +9,20 @@ from starlette.requests import Request
 
 from graph.execution import execute
 from graph.execution.documents import sha256
-from server.at_once import within
 from server.http.negotiation import JSON
 from server.http.trusted_documents import HASH_PREFIX
 
 MAX_BODY_SIZE = 100_000  # bytes
 BODY_TIMEOUT = 10  # seconds
 GET_PARAMETERS = ("query", "documentId", "variables", "extensions", "operationName")
-"""Of GET; each may be in the body of a POST."""
+"""The query parameters of GET, and the keys of a POST body."""
 
 Headers = dict[bytes, bytes]
-"""As ASGI has them; of several with one name the first."""
+"""Headers as in ASGI; of several with the same name the first."""
 
 
 class BadRequest(Exception):
-    """The HTTP request is not one that this endpoint takes."""
+    """The HTTP request is not a valid GraphQL request; carries the status and the headers of the response."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -32,12 +32,16 @@ class BadRequest(Exception):
 
 
 async def parse_request(request: Request, headers: Headers) -> execute.GraphQLRequest:
-    """Raises `BadRequest`."""
+    """Return the GraphQL request in an HTTP request.
+
+    Raises:
+        BadRequest: the method, a header or the body is not valid.
+    """
     if request.method == "POST":
         if not _is_json(headers.get(b"content-type", b"")):
             raise BadRequest(415, "Send application/json in UTF-8.")
         if b"content-encoding" in headers and headers[b"content-encoding"].strip().lower() != b"identity":
-            raise BadRequest(415, "Send the body as it is, not compressed.")
+            raise BadRequest(415, "Send the body uncompressed.")
         return _validate_request(_parse_json(await _read_body(request, headers.get(b"content-length", b""))))
     if request.method != "GET":
         raise BadRequest(405, "Send a query by GET or POST.", {"allow": "GET, POST"})
@@ -61,12 +65,13 @@ def _is_json(content_type: bytes) -> bool:
 async def _read_body(request: Request, content_length: bytes) -> bytes:
     if content_length.isdigit() and (
         len(content_length) > 9 or int(content_length) > MAX_BODY_SIZE
-    ):  # the rest is counted below
+    ):  # a body without a length is counted while it is read
         raise _body_too_large()
     try:
-        return await within(BODY_TIMEOUT, _receive_body(request))
+        async with asyncio.timeout(BODY_TIMEOUT):
+            return await _receive_body(request)
     except TimeoutError as error:
-        message = f"The body took longer than {BODY_TIMEOUT} seconds."
+        message = f"The body did not arrive within {BODY_TIMEOUT} seconds."
         raise BadRequest(408, message, {"connection": "close"}) from error
 
 
@@ -76,7 +81,7 @@ async def _receive_body(request: Request) -> bytes:
     while more:
         message = await request.receive()
         if message["type"] == "http.disconnect":
-            raise BadRequest(400, "The body ended early.")
+            raise BadRequest(400, "The body is incomplete.")
         chunk, more = message.get("body", b""), message.get("more_body", False)
         size += len(chunk)
         if size > MAX_BODY_SIZE:
@@ -86,14 +91,14 @@ async def _receive_body(request: Request) -> bytes:
 
 
 def _body_too_large() -> BadRequest:
-    return BadRequest(413, f"The body has more than {MAX_BODY_SIZE:,} bytes.")
+    return BadRequest(413, f"The body is larger than {MAX_BODY_SIZE:,} bytes.")
 
 
 def _parse_json(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except (orjson.JSONDecodeError, RecursionError) as error:
-        raise BadRequest(400, "This is no JSON.") from error
+        raise BadRequest(400, "The request is not valid JSON.") from error
 
 
 def _validate_request(payload: Any, *, read_only: bool = False) -> execute.GraphQLRequest:
@@ -107,7 +112,7 @@ def _validate_request(payload: Any, *, read_only: bool = False) -> execute.Graph
     if (query is not None or document_id is None) and (not isinstance(query, str) or not query):
         raise BadRequest(400, "`query` must be a document.")
     if query is not None and document_id is not None and document_id != sha256(query):
-        raise BadRequest(400, "`query` is not the document whose id is sent with it.")
+        raise BadRequest(400, "`query` does not match the document id sent with it.")
     if not isinstance(variables, dict | None):
         raise BadRequest(400, "`variables` must be an object.")
     if not isinstance(operation_name, str | None):
@@ -117,7 +122,7 @@ def _validate_request(payload: Any, *, read_only: bool = False) -> execute.Graph
 
 
 def _resolve_document_id(id_: Any, persisted_query: Any) -> str | None:
-    """As `documentId` or as Apollo's clients send it."""
+    """Return the document's id from `documentId`, or from Apollo's `extensions.persistedQuery`."""
     if not isinstance(id_, str | None) or id_ == "":
         raise BadRequest(400, "`documentId` must be the id of a document.")
     document_id = None if id_ is None else id_.removeprefix(HASH_PREFIX)
@@ -129,7 +134,7 @@ def _resolve_document_id(id_: Any, persisted_query: Any) -> str | None:
         else None
     )
     if not isinstance(hash_, str) or not hash_:
-        raise BadRequest(400, "`extensions.persistedQuery` must have the `version` 1 and a `sha256Hash`.")
+        raise BadRequest(400, "`extensions.persistedQuery` must have `version` 1 and a `sha256Hash`.")
     if document_id not in (None, hash_):
-        raise BadRequest(400, "`documentId` and `extensions.persistedQuery` name two documents.")
+        raise BadRequest(400, "`documentId` and `extensions.persistedQuery` name different documents.")
     return hash_

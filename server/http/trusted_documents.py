@@ -1,4 +1,4 @@
-"""Trusted documents: the list of what frontends ask, as their build wrote it."""
+"""Read and validate the list of trusted documents that a frontend's build wrote."""
 
 from pathlib import Path
 
@@ -11,12 +11,16 @@ from server.runtime import ConfigurationError
 from server.settings import Settings
 
 HASH_PREFIX = "sha256:"
-"""What may stand before an id that is a hash."""
+"""An optional prefix of ids that are hashes."""
 APOLLO_MANIFEST_FORMAT = "apollo-persisted-query-manifest"
 
 
 def build_documents(settings: Settings, tracer: Tracer | None = None) -> Documents:
-    """Raises `Misconfigured` for a list that cannot be read, or that holds what this shop would not answer."""
+    """Return the document registry, with the trusted documents of the settings.
+
+    Raises:
+        ConfigurationError: the list cannot be read, or a document in it is not valid.
+    """
     documents = Documents(
         introspection=settings.allows_introspection,
         compiled=settings.engine,
@@ -37,24 +41,27 @@ def build_documents(settings: Settings, tracer: Tracer | None = None) -> Documen
 
 
 def read_manifest(path: Path) -> dict[str, str]:
-    """The documents of a list by their ids. An id of 64 hex digits has to be the SHA-256 of its text.
+    """Return the documents of a list by their ids. An id of 64 hex digits must be the SHA-256 of its text.
 
-    Raises `Misconfigured` for what is neither `{"id": "text"}`, as written by `bookstore schema documents`, by Relay and
-    by GraphQL Code Generator, nor a manifest of Apollo's.
+    The format is `{"id": "text"}`, as written by `bookstore schema documents`, Relay and GraphQL Code Generator, or
+    Apollo's manifest.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or has another format.
     """
     try:
         payload = orjson.loads(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"TRUSTED_DOCUMENTS: {path} cannot be read: {error.strerror}.") from error
     except orjson.JSONDecodeError as error:
-        raise ConfigurationError(f"TRUSTED_DOCUMENTS: {path} is no JSON: {error}.") from error
+        raise ConfigurationError(f"TRUSTED_DOCUMENTS: {path} is not valid JSON: {error}.") from error
     try:
         if isinstance(payload, dict) and payload.get("format") == APOLLO_MANIFEST_FORMAT:
             payload = {operation["id"]: operation["body"] for operation in payload["operations"]}
         documents = {id_.removeprefix(HASH_PREFIX): text + "" for id_, text in payload.items()}
         mismatched_id = next((id_ for id_, text in documents.items() if _is_sha256(id_) and id_ != sha256(text)), None)
     except (AttributeError, KeyError, TypeError):
-        raise ConfigurationError(f"TRUSTED_DOCUMENTS: {path} is no list of documents by their ids.") from None
+        raise ConfigurationError(f"TRUSTED_DOCUMENTS: {path} is not an object of documents by their ids.") from None
     if mismatched_id:
         raise ConfigurationError(f"TRUSTED_DOCUMENTS: {path}: {mismatched_id} is not the SHA-256 of its document.")
     if not documents:
@@ -67,17 +74,24 @@ def _is_sha256(id_: str) -> bool:
 
 
 def find_document_files(folder: Path) -> list[Path]:
+    """Return all *.graphql and *.gql files below a folder, sorted."""
     return sorted(path for path in folder.rglob("*") if path.suffix in (".graphql", ".gql") and path.is_file())
 
 
 def validate_file(documents: Documents, path: Path) -> tuple[str, ValidatedDocument]:
-    """The text of a file, to the byte, and what it was found to be. Raises `Refused`, `OSError` or `UnicodeDecodeError`."""
+    """Return the exact text of a file, and the validated document.
+
+    Raises:
+        DocumentRejected: the document is not valid.
+        OSError: the file cannot be read.
+        UnicodeDecodeError: the file is not in UTF-8.
+    """
     text = path.read_bytes().decode("utf-8")
     return text, documents.register_trusted(text)
 
 
 def format_errors(rejection: DocumentRejected) -> list[tuple[str, str]]:
-    """Each problem with its line and column, where it has them."""
+    """Return the location (`line:column` or empty) and the message of each error."""
     return [(_format_location(error), error.message) for error in rejection.errors]
 
 

@@ -1,1 +1,1 @@
-"""The post: letters rendered from templates and taken to an SMTP server, or to a folder."""
+"""Render emails from templates, and send them to an SMTP server or store them in a maildir."""

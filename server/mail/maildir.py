@@ -1,4 +1,4 @@
-"""The post office of a shop without a mail server: a maildir, which mail programs and editors can read."""
+"""The email backend of a shop without a mail server: a maildir, which mail programs can read."""
 
 import asyncio
 import os
@@ -12,10 +12,12 @@ from pathlib import Path
 
 from server.settings import Settings
 
-PROBE_SIZE = 16_384  # bytes, about as large as they are
+PROBE_SIZE = 16_384  # bytes, about the size of an email
 
 
 class MaildirBackend:
+    """Stores each email as a file in a maildir."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
@@ -23,10 +25,15 @@ class MaildirBackend:
         return str(self._folder.resolve())
 
     async def send(self, message: EmailMessage) -> None:
+        """Store an email in `new`."""
         await asyncio.to_thread(self._deliver, message.as_bytes(policy=message.policy.clone(linesep="\n")))
 
     def check_writable(self) -> None:
-        """Raises `OSError` where no letter could be kept."""
+        """Write and remove a file.
+
+        Raises:
+            OSError: an email could not be stored.
+        """
         with self._write_temporary(bytes(PROBE_SIZE)):
             pass
 
@@ -36,7 +43,7 @@ class MaildirBackend:
 
     @contextmanager
     def _write_temporary(self, content: bytes) -> Iterator[str]:
-        """Whole, on the disk, and where nobody looks for letters; of one that has no room nothing is left."""
+        """Write a complete file to disk in `tmp`, where no mail program reads, and remove it after the block."""
         self._create_folders()
         with tempfile.NamedTemporaryFile(dir=self._folder / "tmp") as file:
             file.write(content)
@@ -50,12 +57,12 @@ class MaildirBackend:
 
 
 def check_maildir(settings: Settings) -> str | None:
-    """What keeps letters out of the folder that they go to, in a line that says what to do."""
+    """Return why emails cannot be stored in MAIL_FOLDER, or `None`."""
     if settings.smtp_url or settings.mail_suppress_send:
         return None
     backend = MaildirBackend(settings.mail_folder)
     try:
         backend.check_writable()
     except OSError as error:
-        return f"{backend} takes no letters: {error.strerror}. Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL."
+        return f"{backend} is not writable: {error.strerror}. Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL."
     return None

@@ -1,4 +1,4 @@
-"""The desk that letters are made and handed in at, as the settings have it."""
+"""Build the mailer from the settings: the renderer and the backend of emails."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ from domain.email.delivery import EmailBackend, Mailer
 from server.mail.maildir import MaildirBackend
 from server.mail.rendering import EmailRenderer, extract_host
 from server.mail.smtp import SmtpBackend
-from server.mail.smtp_url import SmtpServer
 from server.settings import Settings
+from server.urls import SmtpServer
 
 
 def build_mailer(settings: Settings, wrap_backend: Callable[[EmailBackend], EmailBackend] | None = None) -> Mailer:
-    """`watched` is put around the office, if anybody watches."""
+    """Return the mailer; `wrap_backend` wraps its backend for tracing."""
     backend = _build_backend(settings)
     return Mailer(
         EmailRenderer(settings.sender, settings.policy).render,

@@ -1,4 +1,4 @@
-"""Letters as mail: HTML from a template, plain text from that HTML, and headers that nobody can add to."""
+"""Render emails: HTML from a template, plain text from the HTML, and headers safe from injection."""
 
 import datetime as dt
 import re
@@ -28,12 +28,12 @@ from persistence.linked_accounts import Provider
 
 LOCALE = Locale("en", "GB")
 PROVIDER_NAMES = {Provider.GOOGLE: "Google", Provider.GITHUB: "GitHub"}
-MAX_LINE_LENGTH = 76  # characters of plain text; addresses stay whole
+MAX_LINE_LENGTH = 76  # characters of plain text; URLs are not broken
 MAX_TITLE_LENGTH = 80  # characters, in a subject
 
 
 class EmailRenderer:
-    """What letters are written on: our address, our templates, our clock."""
+    """Renders emails with the sender and the templates of the shop, in its time zone."""
 
     def __init__(self, sender: Address, policy: Policy) -> None:
         self._sender = sender
@@ -49,15 +49,15 @@ class EmailRenderer:
         self._templates.filters |= {
             "money": format_money,
             "href": quote_href,
-            "day": self._format_date,
-            "moment": self._format_datetime,
+            "date": self._format_date,
+            "datetime": self._format_datetime,
             "country": _format_country,
         }
         self._css_inliner = css_inline.CSSInliner(keep_style_tags=False, load_remote_stylesheets=False)
         self._text_config = ParserConfig(css=STRICT_CSS_PROFILE)
 
     def render(self, content: EmailContent) -> EmailMessage:
-        """`multipart/alternative`, the text first; the Message-ID is the letter's id at our host."""
+        """Return a `multipart/alternative` message, text first; its Message-ID is the email's id at our host."""
         recipient, policy = _build_recipient(content.user.email, _get_recipient_name(content))
         message = EmailMessage(policy)
         message["From"] = self._sender
@@ -74,7 +74,7 @@ class EmailRenderer:
         return self._css_inliner.inline(self._render_template(content, subject, as_text=False))
 
     def _render_text(self, content: EmailContent, subject: str) -> str:
-        """The same template, with its tables as lines and its buttons as addresses."""
+        """Render the same template with lines for tables and URLs for buttons."""
         text = get_text(self._render_template(content, subject, as_text=True), self._text_config)
         return "\n".join(_wrap_line(line.rstrip()) for line in text.strip().splitlines()) + "\n"
 
@@ -98,40 +98,40 @@ class EmailRenderer:
 
 
 def format_money(amount: Decimal, currency: str) -> str:
-    """With a space after letters, which babel leaves out."""
+    """Format an amount, with the space after a currency code that babel omits."""
     return re.sub(r"(?<=[A-Z])(?=[0-9])", "\N{NO-BREAK SPACE}", format_currency(amount, currency, locale=LOCALE))
 
 
 def quote_href(url: str) -> str:
-    """A web address as it may stand in any HTML, however that is written anew."""
+    """Quote a URL so that it is safe in any HTML attribute, also after the HTML is rewritten."""
     return quote(url, safe=string.punctuation.translate(str.maketrans("", "", "<>\"'`")))
 
 
 def to_single_line(text: str) -> str:
-    """Without line breaks or anything else that does not show."""
+    """Replace white space by single spaces, and remove other characters that are not printable."""
     return "".join(character for character in " ".join(text.split()) if character.isprintable())
 
 
 def extract_host(url: str) -> str:
-    """The host of an address as it stands in headers: in ASCII, and in brackets where it is an IPv6 address."""
+    """Return the host of a URL as in headers: in ASCII, with brackets around an IPv6 address."""
     host = urlsplit(url).hostname or "localhost"
     return f"[IPv6:{host}]" if ":" in host else host.encode("idna").decode()
 
 
 def _get_recipient_name(content: EmailContent) -> str:
-    """None for an address that nobody has shown to be theirs: whoever gave it could send a stranger any text."""
+    """Return the name of a verified user, otherwise nothing: an unverified name could carry spam to a stranger."""
     return to_single_line(content.user.display_name) if content.user.is_email_verified else ""
 
 
 def _build_recipient(email: str, name: str) -> tuple[Address, "EmailPolicy[EmailMessage]"]:
-    """The recipient, and the rules that their address needs; a name loses what means something in a header."""
+    """Return the recipient, and the policy for the address; the name loses all characters special in headers."""
     parts = validate_email(email, check_deliverability=False, test_environment=True)
     display_name = " ".join(name.translate(_HEADER_SPECIALS).split())
     return Address(display_name, parts.local_part, parts.ascii_domain), SMTP if parts.local_part.isascii() else SMTPUTF8
 
 
 _HEADER_SPECIALS = str.maketrans(dict.fromkeys('()<>[]:;@\\,."=?', " "))
-"""In a name between `=?` and `?=` Python's own headers find words, and recipients, that are none."""
+"""Python's header parser decodes names between `=?` and `?=`, which could add recipients."""
 
 
 def _build_subject(content: EmailContent) -> str:

@@ -1,4 +1,4 @@
-"""The post office that speaks SMTP."""
+"""The email backend for an SMTP server."""
 
 import asyncio
 import contextlib
@@ -15,25 +15,33 @@ from aiosmtplib import (
 )
 
 from domain.email.delivery import PermanentFailure, TemporaryFailure
-from server.mail.smtp_url import SmtpServer
+from server.urls import SmtpServer
 
-STEP_TIMEOUT = 20.0  # seconds for each answer
-SEND_TIMEOUT = 60.0  # seconds for a letter
+STEP_TIMEOUT = 20.0  # seconds for each response
+SEND_TIMEOUT = 60.0  # seconds for an email
 QUIT_TIMEOUT = 2.0  # seconds
 
 
 class SmtpBackend:
+    """Sends each email over a connection of its own."""
+
     def __init__(self, server: SmtpServer, local_hostname: str) -> None:
         self._server = server
         self._local_hostname = local_hostname
         self._tls_context = ssl.create_default_context()
-        if server.is_local:  # this machine's own mail server mostly has a certificate that it gave itself
+        if server.is_local:  # a local mail server usually has a self-signed certificate
             self._tls_context.check_hostname, self._tls_context.verify_mode = False, ssl.CERT_NONE
 
     def __str__(self) -> str:
         return f"{self._server.host}:{self._server.port}"
 
     async def send(self, message: EmailMessage) -> None:
+        """Send an email.
+
+        Raises:
+            PermanentFailure: the mail server rejects it for good.
+            TemporaryFailure: another attempt may succeed.
+        """
         client = self._create_client()
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
@@ -41,10 +49,10 @@ class SmtpBackend:
                 await client.send_message(message)
         except (SMTPRecipientsRefused, SMTPDataError, SMTPNotSupported) as error:
             raise _classify_error(error) from error
-        except SMTPException as error:  # a wrong password or sender is for the operator to put right
+        except SMTPException as error:  # the operator can correct a wrong password or sender
             raise TemporaryFailure(_format_error(error)) from error
         except TimeoutError as error:
-            raise TemporaryFailure(f"{self} did not answer in time.") from error
+            raise TemporaryFailure(f"{self} did not respond in time.") from error
         finally:
             await _quit(client)
 
@@ -57,7 +65,7 @@ class SmtpBackend:
             password=server.password,
             local_hostname=self._local_hostname,
             use_tls=server.implicit_tls,
-            start_tls=False if server.implicit_tls else server.requires_tls or None,  # None: where it is offered
+            start_tls=False if server.implicit_tls else server.requires_tls or None,  # None: if offered
             tls_context=self._tls_context,
             timeout=STEP_TIMEOUT,
         )
@@ -88,7 +96,7 @@ def _format_error(error: SMTPException) -> str:
 
 
 async def _quit(client: SMTP) -> None:
-    """Whatever happens now, the letter has been taken or not."""
+    """Close the connection. Errors do not matter: the email was accepted or rejected before."""
     if client.is_connected:
         with contextlib.suppress(SMTPException, OSError, TimeoutError):
             await client.quit(timeout=QUIT_TIMEOUT)

@@ -1,4 +1,4 @@
-"""The poster: takes jobs from the queue and posts the letters they carry, for as long as it is let."""
+"""Take jobs from the queue, and send the emails that they name."""
 
 import asyncio
 import contextlib
@@ -18,30 +18,28 @@ from persistence.postgres.errors import Unavailable
 log = structlog.get_logger()
 
 CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-APPLICATION_NAME = "bookstore poster"
+APPLICATION_NAME = "bookstore email worker"
 CLEANUP_INTERVAL = 600  # seconds
 JOB_RETENTION = dt.timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """How soon things are noticed, in seconds, and how many letters are posted at once."""
+    """The intervals and timeouts of an email worker, in seconds, and how many emails it sends at once."""
 
-    poll_interval: float = 5  # for jobs whose notice was missed, or whose poster has died
-    heartbeat_timeout: float = 5  # after which a silent poster is taken for dead
+    poll_interval: float = 5  # for jobs whose notification was lost, or whose worker has died
+    heartbeat_timeout: float = 5  # after which a silent worker counts as dead
     reconnect_delay: float = 1
-    retry_delay: float = 5  # for letters that another poster has in hand, or while the database is away
-    takeover_grace: float = (
-        30  # after the database was away, for others to note what they had sent, before it is taken over
-    )
-    shutdown_timeout: float = 5  # for letters on their way when it is told to stop
+    retry_delay: float = 5  # for emails that another worker has claimed, or while the database is unavailable
+    takeover_grace: float = 30  # after an outage of the database, for other workers to record what they had sent
+    shutdown_timeout: float = 5  # for emails in delivery when the worker stops
     concurrency: int = 10
 
 
 class EmailWorker:
-    """Any number of them share the work; each letter is sent by one.
+    """Sends emails from the queue. Any number of workers share it; each email is sent by one.
 
-    `run` comes back some seconds after `stop`, with every job done or given back.
+    `run` returns a few seconds after `stop`, with every job finished or released.
     """
 
     def __init__(self, shop: Shop, mailer: Mailer, settings: WorkerSettings | None = None) -> None:
@@ -55,6 +53,7 @@ class EmailWorker:
         self._deliveries: dict[uuid.UUID, asyncio.Task[dt.timedelta | None]] = {}
 
     def stop(self) -> None:
+        """Take no more jobs, and cancel deliveries that do not finish within `shutdown_timeout`."""
         self._stopping.set()
         if self._queue_manager is not None:
             self._queue_manager.shutdown.set()
@@ -65,15 +64,15 @@ class EmailWorker:
             delivery.cancel()
 
     async def run(self) -> None:
-        """Connects again whenever the connection is lost."""
-        log.info("poster_open", letters_go_to="nowhere" if self._mailer.backend is None else str(self._mailer.backend))
+        """Process jobs until stopped; reconnect when the connection is lost."""
+        log.info("email_worker_started", backend="none" if self._mailer.backend is None else str(self._mailer.backend))
         while not self._stopping.is_set():
             try:
                 await self._connect_and_process()
             except CONNECTION_ERRORS as error:
-                log.warning("poster_disconnected", reason=str(error) or type(error).__name__)
-            except Exception:  # letters wait for it, whatever happened
-                log.exception("poster_failed")
+                log.warning("email_worker_disconnected", reason=str(error) or type(error).__name__)
+            except Exception:  # keep running: emails are waiting
+                log.exception("email_worker_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._settings.reconnect_delay)
 
@@ -110,22 +109,26 @@ class EmailWorker:
             self._queue_manager = None
 
     async def _handle_job(self, job: Job) -> None:
-        """Raises `RetryRequested` and nothing else: any other end takes the job from the queue."""
+        """Deliver the email of a job.
+
+        Raises:
+            RetryRequested: the job stays in the queue; any other exception would remove it.
+        """
         email_id = uuid.UUID((job.payload or b"").decode())
         try:
             delay = await self._deliver(email_id)
         except asyncio.CancelledError:
-            raise RetryRequested(dt.timedelta(0), "The poster closes.") from None
+            raise RetryRequested(dt.timedelta(0), "The worker is stopping.") from None
         except AlreadyClaimed:
-            raise RetryRequested(self._retry_delay, "Another poster has it in hand.") from None
+            raise RetryRequested(self._retry_delay, "Another worker has claimed it.") from None
         except Unavailable as error:
             self._record_outage()
-            raise RetryRequested(self._retry_delay, "The database was away.") from error
+            raise RetryRequested(self._retry_delay, "The database is unavailable.") from error
         except Exception as error:
-            log.exception("posting_failed", letter=str(email_id))
-            raise RetryRequested(self._retry_delay, "It could not be posted.") from error
+            log.exception("email_delivery_failed", email_id=str(email_id))
+            raise RetryRequested(self._retry_delay, "Delivery failed.") from error
         if delay is not None:
-            raise RetryRequested(delay, "It is to be tried again.")
+            raise RetryRequested(delay, "Delivery is retried later.")
 
     async def _deliver(self, email_id: uuid.UUID) -> dt.timedelta | None:
         if email_id in self._deliveries:
@@ -139,7 +142,7 @@ class EmailWorker:
             del self._deliveries[email_id]
 
     def _record_outage(self) -> None:
-        """Others, too, may have lost the database, with letters that they have sent."""
+        """Note an outage of the database: other workers may not have recorded the emails that they sent."""
         self._last_outage_at = asyncio.get_running_loop().time()
 
     async def _run_cleanup(self) -> None:
@@ -147,8 +150,8 @@ class EmailWorker:
             try:
                 async with self._shop.database.transaction() as tx:
                     if orphans := await emails.requeue_orphaned_emails(tx):
-                        log.warning("strays_requeued", letters=orphans)
+                        log.warning("orphans_requeued", count=orphans)
                     await job_queue.delete_old_job_logs(tx, JOB_RETENTION)
             except Unavailable:
-                log.warning("tidying_postponed")
+                log.warning("cleanup_postponed")
             await asyncio.sleep(CLEANUP_INTERVAL)

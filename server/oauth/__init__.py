@@ -1,4 +1,4 @@
-"""The providers that one can sign in through."""
+"""Sign-in through OAuth providers: what a provider offers, and which ones are configured."""
 
 import secrets
 import time
@@ -13,15 +13,15 @@ from server.settings import Settings
 
 
 class ProviderUnavailable(Exception):
-    """It is away, or slow, or what it says makes no sense."""
+    """The provider does not respond in time, or its response is not valid."""
 
 
 class ProviderRefused(Exception):
-    """It does not vouch for whoever has come."""
+    """The provider does not confirm the sign-in."""
 
 
 class AuthorizationState(BaseModel, frozen=True):
-    """What only the browser that began knows, kept in its cookie until it comes back."""
+    """The secrets of one sign-in, stored in a cookie of the browser that started it."""
 
     state: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     nonce: str = Field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
@@ -30,17 +30,17 @@ class AuthorizationState(BaseModel, frozen=True):
 
 
 class SignInProvider(Protocol):
-    """Raises `ProviderDown` or `ProviderRefused`, wherever it asks."""
+    """A provider. Its methods raise `ProviderUnavailable` or `ProviderRefused`."""
 
     async def create_authorization_url(self, authorization: AuthorizationState) -> str:
-        """Where to send the browser."""
+        """Return the URL to redirect the browser to."""
 
     async def fetch_profile(self, authorization: AuthorizationState, code: str, issuer: str | None) -> ProviderProfile:
-        """Who has come back, for the code that they brought; `issuer` is who the answer says it is from."""
+        """Return the user's profile for an authorization code; `issuer` is the one named in the callback."""
 
 
 def build_providers(settings: Settings, policy: Policy) -> dict[str, SignInProvider]:
-    """Those that are offered, by their names in addresses. The libraries they need are loaded for them alone."""
+    """Return the configured providers by their names in URLs. Their libraries are loaded only if needed."""
     providers: dict[str, SignInProvider] = {}
     if settings.google_client_id and settings.google_client_secret:
         from server.oauth.google import Google

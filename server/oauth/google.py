@@ -1,4 +1,4 @@
-"""Google: OpenID Connect, as its issuer's address describes it."""
+"""Sign in with Google: OpenID Connect with discovery."""
 
 import time
 from typing import Any
@@ -15,10 +15,12 @@ from server.oauth import AuthorizationState, ProviderRefused, ProviderUnavailabl
 from server.oauth.http import ClientRegistration, exchange_code, get_json, validate_account_id
 
 METADATA_LIFETIME = 3600  # seconds
-LEEWAY = 30  # seconds between two clocks
+LEEWAY = 30  # seconds of clock skew
 
 
 class ProviderMetadata(BaseModel):
+    """The provider's discovery document."""
+
     issuer: str
     authorization_endpoint: str
     token_endpoint: str
@@ -27,11 +29,13 @@ class ProviderMetadata(BaseModel):
 
 
 class IdTokenResponse(BaseModel):
+    """The provider's response to the authorization code."""
+
     id_token: str
 
 
 class Google:
-    """Any provider of OpenID Connect that its issuer's address describes."""
+    """Google, or any other OpenID provider that supports discovery."""
 
     def __init__(self, client_id: str, client_secret: str, redirect_uri: str, issuer: str) -> None:
         self._registration = ClientRegistration(client_id, client_secret, redirect_uri)
@@ -41,6 +45,7 @@ class Google:
         self._keys: KeySet | None = None
 
     async def create_authorization_url(self, authorization: AuthorizationState) -> str:
+        """Return the URL of the provider's sign-in page."""
         async with self._create_client() as client:
             metadata = await self._get_metadata(client)
             url, _ = client.create_authorization_url(
@@ -49,12 +54,13 @@ class Google:
             return str(url)
 
     async def fetch_profile(self, authorization: AuthorizationState, code: str, issuer: str | None) -> ProviderProfile:
+        """Return the profile in the verified ID token."""
         async with self._create_client() as client:
             metadata = await self._get_metadata(client)
             if issuer is None and metadata.authorization_response_iss_parameter_supported:
-                raise ProviderRefused("The answer does not say who it is from.")
+                raise ProviderRefused("The response does not name its issuer.")
             if issuer not in (None, metadata.issuer):
-                raise ProviderRefused("The answer is from another issuer.")
+                raise ProviderRefused("The response is from another issuer.")
             token_response = await exchange_code(client, metadata.token_endpoint, authorization, code, IdTokenResponse)
             claims = await self._verify_id_token(client, metadata, token_response.id_token, authorization.nonce)
         name, email = claims.get("name"), claims.get("email")
@@ -84,7 +90,7 @@ class Google:
         try:
             try:
                 token = jwt.decode(id_token, await self._get_keys(client, metadata), ["RS256"])
-            except InvalidKeyIdError:  # keys change now and then
+            except InvalidKeyIdError:  # the provider has rotated its keys
                 self._keys = None
                 token = jwt.decode(id_token, await self._get_keys(client, metadata), ["RS256"])
             client_id = self._registration.client_id
@@ -99,16 +105,16 @@ class Google:
                 sub={"essential": True},
             ).validate(token.claims)
         except (JoseError, ValueError, TypeError, RecursionError) as error:
-            raise ProviderRefused(f"The ID token is not to be believed: {type(error).__name__}") from error
+            raise ProviderRefused(f"The ID token is not valid: {type(error).__name__}") from error
         return token.claims
 
     async def _get_keys(self, client: AsyncOAuth2Client, metadata: ProviderMetadata) -> KeySet:
         if self._keys is None:
             key_set = await get_json(client, metadata.jwks_uri, TypeAdapter(dict[str, Any]))
             try:
-                self._keys = KeySet.import_key_set(key_set)  # type: ignore[arg-type]  # checked there
+                self._keys = KeySet.import_key_set(key_set)  # type: ignore[arg-type]  # it validates them
             except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
-                raise ProviderUnavailable("Its keys are none.") from error
+                raise ProviderUnavailable("Its keys are not valid.") from error
         return self._keys
 
 

@@ -1,7 +1,7 @@
-"""Signing in through a provider: there with a question, back with an answer, and home with a code of our own.
+"""The routes of OAuth sign-in: redirect to the provider, handle its callback, and redirect to the frontend.
 
-It keeps nothing but a short-lived, signed cookie in the browser that began; it holds no database connection while the
-provider thinks. Every way it can fail has a code, which the frontend is told in the address that it is sent back to.
+The only state is a short-lived, signed cookie in the browser. No database connection is held during requests to the
+provider. Each failure has a code, which the frontend gets as a query parameter.
 """
 
 import hmac
@@ -34,19 +34,19 @@ from server.oauth import AuthorizationState, ProviderRefused, ProviderUnavailabl
 
 log = structlog.get_logger()
 
-STATE_LIFETIME = 600  # seconds that a sign-in may take
+STATE_LIFETIME = 600  # seconds
 SESSION_COOKIE = "sign_in"
-NO_STORE = {"cache-control": "no-store"}  # every answer says no-referrer, too
+NO_STORE = {"cache-control": "no-store"}  # the middleware adds no-referrer
 
 SIGN_IN_ERRORS = {
-    "access_denied": (403, "You did not let the provider tell who you are."),
-    "account_deactivated": (403, "This account has been deactivated. Ask the store to let you in again."),
-    "email_missing": (403, "The provider tells no email address, and the store needs one."),
+    "access_denied": (403, "You did not allow the provider to share your profile."),
+    "account_deactivated": (403, "This account has been deactivated. Contact the store."),
+    "email_missing": (403, "The provider did not share an email address, which the store needs."),
     "email_unverified": (403, "The provider has not verified your email address. Verify it there, then try again."),
-    "provider_refused": (400, "The provider does not confirm this sign-in. Begin again."),
-    "provider_unavailable": (502, "The provider does not answer as it should. Try again later."),
-    "shop_unavailable": (503, "The store cannot answer just now. Try again in a moment."),
-    "state_mismatch": (400, "This sign-in did not begin in this browser, or too long ago. Begin again."),
+    "provider_refused": (400, "The provider does not confirm this sign-in. Start again."),
+    "provider_unavailable": (502, "The provider does not respond. Try again later."),
+    "shop_unavailable": (503, "The store is unavailable. Try again in a moment."),
+    "state_mismatch": (400, "This sign-in was not started in this browser, or has expired. Start again."),
 }
 ERROR_CODES: dict[type[Exception], str] = {
     AccountDeactivated: "account_deactivated",
@@ -59,7 +59,7 @@ ERROR_CODES: dict[type[Exception], str] = {
 
 
 class SignInError(Exception):
-    """Why nobody is signed in: a key of `TROUBLES`."""
+    """A sign-in failed; `code` is a key of `SIGN_IN_ERRORS`."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -70,23 +70,23 @@ EXPECTED_ERRORS: tuple[type[Exception], ...] = (SignInError, *ERROR_CODES)
 
 
 class SignInSessionMiddleware(SessionMiddleware):
-    """The first key signs it, all verify it: nobody who is at the provider has to begin again when keys change."""
+    """Signs the cookie with the first key and verifies it with all, so that sign-ins survive a key rotation."""
 
     def __init__(self, app: ASGIApp, /, keys: Sequence[bytes], **options: Any) -> None:
         super().__init__(app, keys[0].hex(), **options)
-        self.signer = TimestampSigner([key.hex() for key in reversed(keys)])  # which signs with the last
+        self.signer = TimestampSigner([key.hex() for key in reversed(keys)])  # itsdangerous signs with the last key
 
 
 @dataclass(frozen=True, slots=True)
 class OAuth:
-    """The two addresses of each provider, by the provider's name in them; `cookie_path` as at the endpoint."""
+    """The two routes of each provider. `cookie_path` is set if refresh tokens are sent in a cookie."""
 
     shop: Shop
     providers: Mapping[str, SignInProvider]
     cookie_path: str | None
 
     def build_mount(self, keys: Sequence[bytes], path: str) -> Mount:
-        """`path` is the one that browsers see: a proxy may have put something before it."""
+        """Return the mounted routes; `path` is their public path, with the prefix of a proxy."""
         is_https = self.shop.policy.public_url.startswith("https:")
         session = Middleware(
             SignInSessionMiddleware,
@@ -101,7 +101,7 @@ class OAuth:
         return Mount("/auth", routes=routes, middleware=[session])
 
     async def authorize(self, request: Request) -> Response:
-        """Sends the browser to the provider."""
+        """Redirect the browser to the provider."""
         name = request.path_params["provider"]
         if name not in self.providers:
             return _provider_not_offered()
@@ -114,7 +114,7 @@ class OAuth:
         return RedirectResponse(url, 302, NO_STORE)
 
     async def callback(self, request: Request) -> Response:
-        """Lets in whomever the provider vouches for."""
+        """Sign in the user whom the provider confirms."""
         name = request.path_params["provider"]
         if name not in self.providers:
             return _provider_not_offered()
@@ -126,7 +126,7 @@ class OAuth:
 
     async def _fetch_profile(self, request: Request, name: str) -> ProviderProfile:
         authorization, query = _pop_authorization(request, name), request.query_params
-        if "error" in query:  # some providers leave the state out here
+        if "error" in query:  # some providers omit the state here
             raise SignInError("access_denied" if query["error"] == "access_denied" else "provider_refused")
         if authorization is None or not hmac.compare_digest(
             authorization.state.encode(), query.get("state", "").encode()
@@ -163,7 +163,7 @@ class OAuth:
         code = error.code if isinstance(error, SignInError) else _get_error_code(error)
         status, message = SIGN_IN_ERRORS[code]
         self.shop.counters.failed_oauth_logins[name, code] += 1
-        log.info("sign_in_refused", provider=name, code=code, reason=str(error))
+        log.info("sign_in_failed", provider=name, code=code, reason=str(error))
         frontend = self.shop.policy.frontend_url
         if frontend is not None:
             return RedirectResponse(URL(frontend).include_query_params(error=code), 302, NO_STORE)
@@ -171,7 +171,7 @@ class OAuth:
 
 
 def _pop_authorization(request: Request, name: str) -> AuthorizationState | None:
-    """What this browser began and has not finished, as long as it is not too old. It can be had once."""
+    """Return the unexpired sign-in that this browser started, once."""
     try:
         authorization = AuthorizationState.model_validate(request.session.pop(name, None))
     except ValidationError:
@@ -184,5 +184,5 @@ def _get_error_code(error: Exception) -> str:
 
 
 def _provider_not_offered() -> Response:
-    message = "Signing in through this provider is not offered here."
+    message = "Sign-in through this provider is not available."
     return JSONResponse({"error": "not_offered", "message": message}, 404, NO_STORE)

@@ -1,4 +1,4 @@
-"""Structured logs: one line a request, and its id in all others that are written for it. Never a token, a password or what was asked for."""
+"""Structured logs: one line per request, and its id in all related lines; no tokens, passwords or variables."""
 
 import datetime as dt
 import json
@@ -18,13 +18,14 @@ from structlog.typing import EventDict, ExcInfo
 log = structlog.get_logger("http")
 
 current_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The request that is being answered, if it is one."""
+"""The id of the current request, if there is one."""
 
 GetTraceIds = Callable[[], dict[str, str]]
-"""Tells the ids of what is traced just now, if anything is."""
+"""Returns the ids of the current trace and span, if there are any."""
 
 
 def configure_logs(level: str, *, as_json: bool, get_trace_ids: GetTraceIds | None = None) -> None:
+    """Configure structlog: JSON or text on standard error, from a level upwards."""
     processors: list[Any] = [
         *([lambda _, __, event: {**get_trace_ids(), **event}] if get_trace_ids else []),
         _add_request_id,
@@ -49,23 +50,23 @@ def _add_request_id(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 def _serialize(event: EventDict, default: Callable[[Any], Any] = str) -> str:
-    """In ASCII: what clients put into a path or a message must not look like a line's end, nor move a terminal."""
+    """Serialize to ASCII, so that input in paths or messages can neither end a line nor control a terminal."""
     try:
         text = orjson.dumps(event, default, JSON_OPTIONS)
-    except orjson.JSONEncodeError:  # half a character, say, in what a traceback tells
+    except orjson.JSONEncodeError:  # a lone surrogate, for example, in a traceback
         return json.dumps(event, default=default)
     return text.decode() if text.isascii() else json.dumps(event, default=default)
 
 
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
-"""A dataclass is told as its `repr`, which may keep fields to itself."""
+"""Dataclasses are logged as their `repr`, which can hide fields."""
 
 DETAIL_LINE = re.compile(r"^DETAIL: .*$", re.MULTILINE)
-"""PostgreSQL says here which row did not fit, with all that is in it."""
+"""PostgreSQL quotes the whole offending row here."""
 
 
 def _format_traceback(exc_info: ExcInfo) -> str:
-    """The traceback without the values of variables or rows, which hold passwords, tokens and addresses."""
+    """Format a traceback without values of variables or rows, which can be passwords, tokens or addresses."""
     return DETAIL_LINE.sub("", "".join(traceback.format_exception(*exc_info)))
 
 
@@ -77,12 +78,14 @@ LogRequest = Callable[..., None]
 
 
 def create_request_logger(level: str, *, as_json: bool, get_trace_ids: GetTraceIds | None = None) -> LogRequest:
-    """What writes the line of a request: one as all others, but there are so many that in JSON they have a shorter way."""
+    """Return a function that logs a request; for JSON it bypasses structlog, because every request pays for it."""
     if logging.getLevelNamesMapping()[level.upper()] > logging.INFO:
         return lambda **_: None
     if not as_json:
-        return lambda **told: log.info("request", **told)
-    return _log_request_json if get_trace_ids is None else lambda **told: _log_request_json(**get_trace_ids(), **told)
+        return lambda **fields: log.info("request", **fields)
+    return (
+        _log_request_json if get_trace_ids is None else lambda **fields: _log_request_json(**get_trace_ids(), **fields)
+    )
 
 
 def _log_request_json(**fields: Any) -> None:

@@ -1,4 +1,4 @@
-"""What Prometheus is told of a process: requests as they are answered; once a second, what the shop counts anyway."""
+"""The Prometheus metrics of a process: requests as they end, and once a second the shop's own counters."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from graph.execution.documents import Documents
 
 GATHER_INTERVAL = 1.0  # seconds
 MAX_OPERATION_NAMES, MAX_NAME_LENGTH = 100, 100
-"""Of operations beside those of trusted documents: clients choose them."""
+"""Limits for names of operations that are not trusted, because clients choose them."""
 OTHER, NONE = "other", "none"
 INTERNAL_ERROR, BAD_REQUEST, OK = "INTERNAL_SERVER_ERROR", "BAD_REQUEST", "OK"
 CODES_BY_SEVERITY = (INTERNAL_ERROR, "TIMEOUT", "SERVICE_UNAVAILABLE")
@@ -25,7 +25,7 @@ LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 @dataclass(frozen=True, slots=True)
 class OperationMetrics:
-    """What is counted of an operation: found once, then at hand."""
+    """The counters of an operation, looked up once."""
 
     name: str
     root: str
@@ -34,13 +34,14 @@ class OperationMetrics:
 
 
 class DeltaCounter:
-    """A counter that goes along with numbers which are counted elsewhere, by their labels."""
+    """A counter that follows totals which are counted elsewhere, by their labels."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
         self._last_totals: dict[tuple[str, ...], float] = {}
 
     def update_to(self, totals: Mapping[Any, float]) -> None:
+        """Raise the counter to the new totals."""
         for labels, total in totals.items():
             if total != self._last_totals.get(labels):
                 counter = self._counter.labels(*labels) if labels else self._counter
@@ -49,10 +50,13 @@ class DeltaCounter:
 
 
 class Metrics:
-    """`path` is the one whose requests are counted; `documents` are those that are executed here, if any are."""
+    """The metrics of a process.
+
+    Requests to `path` are counted. `documents` is the registry of a process that executes documents.
+    """
 
     def __init__(self, shop: Shop, documents: Documents | None = None, path: str = "") -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # doubles the number of series
         self.registry = CollectorRegistry()
         self._shop, self._documents, self._path = shop, documents, path
         self._trusted = documents.trusted_operation_names if documents else frozenset[str]()
@@ -61,34 +65,32 @@ class Metrics:
         self._process = psutil.Process()
 
         self._requests = self._create_counter("requests", "Requests to the endpoint.", "operation", "field", "outcome")
-        description = "How long they took, by the field at the root."
+        description = "Request duration by root field."
         self._seconds = Histogram(
             "bookstore_request_seconds", description, ["field"], buckets=LATENCY_BUCKETS, registry=self.registry
         )
-        description = "Operations that were executed: with a plan that was there (hit), a new one (miss), by graphql-core (fallback)."
+        description = "Executed operations by plan: cached (hit), compiled (miss), graphql-core (fallback)."
         self._plans = self._create_delta_counter("operations", description, "plan")
-        self._cost = self._create_delta_counter("cost", "What they cost, in units.")
-        self._user_errors = self._create_delta_counter(
-            "refusals", "What users were refused, by mutation.", "field", "code"
-        )
-        description = "Sign-ins through providers that came to nothing."
+        self._cost = self._create_delta_counter("cost", "Total cost of executed operations, in cost units.")
+        self._user_errors = self._create_delta_counter("refusals", "User errors by mutation and code.", "field", "code")
+        description = "Failed sign-ins through OAuth providers."
         self._failed_sign_ins = self._create_delta_counter("provider_sign_in_failures", description, "provider", "why")
-        description = "What became of letters, each time they were taken up."
+        description = "Email delivery attempts by kind and outcome."
         self._emails = self._create_delta_counter("letters", description, "kind", "outcome")
         self._statements = self._create_delta_counter("statements", "SQL statements.", "pool")
-        self._waits = self._create_delta_counter(
-            "pool_waits", "How often somebody had to wait for a connection.", "pool"
+        self._waits = self._create_delta_counter("pool_waits", "Acquisitions that waited for a connection.", "pool")
+        self._wait_seconds = self._create_delta_counter(
+            "pool_waited_seconds", "Total seconds spent waiting for a connection.", "pool"
         )
-        self._wait_seconds = self._create_delta_counter("pool_waited_seconds", "For how long they did.", "pool")
-        self._timeouts = self._create_delta_counter("pool_timeouts", "How often nobody got one in time.", "pool")
+        self._timeouts = self._create_delta_counter("pool_timeouts", "Acquisitions that timed out.", "pool")
         self._connections = self._create_gauge("pool_connections", "Connections to PostgreSQL.", "pool", "state")
-        self._max_connections = self._create_gauge("pool_connections_limit", "How many there may be.", "pool")
-        self._waiting = self._create_gauge("pool_waiting", "Who waits for one just now.", "pool")
+        self._max_connections = self._create_gauge("pool_connections_limit", "Maximum pool size.", "pool")
+        self._waiting = self._create_gauge("pool_waiting", "Acquisitions waiting now.", "pool")
         self._cpu = self._create_delta_counter("cpu_seconds", "CPU time of the processes.")
         self._memory = self._create_gauge("memory_bytes", "Resident memory of the processes.")
-        self._create_gauge("processes", "Processes that are alive.").set(1)
+        self._create_gauge("processes", "Running processes.").set(1)
         description = (
-            "Whether visitors read from standbys, in all processes: 0 while one of them asks the primary instead."
+            "Whether anonymous reads go to replicas in all processes: 0 while any process falls back to the primary."
         )
         reads_from_replicas = documents is not None and shop.database.has_replicas
         self._replica_up = (
@@ -104,12 +106,13 @@ class Metrics:
     def _create_gauge(
         self, name: str, description: str, *labels: str, mode: Literal["livesum", "livemin"] = "livesum"
     ) -> Gauge:
-        """Of several processes the sum, while they live, or the least."""
+        """Create a gauge whose value over live processes is the sum or the minimum."""
         return Gauge(f"bookstore_{name}", description, labels, registry=self.registry, multiprocess_mode=mode)
 
-    # ── As it happens ─────────────────────────────────────────────────────────────────────
+    # ── Per request ───────────────────────────────────────────────────────────────────────
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request to the endpoint."""
         if scope["path"] != self._path:
             return
         state = scope["state"]
@@ -131,7 +134,7 @@ class Metrics:
         operation.seconds.observe(seconds)
 
     def _get_or_create(self, name: str | None, root: str | None) -> OperationMetrics:
-        """By its own name, if it is trusted or one of the first that are met; else with all others."""
+        """Return the metrics of an operation; beyond the limit of names it shares those of `other`."""
         if name is None or self._has_own_label(name):
             self._name_count += name is not None
             return self._operations.setdefault((name, root), self._create(name or NONE, root or NONE))
@@ -149,6 +152,7 @@ class Metrics:
     # ── Once a second ─────────────────────────────────────────────────────────────────────
 
     def gather(self) -> None:
+        """Copy the shop's counters and gauges into the metrics."""
         counters = self._shop.counters
         self._user_errors.update_to(counters.user_errors)
         self._failed_sign_ins.update_to(counters.failed_oauth_logins)
@@ -159,16 +163,16 @@ class Metrics:
                 {("hit",): executed.planned, ("miss",): executed.compiled, ("fallback",): executed.interpreted}
             )
             self._cost.update_to({(): executed.cost})
-        pools = {(pool,): lender for pool, lender in self._shop.database.pools.items()}
-        self._statements.update_to({pool: lender.statement_count for pool, lender in pools.items()})
-        self._waits.update_to({pool: lender.requests_queued for pool, lender in pools.items()})
-        self._wait_seconds.update_to({pool: lender.requests_wait_seconds for pool, lender in pools.items()})
-        self._timeouts.update_to({pool: lender.timeouts for pool, lender in pools.items()})
-        for (pool,), lender in pools.items():
-            self._connections.labels(pool, "in use").set(lender.in_use)
-            self._connections.labels(pool, "idle").set(lender.idle)
-            self._max_connections.labels(pool).set(lender.max_size)
-            self._waiting.labels(pool).set(lender.requests_waiting)
+        pools = {(name,): pool for name, pool in self._shop.database.pools.items()}
+        self._statements.update_to({labels: pool.statement_count for labels, pool in pools.items()})
+        self._waits.update_to({labels: pool.requests_queued for labels, pool in pools.items()})
+        self._wait_seconds.update_to({labels: pool.requests_wait_seconds for labels, pool in pools.items()})
+        self._timeouts.update_to({labels: pool.timeouts for labels, pool in pools.items()})
+        for (name,), pool in pools.items():
+            self._connections.labels(name, "in use").set(pool.in_use)
+            self._connections.labels(name, "idle").set(pool.idle)
+            self._max_connections.labels(name).set(pool.max_size)
+            self._waiting.labels(name).set(pool.requests_waiting)
         if self._replica_up is not None:
             self._replica_up.set(self._shop.database.replica_failure is None)
         self._cpu.update_to({(): time.process_time()})
@@ -176,7 +180,7 @@ class Metrics:
 
     @asynccontextmanager
     async def run_gathering(self) -> AsyncIterator[None]:
-        """For as long as the shop is open, and once more at the end."""
+        """Gather metrics every second during the block, and once at its end."""
         task = asyncio.create_task(self._gather_periodically())
         try:
             yield

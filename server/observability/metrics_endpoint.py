@@ -1,4 +1,4 @@
-"""Where Prometheus asks: an address of its own, which tells of all processes that serve here and of what is in the database."""
+"""Serve the metrics of all local processes and of the database, on an address of their own."""
 
 import asyncio
 import os
@@ -25,13 +25,13 @@ from server.settings import Settings
 
 log = structlog.get_logger()
 
-CACHE_TTL = 5.0  # seconds for which the database is not asked again
-REQUEST_TIMEOUT = 10  # seconds for a request
+CACHE_TTL = 5.0  # seconds between queries of the database
+REQUEST_TIMEOUT = 10  # seconds
 
 
 @contextmanager
 def serve_metrics(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
-    """Tells whoever asks what is in the registry and in the database, which is asked past a pooler."""
+    """Serve the registry and the database's backlog; queries bypass a pooler."""
     registry.register(DatabaseCollector(settings.database_direct_url or str(settings.database_url)))
     server = _create_server(settings.metrics_host, settings.metrics_port, registry)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
@@ -45,7 +45,7 @@ def serve_metrics(settings: Settings, registry: CollectorRegistry) -> Iterator[N
 
 @contextmanager
 def serve_multiprocess_metrics(settings: Settings, folder: Path) -> Iterator[None]:
-    """The same for processes that leave what they count in a folder."""
+    """Serve the metrics that several processes write to a folder."""
     registry = CollectorRegistry()
     registry.register(LiveMultiProcessCollector(folder))
     with serve_metrics(settings, registry):
@@ -54,7 +54,7 @@ def serve_multiprocess_metrics(settings: Settings, folder: Path) -> Iterator[Non
 
 @contextmanager
 def remove_metric_files_on_exit(folder: Path) -> Iterator[None]:
-    """Whoever has made the folder removes it. When they were killed, each process removes what it has left there, and the last all."""
+    """Remove this process's metric files if the supervisor, which owns the folder, was killed; the last process removes it."""
     try:
         yield
     finally:
@@ -63,18 +63,19 @@ def remove_metric_files_on_exit(folder: Path) -> Iterator[None]:
             for file in folder.glob("*.db"):
                 if (pid := _get_writer_pid(file)) == os.getpid() or not psutil.pid_exists(pid):
                     file.unlink(missing_ok=True)
-            with suppress(OSError):  # somebody still counts
+            with suppress(OSError):  # another process still uses it
                 folder.rmdir()
 
 
 class LiveMultiProcessCollector(MultiProcessCollector):
-    """What all processes have counted; of those that have ended, their gauges are forgotten."""
+    """Collects the metrics of all processes, without the gauges of those that have ended."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(None, str(folder))  # type: ignore[no-untyped-call]  # as all of its module
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
+        """Return the metrics of all processes."""
         for pid in set(map(_get_writer_pid, self._folder.glob("gauge_live*.db"))):
             if not psutil.pid_exists(pid):
                 mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
@@ -83,12 +84,12 @@ class LiveMultiProcessCollector(MultiProcessCollector):
 
 
 def _get_writer_pid(file: Path) -> int:
-    """The process whose numbers are in it."""
+    """Return the id of the process that writes a file."""
     return int(file.stem.rpartition("_")[2])
 
 
 class DatabaseCollector(Collector):
-    """Asked when somebody wants to know. Each replica tells the same."""
+    """Collects the backlog from the database when metrics are scraped. Each server reports the same values."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -97,17 +98,18 @@ class DatabaseCollector(Collector):
         self._backlog: Backlog | None = None
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the gauges, or only `database_up` if the database does not respond."""
         backlog = self._get_backlog()
-        yield _create_gauge("database_up", "Whether it could be asked for what follows.", backlog is not None)
+        yield _create_gauge("database_up", "Whether the database answered the backlog query.", backlog is not None)
         if backlog is None:
             return
-        yield _create_gauge("database_writable", "Whether it takes writes.", backlog.is_writable)
+        yield _create_gauge("database_writable", "Whether the database accepts writes.", backlog.is_writable)
         for name, (attribute, description) in BACKLOG_METRICS.items():
             queue = getattr(backlog, attribute)
-            yield _create_gauge(name, f"{description}, 100,000 at most.", queue.count)
-            yield _create_gauge(f"{name}_oldest_seconds", "For how long the first of them has waited.", queue.seconds)
+            yield _create_gauge(name, f"{description}, at most 100,000.", queue.count)
+            yield _create_gauge(f"{name}_oldest_seconds", "Age of the oldest, in seconds.", queue.seconds)
         orders = GaugeMetricFamily(
-            "bookstore_orders", "Placed within a day, the latest 100,000, by status.", labels=["status"]
+            "bookstore_orders", "Orders of the last day by status, at most the latest 100,000.", labels=["status"]
         )
         for status, count in backlog.recent_orders.items():
             orders.add_metric([status], count)
@@ -123,8 +125,8 @@ class DatabaseCollector(Collector):
     def _fetch_backlog(self) -> Backlog | None:
         try:
             return asyncio.run(measure_backlog(self._url))
-        except Exception as error:  # whatever it is, the rest can be told
-            log.warning("figures_unknown", reason=repr(error.__cause__ or error))
+        except Exception as error:  # the other metrics are still served
+            log.warning("backlog_unavailable", reason=repr(error.__cause__ or error))
             return None
 
 
@@ -144,7 +146,7 @@ class _QuietHandler(WSGIRequestHandler):
     timeout = REQUEST_TIMEOUT
 
     def log_message(self, *_: Any) -> None:
-        """Who asks every few seconds is not worth a line."""
+        """Log nothing: scrapes are too frequent."""
 
 
 def _create_server(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:

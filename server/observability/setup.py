@@ -1,4 +1,4 @@
-"""Who watches, if anybody: where Prometheus may ask, where traces go. What that takes is loaded only then."""
+"""Set up metrics and tracing as configured; their libraries are loaded only if needed."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -18,28 +18,36 @@ if TYPE_CHECKING:
     from server.observability.tracing import Tracing
 
 MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus-client keeps what processes count, each in files of its own; it looks for this name when it is imported."""
+"""The variable that names prometheus-client's folder for several processes; it is read at import."""
 
 
 def check_metrics_address(settings: Settings) -> None:
-    """Raises `Misconfigured` where nothing can be told at it."""
+    """Check that metrics can be served at the configured address.
+
+    Raises:
+        ConfigurationError: the address is in use, or not available.
+    """
     host, port = settings.metrics_host, settings.metrics_port
     if not port:
         return
     if port == settings.port:
-        raise ConfigurationError(f"METRICS_PORT is the port of the shop itself, {port}: choose another one.")
+        raise ConfigurationError(f"METRICS_PORT is the server's own PORT, {port}: choose another one.")
     try:
         create_server((host, port), family=AF_INET6 if ":" in host else AF_INET).close()
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot tell metrics at {host}:{port}: {error.strerror}. Choose others with METRICS_HOST and METRICS_PORT, "
-            "or none with METRICS_PORT=0."
+            f"Cannot serve metrics at {host}:{port}: {error.strerror}. Choose others with METRICS_HOST and METRICS_PORT, "
+            "or disable metrics with METRICS_PORT=0."
         ) from error
 
 
 @contextmanager
 def collect_process_metrics(settings: Settings, *, is_multiprocess: bool) -> Iterator[None]:
-    """One process tells of itself; of `several` that are started in the block, this one tells."""
+    """Serve the metrics of all processes started in the block; a single process serves its own.
+
+    Raises:
+        ConfigurationError: the folder for metrics of several processes cannot be created.
+    """
     os.environ.pop(MULTIPROC_DIR, None)
     if not (settings.metrics_port and is_multiprocess):
         yield
@@ -48,7 +56,7 @@ def collect_process_metrics(settings: Settings, *, is_multiprocess: bool) -> Ite
         folder = TemporaryDirectory(prefix="bookstore-metrics-")
     except OSError as error:
         raise ConfigurationError(
-            "METRICS_PORT needs a folder for what several processes count: set TMPDIR to one that can be written."
+            "METRICS_PORT needs a folder for the metrics of several processes: set TMPDIR to a writable one."
         ) from error
     from server.observability.metrics_endpoint import serve_multiprocess_metrics
 
@@ -61,7 +69,7 @@ def collect_process_metrics(settings: Settings, *, is_multiprocess: bool) -> Ite
 def create_metrics(
     settings: Settings, shop: Shop, documents: "Documents | None" = None, path: str = ""
 ) -> "Metrics | None":
-    """What is counted in this process, of requests for a path among others."""
+    """Return the metrics of this process and of requests to `path`, or `None` without METRICS_PORT."""
     if not settings.metrics_port:
         return None
     from server.observability.metrics import Metrics
@@ -70,7 +78,7 @@ def create_metrics(
 
 
 def create_tracing(settings: Settings) -> "Tracing | None":
-    """What traces in this process."""
+    """Return the tracing of this process, or `None` without OTEL_EXPORTER_OTLP_ENDPOINT."""
     if not settings.otel_exporter_otlp_endpoint:
         return None
     from server.observability.tracing import Tracing
@@ -80,7 +88,7 @@ def create_tracing(settings: Settings) -> "Tracing | None":
 
 @asynccontextmanager
 async def expose_metrics(settings: Settings, metrics: "Metrics | None") -> AsyncIterator[None]:
-    """In the block it is told to whoever asks, unless whoever started this process tells it."""
+    """Gather and serve metrics during the block; the supervisor serves those of its workers."""
     if metrics is None:
         yield
         return

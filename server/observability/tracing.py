@@ -1,4 +1,4 @@
-"""Traces, sent over OTLP: what a request did, and for how long. Loaded only where OTEL_EXPORTER_OTLP_ENDPOINT says where to."""
+"""Trace requests, operations, fields, SQL statements and emails, and send the spans over OTLP."""
 
 import asyncio
 import threading
@@ -33,7 +33,7 @@ SERVER_ERROR_CODES = {"INTERNAL_SERVER_ERROR", "TIMEOUT", "SERVICE_UNAVAILABLE"}
 
 
 class Tracing:
-    """Of the traces that begin here or elsewhere this part is kept, the same of each by its id, whatever callers wish."""
+    """Creates and exports spans. The configured fraction of traces is sampled by trace id, whatever callers request."""
 
     def __init__(self, settings: Settings) -> None:
         sampler = TraceIdRatioBased(settings.otel_traces_sampler_arg)
@@ -50,7 +50,7 @@ class Tracing:
 
     @asynccontextmanager
     async def run_exporter(self) -> AsyncIterator[None]:
-        """What is left at the end is sent, unless that takes too long."""
+        """Export spans during the block; at its end send the rest, for at most `SHUTDOWN_TIMEOUT` seconds."""
         try:
             yield
         finally:
@@ -59,14 +59,14 @@ class Tracing:
             await asyncio.to_thread(shutdown.join, SHUTDOWN_TIMEOUT)
 
     def flush(self) -> None:
-        """Sends what has not been sent, and waits for it."""
+        """Send all finished spans, and wait for that."""
         self._provider.force_flush()
 
     @contextmanager
     def span(
         self, name: str, kind: SpanKind = SpanKind.INTERNAL, parent: Any = None, **attributes: str
     ) -> Iterator[trace.Span]:
-        """Of what is raised the class is told and nothing else: messages have addresses and rows in them."""
+        """Record the block as a span. Of an exception only the class is recorded: its message can have personal data."""
         with self._tracer.start_as_current_span(
             name, parent, kind, attributes, record_exception=False, set_status_on_exception=False
         ) as span:
@@ -77,7 +77,7 @@ class Tracing:
                 raise
 
     def get_trace_ids(self) -> dict[str, str]:
-        """Of the span that is under way, for the log."""
+        """Return the ids of the current span, for the log."""
         context = trace.get_current_span().get_span_context()
         if not context.is_valid:
             return {}
@@ -86,7 +86,7 @@ class Tracing:
     # ── HTTP ──────────────────────────────────────────────────────────────────────────────
 
     def wrap_app(self, app: ASGIApp) -> ASGIApp:
-        """The span of a request, below that of whoever asks, if they tell of one."""
+        """Record each request as a span, below the caller's span if the request names one."""
 
         async def traced(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -114,7 +114,7 @@ class Tracing:
     async def execute(
         self, documents: Documents, context: Context, request: execution.GraphQLRequest
     ) -> execution.GraphQLResponse:
-        """The span of an operation: from the text to the answer, without what was asked with it."""
+        """Record an operation as a span, without its document and variables."""
         if not _is_sampled():
             return await execution.execute_request(documents, context, request)
         with self.span("GraphQL") as span:
@@ -131,18 +131,18 @@ class Tracing:
             return result
 
     async def trace_field(self, name: str, job: Coroutine[Any, Any, None]) -> None:
-        """The span of a field that is waited for, with all that is below it."""
+        """Record an asynchronous field as a span, with its selection."""
         if not _is_sampled():
             await job
             return
         with self.span(name):
             await job
 
-    # ── Elsewhere ─────────────────────────────────────────────────────────────────────────
+    # ── SQL and email ─────────────────────────────────────────────────────────────────────
 
     def record_statement(self, query: LoggedQuery) -> None:
-        """The span of a statement of a request that is traced: its text, which has no values."""
-        if not _is_sampled():  # not whether the span records: it may be over by now
+        """Record a statement of a sampled request as a span: its text, without parameters."""
+        if not _is_sampled():  # unlike `is_recording`, also true after the span has ended
             return
         now = time.time_ns()
         attributes = {"db.system.name": "postgresql", "db.query.text": query.query}
@@ -154,16 +154,17 @@ class Tracing:
         span.end(now)
 
     def wrap_backend(self, backend: EmailBackend) -> EmailBackend:
+        """Return a backend that records each email as a span, without its recipient."""
         return _TracedBackend(backend, self)
 
 
 def _is_sampled() -> bool:
-    """Whether the request under way is among those that are kept."""
+    """Return whether the current request is sampled."""
     return trace.get_current_span().get_span_context().trace_flags.sampled
 
 
 class _TracedBackend:
-    """A post office whose letters have a span each, which does not tell for whom they are."""
+    """Records a span around each email."""
 
     def __init__(self, backend: EmailBackend, tracing: Tracing) -> None:
         self._backend, self._tracing = backend, tracing
@@ -172,6 +173,6 @@ class _TracedBackend:
         return str(self._backend)
 
     async def send(self, message: EmailMessage) -> None:
-        attributes = {"server": str(self._backend), "letter": str(message["Message-ID"])}
-        with self._tracing.span("send letter", SpanKind.CLIENT, **attributes):
+        attributes = {"server": str(self._backend), "message_id": str(message["Message-ID"])}
+        with self._tracing.span("send email", SpanKind.CLIENT, **attributes):
             await self._backend.send(message)

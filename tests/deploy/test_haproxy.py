@@ -1,4 +1,4 @@
-"""HAProxy as deploy/ has it: while nobody is ready, those that are alive still answer."""
+"""The HAProxy configuration of deploy/: if no server is ready, live servers still respond."""
 
 import asyncio
 import shutil
@@ -15,15 +15,15 @@ WELCOME, NOT_WELCOME = "200 OK", "503 Service Unavailable"
 
 
 class FakeServer:
-    """Alive, and ready when told so."""
+    """A fake server that is live, and ready on demand."""
 
     def __init__(self) -> None:
         self.ready = WELCOME
         self.refusals = 0
 
     async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked = (await reader.readuntil(b"\r\n\r\n")).decode()
-        status = self.ready if asked.startswith("GET /ready ") else WELCOME
+        request = (await reader.readuntil(b"\r\n\r\n")).decode()
+        status = self.ready if request.startswith("GET /ready ") else WELCOME
         self.refusals += status == NOT_WELCOME
         writer.write(f"HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 4\r\n\r\nshop".encode())
         await writer.drain()
@@ -61,7 +61,7 @@ async def wait_for_status(http: httpx2.AsyncClient, address: str, status: int) -
 async def _status(http: httpx2.AsyncClient, address: str) -> int:
     try:
         return (await http.get(address)).status_code
-    except httpx2.TransportError:  # it does not listen yet
+    except httpx2.TransportError:  # not listening yet
         return 0
 
 
@@ -72,7 +72,7 @@ async def test_unready_live_servers_respond_when_none_is_ready(tmp_path: Path) -
         for server in servers:
             server.ready = NOT_WELCOME
         async with asyncio.timeout(30):
-            while min(server.refusals for server in servers) < 2:  # the second look comes when the first has told
+            while min(server.refusals for server in servers) < 2:  # the second check follows the first result
                 await asyncio.sleep(0.05)
         answer = await http.get("/graphql")
         assert (answer.status_code, answer.text) == (200, "shop")

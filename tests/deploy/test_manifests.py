@@ -1,4 +1,4 @@
-"""What containers are told is what the program knows: settings by their names, commands, and where it may write."""
+"""Manifests and compose.yml use existing settings, commands and writable folders."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from server.settings import Settings
 ROOT = Path(__file__).parents[2]
 MANIFESTS = sorted(ROOT.glob("deploy/kubernetes/**/*.yaml"))
 SETTINGS = {name.upper() for name in Settings.model_fields}
-COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # a group has them
+COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # only groups have it
 WRITABLE = {"/tmp", "/home/shopkeeper/.bookstore"}
 SECRET = {"DATABASE_URL", "SECRET_KEY", "SMTP_URL"}
 COMPOSE_SERVICES = yaml.safe_load((ROOT / "compose.yml").read_text())["services"]
@@ -25,8 +25,8 @@ def _read(path: Path) -> Any:
 
 
 def _pods() -> dict[str, Any]:
-    found = {path.name: _read(path) for path in MANIFESTS}
-    return {name: it["spec"]["template"]["spec"] for name, it in found.items() if "template" in it.get("spec", {})}
+    manifests = {path.name: _read(path) for path in MANIFESTS}
+    return {name: it["spec"]["template"]["spec"] for name, it in manifests.items() if "template" in it.get("spec", {})}
 
 
 def test_manifests_exist() -> None:
@@ -46,24 +46,24 @@ def test_compose(name: str) -> None:
 
 def test_prometheus_scrapes_every_process_with_metrics() -> None:
     [job] = _read(ROOT / "deploy/observe/prometheus/prometheus.yml")["scrape_configs"]
-    [asked] = job["static_configs"]
+    [static_config] = job["static_configs"]
     watched = {
         f"{name}:{service['environment'].get('METRICS_PORT')}"
         for name, service in OWN_SERVICES.items()
         if service["profiles"] == ["shop"] and service["command"][1] in {"serve", "worker"}
     }
-    assert set(asked["targets"]) == watched
+    assert set(static_config["targets"]) == watched
     assert {OWN_SERVICES[target.partition(":")[0]]["environment"]["METRICS_HOST"] for target in watched} == {"0.0.0.0"}
 
 
 def test_settings_in_kubernetes() -> None:
-    told = _read(ROOT / "deploy/kubernetes/settings.yaml")["data"]
-    assert set(told) <= SETTINGS - SECRET
+    data = _read(ROOT / "deploy/kubernetes/settings.yaml")["data"]
+    assert set(data) <= SETTINGS - SECRET
     Settings(
         _env_file=None,
         database_url="postgresql://database/bookstore",
         secret_key=["x7-qLw2_vR9tYp4KsD8hJf3NcB6mGa1Zx"],
-        **{name.lower(): value for name, value in told.items()},
+        **{name.lower(): value for name, value in data.items()},
     )
 
 
@@ -78,7 +78,7 @@ def test_pods(name: str) -> None:
 
 
 def test_every_manifest_is_applied() -> None:
-    """The migration by itself, before the rest."""
+    """The migration has a kustomization of its own."""
     for folder in {path.parent for path in MANIFESTS}:
         listed = set(_read(folder / "kustomization.yaml")["resources"])
         assert listed == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
@@ -86,11 +86,11 @@ def test_every_manifest_is_applied() -> None:
 
 def test_image_contains_only_files_of_the_wheel() -> None:
     packages = {"graph", "domain", "persistence", "migrations", "server"}
-    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    included = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {
         word
         for line in (ROOT / "Dockerfile").read_text().splitlines()
         if line.startswith("COPY ") and "--from" not in line
         for word in line.split()[1:-1]
     }
-    assert copied == kept == packages | {"pyproject.toml", "README.md", "LICENSE"}
+    assert copied == included == packages | {"pyproject.toml", "README.md", "LICENSE"}

@@ -63,7 +63,7 @@ async def test_import_adds_updates_and_skips_unchanged_books(shop: Shop, postgre
         hobbit.id,
     )
     assert [row["name"] for row in written] == ["Alan Lee", "J. R. R. Tolkien"]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 ODD_NAMES = (
@@ -116,7 +116,7 @@ async def test_importing_the_same_feed_twice_changes_nothing(
     again = get_counts(await import_rows(shop, *feed, set_stock=True))
     assert again == (0, 0, len(feed) - first[3], first[3])
     assert await take_catalog_snapshot(postgres) == before
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_dry_run_counts_without_writing(shop: Shop, postgres: asyncpg.Connection) -> None:

@@ -103,7 +103,7 @@ async def test_concurrent_creations_with_one_isbn_make_one_book(
     ends = sorted([(await each)["end"]["__typename"] for each in tries])
     assert ends == ["BookSaved", "IsbnTaken", "IsbnTaken"]
     assert await postgres.fetchval("SELECT count(*) FROM books") == 1
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_concurrent_creations_with_one_title_get_unique_slugs(

@@ -281,4 +281,4 @@ async def test_admin_deletes_reviews(
     assert (await buyer.execute(UPDATE_REVIEW, input={"reviewId": review, "rating": 5}))["updateReview"][
         "__typename"
     ] == "NotFound"
-    assert await are_ratings_exact(postgres, shop)
+    assert await are_ratings_exact(postgres)

@@ -147,7 +147,7 @@ async def start_worker_process(settings: Settings, folder: Path) -> AsyncIterato
     }
     async with start_command("worker", directory=folder, settings=given) as process:
         assert process.stdout is not None
-        assert b"Posting letters" in await process.stdout.readline()
+        assert b"Sending emails" in await process.stdout.readline()
         yield process
 
 

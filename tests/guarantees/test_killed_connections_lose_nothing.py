@@ -78,7 +78,7 @@ async def test_write_is_retried_once(
         await kill_blocked(postgres, 2)
     assert (await restocking)["updateStock"] == {"__typename": "StockUpdated"}
     assert await get_stock(postgres, book) == 2
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_write_killed_every_time_changes_nothing(

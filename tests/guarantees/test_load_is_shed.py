@@ -75,4 +75,4 @@ async def test_contended_book_leaves_connections_for_others(
 
         refused_buyer = next(buyer for buyer, reply in zip(buyers, replies, strict=True) if reply.errors)
         assert (await refused_buyer.checkout())["__typename"] == "OrderPlaced"  # with the same key
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)

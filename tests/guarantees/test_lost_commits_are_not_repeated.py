@@ -42,7 +42,7 @@ async def test_stock_change_happens_once(
     assert (await admin.execute(INCREMENT_STOCK, id=book_id(book))).codes == ["SERVICE_UNAVAILABLE"]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
     assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_lost_reservation_is_recovered(
@@ -86,7 +86,7 @@ async def test_paid_order_is_found_by_its_key(
     await sweep(shop)
     await _bought_once(customer, postgres)
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def _bought_once(customer: Customer, postgres: asyncpg.Connection) -> None:

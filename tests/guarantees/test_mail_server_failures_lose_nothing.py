@@ -306,7 +306,7 @@ async def test_full_maildir_delays_and_loses_nothing(
     given = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0], "MAIL_FOLDER": "mail"}
     async with start_command("worker", directory=tmp_path, settings=given) as worker:
         assert worker.stdout is not None
-        assert b"Posting letters" in await worker.stdout.readline()
+        assert b"Sending emails" in await worker.stdout.readline()
         process = psutil.Process(worker.pid)
         before = process.rlimit(psutil.RLIMIT_FSIZE)
         process.rlimit(psutil.RLIMIT_FSIZE, (100, before[1]))

@@ -12,8 +12,7 @@ from starlette.applications import Starlette
 
 from domain.auth.secret_key_check import CHECK_INTERVAL, SecretKeyCheck
 from domain.shop import Shop
-from server.cli.context import SECRET_KEY_MISMATCH as LINE
-from server.http.health import SECRET_KEY_MISMATCH as NOTE
+from server.messages import KEY_MISMATCH
 from server.settings import Settings
 from tests.support.http import browser
 from tests.support.http.client import ApiClient
@@ -50,9 +49,9 @@ async def count_stored_keys(postgres: asyncpg.Connection) -> int:
 
 async def test_mismatched_key_is_reported_and_not_adopted(start_app: StartApp, postgres: asyncpg.Connection) -> None:
     assert await get_ready_notes(await start_app(OURS)) == []
-    assert await get_ready_notes(await start_app(STRANGE)) == [NOTE]
+    assert await get_ready_notes(await start_app(STRANGE)) == [KEY_MISMATCH]
     assert await count_stored_keys(postgres) == 1
-    assert await get_ready_notes(await start_app(STRANGE)) == [NOTE]
+    assert await get_ready_notes(await start_app(STRANGE)) == [KEY_MISMATCH]
     assert await get_ready_notes(await start_app(OURS)) == []
 
 
@@ -97,7 +96,7 @@ async def test_serve_and_worker_report_mismatch_at_startup(settings: Settings, s
     keys = {"DATABASE_URL": url, "SECRET_KEY": f"{STRANGE}-and-longer"}
     async with serve_shop("--no-worker", directory=tmp_path, **(keys | {"SECRET_KEY": f"{OURS}-and-longer"})) as ours:
         async with serve_shop("--no-worker", directory=tmp_path, **keys) as another:
-            assert (await another.stop(15)).stderr.rstrip() == f"bookstore: {LINE}"
+            assert (await another.stop(15)).stderr.rstrip() == f"bookstore: {KEY_MISMATCH}"
         async with (
             start_command("worker", directory=tmp_path, settings=keys) as worker,
             asyncio.timeout(COMMAND_TIMEOUT),
@@ -106,5 +105,5 @@ async def test_serve_and_worker_report_mismatch_at_startup(settings: Settings, s
             await worker.stdout.readline()
             worker.terminate()
             _, err = await worker.communicate()
-            assert f"bookstore: {LINE}" in err.decode()
+            assert f"bookstore: {KEY_MISMATCH}" in err.decode()
         assert (await ours.stop(15)).stderr == ""

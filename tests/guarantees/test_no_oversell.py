@@ -40,7 +40,7 @@ async def test_concurrent_checkouts_sell_exactly_the_stock(
     assert await get_stock(postgres, book) == 0
     assert await list_payments(postgres) == [("APPROVED", False)] * copies
     assert await postgres.fetchval("SELECT count(*) FROM orders") == copies
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_late_buyers_see_remaining_stock_and_keep_cart(
@@ -79,7 +79,7 @@ async def test_carts_in_opposite_order_do_not_deadlock(
 
     assert ends == Counter(OrderPlaced=4, InsufficientStock=2)
     assert [await get_stock(postgres, book) for book in (first, second)] == [0, 0]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_cart_is_sold_entirely_or_not_at_all(

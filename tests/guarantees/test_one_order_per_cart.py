@@ -14,7 +14,8 @@ from domain.payments import Declined
 from domain.shop import Shop
 from domain.stock import adjust_stock, set_stock
 from persistence import orders as stored_orders
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from server.settings import Settings
 from tests.support.database.db_snapshots import (
     get_stock,
@@ -249,7 +250,7 @@ async def test_key_is_free_after_insufficient_stock(
 
     await adjust_stock(shop, book.id, 1)
     assert (await customer.checkout())["__typename"] == "OrderPlaced"
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_key_is_free_after_changed_price(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:

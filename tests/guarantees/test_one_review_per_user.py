@@ -63,7 +63,7 @@ async def test_concurrent_reviews_create_one(
     [(kept, stars)] = await list_visible_reviews(postgres)
     assert {(end.get("review") or end.get("existingReview"))["id"] for end in ends} == {kept}
     assert (await get_ratings(client, book))[:2] == (float(stars), 1)
-    assert await are_ratings_exact(postgres, shop)
+    assert await are_ratings_exact(postgres)
 
 
 @pytest.mark.parametrize("by_administrator", [False, True])
@@ -99,7 +99,7 @@ async def test_deleted_review_can_be_replaced_and_is_unreachable(
     assert second != first
     assert await list_visible_reviews(postgres) == [(second, 5)]
     assert await postgres.fetchval("SELECT count(*) FROM reviews") == 2
-    assert await are_ratings_exact(postgres, shop)
+    assert await are_ratings_exact(postgres)
 
 
 async def test_other_users_and_other_books_can_be_reviewed(

@@ -223,7 +223,7 @@ def test_field_without_permission_cannot_be_declared(declare: Any) -> None:
         """Forgets to say who may."""
         return 1
 
-    with pytest.raises(TypeError, match="gate"):
+    with pytest.raises(TypeError, match="permission"):
         declare()(opened_by_oversight)
     with pytest.raises(TypeError, match="not an instance of StrawberryField"):
         create_type("Query", [declare(opened_by_oversight)])

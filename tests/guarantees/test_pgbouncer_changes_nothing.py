@@ -166,8 +166,8 @@ async def test_thousand_concurrent_transactions(
     ends = {"CartUpdated", "OrderPlaced", "InsufficientStock", "ReviewSaved", "OrderCancelled", "StockUpdated"}
     assert set(told) <= ends | {"taken out", "told again"}
     assert min(told[end] for end in ends - {"InsufficientStock"}) > 0
-    assert await is_stock_consistent(postgres, shop)
-    assert await are_ratings_exact(postgres, shop)
+    assert await is_stock_consistent(postgres)
+    assert await are_ratings_exact(postgres)
     assert await find_violations(postgres) == []
 
 
@@ -209,7 +209,7 @@ async def test_undeclared_pooler_is_reported(
 ) -> None:
     async with start_pgbouncer(database_url, tmp_path, ignored) as url:
         problem = await check_database_urls(settings.model_copy(update={"database_url": url}))
-    assert problem == TRANSACTION_POOLER
+    assert problem == TRANSACTION_POOLER.format(setting="DATABASE_URL")
 
 
 @pytest.mark.parametrize("ignored", ["", IGNORED], ids=["refuses", "passes over"])
@@ -220,7 +220,7 @@ async def test_pooler_as_direct_url_is_reported(
         problem = await check_database_urls(
             pgbouncer_settings.model_copy(update={"database_direct_url": url}), sends_email=True
         )
-    assert problem == TRANSACTION_POOLER_AT_DIRECT_URL.format(name="DATABASE_DIRECT_URL")
+    assert problem == TRANSACTION_POOLER_AT_DIRECT_URL.format(setting="DATABASE_DIRECT_URL")
 
 
 async def test_other_pooler_errors_are_passed_on(

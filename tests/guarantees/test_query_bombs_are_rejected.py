@@ -105,7 +105,7 @@ async def test_too_expensive_document_is_rejected(
 ) -> None:
     statements = counter.proxy.statements
     message = await assert_rejected(counter.client, "QUERY_TOO_COMPLEX", document, **variables)
-    assert "costs 6,201 and may cost 5,000" in message
+    assert "costs 6,201, but the limit is 5,000" in message
     assert counter.proxy.statements == statements
 
 

@@ -1,28 +1,23 @@
 """Who asks for much waits, and nobody else does: what documents cost is taken off a budget that time refills."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from threading import Thread
 from types import SimpleNamespace
 
 import httpx2
 import pytest
-from fakeredis import TcpFakeServer
 
 from domain.errors import RateLimited
 from domain.query_budget import RateLimiter
 from domain.shop import Shop
-from persistence.limits import rate_limits, redis_rate_limits
+from persistence.limits import rate_limits
 from persistence.limits.rate_limits import MemoryStore, PostgresStore, Rate, RateLimitStore
-from persistence.limits.redis_rate_limits import RedisStore
 from persistence.postgres.database import Database
+from persistence.postgres.errors import Unavailable
 from server.app import create_app
 from server.settings import Settings
 from tests.support.shop.factories import SignedInUser, add_user
-
-# the threads of the Redis server of the tests end with an error when a client hangs up in the wrong moment
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
 SLOW_RATE = Rate(burst=100, per_second=1)
 BOOKS_REQUEST = {"query": "{ books(first: 50) { nodes { id } } }"}  # 51
@@ -30,25 +25,11 @@ TEST_RATE = Rate(burst=60, per_second=1)
 HOME, OFFICE = "192.0.2.1", "192.0.2.2"
 
 
-@pytest.fixture(scope="module")
-def redis_url() -> Iterator[str]:
-    server = TcpFakeServer(("127.0.0.1", 0))
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redis_rate_limits, "TIMEOUT", 20)  # this one is slow, on a machine that runs tests on every core
-        yield f"redis://127.0.0.1:{server.server_address[1]}/0"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture(params=["memory", "postgresql", "redis"])
-async def limits(request: pytest.FixtureRequest, shop: Shop, redis_url: str) -> AsyncIterator[RateLimitStore]:
+@pytest.fixture(params=["memory", "postgresql"])
+async def limits(request: pytest.FixtureRequest, shop: Shop) -> AsyncIterator[RateLimitStore]:
     made: dict[str, Callable[[], RateLimitStore]] = {
         "memory": MemoryStore,
         "postgresql": lambda: PostgresStore(shop.database),
-        "redis": lambda: RedisStore(redis_url),
     }
     limits = made[request.param]()
     yield limits
@@ -207,19 +188,23 @@ async def test_zero_disables_rate_limiting(settings: Settings, shop: Shop) -> No
         assert {(await door.post(BOOKS_REQUEST)).status_code for _ in range(5)} == {200}
 
 
-@pytest.mark.parametrize("storage", ["postgresql", "redis"])
-async def test_processes_share_budgets(settings: Settings, shop: Shop, redis_url: str, storage: str) -> None:
-    storage = redis_url.replace("/0", "/1") if storage == "redis" else storage
+async def test_processes_share_budgets(settings: Settings, shop: Shop) -> None:
     async with (
-        running_rate_limited_app(settings, storage=storage) as one,
-        running_rate_limited_app(settings, storage=storage) as other,
+        running_rate_limited_app(settings, storage="postgresql") as one,
+        running_rate_limited_app(settings, storage="postgresql") as other,
     ):
         await one.spend_budget()
         assert (await other.post(BOOKS_REQUEST)).status_code == 429
 
 
-async def test_without_storage_each_process_counts_alone(settings: Settings, shop: Shop) -> None:
-    async with running_rate_limited_app(settings, storage="redis://127.0.0.1:1/0") as door:
+async def test_without_storage_each_process_counts_alone(
+    settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> float:
+        raise Unavailable
+
+    monkeypatch.setattr(PostgresStore, "charge", fail)
+    async with running_rate_limited_app(settings, storage="postgresql") as door:
         await door.spend_budget()
         assert (await door.post(BOOKS_REQUEST)).status_code == 429
 

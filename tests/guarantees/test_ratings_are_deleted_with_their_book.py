@@ -70,7 +70,7 @@ async def test_book_deleted_during_a_review_change(
     assert ends - {"BookDeleted"} <= {"ReviewSaved", "ReviewDeleted", "ReviewsDeleted", "NotFound"}
     assert [stars for _, stars in await list_visible_reviews(postgres)] == [3]
     assert await postgres.fetchval("SELECT count(*) FROM book_ratings") == 1
-    assert await are_ratings_exact(postgres, shop)
+    assert await are_ratings_exact(postgres)
 
 
 async def test_every_book_has_ratings_and_sales_rows(shop: Shop, postgres: asyncpg.Connection) -> None:

@@ -30,8 +30,7 @@ from persistence.postgres.replicas import (
 from persistence.postgres.statements import Query
 from persistence.tables import Base
 from server.app import create_app
-from server.database.migrations import IS_REPLICA
-from server.database.preflight import DIFFERENT_DATABASE, check_database_urls
+from server.database.preflight import DIFFERENT_DATABASE, IS_REPLICA, check_database_urls
 from server.http.health import READ_ONLY
 from server.settings import Settings
 from tests.support.database.counting_proxy import start_counting_proxy
@@ -311,7 +310,7 @@ async def test_unrelated_database_is_rejected_as_replica(
     await add_genre(shop, "Of another shop")
     theirs = {"database_url": servers.primary.url, "database_read_url": database_url}
     problem = await check_database_urls(settings.model_copy(update=theirs))
-    assert problem == DIFFERENT_DATABASE.format(name="DATABASE_READ_URL")
+    assert problem == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
     async with running_app(settings, servers, **theirs) as (visitor, _):
         assert await list_genre_names(visitor) == []
         assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
@@ -321,7 +320,7 @@ async def test_other_database_on_the_same_server_is_rejected(settings: Settings,
     other = servers.primary.url.replace("/bookstore", "/postgres")
     theirs = {"database_url": servers.primary.url, "database_read_url": other}
     problem = await check_database_urls(settings.model_copy(update=theirs))
-    assert problem == DIFFERENT_DATABASE.format(name="DATABASE_READ_URL")
+    assert problem == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
 
 
 async def test_diverged_copy_is_rejected_as_replica(
@@ -330,7 +329,7 @@ async def test_diverged_copy_is_rejected_as_replica(
     async with start_diverging_copy(servers.primary, tmp_path / "snapshot") as copy:
         theirs = {"database_url": servers.primary.url, "database_read_url": copy.url}
         problem = await check_database_urls(settings.model_copy(update=theirs))
-        assert problem == DIFFERENT_DATABASE.format(name="DATABASE_READ_URL")
+        assert problem == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
         async with running_app(settings, servers, **theirs) as (visitor, shop):
             await add_genre(shop, "Fantasy")
             assert await list_genre_names(visitor) == ["Fantasy"]
@@ -355,7 +354,7 @@ async def test_promoted_replica_is_read_until_the_primary_returns(
         assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
         addresses = {"database_url": servers.primary.url, "database_read_url": servers.replica.url}
         problem = await check_database_urls(settings.model_copy(update=addresses))
-        assert problem == DIFFERENT_DATABASE.format(name="DATABASE_READ_URL")
+        assert problem == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
         turned = {"database_url": servers.replica.url, "database_read_url": servers.replica.url}
         assert await check_database_urls(settings.model_copy(update=turned)) is None
         await assert_former_primary_is_not_read(servers)
@@ -388,7 +387,7 @@ async def test_correct_urls_pass_preflight(settings: Settings, servers: Replicat
 
 async def test_replica_as_primary_is_reported(settings: Settings, servers: ReplicatedPair) -> None:
     there = {"database_url": servers.replica.url}
-    assert await check_database_urls(settings.model_copy(update=there)) == IS_REPLICA.format(name="DATABASE_URL")
+    assert await check_database_urls(settings.model_copy(update=there)) == IS_REPLICA.format(setting="DATABASE_URL")
     alone = {"database_read_url": None, "rate_limit_storage": "postgresql"}  # whose table a standby has not got
     async with running_app(settings, servers, **there, **alone) as (visitor, _):
         assert await list_genre_names(visitor) == []
@@ -400,7 +399,7 @@ async def test_replica_as_direct_url_is_reported_by_its_setting(
     settings: Settings, servers: ReplicatedPair, tmp_path: Path
 ) -> None:
     given = {"database_url": servers.primary.url, "database_direct_url": servers.replica.url}
-    told = IS_REPLICA.format(name="DATABASE_DIRECT_URL")
+    told = IS_REPLICA.format(setting="DATABASE_DIRECT_URL")
     for posts in (False, True):
         assert await check_database_urls(settings.model_copy(update=given), sends_email=posts) == told
     named = {name.upper(): value for name, value in given.items()}

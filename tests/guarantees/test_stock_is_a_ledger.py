@@ -134,7 +134,7 @@ async def test_movements_sum_to_the_stock(
     for happen, number in life + afterlife:
         await happen(shelf, number)
         assert await get_stock(postgres, book) == shelf.quantity
-        assert await is_stock_consistent(postgres, shop)
+        assert await is_stock_consistent(postgres)
 
 
 @pytest.mark.parametrize(

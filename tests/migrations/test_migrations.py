@@ -1,4 +1,4 @@
-"""Migrations: from nothing to this version's tables and back, one process at a time, as the models have them."""
+"""The migrations: up, down, concurrent, interrupted, and equal to the models."""
 
 import asyncio
 import os
@@ -15,24 +15,26 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from persistence.tables import Base
-from server.database.migrations import build_alembic_config, check_database, migrate
+from server.database.migrations import build_alembic_config, migrate
+from server.database.preflight import check_database
+from server.messages import SCHEMA_OUTDATED
 from server.settings import Settings
 from tests.support.database.databases import temporary_database
 from tests.support.database.locks import hold_lock, wait_for_blocked, wait_until_disconnected
 from tests.support.processes.cli import run_command, run_in_process
 
 HEAD = ScriptDirectory.from_config(build_alembic_config()).get_current_head()
-UNMIGRATED = "bookstore: The database is not at this version's tables: run `bookstore migrate`.\n"
+UNMIGRATED = f"bookstore: {SCHEMA_OUTDATED}\n"
 LOCK = "SELECT pg_advisory_xact_lock(422776367987)"  # "books"
-BEFORE_TRIGGERS = "5d0c3f1be6a7"  # what comes after it waits for whoever sells
+BEFORE_TRIGGERS = "5d0c3f1be6a7"  # the next revision waits for open sales
 REPLICAS = 3
 KEEPS_EXTENSIONS_OUT = "LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE"
-"""Which the first tables need."""
+"""The first migration creates extensions."""
 TERMINATE_CONNECTIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database
 WHERE locktype = 'advisory' AND granted AND datname = current_database()
 """
-STOPPED = "bookstore: The connection that kept others from migrating was cut, so this one stopped: run `bookstore migrate` again.\n"
+STOPPED = "bookstore: The connection that held the migration lock was lost, so the migration stopped: run `bookstore migrate` again.\n"
 ASKING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
 LOCK_AS_WRITER = "LOCK TABLE books IN ROW EXCLUSIVE MODE"
 CONCURRENTLY = f"""
@@ -69,19 +71,19 @@ SELECT pg_get_functiondef(oid) AS said FROM pg_proc WHERE pronamespace = 'public
 TO_LATER = """
 import os, sys
 from alembic import command
-from server.migrating import migrations
+from server.database.migrations import build_alembic_config
 
-config = migrations(sys.argv[1])
+config = build_alembic_config(sys.argv[1])
 config.set_main_option("version_locations", os.pathsep.join(sys.argv[2:]))
 config.set_main_option("path_separator", "os")
 command.upgrade(config, "head")
 """
-"""As a release with one revision more would migrate."""
+"""Migrates like a later release with one more revision."""
 
 
 @pytest.fixture
 async def empty_database_url(server_url: str) -> AsyncIterator[str]:
-    """Of a database with nothing in it."""
+    """The URL of an empty database."""
     async with temporary_database(server_url) as url:
         yield url
 
@@ -95,7 +97,7 @@ async def database(empty_database_url: str) -> AsyncIterator[asyncpg.Connection]
 
 @pytest.fixture
 async def migrated_database_url(server_url: str, template_database: str) -> AsyncIterator[str]:
-    """The address of a database with the tables of this version."""
+    """The URL of a migrated database."""
     async with temporary_database(server_url, template_database) as url:
         yield url
 
@@ -109,7 +111,7 @@ async def migrated_database(migrated_database_url: str) -> AsyncIterator[asyncpg
 
 @pytest.fixture
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Without a `.env`, and without what the environment has to say."""
+    """Remove the settings from the environment, and change to a folder without `.env`."""
     monkeypatch.chdir(tmp_path)
     for name in os.environ:
         if name.lower() in Settings.model_fields:
@@ -125,11 +127,11 @@ async def test_upgrade_downgrade_and_upgrade(empty_database_url: str, database: 
     await asyncio.to_thread(migrate, empty_database_url)
     first = await fetch_messages(database, TABLES)
     await asyncio.to_thread(command.downgrade, build_alembic_config(empty_database_url), "base")
-    nothing = await fetch_messages(database, TABLES), await fetch_messages(database, FUNCTIONS)
+    before = await fetch_messages(database, TABLES), await fetch_messages(database, FUNCTIONS)
     await asyncio.to_thread(migrate, empty_database_url)
 
     assert first
-    assert nothing == ([], [])
+    assert before == ([], [])
     assert sorted(await fetch_messages(database, TABLES)) == sorted(first)
 
 
@@ -144,7 +146,7 @@ async def test_second_migration_is_a_no_op(migrated_database_url: str, migrated_
 async def test_migrated_schema_matches_the_models(
     empty_database_url: str, database: asyncpg.Connection, postgres: asyncpg.Connection
 ) -> None:
-    """Constraints, defaults and comments included, which Alembic does not all compare."""
+    """Compare constraints, defaults and comments, too, which Alembic's check omits."""
     await database.execute("CREATE EXTENSION unaccent")
     await database.execute("CREATE EXTENSION pg_trgm")
     for function in await fetch_messages(postgres, FUNCTIONS):
@@ -156,12 +158,12 @@ async def test_migrated_schema_matches_the_models(
 
     described = [
         line for line in await fetch_messages(postgres, TABLES) if "pgqueuer" not in line
-    ]  # PgQueuer describes its own
+    ]  # PgQueuer's tables are not among our models
     assert sorted(await fetch_messages(database, TABLES)) == sorted(described)
 
 
 async def test_alembic_autogenerate_is_empty(database_url: str) -> None:
-    await asyncio.to_thread(command.check, build_alembic_config(database_url))  # raises where it would
+    await asyncio.to_thread(command.check, build_alembic_config(database_url))  # raises if there is a difference
 
 
 async def test_one_of_several_processes_migrates(
@@ -173,11 +175,11 @@ async def test_one_of_several_processes_migrates(
             for _ in range(REPLICAS)
         ]
         async with asyncio.timeout(60):
-            while await database.fetchval(ASKING) < REPLICAS + 1:  # and whoever holds the lock
+            while await database.fetchval(ASKING) < REPLICAS + 1:  # and the holder of the lock
                 await asyncio.sleep(0.05)
-    ended = await asyncio.gather(*all_)
+    completed = await asyncio.gather(*all_)
 
-    assert [(one.exit_code, one.stdout) for one in ended] == [(0, "The database is up to date.\n")] * REPLICAS
+    assert [(one.exit_code, one.stdout) for one in completed] == [(0, "The database is up to date.\n")] * REPLICAS
     assert await check_database(empty_database_url) is None
 
 
@@ -188,10 +190,10 @@ async def test_migration_stops_when_its_lock_is_lost(
         migrating = asyncio.create_task(run_command("migrate", directory=tmp_path, DATABASE_URL=empty_database_url))
         waiting = await wait_for_blocked(database, 1)
         await database.execute(TERMINATE_CONNECTIONS)
-        ended = await migrating
+        completed = await migrating
         await wait_until_disconnected(database, waiting)
 
-    assert (ended.exit_code, ended.stdout, ended.stderr) == (1, "", STOPPED)
+    assert (completed.exit_code, completed.stdout, completed.stderr) == (1, "", STOPPED)
     assert await fetch_messages(database, TABLES) == []
 
 
@@ -203,7 +205,7 @@ async def test_blocked_ddl_yields_and_retries(
         migrating = asyncio.create_task(asyncio.to_thread(migrate, migrated_database_url))
         await wait_for_blocked(migrated_database, 1)
         async with asyncio.timeout(30), migrated_database.transaction():
-            await migrated_database.execute(LOCK_AS_WRITER)  # conflicts with the change, which came before it
+            await migrated_database.execute(LOCK_AS_WRITER)  # conflicts with the change before it
         assert not migrating.done()
     await migrating
 
@@ -224,8 +226,8 @@ async def test_index_is_built_concurrently(
     )
     async with hold_lock(migrated_database_url, LOCK_AS_WRITER), asyncio.timeout(60):
         both = [await asyncio.create_subprocess_exec(*command_line) for _ in range(2)]
-        await wait_for_blocked(migrated_database, 1)  # the index, for whoever is in the middle of a sale
-        while await migrated_database.fetchval(ASKING) < 3:  # whose lock it is, who asks for it, and who sells
+        await wait_for_blocked(migrated_database, 1)  # the index build waits for the open sale
+        while await migrated_database.fetchval(ASKING) < 3:  # the holder of the lock, the waiting process, and the sale
             await asyncio.sleep(0.05)
         await migrated_database.execute("UPDATE books SET title = title")
     async with asyncio.timeout(60):
@@ -240,9 +242,9 @@ async def test_index_is_built_concurrently(
 async def test_server_does_not_start_on_an_unmigrated_database(
     empty_database_url: str, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    ended = await run_command("serve", "--port", "0", directory=tmp_path, DATABASE_URL=empty_database_url)
+    completed = await run_command("serve", "--port", "0", directory=tmp_path, DATABASE_URL=empty_database_url)
 
-    assert (ended.exit_code, ended.stdout, ended.stderr) == (1, "", UNMIGRATED)
+    assert (completed.exit_code, completed.stdout, completed.stderr) == (1, "", UNMIGRATED)
     assert await fetch_messages(database, TABLES) == []
 
 
@@ -260,9 +262,9 @@ async def test_commands_fail_on_an_unmigrated_database(
     empty_database_url: str, database: asyncpg.Connection, clean_environment: Path, command_line: tuple[str, ...]
 ) -> None:
     (clean_environment / "feed.csv").write_text("isbn,title,price\n")
-    ended = await run_in_process(*command_line, DATABASE_URL=empty_database_url)
+    completed = await run_in_process(*command_line, DATABASE_URL=empty_database_url)
 
-    assert (ended.exit_code, ended.stdout, ended.stderr) == (1, "", UNMIGRATED)
+    assert (completed.exit_code, completed.stdout, completed.stderr) == (1, "", UNMIGRATED)
     assert await fetch_messages(database, TABLES) == []
 
 
@@ -270,12 +272,12 @@ async def test_commands_fail_on_an_unmigrated_database(
 async def test_tables_of_another_program_are_left_alone(empty_database_url: str, database: asyncpg.Connection) -> None:
     await database.execute("CREATE TABLE alembic_version (version_num text)")
     await database.execute("INSERT INTO alembic_version VALUES ('another program')")
-    ended = await run_in_process("serve", "--port", "0", DATABASE_URL=empty_database_url)
+    completed = await run_in_process("serve", "--port", "0", DATABASE_URL=empty_database_url)
     migrated = await run_in_process("migrate", DATABASE_URL=empty_database_url)
 
-    assert (ended.exit_code, ended.stdout, ended.stderr) == (1, "", UNMIGRATED)
+    assert (completed.exit_code, completed.stdout, completed.stderr) == (1, "", UNMIGRATED)
     assert migrated.exit_code == 1
-    assert migrated.stderr.startswith("bookstore: The tables are not of an earlier version of this program: ")
+    assert migrated.stderr.startswith("bookstore: The tables do not belong to an earlier version of this program: ")
 
 
 @pytest.mark.usefixtures("clean_environment")

@@ -1,4 +1,4 @@
-"""What the tests of the server share: commands on their database, and providers to sign in at that lie, fail and hang."""
+"""Fixtures of the server's tests: commands on the test database, and fake OAuth providers."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -49,22 +49,22 @@ async def browser(
 
 @pytest.fixture
 def bookstore(shop: Shop, settings: Settings, tmp_path: Path) -> RunCommand:
-    """Runs a command on the tests' database."""
+    """Run a command on the test database."""
     (tmp_path / "feed.csv").write_text("isbn,title,price\n")
 
-    async def command(*arguments: str, typed: str = "", **more: str) -> CompletedCommand:
-        given = {"DATABASE_URL": str(settings.database_url)} | more
-        return await run_command(*arguments, directory=tmp_path, typed=typed, **given)
+    async def command(*arguments: str, typed: str = "", **overrides: str) -> CompletedCommand:
+        environment = {"DATABASE_URL": str(settings.database_url)} | overrides
+        return await run_command(*arguments, directory=tmp_path, typed=typed, **environment)
 
     return command
 
 
 @pytest.fixture
 def bookstore_in_process(shop: Shop, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCommand:
-    """The same without a process, which takes a second to start."""
+    """Run a command in this process, which saves the second that a process takes to start."""
     monkeypatch.chdir(tmp_path)
 
-    async def command(*arguments: str, **more: str) -> CompletedCommand:
-        return await run_in_process(*arguments, **{"DATABASE_URL": str(settings.database_url)} | more)
+    async def command(*arguments: str, **overrides: str) -> CompletedCommand:
+        return await run_in_process(*arguments, **{"DATABASE_URL": str(settings.database_url)} | overrides)
 
     return command

@@ -1,4 +1,4 @@
-"""When the shop is at fault, or PostgreSQL away: what clients are told, and what they are not."""
+"""Responses to internal errors and database outages, without details of the cause."""
 
 import asyncio
 
@@ -115,12 +115,12 @@ async def test_unreachable_database(settings: Settings) -> None:
 
 async def test_cut_connections_are_replaced(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
-    others = await postgres.fetch("SELECT pid FROM pg_stat_activity")
+    other_backends = await postgres.fetch("SELECT pid FROM pg_stat_activity")
     async with running_client(settings, pool_size=1, pool_max_overflow=0) as visitor:
         admin = visitor.with_token(token)
-        await admin.execute(INCREMENT_STOCK, id=book_id(book))  # opens one connection to read and one to write
+        await admin.execute(INCREMENT_STOCK, id=book_id(book))  # opens a read and a write connection
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
-        assert len(await postgres.fetch(cut, [other["pid"] for other in others])) >= 2
-        await visitor.execute(GENRES_QUERY)  # may be told that the shop is away
+        assert len(await postgres.fetch(cut, [other["pid"] for other in other_backends])) >= 2
+        await visitor.execute(GENRES_QUERY)  # may be SERVICE_UNAVAILABLE
         assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
     assert await postgres.fetchval("SELECT stock_quantity FROM books") == 3

@@ -1,4 +1,4 @@
-"""Secrets are rotated under customers who notice nothing: the first signs, all verify."""
+"""The rotation of SECRET_KEY: the first key signs, all verify, and customers notice nothing."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -21,7 +21,7 @@ from tests.support.shop.factories import add_user
 
 OLD, NEW = "rotated-out-7c1e94b02d-a8f3", "rotated-in-15bd60e7fa-c942"
 STEPS = [[OLD], [OLD, NEW], [NEW, OLD], [NEW]]
-"""As docs/operations.md has them; while replicas are restarted, two neighbours are at work at once."""
+"""The steps of docs/how-to/rotate-keys.md; during a rolling restart servers of two neighboring steps run."""
 EMAIL = "anna@example.com"
 CALLBACK = "/auth/google/callback"
 
@@ -48,9 +48,7 @@ async def test_session_survives_all_steps(rotation_apps: list[Starlette], shop: 
     for step in map(ApiClient, rotation_apps):
         tokens = await refresh_session(step, tokens)
     assert await is_authenticated(ApiClient(rotation_apps[-1]), tokens.access_token)
-    assert not await is_authenticated(
-        ApiClient(rotation_apps[-1]), first.access_token
-    )  # it would have expired meanwhile
+    assert not await is_authenticated(ApiClient(rotation_apps[-1]), first.access_token)  # expired by then
 
 
 async def test_dropping_a_key_at_once_invalidates_access_tokens_only(
@@ -70,7 +68,7 @@ async def test_email_is_sent_with_its_key_and_link_works_afterwards(
     await add_user(shop, EMAIL)
     assert (await request_password_reset(ApiClient(rotation_apps[0]), EMAIL))["__typename"] == "PasswordResetRequested"
     links = [await list_link_tokens(step.state.shop, postgres, EMAIL, "RESET_PASSWORD") for step in rotation_apps]
-    assert [len(found) for found in links] == [1, 1, 1, 0]
+    assert [len(step_links) for step_links in links] == [1, 1, 1, 0]
     assert (await reset_password(ApiClient(rotation_apps[-1]), links[2][0], "a horse of another colour"))[
         "__typename"
     ] == "LoggedIn"
@@ -85,26 +83,26 @@ async def test_oauth_login_survives_rotation(
             for keys in STEPS
         ]
         for before, after in pairwise(steps):
-            for begun, ended in ((before, after), (after, before)):
-                response = await _through_google(begun, ended)
-                async with open_browser(ended) as browser:
+            for first_app, second_app in ((before, after), (after, before)):
+                response = await _through_google(first_app, second_app)
+                async with open_browser(second_app) as browser:
                     assert (await complete_login(browser, response))["email"]
         assert get_frontend_params(await _through_google(steps[0], steps[-1]))["error"] == "state_mismatch"
 
 
-async def _through_google(begun: Starlette, ended: Starlette) -> httpx2.Response:
-    """Begun at one server and ended at another, in one browser."""
-    async with open_browser(begun) as there, open_browser(ended) as back:
-        away = await there.http.get("/auth/google", follow_redirects=False)
-        answer = await there.http.get(away.headers["location"], follow_redirects=False)
-        back.http.cookies = there.http.cookies
-        return await back.http.get(CALLBACK, params=httpx2.URL(answer.headers["location"]).params)
+async def _through_google(first_app: Starlette, second_app: Starlette) -> httpx2.Response:
+    """Start a sign-in at one server, and complete it at another one, in one browser."""
+    async with open_browser(first_app) as first_browser, open_browser(second_app) as second_browser:
+        redirect = await first_browser.http.get("/auth/google", follow_redirects=False)
+        answer = await first_browser.http.get(redirect.headers["location"], follow_redirects=False)
+        second_browser.http.cookies = first_browser.http.cookies
+        return await second_browser.http.get(CALLBACK, params=httpx2.URL(answer.headers["location"]).params)
 
 
 async def test_login_attempts_reset_with_a_new_first_key(
     rotation_apps: list[Starlette], shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    """What was tried cannot be found under another key: one more round of guesses for each rotation."""
+    """Counts are stored under a derived key, so each rotation grants one more round of attempts."""
     await add_user(shop, EMAIL)
     counts = []
     for step in rotation_apps:

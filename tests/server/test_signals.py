@@ -1,4 +1,4 @@
-"""Whoever is told to stop puts in order what was begun, to its end."""
+"""Resources are closed completely on SIGTERM."""
 
 import signal
 from collections.abc import Iterator

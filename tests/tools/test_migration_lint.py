@@ -1,4 +1,4 @@
-"""New migrations that an open shop would wait for, or that old servers would break on, are refused."""
+"""The migration linter: it rejects migrations that block a running shop or break servers of the previous release."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from migrations.releasing import lint_revisions, lint_sql
 from server.database.migrations import build_alembic_config
+from tools.migration_lint.revisions import lint_revisions, lint_sql
 
 HEAD = ScriptDirectory.from_config(build_alembic_config()).get_current_head() or ""
 
@@ -142,8 +142,8 @@ def test_current_revisions_pass() -> None:
     assert lint_revisions(build_alembic_config()) == []
 
 
-def _config_with_revision(folder: Path, change: str, more: str = "") -> Config:
-    (folder / "later.py").write_text(REVISION.format(after=HEAD, change=change, more=more))
+def _config_with_revision(folder: Path, change: str, extra: str = "") -> Config:
+    (folder / "later.py").write_text(REVISION.format(after=HEAD, change=change, extra=extra))
     config = build_alembic_config()
     config.set_main_option("version_locations", f"{files('migrations') / 'versions'} {folder}")
     config.set_main_option("path_separator", "space")
@@ -151,8 +151,8 @@ def _config_with_revision(folder: Path, change: str, more: str = "") -> Config:
 
 
 def test_new_revision_is_checked(tmp_path: Path) -> None:
-    [said] = lint_revisions(_config_with_revision(tmp_path, DROP), HEAD)
-    assert said.startswith("later.py: ban-drop-column: ")
+    [violation] = lint_revisions(_config_with_revision(tmp_path, DROP), HEAD)
+    assert violation.startswith("later.py: ban-drop-column: ")
 
 
 def test_revision_can_justify_an_exception(tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_revision_can_justify_an_exception(tmp_path: Path) -> None:
 
 def test_own_rules_are_checked(tmp_path: Path) -> None:
     change = "execute('TRUNCATE throttles')"
-    [said] = lint_revisions(_config_with_revision(tmp_path, change), HEAD)
-    assert said.startswith("later.py: ban-truncate: ")
+    [violation] = lint_revisions(_config_with_revision(tmp_path, change), HEAD)
+    assert violation.startswith("later.py: ban-truncate: ")
 
 
 def test_own_rules_accept_a_justification(tmp_path: Path) -> None:
@@ -172,5 +172,5 @@ def test_own_rules_accept_a_justification(tmp_path: Path) -> None:
 
 
 def test_justification_must_not_be_blank(tmp_path: Path) -> None:
-    [said] = lint_revisions(_config_with_revision(tmp_path, DROP, 'allowed = {"ban-drop-column": " "}'), HEAD)
-    assert said == "later.py: ban-drop-column is allowed without a reason"
+    [violation] = lint_revisions(_config_with_revision(tmp_path, DROP, 'allowed = {"ban-drop-column": " "}'), HEAD)
+    assert violation == "later.py: ban-drop-column is allowed without a reason"

@@ -1,4 +1,4 @@
-"""GraphiQL, the playground at the endpoint: its page, its files and the operations it opens with."""
+"""Render the GraphiQL page with its example operations."""
 
 import json
 from functools import cache
@@ -8,16 +8,16 @@ from pathlib import Path
 from string import Template
 
 STATIC = Path(__file__).parent / "static"
-"""The files that the page asks for under `/graphiql/`."""
+"""The files under `/graphiql/`."""
 
 
 def render_page(endpoint: str, nonce: str) -> str:
-    """The HTML page. The nonce must be that of `content_security_policy`, new for each response."""
+    """Return the HTML page. Its nonce must be that of the Content-Security-Policy, and new for each response."""
     return _load_template().substitute(endpoint=_dump_script_json(endpoint), nonce=nonce, tabs=_load_tabs())
 
 
 def build_content_security_policy(nonce: str) -> str:
-    """Lets the page run its own scripts and styles, call its own server, and nothing else."""
+    """Return a policy that allows the page's own scripts and styles and requests to its own server only."""
     return "; ".join(
         (
             "default-src 'none'",
@@ -54,5 +54,5 @@ def _load_tab(folder: Traversable, name: str) -> dict[str, str]:
 
 
 def _dump_script_json(value: object) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """Serialize to JSON that cannot close the script element around it."""
     return json.dumps(value).replace("<", "\\u003c")

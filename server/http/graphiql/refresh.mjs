@@ -1,11 +1,11 @@
-// Brings static/ to the versions below: `node refresh.mjs`. See README.md.
+// Updates static/ to the versions below: `node refresh.mjs`. See README.md.
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
 const packages = ["graphiql@4.1.2", "graphql@16.11.0", "react@18.3.1", "react-dom@18.3.1"]
-const unlisted = ["graphql-ws@5", "@fontsource/roboto@5.0.0", "@fontsource/fira-code@5.0.0"] // inside the bundle and its CSS: for their licences
+const unlisted = ["graphql-ws@5", "@fontsource/roboto@5.0.0", "@fontsource/fira-code@5.0.0"] // bundled, so their licenses are needed
 const vendored = [
   "graphiql/graphiql.min.js",
   "graphiql/graphiql.min.css",
@@ -23,11 +23,11 @@ for (const file of vendored) {
   const text = readFileSync(join(modules, file), "utf8").replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n")
   writeFileSync(new URL(file.split("/").pop(), target), text)
 }
-writeFileSync(new URL("LICENSES.txt", target), licences())
+writeFileSync(new URL("LICENSES.txt", target), licenses())
 rmSync(folder, { recursive: true })
 
-/** The licence texts of all that was installed (more than what ended up in the bundle), each text once. */
-function licences() {
+/** Returns the license texts of all installed packages, each text once. */
+function licenses() {
   const owners = new Map()
   for (const name of installed()) {
     const { version, license, author } = JSON.parse(readFileSync(join(modules, name, "package.json"), "utf8"))
@@ -35,7 +35,7 @@ function licences() {
     const by = author?.name ?? author ?? "its contributors"
     const text = file
       ? readFileSync(join(modules, name, file), "utf8").replace(/\r/g, "").replace(/[ \t]+$/gm, "").trim()
-      : `${license}; the package carries no licence file. Written by ${by}.`
+      : `${license}; the package has no license file. Written by ${by}.`
     owners.set(text, [...(owners.get(text) ?? []), `${name} ${version}`])
   }
   return [...owners].map(([text, names]) => `==== ${names.join(", ")}\n\n${text}\n`).join("\n\n")

@@ -104,7 +104,7 @@ FORGED_CURSORS = JSON | st.tuples(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(list(CONNECTIONS)), forged=FORGED_CURSORS, way=st.sampled_from(["after", "before"]))
-@example(name="books found", forged=(ORIGINAL_VALUE, 7), way="after")
+@example(name="books by search", forged=(ORIGINAL_VALUE, 7), way="after")
 @example(name="orders", forged=(ORIGINAL_VALUE, None), way="before")
 @example(name="authors", forged=7, way="after")
 @example(name="books by PRICE_ASC", forged=("99999999999.99", ORIGINAL_VALUE), way="after")

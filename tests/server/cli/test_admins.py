@@ -1,4 +1,4 @@
-"""Administrators are made and unmade on the command line, with a password that is asked for or given."""
+"""The commands `admin create` and `admin revoke`."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ USERS = "SELECT email, role, is_active, password_hash FROM users ORDER BY email"
     [
         ("ann at example.com", GOOD, "This is not a valid email address."),
         ("ann@example.com", "2short", "The password must have at least 8 characters."),
-        ("ann@example.com", "", "There is no such account yet. Set BOOKSTORE_ADMIN_PASSWORD to make it."),
+        ("ann@example.com", "", "There is no account with this email. Set BOOKSTORE_ADMIN_PASSWORD to create it."),
     ],
 )
 async def test_invalid_admin_is_rejected(
@@ -42,9 +42,9 @@ async def test_invalid_admin_is_rejected(
 
 
 async def test_new_admin_can_log_in(bookstore: RunCommand, client: ApiClient) -> None:
-    ended = await bookstore("admin", "create", "Ann@Example.com", BOOKSTORE_ADMIN_PASSWORD=GOOD)
+    completed = await bookstore("admin", "create", "Ann@Example.com", BOOKSTORE_ADMIN_PASSWORD=GOOD)
 
-    assert ended == CompletedCommand(0, "ann@example.com is an administrator with a new account.\n", "")
+    assert completed == CompletedCommand(0, "ann@example.com is an administrator with a new account.\n", "")
     assert (await client.execute(LOGIN, email="ann@example.com", password=GOOD))["login"] == {"user": {"role": "ADMIN"}}
 
 
@@ -52,9 +52,9 @@ async def test_existing_account_becomes_admin_and_keeps_its_password(
     bookstore: RunCommand, shop: Shop, client: ApiClient
 ) -> None:
     await add_user(shop, "ben@example.com")
-    ended = await bookstore("admin", "create", "ben@example.com")
+    completed = await bookstore("admin", "create", "ben@example.com")
 
-    assert ended == CompletedCommand(0, "ben@example.com is an administrator now.\n", "")
+    assert completed == CompletedCommand(0, "ben@example.com is an administrator now.\n", "")
     assert (await client.execute(LOGIN, email="ben@example.com", password=PASSWORD))["login"] == {
         "user": {"role": "ADMIN"}
     }
@@ -63,23 +63,23 @@ async def test_existing_account_becomes_admin_and_keeps_its_password(
 async def test_revoked_admin_is_a_customer(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
     admin = await add_admin(shop)
     email = admin.row.email
-    ended = await bookstore("admin", "revoke", email)
+    completed = await bookstore("admin", "revoke", email)
 
-    assert ended == CompletedCommand(0, f"{email} is a customer again.\n", "")
+    assert completed == CompletedCommand(0, f"{email} is a customer again.\n", "")
     assert await postgres.fetchval("SELECT role FROM users") == "USER"
-    assert await get_error_line(bookstore("admin", "revoke", email)) == f"{email} is no administrator."
+    assert await get_error_line(bookstore("admin", "revoke", email)) == f"{email} is not an administrator."
 
 
 @pytest.mark.parametrize("email", ["nobody@example.com", "no address", "[/]"])
 async def test_revoking_a_non_admin_fails(bookstore_in_process: RunCommand, email: str) -> None:
-    assert await get_error_line(bookstore_in_process("admin", "revoke", email)) == f"{email} is no administrator."
+    assert await get_error_line(bookstore_in_process("admin", "revoke", email)) == f"{email} is not an administrator."
 
 
 @asynccontextmanager
 async def start_in_terminal(
     *arguments: str, directory: Path, url: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """The command on a terminal, waiting for an answer, and where to type it."""
+    """Start the command in a pseudo-terminal, and wait until it prompts for the password."""
     keyboard, terminal = pty.openpty()
     try:
         async with start_command(
@@ -87,7 +87,7 @@ async def start_in_terminal(
         ) as process:
             assert process.stderr is not None
             async with asyncio.timeout(COMMAND_TIMEOUT):
-                await process.stderr.readexactly(1)  # the last of the prompt: from now on it listens
+                await process.stderr.readexactly(1)  # the end of the prompt
                 yield process, keyboard
     finally:
         os.close(keyboard)

@@ -1,4 +1,4 @@
-"""`bookstore` as a process: every refusal is one line that says what to do, and every exit code tells."""
+"""The command `bookstore` as a process: errors are one line, and exit codes are correct."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ UNREACHABLE = "postgresql://nobody:s3same@127.0.0.1:1/none"
     "command_line", [(), ("admin",), *(command[:2] if command[0] == "admin" else command[:1] for command in COMMANDS)]
 )
 async def test_every_command_has_help(bookstore: RunCommand, command_line: tuple[str, ...]) -> None:
-    ended = await bookstore(*command_line, "--help")
+    completed = await bookstore(*command_line, "--help")
 
-    assert (ended.exit_code, ended.stderr) == (0, "")
-    assert "Usage: " + " ".join(("bookstore", *command_line)) in ended.stdout
+    assert (completed.exit_code, completed.stderr) == (0, "")
+    assert "Usage: " + " ".join(("bookstore", *command_line)) in completed.stdout
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,11 @@ async def test_every_command_has_help(bookstore: RunCommand, command_line: tuple
 async def test_unknown_command_is_rejected_by_name(
     bookstore: RunCommand, command_line: tuple[str, ...], complaint: str
 ) -> None:
-    ended = await bookstore(*command_line)
+    completed = await bookstore(*command_line)
 
-    assert (ended.exit_code, ended.stdout) == (2, "")
-    assert complaint in ended.stderr
-    assert "--help' for help" in ended.stderr
+    assert (completed.exit_code, completed.stdout) == (2, "")
+    assert complaint in completed.stderr
+    assert "--help' for help" in completed.stderr
 
 
 @pytest.mark.parametrize("command_line", COMMANDS)
@@ -76,7 +76,7 @@ async def test_invalid_url_is_one_line_without_its_password(
 
 async def test_url_and_data_directory_conflict(bookstore: RunCommand) -> None:
     assert await get_error_line(bookstore("demo", "--data", "here")) == (
-        "--data and DATABASE_URL name two databases: give one of them."
+        "--data and DATABASE_URL name two databases: use only one of them."
     )
 
 
@@ -85,7 +85,9 @@ async def test_unusable_data_directory_is_rejected(tmp_path: Path, command_line:
     (tmp_path / "a-file").touch()
     line = await get_error_line(run_command(*command_line, "--data", "a-file/data", directory=tmp_path))
 
-    assert line == f"{tmp_path}/a-file/data cannot hold the data: Not a directory. Name another folder with --data."
+    assert (
+        line == f"{tmp_path}/a-file/data cannot be used for the data: Not a directory. Name another folder with --data."
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ async def test_unusable_data_directory_is_rejected(tmp_path: Path, command_line:
         (b"PK\x03\x04", "lacks the column isbn"),
         (b"title,price\nEmma,5\n", "Its first line must name isbn, title, price."),
         (b"isbn,title,price\n9780141439587,\xff,5\n", "is not in UTF-8"),
-        (b"isbn,title,price\n9780141439587," + b"x" * 200_000 + b",5\n", "is no CSV: field larger than"),
+        (b"isbn,title,price\n9780141439587," + b"x" * 200_000 + b",5\n", "is not a valid CSV file: field larger than"),
     ],
 )
 async def test_file_without_required_columns_is_rejected(
@@ -109,12 +111,11 @@ async def test_file_without_required_columns_is_rejected(
 
 async def test_unwritable_report_is_one_line(bookstore: RunCommand, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("isbn,title,price\nnone,Emma,5\n")
-    ended = await bookstore("import", "bad.csv", "--report", "nowhere/report.csv")
+    completed = await bookstore("import", "bad.csv", "--report", "nowhere/report.csv")
 
-    assert ended.exit_code == 1
-    assert ended.stderr.splitlines()[-1] == (
-        "bookstore: nowhere/report.csv cannot list the rows left out: No such file or directory."
-        " Name another file with --report."
+    assert completed.exit_code == 1
+    assert completed.stderr.splitlines()[-1] == (
+        "bookstore: nowhere/report.csv cannot be written: No such file or directory. Name another file with --report."
     )
 
 

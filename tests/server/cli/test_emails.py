@@ -1,4 +1,4 @@
-"""Letters on the command line: what was given up is listed and requeued, and a poster works alone until it is told to stop."""
+"""The commands `emails`, which lists and requeues failed emails, and `worker`."""
 
 import asyncio
 import mailbox
@@ -24,35 +24,35 @@ REFUSED = "550 5.1.1 [bold]Nobody[/] here by that name"
 
 
 async def fail_email(shop: Shop, postgres: asyncpg.Connection) -> tuple[uuid.UUID, str]:
-    """A letter that nobody takes, and whom it is for."""
-    reader = await add_user(shop)
+    """Create a failed email, and return its id and recipient."""
+    user = await add_user(shop)
     async with shop.database.transaction() as tx:
-        await emails.enqueue_emails(tx, EmailKind.ORDER_CONFIRMED, [(uuid.uuid4(), reader.id)])
-    letter_id = uuid.UUID(str(await postgres.fetchval("SELECT id FROM letters WHERE user_id = $1", reader.id)))
+        await emails.enqueue_emails(tx, EmailKind.ORDER_CONFIRMED, [(uuid.uuid4(), user.id)])
+    email_id = uuid.UUID(str(await postgres.fetchval("SELECT id FROM letters WHERE user_id = $1", user.id)))
     async with shop.database.transaction() as tx:
-        await emails.finish_email(tx, letter_id, EmailStatus.FAILED, REFUSED)
-    return letter_id, reader.row.email
+        await emails.finish_email(tx, email_id, EmailStatus.FAILED, REFUSED)
+    return email_id, user.row.email
 
 
 async def test_no_failed_emails(bookstore: RunCommand) -> None:
-    assert await bookstore("letters") == CompletedCommand(0, "No letter was given up.\n", "")
-    assert await bookstore("letters", "--requeue") == CompletedCommand(0, "0 requeued.\n", "")
+    assert await bookstore("emails") == CompletedCommand(0, "No email has failed.\n", "")
+    assert await bookstore("emails", "--requeue") == CompletedCommand(0, "0 requeued.\n", "")
 
 
 async def test_failed_emails_are_listed(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
-    letter_id, email = await fail_email(shop, postgres)
-    ended = await bookstore("letters")
-    assert ended.exit_code == 0
-    [line] = [line for line in ended.stdout.splitlines() if str(letter_id) in line]
-    for told in ("ORDER_CONFIRMED", email, " 1 ", REFUSED):
-        assert told in line
+    email_id, email = await fail_email(shop, postgres)
+    completed = await bookstore("emails")
+    assert completed.exit_code == 0
+    [line] = [line for line in completed.stdout.splitlines() if str(email_id) in line]
+    for expected in ("ORDER_CONFIRMED", email, " 1 ", REFUSED):
+        assert expected in line
 
 
 async def test_all_failed_emails_are_requeued(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
     for _ in range(2):
         await fail_email(shop, postgres)
     await postgres.execute("TRUNCATE pgqueuer")
-    assert await bookstore("letters", "--requeue") == CompletedCommand(0, "2 requeued.\n", "")
+    assert await bookstore("emails", "--requeue") == CompletedCommand(0, "2 requeued.\n", "")
     assert await list_email_statuses(postgres) == [("ORDER_CONFIRMED", "QUEUED")] * 2
     assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == 2
 
@@ -60,32 +60,39 @@ async def test_all_failed_emails_are_requeued(bookstore: RunCommand, shop: Shop,
 async def test_named_emails_are_requeued(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
     await fail_email(shop, postgres)
     second, _ = await fail_email(shop, postgres)
-    assert await bookstore("letters", str(second), "--requeue") == CompletedCommand(0, "1 requeued.\n", "")
+    assert await bookstore("emails", str(second), "--requeue") == CompletedCommand(0, "1 requeued.\n", "")
     assert await list_email_statuses(postgres) == [("ORDER_CONFIRMED", "FAILED"), ("ORDER_CONFIRMED", "QUEUED")]
-    assert await get_error_line(bookstore("letters", "--requeue", str(second))) == (
-        "0 of 1 requeued: the others are not among those that were given up."
+    assert await get_error_line(bookstore("emails", "--requeue", str(second))) == (
+        "0 of 1 requeued: the others are not among the failed emails."
     )
 
 
 @pytest.mark.parametrize("arguments", [("not-an-id", "--requeue"), (str(uuid.uuid4()),)])
 async def test_unknown_email_ids_are_reported(bookstore: RunCommand, arguments: tuple[str, ...]) -> None:
-    ended = await bookstore("letters", *arguments)
-    assert (ended.exit_code, ended.stdout) == (2, "")
-    assert "Traceback" not in ended.stderr
+    completed = await bookstore("emails", *arguments)
+    assert (completed.exit_code, completed.stdout) == (2, "")
+    assert "Traceback" not in completed.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_worker_runs_until_stopped(
     shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection, number: int
 ) -> None:
-    reader = await add_user(shop)
-    given = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0], "LOG_LEVEL": "warning"}
-    async with start_command("worker", directory=tmp_path, settings=given) as worker, asyncio.timeout(COMMAND_TIMEOUT):
+    user = await add_user(shop)
+    environment = {
+        "DATABASE_URL": str(settings.database_url),
+        "SECRET_KEY": settings.secret_key[0],
+        "LOG_LEVEL": "warning",
+    }
+    async with (
+        start_command("worker", directory=tmp_path, settings=environment) as worker,
+        asyncio.timeout(COMMAND_TIMEOUT),
+    ):
         assert worker.stdout is not None
-        told = (await worker.stdout.readline()).decode()
-        assert told == f"Posting letters: in {tmp_path / '.bookstore' / 'mail'}. Stop with Ctrl+C.\n"
+        line = (await worker.stdout.readline()).decode()
+        assert line == f"Sending emails: in {tmp_path / '.bookstore' / 'mail'}. Stop with Ctrl+C.\n"
         async with shop.database.transaction() as tx:
-            await emails.enqueue_emails(tx, EmailKind.BOOK_BACK, [(uuid.uuid4(), reader.id)])
+            await emails.enqueue_emails(tx, EmailKind.BOOK_BACK, [(uuid.uuid4(), user.id)])
         assert await wait_until_queue_is_empty(postgres) == [("BOOK_BACK", "OBSOLETE")]
         worker.send_signal(number)
         out, err = await worker.communicate()
@@ -94,14 +101,14 @@ async def test_worker_runs_until_stopped(
 
 async def test_development_server_shows_its_emails(tmp_path: Path) -> None:
     async with serve_shop("--data", str(tmp_path / "data"), "--no-demo", directory=tmp_path) as shop:
-        assert f"Letters       in {tmp_path / 'data' / 'mail'}" in shop.startup_message
+        assert f"Emails        in {tmp_path / 'data' / 'mail'}" in shop.startup_message
         await shop.client.execute(REGISTER)
-        found = mailbox.Maildir(tmp_path / "data" / "mail")
+        maildir = mailbox.Maildir(tmp_path / "data" / "mail")
         async with asyncio.timeout(COMMAND_TIMEOUT):
-            while not len(found):
+            while not len(maildir):
                 await asyncio.sleep(0.05)
-        [letter] = found.values()
-        assert letter["To"] == "ann@example.com"
+        [email_message] = maildir.values()
+        assert email_message["To"] == "ann@example.com"
         assert (await shop.stop(signal.SIGTERM)).exit_code in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
 
 
@@ -110,24 +117,24 @@ REGISTER = """mutation { register(input: {email: "ann@example.com", password: "a
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         ({"worker": False}, "left to [cyan]bookstore worker[/]"),
         ({"smtp_url": "smtp://user:secret@mail.example.com"}, "through mail.example.com:587"),
-        ({"mail_suppress_send": True}, "none are sent: MAIL_SUPPRESS_SEND"),
+        ({"mail_suppress_send": True}, "not sent, because of MAIL_SUPPRESS_SEND"),
         ({"mail_folder": Path("/var/mail")}, "in /var/mail"),
     ],
 )
-def test_startup_message_names_the_mail_destination(settings: dict[str, Any], told: str) -> None:
-    assert describe_delivery(Settings(_env_file=None, **settings)) == told
+def test_startup_message_names_the_mail_destination(settings: dict[str, Any], expected: str) -> None:
+    assert describe_delivery(Settings(_env_file=None, **settings)) == expected
 
 
 async def test_server_without_worker(
     shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection
 ) -> None:
-    given = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0]}
-    async with serve_shop("--no-worker", directory=tmp_path, **given) as server:
-        assert "Letters       left to bookstore worker\n" in server.startup_message
+    environment = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0]}
+    async with serve_shop("--no-worker", directory=tmp_path, **environment) as server:
+        assert "Emails        left to bookstore worker\n" in server.startup_message
         await server.client.execute(REGISTER)
         assert (await server.stop(signal.SIGTERM)).stderr == ""
     assert await list_email_statuses(postgres) == [("VERIFY_EMAIL", "QUEUED")]

@@ -1,4 +1,4 @@
-"""`bookstore import` as a process: what it says, what it writes, and what being killed leaves behind."""
+"""The command `import` as a process: output, changes, and the state after being killed."""
 
 import asyncio
 import csv
@@ -40,16 +40,16 @@ class ImportResult:
 
     @property
     def counts(self) -> list[int]:
-        """Added, changed, unchanged and left out, from the table it prints."""
-        words = self.stdout.replace("left out", "left").split()
+        """The counts of added, changed, unchanged and rejected rows in the printed table."""
+        words = self.stdout.split()
         return [
-            int(words[words.index(name) + 1].replace(",", "")) for name in ("added", "changed", "unchanged", "left")
+            int(words[words.index(name) + 1].replace(",", "")) for name in ("added", "changed", "unchanged", "rejected")
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """An operator with a shell in a folder of their own."""
+    """Runs the command in a folder of its own."""
 
     folder: Path
     settings: Settings
@@ -95,28 +95,28 @@ def build_csv(books: int) -> str:
     return "\n".join(["isbn,title,author,genre,price,stock", *rows, ""])
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── Invalid files ─────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "message"),
     [
         (b"", "feed.csv lacks the column isbn"),
         (b"isbn,title\n1,x\n", "feed.csv lacks the column price"),
         (SMALL_CSV.replace(",", ";").encode(), "feed.csv lacks the column isbn"),
         ((SMALL_CSV + f"{isbn(1)},Caf\u00e9,,,1,1,\n").encode("latin-1"), "feed.csv is not in UTF-8"),
         (SMALL_CSV.encode("utf-16"), "feed.csv is not in UTF-8"),
-        ((SMALL_CSV + f"{isbn(1)}," + "x" * 200_000 + ",,,1,1,\n").encode(), "feed.csv is no CSV"),
+        ((SMALL_CSV + f"{isbn(1)}," + "x" * 200_000 + ",,,1,1,\n").encode(), "feed.csv is not a valid CSV file"),
     ],
     ids=["empty", "without a price", "semicolons", "latin-1", "utf-16", "an endless cell"],
 )  # fmt: skip
 async def test_invalid_file_is_rejected_entirely(
-    importer: Importer, postgres: asyncpg.Connection, content: bytes, complaint: str
+    importer: Importer, postgres: asyncpg.Connection, content: bytes, message: str
 ) -> None:
-    ended = await importer.run(content)
-    assert ended.exit_code == 1
-    assert complaint in ended.stderr
-    assert "Traceback" not in ended.stderr + ended.stdout
+    completed = await importer.run(content)
+    assert completed.exit_code == 1
+    assert message in completed.stderr
+    assert "Traceback" not in completed.stderr + completed.stdout
     assert await take_catalog_snapshot(postgres) == [[], [], [], [], []]
 
 
@@ -127,29 +127,29 @@ async def test_missing_file_is_reported(importer: Importer) -> None:
     assert "nowhere.csv" in err.decode()
 
 
-# ── What it says and writes ───────────────────────────────────────────────────────────────
+# ── Output and changes ────────────────────────────────────────────────────────────────────
 
 
 async def test_rejected_rows_are_reported_and_others_imported(
     importer: Importer, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    ended = await importer.run(SMALL_CSV)
-    assert (ended.exit_code, ended.counts) == (0, [2, 0, 0, 2])
-    assert "4/4 rows" in ended.stderr
+    completed = await importer.run(SMALL_CSV)
+    assert (completed.exit_code, completed.counts) == (0, [2, 0, 0, 2])
+    assert "4/4 rows" in completed.stderr
     assert importer.report() == [
         ["row", "reason"],
         ["3", "price must be a number such as 12.90. price is missing."],
         ["5", "Row 2 has this ISBN already."],
     ]
-    assert "row 5: Row 2 has this ISBN already." in ended.stdout
-    assert "feed-rejected.csv" in ended.stdout
+    assert "row 5: Row 2 has this ISBN already." in completed.stdout
+    assert "feed-rejected.csv" in completed.stdout
     books = await postgres.fetch("SELECT isbn, title, price, stock_quantity, author_names FROM books ORDER BY title")
     assert [tuple(book) for book in books] == [
         ("9780141439518", "Pride and Prejudice", 5, 4, "Jane Austen"),
         (HOBBIT, "The Hobbit", 12.5, 7, "J. R. R. Tolkien"),
     ]
     assert await postgres.fetchval("SELECT count(*) FROM stock_movements WHERE reason = 'IMPORT'") == 2
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_second_run_changes_nothing(importer: Importer, postgres: asyncpg.Connection) -> None:
@@ -163,9 +163,9 @@ async def test_second_run_changes_nothing(importer: Importer, postgres: asyncpg.
 async def test_dry_run_writes_nothing(importer: Importer, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_book(shop, "Hobbit", isbn=HOBBIT, stock=3)
     before = await take_catalog_snapshot(postgres)
-    ended = await importer.run(SMALL_CSV, "--dry-run", "--set-stock")
-    assert (ended.exit_code, ended.counts) == (0, [1, 1, 0, 2])
-    assert "What would change" in ended.stdout
+    completed = await importer.run(SMALL_CSV, "--dry-run", "--set-stock")
+    assert (completed.exit_code, completed.counts) == (0, [1, 1, 0, 2])
+    assert "What would change" in completed.stdout
     assert await take_catalog_snapshot(postgres) == before
 
 
@@ -177,7 +177,7 @@ async def test_stock_of_existing_books_is_set_only_on_request(
     assert (await importer.run(feed)).counts == [0, 0, 1, 0]
     assert (await importer.run(feed, "--set-stock")).counts == [0, 1, 0, 0]
     assert await list_stock_movements(postgres, hobbit) == [("NEW_BOOK", 3), ("IMPORT", 4)]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_spreadsheet_csv_formats(importer: Importer, postgres: asyncpg.Connection) -> None:
@@ -191,9 +191,9 @@ async def test_spreadsheet_csv_formats(importer: Importer, postgres: asyncpg.Con
         ",,,,,,",
         f"{isbn(2)},Long,1,,,,,too,many,cells",
     ]
-    ended = await importer.run("\ufeff" + "\r\n".join(lines))
-    assert (ended.exit_code, ended.counts) == (0, [3, 0, 0, 2])
-    assert "shelf mark" in ended.stderr
+    completed = await importer.run("\ufeff" + "\r\n".join(lines))
+    assert (completed.exit_code, completed.counts) == (0, [3, 0, 0, 2])
+    assert "shelf mark" in completed.stderr
     books = await postgres.fetch("SELECT isbn, title, author_names, description FROM books ORDER BY title")
     assert [tuple(book) for book in books] == [
         (EMMA, "Emma", "", None),
@@ -203,13 +203,13 @@ async def test_spreadsheet_csv_formats(importer: Importer, postgres: asyncpg.Con
     assert [row[0] for row in importer.report()] == ["row", "5", "6"]  # as a spreadsheet numbers them
 
 
-# ── Killed half-way ───────────────────────────────────────────────────────────────────────
+# ── Killed during the import ──────────────────────────────────────────────────────────────
 
 
 async def kill_during_batch(
     importer: Importer, postgres: asyncpg.Connection, database_url: str, locked_isbn: str
 ) -> None:
-    """In the batch that adds the ISBN `held`, which a third connection is about to take."""
+    """Wait until the import blocks on the ISBN `held`, which another transaction has inserted."""
     async with hold_lock(database_url, INSERT_EXISTING_BOOK, locked_isbn):
         process = await importer.start("feed.csv")
         writing = await wait_for_blocked(postgres, 1)
@@ -225,7 +225,7 @@ async def test_rerun_completes_a_killed_import(
     (importer.folder / "feed.csv").write_text(feed)
     await kill_during_batch(importer, postgres, database_url, isbn(700))
     assert await postgres.fetchval(books) == 500
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
     orphans: list[Any] = await postgres.fetch(
         "SELECT id FROM books WHERE slug <> 'held' AND NOT EXISTS (SELECT FROM book_authors WHERE book_id = books.id)"
     )
@@ -236,7 +236,7 @@ async def test_rerun_completes_a_killed_import(
     assert await postgres.fetchval("SELECT count(*) FROM books") == 1200
     assert await postgres.fetchval("SELECT count(*) FROM book_authors") == 2400
     assert await postgres.fetchval("SELECT sum(change) FROM stock_movements") == sum(n % 4 for n in range(1200))
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_killed_in_first_batch_leaves_nothing(
@@ -244,6 +244,6 @@ async def test_killed_in_first_batch_leaves_nothing(
 ) -> None:
     (importer.folder / "feed.csv").write_text(build_csv(20))
     await kill_during_batch(importer, postgres, database_url, isbn(10))
-    books, *others = await take_catalog_snapshot(postgres)
+    books, *other_tables = await take_catalog_snapshot(postgres)
     assert len(books) == 1
-    assert others == [[], [], [], []]
+    assert other_tables == [[], [], [], []]

@@ -1,4 +1,4 @@
-"""`bookstore schema documents`: a folder of documents becomes the list that TRUSTED_DOCUMENTS names, or nothing does."""
+"""The command `schema documents`: it writes the list for TRUSTED_DOCUMENTS, or nothing if a document is not valid."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ INVALID_DOCUMENT = {
     b"{ __schema { types { name } } }": ":1:3: GraphQL introspection has been disabled",
     b"{ __typename }" + b" " * 10_000: ": The document has more than 10,000 characters.",
     b"{ a" + b" { a" * 20 + b" }" * 21: ": The document is more than 12 fields deep.",
-    b"\xff": ": It is not in UTF-8.",
+    b"\xff": ": The file is not in UTF-8.",
     EXPENSIVE_DOCUMENT.replace("books {", "books(first: 100) {").encode(): ": It costs more than 20,000.",
 }
 
@@ -38,11 +38,11 @@ def documents_directory(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("content", "complaint"), INVALID_DOCUMENT.items(), ids=range(len(INVALID_DOCUMENT)))
 async def test_invalid_document_writes_nothing(documents_directory: Path, content: bytes, complaint: str) -> None:
     (documents_directory / "src" / "wrong.graphql").write_bytes(content)
-    ended = await run_command("schema", "documents", "src", "--out", "list.json", directory=documents_directory)
-    *problems, last = ended.stderr.splitlines()
-    assert (ended.exit_code, ended.stdout) == (1, "")
+    completed = await run_command("schema", "documents", "src", "--out", "list.json", directory=documents_directory)
+    *problems, last = completed.stderr.splitlines()
+    assert (completed.exit_code, completed.stdout) == (1, "")
     assert any(line.startswith(f"src/wrong.graphql{complaint}") for line in problems)
-    assert last == "bookstore: 1 of 3 documents do not fit. Nothing was written."
+    assert last == "bookstore: 1 of 3 documents are not valid. Nothing was written."
     assert not (documents_directory / "list.json").exists()
 
 
@@ -73,15 +73,15 @@ async def test_list_contains_documents_verbatim(documents_directory: Path) -> No
 
 async def test_admin_only_documents_are_reported_and_listed(documents_directory: Path) -> None:
     (documents_directory / "src" / "dear.graphql").write_text(EXPENSIVE_DOCUMENT)
-    ended = await run_command("schema", "documents", "src", directory=documents_directory)
-    assert ended.stderr == "src/dear.graphql: It costs more than 5,000: only administrators may ask it.\n"
-    assert sha256(EXPENSIVE_DOCUMENT) in json.loads(ended.stdout)
+    completed = await run_command("schema", "documents", "src", directory=documents_directory)
+    assert completed.stderr == "src/dear.graphql: It costs more than 5,000: only administrators can execute it.\n"
+    assert sha256(EXPENSIVE_DOCUMENT) in json.loads(completed.stdout)
 
 
 async def test_invalid_list_prevents_startup_with_one_line(documents_directory: Path) -> None:
     (documents_directory / "list.json").write_text(json.dumps({"a": "{ boks { id } }"}))
-    given = {"TRUSTED_DOCUMENTS": "list.json", "ENVIRONMENT": "development"}
+    environment = {"TRUSTED_DOCUMENTS": "list.json", "ENVIRONMENT": "development"}
     line = await get_error_line(
-        run_command("serve", "--port", "0", "--data", "data", directory=documents_directory, **given)
+        run_command("serve", "--port", "0", "--data", "data", directory=documents_directory, **environment)
     )
     assert line.startswith("TRUSTED_DOCUMENTS: list.json: document a: line 1:3: Cannot query field 'boks'")

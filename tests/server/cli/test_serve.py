@@ -1,4 +1,4 @@
-"""`bookstore serve`: opens with nothing set, tells the way, and leaves nothing running when it is stopped."""
+"""The command `serve`: starts without settings, prints a welcome, and stops its processes."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ EVERYTHING = "SELECT (SELECT count(*) FROM books) + (SELECT count(*) FROM users)
 
 @pytest.fixture(scope="module")
 async def data(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
-    """A data folder that the tests here share: making one takes seconds."""
+    """A data folder for all tests of this module, because creating one takes seconds."""
     async with kill_leftover_server(tmp_path_factory.mktemp("shop") / "data") as folder:
         yield folder
 
@@ -30,7 +30,7 @@ async def test_first_start_has_demo_books_and_instructions(tmp_path: Path) -> No
             health = await http.get("/health")
             page = await http.get("/graphql", headers={"accept": "text/html"})
         books = (await shop.client.execute(TITLES))["books"]
-        ended = await shop.stop(signal.SIGINT)
+        completed = await shop.stop(signal.SIGINT)
 
         assert health.json() == {"status": "ok"}
         assert page.headers["content-type"].startswith("text/html")
@@ -38,22 +38,22 @@ async def test_first_start_has_demo_books_and_instructions(tmp_path: Path) -> No
         assert f"{books['totalCount']} demo books loaded" in shop.startup_message
         assert f"http://localhost:{shop.url.rpartition(':')[2]}/graphql" in shop.startup_message
         assert "bookstore admin create you@example.com  (in" in shop.startup_message
-        assert (ended.exit_code, ended.stderr) == (0, "")
+        assert (completed.exit_code, completed.stderr) == (0, "")
         assert find_postmaster(data) is None
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2")])
-@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
 async def test_stopping_stops_embedded_postgres(
-    data: Path, tmp_path: Path, kill: signal.Signals, options: tuple[str, ...]
+    data: Path, tmp_path: Path, stop_signal: signal.Signals, options: tuple[str, ...]
 ) -> None:
     async with serve_shop("--data", str(data), *options, directory=tmp_path) as shop:
         assert find_postmaster(data) is not None
         assert (await shop.client.execute(TITLES)).errors == []
-        ended = await shop.stop(kill)
+        completed = await shop.stop(stop_signal)
 
-    assert ended.exit_code in (0, 128 + kill)
-    assert ended.stderr == ""
+    assert completed.exit_code in (0, 128 + stop_signal)
+    assert completed.stderr == ""
     assert find_postmaster(data) is None
 
 
@@ -66,13 +66,13 @@ async def test_other_commands_work_while_serving(data: Path, tmp_path: Path) -> 
         revoked = await get_error_line(
             run_command("admin", "revoke", "ann@example.com", "--data", str(data), directory=tmp_path)
         )
-        found = (await shop.client.execute(query))["books"]["nodes"]
+        nodes = (await shop.client.execute(query))["books"]["nodes"]
 
         assert f"bookstore admin create you@example.com --data {data}" in shop.startup_message
 
     assert imported.exit_code == 0
-    assert revoked == "ann@example.com is no administrator."
-    assert found == [{"title": "A Book That Came Later"}]
+    assert revoked == "ann@example.com is not an administrator."
+    assert nodes == [{"title": "A Book That Came Later"}]
 
 
 async def test_demo_can_be_disabled(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ async def test_external_database_gets_no_demo_books(
 
 
 @pytest.mark.parametrize(
-    ("options", "chosen", "shared"),
+    ("options", "environment", "shared"),
     [
         (("--workers", "2"), {}, 1),
         ((), {}, 0),
@@ -108,11 +108,11 @@ async def test_several_processes_share_budgets_by_default(
     postgres: asyncpg.Connection,
     tmp_path: Path,
     options: tuple[str, ...],
-    chosen: dict[str, str],
+    environment: dict[str, str],
     shared: int,
 ) -> None:
     url = str(settings.database_url)
-    async with serve_shop(*options, directory=tmp_path, DATABASE_URL=url, **chosen) as mine:
+    async with serve_shop(*options, directory=tmp_path, DATABASE_URL=url, **environment) as mine:
         assert (await mine.client.execute(TITLES)).errors == []
         await mine.stop(signal.SIGTERM)
     assert await postgres.fetchval("SELECT count(*) FROM rate_limits") == shared

@@ -1,4 +1,4 @@
-"""An import needs no connection that does nothing meanwhile; and when one breaks after it, what was imported is there."""
+"""An import holds no idle connection, and keeps the imported data if a later connection fails."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,9 +14,9 @@ from tests.support.processes.cli import COMMAND_TIMEOUT, CompletedCommand, run_c
 
 FILE = "shop.dump"
 KEEPS_EXTENSIONS_OUT = "LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE"
-"""With which the script begins."""
+"""The first statement of the script."""
 KEEPS_STATISTICS_OUT = "LOCK TABLE pg_statistic IN SHARE MODE"
-"""With which an import ends."""
+"""The last statement of an import."""
 TERMINATE_CONNECTIONS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid = ANY($1::int[])"
 )
@@ -51,11 +51,11 @@ def start_import(url: str, folder: Path) -> asyncio.Task[CompletedCommand]:
 
 @pytest.mark.usefixtures("exported_dump")
 async def test_import_by_sqlalchemy_url(empty_database_url: str, tmp_path: Path) -> None:
-    ended = await start_import(empty_database_url.replace("postgresql://", "postgresql+asyncpg://"), tmp_path)
+    completed = await start_import(empty_database_url.replace("postgresql://", "postgresql+asyncpg://"), tmp_path)
 
-    assert (ended.exit_code, ended.stderr) == (0, "")
-    assert ended.stdout.startswith("0 books, ")
-    assert ended.stdout.endswith("The database is up to date.\n")
+    assert (completed.exit_code, completed.stderr) == (0, "")
+    assert completed.stdout.startswith("0 books, ")
+    assert completed.stdout.endswith("The database is up to date.\n")
 
 
 @pytest.mark.usefixtures("exported_dump")
@@ -66,9 +66,9 @@ async def test_idle_connection_may_be_cut(
         command = start_import(empty_database_url, tmp_path)
         await wait_for_blocked(postgres, 1)
         await postgres.execute(TERMINATE_CONNECTIONS, [record["pid"] for record in await postgres.fetch(IDLE)])
-    ended = await command
+    completed = await command
 
-    assert (ended.exit_code, ended.stderr) == (0, "")
+    assert (completed.exit_code, completed.stderr) == (0, "")
 
 
 @pytest.mark.usefixtures("exported_dump")
@@ -78,8 +78,8 @@ async def test_failure_after_import_is_reported(
     async with hold_lock(empty_database_url, KEEPS_STATISTICS_OUT), asyncio.timeout(COMMAND_TIMEOUT):
         command = start_import(empty_database_url, tmp_path)
         await postgres.execute(TERMINATE_CONNECTIONS, await wait_for_blocked(postgres, 1))
-        ended = await command
+        completed = await command
 
-    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
-    assert ended.stderr.startswith("bookstore: Everything was imported, but what comes afterwards failed. ")
+    assert (completed.exit_code, completed.stdout, completed.stderr.count("\n")) == (1, "", 1)
+    assert completed.stderr.startswith("bookstore: The import succeeded, but a later step failed. ")
     assert await postgres.fetchval(BOOKS) == 0

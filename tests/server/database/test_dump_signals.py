@@ -1,4 +1,4 @@
-"""Who is told to stop in the middle of a dump leaves no copy of the customers behind, and nobody who goes on writing one."""
+"""SIGTERM during a dump leaves neither files nor processes behind."""
 
 import asyncio
 import signal
@@ -17,12 +17,12 @@ from tests.support.processes.cli import COMMAND_TIMEOUT, start_command
 FILE = "shop.dump"
 KEEPS_READERS_OUT = "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"
 KEEPS_EXTENSIONS_OUT = "LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE"
-"""With which the script begins."""
+"""The first statement of the script."""
 
 
 @pytest.fixture
 async def blocked_database_url(server_url: str, template_database: str) -> AsyncIterator[str]:
-    """A shop whose books cannot be read."""
+    """Lock the books, so that a dump blocks."""
     async with temporary_database(server_url, template_database) as url, hold_lock(url, KEEPS_READERS_OUT):
         yield url
 

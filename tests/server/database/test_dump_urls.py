@@ -1,4 +1,4 @@
-"""Dumps go wherever the shop goes, by each form of an address, and show none of its secrets on the way."""
+"""Dumps accept all forms of database URLs, and expose no secrets."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ URL_FORMS = {
         "postgresql://shop@%2Fvar%2Frun%2Fmy%20postgresql/books?port=2"
     ),
 }
-"""As the driver takes it, and as libpq has to be told to do the same."""
+"""URLs as asyncpg accepts them, and the equivalent for libpq."""
 
 
 @pytest.mark.parametrize("address", URL_FORMS)
@@ -45,22 +45,22 @@ async def empty_database_url(server_url: str) -> AsyncIterator[str]:
 
 
 def build_multi_host_url(url: str) -> str:
-    """As `.env.example` has it; the first of them is away."""
-    there = make_url(url)
-    hosts = f"host=127.0.0.1:1&host={there.host}:{there.port}"
-    return f"postgresql://{there.username}:{PASSWORD}@/{there.database}?{hosts}&target_session_attrs=read-write"
+    """Return a URL with two hosts, as in `.env.example`; the first one does not respond."""
+    target = make_url(url)
+    hosts = f"host=127.0.0.1:1&host={target.host}:{target.port}"
+    return f"postgresql://{target.username}:{PASSWORD}@/{target.database}?{hosts}&target_session_attrs=read-write"
 
 
 async def test_multi_host_url(
     bookstore: RunCommand, settings: Settings, empty_database_url: str, tmp_path: Path
 ) -> None:
     async with (
-        start_fault_proxy(str(settings.database_url)) as there,
-        start_fault_proxy(empty_database_url) as elsewhere,
+        start_fault_proxy(str(settings.database_url)) as target,
+        start_fault_proxy(empty_database_url) as other_proxy,
     ):
-        exported = await bookstore("export-database", FILE, DATABASE_URL=build_multi_host_url(there.url))
-        imported = await bookstore("import-database", FILE, DATABASE_URL=build_multi_host_url(elsewhere.url))
-        rehearsed = await bookstore("rehearse-restore", DATABASE_URL=build_multi_host_url(there.url))
+        exported = await bookstore("export-database", FILE, DATABASE_URL=build_multi_host_url(target.url))
+        imported = await bookstore("import-database", FILE, DATABASE_URL=build_multi_host_url(other_proxy.url))
+        rehearsed = await bookstore("rehearse-restore", DATABASE_URL=build_multi_host_url(target.url))
 
     assert (exported.exit_code, imported.exit_code, rehearsed.exit_code) == (0, 0, 0), (exported, imported, rehearsed)
     assert (tmp_path / FILE).exists()
@@ -69,31 +69,31 @@ async def test_multi_host_url(
 
 async def test_a_password_in_the_query_is_not_shown(server_url: str, template_database: str, tmp_path: Path) -> None:
     async with temporary_database(server_url, template_database) as url:
-        there = make_url(url)
-        asked = there.set(username=None, password=None).update_query_pairs(
-            [("user", str(there.username)), ("password", PASSWORD)]
+        target = make_url(url)
+        url_with_query = target.set(username=None, password=None).update_query_pairs(
+            [("user", str(target.username)), ("password", PASSWORD)]
         )
-        settings = {"DATABASE_URL": asked.render_as_string(hide_password=False)}
+        settings = {"DATABASE_URL": url_with_query.render_as_string(hide_password=False)}
         postgres = await asyncpg.connect(url)
         async with start_command("export-database", FILE, directory=tmp_path, settings=settings) as process:
             async with hold_lock(url, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"), asyncio.timeout(COMMAND_TIMEOUT):
                 await wait_for_blocked(postgres, 1)
                 [dumping] = psutil.Process(process.pid).children(recursive=True)
-                shown, given = dumping.cmdline(), dumping.environ()
+                command_line, environment = dumping.cmdline(), dumping.environ()
             code = await process.wait()
         await postgres.close()
 
     assert code == 0
-    assert PASSWORD not in " ".join(shown)
-    assert given["PGPASSWORD"] == PASSWORD
+    assert PASSWORD not in " ".join(command_line)
+    assert environment["PGPASSWORD"] == PASSWORD
 
 
 async def test_secret_visible_to_others_is_rejected(bookstore: RunCommand, settings: Settings) -> None:
     address = make_url(str(settings.database_url)).update_query_pairs([("sslpassword", PASSWORD)])
-    said = await get_error_line(
+    message = await get_error_line(
         bookstore("export-database", FILE, DATABASE_URL=address.render_as_string(hide_password=False))
     )
 
-    assert said == (
-        "The address has sslpassword, which everybody on this machine could read meanwhile. Name one without it."
+    assert message == (
+        "The database URL has the parameter sslpassword, which other users of this machine could read. Use a URL without it."
     )

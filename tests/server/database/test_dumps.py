@@ -1,4 +1,4 @@
-"""What is exported can be read back, by whoever may make a database, and is sound; what is not is told."""
+"""Exported databases can be restored, also by an ordinary role, and violated invariants are reported."""
 
 import asyncio
 import uuid
@@ -15,7 +15,7 @@ from persistence.invariants import find_violations
 from persistence.tables import Base
 from server.app import create_app
 from server.database.dumps import dump, restore
-from server.database.migrations import check_database
+from server.database.preflight import check_database
 from server.settings import Settings
 from tests.support.database.databases import temporary_database
 from tests.support.http.client import ApiClient
@@ -29,7 +29,7 @@ FILE = "shop.dump"
 
 @dataclass(frozen=True, slots=True)
 class ExportedDump:
-    """A shop in which something has happened, and its file."""
+    """The URL of a shop with data, its exported file, and the output of the export."""
 
     url: str
     file: Path
@@ -45,8 +45,8 @@ async def exported_dump(
         app = create_app(settings.model_copy(update={"database_url": url}))
         async with app.router.lifespan_context(app):
             await place_orders(ApiClient(app), app.state.shop)
-        said = await run_command("export-database", FILE, directory=folder, DATABASE_URL=url)
-        yield ExportedDump(url, folder / FILE, said)
+        completed = await run_command("export-database", FILE, directory=folder, DATABASE_URL=url)
+        yield ExportedDump(url, folder / FILE, completed)
 
 
 async def place_orders(client: ApiClient, shop: Shop) -> None:
@@ -60,7 +60,7 @@ async def place_orders(client: ApiClient, shop: Shop) -> None:
 
 @pytest.fixture
 async def empty_database_url(server_url: str) -> AsyncIterator[str]:
-    """A database of somebody who may do nothing beside it."""
+    """Create a database whose owner has no other privileges."""
     name = f"bookstore_empty_{uuid.uuid4().hex[:12]}"
     connection = await asyncpg.connect(server_url)
     await connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
@@ -85,14 +85,14 @@ async def test_import_restores_everything(
     assert exported_dump.file.stat().st_mode & 0o777 == 0o600
     assert "1 books, 2 users, 2 orders" in imported.stdout
     assert await check_database(empty_database_url) is None
-    here, there = await asyncpg.connect(exported_dump.url), await asyncpg.connect(empty_database_url)
+    source, target = await asyncpg.connect(exported_dump.url), await asyncpg.connect(empty_database_url)
     try:
-        assert await dump_all_tables(there) == await dump_all_tables(here)
-        assert await there.fetchval("SELECT fold('Émile')") == "emile"
-        assert await find_violations(there) == []
+        assert await dump_all_tables(target) == await dump_all_tables(source)
+        assert await target.fetchval("SELECT fold('Émile')") == "emile"
+        assert await find_violations(target) == []
     finally:
-        await there.close()
-        await here.close()
+        await target.close()
+        await source.close()
 
 
 async def test_rehearse_restore_reports_a_sound_database(bookstore: RunCommand, exported_dump: ExportedDump) -> None:
@@ -114,7 +114,7 @@ async def test_rehearse_restore_reports_violations(
 
     assert broken.exit_code == 1
     assert broken.stderr.strip() == (
-        "bookstore: What was read back is not sound. It is not true that stock is the sum of its ledger."
+        "bookstore: The imported data violates invariants. It is not true that stock is the sum of its ledger."
     )
 
 
@@ -122,10 +122,10 @@ async def test_existing_files_are_not_overwritten(bookstore: RunCommand, exporte
     before, name = exported_dump.file.read_bytes(), str(exported_dump.file)
 
     assert await get_error_line(bookstore("export-database", name)) == (
-        f"{name} is there already. Name another file, or remove it."
+        f"{name} exists already. Name another file, or remove it."
     )
     assert await get_error_line(bookstore("import-database", name)) == (
-        "The database is not empty. Make a new one for what is to be imported."
+        "The database is not empty. Create a new one for the import."
     )
     assert exported_dump.file.read_bytes() == before
 
@@ -133,15 +133,15 @@ async def test_existing_files_are_not_overwritten(bookstore: RunCommand, exporte
 async def test_invalid_or_truncated_dump_leaves_database_empty(
     bookstore: RunCommand, exported_dump: ExportedDump, empty_database_url: str, tmp_path: Path
 ) -> None:
-    whole = exported_dump.file.read_bytes()
-    (tmp_path / "half.dump").write_bytes(whole[: len(whole) // 2])
+    content = exported_dump.file.read_bytes()
+    (tmp_path / "half.dump").write_bytes(content[: len(content) // 2])
 
-    told = await get_error_line(bookstore("import-database", "feed.csv", DATABASE_URL=empty_database_url))
-    assert told.startswith("pg_restore failed: input file does not appear to be a valid archive")
+    message = await get_error_line(bookstore("import-database", "feed.csv", DATABASE_URL=empty_database_url))
+    assert message.startswith("pg_restore failed: input file does not appear to be a valid archive")
     assert "pg_restore failed: " in await get_error_line(
         bookstore("import-database", "half.dump", DATABASE_URL=empty_database_url)
     )
-    await asyncio.to_thread(restore, exported_dump.file, empty_database_url)  # which refuses one that is not
+    await asyncio.to_thread(restore, exported_dump.file, empty_database_url)  # rejects a database that is not empty
 
 
 @pytest.mark.parametrize("command_line", [("export-database", FILE), ("import-database", "feed.csv")])
@@ -156,5 +156,5 @@ async def test_unreachable_database_is_one_line(
 
 
 async def test_missing_directory_is_one_line(bookstore: RunCommand) -> None:
-    told = await get_error_line(bookstore("export-database", "nowhere/shop.dump"))
-    assert told == "nowhere/shop.dump cannot be written: No such file or directory."
+    message = await get_error_line(bookstore("export-database", "nowhere/shop.dump"))
+    assert message == "nowhere/shop.dump cannot be written: No such file or directory."

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL heals: after kills, with stale pids, with several users who come and go."""
+"""The embedded PostgreSQL recovers from kills and stale process ids, and is shared by processes."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ async def data(tmp_path: Path) -> AsyncIterator[Path]:
 
 @pytest.fixture
 def other_process() -> Iterator[psutil.Process]:
-    """A process that is alive and no PostgreSQL."""
+    """A running process that is not PostgreSQL."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         try:
             yield psutil.Process(process.pid)
@@ -37,7 +37,7 @@ def other_process() -> Iterator[psutil.Process]:
 
 
 def handles(data: Path) -> list[int]:
-    """Who the library believes to be using the server."""
+    """Return the process ids that the library counts as users of the server."""
     listed: list[int] = json.loads((data / "postgres" / ".handle_pids.json").read_text())
     return listed
 
@@ -45,12 +45,12 @@ def handles(data: Path) -> list[int]:
 async def test_data_survives_and_last_user_stops_the_server(data: Path, tmp_path: Path) -> None:
     loaded = await run_command("demo", "--data", str(data), directory=tmp_path)
     stopped = find_postmaster(data)
-    again = await run_command("demo", "--data", str(data), directory=tmp_path)
+    completed = await run_command("demo", "--data", str(data), directory=tmp_path)
 
     assert loaded.stdout.endswith(" books added.\n")
     assert loaded.stdout != "0 books added.\n"
     assert stopped is None
-    assert again == CompletedCommand(0, "0 books added.\n", "")
+    assert completed == CompletedCommand(0, "0 books added.\n", "")
     assert find_postmaster(data) is None
 
 
@@ -80,7 +80,7 @@ async def test_killed_process_does_not_keep_the_server_running(data: Path, tmp_p
     async with serve_shop("--data", str(data), directory=tmp_path) as shop:
         shop.process.kill()
         await shop.process.wait()
-    assert find_postmaster(data) is not None  # an orphan, with the dead shop on its list
+    assert find_postmaster(data) is not None  # an orphan that still lists the killed shop
 
     assert await run_command("migrate", "--data", str(data), directory=tmp_path) == UP_TO_DATE
     assert find_postmaster(data) is None
@@ -93,7 +93,7 @@ async def test_killed_postgres_restarts_with_its_data(data: Path, tmp_path: Path
         assert postmaster is not None
         shop.process.kill()
         await shop.process.wait()
-        postmaster.kill()  # its children notice by themselves, some time later
+        postmaster.kill()  # its children exit some time later
     assert (data / "postgres" / "postmaster.pid").exists()
 
     async with serve_shop("--data", str(data), directory=tmp_path) as shop:
@@ -119,7 +119,7 @@ async def test_reused_pid_is_not_mistaken_for_the_server(
 async def test_reused_user_pid_does_not_harm_the_data(
     data: Path, tmp_path: Path, other_process: psutil.Process
 ) -> None:
-    """The server may run on for the sake of a stranger; it works all the same."""
+    """A foreign process with a listed id keeps the server running, and does not disturb it."""
     assert await run_command("migrate", "--data", str(data), directory=tmp_path) == UP_TO_DATE
     (data / "postgres" / ".handle_pids.json").write_text(json.dumps([other_process.pid]))
 

@@ -1,4 +1,4 @@
-"""The addresses of PostgreSQL, looked at before the shop opens: what is wrong with them is a line that says what to do."""
+"""The check of the database URLs before the shop opens: each problem is one line that says what to do."""
 
 import asyncio
 from pathlib import Path
@@ -7,9 +7,10 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from server.database import migrations
-from server.database.migrations import MISSING_PRIVILEGES, WRONG_ENCODING
-from server.database.preflight import DIFFERENT_DATABASE, READ_ONLY_DATABASE, check_database_urls
+from server.database import preflight
+from server.database.migrations import migrate
+from server.database.preflight import DIFFERENT_DATABASE, READ_ONLY_DATABASE, WRONG_ENCODING, check_database_urls
+from server.messages import MISSING_PRIVILEGES
 from server.settings import Settings
 from tests.support.database.db_roles import get_role_url, temporary_role
 from tests.support.processes.cli import RunCommand, get_error_line
@@ -36,13 +37,15 @@ async def test_wrong_setting_is_named(settings: Settings) -> None:
 
 
 async def test_invalid_read_url_is_reported_without_its_password(settings: Settings) -> None:
-    told = str(await get_preflight_error(settings, database_read_url="postgresql://nobody:s3same/more@localhost/none"))
-    assert told.startswith("DATABASE_READ_URL is not like postgresql://")
-    assert "s3same" not in told
+    message = str(
+        await get_preflight_error(settings, database_read_url="postgresql://nobody:s3same/more@localhost/none")
+    )
+    assert message.startswith("DATABASE_READ_URL must look like postgresql://")
+    assert "s3same" not in message
 
 
 async def test_outdated_postgresql_is_rejected(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "MIN_POSTGRESQL_VERSION", 1_000_000)
+    monkeypatch.setattr(preflight, "MIN_POSTGRESQL_VERSION", 1_000_000)
     assert await get_preflight_error(settings) == "PostgreSQL must be 15 or later."
 
 
@@ -50,13 +53,13 @@ async def test_non_utf8_database_is_rejected(
     settings: Settings, server_url: str, postgres: asyncpg.Connection, bookstore: RunCommand
 ) -> None:
     name = f"{make_url(str(settings.database_url)).database}_latin"
-    alike = "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc"
-    await postgres.execute(f"CREATE DATABASE {name} {alike}")
+    options = "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc"
+    await postgres.execute(f"CREATE DATABASE {name} {options}")
     other = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     try:
-        told = WRONG_ENCODING.format(name="DATABASE_URL", encoding="LATIN1")
-        assert await get_error_line(bookstore("migrate", DATABASE_URL=other)) == told
-        assert await get_error_line(bookstore("serve", "--port", "0", DATABASE_URL=other)) == told
+        message = WRONG_ENCODING.format(setting="DATABASE_URL", encoding="LATIN1")
+        assert await get_error_line(bookstore("migrate", DATABASE_URL=other)) == message
+        assert await get_error_line(bookstore("serve", "--port", "0", DATABASE_URL=other)) == message
     finally:
         await postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -76,39 +79,39 @@ async def test_missing_privileges_are_reported(
     settings: Settings, postgres: asyncpg.Connection, bookstore: RunCommand
 ) -> None:
     url = str(settings.database_url)
-    async with temporary_role(postgres, "SELECT") as reader, temporary_role(postgres) as nobody:
-        lacking = MISSING_PRIVILEGES.format(name="DATABASE_URL", table="pgqueuer")
+    async with temporary_role(postgres, "SELECT") as reader, temporary_role(postgres) as stranger:
+        message = MISSING_PRIVILEGES.format(setting="DATABASE_URL", table="pgqueuer")
         assert (
-            await get_error_line(bookstore("serve", "--port", "0", DATABASE_URL=get_role_url(reader, url))) == lacking
+            await get_error_line(bookstore("serve", "--port", "0", DATABASE_URL=get_role_url(reader, url))) == message
         )
         assert await get_preflight_error(settings, database_read_url=get_role_url(reader, url)) is None
-        lacking = MISSING_PRIVILEGES.format(name="DATABASE_READ_URL", table="alembic_version")
-        assert await get_preflight_error(settings, database_read_url=get_role_url(nobody, url)) == lacking
-        lacking = MISSING_PRIVILEGES.format(name="DATABASE_URL", table="alembic_version")
-        assert await get_error_line(bookstore("migrate", DATABASE_URL=get_role_url(nobody, url))) == lacking
+        message = MISSING_PRIVILEGES.format(setting="DATABASE_READ_URL", table="alembic_version")
+        assert await get_preflight_error(settings, database_read_url=get_role_url(stranger, url)) == message
+        message = MISSING_PRIVILEGES.format(setting="DATABASE_URL", table="alembic_version")
+        assert await get_error_line(bookstore("migrate", DATABASE_URL=get_role_url(stranger, url))) == message
 
 
 async def test_urls_of_different_databases_are_rejected(
     settings: Settings, server_url: str, postgres: asyncpg.Connection
 ) -> None:
-    """Another one of the same server, with the same tables."""
+    """A second database of the same server with the same tables is a different database."""
     name = f"{make_url(str(settings.database_url)).database}_other"
     await postgres.execute(f"CREATE DATABASE {name}")
     other = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     try:
-        await asyncio.to_thread(migrations.migrate, other)
+        await asyncio.to_thread(migrate, other)
         reads, direct = (
             await get_preflight_error(settings, database_read_url=other),
             await get_preflight_error(settings, database_direct_url=other),
         )
     finally:
         await postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    assert reads == DIFFERENT_DATABASE.format(name="DATABASE_READ_URL")
-    assert direct == DIFFERENT_DATABASE.format(name="DATABASE_DIRECT_URL")
+    assert reads == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
+    assert direct == DIFFERENT_DATABASE.format(setting="DATABASE_DIRECT_URL")
 
 
 async def test_unwritable_maildir_is_rejected(bookstore: RunCommand, tmp_path: Path) -> None:
     (tmp_path / "mail").write_text("in the way")
     line = await get_error_line(bookstore("serve", "--port", "0", MAIL_FOLDER="mail"))
-    assert line.startswith(f"{tmp_path}/mail takes no letters: ")
+    assert line.startswith(f"{tmp_path}/mail is not writable: ")
     assert line.endswith("Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL.")

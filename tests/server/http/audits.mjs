@@ -1,4 +1,4 @@
-// Runs graphql-http's audits of GraphQL over HTTP against the address given, and prints how each ended as JSON.
+// Runs graphql-http's audits against a URL, and prints the results as JSON.
 import { serverAudits } from "graphql-http";
 
 const results = await Promise.all(

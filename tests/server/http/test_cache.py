@@ -1,4 +1,4 @@
-"""HTTP for caches: what they may keep of what visitors ask, for how long, and when it is still the same."""
+"""Cache headers and conditional requests of the endpoint."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,14 +47,14 @@ async def running_client(settings: Settings, **changes: Any) -> AsyncIterator[ht
 
 
 async def get(
-    http: httpx2.AsyncClient, query: str = PAGE_QUERY, known: str | None = None, **headers: str
+    http: httpx2.AsyncClient, query: str = PAGE_QUERY, if_none_match: str | None = None, **headers: str
 ) -> httpx2.Response:
-    given = headers | ({"if-none-match": known} if known is not None else {})
-    return await http.get("/graphql", params={"query": query}, headers=given)
+    all_headers = headers | ({"if-none-match": if_none_match} if if_none_match is not None else {})
+    return await http.get("/graphql", params={"query": query}, headers=all_headers)
 
 
 def expire_cache(shop: Shop) -> None:
-    """For everything that may be a second old."""
+    """Expire all values that may be a second old."""
     shop.count_cache.clear()
 
 
@@ -62,7 +62,7 @@ def is_uncacheable(response: httpx2.Response) -> bool:
     return response.headers["cache-control"] == PRIVATE and "etag" not in response.headers
 
 
-# ── What no cache may keep ────────────────────────────────────────────────────────────────
+# ── Private responses ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def is_uncacheable(response: httpx2.Response) -> bool:
     ],
 )
 async def test_private_or_failed_responses_are_not_cached(http: httpx2.AsyncClient, query: str) -> None:
-    for known in (None, "*"):
-        response = await get(http, query, known)
+    for if_none_match in (None, "*"):
+        response = await get(http, query, if_none_match)
         assert response.status_code != 304
         assert is_uncacheable(response)
 
@@ -94,9 +94,9 @@ async def test_responses_to_signed_in_users_are_not_cached(
     http: httpx2.AsyncClient, shop: Shop, authorization: str
 ) -> None:
     etag = (await get(http)).headers["etag"]
-    told = authorization.format(token=(await add_user(shop)).token)
-    for known in (None, etag, "*"):
-        response = await get(http, known=known, authorization=told)
+    value = authorization.format(token=(await add_user(shop)).token)
+    for if_none_match in (None, etag, "*"):
+        response = await get(http, if_none_match=if_none_match, authorization=value)
         assert response.status_code == 200
         assert is_uncacheable(response)
 
@@ -120,7 +120,7 @@ async def test_invalid_requests_are_not_cached(http: httpx2.AsyncClient) -> None
 
 
 async def test_rate_limited_responses_are_not_cached(settings: Settings, shop: Shop) -> None:
-    """To learn that nothing changed costs 1, and not even that is there."""
+    """A 304 costs 1, and a caller in debt cannot pay even that."""
     async with running_client(settings, rate_limit_burst=20_000, rate_limit_per_second=1) as http:
         etag = (await get(http, PAGE_QUERY.replace("20", "100"))).headers["etag"]
         for _ in range(100):
@@ -129,11 +129,11 @@ async def test_rate_limited_responses_are_not_cached(settings: Settings, shop: S
             pass
         assert response.status_code == 429
         assert is_uncacheable(response)
-        refused = await get(http, PAGE_QUERY.replace("20", "100"), etag)
-    assert (refused.status_code, is_uncacheable(refused)) == (429, True)
+        rejected = await get(http, PAGE_QUERY.replace("20", "100"), etag)
+    assert (rejected.status_code, is_uncacheable(rejected)) == (429, True)
 
 
-# ── What they may keep ────────────────────────────────────────────────────────────────────
+# ── Public responses ──────────────────────────────────────────────────────────────────────
 
 
 async def test_anonymous_catalog_page_is_cached(http: httpx2.AsyncClient, shop: Shop) -> None:
@@ -158,19 +158,23 @@ async def test_genre_names_are_cached_longer(http: httpx2.AsyncClient, shop: Sho
 async def test_setting_overrides_max_age(settings: Settings, shop: Shop, seconds: int) -> None:
     async with running_client(settings, cache_seconds=seconds) as http:
         for query in (PAGE_QUERY, GENRES):
-            told = (await get(http, query)).headers["cache-control"]
-            assert told == f"public, max-age=0, s-maxage={seconds}, must-revalidate"
+            value = (await get(http, query)).headers["cache-control"]
+            assert value == f"public, max-age=0, s-maxage={seconds}, must-revalidate"
         assert is_uncacheable(await get(http, "{ me { id } }"))
 
 
 async def test_vary_origin_with_cors(settings: Settings, shop: Shop) -> None:
-    """Without it a cache would hand what it keeps for one origin to another, or to none."""
+    """Otherwise a cache would serve the response for one origin to another one, or to none."""
     origin = "https://www.example.com"
     async with running_client(settings, cors_origins=[origin]) as http:
         etag = (await get(http)).headers["etag"]
-        for response in (await get(http), await get(http, origin=origin), await get(http, known=etag, origin=origin)):
-            told = {name.strip().lower() for name in response.headers["vary"].split(",")}
-            assert told == {"accept", "authorization", "origin"}
+        for response in (
+            await get(http),
+            await get(http, origin=origin),
+            await get(http, if_none_match=etag, origin=origin),
+        ):
+            names = {name.strip().lower() for name in response.headers["vary"].split(",")}
+            assert names == {"accept", "authorization", "origin"}
 
 
 async def test_cookies_do_not_affect_anonymous_responses(settings: Settings, shop: Shop) -> None:
@@ -189,7 +193,7 @@ async def test_trusted_documents_by_get_are_cached(settings: Settings, shop: Sho
         assert (await http.get("/graphql", params={"documentId": "genres"}, headers=headers)).status_code == 304
 
 
-# ── Still the same ────────────────────────────────────────────────────────────────────────
+# ── Conditional requests ──────────────────────────────────────────────────────────────────
 
 
 async def test_unchanged_response_is_not_executed_again(counter: QueryCounter, shop: Shop) -> None:
@@ -197,12 +201,12 @@ async def test_unchanged_response_is_not_executed_again(counter: QueryCounter, s
     async with counter.client.http() as http:
         first = await get(http)
         before = counter.proxy.statements
-        again = await get(http, known=first.headers["etag"])
+        cached_response = await get(http, if_none_match=first.headers["etag"])
         assert counter.proxy.statements == before
         expire_cache(counter.shop)
-        later = await get(http, known=first.headers["etag"])
+        later = await get(http, if_none_match=first.headers["etag"])
         assert counter.proxy.statements == before + VERSION_STATEMENTS
-    for response in (again, later):
+    for response in (cached_response, later):
         assert (response.status_code, response.content) == (304, b"")
         assert "content-type" not in response.headers
         for name in ("etag", "cache-control", "vary"):
@@ -214,26 +218,26 @@ async def test_price_change_changes_the_etag(http: httpx2.AsyncClient, client: A
     etag = (await get(http)).headers["etag"]
     assert not (await manager.execute(RAISE_PRICE, id=book_id(book))).errors
     expire_cache(shop)
-    changed = await get(http, known=etag)
+    changed = await get(http, if_none_match=etag)
     assert changed.status_code == 200
     assert changed.json()["data"]["books"]["nodes"][0]["price"]["amount"] == "99.00"
     assert changed.headers["etag"] != etag
-    assert (await get(http, known=etag)).status_code == 200
-    assert (await get(http, known=changed.headers["etag"])).status_code == 304
+    assert (await get(http, if_none_match=etag)).status_code == 200
+    assert (await get(http, if_none_match=changed.headers["etag"])).status_code == 304
 
 
 async def test_unrelated_change_keeps_the_etag(http: httpx2.AsyncClient, shop: Shop) -> None:
-    """It is resolved again, once, and found to be the same to the byte."""
+    """The response is resolved once more, and is equal to the byte."""
     await add_book(shop)
     etag = (await get(http)).headers["etag"]
     await add_genre(shop)
     expire_cache(shop)
-    assert (await get(http, known=etag)).status_code == 304
+    assert (await get(http, if_none_match=etag)).status_code == 304
     assert (await get(http)).headers["etag"] == etag
 
 
 async def test_total_count_matches_its_catalog_version(http: httpx2.AsyncClient, client: ApiClient, shop: Shop) -> None:
-    """Or a count of a second ago would be said to be unchanged until something else changes."""
+    """Otherwise an outdated count would count as unchanged until the next change."""
     await add_book(shop)
     assert (await client.execute(PAGE_QUERY))["books"]["totalCount"] == 1
     await add_book(shop)
@@ -247,11 +251,11 @@ async def test_uncommitted_change_is_visible_after_commit(
     async with postgres.transaction():
         await postgres.execute("UPDATE books SET title = 'Committed'")
         early = await get(http)
-        assert (await get(http, known=early.headers["etag"])).status_code == 304
+        assert (await get(http, if_none_match=early.headers["etag"])).status_code == 304
         expire_cache(shop)
-        assert (await get(http, known=early.headers["etag"])).status_code == 304
+        assert (await get(http, if_none_match=early.headers["etag"])).status_code == 304
     expire_cache(shop)
-    late = await get(http, known=early.headers["etag"])
+    late = await get(http, if_none_match=early.headers["etag"])
     assert late.json()["data"]["books"]["nodes"][0]["title"] == "Committed"
 
 
@@ -266,24 +270,24 @@ async def test_etag_depends_on_request_and_media_type(http: httpx2.AsyncClient, 
     etags = {response.headers["etag"] for response in responses}
     assert len(etags) == 4
     for response in responses[1:]:
-        assert (await get(http, known=response.headers["etag"], accept="application/json")).status_code == 200
+        assert (await get(http, if_none_match=response.headers["etag"], accept="application/json")).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("told", "status"),
+    ("value", "status"),
     [
         ("{}", 304), ("W/{}", 304), ('"other", {}', 304), ('W/"a,b" ,W/{}', 304), (",{},", 304), ("*", 304), (" * ", 304),
         ('"other"', 200), ('W/"other"', 200), ("", 200), ("x{}", 200), ("{}x", 200), ('"*"', 200), ("w/{}", 200),
     ],
 )  # fmt: skip
-async def test_if_none_match(http: httpx2.AsyncClient, shop: Shop, told: str, status: int) -> None:
-    """Alike from memory and where the answer had to be made again."""
+async def test_if_none_match(http: httpx2.AsyncClient, shop: Shop, value: str, status: int) -> None:
+    """With and without a remembered ETag."""
     await add_book(shop)
-    known = told.replace("{}", (await get(http)).headers["etag"])
-    assert (await get(http, known=known)).status_code == status
+    if_none_match = value.replace("{}", (await get(http)).headers["etag"])
+    assert (await get(http, if_none_match=if_none_match)).status_code == status
     await add_genre(shop)
     expire_cache(shop)
-    assert (await get(http, known=known)).status_code == status
+    assert (await get(http, if_none_match=if_none_match)).status_code == status
 
 
 async def test_multiple_if_none_match_headers(http: httpx2.AsyncClient) -> None:
@@ -308,16 +312,16 @@ async def test_etag_depends_on_variables(http: httpx2.AsyncClient, shop: Shop) -
 async def test_response_without_a_catalog_version_has_no_cached_etag(
     http: httpx2.AsyncClient, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(_: object) -> None:
+    async def fail(_: object) -> None:
         raise Unavailable
 
-    monkeypatch.setattr(cache, "get_catalog_version", away)
+    monkeypatch.setattr(cache, "get_catalog_version", fail)
     book = await add_book(shop)
     etag = (await get(http)).headers["etag"]
-    assert (await get(http, known=etag)).status_code == 304
+    assert (await get(http, if_none_match=etag)).status_code == 304
     async with shop.database.transaction() as tx:
         await tx.driver_connection.execute("UPDATE books SET price = 1")
-    assert (await get(http, known=etag)).json()["data"]["books"]["nodes"][0]["title"] == book.title
+    assert (await get(http, if_none_match=etag)).json()["data"]["books"]["nodes"][0]["title"] == book.title
 
 
 async def test_etag_cache_is_bounded(counter: QueryCounter, monkeypatch: pytest.MonkeyPatch) -> None:

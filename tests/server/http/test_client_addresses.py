@@ -1,4 +1,4 @@
-"""Whose address counts: the peer's, and behind proxies that are trusted, the one they saw."""
+"""The address of a client: the peer's, or the one that a trusted proxy forwards."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ LOGIN = 'mutation { login(input: {email: "nobody@example.com", password: "wrong 
 PROXY, STRANGER = "10.0.0.1", "192.0.2.66"
 
 
-async def count_free_attempts(settings: Settings, peer: str, *seen: str, **changes: Any) -> int:
-    """How many of the tries are looked at that come through `peer` from the addresses `seen`, in turn."""
+async def count_free_attempts(settings: Settings, peer: str, *forwarded_for: str, **changes: Any) -> int:
+    """Return how many attempts through `peer`, alternating between the forwarded addresses, are not rate limited."""
     app = create_app(settings.model_copy(update=changes))
     transport = httpx2.ASGITransport(app, client=(peer, 4711))
     async with (
@@ -25,7 +25,7 @@ async def count_free_attempts(settings: Settings, peer: str, *seen: str, **chang
     ):
         responses = [
             await http.post("/graphql", json={"query": LOGIN}, headers={"x-forwarded-for": address} if address else {})
-            for address in seen
+            for address in forwarded_for
         ]
     return sum("errors" not in answer.json() for answer in responses)
 

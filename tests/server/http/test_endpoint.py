@@ -1,4 +1,4 @@
-"""GraphQL over HTTP, as its specification has it: GET and POST, two media types, and a status for each outcome."""
+"""The endpoint follows GraphQL over HTTP: GET and POST, two media types, and status codes."""
 
 import json
 from collections.abc import AsyncIterator
@@ -35,24 +35,24 @@ async def test_a_query_by_post(http: httpx2.AsyncClient) -> None:
 
 
 async def test_a_query_by_get(http: httpx2.AsyncClient) -> None:
-    asked = {
+    payload = {
         "query": BOOKS,
         "variables": json.dumps({"first": 1}),
         "operationName": "Titles",
     }
-    response = await http.get("/graphql", params=asked)
+    response = await http.get("/graphql", params=payload)
     assert response.status_code == 200
     assert response.json() == {"data": {"books": {"nodes": [{"title": "The Hobbit"}]}}}
 
 
 async def test_null_parameters_are_omitted(http: httpx2.AsyncClient) -> None:
-    asked = {
+    payload = {
         "query": "{ __typename }",
         "variables": None,
         "operationName": None,
         "extensions": None,
     }
-    assert (await http.post("/graphql", json=asked)).json() == {"data": {"__typename": "Query"}}
+    assert (await http.post("/graphql", json=payload)).json() == {"data": {"__typename": "Query"}}
 
 
 @pytest.mark.parametrize("accept", ["application/json", GRAPHQL_JSON])
@@ -78,8 +78,8 @@ async def test_mutation_by_get_is_rejected(
 async def test_operation_is_selected_by_name(
     http: httpx2.AsyncClient,
 ) -> None:
-    chosen = await http.post("/graphql", json={"query": TWO, "operationName": "Second"})
-    assert chosen.json() == {"data": {"__typename": "Query"}}
+    selected = await http.post("/graphql", json={"query": TWO, "operationName": "Second"})
+    assert selected.json() == {"data": {"__typename": "Query"}}
 
 
 @pytest.mark.parametrize("name", [None, "Third", ""])
@@ -129,8 +129,8 @@ async def test_status_of_documents_not_executed(http: httpx2.AsyncClient, docume
 
 async def test_partial_response_has_status_200(http: httpx2.AsyncClient) -> None:
     for accept in ("application/json", GRAPHQL_JSON):
-        asked = {"query": '{ genres { id } node(id: "x") { id } }'}
-        response = await http.post("/graphql", json=asked, headers={"accept": accept})
+        payload = {"query": '{ genres { id } node(id: "x") { id } }'}
+        response = await http.post("/graphql", json=payload, headers={"accept": accept})
         assert response.status_code == 200
         assert response.json()["data"] == {"genres": [], "node": None}
         assert response.json()["errors"][0]["path"] == ["node"]

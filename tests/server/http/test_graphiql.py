@@ -1,4 +1,4 @@
-"""The playground: served by the shop itself, under a policy that lets nothing else in."""
+"""GraphiQL is served without foreign resources, under a strict Content-Security-Policy."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Headers of every answer, and which scripts from elsewhere may read one."""
+"""Security headers of all responses, and CORS."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -117,7 +117,7 @@ def test_invalid_origin_is_rejected_at_startup(origin: str) -> None:
 
 
 async def test_form_requests_are_rejected(client: ApiClient) -> None:
-    """They are what a page can send from anywhere without asking first."""
+    """Pages of any origin can send these without a preflight request."""
     async with client.http() as http:
         for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "text/plain"):
             response = await http.post(

@@ -1,4 +1,4 @@
-"""/health tells that the process lives, /ready that it may be sent requests."""
+"""The probes /health and /ready."""
 
 import asyncio
 import signal
@@ -13,7 +13,8 @@ from sqlalchemy import make_url
 from domain.shop import Shop
 from server.app import create_app
 from server.http import health
-from server.http.health import DATABASE_UNREACHABLE, SCHEMA_OUTDATED, STOPPING, Readiness
+from server.http.health import DATABASE_UNREACHABLE, STOPPING, Readiness
+from server.messages import SCHEMA_OUTDATED
 from server.settings import Settings
 from tests.support.database.counting_proxy import start_counting_proxy
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
@@ -42,7 +43,7 @@ async def test_ready_with_database(http: httpx2.AsyncClient) -> None:
 
 async def test_not_ready_before_migration(http: httpx2.AsyncClient, postgres: asyncpg.Connection) -> None:
     revision = await postgres.fetchval("SELECT version_num FROM alembic_version")
-    earlier = min(name for name in Readiness(None)._older_revisions if name)  # type: ignore[arg-type]  # asks no shop
+    earlier = min(name for name in Readiness(None)._older_revisions if name)  # type: ignore[arg-type]  # needs no shop
     try:
         await postgres.execute("UPDATE alembic_version SET version_num = $1", earlier)
         assert await get_readiness(http) == (503, SCHEMA_OUTDATED)
@@ -53,27 +54,27 @@ async def test_not_ready_before_migration(http: httpx2.AsyncClient, postgres: as
 
 
 async def test_not_ready_with_a_foreign_database(settings: Settings, server_url: str) -> None:
-    elsewhere = make_url(server_url).set(database="template1").render_as_string(hide_password=False)
-    app = create_app(settings.model_copy(update={"database_url": elsewhere}))
+    other_url = make_url(server_url).set(database="template1").render_as_string(hide_password=False)
+    app = create_app(settings.model_copy(update={"database_url": other_url}))
     async with app.router.lifespan_context(app), ApiClient(app).http() as http:
         assert await get_readiness(http) == (503, SCHEMA_OUTDATED)
 
 
 async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read()  # until the other side has had enough
+    await reader.read()  # until the client disconnects
     writer.close()
 
 
 async def test_not_ready_without_database_and_hides_its_address(settings: Settings) -> None:
     async with await asyncio.start_server(_say_nothing, "127.0.0.1", 0) as silent:
-        for port in (1, silent.sockets[0].getsockname()[1]):  # nobody listens, and nobody answers
+        for port in (1, silent.sockets[0].getsockname()[1]):  # one refuses connections, one does not respond
             app = create_app(settings.model_copy(update={"database_url": f"postgresql://a:b@127.0.0.1:{port}/shop"}))
             async with app.router.lifespan_context(app), ApiClient(app).http() as http:
                 assert await get_readiness(http) == (503, DATABASE_UNREACHABLE)
 
 
 async def wait_until_queried(client: ApiClient, postgres: asyncpg.Connection) -> None:
-    """/ready says that all is well while one connection waits for a lock."""
+    """/ready is positive while a connection waits for a lock."""
     await wait_for_blocked(postgres, 1)
     async with client.http() as http:
         assert (await http.get("/ready")).json() == {"status": "ready"}
@@ -103,33 +104,33 @@ async def test_readiness_is_cached(
         async with visitor.http() as http:
             responses = [await http.get("/ready"), *await asyncio.gather(*(http.get("/ready") for _ in range(50)))]
         assert {answer.status_code for answer in responses} == {200}
-        assert wire.statements < 20  # one look takes four, and the shop looks for other things when it is opened
+        assert wire.statements < 20  # a probe takes four, and the start takes some
 
 
 def test_not_ready_after_sigterm_while_requests_complete(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
-        readiness = Readiness(None)  # type: ignore[arg-type]  # asks no shop
+        readiness = Readiness(None)  # type: ignore[arg-type]  # needs no shop
         with readiness.handle_signals():
             signal.raise_signal(signal.SIGTERM)
-        assert (readiness.stopping_since is not None, told) == (True, [signal.SIGTERM])
+        assert (readiness.stopping_since is not None, received) == (True, [signal.SIGTERM])
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 async def test_drain_delays_shutdown_until_timeout_or_second_signal() -> None:
-    told: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
-        readiness = Readiness(None, drain_seconds=0.01)  # type: ignore[arg-type]  # asks no shop
+        readiness = Readiness(None, drain_seconds=0.01)  # type: ignore[arg-type]  # needs no shop
         with readiness.handle_signals():
             signal.raise_signal(signal.SIGTERM)
-            assert (readiness.stopping_since is not None, told) == (True, [])
+            assert (readiness.stopping_since is not None, received) == (True, [])
             signal.raise_signal(signal.SIGTERM)
-            assert told == [signal.SIGTERM]
+            assert received == [signal.SIGTERM]
             async with asyncio.timeout(10):
-                while len(told) < 2:
+                while len(received) < 2:
                     await asyncio.sleep(0.01)
     finally:
         signal.signal(signal.SIGTERM, before)

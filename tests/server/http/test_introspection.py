@@ -1,4 +1,4 @@
-"""Who may learn the schema from the server: everybody in development, nobody in production unless it is switched on."""
+"""Introspection and suggestions: on in development, off in production unless enabled."""
 
 from collections.abc import AsyncIterator
 
@@ -54,7 +54,7 @@ async def test_disabled_introspection_gives_no_suggestions(client_without_intros
     for document, message in MISTAKES.items():
         messages = [error["message"] for error in (await client_without_introspection.execute(document)).errors]
         assert messages
-        assert not any("mean" in told for told in messages)
+        assert not any("mean" in text for text in messages)
         assert message is None or messages == [message]
     response = await client_without_introspection.execute(
         "query ($a: BookSort) { books(sort: $a) { totalCount } }", a="NEWST"
@@ -67,6 +67,6 @@ async def test_disabled_introspection_allows_typename(client_without_introspecti
 
 
 async def test_enabled_introspection_serves_schema_and_suggestions(client: ApiClient) -> None:
-    told = await client.execute(get_introspection_query(descriptions=True, input_value_deprecation=True))
-    assert len(told["__schema"]["types"]) > 150
+    introspection = await client.execute(get_introspection_query(descriptions=True, input_value_deprecation=True))
+    assert len(introspection["__schema"]["types"]) > 150
     assert "Did you mean 'books'" in (await client.execute("{ bokos { totalCount } }")).errors[0]["message"]

@@ -1,4 +1,4 @@
-"""Which media type a client gets, by what it accepts."""
+"""The media type of a response, by the Accept header."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""HTTP requests that the endpoint does not take: refused as `BAD_REQUEST` with the status that says why."""
+"""Invalid HTTP requests: BAD_REQUEST with the right status."""
 
 from collections.abc import AsyncIterator
 

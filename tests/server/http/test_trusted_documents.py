@@ -1,4 +1,4 @@
-"""Trusted documents over HTTP: asked for by id, in both ways that clients write, and nothing else where that is wanted."""
+"""Trusted documents over HTTP, by id in both formats, and exclusively with TRUSTED_DOCUMENTS_ONLY."""
 
 import json
 from collections.abc import AsyncIterator
@@ -33,8 +33,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def running_client(settings: Settings, path: Path, **more: Any) -> AsyncIterator[httpx2.AsyncClient]:
-    app = create_app(settings.model_copy(update={"trusted_documents": path, **more}))
+async def running_client(settings: Settings, path: Path, **overrides: Any) -> AsyncIterator[httpx2.AsyncClient]:
+    app = create_app(settings.model_copy(update={"trusted_documents": path, **overrides}))
     async with app.router.lifespan_context(app), ApiClient(app).http() as http:
         yield http
 
@@ -60,24 +60,24 @@ def get_error_codes(response: httpx2.Response) -> set[str]:
     return {error["extensions"]["code"] for error in response.json()["errors"]}
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── Rejected requests ─────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("asked", [{"documentId": UNKNOWN}, {"documentId": f"sha256:{UNKNOWN}"}, apollo(UNKNOWN)])
+@pytest.mark.parametrize("payload", [{"documentId": UNKNOWN}, {"documentId": f"sha256:{UNKNOWN}"}, apollo(UNKNOWN)])
 async def test_unknown_document_id(
-    http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, visitor: ApiClient, asked: dict[str, Any]
+    http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, visitor: ApiClient, payload: dict[str, Any]
 ) -> None:
     async with visitor.http() as without_list:
         for client in (http, trusted_only_http, without_list):
             for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
-                response = await client.post("/graphql", json=asked, headers={"accept": accept})
+                response = await client.post("/graphql", json=payload, headers={"accept": accept})
                 assert (response.status_code, get_error_codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
-    told = (await http.post("/graphql", json=asked)).json()["errors"][0]["message"]
-    assert told == "No trusted document has this id, so send the document itself as `query`."
+    message = (await http.post("/graphql", json=payload)).json()["errors"][0]["message"]
+    assert message == "No trusted document has this ID. Send the document itself as `query`."
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "payload",
     [
         {"documentId": 1}, {"documentId": ""}, {"documentId": None}, {"documentId": ["a"]},
         {"extensions": {"persistedQuery": UNKNOWN}}, apollo(None), apollo(1), apollo(""), apollo(UNKNOWN, 2),
@@ -88,8 +88,8 @@ async def test_unknown_document_id(
         {"query": TITLES} | apollo(sha256(TITLES), "1"),
     ],
 )  # fmt: skip
-async def test_missing_or_ambiguous_document(http: httpx2.AsyncClient, asked: dict[str, Any]) -> None:
-    response = await http.post("/graphql", json=asked)
+async def test_missing_or_ambiguous_document(http: httpx2.AsyncClient, payload: dict[str, Any]) -> None:
+    response = await http.post("/graphql", json=payload)
     assert (response.status_code, get_error_codes(response)) == (400, {"BAD_REQUEST"})
 
 
@@ -99,8 +99,8 @@ async def test_trusted_only_rejects_other_documents(
 ) -> None:
     monkeypatch.setattr(Documents, "_validate", lambda *_, **__: pytest.fail("it was read"))
     for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
-        for asked in ({"query": text}, {"query": text} | apollo(sha256(text))):
-            response = await trusted_only_http.post("/graphql", json=asked, headers={"accept": accept})
+        for payload in ({"query": text}, {"query": text} | apollo(sha256(text))):
+            response = await trusted_only_http.post("/graphql", json=payload, headers={"accept": accept})
             assert (response.status_code, get_error_codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
             assert "bookstore schema documents" in response.json()["errors"][0]["message"]
 
@@ -120,20 +120,20 @@ async def test_trusted_documents_are_charged(settings: Settings, shop: Shop, pat
     dear = "query ($first: Int) { books(first: $first) { nodes { authors { books(first: 50) { nodes { id } } } } } }"
     path.write_text(json.dumps({"dear": dear}))
     async with running_client(settings, path, rate_limit_burst=20_000, rate_limit_per_second=1) as http:
-        asked = {"documentId": "dear", "variables": {"first": 100}}
-        assert get_error_codes(await http.post("/graphql", json=asked)) == {"QUERY_TOO_COMPLEX"}
+        payload = {"documentId": "dear", "variables": {"first": 100}}
+        assert get_error_codes(await http.post("/graphql", json=payload)) == {"QUERY_TOO_COMPLEX"}
         refusals = [await http.post("/graphql", json={"documentId": UNKNOWN}) for _ in range(1_001)]
     assert get_error_codes(refusals[-1]) == {"RATE_LIMITED"}
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "message"),
     [
-        ("{", "is no JSON"),
-        ("[]", "is no list of documents"),
-        ('{"a": 1}', "is no list of documents"),
-        ('{"format": "apollo-persisted-query-manifest"}', "is no list of documents"),
-        ('{"format": "apollo-persisted-query-manifest", "operations": [{"id": "a"}]}', "is no list of documents"),
+        ("{", "is not valid JSON"),
+        ("[]", "is not an object of documents"),
+        ('{"a": 1}', "is not an object of documents"),
+        ('{"format": "apollo-persisted-query-manifest"}', "is not an object of documents"),
+        ('{"format": "apollo-persisted-query-manifest", "operations": [{"id": "a"}]}', "is not an object of documents"),
         ("{}", "has no documents"),
         (json.dumps({UNKNOWN: TITLES}), "is not the SHA-256 of its document"),
         (json.dumps({"a": "query {\n  boks { id } }"}), "document a: line 2:3: Cannot query field 'boks'"),
@@ -142,12 +142,12 @@ async def test_trusted_documents_are_charged(settings: Settings, shop: Shop, pat
         (json.dumps({"a": "{ __typename }" + " " * 10_000}), "more than 10,000 characters"),
     ],
 )
-async def test_invalid_list_prevents_startup(settings: Settings, path: Path, content: str, complaint: str) -> None:
+async def test_invalid_list_prevents_startup(settings: Settings, path: Path, content: str, message: str) -> None:
     path.write_text(content)
     with pytest.raises(ConfigurationError) as caught:
         create_app(settings.model_copy(update={"trusted_documents": path}))
     assert str(caught.value).startswith(f"TRUSTED_DOCUMENTS: {path}")
-    assert complaint in str(caught.value)
+    assert message in str(caught.value)
 
 
 async def test_missing_list_prevents_startup(settings: Settings, tmp_path: Path) -> None:
@@ -155,11 +155,11 @@ async def test_missing_list_prevents_startup(settings: Settings, tmp_path: Path)
         create_app(settings.model_copy(update={"trusted_documents": tmp_path / "nowhere.json"}))
 
 
-# ── What is answered ──────────────────────────────────────────────────────────────────────
+# ── Executed documents ────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    "named",
+    "reference",
     [
         {"documentId": sha256(TITLES)},
         {"documentId": f"sha256:{sha256(TITLES)}"},
@@ -170,33 +170,40 @@ async def test_missing_list_prevents_startup(settings: Settings, tmp_path: Path)
     ],
 )
 async def test_trusted_document_is_executed(
-    http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, shop: Shop, named: dict[str, Any]
+    http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, shop: Shop, reference: dict[str, Any]
 ) -> None:
     await add_book(shop, "The Hobbit")
-    asked = named | {"variables": {"first": 1}, "operationName": "Titles"}
+    payload = reference | {"variables": {"first": 1}, "operationName": "Titles"}
     for client in (http, trusted_only_http):
-        by_post = await client.post("/graphql", json=asked)
-        told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in asked.items()}
-        by_get = await client.get("/graphql", params=told, headers={"accept": "text/html, application/json;q=0.9"})
+        by_post = await client.post("/graphql", json=payload)
+        query_parameters = {
+            name: value if isinstance(value, str) else json.dumps(value) for name, value in payload.items()
+        }
+        by_get = await client.get(
+            "/graphql", params=query_parameters, headers={"accept": "text/html, application/json;q=0.9"}
+        )
         for response in (by_post, by_get):
             assert response.json() == {"data": {"books": {"nodes": [{"title": "The Hobbit"}]}}}
 
 
 async def test_operation_is_selected_by_name(trusted_only_http: httpx2.AsyncClient) -> None:
-    asked = {"documentId": sha256(TWO), "operationName": "Second"}
-    assert (await trusted_only_http.post("/graphql", json=asked)).json() == {"data": {"__typename": "Query"}}
+    payload = {"documentId": sha256(TWO), "operationName": "Second"}
+    assert (await trusted_only_http.post("/graphql", json=payload)).json() == {"data": {"__typename": "Query"}}
 
 
 async def test_other_documents_are_allowed_by_default(visitor: ApiClient, http: httpx2.AsyncClient) -> None:
-    """A hash that belongs to its text does no harm where there is no list, either."""
+    """Without a list, a correct hash next to the document is accepted, too."""
     async with visitor.http() as without_list:
         for client in (http, without_list):
-            for asked in ({"query": "{ __typename }"}, {"query": "{ __typename }"} | apollo(sha256("{ __typename }"))):
-                assert (await client.post("/graphql", json=asked)).json() == {"data": {"__typename": "Query"}}
+            for payload in (
+                {"query": "{ __typename }"},
+                {"query": "{ __typename }"} | apollo(sha256("{ __typename }")),
+            ):
+                assert (await client.post("/graphql", json=payload)).json() == {"data": {"__typename": "Query"}}
 
 
 async def test_manifest_formats_of_other_tools(settings: Settings, shop: Shop, path: Path) -> None:
-    """Their ids may be whatever they are, and the SHA-256 is understood all the same."""
+    """Documents of Apollo's manifest are found by their id and by their SHA-256."""
     operation = {"id": "titles", "name": "Titles", "type": "query", "body": TITLES}
     for manifest in (
         {"format": "apollo-persisted-query-manifest", "version": 1, "operations": [operation]},
@@ -213,9 +220,9 @@ async def test_manifest_formats_of_other_tools(settings: Settings, shop: Shop, p
 def test_documents_are_loaded_once_and_never_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = Documents(introspection=True)
     trusted = documents.register_trusted(TITLES)
-    monkeypatch.setattr("graph.execution.documents.KEPT_CHARACTERS", 1_000)
-    kept = [documents.get(f"{{ it{number}: __typename }}") for number in range(100)]
-    assert documents.get("{ it0: __typename }") is not kept[0]
+    monkeypatch.setattr("graph.execution.documents.MAX_CACHED_CHARACTERS", 1_000)
+    validated = [documents.get(f"{{ it{number}: __typename }}") for number in range(100)]
+    assert documents.get("{ it0: __typename }") is not validated[0]
     assert (
         documents.get(TITLES)
         is documents.find_trusted(sha256(TITLES))

@@ -1,4 +1,4 @@
-"""The post offices: what they take, what they refuse for good, what they put off; and how far they trust the wire."""
+"""The email backends: sending, permanent and temporary failures, and encryption."""
 
 import asyncio
 import errno
@@ -13,13 +13,13 @@ import pytest
 from pydantic import ValidationError
 
 from domain.email.delivery import PermanentFailure, TemporaryFailure
+from server import urls
 from server.mail import smtp
-from server.mail import smtp_url as relays
 from server.mail.maildir import MaildirBackend, check_maildir
 from server.mail.mailer import build_mailer
 from server.mail.smtp import SmtpBackend
-from server.mail.smtp_url import SmtpServer
 from server.settings import Settings
+from server.urls import SmtpServer
 from tests.support.email.smtp import FakeMailServer, create_self_signed_context, start_mail_server
 
 PASSWORD = "p%40ss%2Fword"
@@ -42,11 +42,11 @@ async def send_message(
 
 @pytest.fixture
 def remote_mail_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine counts as another one, with somebody listening in between."""
-    monkeypatch.setattr(relays, "is_local", lambda host: False)
+    """Treat this machine as a remote one, whose connection can be intercepted."""
+    monkeypatch.setattr(urls, "is_local", lambda host: False)
 
 
-# ── Addresses of mail servers ─────────────────────────────────────────────────────────────
+# ── Settings ──────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -103,15 +103,15 @@ def test_invalid_settings(setting: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "description"),
     [
         ("shop@localhost", "Bookstore <shop@localhost>"),
         ("Emma's <emma@example.com>", "Emma's <emma@example.com>"),
         ('"Bücher, neu" <b@example.com>', '"Bücher, neu" <b@example.com>'),
     ],
 )
-def test_sender(text: str, shown: str) -> None:
-    assert str(Settings(_env_file=None, mail_from=text).sender) == shown
+def test_sender(text: str, description: str) -> None:
+    assert str(Settings(_env_file=None, mail_from=text).sender) == description
 
 
 # ── SMTP ──────────────────────────────────────────────────────────────────────────────────
@@ -226,7 +226,7 @@ async def test_password_is_not_sent_to_an_unverified_server(
     assert (mailbox.usernames, mailbox.messages) == ([], [])
 
 
-# ── A folder instead ──────────────────────────────────────────────────────────────────────
+# ── Maildir ───────────────────────────────────────────────────────────────────────────────
 
 
 async def test_emails_go_to_a_maildir_without_a_mail_server(tmp_path: Path) -> None:
@@ -234,8 +234,10 @@ async def test_emails_go_to_a_maildir_without_a_mail_server(tmp_path: Path) -> N
     await asyncio.gather(
         *(MaildirBackend(folder).send(build_message(f"reader-{number}@example.com")) for number in range(5))
     )
-    found = mailbox.Maildir(folder).values()
-    assert sorted(str(message["To"]) for message in found) == [f"reader-{number}@example.com" for number in range(5)]
+    delivered = mailbox.Maildir(folder).values()
+    assert sorted(str(message["To"]) for message in delivered) == [
+        f"reader-{number}@example.com" for number in range(5)
+    ]
     assert all(b"\r" not in file.read_bytes() for file in (folder / "new").iterdir())
 
 
@@ -254,21 +256,21 @@ async def test_full_disk_leaves_no_partial_email(tmp_path: Path, monkeypatch: py
         await MaildirBackend(tmp_path / "mail").send(build_message())
     assert [file for file in (tmp_path / "mail").rglob("*") if file.is_file()] == []
     assert check_maildir(Settings(_env_file=None, mail_folder=tmp_path / "mail")) == (
-        f"{tmp_path}/mail takes no letters: No space left on device."
+        f"{tmp_path}/mail is not writable: No space left on device."
         " Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL."
     )
 
 
-@pytest.mark.parametrize("elsewhere", [{"smtp_url": "smtp://mail"}, {"mail_suppress_send": True}])
-def test_unused_maildir_is_not_checked(tmp_path: Path, elsewhere: dict[str, Any]) -> None:
-    assert check_maildir(Settings(_env_file=None, mail_folder=tmp_path / "mail", **elsewhere)) is None
+@pytest.mark.parametrize("other_settings", [{"smtp_url": "smtp://mail"}, {"mail_suppress_send": True}])
+def test_unused_maildir_is_not_checked(tmp_path: Path, other_settings: dict[str, Any]) -> None:
+    assert check_maildir(Settings(_env_file=None, mail_folder=tmp_path / "mail", **other_settings)) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_settings_select_the_backend(tmp_path: Path) -> None:
     folder = tmp_path / "mail"
-    chosen = build_mailer(Settings(_env_file=None, mail_folder=folder)).backend
-    assert (type(chosen), str(chosen)) == (MaildirBackend, str(folder))
-    chosen = build_mailer(Settings(_env_file=None, smtp_url="smtp://user:secret@mail")).backend
-    assert (type(chosen), str(chosen)) == (SmtpBackend, "mail:587")
+    built = build_mailer(Settings(_env_file=None, mail_folder=folder)).backend
+    assert (type(built), str(built)) == (MaildirBackend, str(folder))
+    built = build_mailer(Settings(_env_file=None, smtp_url="smtp://user:secret@mail")).backend
+    assert (type(built), str(built)) == (SmtpBackend, "mail:587")
     assert build_mailer(Settings(_env_file=None, smtp_url="smtp://mail", mail_suppress_send=True)).backend is None

@@ -1,4 +1,4 @@
-"""Letters as mail: each kind reads well in both its parts, and nobody can add to them."""
+"""Rendered emails: the text and the HTML of each kind, and injection."""
 
 import datetime as dt
 import email
@@ -43,14 +43,14 @@ ORDER = OrderRow(
 )  # fmt: skip
 
 
-def order_item(title: str, copies: int = 1, price: str = "10.00") -> OrderItemRow:
-    return OrderItemRow(uuid.uuid4(), ORDER.id, None, title, copies, Decimal(price), "EUR")
+def order_item(title: str, quantity: int = 1, price: str = "10.00") -> OrderItemRow:
+    return OrderItemRow(uuid.uuid4(), ORDER.id, None, title, quantity, Decimal(price), "EUR")
 
 
 ORDER_CONTEXT = OrderContext(ORDER, [order_item("Emma", 3, "12.50"), order_item("Persuasion", 1, "1197.00")], ADDRESS)
 BOOK_CONTEXT = BookContext("Emma", Decimal("12.50"), "EUR", "https://www.example.com/books/emma")
 LINK = LinkContext(build_frontend_url(POLICY, "verify-email", token=TOKEN), None, WHEN)
-TOLD: dict[EmailKind, EmailContext] = {
+CONTEXTS: dict[EmailKind, EmailContext] = {
     EmailKind.ORDER_CONFIRMED: ORDER_CONTEXT,
     EmailKind.ORDER_SHIPPED: ORDER_CONTEXT,
     EmailKind.ORDER_CANCELLED: ORDER_CONTEXT,
@@ -62,16 +62,14 @@ TOLD: dict[EmailKind, EmailContext] = {
 
 
 def render_email(
-    kind: EmailKind, facts: EmailContext | None = None, reader: UserRow = RECIPIENT, **policy: Any
+    kind: EmailKind, context: EmailContext | None = None, user: UserRow = RECIPIENT, **policy: Any
 ) -> EmailMessage:
-    about = EmailRow(
-        uuid.uuid4(), kind, ORDER.id, reader.id, EmailStatus.QUEUED, 0, None, WHEN, None, None, reader.email
-    )
-    stationery = EmailRenderer(Mailbox("Bookstore", "shop", "example.com"), replace(POLICY, **policy))
-    return stationery.render(EmailContent(about, reader, facts or TOLD[kind]))
+    email = EmailRow(uuid.uuid4(), kind, ORDER.id, user.id, EmailStatus.QUEUED, 0, None, WHEN, None, None, user.email)
+    renderer = EmailRenderer(Mailbox("Bookstore", "shop", "example.com"), replace(POLICY, **policy))
+    return renderer.render(EmailContent(email, user, context or CONTEXTS[kind]))
 
 
-# ── Each kind ─────────────────────────────────────────────────────────────────────────────
+# ── Content ───────────────────────────────────────────────────────────────────────────────
 
 EXPECTED_TEXTS = {
     EmailKind.ORDER_CONFIRMED: (NUMBER, "24 November 2026", "Emma", "€37.50", "€12.50 each", "€1,234.50", "Germany"),
@@ -115,12 +113,12 @@ def test_headers(kind: EmailKind) -> None:
 
 
 def test_message_id_is_stable() -> None:
-    about = EmailRow(
+    email = EmailRow(
         uuid.uuid4(), EmailKind.BOOK_BACK, ORDER.id, RECIPIENT.id, "QUEUED", 0, None, WHEN, None, None, RECIPIENT.email
     )
-    stationery = EmailRenderer(Mailbox("Bookstore", "shop", "example.com"), POLICY)
-    first, second = (stationery.render(EmailContent(about, RECIPIENT, BOOK_CONTEXT))["Message-ID"] for _ in range(2))
-    assert first == second == f"<{about.id}@api.example.com>"
+    renderer = EmailRenderer(Mailbox("Bookstore", "shop", "example.com"), POLICY)
+    first, second = (renderer.render(EmailContent(email, RECIPIENT, BOOK_CONTEXT))["Message-ID"] for _ in range(2))
+    assert first == second == f"<{email.id}@api.example.com>"
 
 
 def test_link_keeps_query_of_frontend_url() -> None:
@@ -150,34 +148,35 @@ def test_no_book_link_without_a_frontend() -> None:
 
 
 def test_order_without_tracking_and_address() -> None:
-    facts = replace(ORDER_CONTEXT, order=replace(ORDER, tracking_url=None), address=None)
-    for part in get_text_and_html(render_email(EmailKind.ORDER_SHIPPED, facts)):
+    context = replace(ORDER_CONTEXT, order=replace(ORDER, tracking_url=None), address=None)
+    for part in get_text_and_html(render_email(EmailKind.ORDER_SHIPPED, context)):
         assert "Follow the parcel" not in part
         assert "It goes to" not in part
         assert "None" not in part
 
 
 @pytest.mark.parametrize(
-    ("zone", "shown"), [("UTC", "24 November 2026, 23:30 UTC"), ("Europe/Berlin", "25 November 2026, 00:30 CET")]
+    ("zone", "expected"), [("UTC", "24 November 2026, 23:30 UTC"), ("Europe/Berlin", "25 November 2026, 00:30 CET")]
 )
-def test_dates_use_the_configured_time_zone(zone: str, shown: str) -> None:
+def test_dates_use_the_configured_time_zone(zone: str, expected: str) -> None:
     text, _ = get_text_and_html(render_email(EmailKind.RESET_PASSWORD, time_zone=zone))
-    assert shown in " ".join(text.split())
+    assert expected in " ".join(text.split())
     text, _ = get_text_and_html(render_email(EmailKind.ORDER_CONFIRMED, time_zone=zone))
-    assert shown.partition(",")[0] in text
+    assert expected.partition(",")[0] in text
 
 
 @pytest.mark.parametrize(
-    ("currency", "shown"), [("EUR", "€1,234.50"), ("GBP", "£1,234.50"), ("USD", "US$1,234.50"), ("CHF", "CHF 1,234.50")]
+    ("currency", "expected"),
+    [("EUR", "€1,234.50"), ("GBP", "£1,234.50"), ("USD", "US$1,234.50"), ("CHF", "CHF 1,234.50")],
 )
-def test_prices_use_the_currency_of_the_order(currency: str, shown: str) -> None:
+def test_prices_use_the_currency_of_the_order(currency: str, expected: str) -> None:
     text, _ = get_text_and_html(
         render_email(EmailKind.ORDER_CONFIRMED, replace(ORDER_CONTEXT, order=replace(ORDER, currency=currency)))
     )
-    assert f"Total: {shown}" in text.replace("\N{NO-BREAK SPACE}", " ")
+    assert f"Total: {expected}" in text.replace("\N{NO-BREAK SPACE}", " ")
 
 
-# ── What others wrote travels along ───────────────────────────────────────────────────────
+# ── Untrusted text ────────────────────────────────────────────────────────────────────────
 
 
 def test_markup_in_a_title_is_escaped() -> None:
@@ -194,12 +193,12 @@ def test_markup_in_a_title_is_escaped() -> None:
 
 
 def test_markup_in_address_and_tracking_url_is_escaped() -> None:
-    facts = OrderContext(
+    context = OrderContext(
         replace(ORDER, tracking_url='https://p.example/"><script>x</script>'),
         [order_item("Emma")],
         replace(ADDRESS, city="<i>"),
     )
-    text, html = get_text_and_html(render_email(EmailKind.ORDER_SHIPPED, facts))
+    text, html = get_text_and_html(render_email(EmailKind.ORDER_SHIPPED, context))
     assert "<i>" in text
     assert "<i>" not in html
     assert "<script" not in html
@@ -227,7 +226,7 @@ ENCODED = '=?utf-8?q?, everyone@example.com"<?=é?='
     "name", ['Zoë <x@y.z>, "evil"', "a, b@c.d", "Dr. Zoë", "é" * 50, "=?utf-8?q?x?=", "(", "\\", ENCODED]
 )
 def test_display_name_does_not_inject_recipients(name: str) -> None:
-    received = _parse_message(render_email(EmailKind.BOOK_BACK, reader=replace(RECIPIENT, display_name=name)))
+    received = _parse_message(render_email(EmailKind.BOOK_BACK, user=replace(RECIPIENT, display_name=name)))
     assert [mailbox.addr_spec for mailbox in received["To"].addresses] == ["zoe@example.com"]
 
 
@@ -243,7 +242,7 @@ TRICKY_TEXTS = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)  # the first letter reads the templates
+@settings(deadline=None)  # the first email loads the templates
 @given(name=st.one_of(st.text(max_size=60), TRICKY_TEXTS), title=st.one_of(st.text(max_size=200), TRICKY_TEXTS))
 def test_arbitrary_text_keeps_one_recipient_and_two_parts(name: str, title: str) -> None:
     message = render_email(
@@ -266,10 +265,10 @@ def test_long_title_is_shortened_in_the_subject_only() -> None:
 
 
 def test_unverified_user_is_greeted_without_a_name() -> None:
-    """Else anybody could have the shop send any text to any address."""
+    """Otherwise anyone could make the shop send any text to any address."""
     stranger = replace(RECIPIENT, email_verified_at=None, display_name="Win a prize at evil.example")
     for kind in EmailKind:
-        message = render_email(kind, reader=stranger)
+        message = render_email(kind, user=stranger)
         assert "evil" not in message.as_string()
         assert str(message["To"]) == "zoe@example.com"
 
@@ -279,11 +278,11 @@ def test_unverified_user_is_greeted_without_a_name() -> None:
     [("zoe@bücher.example", "zoe@xn--bcher-kva.example"), ("dörte@bücher.example", "dörte@xn--bcher-kva.example")],
 )
 def test_non_ascii_addresses(email: str, written: str) -> None:
-    message = render_email(EmailKind.VERIFY_EMAIL, reader=replace(RECIPIENT, email=email))
+    message = render_email(EmailKind.VERIFY_EMAIL, user=replace(RECIPIENT, email=email))
     assert message["To"].addresses[0].addr_spec == written
     message.as_bytes()
 
 
 def _parse_message(message: EmailMessage) -> EmailMessage:
-    """As it comes out at the other end."""
+    """Parse a message as its recipient would."""
     return email.message_from_bytes(message.as_bytes(), policy=email.policy.default)

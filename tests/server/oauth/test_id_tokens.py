@@ -1,4 +1,4 @@
-"""ID tokens: only one that Google signed, for this shop and this sign-in, says who has come."""
+"""ID tokens: only those signed by Google for this client and this sign-in are accepted."""
 
 import hmac
 import json
@@ -32,7 +32,7 @@ def _by_the_client_secret(google: FakeOpenIDProvider, claims: dict[str, Any]) ->
 
 
 def _by_the_public_key(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
-    """By hand: no library would do it."""
+    """Forge a token by hand, because libraries refuse to."""
     header = {"alg": "HS256", "kid": google.key.kid, "typ": "JWT"}
     signed = ".".join(_segment(json.dumps(part).encode()) for part in (header, claims))
     return f"{signed}.{_segment(hmac.digest(google.key.as_pem(private=False), signed.encode(), 'sha256'))}"
@@ -75,7 +75,7 @@ def _truncate(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
         lambda *_: "Ω" * 500,
     ],
 )
-@pytest.mark.filterwarnings("ignore::UserWarning")  # joserfc's, about the forgeries
+@pytest.mark.filterwarnings("ignore::UserWarning")  # joserfc warns about the forgeries
 async def test_invalid_signature(
     browser: Browser, google: FakeOpenIDProvider, postgres: asyncpg.Connection, forged: Forgery
 ) -> None:

@@ -1,4 +1,4 @@
-"""Signing in through a provider, with a browser, at a real OpenID provider and at a GitHub of our own."""
+"""Sign-in through providers with a browser: a real OpenID provider and a fake GitHub."""
 
 import datetime as dt
 from collections.abc import AsyncIterator, Iterator
@@ -66,7 +66,7 @@ async def browser(oauth_app: Starlette, github: FakeGitHub, shop: Shop) -> Async
         yield browser
 
 
-# ── The way there ─────────────────────────────────────────────────────────────────────────
+# ── The redirect to the provider ──────────────────────────────────────────────────────────
 
 
 async def test_login_urls_use_the_public_url(browser: Browser) -> None:
@@ -85,9 +85,11 @@ async def test_no_logins_without_providers(client: ApiClient) -> None:
 )
 async def test_authorization_request(browser: Browser, provider: str, scope: str) -> None:
     response = await browser.http.get(f"/auth/{provider}", follow_redirects=False, headers={"host": "evil.test"})
-    asked = {name: values[0] for name, values in parse_qs(urlsplit(response.headers["location"]).query).items()}
-    secrets = [asked.pop("state"), asked.pop("code_challenge")] + ([asked.pop("nonce")] if provider == "google" else [])
-    assert asked == {
+    parameters = {name: values[0] for name, values in parse_qs(urlsplit(response.headers["location"]).query).items()}
+    secrets = [parameters.pop("state"), parameters.pop("code_challenge")] + (
+        [parameters.pop("nonce")] if provider == "google" else []
+    )
+    assert parameters == {
         "response_type": "code",
         "client_id": "bookstore-client",
         "redirect_uri": f"{SHOP_URL}/auth/{provider}/callback",
@@ -117,7 +119,7 @@ async def test_cookie_is_not_secure_on_localhost(settings: Settings, shop: Shop,
         assert (cookie["httponly"], cookie["secure"], cookie["path"]) == (True, "", "/auth")
 
 
-# ── Arriving ──────────────────────────────────────────────────────────────────────────────
+# ── The callback ──────────────────────────────────────────────────────────────────────────
 
 
 async def test_new_google_user_gets_an_account(browser: Browser, postgres: asyncpg.Connection) -> None:
@@ -178,7 +180,7 @@ async def test_linking_keeps_password_and_sessions_of_verified_account(
     assert [row["kind"] for row in await postgres.fetch(LETTERS)] == ["PROVIDER_LINKED"]
 
 
-# ── The code ──────────────────────────────────────────────────────────────────────────────
+# ── The login code ────────────────────────────────────────────────────────────────────────
 
 
 async def test_login_code_works_once(browser: Browser, client: ApiClient, postgres: asyncpg.Connection) -> None:
@@ -225,7 +227,7 @@ async def test_callback_returns_tokens_without_a_frontend(
 async def test_callback_sets_refresh_cookie_without_a_frontend(
     settings: Settings, client: ApiClient, github: FakeGitHub
 ) -> None:
-    more: dict[str, Any] = {"frontend_url": None, "refresh_token_cookie": True}
-    async with app_with_providers(settings, github=github.url, **more) as app, open_browser(app) as browser:
+    overrides: dict[str, Any] = {"frontend_url": None, "refresh_token_cookie": True}
+    async with app_with_providers(settings, github=github.url, **overrides) as app, open_browser(app) as browser:
         assert (await browser.http.get("/auth/github")).json()["refreshToken"] is None
         assert (await browser.execute(REFRESH, token=None))["refreshSession"]["__typename"] == "SessionRefreshed"

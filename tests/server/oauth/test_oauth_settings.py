@@ -1,4 +1,4 @@
-"""Settings of signing in: providers, the frontend, the cookie; what start-up refuses, each in one line."""
+"""The settings of sign-in: providers, the frontend and the cookie."""
 
 import os
 from pathlib import Path
@@ -25,9 +25,9 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def _refusal(**given: Any) -> str:
+def _get_error(**values: Any) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        read_settings(**given)
+        read_settings(**values)
     return str(caught.value)
 
 
@@ -36,17 +36,17 @@ def _refusal(**given: Any) -> str:
 @pytest.mark.parametrize("rest", [None, ""])
 def test_incomplete_provider_credentials_are_rejected(provider: Provider, half: str, rest: str | None) -> None:
     names = {"id": f"{provider}_CLIENT_ID", "secret": f"{provider}_CLIENT_SECRET"}
-    given = {name.lower(): "given" if key == half else rest for key, name in names.items()}
-    assert _refusal(**given) == f"{names['id']} and {names['secret']} must be set together, or neither of them"
-    assert "given" not in _refusal(**given)
+    values = {name.lower(): "given" if key == half else rest for key, name in names.items()}
+    assert _get_error(**values) == f"{names['id']} and {names['secret']} must be set together, or neither of them"
+    assert "given" not in _get_error(**values)
 
 
 @pytest.mark.parametrize("name", ["FRONTEND_URL", "GOOGLE_ISSUER", "GITHUB_URL", "GITHUB_API_URL"])
 @pytest.mark.parametrize("url", ["http://example.com", "http://localhost@example.com", "example.com", "javascript:x"])
 def test_insecure_urls_are_rejected(name: str, url: str) -> None:
-    for given in ({}, PRODUCTION):
-        refusal = _refusal(**given | {name.lower(): url})
-        assert refusal == f"{name} must begin with https://, unless its host is localhost"
+    for values in ({}, PRODUCTION):
+        message = _get_error(**values | {name.lower(): url})
+        assert message == f"{name} must begin with https://, unless its host is localhost"
 
 
 def test_defaults() -> None:
@@ -57,10 +57,10 @@ def test_defaults() -> None:
     assert settings.policy.public_url == "http://localhost:8000"
 
 
-@pytest.mark.parametrize(("given", "is_on"), [({}, True), ({"refresh_token_cookie": False}, False)])
-def test_refresh_cookie_is_default_in_production(given: dict[str, Any], is_on: bool) -> None:
-    assert Settings(**PRODUCTION | given).uses_refresh_cookie is is_on
-    assert Settings(**given).uses_refresh_cookie is False
+@pytest.mark.parametrize(("values", "is_on"), [({}, True), ({"refresh_token_cookie": False}, False)])
+def test_refresh_cookie_is_default_in_production(values: dict[str, Any], is_on: bool) -> None:
+    assert Settings(**PRODUCTION | values).uses_refresh_cookie is is_on
+    assert Settings(**values).uses_refresh_cookie is False
     assert Settings(refresh_token_cookie=True).uses_refresh_cookie is True
 
 

@@ -1,4 +1,4 @@
-"""A provider that is away, hangs or talks nonsense, and a database that does: an error with a code, never a fault."""
+"""Failures of providers and of the database during a sign-in: an error code, never an internal error."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ CALLBACK = "/auth/github/callback"
 
 
 def _hangs() -> Response:
-    time.sleep(2)  # longer than the shop's patience here
+    time.sleep(2)  # longer than the timeout in this test
     return PlainTextResponse("at last")
 
 
@@ -60,7 +60,7 @@ async def _assert_fails_then_recovers(
     provider.overrides[path] = ANSWERS[answer]
     assert await assert_login_rejected(postgres, await browser.http.get(f"/auth/{name}")) == "provider_unavailable"
     assert path in provider.requested_paths
-    del provider.overrides[path]  # nothing of it is remembered
+    del provider.overrides[path]  # the failure is not cached
     assert await complete_login(browser, await browser.http.get(f"/auth/{name}"))
 
 
@@ -103,7 +103,7 @@ async def test_failing_discovery(
 async def test_slow_provider(
     browser: Browser, github: FakeGitHub, postgres: asyncpg.Connection, short_timeout: None
 ) -> None:
-    """Each byte comes soon enough, and all is well with them; but they take too long together."""
+    """Each byte arrives in time, but the whole response takes too long."""
 
     async def drops() -> AsyncIterator[bytes]:
         for _ in range(25):
@@ -134,7 +134,7 @@ async def test_discovery_with_wrong_issuer(
 async def test_hanging_provider_holds_no_database_connection(
     settings: Settings, shop: Shop, github: FakeGitHub
 ) -> None:
-    """With one connection in the whole shop, others log in meanwhile."""
+    """With a single database connection, others can log in while a provider hangs."""
     await add_user(shop, "bob@example.com")
     let_go = threading.Event()
     github.overrides["/user"] = lambda: (let_go.wait(20) and JSONResponse(github.user)) or Response(status_code=500)
@@ -148,7 +148,7 @@ async def test_hanging_provider_holds_no_database_connection(
         get_login_code(await coming)
 
 
-# ── Without a frontend, and without a database ────────────────────────────────────────────
+# ── Without a frontend or a database ──────────────────────────────────────────────────────
 
 
 async def test_errors_are_json_without_a_frontend(
@@ -166,10 +166,10 @@ async def test_errors_are_json_without_a_frontend(
             f"{CALLBACK}?error=access_denied": (403, "access_denied"),
             f"{CALLBACK}?code=x&state=y": (400, "state_mismatch"),
         }
-        for path, refusal in expected.items():
+        for path, expected_error in expected.items():
             response = await browser.http.get(path)
             answer = response.json()
-            assert (response.status_code, answer["error"]) == refusal
+            assert (response.status_code, answer["error"]) == expected_error
             assert sorted(answer) == ["error", "message"]
             assert response.headers["cache-control"] == "no-store"
 

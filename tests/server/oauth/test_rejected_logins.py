@@ -1,4 +1,4 @@
-"""Signing in through a provider that says no, or not what it should: an error with a code, and nobody is in."""
+"""Rejected sign-ins: an error code, and no session."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from tests.support.http.browser import Browser, open_browser
 CALLBACK = "/auth/github/callback"
 
 
-# ── The browser's side ────────────────────────────────────────────────────────────────────
+# ── The browser ───────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("path", ["google", "google/callback", "Google", "facebook", "facebook/callback?code=x"])
@@ -42,17 +42,17 @@ async def test_access_denied_by_user(
     assert await assert_login_rejected(postgres, await browser.http.get(f"/auth/{provider}")) == "access_denied"
 
 
-@pytest.mark.parametrize("said", ["server_error", "", "<script>", "x" * 5_000])
-async def test_other_provider_error(browser: Browser, postgres: asyncpg.Connection, said: str) -> None:
-    response = await browser.http.get(CALLBACK, params={"error": said})
+@pytest.mark.parametrize("error", ["server_error", "", "<script>", "x" * 5_000])
+async def test_other_provider_error(browser: Browser, postgres: asyncpg.Connection, error: str) -> None:
+    response = await browser.http.get(CALLBACK, params={"error": error})
     assert await assert_login_rejected(postgres, response) == "provider_refused"
 
 
 async def _return_to_callback(browser: Browser) -> dict[str, str]:
-    """What GitHub sends the browser back with, before it is brought to the shop."""
-    there = await browser.http.get("/auth/github", follow_redirects=False)
-    back = await browser.http.get(there.headers["location"], follow_redirects=False)
-    return dict(httpx2.URL(back.headers["location"]).params)
+    """Return the parameters of GitHub's callback, without following it."""
+    redirect = await browser.http.get("/auth/github", follow_redirects=False)
+    callback = await browser.http.get(redirect.headers["location"], follow_redirects=False)
+    return dict(httpx2.URL(callback.headers["location"]).params)
 
 
 @pytest.mark.parametrize("state", [None, "", "x", "Ω", "\x00", "x" * 5_000])
@@ -67,7 +67,7 @@ async def test_wrong_state(browser: Browser, postgres: asyncpg.Connection, state
 async def test_callback_in_another_browser(
     browser: Browser, oauth_app: Starlette, postgres: asyncpg.Connection
 ) -> None:
-    """An attacker's answer in the victim's browser signs nobody in, whether or not the victim has begun, too."""
+    """A callback for the attacker does not sign in the victim's browser, with or without a sign-in of its own."""
     answer = await _return_to_callback(browser)
     async with open_browser(oauth_app) as victim:
         assert await assert_login_rejected(postgres, await victim.http.get(CALLBACK, params=answer)) == "state_mismatch"
@@ -114,7 +114,7 @@ async def test_unknown_authorization_code(browser: Browser, postgres: asyncpg.Co
 async def test_intercepted_authorization_code(
     browser: Browser, oauth_app: Starlette, postgres: asyncpg.Connection
 ) -> None:
-    """Without the verifier that only its own browser has, it is worth nothing."""
+    """The code needs the verifier, which only the original browser has."""
     caught = (await _return_to_callback(browser))["code"]
     async with open_browser(oauth_app) as thief:
         answer = await _return_to_callback(thief) | {"code": caught}
@@ -125,9 +125,9 @@ async def test_intercepted_authorization_code(
 
 @pytest.mark.parametrize("provider", ["google", "github"])
 async def test_wrong_issuer_parameter(browser: Browser, postgres: asyncpg.Connection, provider: str) -> None:
-    there = await browser.http.get(f"/auth/{provider}", follow_redirects=False)
-    back = await browser.http.get(there.headers["location"], follow_redirects=False)
-    mixed_up = httpx2.URL(back.headers["location"]).copy_merge_params({"iss": "https://attacker.test"})
+    redirect = await browser.http.get(f"/auth/{provider}", follow_redirects=False)
+    callback = await browser.http.get(redirect.headers["location"], follow_redirects=False)
+    mixed_up = httpx2.URL(callback.headers["location"]).copy_merge_params({"iss": "https://attacker.test"})
     assert await assert_login_rejected(postgres, await browser.http.get(mixed_up)) == "provider_refused"
 
 
@@ -139,7 +139,7 @@ async def test_missing_issuer_parameter(
         assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_refused"
 
 
-# ── Addresses ─────────────────────────────────────────────────────────────────────────────
+# ── Email addresses ───────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -190,6 +190,6 @@ async def test_deactivated_user_is_rejected(browser: Browser, postgres: asyncpg.
     await complete_login(browser, await browser.http.get("/auth/github"))
     await postgres.execute("UPDATE users SET is_active = false")
     before = [await postgres.fetchval(f"SELECT count(*) FROM {table}") for table in LOGIN_TABLES]
-    for provider in ("github", "google"):  # known there, and by the address
+    for provider in ("github", "google"):  # linked already, and found by email
         assert get_frontend_params(await browser.http.get(f"/auth/{provider}"))["error"] == "account_deactivated"
     assert [await postgres.fetchval(f"SELECT count(*) FROM {table}") for table in LOGIN_TABLES] == before

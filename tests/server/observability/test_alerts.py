@@ -1,4 +1,4 @@
-"""The alerts, as Prometheus itself evaluates them: each fires, not before its time, and keeps quiet while all is as it should be."""
+"""The alerts, evaluated by promtool: each fires in time, and none fires below its threshold."""
 
 import asyncio
 import re
@@ -42,14 +42,14 @@ async def run_promtool(*arguments: str) -> tuple[int | None, str]:
 @asked_of_promtool
 async def test_rules_and_configuration_are_valid() -> None:
     for what, path in (("rules", RULES), ("config", RULES.with_name("prometheus.yml"))):
-        code, told = await run_promtool("check", what, str(path))
-        assert code == 0, told
+        code, output = await run_promtool("check", what, str(path))
+        assert code == 0, output
 
 
 @asked_of_promtool
 async def test_alerts_fire_exactly_when_they_should() -> None:
-    code, told = await run_promtool("test", "rules", str(CASES))
-    assert code == 0, told
+    code, output = await run_promtool("test", "rules", str(CASES))
+    assert code == 0, output
 
 
 def test_every_alert_has_test_cases() -> None:

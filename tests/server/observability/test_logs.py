@@ -1,4 +1,4 @@
-"""What the log tells of a request: its id and how it went, never a password or a token."""
+"""The log of requests: ids and outcomes, never passwords or tokens."""
 
 import asyncio
 import datetime as dt
@@ -45,7 +45,7 @@ CHANGE = """mutation ($old: String, $new: String!) {
 
 
 async def _exercise_account(client: ApiClient) -> list[str]:
-    """Everything that must not be told."""
+    """Run through an account's life, and return all secrets used."""
     email = "reader@example.com"
     registered = (await client.execute(REGISTER, input={"email": email, "password": PASSWORD}))["register"]["tokens"]
     logged_in = (await client.execute(LOGIN, email=email, password=PASSWORD))["login"]["tokens"]
@@ -80,13 +80,13 @@ class Account:
     secret: str = field(repr=False)
 
 
-@pytest.mark.parametrize("told", ["a\u2028b", "\x9b2J", "\u202e", "half a \ud800", 'plain "text"'])
-def test_log_lines_are_ascii_json(capsys: pytest.CaptureFixture[str], told: str) -> None:
+@pytest.mark.parametrize("text", ["a\u2028b", "\x9b2J", "\u202e", "half a \ud800", 'plain "text"'])
+def test_log_lines_are_ascii_json(capsys: pytest.CaptureFixture[str], text: str) -> None:
     configure_logs("info", as_json=True)
-    create_request_logger("info", as_json=True)(path=told)
-    structlog.get_logger().info("seen", path=told)
+    create_request_logger("info", as_json=True)(path=text)
+    structlog.get_logger().info("seen", path=text)
     lines = capsys.readouterr().err.splitlines()
-    assert [json.loads(line)["path"] for line in lines] == [told, told]
+    assert [json.loads(line)["path"] for line in lines] == [text, text]
     assert all(line.isascii() for line in lines)
 
 
@@ -101,7 +101,7 @@ TOKENS = SessionTokens(AccessToken(PASSWORD, NOW), PASSWORD, NOW)
 
 
 @pytest.mark.parametrize(
-    "kept",
+    "value",
     [
         Throttles(Database(PASSWORD), PASSWORD.encode()),
         RateLimiter(MemoryStore(), None, PASSWORD.encode()),
@@ -112,10 +112,10 @@ TOKENS = SessionTokens(AccessToken(PASSWORD, NOW), PASSWORD, NOW)
         UserRow(uuid.uuid4(), "ann@example.com", "Ann", PASSWORD, "USER", True, NOW, None),
         AuthorizationState(state=PASSWORD, nonce=PASSWORD, verifier=PASSWORD),
     ],
-    ids=lambda kept: type(kept).__name__,
+    ids=lambda value: type(value).__name__,
 )
-def test_repr_hides_secrets(kept: object) -> None:
-    assert PASSWORD not in repr(kept)
+def test_repr_hides_secrets(value: object) -> None:
+    assert PASSWORD not in repr(value)
 
 
 def test_repr_of_shop_and_settings_hides_secrets(settings: Settings, shop: Shop) -> None:
@@ -124,7 +124,6 @@ def test_repr_of_shop_and_settings_hides_secrets(settings: Settings, shop: Shop)
         **dict.fromkeys(("database_url", "database_read_url", "database_direct_url"), address),
         "secret_key": [PASSWORD],
         "smtp_url": f"smtps://shop:{PASSWORD}@mail.example.com",
-        "rate_limit_storage": f"redis://shop:{PASSWORD}@redis.example.com",
         "google_client_secret": PASSWORD,
         "github_client_secret": PASSWORD,
     }
@@ -133,12 +132,12 @@ def test_repr_of_shop_and_settings_hides_secrets(settings: Settings, shop: Shop)
 
 
 def find_leaked_keys(log: str, settings: Settings) -> list[str]:
-    """The keys that it shows of those that are derived from the shop's secrets, and the secrets."""
+    """Return the secrets and derived keys that appear in a log."""
     purposes = ("access-token", "refresh-token", "one-time-token", "throttles", "rate-limits", "sign-in-cookie")
     keys = [derive_key(secret, purpose) for secret in settings.secret_key for purpose in purposes]
-    shown = [it for key in keys for it in (repr(key)[2:-1], key.hex())]
+    encodings = [it for key in keys for it in (repr(key)[2:-1], key.hex())]
     plain = log.replace("\\\\", "\\")  # as JSON has it
-    return [it for it in (*settings.secret_key, *shown, PASSWORD) if it in plain]
+    return [it for it in (*settings.secret_key, *encodings, PASSWORD) if it in plain]
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -153,17 +152,17 @@ async def test_worker_logs_no_keys_or_addresses_during_an_outage(
     usual = structlog.get_config()
     logged = ""
     async with start_fault_proxy(database_url) as network, start_mail_server() as mailbox:
-        ours = with_smtp_url(mailbox, settings).model_copy(update={"database_url": network.url})
-        async with running_client(ours) as visitor:
+        worker_settings = with_smtp_url(mailbox, settings).model_copy(update={"database_url": network.url})
+        async with running_client(worker_settings) as visitor:
             book = await add_book(shop, stock=3)
             customers = [await add_customer(visitor, shop, (book, 1)) for _ in range(3)]
-            refused, postponed, sent = [customer.user.row.email for customer in customers]
-            mailbox.recipient_responses[refused] = f"550 5.1.1 <{refused}>: Nobody here by that name"
+            recipient, postponed, sent = [customer.user.row.email for customer in customers]
+            mailbox.recipient_responses[recipient] = f"550 5.1.1 <{recipient}>: Nobody here by that name"
             mailbox.recipient_responses[postponed] = f"451 4.3.0 <{postponed}>: Not now"
             mailbox.may_accept = asyncio.Event()
             configure_logs("debug", as_json=as_json)
             try:
-                async with run_worker(get_shop(visitor), ours):
+                async with run_worker(get_shop(visitor), worker_settings):
                     for customer in customers:
                         await customer.checkout()
                     await mailbox.wait_for(1, mailbox.submitted_recipients)
@@ -185,7 +184,7 @@ async def test_worker_logs_no_keys_or_addresses_during_an_outage(
                 structlog.configure(**usual)
     logged += capsys.readouterr().err
     assert "Nobody here by that name" in logged
-    assert [it for it in (refused, postponed, sent) if it in logged] == []
+    assert [it for it in (recipient, postponed, sent) if it in logged] == []
     assert find_leaked_keys(logged, settings) == []
 
 
@@ -235,7 +234,7 @@ async def test_retries_and_internal_errors_log_no_secrets(
 
 
 async def _read_log_lines(folder: Path, request_id: str) -> str:
-    """The log once the request has its line, which is written after its answer."""
+    """Return the log once it has the line of the request, which follows the response."""
     [path] = folder.glob("*.log")
     async with asyncio.timeout(20):
         while request_id not in (log := path.read_text("utf-8")):
@@ -248,13 +247,13 @@ async def test_each_request_is_logged_with_its_id(settings: Settings, shop: Shop
         start_server(settings, tmp_path, LOG_FORMAT="json") as server,
         httpx2.AsyncClient() as http,
     ):
-        asked = {"query": "query Browse { genres { id } nothing: node(id: 1) { id } }"}
-        response = await http.post(f"{server.url}/graphql", json=asked)
+        payload = {"query": "query Browse { genres { id } nothing: node(id: 1) { id } }"}
+        response = await http.post(f"{server.url}/graphql", json=payload)
         log = await _read_log_lines(tmp_path, response.headers["x-request-id"])
     lines: list[dict[str, Any]] = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     [line] = [line for line in lines if line.get("request_id") == response.headers["x-request-id"]]
-    told = {name: line[name] for name in ("method", "path", "status", "operation", "codes")}
-    assert told == {
+    text = {name: line[name] for name in ("method", "path", "status", "operation", "codes")}
+    assert text == {
         "method": "POST",
         "path": "/graphql",
         "status": 200,

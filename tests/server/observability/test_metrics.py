@@ -1,4 +1,4 @@
-"""Metrics: what is told at METRICS_PORT, of one process and of several, and nothing where it is not set."""
+"""The metrics at METRICS_PORT, of one process and of several."""
 
 import asyncio
 import json
@@ -36,17 +36,17 @@ from tests.support.shop.traffic import run_sample_traffic
 
 
 @asynccontextmanager
-async def running_app_with_metrics(settings: Settings, **more: Any) -> AsyncIterator[tuple[Starlette, int]]:
-    """A shop in this process, and where it tells its metrics."""
+async def running_app_with_metrics(settings: Settings, **overrides: Any) -> AsyncIterator[tuple[Starlette, int]]:
+    """Run the application in this process, and provide the port of its metrics."""
     port = free_port()
-    app = create_app(settings.model_copy(update={"metrics_port": port, **more}))
+    app = create_app(settings.model_copy(update={"metrics_port": port, **overrides}))
     async with app.router.lifespan_context(app):
         yield app, port
 
 
 @asynccontextmanager
 async def running_requests(app: Starlette) -> AsyncIterator[httpx2.AsyncClient]:
-    """Each question once."""
+    """Provide an HTTP client that sends each request only once."""
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://shop.test") as http:
         yield http
 
@@ -56,8 +56,8 @@ async def get_metrics(app: Starlette, port: int) -> MetricValues:
     return await asyncio.create_task(scrape_metrics(port))
 
 
-async def post_request(http: httpx2.AsyncClient, query: str, **more: Any) -> None:
-    await http.post("/graphql", json={"query": query, **more})
+async def post_request(http: httpx2.AsyncClient, query: str, **overrides: Any) -> None:
+    await http.post("/graphql", json={"query": query, **overrides})
 
 
 # ── One process ───────────────────────────────────────────────────────────────────────────
@@ -74,9 +74,9 @@ async def test_requests_by_operation_field_and_outcome(settings: Settings, shop:
         await post_request(http, "{")
         await http.post("/graphql", content=b"{", headers={"content-type": "application/json"})
         await http.get("/health")
-        found = await get_metrics(app, port)
+        series = await get_metrics(app, port)
     requests = {
-        tuple(sorted(labels)): value for (name, labels), value in found.items() if name == "bookstore_requests_total"
+        tuple(sorted(labels)): value for (name, labels), value in series.items() if name == "bookstore_requests_total"
     }
     assert requests == {
         (("field", field), ("operation", operation), ("outcome", result)): count
@@ -90,19 +90,19 @@ async def test_requests_by_operation_field_and_outcome(settings: Settings, shop:
             ("none", "none", "BAD_REQUEST", 1),
         )
     }
-    assert sum_series(found, "request_seconds_count", field="books") == 3
-    assert sum_series(found, "request_seconds_count") == 8
-    assert sum_series(found, "request_seconds_bucket", field="books", le="+Inf") == 3
-    assert sum_series(found, "request_seconds_sum", field="books") > 0
+    assert sum_series(series, "request_seconds_count", field="books") == 3
+    assert sum_series(series, "request_seconds_count") == 8
+    assert sum_series(series, "request_seconds_bucket", field="books", le="+Inf") == 3
+    assert sum_series(series, "request_seconds_sum", field="books") > 0
 
 
 async def test_internal_errors_are_counted(settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_app_with_metrics(settings) as (app, port), running_requests(app) as http:
-        monkeypatch.setattr("server.http.endpoint.asked", None)
+        monkeypatch.setattr("server.http.endpoint.parse_request", None)
         with pytest.raises(TypeError):
             await post_request(http, "{ books { totalCount } }")
-        found = await get_metrics(app, port)
-    assert sum_series(found, "requests_total", outcome="INTERNAL_SERVER_ERROR") == 1
+        series = await get_metrics(app, port)
+    assert sum_series(series, "requests_total", outcome="INTERNAL_SERVER_ERROR") == 1
 
 
 async def test_document_durations(settings: Settings, shop: Shop) -> None:
@@ -110,10 +110,10 @@ async def test_document_durations(settings: Settings, shop: Shop) -> None:
         for _ in range(3):
             await post_request(http, "{ books(first: 7) { nodes { title } } }")
         await post_request(http, "{ __schema { queryType { name } } }")
-        found = await get_metrics(app, port)
-    plans = {plan: sum_series(found, "operations_total", plan=plan) for plan in ("hit", "miss", "fallback")}
+        series = await get_metrics(app, port)
+    plans = {plan: sum_series(series, "operations_total", plan=plan) for plan in ("hit", "miss", "fallback")}
     assert plans == {"hit": 2, "miss": 1, "fallback": 1}
-    assert sum_series(found, "cost_total") >= 3 * 7
+    assert sum_series(series, "cost_total") >= 3 * 7
 
 
 async def test_client_chosen_names_are_bounded(settings: Settings, shop: Shop) -> None:
@@ -121,10 +121,10 @@ async def test_client_chosen_names_are_bounded(settings: Settings, shop: Shop) -
     async with running_app_with_metrics(settings) as (app, port), running_requests(app) as http:
         for name in (*names, "X" * (MAX_NAME_LENGTH + 1), "Last", "OneTooMany", "AndAnother"):
             await post_request(http, f"query {name} {{ __typename }}")
-        found = await get_metrics(app, port)
-    counted = {dict(labels)["operation"] for name, labels in found if name == "bookstore_requests_total"}
+        series = await get_metrics(app, port)
+    counted = {dict(labels)["operation"] for name, labels in series if name == "bookstore_requests_total"}
     assert counted == {*names, "Last", "other"}
-    assert sum_series(found, "requests_total", operation="other") == 3
+    assert sum_series(series, "requests_total", operation="other") == 3
 
 
 async def test_only_trusted_operation_names_are_labels(settings: Settings, shop: Shop, tmp_path: Path) -> None:
@@ -133,43 +133,45 @@ async def test_only_trusted_operation_names_are_labels(settings: Settings, shop:
     async with running_app_with_metrics(settings, trusted_documents=path) as (app, port), running_requests(app) as http:
         await http.post("/graphql", json={"documentId": "one"})
         await post_request(http, "query Mine { books { nodes { title } } }")
-        found = await get_metrics(app, port)
-    assert sum_series(found, "requests_total", operation="Titles", field="books", outcome="OK") == 1
-    assert sum_series(found, "requests_total", operation="other", field="books", outcome="OK") == 1
+        series = await get_metrics(app, port)
+    assert sum_series(series, "requests_total", operation="Titles", field="books", outcome="OK") == 1
+    assert sum_series(series, "requests_total", operation="other", field="books", outcome="OK") == 1
 
 
 async def test_metrics_after_sample_traffic(settings: Settings, shop: Shop) -> None:
     async with running_app_with_metrics(settings) as (app, port):
         await run_sample_traffic(ApiClient(app), app.state.shop)
-        found = await get_metrics(app, port)
-    assert sum_series(found, "refusals_total", field="checkout", code="ORDER_INSUFFICIENT_STOCK") == 1
-    assert sum_series(found, "refusals_total", field="login", code="AUTH_INVALID_CREDENTIALS") == 2
-    assert sum_series(found, "requests_total", field="checkout", outcome="OK") == 3
-    assert sum_series(found, "orders", status="CONFIRMED") == 2
-    assert sum_series(found, "orders", status="PENDING") == sum_series(found, "pending_orders") == 0
-    assert sum_series(found, "queued_letters") == 3
-    assert sum_series(found, "database_up") == sum_series(found, "database_writable") == 1
-    assert not [name for name, _ in found if name == "bookstore_standby_up"]
-    assert sum_series(found, "statements_total", pool="write") > sum_series(found, "statements_total", pool="read") > 0
+        series = await get_metrics(app, port)
+    assert sum_series(series, "refusals_total", field="checkout", code="ORDER_INSUFFICIENT_STOCK") == 1
+    assert sum_series(series, "refusals_total", field="login", code="AUTH_INVALID_CREDENTIALS") == 2
+    assert sum_series(series, "requests_total", field="checkout", outcome="OK") == 3
+    assert sum_series(series, "orders", status="CONFIRMED") == 2
+    assert sum_series(series, "orders", status="PENDING") == sum_series(series, "pending_orders") == 0
+    assert sum_series(series, "queued_letters") == 3
+    assert sum_series(series, "database_up") == sum_series(series, "database_writable") == 1
+    assert not [name for name, _ in series if name == "bookstore_standby_up"]
+    assert (
+        sum_series(series, "statements_total", pool="write") > sum_series(series, "statements_total", pool="read") > 0
+    )
     assert (
         0
-        < sum_series(found, "pool_connections", pool="write")
-        <= sum_series(found, "pool_connections_limit", pool="write")
+        < sum_series(series, "pool_connections", pool="write")
+        <= sum_series(series, "pool_connections_limit", pool="write")
     )
-    assert sum_series(found, "pool_connections", state="in use") == sum_series(found, "pool_waiting") == 0
-    assert sum_series(found, "cpu_seconds_total") > 0
-    assert sum_series(found, "memory_bytes") > 10_000_000
-    assert sum_series(found, "processes") == 1
+    assert sum_series(series, "pool_connections", state="in use") == sum_series(series, "pool_waiting") == 0
+    assert sum_series(series, "cpu_seconds_total") > 0
+    assert sum_series(series, "memory_bytes") > 10_000_000
+    assert sum_series(series, "processes") == 1
 
 
 async def test_email_metrics(settings: Settings, shop: Shop, tmp_path: Path, postgres: asyncpg.Connection) -> None:
-    reader = await add_user(shop)
+    user = await add_user(shop)
     async with running_app_with_metrics(settings, worker=True, mail_folder=tmp_path) as (_, port):
         async with shop.database.transaction() as tx:
-            await emails.enqueue_emails(tx, EmailKind.BOOK_BACK, [(reader.id, reader.id)])
+            await emails.enqueue_emails(tx, EmailKind.BOOK_BACK, [(user.id, user.id)])
         assert await wait_until_queue_is_empty(postgres) == [("BOOK_BACK", "OBSOLETE")]
         await wait_for_metrics(
-            port, lambda found: sum_series(found, "letters_total", kind="BOOK_BACK", outcome="OBSOLETE") == 1
+            port, lambda series: sum_series(series, "letters_total", kind="BOOK_BACK", outcome="OBSOLETE") == 1
         )
 
 
@@ -181,10 +183,10 @@ async def test_unreachable_database_keeps_other_metrics(settings: Settings, shop
         network.break_connections()
         async with running_requests(app) as http:
             await post_request(http, "{ books { nodes { title } } }")
-        found = await get_metrics(app, port)
-    assert sum_series(found, "database_up") == 0
-    assert sum_series(found, "requests_total", field="books", outcome="SERVICE_UNAVAILABLE") == 1
-    assert not [name for name, _ in found if name == "bookstore_orders"]
+        series = await get_metrics(app, port)
+    assert sum_series(series, "database_up") == 0
+    assert sum_series(series, "requests_total", field="books", outcome="SERVICE_UNAVAILABLE") == 1
+    assert not [name for name, _ in series if name == "bookstore_orders"]
 
 
 async def test_pool_waiters_are_reported(settings: Settings, shop: Shop) -> None:
@@ -193,21 +195,21 @@ async def test_pool_waiters_are_reported(settings: Settings, shop: Shop) -> None
         port,
     ):
         async with app.state.shop.database.transaction(), running_requests(app) as http:
-            found = await get_metrics(app, port)
-            assert sum_series(found, "pool_connections", pool="write", state="in use") == 1
+            series = await get_metrics(app, port)
+            assert sum_series(series, "pool_connections", pool="write", state="in use") == 1
             await post_request(http, LOGIN, variables={"email": "a@example.com", "password": "wrong"})
-        found = await get_metrics(app, port)
+        series = await get_metrics(app, port)
     assert (
-        sum_series(found, "pool_waits_total", pool="write")
-        == sum_series(found, "pool_timeouts_total", pool="write")
+        sum_series(series, "pool_waits_total", pool="write")
+        == sum_series(series, "pool_timeouts_total", pool="write")
         == 1
     )
-    assert sum_series(found, "pool_waited_seconds_total", pool="write") > 0
+    assert sum_series(series, "pool_waited_seconds_total", pool="write") > 0
 
 
 async def test_disabled_observability_loads_nothing(app: Starlette, repository: Path) -> None:
     assert (app.state.metrics, app.state.tracing) == (None, None)
-    code = "import sys, server.app, server.cli; print({'prometheus_client', 'opentelemetry.sdk'} & sys.modules.keys())"
+    code = "import sys, server.app, server.cli.main; print({'prometheus_client', 'opentelemetry.sdk'} & sys.modules.keys())"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=repository, stdout=asyncio.subprocess.PIPE
     )
@@ -215,26 +217,26 @@ async def test_disabled_observability_loads_nothing(app: Starlette, repository: 
     assert out == b"set()\n"
 
 
-# ── Several ───────────────────────────────────────────────────────────────────────────────
+# ── Several processes ─────────────────────────────────────────────────────────────────────
 
 
 async def test_scrape_includes_all_processes_and_dead_ones(settings: Settings, shop: Shop, tmp_path: Path) -> None:
     port = free_port()
     async with start_server(settings, tmp_path, "--workers", "2", METRICS_PORT=str(port)) as server:
-        await wait_for_metrics(port, lambda found: sum_series(found, "processes") == 2)
+        await wait_for_metrics(port, lambda series: sum_series(series, "processes") == 2)
         for _ in range(10):
             await server.client.execute("query Hello { __typename }")
         for worker in _workers(server.process.pid):
             worker.kill()
             await asyncio.to_thread(worker.wait, 30)
-        await wait_for_metrics(port, lambda found: sum_series(found, "processes") == 2)
+        await wait_for_metrics(port, lambda series: sum_series(series, "processes") == 2)
         assert len(_workers(server.process.pid)) == 2
         for _ in range(10):
             await server.client.execute("query Hello { __typename }")
-        found = await scrape_metrics(port)
-    assert sum_series(found, "requests_total", operation="Hello", outcome="OK") == 20
-    assert sum_series(found, "request_seconds_count") == 20
-    assert sum_series(found, "database_up") == 1
+        series = await scrape_metrics(port)
+    assert sum_series(series, "requests_total", operation="Hello", outcome="OK") == 20
+    assert sum_series(series, "request_seconds_count") == 20
+    assert sum_series(series, "database_up") == 1
 
 
 def _workers(pid: int) -> list[psutil.Process]:
@@ -242,29 +244,31 @@ def _workers(pid: int) -> list[psutil.Process]:
 
 
 async def test_worker_metrics(settings: Settings, shop: Shop, tmp_path: Path, postgres: asyncpg.Connection) -> None:
-    reader, port = await add_user(shop), free_port()
-    given = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0]}
-    async with start_command("worker", directory=tmp_path, settings=given | {"METRICS_PORT": str(port)}) as worker:
+    user, port = await add_user(shop), free_port()
+    environment = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0]}
+    async with start_command(
+        "worker", directory=tmp_path, settings=environment | {"METRICS_PORT": str(port)}
+    ) as worker:
         assert worker.stdout is not None
         await worker.stdout.readline()
         async with shop.database.transaction() as tx:
-            await emails.enqueue_emails(tx, EmailKind.BOOK_BACK, [(reader.id, reader.id)])
-        await wait_for_metrics(port, lambda found: sum_series(found, "letters_total", outcome="OBSOLETE") == 1)
+            await emails.enqueue_emails(tx, EmailKind.BOOK_BACK, [(user.id, user.id)])
+        await wait_for_metrics(port, lambda series: sum_series(series, "letters_total", outcome="OBSOLETE") == 1)
         worker.send_signal(signal.SIGTERM)
         await worker.communicate()
     assert worker.returncode == 0
 
 
-# ── Where they cannot be told ─────────────────────────────────────────────────────────────
+# ── Invalid addresses ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 async def test_port_in_use_is_one_line(bookstore: RunCommand, command: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         line = await get_error_line(bookstore(command, METRICS_PORT=str(port)))
-    assert line.startswith(f"Cannot tell metrics at 127.0.0.1:{port}: ")
-    assert line.endswith("Choose others with METRICS_HOST and METRICS_PORT, or none with METRICS_PORT=0.")
+    assert line.startswith(f"Cannot serve metrics at 127.0.0.1:{port}: ")
+    assert line.endswith("Choose others with METRICS_HOST and METRICS_PORT, or disable metrics with METRICS_PORT=0.")
 
 
 def test_several_processes_need_a_metrics_directory(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,4 +281,4 @@ def test_several_processes_need_a_metrics_directory(settings: Settings, monkeypa
 async def test_metrics_port_must_differ_from_server_port(bookstore: RunCommand) -> None:
     port = str(free_port())
     line = await get_error_line(bookstore("serve", "--port", port, METRICS_PORT=port))
-    assert line == f"METRICS_PORT is the port of the shop itself, {port}: choose another one."
+    assert line == f"METRICS_PORT is the server's own PORT, {port}: choose another one."

@@ -1,6 +1,6 @@
-"""Debian's Prometheus asks a shop that has had a day: each expression of the dashboard and of the rules tells something.
+"""Debian's Prometheus scrapes a busy shop: each expression of the dashboard and of the rules has a result.
 
-It is run where `prometheus` is, and says where it is not. What is told is tested in `test_metrics.py` without it.
+Needs `prometheus`. The metrics themselves are tested in `test_metrics.py` without it.
 """
 
 import asyncio
@@ -37,37 +37,41 @@ pytestmark = pytest.mark.skipif(not shutil.which("prometheus"), reason="needs Pr
 
 
 async def test_every_expression_has_a_result(settings: Settings, shop: Shop, database_url: str, tmp_path: Path) -> None:
-    silent, found = dict([*list_dashboard_expressions(), *list_rule_quantities()]), list[dict[str, Any]]()
+    without_result, evaluated = dict([*list_dashboard_expressions(), *list_rule_quantities()]), list[dict[str, Any]]()
     at_shop, at_worker = free_port(), free_port()
     async with AsyncExitStack() as stack:
         mailbox = await stack.enter_async_context(start_mail_server())
         network = await stack.enter_async_context(start_fault_proxy(database_url))
-        given = {
+        environment = {
             "METRICS_PORT": str(at_shop),
             "DATABASE_READ_URL": database_url,
-        }  # its own standby: there is one to tell of
-        there = settings.model_copy(update={"database_url": network.url})
-        server = await stack.enter_async_context(start_server(there, tmp_path, "--workers", "2", **given))
-        given = {"DATABASE_URL": network.url, "SECRET_KEY": settings.secret_key[0], "SMTP_URL": mailbox.url}
-        given |= {"METRICS_PORT": str(at_worker)}
-        await stack.enter_async_context(start_command("worker", directory=tmp_path, settings=given))
-        asked = await stack.enter_async_context(start_prometheus(tmp_path, at_shop, at_worker))
+        }  # the database serves as its own replica
+        proxied_settings = settings.model_copy(update={"database_url": network.url})
+        server = await stack.enter_async_context(
+            start_server(proxied_settings, tmp_path, "--workers", "2", **environment)
+        )
+        environment = {"DATABASE_URL": network.url, "SECRET_KEY": settings.secret_key[0], "SMTP_URL": mailbox.url}
+        environment |= {"METRICS_PORT": str(at_worker)}
+        await stack.enter_async_context(start_command("worker", directory=tmp_path, settings=environment))
+        client = await stack.enter_async_context(start_prometheus(tmp_path, at_shop, at_worker))
         await run_sample_traffic(server.client, shop)
         await mailbox.wait_for(3)
         await _assert_no_response(await add_customer(server.client, shop, (await add_book(shop), 1)), network)
-        await asked.wait_for_result("count(bookstore_letters_total) and count(bookstore_refusals_total)")
-        await run_sample_traffic(server.client, shop)  # what was there at the first look has not grown
+        await client.wait_for_result("count(bookstore_letters_total) and count(bookstore_refusals_total)")
+        await run_sample_traffic(server.client, shop)  # so that counters grow after the first scrape
         until = asyncio.get_running_loop().time() + PROMETHEUS_TIMEOUT
-        while asyncio.get_running_loop().time() < until and (silent or not _are_all_evaluated(found)):
+        while asyncio.get_running_loop().time() < until and (without_result or not _are_all_evaluated(evaluated)):
             await asyncio.sleep(0.5)
-            silent = {
-                place: expression for place, expression in silent.items() if not await asked.has_result(expression)
+            without_result = {
+                place: expression
+                for place, expression in without_result.items()
+                if not await client.has_result(expression)
             }
-            found = await asked.rules()
-    assert silent == {}
-    assert [rule["name"] for rule in found if rule["health"] != "ok"] == []
-    assert {rule["type"] for rule in found} == {"alerting", "recording"}
-    assert [rule["name"] for rule in found if rule.get("state") == "firing"] == []
+            evaluated = await client.rules()
+    assert without_result == {}
+    assert [rule["name"] for rule in evaluated if rule["health"] != "ok"] == []
+    assert {rule["type"] for rule in evaluated} == {"alerting", "recording"}
+    assert [rule["name"] for rule in evaluated if rule.get("state") == "firing"] == []
 
 
 async def _assert_no_response(customer: Customer, network: FaultProxy) -> None:
@@ -81,14 +85,14 @@ def _are_all_evaluated(rules: list[dict[str, Any]]) -> bool:
 
 
 def list_dashboard_expressions() -> Iterator[tuple[str, str]]:
-    """Of the dashboard, by where they are."""
+    """Return the dashboard's expressions by panel."""
     for panel in json.loads(DASHBOARD.read_text("utf-8"))["panels"]:
         for target in panel.get("targets", ()):
             yield f"{panel['title']}: {target['refId']}", target["expr"].replace("$__rate_interval", "1m")
 
 
 def list_rule_quantities() -> Iterator[tuple[str, str]]:
-    """Of the rules, by their names: what is compared, of which there is none where a name is wrong."""
+    """Return the compared quantities of the rules by name; a misspelt metric has no result."""
     for rule in rules():
         yield rule.get("record") or rule["alert"], COMPARISON.sub("", rule["expr"])
 
@@ -102,10 +106,10 @@ class Prometheus:
         self._http = http
 
     async def has_result(self, expression: str) -> bool:
-        """Whether it has at least one number to show."""
+        """Return whether an expression has at least one value."""
         answer = (await self._http.get("/api/v1/query", params={"query": expression})).json()
         assert answer["status"] == "success", (expression, answer)
-        return any(not math.isnan(float(found["value"][1])) for found in answer["data"]["result"])
+        return any(not math.isnan(float(evaluated["value"][1])) for evaluated in answer["data"]["result"])
 
     async def wait_for_result(self, expression: str) -> None:
         async with asyncio.timeout(PROMETHEUS_TIMEOUT):
@@ -119,7 +123,7 @@ class Prometheus:
 
 @asynccontextmanager
 async def start_prometheus(folder: Path, at_shop: int, at_worker: int) -> AsyncIterator[Prometheus]:
-    """As in compose.yml, but in a hurry."""
+    """Start Prometheus as in compose.yml, with short intervals."""
     port, config = free_port(), folder / "prometheus.yml"
     text = RULES.with_name("prometheus.yml").read_text("utf-8")
     places = (("shop:9000", f"127.0.0.1:{at_shop}"), ("worker:9000", f"127.0.0.1:{at_worker}"))

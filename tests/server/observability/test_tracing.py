@@ -1,4 +1,4 @@
-"""Traces: a request with its operation, fields, statements and letters, below whoever asked; and never a value."""
+"""Traces: spans of requests, operations, fields, statements and emails, without values."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 
 from domain.shop import Shop
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from server.app import create_app
 from server.settings import Settings
 from tests.support.auth.sessions import REGISTER
@@ -37,9 +37,11 @@ def collector() -> Any:
 
 
 @asynccontextmanager
-async def running_traced_app(settings: Settings, collector: OtlpCollector, **more: Any) -> AsyncIterator[Starlette]:
-    """What is traced has been sent when the block is left."""
-    app = create_app(settings.model_copy(update={"otel_exporter_otlp_endpoint": collector.url, **more}))
+async def running_traced_app(
+    settings: Settings, collector: OtlpCollector, **overrides: Any
+) -> AsyncIterator[Starlette]:
+    """Run the application; its spans are exported at the end of the block."""
+    app = create_app(settings.model_copy(update={"otel_exporter_otlp_endpoint": collector.url, **overrides}))
     async with app.router.lifespan_context(app):
         yield app
 
@@ -55,8 +57,8 @@ async def test_request_span_has_the_callers_parent(settings: Settings, shop: Sho
     await add_book(shop, "A Title That Nobody Traces")
     async with running_traced_app(settings, collector) as app:
         query = "query Find($words: String) { books(search: $words) { nodes { title } } }"
-        found = await post_request(app, query, SAMPLED_TRACEPARENT, words="title that nobody")
-    assert found.json()["data"]["books"]["nodes"]
+        response = await post_request(app, query, SAMPLED_TRACEPARENT, words="title that nobody")
+    assert response.json()["data"]["books"]["nodes"]
     [request] = collector.find_spans("POST")
     assert (request.trace_id, request.parent_id) == (TRACE, PARENT)
     assert request.attributes["http.response.status_code"] == 200
@@ -79,8 +81,8 @@ async def test_mutation_and_transaction_spans(settings: Settings, shop: Shop, co
     [field] = collector.find_spans("Mutation.register")
     names = [span.name for span in collector.find_children(field)]
     assert {"BEGIN", "INSERT", "COMMIT"} <= set(names)
-    told = repr(collector.spans)
-    assert [secret for secret in ("ann@example.com", PASSWORD) if secret in told] == []
+    exported = repr(collector.spans)
+    assert [secret for secret in ("ann@example.com", PASSWORD) if secret in exported] == []
 
 
 async def test_error_spans_contain_no_values(
@@ -94,8 +96,8 @@ async def test_error_spans_contain_no_values(
         monkeypatch.setattr(ReadSession, "fetch", fails)
         answer = await post_request(app, "{ genres { name } }")
     assert answer.json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
-    refused, failed = (span for span in collector.spans if span.name.startswith("GraphQL"))
-    assert (refused.is_error, refused.attributes["graphql.codes"].values[0].string_value) == (
+    rejected, failed = (span for span in collector.spans if span.name.startswith("GraphQL"))
+    assert (rejected.is_error, rejected.attributes["graphql.codes"].values[0].string_value) == (
         False,
         "GRAPHQL_VALIDATION_FAILED",
     )
@@ -119,9 +121,9 @@ async def test_email_span(
     ):
         await ApiClient(app).execute(REGISTER, input={"email": "ann@example.com", "password": PASSWORD})
         assert await wait_until_queue_is_empty(postgres) == [("VERIFY_EMAIL", "SENT")]
-    [sent] = collector.find_spans("send letter")
+    [sent] = collector.find_spans("send email")
     assert sent.attributes["server"] == f"127.0.0.1:{mailbox.port}"
-    assert sent.attributes["letter"] == mailbox.messages[0]["Message-ID"]
+    assert sent.attributes["message_id"] == mailbox.messages[0]["Message-ID"]
     assert not sent.is_error
 
 
@@ -129,8 +131,8 @@ async def test_email_span(
 async def test_log_lines_have_trace_ids(
     settings: Settings, shop: Shop, collector: OtlpCollector, tmp_path: Path, log_format: str
 ) -> None:
-    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "LOG_FORMAT": log_format}
-    async with start_server(settings, tmp_path, **given) as server, server.client.http() as http:
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "LOG_FORMAT": log_format}
+    async with start_server(settings, tmp_path, **environment) as server, server.client.http() as http:
         await http.post("/graphql", json={"query": "{ genres { name } }"}, headers=SAMPLED_TRACEPARENT)
         line = await find_log_line(server.log)
     assert TRACE in line
@@ -139,7 +141,7 @@ async def test_log_lines_have_trace_ids(
 
 
 async def find_log_line(log: Path) -> str:
-    """Of the one request; it is written when the client has its answer already."""
+    """Wait for the log line of the only request, which follows its response."""
     async with asyncio.timeout(20):
         while not (lines := [it for it in log.read_text("utf-8").splitlines() if "/graphql" in it and "status" in it]):
             await asyncio.sleep(0.02)
@@ -158,4 +160,4 @@ async def test_unreachable_collector_does_not_block(settings: Settings, shop: Sh
 def test_invalid_settings(name: str, value: str) -> None:
     setting = {"endpoint": "otel_exporter_otlp_endpoint", "ratio": "otel_traces_sampler_arg"}[name]
     with pytest.raises(ValidationError, match=setting):
-        Settings(_env_file=None, **{setting: value})  # type: ignore[arg-type]  # pydantic refuses it
+        Settings(_env_file=None, **{setting: value})  # type: ignore[arg-type]  # pydantic rejects it

@@ -4,9 +4,8 @@ from typing import Any
 
 import asyncpg
 
-from domain.shop import Shop
-from persistence import stock
 from persistence.catalog import BookRow
+from persistence.invariants import INVARIANTS
 
 TABLES = (
     "books",
@@ -18,10 +17,6 @@ TABLES = (
     "stock_movements",
     "mock_payments",
 )
-_STOCK_DISCREPANCIES = """
-SELECT id FROM books
-WHERE stock_quantity <> (SELECT coalesce(sum(change), 0) FROM stock_movements WHERE book_id = books.id)
-"""
 
 Snapshot = dict[str, list[tuple[Any, ...]]]
 
@@ -50,11 +45,9 @@ async def list_payments(postgres: asyncpg.Connection) -> list[tuple[str, bool]]:
     return [(row["status"], row["back"]) for row in rows]
 
 
-async def is_stock_consistent(postgres: asyncpg.Connection, shop: Shop) -> bool:
-    """Whether the ledger adds up to the stock, by the shop's own query and by one of the tests' own."""
-    return not await stock.list_discrepancies(shop.database.read_session) and not await postgres.fetch(
-        _STOCK_DISCREPANCIES
-    )
+async def is_stock_consistent(postgres: asyncpg.Connection) -> bool:
+    """Return whether the stock of every book is the sum of its ledger."""
+    return not await postgres.fetch(INVARIANTS["stock is the sum of its ledger"])
 
 
 async def age_orders(postgres: asyncpg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""The shop, asked by way of the engine and of graphql-core, and everything there is to ask it for."""
+"""Executes documents over the bookstore's schema with either executor, and prepares a shop to execute them in."""
 
 import re
 from collections.abc import Sequence
@@ -23,15 +23,16 @@ from tests.support.shop.sample_catalog import AUTHORS, create_sample_catalog
 COMPILED = Documents(introspection=True)
 GRAPHQL_CORE = Documents(introspection=True, compiled=False)
 MAX_COST = 1_500
-"""What a document may cost here, so that there is time for many."""
+"""The cost limit of a generated document, so that many can be executed."""
 
 
 def is_executable(text: str) -> bool:
-    """Whether the document would be executed, unless its variables forbid it."""
+    """Return whether the document is valid and cheap enough; its variables are not checked."""
     try:
-        return all(it.cost.evaluate({}) <= MAX_COST for it in GRAPHQL_CORE.get(text).operations.values())
+        operations = GRAPHQL_CORE.get(text).operations.values()
     except DocumentRejected:
         return False
+    return all(operation.cost.evaluate({}) <= MAX_COST for operation in operations)
 
 
 async def execute_document(
@@ -47,12 +48,12 @@ async def execute_document(
     )
 
 
-# ── What there is ─────────────────────────────────────────────────────────────────────────
+# ── Data ──────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class FuzzData:
-    """Who may ask, by what they are, and good and bad values for what they give."""
+    """Access tokens by role, session IDs, and good and bad values for arguments."""
 
     tokens: dict[str, str | None]
     sessions: list[Any]
@@ -60,7 +61,7 @@ class FuzzData:
 
 
 async def prepare_fuzz_data(shop: Shop, postgres: asyncpg.Connection) -> FuzzData:
-    """A shop with some of everything, most of it the administrator's and the customer's."""
+    """Fill the shop with rows of every kind, most of which belong to the administrator and the customer."""
     admin, customer = await add_admin(shop), await add_user(shop)
     books = (await create_sample_catalog(shop, postgres, books=12)).books
     orders = [(customer, "CONFIRMED"), (customer, "SHIPPED"), (admin, "CONFIRMED"), (customer, "CANCELLED")]
@@ -73,9 +74,9 @@ async def prepare_fuzz_data(shop: Shop, postgres: asyncpg.Connection) -> FuzzDat
         await fill_cart(shop, user, *((book, 1) for book in books if book.stock_quantity > 5))
         await _add_reviews_and_lists(postgres, user, [book.id for book in own_books])
     await postgres.execute(FILL_RATINGS)
-    await postgres.execute("UPDATE book_sales SET copies = copies + 9")  # for what may be cancelled
+    await postgres.execute("UPDATE book_sales SET copies = copies + 9")  # so that orders can be cancelled
     ids = {name: await _fetch_ids(postgres, kind, table) for name, (kind, table) in ID_ARGUMENTS.items()}
-    tokens = {"visitor": None, "customer": customer.token, "administrator": admin.token}
+    tokens = {"anonymous": None, "customer": customer.token, "administrator": admin.token}
     return FuzzData(
         tokens, [member.session_id for member in users], _build_samples(ids) | await _fetch_cursors(shop, customer)
     )
@@ -93,8 +94,7 @@ ID_ARGUMENTS = {
     "sessionId": ("Session", "sessions"),
     "wishlistItemId": ("WishlistItem", "wishlist_items"),
 }
-"""What arguments name, and where that is kept."""
-
+"""ID arguments, with the node type and the table of their rows."""
 
 FILL_RATINGS = """
 UPDATE book_ratings SET (one, two, three, four, five) = (
@@ -133,11 +133,11 @@ async def _fetch_cursors(shop: Shop, customer: SignedInUser) -> dict[str, list[A
 
 
 def _build_samples(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
-    all_ids = [id_ for some in ids.values() for id_ in some]
+    all_ids = [id_ for ids_of_type in ids.values() for id_ in ids_of_type]
     invalid_ids = [all_ids[0], to_global_id("Book", UNKNOWN_ID), "no id"]
     return {
         **{name: [value] for name, value in TEXT_SAMPLES.items()},
-        **{name: some * 3 + invalid_ids for name, some in ids.items()},
+        **{name: ids_of_type * 3 + invalid_ids for name, ids_of_type in ids.items()},
         "ID": all_ids + invalid_ids,
         "slug": ["fantasy", "emile-zola", "zebra", "the-hobbit", "no-slug"],
         "first": [1, 2, 3] * 6 + [0, -1, 101],

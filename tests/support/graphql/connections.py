@@ -1,4 +1,4 @@
-"""Every list that comes in pages, how to ask for it, and how to walk it."""
+"""All connections of the schema, with documents to query them and functions to page through them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _PAGE = """{ totalCount edges { cursor node { id } } nodes { id }
 
 @dataclass(frozen=True, slots=True)
 class ConnectionField:
-    """A connection in the schema: its document, and what narrows and sorts it."""
+    """A connection field: its document, its path in the data, and the variables that filter and sort it."""
 
     document: str
     path: tuple[str, ...]
@@ -72,7 +72,8 @@ def _my_prebookings_connection(*statuses: str) -> ConnectionField:
 
 
 def _admin_connection(name: str, filter_type: str, filter_value: dict[str, Any] | None = None) -> ConnectionField:
-    document = f"query ({_VARIABLES}, $offset: Int, $filter: {filter_type}) {{ admin {{ {name}({_ARGUMENTS}, offset: $offset, filter: $filter) {_PAGE} }} }}"
+    document = f"""query ({_VARIABLES}, $offset: Int, $filter: {filter_type}) {{
+        admin {{ {name}({_ARGUMENTS}, offset: $offset, filter: $filter) {_PAGE} }} }}"""
     return ConnectionField(document, ("admin", name), {"filter": filter_value}, has_offset=True)
 
 
@@ -90,29 +91,29 @@ def _my_orders_connection(**variables: Any) -> ConnectionField:
 REVIEWED_SLUG = "a-book-with-reviews"
 CONNECTIONS = {
     **{f"books by {sort}": _books_connection(sort=sort) for sort in ORDER_BY_SQL},
-    "books found": _books_connection(search="e"),
-    "books found, by price": _books_connection(search="e", sort="PRICE_DESC"),
-    "books guessed": _books_connection(search="tolkein"),
+    "books by search": _books_connection(search="e"),
+    "books by search, by price": _books_connection(search="e", sort="PRICE_DESC"),
+    "books by misspelt search": _books_connection(search="tolkein"),
     "books in stock": _books_connection(filter={"inStock": True}, sort="PUBLISHED_DESC"),
     "books of a genre": _nested_books_connection("genre", "fantasy", "PUBLISHED_ASC"),
     "books of an author": _nested_books_connection("author", "emile-zola", "PUBLISHED_DESC"),
     "authors": _authors_connection(),
-    "authors found": _authors_connection(search="em"),
+    "authors by search": _authors_connection(search="em"),
     "orders": _my_orders_connection(),
-    "orders confirmed": _my_orders_connection(statuses=["CONFIRMED"]),
-    "books well rated": _books_connection(filter={"minRating": 3.5}, sort="TOP_RATED"),
-    "books found, by sales": _books_connection(search="e", sort="BESTSELLING"),
+    "confirmed orders": _my_orders_connection(statuses=["CONFIRMED"]),
+    "books by rating": _books_connection(filter={"minRating": 3.5}, sort="TOP_RATED"),
+    "books by search, by sales": _books_connection(search="e", sort="BESTSELLING"),
     **{f"reviews by {sort}": _reviews_connection(sort) for sort in ("NEWEST", "HIGHEST_RATED", "LOWEST_RATED")},
-    "reviews of some stars": _reviews_connection("NEWEST", ratings=[2, 3, 3]),
+    "reviews by rating": _reviews_connection("NEWEST", ratings=[2, 3, 3]),
     **{f"my {name}": _my_connection(name) for name in ("reviews", "wishlist", "prebookings")},
-    "my prebookings over": _my_prebookings_connection("NOTIFIED", "CANCELLED"),
+    "my finished prebookings": _my_prebookings_connection("NOTIFIED", "CANCELLED"),
     "all users": _admin_connection("users", "UserFilter"),
-    "users found": _admin_connection("users", "UserFilter", {"search": "EXAMPLE", "role": "USER", "isActive": True}),
+    "filtered users": _admin_connection("users", "UserFilter", {"search": "EXAMPLE", "role": "USER", "isActive": True}),
     "all orders": _admin_connection("orders", "OrderFilter"),
-    "orders found": _admin_connection("orders", "OrderFilter", {"search": "example", "statuses": ["CONFIRMED"]}),
+    "filtered orders": _admin_connection("orders", "OrderFilter", {"search": "example", "statuses": ["CONFIRMED"]}),
     "all reviews": _admin_connection("reviews", "ReviewFilter"),
-    "reviews found": _admin_connection("reviews", "ReviewFilter", {"minRating": 2, "maxRating": 4}),
-    "books to reorder": _low_stock_connection(50),
+    "filtered reviews": _admin_connection("reviews", "ReviewFilter", {"minRating": 2, "maxRating": 4}),
+    "low stock books": _low_stock_connection(50),
 }
 
 EXPECTED_SQL = {
@@ -122,7 +123,7 @@ EXPECTED_SQL = {
 
 
 async def populate_connections(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> Customer:
-    """Something in every list, with ties in each; comes back with whose orders they are."""
+    """Fill every connection with rows, including ties, and return the customer who owns the orders."""
     await create_sample_catalog(shop, postgres, books=40)
     for name in ("Emile Zola", "EMILE ZÓLA", "emile verhaeren", "Èmile Verhaeren"):
         await add_book(shop, "The Hobbit", authors=(name, "Émile Zola"))
@@ -141,7 +142,7 @@ async def populate_connections(client: ApiClient, shop: Shop, postgres: asyncpg.
 
 
 async def _add_reviews_and_prebookings(shop: Shop, postgres: asyncpg.Connection, customer: Customer) -> None:
-    """Others think something of a book; the customer does of all others, saves them and waits for them."""
+    """Add reviews of one book by other users, and reviews, wishlist items and prebookings of all other books by the customer."""
     book = await add_book(shop, "A book with reviews")
     assert book.slug == REVIEWED_SLUG
     others = [(await add_user(shop)).id for _ in range(23)]
@@ -150,21 +151,24 @@ async def _add_reviews_and_prebookings(shop: Shop, postgres: asyncpg.Connection,
         "SELECT id AS user_id, substring(email from '[0-9]+') AS email_number FROM users) AS numbered WHERE id = user_id"
     )
     await postgres.execute(
-        f"{_INSERT_REVIEWS} SELECT gen_random_uuid(), $1, id, {_PSEUDO_RANDOM} + 1, date '2026-01-01' + {_PSEUDO_RANDOM} FROM users WHERE id = ANY($2)",
+        f"{_INSERT_REVIEWS} SELECT gen_random_uuid(), $1, id, {_PSEUDO_RANDOM} + 1, {_DATE} FROM users WHERE id = ANY($2)",
         book.id,
         others,
     )
     for statement in (
-        f"{_INSERT_REVIEWS} SELECT gen_random_uuid(), id, $1, {_PSEUDO_RANDOM} + 1, date '2026-01-01' + {_PSEUDO_RANDOM} FROM books",
-        f"INSERT INTO wishlist_items (id, book_id, user_id, added_at) SELECT gen_random_uuid(), id, $1, date '2026-01-01' + {_PSEUDO_RANDOM} FROM books",
+        f"{_INSERT_REVIEWS} SELECT gen_random_uuid(), id, $1, {_PSEUDO_RANDOM} + 1, {_DATE} FROM books",
+        f"""INSERT INTO wishlist_items (id, book_id, user_id, added_at)
+            SELECT gen_random_uuid(), id, $1, {_DATE} FROM books""",
         f"""INSERT INTO prebookings (id, book_id, user_id, created_at, status, notified_at, cancelled_at)
-            SELECT gen_random_uuid(), id, $1, date '2026-01-01' + {_PSEUDO_RANDOM}, (ARRAY['WAITING', 'NOTIFIED', 'CANCELLED'])[{_PSEUDO_RANDOM} % 3 + 1],
+            SELECT gen_random_uuid(), id, $1, {_DATE},
+            (ARRAY['WAITING', 'NOTIFIED', 'CANCELLED'])[{_PSEUDO_RANDOM} % 3 + 1],
             CASE {_PSEUDO_RANDOM} % 3 WHEN 1 THEN now() END, CASE {_PSEUDO_RANDOM} % 3 WHEN 2 THEN now() END FROM books""",
     ):
         await postgres.execute(f"{statement} WHERE id <> $2", customer.user.id, book.id)
 
 
 _PSEUDO_RANDOM = "('x' || right(id::text, 2))::bit(8)::int % 5"
+_DATE = f"date '2026-01-01' + {_PSEUDO_RANDOM}"
 _INSERT_REVIEWS = "INSERT INTO reviews (id, book_id, user_id, rating, created_at)"
 
 
@@ -175,7 +179,7 @@ def get_ids(page: Any) -> list[str]:
 async def walk_pages(
     connection: ConnectionField, client: ApiClient, sizes: Iterable[int], *, forward: bool
 ) -> list[str]:
-    """The whole list from one end to the other in pages of these sizes, in the order of the list."""
+    """Return the IDs of the whole list, fetched in pages of these sizes, in the order of the list."""
     seen: list[str] = []
     size_name, cursor_name = ("first", "after") if forward else ("last", "before")
     next_flag, previous_flag, next_cursor = ("hasNextPage", "hasPreviousPage", "endCursor") if forward else (
@@ -194,4 +198,4 @@ async def walk_pages(
         assert len(page["nodes"]) == size
         cursor = page["pageInfo"][next_cursor]
         assert cursor == page["edges"][-1 if forward else 0]["cursor"]
-    raise AssertionError("There is a size at least.")
+    raise AssertionError("sizes is empty")

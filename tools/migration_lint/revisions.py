@@ -1,7 +1,6 @@
-"""Migrations that old and new servers can both live with: what would keep them waiting, or break the old ones, is refused.
+"""Lint the SQL of new revisions with squawk and with our own rules.
 
-Squawk reads the SQL of each new revision, and so do rules of our own. What they complain about a revision may allow,
-with the reason:
+A revision may break a rule if it gives the reason:
 `allowed = {"ban-drop-column": "no release since 0.3 reads it"}`.
 """
 
@@ -15,10 +14,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 
-from migrations.statements import OWN_RULE_NAMES, check_statements
+from tools.migration_lint.statements import OWN_RULE_NAMES, check_statements
 
 BASE_REVISION = "8c41d7e2f9b0"
-"""Revisions up to this one were made while the shop was closed."""
+"""Revisions up to this one ran while the shop was closed, so they are not checked."""
 SQUAWK_TIMEOUT = 60  # seconds
 EXCLUDED_RULES = (
     "ban-char-field",
@@ -32,11 +31,11 @@ EXCLUDED_RULES = (
     "require-lock-timeout",  # migrations/env.py sets it
     "require-statement-timeout",
 )
-"""Rules that are about something else than living together."""
+"""Squawk's rules that do not concern running servers."""
 
 
 def lint_revisions(config: Config, since: str = BASE_REVISION) -> list[str]:
-    """One line for each statement that a shop cannot stay open under."""
+    """Return one line per violation in the revisions after `since`, oldest revision first."""
     return [
         f"{Path(revision.path).name}: {violation}"
         for revision in _list_revisions(config, since)
@@ -44,8 +43,15 @@ def lint_revisions(config: Config, since: str = BASE_REVISION) -> list[str]:
     ]
 
 
+def lint_sql(sql: str, allowed: tuple[str, ...] = ()) -> list[str]:
+    """Return one line per broken rule, except for the rules in `allowed`."""
+    return [
+        *check_statements(sql, allowed),
+        *_run_squawk(sql, tuple(rule for rule in allowed if rule not in OWN_RULE_NAMES)),
+    ]
+
+
 def _list_revisions(config: Config, since: str) -> list[Script]:
-    """The oldest first."""
     return [*ScriptDirectory.from_config(config).iterate_revisions("head", since)][::-1]
 
 
@@ -62,18 +68,10 @@ def _render_sql(config: Config, revision: Script) -> str:
     return output.getvalue()
 
 
-def lint_sql(sql: str, allowed: tuple[str, ...] = ()) -> list[str]:
-    """What there is to say about it, a line each."""
-    return [
-        *check_statements(sql, allowed),
-        *_run_squawk(sql, tuple(rule for rule in allowed if rule not in OWN_RULE_NAMES)),
-    ]
-
-
 def _run_squawk(sql: str, allowed: tuple[str, ...]) -> list[str]:
     squawk = Path(sysconfig.get_path("scripts")) / "squawk"
     options = [f"--exclude={','.join((*EXCLUDED_RULES, *allowed))}", "--pg-version=15", "--reporter=json"]
-    completed = subprocess.run(  # noqa: S603  # nothing of it comes from outside
+    completed = subprocess.run(
         [squawk, *options], input=sql, capture_output=True, text=True, timeout=SQUAWK_TIMEOUT, check=False
     )
     if completed.returncode not in (0, 1):

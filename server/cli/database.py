@@ -1,4 +1,4 @@
-"""The whole database on the command line: written to a file, read back, and the rehearsal of both."""
+"""The commands that migrate, export and import the whole database."""
 
 import asyncio
 import tempfile
@@ -13,28 +13,48 @@ import typer
 from rich.table import Table
 
 from server.cli.context import DataOption, exit_with_error, open_database, out
+from server.messages import SCHEMA_OUTDATED
+from server.runtime import ConfigurationError
 from server.signals import defer_sigterm_on_exit, sigterm_as_exit
 
 COUNT_ROWS_SQL = """SELECT (SELECT count(*) FROM books) AS books, (SELECT count(*) FROM users) AS users,
     (SELECT count(*) FROM orders) AS orders, (SELECT count(*) FROM stock_movements) AS "stock movements",
-    (SELECT count(*) FROM reviews) AS reviews, (SELECT count(*) FROM letters) AS letters"""
+    (SELECT count(*) FROM reviews) AS reviews, (SELECT count(*) FROM letters) AS emails"""
 DUMP_ARGUMENT = typer.Argument(
-    exists=True, dir_okay=False, readable=True, help="As `bookstore export-database` writes it."
+    exists=True, dir_okay=False, readable=True, help="A file that `bookstore export-database` wrote."
 )
 
 
-def export(file: Annotated[Path, typer.Argument(help="The file to write.")], data: DataOption = None) -> None:
-    """Write the whole database to a file, as it is at this moment; the shop stays open.
+def migrate(
+    data: DataOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if the schema is outdated.")] = False,
+) -> None:
+    """Migrate the database schema to this version."""
+    from server.database.migrations import try_migrate
+    from server.database.preflight import check_database
 
-    All that customers trust the shop with is in it: its owner alone may read it.
+    with open_database(data, migrate=False) as runtime:
+        url, setting = runtime.direct_url_and_setting
+        error_message = asyncio.run(check_database(url, setting))
+        if error_message == SCHEMA_OUTDATED and not check:
+            error_message = try_migrate(url)
+        if error_message:
+            raise ConfigurationError(error_message)
+        out.print("The database is up to date.")
+
+
+def export(file: Annotated[Path, typer.Argument(help="The file to write.")], data: DataOption = None) -> None:
+    """Write a snapshot of the whole database to a file, while the shop stays open.
+
+    The file contains personal data: only its owner can read it.
     """
     with sigterm_as_exit(), open_database(data, migrate=False) as runtime, exit_on_dump_error():
         out.print(f"{_export(runtime.direct_url_and_setting[0], file)} in {file}.", highlight=False, soft_wrap=True)
 
 
 def import_(file: Annotated[Path, DUMP_ARGUMENT], data: DataOption = None) -> None:
-    """Fill an empty database from an exported one: to move to another server, or after a loss."""
-    from server.database.migrations import check_database
+    """Fill an empty database from an exported file: to move to another server, or after a loss."""
+    from server.database.preflight import check_database
 
     with sigterm_as_exit(), open_database(data, migrate=False) as runtime, exit_on_dump_error():
         summary = _import(file, runtime.direct_url_and_setting[0])
@@ -43,9 +63,9 @@ def import_(file: Annotated[Path, DUMP_ARGUMENT], data: DataOption = None) -> No
 
 
 def rehearse_restore(file: Annotated[Path | None, DUMP_ARGUMENT] = None, data: DataOption = None) -> None:
-    """Read an exported database back into one made for the moment, migrate it, and check that it is sound.
+    """Import an exported file into a temporary database, migrate it, and check its invariants.
 
-    Without a file, the database as it is now is exported first. Nothing in it is changed.
+    Without a file, the current database is exported first. It is not changed.
     """
     from server.database.embedded import run_embedded_postgres
 
@@ -67,7 +87,7 @@ def rehearse_restore(file: Annotated[Path | None, DUMP_ARGUMENT] = None, data: D
 
 @contextmanager
 def exit_on_dump_error() -> Iterator[None]:
-    """What goes wrong with a file is one line, too."""
+    """Report a failed export or import in one line, and exit with code 1."""
     from server.database.dumps import DumpFailed
 
     try:
@@ -99,7 +119,8 @@ def _import(file: Path, url: str) -> str:
 
 def _migrate(url: str) -> str:
     from server.database.dumps import DumpFailed
-    from server.database.migrations import SCHEMA_OUTDATED, check_database, try_migrate
+    from server.database.migrations import try_migrate
+    from server.database.preflight import check_database
 
     error_message = asyncio.run(check_database(url))
     was_outdated = error_message == SCHEMA_OUTDATED
@@ -107,7 +128,7 @@ def _migrate(url: str) -> str:
         error_message = try_migrate(url)
     if error_message:
         raise DumpFailed(error_message)
-    return "it was of an earlier version" if was_outdated else "it was up to date"
+    return "migrated from an earlier version" if was_outdated else "already up to date"
 
 
 async def _count_rows(url: str) -> str:
@@ -120,12 +141,16 @@ async def _count_rows(url: str) -> str:
 
 
 async def _check_invariants(url: str) -> str:
-    """Raises `DumpFailed` where it is not."""
+    """Return how many invariants hold.
+
+    Raises:
+        DumpFailed: an invariant is violated.
+    """
     from persistence.invariants import INVARIANTS, find_violations
     from server.database.dumps import DumpFailed, open_connection
 
     async with open_connection(url) as connection:
         violations = await find_violations(connection)
     if violations:
-        raise DumpFailed(f"What was read back is not sound. It is not true that {'; '.join(violations)}.")
+        raise DumpFailed(f"The imported data violates invariants. It is not true that {'; '.join(violations)}.")
     return f"{len(INVARIANTS)} invariants hold"

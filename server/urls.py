@@ -1,4 +1,4 @@
-"""The mail server that SMTP_URL names."""
+"""URLs of mail servers and web sites: parse SMTP_URL, and tell which URLs are safe for secrets."""
 
 import ipaddress
 import re
@@ -12,7 +12,7 @@ _HOST_PATTERN = re.compile(r"[A-Za-z0-9._:-]+")
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """`tls` is from the first byte on; otherwise STARTTLS is used wherever it is offered."""
+    """A mail server. With `implicit_tls` TLS starts with the connection; otherwise STARTTLS is used if offered."""
 
     host: str
     port: int
@@ -22,7 +22,11 @@ class SmtpServer:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Without a port: 465 for smtps, 587 for a user with a password, otherwise 25. Raises `ValueError`."""
+        """Parse a URL. The default port is 465 for smtps, 587 with a user, otherwise 25.
+
+        Raises:
+            ValueError: the URL is not valid.
+        """
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
@@ -32,7 +36,7 @@ class SmtpServer:
             raise ValueError(URL_FORMAT_MESSAGE)
         if parts.path.strip("/") or parts.query or parts.fragment:
             raise ValueError(
-                f"{URL_FORMAT_MESSAGE}, and nothing behind that: a / ? # or @ in a password is written as %2F %3F %23 %40"
+                f"{URL_FORMAT_MESSAGE}, without a path. In a password, write / as %2F, ? as %3F, # as %23 and @ as %40"
             )
         if bool(parts.username) != bool(parts.password):
             raise ValueError("must name a user and a password, or neither of them")
@@ -42,17 +46,26 @@ class SmtpServer:
 
     @property
     def is_local(self) -> bool:
+        """Whether the server runs on this machine."""
         return is_local(self.host)
 
     @property
     def requires_tls(self) -> bool:
-        """A password never travels in the clear."""
+        """Whether a password would otherwise cross the network unencrypted."""
         return self.username is not None and not self.is_local
 
 
 def is_local(host: str) -> bool:
-    """Whether it is this machine: nobody else can listen on the way there."""
+    """Return whether a host is this machine, so that nothing crosses the network."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def is_secure_url(url: str) -> bool:
+    """Return whether a URL uses HTTPS, or HTTP to this machine."""
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_local(parts.hostname or ""))
+    )

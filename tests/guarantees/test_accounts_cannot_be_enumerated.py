@@ -1,4 +1,4 @@
-"""A login that fails, or a reset that is asked for, tells nobody whether there is an account: same answer, same work."""
+"""A failed login and a password reset do not reveal whether an account exists: same response, same work."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Literal
@@ -97,9 +97,9 @@ async def proxy_and_client(settings: Settings, accounts: None) -> AsyncIterator[
     async with start_counting_proxy(settings.database_url) as wire:
         app = create_app(settings.model_copy(update={"database_url": wire.url}))
         async with app.router.lifespan_context(app):
-            visitor = ApiClient(app)
-            await try_login(visitor, "first@example.com")  # opens the connection
-            yield wire, visitor
+            client = ApiClient(app)
+            await try_login(client, "first@example.com")  # opens the connection
+            yield wire, client
 
 
 EXPECTED_STATEMENTS = 7  # one for the account; the others count the try, and begin and end its transactions
@@ -109,21 +109,21 @@ EXPECTED_STATEMENTS = 7  # one for the account; the others count the try, and be
 async def test_failed_logins_send_equal_statements(
     proxy_and_client: tuple[CountingProxy, ApiClient], email: str, password: str
 ) -> None:
-    tap, visitor = proxy_and_client
+    tap, client = proxy_and_client
     before = tap.statements
-    assert await try_login(visitor, email, password) == INVALID_CREDENTIALS
+    assert await try_login(client, email, password) == INVALID_CREDENTIALS
     assert tap.statements - before == EXPECTED_STATEMENTS
 
 
 async def test_password_reset_requests_send_equal_statements(
     proxy_and_client: tuple[CountingProxy, ApiClient], postgres: asyncpg.Connection
 ) -> None:
-    tap, visitor = proxy_and_client
-    await request_password_reset(visitor, "first@example.com")  # opens the connection
+    tap, client = proxy_and_client
+    await request_password_reset(client, "first@example.com")  # opens the connection
     sent, jobs = set(), await postgres.fetchval("SELECT count(*) FROM pgqueuer")
     for email in ("nobody@example.com", KNOWN, PROVIDER_ONLY, OUT, "nobody.either@example.com"):
         before = tap.statements
-        assert await request_password_reset(visitor, email) == {"__typename": "PasswordResetRequested", "email": email}
+        assert await request_password_reset(client, email) == {"__typename": "PasswordResetRequested", "email": email}
         sent.add(tap.statements - before)
     assert len(sent) == 1
     assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == jobs + 5

@@ -1,4 +1,4 @@
-"""Caches never mix viewers: whatever is kept of an answer may be seen by everybody, and everybody sees their own."""
+"""Shared caches never store a response that depends on the caller."""
 
 import random
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Checkout survives a crash: wherever the process is killed, the order ends as the payment did, and nothing is lost."""
+"""A server killed at any point of a checkout loses no order, stock or payment."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -211,8 +211,8 @@ async def test_charge_completed_after_sweep_is_refunded(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_client(settings, payments=provider) as visitor:
-        customer = await add_customer(visitor, shop, (book, 2))
+    async with running_client(settings, payments=provider) as client:
+        customer = await add_customer(client, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
         await age_orders(postgres)
@@ -234,8 +234,8 @@ async def test_charge_with_lost_response_is_cancelled(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_client(settings, payments=provider) as visitor:
-        customer = await add_customer(visitor, shop, (book, 2))
+    async with running_client(settings, payments=provider) as client:
+        customer = await add_customer(client, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
         await age_orders(postgres)
@@ -249,8 +249,8 @@ async def test_order_confirmed_during_sweep_is_not_refunded(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = UncertainPayments()
-    async with running_client(settings, payments=provider) as visitor:
-        customer = await add_customer(visitor, shop, (book, 2))
+    async with running_client(settings, payments=provider) as client:
+        customer = await add_customer(client, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
         await age_orders(postgres)

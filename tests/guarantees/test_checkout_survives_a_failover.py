@@ -1,4 +1,4 @@
-"""The primary dies in the middle of a checkout and its standby takes its place: whoever tries again gets the same order."""
+"""When the database fails over during a checkout, a retry finds the same order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,9 +44,9 @@ async def client(
         "database_url": servers.multi_host_url("read-write"),
         "database_read_url": servers.multi_host_url("prefer-standby"),
     }
-    async with running_client(settings, **addresses) as visitor:
-        assert (await visitor.execute(GENRES_QUERY))["genres"] == []
-        yield visitor
+    async with running_client(settings, **addresses) as client:
+        assert (await client.execute(GENRES_QUERY))["genres"] == []
+        yield client
 
 
 async def fail_over(servers: ReplicatedPair, client: ApiClient) -> None:

@@ -1,4 +1,4 @@
-"""A client that hangs up ends what it only wanted to know, and never what it has begun to do."""
+"""A client that disconnects cancels its query, and never a mutation that has begun."""
 
 import asyncio
 import json

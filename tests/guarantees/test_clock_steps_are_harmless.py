@@ -1,4 +1,4 @@
-"""A clock that steps by five minutes signs nobody out, charges nobody twice and loses no order."""
+"""A clock that moves by minutes ends no session and loses no order."""
 
 import asyncio
 import datetime as dt

@@ -1,4 +1,4 @@
-"""A page costs the same number of SQL statements however much stands on it: 1 for books with authors and genre."""
+"""A page of books costs the same number of SQL statements at any length."""
 
 from collections.abc import AsyncIterator
 

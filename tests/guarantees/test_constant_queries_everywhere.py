@@ -1,4 +1,4 @@
-"""Constant queries everywhere: what readers, customers and the back office see costs the same for few rows and many."""
+"""Every other page for customers and administrators does so, too."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""PostgreSQL ends in the middle of everything and comes back: what was told is there, and the shop is well again."""
+"""After PostgreSQL restarts or is killed, every acknowledged change is still there."""
 
 import asyncio
 import signal
@@ -70,18 +70,18 @@ async def test_database_restart_under_load(
 ) -> None:
     app = create_app(settings.model_copy(update={"database_url": own_server}))
     async with app.router.lifespan_context(app):
-        visitor, shop = ApiClient(app), app.state.shop
+        client, shop = ApiClient(app), app.state.shop
         book, token = await add_book(shop, stock=0), (await add_admin(shop)).token
         changes, reads = Counter[str](), Counter[int]()
-        admin = visitor.with_token(token)
+        admin = client.with_token(token)
         crowd = [asyncio.create_task(restock_repeatedly(admin, book_id(book), changes)) for _ in range(CALLERS)]
-        crowd += [asyncio.create_task(read_repeatedly(visitor, reads)) for _ in range(CALLERS)]
+        crowd += [asyncio.create_task(read_repeatedly(client, reads)) for _ in range(CALLERS)]
         await asyncio.sleep(0.5)
         restarting = asyncio.create_task(restart_postgres(tmp_path, how))
-        await wait_for_status(visitor, 503)
-        assert await get_status(visitor, "/health") == 200
+        await wait_for_status(client, 503)
+        assert await get_status(client, "/health") == 200
         server = await restarting
-        await wait_for_status(visitor, 200)
+        await wait_for_status(client, 200)
         before = changes["done"]
         async with asyncio.timeout(60):
             while changes["done"] < before + CALLERS:

@@ -1,4 +1,4 @@
-"""Whoever is deactivated, or an administrator no longer, is out at once: no token they hold waits for its end."""
+"""Deactivating a user, or revoking an administrator, takes effect on the next request."""
 
 import asyncio
 from typing import Any

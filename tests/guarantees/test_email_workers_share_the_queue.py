@@ -1,4 +1,4 @@
-"""Posters share the work: however many there are, each letter is sent by one of them, and none is left lying."""
+"""Email workers share the queue, and another worker finishes what a dead one left."""
 
 import asyncio
 import signal

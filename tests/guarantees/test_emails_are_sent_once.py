@@ -1,4 +1,4 @@
-"""Letters on their way are sent once, though the database dies, comes back or cuts connections meanwhile."""
+"""Database failures during delivery do not send an email again."""
 
 import asyncio
 from collections.abc import Callable
@@ -59,8 +59,8 @@ async def test_primary_crashes_while_sending(settings: Settings, tmp_path: Path)
     """It stays away until each has been noted in vain so often that another poster is quicker when it is back."""
     async with start_replicated_pair(tmp_path) as servers, start_mail_server() as mailbox:
         ours = with_smtp_url(mailbox, settings).model_copy(update={"database_url": servers.primary.url})
-        async with running_client(ours) as visitor, running_client(ours) as other:
-            shop, another = get_shop(visitor), get_shop(other)
+        async with running_client(ours) as client, running_client(ours) as other:
+            shop, another = get_shop(client), get_shop(other)
             async with (
                 run_worker(shop, ours, worker_settings=NERVOUS),
                 run_worker(another, ours, worker_settings=NERVOUS),
@@ -68,7 +68,7 @@ async def test_primary_crashes_while_sending(settings: Settings, tmp_path: Path)
                 mailbox.may_accept = asyncio.Event()
                 book = await add_book(shop, stock=LETTERS)
                 for _ in range(LETTERS):
-                    await (await add_customer(visitor, shop, (book, 1))).checkout()
+                    await (await add_customer(client, shop, (book, 1))).checkout()
                 await mailbox.wait_for(LETTERS, mailbox.submitted_recipients)
                 await servers.primary.crash()
                 with capture_logs() as log:
@@ -109,7 +109,7 @@ async def test_database_outage_outlasts_claims(
         mailbox.may_accept = asyncio.Event()
         ours = with_smtp_url(mailbox, settings)
         far = ours.model_copy(update={"database_url": network.url})
-        async with running_client(far) as visitor, run_worker(get_shop(visitor), far, worker_settings=NERVOUS):
+        async with running_client(far) as client, run_worker(get_shop(client), far, worker_settings=NERVOUS):
             await customer.checkout()
             await mailbox.wait_for(1, mailbox.submitted_recipients)
             network.break_connections()
@@ -129,7 +129,7 @@ async def test_single_worker_waits_for_the_database(
     async with start_mail_server() as mailbox, start_fault_proxy(database_url) as network:
         ours = with_smtp_url(mailbox, settings).model_copy(update={"database_url": network.url})
         mailbox.may_accept = asyncio.Event()
-        async with running_client(ours) as visitor, run_worker(get_shop(visitor), ours, worker_settings=NERVOUS):
+        async with running_client(ours) as client, run_worker(get_shop(client), ours, worker_settings=NERVOUS):
             await customer.checkout()
             await mailbox.wait_for(1, mailbox.submitted_recipients)
             network.break_connections()

@@ -1,4 +1,4 @@
-"""Letters tell the truth: what was rolled back was never told, and what was committed arrives once, whoever dies."""
+"""Each email is sent once for a committed change, and never for a rolled-back one."""
 
 import asyncio
 from pathlib import Path

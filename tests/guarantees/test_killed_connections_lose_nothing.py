@@ -1,4 +1,4 @@
-"""A connection that PostgreSQL ends costs nobody an answer, and nothing is done twice or by half."""
+"""A killed database connection costs no client a response, and nothing runs twice."""
 
 import asyncio
 
@@ -104,11 +104,11 @@ async def test_checkout_is_retried_once(
 async def test_dead_idle_connections_fail_no_read(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_genre(shop, "Fantasy")
     others = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
-    async with running_client(settings) as visitor:
-        await asyncio.gather(*(visitor.execute(GENRES_QUERY) for _ in range(20)))
+    async with running_client(settings) as client:
+        await asyncio.gather(*(client.execute(GENRES_QUERY) for _ in range(20)))
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
         assert await postgres.fetch(cut, others)
-        replies = await asyncio.gather(*(visitor.execute(GENRES_QUERY) for _ in range(20)))
+        replies = await asyncio.gather(*(client.execute(GENRES_QUERY) for _ in range(20)))
     assert [len(response["genres"]) for response in replies] == [1] * 20
 
 
@@ -117,8 +117,8 @@ async def test_dead_idle_connections_fail_no_write(
 ) -> None:
     book, token = await add_book(shop, stock=0), (await add_admin(shop)).token
     others = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
-    async with running_client(settings) as visitor:
-        admin = visitor.with_token(token)
+    async with running_client(settings) as client:
+        admin = client.with_token(token)
         await asyncio.gather(*(admin.execute(INCREMENT_STOCK, id=book_id(book)) for _ in range(10)))
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
         assert await postgres.fetch(cut, others)

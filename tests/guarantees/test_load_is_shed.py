@@ -1,4 +1,4 @@
-"""Too much at once is refused at once, and what is left of the shop goes on."""
+"""Under overload the server rejects excess requests at once and keeps serving the others."""
 
 import asyncio
 
@@ -30,13 +30,13 @@ async def test_200_requests_with_an_exhausted_pool(
 ) -> None:
     await add_genre(shop, "Fantasy")
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
-    async with running_client(settings, pool_size=1, pool_max_overflow=0, pool_timeout_seconds=0.2) as visitor:
+    async with running_client(settings, pool_size=1, pool_max_overflow=0, pool_timeout_seconds=0.2) as client:
         async with hold_lock(database_url, LOCK_GENRES):
-            first = asyncio.create_task(post_graphql(visitor, GENRES_QUERY))
+            first = asyncio.create_task(post_graphql(client, GENRES_QUERY))
             await wait_for_blocked(postgres, 1)
-            refused = await asyncio.gather(*(post_graphql(visitor, GENRES_QUERY) for _ in range(200)))
-            assert await get_status(visitor, "/health") == 200
-            restocked = await visitor.with_token(token).execute(
+            refused = await asyncio.gather(*(post_graphql(client, GENRES_QUERY) for _ in range(200)))
+            assert await get_status(client, "/health") == 200
+            restocked = await client.with_token(token).execute(
                 "mutation ($id: ID!) { updateStock(input: {bookId: $id, change: {adjustBy: 1}}) { __typename } }",
                 id=book_id(book),
             )
@@ -47,7 +47,7 @@ async def test_200_requests_with_an_exhausted_pool(
             [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE] for response in refused
         )
         assert (await first).status_code == 200
-        assert (await post_graphql(visitor, GENRES_QUERY)).status_code == 200
+        assert (await post_graphql(client, GENRES_QUERY)).status_code == 200
     assert restocked.codes == ["SERVICE_UNAVAILABLE"]  # who asks is looked up on the same pool
     assert await get_stock(postgres, book) == 1
 
@@ -58,13 +58,13 @@ async def test_contended_book_leaves_connections_for_others(
     monkeypatch.setattr(orders, "CHECKOUT_SLOT_TIMEOUT", 0.2)
     hot, cold = await add_book(shop, stock=10), await add_book(shop, stock=10)
     token = (await add_admin(shop)).token
-    async with running_client(settings, pool_size=4, pool_max_overflow=0) as visitor:
-        buyers = [await add_customer(visitor, shop, (hot, 1)) for _ in range(12)]
+    async with running_client(settings, pool_size=4, pool_max_overflow=0) as client:
+        buyers = [await add_customer(client, shop, (hot, 1)) for _ in range(12)]
         async with hold_lock(database_url, LOCK_BOOKS, [hot.id]):
             buying = [asyncio.create_task(buyer.try_checkout()) for buyer in buyers]
             await wait_for_blocked(postgres, 2)
             refused, _ = await asyncio.wait(buying, return_when=asyncio.FIRST_COMPLETED)
-            assert (await visitor.with_token(token).execute(INCREMENT_STOCK, id=book_id(cold)))["updateStock"]
+            assert (await client.with_token(token).execute(INCREMENT_STOCK, id=book_id(cold)))["updateStock"]
             assert len(await wait_for_blocked(postgres, 2)) == 2
         replies = await asyncio.gather(*buying)
         assert {code for task in refused for code in task.result().codes} == {"SERVICE_UNAVAILABLE"}

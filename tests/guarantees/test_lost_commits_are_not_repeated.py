@@ -1,4 +1,4 @@
-"""When the answer to a COMMIT is lost nobody knows what became of it: nothing is done twice, and checkout finds out."""
+"""When the response to a COMMIT is lost, nothing runs twice, and a checkout retry reports the real result."""
 
 from collections.abc import AsyncIterator
 
@@ -31,8 +31,8 @@ async def fault_proxy(database_url: str, shop: Shop) -> AsyncIterator[FaultProxy
 
 @pytest.fixture
 async def client(fault_proxy: FaultProxy, settings: Settings) -> AsyncIterator[ApiClient]:
-    async with running_client(settings, database_url=fault_proxy.url) as visitor:
-        yield visitor
+    async with running_client(settings, database_url=fault_proxy.url) as client:
+        yield client
 
 
 async def test_stock_change_happens_once(

@@ -1,4 +1,4 @@
-"""The mail server may hang, dawdle, refuse, be away or die in a letter: the shop goes on, and every letter arrives once."""
+"""A mail server that hangs, refuses or fails delays no request, and every email arrives once it recovers."""
 
 import asyncio
 from collections.abc import Callable
@@ -284,11 +284,11 @@ async def test_checkout_does_not_wait_for_mail(
     async with start_mail_server() as mailbox:
         mailbox.may_accept = asyncio.Event()
         single = {"pool_size": 1, "pool_max_overflow": 0}
-        async with running_client(settings, worker=True, smtp_url=mailbox.url, **single) as visitor:
-            customers = [await add_customer(visitor, shop, (book, 1)) for _ in range(12)]
+        async with running_client(settings, worker=True, smtp_url=mailbox.url, **single) as client:
+            customers = [await add_customer(client, shop, (book, 1)) for _ in range(12)]
             orders = [(await customer.checkout())["order"] for customer in customers]
             await mailbox.wait_for(10, mailbox.submitted_recipients)
-            latest = await add_customer(visitor, shop, (book, 1))
+            latest = await add_customer(client, shop, (book, 1))
             orders.append((await latest.checkout())["order"])
             assert (await latest.list_orders())[0]["status"] == "CONFIRMED"
             assert mailbox.messages == []

@@ -1,4 +1,4 @@
-"""A process with another SECRET_KEY than the shop's is told so, and so are those that look at it; a rotation is no news."""
+"""A process with a different `SECRET_KEY` from the other servers warns and destroys nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""Nobody takes over an account by being there first, by an address that is not theirs, or by coming at the same moment."""
+"""No attacker takes over an account by registering its address first, or with an unverified address."""
 
 import asyncio
 import datetime as dt

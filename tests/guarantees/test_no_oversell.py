@@ -1,4 +1,4 @@
-"""No oversell: copies are sold once, however many buyers come for them at the same moment."""
+"""The server never sells a copy twice, even when buyers check out concurrently."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""One order per cart: double clicks, second tabs and retries buy once, and pay once."""
+"""A cart becomes one order, whatever double clicks, second tabs and retries do."""
 
 import asyncio
 import uuid
@@ -158,8 +158,8 @@ async def test_the_same_key_waits_while_the_first_is_being_paid(
 ) -> None:
     seen_pending = _watch_for_pending(monkeypatch)
     provider = SlowPayments()
-    async with running_client(settings, payments=provider) as visitor:
-        customer = await add_customer(visitor, shop, (await add_book(shop), 1))
+    async with running_client(settings, payments=provider) as client:
+        customer = await add_customer(client, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
         second = asyncio.create_task(customer.checkout("once"))
@@ -179,8 +179,8 @@ async def test_long_wait_reports_retry_after(
 ) -> None:
     monkeypatch.setattr(orders, "REPLAY_TIMEOUT", 0)
     provider = SlowPayments(outcome=Declined("No money."))
-    async with running_client(settings, payments=provider) as visitor:
-        customer = await add_customer(visitor, shop, (await add_book(shop), 1))
+    async with running_client(settings, payments=provider) as client:
+        customer = await add_customer(client, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
         before = await take_snapshot(postgres)
@@ -198,8 +198,8 @@ async def test_another_request_with_a_pending_key_is_rejected_at_once(
     shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_client(settings, payments=provider) as visitor:
-        customer = await add_customer(visitor, shop, (await add_book(shop), 1))
+    async with running_client(settings, payments=provider) as client:
+        customer = await add_customer(client, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
         before = await take_snapshot(postgres)

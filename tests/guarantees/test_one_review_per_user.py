@@ -1,4 +1,4 @@
-"""One review each: a reader has one living review of a book, and may write another when it is gone."""
+"""A user has at most one review of a book, and can write another after deleting it."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Passwords cannot be guessed in a hurry, from one place or from many, and no stranger keeps the owner out."""
+"""Guessing passwords, tokens and addresses is slow, and never locks the owner out."""
 
 import asyncio
 import datetime as dt

@@ -1,4 +1,4 @@
-"""Hashing waits its turn: however many want to sign in at once, a few passwords are hashed, and the shop goes on."""
+"""Concurrent logins hash only a few passwords at a time; the rest get `retryAfter`, and other requests continue."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

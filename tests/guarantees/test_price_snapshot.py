@@ -1,4 +1,4 @@
-"""Price snapshot: an order keeps the titles and prices of its day, and nobody pays a total they were not shown."""
+"""An order keeps the titles and prices of its day, and a customer pays only the total shown."""
 
 import asyncio
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Bombs cost nothing: a document beyond the limits is refused before anything slow looks at it, and nothing is done."""
+"""The server rejects documents that exceed its limits before it validates them, without a database query."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -77,9 +77,9 @@ async def test_query_bomb_is_rejected(
         raise AssertionError("validated")
 
     monkeypatch.setattr(documents, "validate", slow)
-    visitor = counter.client.with_token((await add_admin(shop)).token)
+    client = counter.client.with_token((await add_admin(shop)).token)
     before = counter.proxy.statements
-    message = await assert_rejected(visitor, code, document)
+    message = await assert_rejected(client, code, document)
     assert counter.proxy.statements == before
     assert code != "GRAPHQL_VALIDATION_FAILED" or "spreads itself" in message
 

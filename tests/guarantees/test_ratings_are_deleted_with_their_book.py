@@ -1,4 +1,4 @@
-"""Ratings go with their book: whoever deletes, writes and changes at the same moment, no figure is left that is wrong."""
+"""Ratings are deleted with their book; concurrent reviews and edits leave no wrong rating."""
 
 import asyncio
 from typing import Any

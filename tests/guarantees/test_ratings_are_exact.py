@@ -1,4 +1,4 @@
-"""Ratings are exact: whatever readers write, change and delete, a book's figures are those of its living reviews."""
+"""Ratings always equal those of the existing reviews."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""A refresh token works once: of ten clients at once, at most one is left with a token that goes on."""
+"""A refresh token works once, however many clients use it concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Bodies are bounded: too large, too slow, compressed or cut short they are refused as soon as that shows, and do nothing."""
+"""The server rejects bodies that are too large, too slow, compressed or truncated, and executes nothing."""
 
 import asyncio
 import gzip
@@ -36,12 +36,12 @@ class StockRequest:
 
     book: BookRow
     body: bytes
-    visitor: ApiClient
+    client: ApiClient
 
     async def assert_rejected(
         self, content: bytes | AsyncIterator[bytes], status: int, **headers: str
     ) -> httpx2.Response:
-        async with self.visitor.http() as http:
+        async with self.client.http() as http:
             response = await http.post("/graphql", content=content, headers=AS_JSON | headers)
         assert response.status_code == status, response.text
         assert [error["extensions"] for error in response.json()["errors"]] == [{"code": "BAD_REQUEST"}]
@@ -49,7 +49,7 @@ class StockRequest:
         return response
 
     async def assert_accepted(self, content: bytes, **headers: str) -> None:
-        async with self.visitor.http() as http:
+        async with self.client.http() as http:
             response = await http.post("/graphql", content=content, headers=AS_JSON | headers)
         assert response.json() == {"data": {"updateStock": {"__typename": "StockUpdated"}}}
 
@@ -102,7 +102,7 @@ async def test_oversized_body_is_not_read_to_the_end(stock_request: StockRequest
 @pytest.mark.parametrize("length", ["-1", "many", "1e9", "²", ""])
 async def test_invalid_content_length_does_not_bypass_the_limit(stock_request: StockRequest, length: str) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", length.encode("latin-1"))]
-    async with stock_request.visitor.http() as http:
+    async with stock_request.client.http() as http:
         response = await http.post("/graphql", content=stock_request.body.ljust(MAX_BODY_SIZE + 1), headers=headers)
     assert response.status_code == 413
 
@@ -140,12 +140,12 @@ async def test_slow_bodies_do_not_block_other_requests(
         begun.release()
         await asyncio.Event().wait()
 
-    async with running_client(settings, pool_size=1, pool_max_overflow=0) as visitor:
-        there = StockRequest(stock_request.book, stock_request.body, visitor.with_token((await add_admin(shop)).token))
+    async with running_client(settings, pool_size=1, pool_max_overflow=0) as client:
+        there = StockRequest(stock_request.book, stock_request.body, client.with_token((await add_admin(shop)).token))
         slow = [asyncio.create_task(there.assert_rejected(body(), 408)) for _ in range(50)]
         for _ in slow:
             await begun.acquire()
-        assert (await visitor.execute(GENRES_QUERY))["genres"] == []
+        assert (await client.execute(GENRES_QUERY))["genres"] == []
         await there.assert_accepted(stock_request.body)
         assert not any(task.done() for task in slow)
         advance_clock(BODY_TIMEOUT)

@@ -1,4 +1,4 @@
-"""Answers come in time: what waits for longer is ended in PostgreSQL, too, and a change is made wholly or not at all."""
+"""Every request ends before its deadline, also in PostgreSQL; a mutation commits completely or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -40,8 +40,8 @@ async def client(settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch
     """Of a shop whose statements would wait for ever."""
     monkeypatch.setattr(connection, "SESSION_SETTINGS", connection.SESSION_SETTINGS | OFF)
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 100_000)
-    async with running_client(settings) as visitor:
-        yield visitor
+    async with running_client(settings) as client:
+        yield client
 
 
 async def assert_times_out(
@@ -192,17 +192,17 @@ async def test_statement_timeout(
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 100_000)
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     before = await take_snapshot(postgres)
-    async with running_client(settings) as visitor:
-        admin = visitor.with_token(token)
+    async with running_client(settings) as client:
+        admin = client.with_token(token)
         async with hold_lock(database_url, LOCK_GENRES), hold_lock(database_url, LOCK_BOOKS, [book.id]):
             read, write = await asyncio.gather(
-                post_graphql(visitor, GENRES_QUERY), post_graphql(admin, INCREMENT_STOCK, id=book_id(book))
+                post_graphql(client, GENRES_QUERY), post_graphql(admin, INCREMENT_STOCK, id=book_id(book))
             )
         assert (read.json()["data"], write.json()["data"]) == (None, {"updateStock": None})
         for response in (read, write):
             assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE]
         assert await take_snapshot(postgres) == before
-        assert (await visitor.execute(GENRES_QUERY))["genres"] == []
+        assert (await client.execute(GENRES_QUERY))["genres"] == []
         assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
 
 

@@ -1,4 +1,4 @@
-"""A restock tells everyone who waits, once, wherever the copies came from; nobody waits for a book that is there."""
+"""A restock notifies each waiting customer once."""
 
 import asyncio
 from collections import Counter

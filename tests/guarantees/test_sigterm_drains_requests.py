@@ -1,4 +1,4 @@
-"""SIGTERM: after its notice nobody new is let in, whoever is inside is served, and then the process ends."""
+"""On SIGTERM the server drains for `DRAIN_SECONDS`, closes its socket, and completes requests in flight."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Stock is a ledger: whatever happens to a book, the sum of its movements is its stock."""
+"""The stock of a book equals the sum of its ledger of stock movements."""
 
 import itertools
 from collections.abc import Awaitable, Callable

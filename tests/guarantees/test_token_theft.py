@@ -1,4 +1,4 @@
-"""A refresh token presented twice ends its session for whoever holds it; and no copy of the tables gives one away."""
+"""Reusing a refresh token ends its session; a copy of the tables reveals no usable token."""
 
 from base64 import urlsafe_b64decode
 

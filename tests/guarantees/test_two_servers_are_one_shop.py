@@ -1,4 +1,4 @@
-"""Two servers on one database are one shop: what began at one goes on at the other, and nothing is done by both."""
+"""Two servers on one database behave as one: sessions, carts and orders continue on either."""
 
 import asyncio
 import json

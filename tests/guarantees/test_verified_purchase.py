@@ -1,4 +1,4 @@
-"""Verified purchase: only who has a confirmed or shipped order with a book may review it."""
+"""Only customers with a confirmed or shipped order of a book can review it."""
 
 import asyncpg
 import pytest

@@ -1,4 +1,4 @@
-"""A server that is killed leaves no processes that go on without it: they finish what was begun, and let the address go."""
+"""Workers of a killed supervisor complete their requests, exit, and free the address."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -146,7 +146,7 @@ async def test_declined_payment_restores_books_to_changed_cart(
     emma, persuasion = await add_book(shop, "Emma", stock=3), await add_book(shop, "Persuasion", stock=2000)
     customer = await add_customer(client, shop, (emma, 2), (persuasion, 600))
     provider = SlowPayments(outcome=Declined("No money."))
-    async with running_client(settings, payments=provider) as slow:
+    async with running_client(settings, provider) as slow:
         purchase = asyncio.create_task(customer.with_client(slow).checkout())
         await provider.charge_started.wait()
         await fill_cart(shop, customer.user, (emma, 1), (persuasion, 500))

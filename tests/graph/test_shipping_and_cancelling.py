@@ -114,7 +114,7 @@ async def test_pending_order_is_neither_shipped_nor_cancelled(
     customer: Customer, admin: Customer, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_client(settings, payments=provider) as slow:
+    async with running_client(settings, provider) as slow:
         purchase = asyncio.create_task(customer.with_client(slow).checkout())
         await provider.charge_started.wait()
         [pending] = await customer.list_orders()

@@ -20,6 +20,7 @@ from tests.support.http.client import ApiClient
 from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
@@ -27,7 +28,10 @@ BLOCKED_PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_databas
 
 
 async def kill_blocked(postgres: asyncpg.Connection, times: int = 1, *, until_again: bool = True) -> None:
-    """Ends a connection that waits for a lock, and the one that takes its place, so many times."""
+    """Kill a connection that waits for a lock, then the one that replaces it, this many times.
+
+    With `until_again`, wait for another one to take its place.
+    """
     killed: list[int] = []
     for _ in range(times):
         pid = await _wait_for_next_blocked(postgres, killed)
@@ -38,10 +42,8 @@ async def kill_blocked(postgres: asyncpg.Connection, times: int = 1, *, until_ag
 
 
 async def _wait_for_next_blocked(postgres: asyncpg.Connection, killed: list[int]) -> int:
-    async with asyncio.timeout(20):
-        while (pid := await postgres.fetchval(BLOCKED_PIDS, killed)) is None:
-            await asyncio.sleep(0.01)
-    return int(pid)
+    pid: int = await wait_until(lambda: postgres.fetchval(BLOCKED_PIDS, killed), 20)
+    return pid
 
 
 async def test_read_is_retried(client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:

@@ -20,13 +20,13 @@ from tests.support.shop.factories import add_admin, add_book, book_id
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
 RESERVED, CHARGED, SETTLED = 1, 2, 3
-LETTERS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
+COUNT_CONFIRMATIONS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
 
 
 @pytest.fixture
 async def fault_proxy(database_url: str, shop: Shop) -> AsyncIterator[FaultProxy]:
-    async with start_fault_proxy(database_url) as network:
-        yield network
+    async with start_fault_proxy(database_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture
@@ -95,4 +95,4 @@ async def _bought_once(customer: Customer, postgres: asyncpg.Connection) -> None
     assert again["__typename"] == "OrderPlaced"
     assert [order["id"] for order in await customer.list_orders()] == [again["order"]["id"]]
     assert await list_payments(postgres) == [("APPROVED", False)]
-    assert await postgres.fetchval(LETTERS) == 1
+    assert await postgres.fetchval(COUNT_CONFIRMATIONS) == 1

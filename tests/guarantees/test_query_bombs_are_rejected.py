@@ -50,23 +50,23 @@ EXPENSIVE_MUTATION = """mutation ($id: ID!) { addToCart(input: {bookId: $id}) { 
 
 @pytest.fixture(scope="module")
 async def counter(settings: Settings) -> AsyncIterator[QueryCounter]:
-    """A shop whose statements are counted."""
+    """Run a server whose statements are counted."""
     async with count_queries(settings) as counter:
         yield counter
 
 
 async def assert_rejected(client: ApiClient, code: str, document: str, **variables: object) -> str:
-    """With this code and nothing else; the message."""
+    """Assert that the document is rejected with this code, and return the message."""
     async with client.http() as http:
         response = await http.post(
             "/graphql",
             json={"query": document, "variables": variables},
             headers={"accept": "application/graphql-response+json"},
         )
-    told = response.json()
-    assert (response.status_code, list(told)) == (400, ["errors"]), response.text
-    assert {error["extensions"]["code"] for error in told["errors"]} == {code}, response.text
-    return str(told["errors"][0]["message"])
+    payload = response.json()
+    assert (response.status_code, list(payload)) == (400, ["errors"]), response.text
+    assert {error["extensions"]["code"] for error in payload["errors"]} == {code}, response.text
+    return str(payload["errors"][0]["message"])
 
 
 @pytest.mark.parametrize(("document", "code"), REJECTED_DOCUMENTS.values(), ids=REJECTED_DOCUMENTS)

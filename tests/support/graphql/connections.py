@@ -64,7 +64,7 @@ class ConnectionField:
 
 def _list_cases() -> dict[str, ConnectionField]:
     """Return every connection of the schema; of those with the same enum for `sort`, one in each order of it."""
-    cases, seen_enums = {}, set()
+    cases, seen_enums = dict[str, ConnectionField](), set[str]()
     for name in sorted(list_connections(), key=_get_priority):
         sort = find_field(name).args.get("sort")
         sort_enum = sort and get_named_type(sort.type)

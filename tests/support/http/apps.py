@@ -16,7 +16,7 @@ from tests.support.http.client import ApiClient
 
 @asynccontextmanager
 async def running_app(
-    settings: Settings, *, payments: PaymentProvider | None = None, **overrides: Any
+    settings: Settings, payments: PaymentProvider | None = None, /, **overrides: Any
 ) -> AsyncIterator[Starlette]:
     """Run an application whose settings have these overrides."""
     app = create_app(settings.model_copy(update=overrides), payments)
@@ -26,10 +26,10 @@ async def running_app(
 
 @asynccontextmanager
 async def running_client(
-    settings: Settings, *, payments: PaymentProvider | None = None, **overrides: Any
+    settings: Settings, payments: PaymentProvider | None = None, /, **overrides: Any
 ) -> AsyncIterator[ApiClient]:
     """Run such an application and yield an anonymous client of its API."""
-    async with running_app(settings, payments=payments, **overrides) as app:
+    async with running_app(settings, payments, **overrides) as app:
         yield ApiClient(app)
 
 

@@ -41,7 +41,7 @@ def shorten_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execute, "EXECUTION_TIMEOUT", 1000)
 
 
-@pytest.mark.parametrize("trouble", ["hang", "break_connections"])
+@pytest.mark.parametrize("failure", ["hang", "break_connections"])
 async def test_unreachable_database(
     settings: Settings,
     shop: Shop,

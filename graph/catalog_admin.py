@@ -1,4 +1,4 @@
-"""The catalogue as administrators run it: books, stock and genres."""
+"""The mutations of the catalog: administrators add, change and delete books and genres, and change the stock."""
 
 import datetime as dt
 from decimal import Decimal
@@ -8,6 +8,7 @@ import strawberry
 from strawberry import UNSET
 
 from domain import catalog, stock
+from domain.book_fields import BookDetails
 from domain.errors import GenreNameTaken, GenreNotEmpty, InvalidInput, IsbnTaken, NotFound
 from graph.catalog import Book, Genre
 from graph.context import Info
@@ -19,17 +20,9 @@ from persistence.catalog import BookFormat, BookRow, GenreRow
 
 
 @input_type()
-class CreateBookInput:
-    """A new book."""
+class OptionalBookFields:
+    """Fields that a book can be without, for both inputs."""
 
-    title: str = attribute("The title, 500 characters at most.")
-    subtitle: str | None = optional("The line under the title.")
-    authors: list[str] = attribute(
-        "The names of the authors in the order of the title page, none for a book without a named author. Unknown "
-        "names become new authors."
-    )
-    price: Decimal = attribute("The price of a copy in the store's currency, more than zero.")
-    stock_quantity: int = strawberry.field(default=0, description="The copies in stock.")
     isbn: str | None = optional(
         "The ISBN, of ten or thirteen digits, with or without hyphens. Its check digit is checked."
     )
@@ -44,26 +37,41 @@ class CreateBookInput:
 
 
 @input_type()
-class UpdateBookInput:
-    """Changes to a book.
+class NewBookFields:
+    """Fields of a new book that come first in the SDL."""
 
-    A field left out stays as it is; `null` clears a field that a book can be without. Stock has its own mutation.
-    """
+    title: str = attribute("The title, 500 characters at most.")
+    subtitle: str | None = optional("The line under the title.")
+    authors: list[str] = attribute(
+        "The names of the authors in the order of the title page, none for a book without a named author. Unknown "
+        "names become new authors."
+    )
+    price: Decimal = attribute("The price of a copy in the store's currency, more than zero.")
+    stock_quantity: int = strawberry.field(default=0, description="The copies in stock.")
+
+
+@input_type()
+class CreateBookInput(NewBookFields, OptionalBookFields):
+    """A new book."""
+
+
+@input_type()
+class BookChangeFields:
+    """Fields of a change that come first in the SDL."""
 
     book_id: strawberry.ID = attribute("The ID of the book.")
     title: str | None = optional("The title, 500 characters at most.")
     subtitle: str | None = optional("The line under the title.")
     authors: list[str] | None = optional("The names of all the authors, in the order of the title page.")
     price: Decimal | None = optional("The price of a copy in the store's currency, more than zero.")
-    isbn: str | None = optional("The ISBN, of ten or thirteen digits, with or without hyphens.")
-    genre_id: strawberry.ID | None = optional("The ID of the genre.")
-    description: str | None = optional("The blurb, as plain text.")
-    cover_url: str | None = optional("The address of the cover image.")
-    format: BookFormat | None = optional("How it is bound.")
-    publisher: str | None = optional("The publishing house.")
-    published_on: dt.date | None = optional("The day it came out, or will.")
-    page_count: int | None = optional("The number of pages.")
-    language: str | None = optional("The language it is in, as a BCP 47 tag.")
+
+
+@input_type()
+class UpdateBookInput(BookChangeFields, OptionalBookFields):
+    """Changes to a book.
+
+    A field left out stays as it is; `null` clears a field that a book can be without. Stock has its own mutation.
+    """
 
 
 @input_type()
@@ -133,7 +141,7 @@ class StockUpdated:
     """The stock has changed."""
 
     book: BookRow = attribute("The book.", Book)
-    prebookings_notified: int = attribute("How many waiting customers were told that it is back.")
+    prebookings_notified: int = attribute("The number of waiting customers that were notified.")
 
 
 @object_type()
@@ -154,7 +162,7 @@ class GenreDeleted:
 
 
 def _get_provided_fields(input: Any, *exclude: str) -> dict[str, Any]:
-    """What the input names, as fields of `BookDetails`."""
+    """Return the values of the input's fields that are given, by names of `BookDetails`."""
     fields = {name: value for name, value in vars(input).items() if value is not UNSET and name not in exclude}
     if fields.get("genre_id") is not None:
         fields["genre_id"] = parse_key("Genre", fields["genre_id"])
@@ -165,7 +173,7 @@ def _get_provided_fields(input: Any, *exclude: str) -> dict[str, Any]:
 async def create_book(info: Info, input: Annotated[CreateBookInput, argument("The book.")]) -> BookSaved:
     """Adds a book to the catalog."""
     fields = _get_provided_fields(input, "stock_quantity")
-    details = catalog.BookDetails(**fields | {"authors": tuple(fields["authors"])})
+    details = BookDetails(**fields | {"authors": tuple(fields["authors"])})
     return BookSaved(book=await catalog.create_book(info.context.shop, details, input.stock_quantity))
 
 
@@ -191,11 +199,11 @@ async def update_stock(
     """Changes the number of copies in stock. Going from none to some notifies everyone on the waiting list."""
     book_id, change = parse_key("Book", input.book_id), input.change
     if change.set_to is not None and change.set_to is not UNSET:
-        book, notified = await stock.set_stock(info.context.shop, book_id, change.set_to)
+        book, notified_count = await stock.set_stock(info.context.shop, book_id, change.set_to)
     else:
         assert change.adjust_by is not None
-        book, notified = await stock.adjust_stock(info.context.shop, book_id, change.adjust_by)
-    return StockUpdated(book=book, prebookings_notified=notified)
+        book, notified_count = await stock.adjust_stock(info.context.shop, book_id, change.adjust_by)
+    return StockUpdated(book=book, prebookings_notified=notified_count)
 
 
 @mutation(admin_only, GenreSaved, errors=(GenreNameTaken, InvalidInput))
@@ -216,7 +224,7 @@ async def rename_genre(
 
 @mutation(admin_only, GenreDeleted, errors=(GenreNotEmpty, NotFound))
 async def delete_genre(info: Info, input: Annotated[DeleteGenreInput, argument("The genre.")]) -> GenreDeleted:
-    """Deletes a genre that no book is in."""
+    """Deletes a genre that has no books."""
     genre_id = parse_key("Genre", input.genre_id)
     await catalog.delete_genre(info.context.shop, genre_id)
     return GenreDeleted(genre_id=to_global_id("Genre", genre_id))

@@ -75,7 +75,7 @@ async def test_pending_order_is_not_swept_for_two_minutes(
     [
         (Approved(), "CONFIRMED", None),
         (Declined("No money."), "PAYMENT_FAILED", "No money."),
-        (None, "PAYMENT_FAILED", "No answer came from the payment provider."),
+        (None, "PAYMENT_FAILED", "The payment provider did not respond."),
     ],
 )
 async def test_order_is_finalized_as_the_provider_reports(

@@ -159,6 +159,6 @@ async def test_book_for_just_deleted_genre_is_not_found(
     async with hold_lock(database_url, "DELETE FROM genres WHERE id = $1", fantasy.id):
         late = asyncio.create_task(admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"genreId": genre_id(fantasy)}))
         await wait_for_blocked(postgres, 1)
-    end = (await late)["end"]
+    end = (await late)["result"]
     assert (end["__typename"], end["id"]) == ("NotFound", genre_id(fantasy))
     assert await postgres.fetchval("SELECT count(*) FROM books") == 0

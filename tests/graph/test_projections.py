@@ -3,19 +3,24 @@
 from typing import Any
 
 import pytest
+from graphql import get_named_type, is_leaf_type
 
 from domain.shop import Shop
 from graph.schema import schema
 from tests.support.http.client import ApiClient
+from tests.support.shop.catalog_admin import SAMPLE_DETAILS
 from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
 from tests.support.shop.reviews import add_buyer, submit_review
 
-BOOK = """
-id slug title subtitle isbn description coverUrl format publisher publishedOn pageCount language stockQuantity addedAt updatedAt
-availability averageRating reviewCount ratingHistogram{stars,count} price{amount} relatedBooks{title} waitingPrebookings
-viewerCanReview viewerHasWishlisted viewerReview{id} viewerPrebooking{id} reviews{totalCount}
+BOOK_FIELDS: dict[str, Any] = schema._schema.type_map["Book"].fields  # type: ignore[attr-defined]  # object types have fields
+BOOK_LEAVES = " ".join(name for name, field in BOOK_FIELDS.items() if is_leaf_type(get_named_type(field.type)))
+BOOK = (
+    BOOK_LEAVES
+    + """
+ratingHistogram{stars,count} price{amount} relatedBooks{title} viewerReview{id} viewerPrebooking{id} reviews{totalCount}
 authors{id} authors{slug} authors{name} authors{books{totalCount}} genre{id} genre{slug} genre{name} genre{books{totalCount}}
 """
+)
 REVIEW = """
 id rating text createdAt updatedAt isVerifiedPurchase viewerCanUpdate viewerCanDelete book{title}
 reviewer{displayName} reviewer{account{email}}
@@ -31,11 +36,9 @@ NOTHING = "query ($id: ID!) { book(by: {id: $id}) { __typename authors { __typen
 async def client_and_book(client: ApiClient, shop: Shop) -> tuple[ApiClient, str]:
     """An administrator, and a book with a value in each of its fields."""
     shelf = (await add_genre(shop, "Fiction")).id
-    details: dict[str, Any] = {
-        "isbn": "9780141439587", "subtitle": "A novel", "description": "Handsome, clever, and rich.", "language": "en",
-        "publisher": "Penguin", "page_count": 474, "cover_url": "https://covers.example/emma.jpg", "format": "PAPERBACK",
-    }  # fmt: skip
-    book = await add_book(shop, "Emma", authors=("Jane Austen", "A Friend"), genre_id=shelf, **details)
+    book = await add_book(
+        shop, **SAMPLE_DETAILS | {"title": "Emma", "authors": ("Jane Austen", "A Friend"), "genre_id": shelf}
+    )
     await add_book(shop, "Persuasion", authors=("Jane Austen",), genre_id=shelf)
     assert (await submit_review(await add_buyer(client, shop, book), book, text="Fine."))["__typename"] == "ReviewSaved"
     await add_book(shop, "Without anything")

@@ -14,7 +14,7 @@ from domain.auth.secret_key_check import CHECK_INTERVAL, SecretKeyCheck
 from domain.shop import Shop
 from server.messages import KEY_MISMATCH
 from server.settings import Settings
-from tests.support.http import browser
+from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
 from tests.support.processes.cli import COMMAND_TIMEOUT, start_command
 from tests.support.processes.served_shop import serve_shop
@@ -29,7 +29,7 @@ async def start_app(settings: Settings, shop: Shop) -> AsyncIterator[StartApp]:
     async with AsyncExitStack() as stack:
 
         async def opens(*keys: str) -> Starlette:
-            return await stack.enter_async_context(browser.running_app(settings, secret_key=list(keys)))
+            return await stack.enter_async_context(running_app(settings, secret_key=list(keys)))
 
         yield opens
 

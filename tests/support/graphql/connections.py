@@ -64,7 +64,8 @@ class ConnectionField:
 
 def _list_cases() -> dict[str, ConnectionField]:
     """Return every connection of the schema; of those with the same enum for `sort`, one in each order of it."""
-    cases, seen_enums = dict[str, ConnectionField](), set[str]()
+    cases: dict[str, ConnectionField] = {}
+    seen_enums: set[str] = set()
     for name in sorted(list_connections(), key=_get_priority):
         sort = find_field(name).args.get("sort")
         sort_enum = sort and get_named_type(sort.type)

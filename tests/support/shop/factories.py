@@ -10,7 +10,7 @@ from typing import Any
 from argon2 import PasswordHasher
 
 from domain import cart, catalog
-from domain.catalog import BookDetails
+from domain.book_fields import BookDetails
 from domain.shop import Shop
 from graph.kit.ids import to_global_id
 from persistence import accounts
@@ -68,7 +68,7 @@ async def add_book(
     authors: tuple[str, ...] = (),
     **fields: Any,
 ) -> BookRow:
-    details = BookDetails(title or f"Book {next(_sequence)}", authors, Decimal(price), **fields)
+    details = BookDetails(title=title or f"Book {next(_sequence)}", authors=authors, price=Decimal(price), **fields)
     return await catalog.create_book(shop, details, stock)
 
 

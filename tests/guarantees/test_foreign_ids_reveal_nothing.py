@@ -71,19 +71,23 @@ def _list_required_keys(field: GraphQLField) -> list[str]:
 
 DOCUMENTS = {name: _list_documents(name) for name in list_types_with_id() if name not in PUBLIC_TYPES}
 NUMBER = "query ($number: String!) { order(by: {number: $number}) { id } }"
-CREATE_OWN_ITEMS = """mutation ($book: ID!, $gone: ID!) {
-    addToWishlist(input: {bookId: $book}) { __typename } prebook(input: {bookId: $gone}) { __typename } }"""
+CREATE_OWN_ITEMS = """mutation ($book: ID!, $soldOut: ID!) {
+    addToWishlist(input: {bookId: $book}) { __typename } prebook(input: {bookId: $soldOut}) { __typename } }"""
 
 
 @pytest.fixture
 async def owner(client: ApiClient, shop: Shop) -> Customer:
     """Return a customer who owns an object of every private type."""
-    bought, carted, gone = await add_book(shop, stock=5), await add_book(shop, stock=5), await add_book(shop, stock=0)
+    bought, in_cart, sold_out = (
+        await add_book(shop, stock=5),
+        await add_book(shop, stock=5),
+        await add_book(shop, stock=0),
+    )
     owner = await add_customer(client, shop, (bought, 1))
     assert (await owner.checkout())["__typename"] == "OrderPlaced"
     add = "mutation ($book: ID!) { addToCart(input: {bookId: $book}) { __typename } }"
-    assert not (await owner.execute(add, book=book_id(carted))).errors
-    assert not (await owner.execute(CREATE_OWN_ITEMS, book=book_id(bought), gone=book_id(gone))).errors
+    assert not (await owner.execute(add, book=book_id(in_cart))).errors
+    assert not (await owner.execute(CREATE_OWN_ITEMS, book=book_id(bought), soldOut=book_id(sold_out))).errors
     return owner
 
 

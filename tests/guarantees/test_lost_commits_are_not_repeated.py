@@ -1,4 +1,4 @@
-"""When the answer to a COMMIT is lost nobody knows what became of it: nothing is done twice, and checkout finds out."""
+"""When the response to a COMMIT is lost, nothing runs twice, and a checkout retry reports the real result."""
 
 from collections.abc import AsyncIterator
 
@@ -20,19 +20,19 @@ from tests.support.shop.factories import add_admin, add_book, book_id
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
 RESERVED, CHARGED, SETTLED = 1, 2, 3
-LETTERS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
+COUNT_CONFIRMATIONS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
 
 
 @pytest.fixture
 async def fault_proxy(database_url: str, shop: Shop) -> AsyncIterator[FaultProxy]:
-    async with start_fault_proxy(database_url) as network:
-        yield network
+    async with start_fault_proxy(database_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture
 async def client(fault_proxy: FaultProxy, settings: Settings) -> AsyncIterator[ApiClient]:
-    async with running_client(settings, database_url=fault_proxy.url) as visitor:
-        yield visitor
+    async with running_client(settings, database_url=fault_proxy.url) as client:
+        yield client
 
 
 async def test_stock_change_happens_once(
@@ -95,4 +95,4 @@ async def _bought_once(customer: Customer, postgres: asyncpg.Connection) -> None
     assert again["__typename"] == "OrderPlaced"
     assert [order["id"] for order in await customer.list_orders()] == [again["order"]["id"]]
     assert await list_payments(postgres) == [("APPROVED", False)]
-    assert await postgres.fetchval(LETTERS) == 1
+    assert await postgres.fetchval(COUNT_CONFIRMATIONS) == 1

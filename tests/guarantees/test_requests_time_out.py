@@ -1,4 +1,4 @@
-"""Answers come in time: what waits for longer is ended in PostgreSQL, too, and a change is made wholly or not at all."""
+"""Every request ends before its deadline, also in PostgreSQL; a mutation commits completely or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -37,46 +37,46 @@ OFF = {"lock_timeout": "0", "statement_timeout": "0"}
 
 @pytest.fixture
 async def client(settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ApiClient]:
-    """Of a shop whose statements would wait for ever."""
+    """Return a client of a server whose statements have no timeouts of their own."""
     monkeypatch.setattr(connection, "SESSION_SETTINGS", connection.SESSION_SETTINGS | OFF)
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 100_000)
-    async with running_client(settings) as visitor:
-        yield visitor
+    async with running_client(settings) as client:
+        yield client
 
 
 async def assert_times_out(
     postgres: asyncpg.Connection,
     lock: AbstractAsyncContextManager[object],
-    asking: Coroutine[Any, Any, GraphQLResponse],
+    request: Coroutine[Any, Any, GraphQLResponse],
 ) -> GraphQLResponse:
-    """The answer to what waits for the lock when its time is over; nobody waits for the lock any more then."""
+    """Let a request that waits for the lock time out, and return its response; its statement must end, too."""
     async with lock:
-        asked = asyncio.create_task(asking)
+        response_task = asyncio.create_task(request)
         await wait_for_blocked(postgres, 1)
         advance_clock(deadline.EXECUTION_TIMEOUT)
         async with asyncio.timeout(20):
-            response = await asked
+            response = await response_task
             while await postgres.fetchval(COUNT_BLOCKED):
                 await asyncio.sleep(0.02)
     return response
 
 
-# ── A question ────────────────────────────────────────────────────────────────────────────
+# ── Queries ────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("lock", [LOCK_GENRES, LOCK_ALL_BOOKS])
 async def test_query_times_out(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str, lock: str
 ) -> None:
-    """Whether a resolver waits for PostgreSQL itself or for a batch of its loaders."""
+    """A resolver waits for PostgreSQL itself, or for a batch of its loader."""
     book = await add_book(shop)
-    question = client.execute(GENRES_QUERY) if lock is LOCK_GENRES else client.execute(BOOK_QUERY, id=book_id(book))
-    response = await assert_times_out(postgres, hold_lock(database_url, lock), question)
+    request = client.execute(GENRES_QUERY) if lock is LOCK_GENRES else client.execute(BOOK_QUERY, id=book_id(book))
+    response = await assert_times_out(postgres, hold_lock(database_url, lock), request)
     assert (response.data, response.codes) == (None, ["TIMEOUT"])
     assert (await client.execute(GENRES_QUERY))["genres"] == []
 
 
-# ── A change ──────────────────────────────────────────────────────────────────────────────
+# ── Mutations ──────────────────────────────────────────────────────────────────────────────
 
 
 async def test_blocked_mutation_times_out_without_effect(
@@ -95,7 +95,7 @@ async def test_blocked_mutation_times_out_without_effect(
 
 @pytest.fixture
 async def slow_commits(postgres: asyncpg.Connection) -> AsyncIterator[str]:
-    """COMMIT waits for what this statement locks."""
+    """Make COMMIT wait for a lock, and yield the statement that takes it."""
     await postgres.execute("""
         CREATE FUNCTION wait_for_it() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END $$;
@@ -131,7 +131,7 @@ async def test_timeout_among_several_mutations_is_all_or_nothing(
     assert await list_stock_movements(postgres, second) == [("NEW_BOOK", 1)]
 
 
-# ── A purchase ────────────────────────────────────────────────────────────────────────────
+# ── Checkouts ────────────────────────────────────────────────────────────────────────────
 
 
 async def test_checkout_blocked_on_stock_times_out(
@@ -156,14 +156,14 @@ async def test_checkout_blocked_on_stock_times_out(
 async def test_checkout_during_payment_completes_after_timeout(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str, seconds: float, code: str
 ) -> None:
-    """Whoever buys hears in time that it takes longer, and finds out with the same key."""
+    """The customer gets an error in time, and the result by a retry with the same key."""
     book = await add_book(shop, stock=3)
     customer = await add_customer(client, shop, (book, 2))
     async with hold_lock(database_url, LOCK_PAYMENTS):
-        buying = asyncio.create_task(customer.try_checkout("once"))
+        checkout = asyncio.create_task(customer.try_checkout("once"))
         await wait_for_blocked(postgres, 1)
         advance_clock(seconds)
-        assert (await buying).codes == [code]
+        assert (await checkout).codes == [code]
     await assert_ordered_once(customer, postgres)
     assert await get_stock(postgres, book) == 1
 
@@ -186,23 +186,23 @@ async def test_statement_timeout(
     monkeypatch: pytest.MonkeyPatch,
     limit: str,
 ) -> None:
-    """Whichever of the limits comes first; here there is no other."""
+    """Each of PostgreSQL's limits works without the others."""
     for other in OFF.keys() - {limit}:
         monkeypatch.setitem(connection.SESSION_SETTINGS, other, "0")
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 100_000)
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     before = await take_snapshot(postgres)
-    async with running_client(settings) as visitor:
-        admin = visitor.with_token(token)
+    async with running_client(settings) as client:
+        admin = client.with_token(token)
         async with hold_lock(database_url, LOCK_GENRES), hold_lock(database_url, LOCK_BOOKS, [book.id]):
             read, write = await asyncio.gather(
-                post_graphql(visitor, GENRES_QUERY), post_graphql(admin, INCREMENT_STOCK, id=book_id(book))
+                post_graphql(client, GENRES_QUERY), post_graphql(admin, INCREMENT_STOCK, id=book_id(book))
             )
         assert (read.json()["data"], write.json()["data"]) == (None, {"updateStock": None})
         for response in (read, write):
             assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE]
         assert await take_snapshot(postgres) == before
-        assert (await visitor.execute(GENRES_QUERY))["genres"] == []
+        assert (await client.execute(GENRES_QUERY))["genres"] == []
         assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
 
 

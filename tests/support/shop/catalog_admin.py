@@ -10,10 +10,12 @@ from strawberry.utils.str_converters import to_camel_case
 from domain.book_fields import BOOK_FIELDS, REQUIRED_FIELDS
 from domain.shop import Shop
 from persistence.catalog import BookRow
+from tests.support.database.db_snapshots import take_snapshot
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import Customer
 from tests.support.shop.factories import add_admin, add_book, add_genre
 
+CATALOG_TABLES = ("books", "authors", "book_authors", "genres", "stock_movements")
 HOBBIT = "9780261103283"
 SAMPLE_DETAILS: dict[str, Any] = {
     "title": "The Hobbit",
@@ -77,9 +79,7 @@ async def add_hobbit(shop: Shop) -> BookRow:
 
 async def take_catalog_snapshot(postgres: asyncpg.Connection) -> list[list[tuple[Any, ...]]]:
     """Return all rows of each table that holds the catalog or the stock."""
-    tables = ("books", "authors", "book_authors", "genres", "stock_movements")
-    rows = [await postgres.fetch(f"SELECT * FROM {table} ORDER BY {table}::text") for table in tables]
-    return [[tuple(row) for row in table_rows] for table_rows in rows]
+    return list((await take_snapshot(postgres, CATALOG_TABLES)).values())
 
 
 def to_input(book: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from persistence import sales
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from persistence.sales import BestSellerRank, BestSellerRow
 
 CENT = Decimal("0.01")

@@ -48,7 +48,7 @@ from persistence.browse import facets
 from persistence.browse.book_query import KEY_TYPES, BookQuery, BookSort, MatchMode
 from persistence.browse.facets import FormatCount, GenreCount
 from persistence.catalog import AuthorRow, BookRow, GenreRow
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 
 T = TypeVar("T")
 

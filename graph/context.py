@@ -19,7 +19,7 @@ from graph.loaders import Loaders
 from graph.request_errors import Deactivated, RequestError, TokenExpired, Unauthenticated
 from persistence import accounts
 from persistence.accounts import Viewer
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ from persistence.cart import CartItemRow
 from persistence.catalog import AuthorRow, BookRow, GenreRow
 from persistence.linked_accounts import Provider
 from persistence.orders import AddressRow, OrderItemRow, OrderRow
-from persistence.postgres.database import ReadSession
 from persistence.postgres.pairs import UserBookPair
+from persistence.postgres.read_session import ReadSession
 from persistence.prebookings import PrebookingRow
 from persistence.reviews import BookRatingRow, ReviewRow
 from persistence.wishlist import WishlistItemRow

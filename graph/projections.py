@@ -14,7 +14,7 @@ from graph.loaders import AUTHORS, GENRE, RATING, USER
 from persistence.accounts import UserRow
 from persistence.browse.book_projection import BookProjection
 from persistence.catalog import AuthorRow, BookRow, GenreRow
-from persistence.postgres.columns import ColumnNames, select_column_names
+from persistence.postgres.row_factory import ColumnNames, select_column_names
 from persistence.reviews import BookRatingRow, ReviewProjection, ReviewRow
 
 

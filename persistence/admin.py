@@ -12,7 +12,6 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from persistence import tables
 from persistence.accounts import USER_COLUMNS, UserRow
 from persistence.orders import ORDER_COLUMNS, OrderRow
-from persistence.postgres.database import ReadSession
 from persistence.postgres.keyset import (
     KeyedRow,
     PageRequest,
@@ -23,6 +22,7 @@ from persistence.postgres.keyset import (
     build_page_query,
     fetch_page,
 )
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 
 

@@ -9,9 +9,10 @@ from sqlalchemy import ColumnElement, DateTime, Select, String, column, func, li
 from persistence import tables
 from persistence.emails import ENTRYPOINT, EmailStatus
 from persistence.orders import OrderStatus
-from persistence.postgres.database import Database, PoolSettings, ReadSession
+from persistence.postgres.database import Database, PoolSettings
 from persistence.postgres.errors import Unavailable
 from persistence.postgres.preflight import check_writable
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 
 MAX_COUNT = 100_000

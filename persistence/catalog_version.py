@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 from sqlalchemy import Integer, cast, column, exists, func, select, table
 
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 
 _changes = table("catalog_changes", column("last_value"), column("is_called"))

@@ -10,7 +10,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 
 from persistence import accounts, tables
 from persistence.accounts import UserRow
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Command, Query
 
 

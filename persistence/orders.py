@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import tables
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
 from persistence.postgres.keyset import (
     KeyedRow,
     PageRequest,
@@ -38,6 +38,7 @@ from persistence.postgres.keyset import (
     build_page_query,
     fetch_page,
 )
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Command, Query
 
 

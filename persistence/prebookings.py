@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import tables
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
 from persistence.postgres.keyset import (
     KeyedRow,
     PageRequest,
@@ -24,6 +24,7 @@ from persistence.postgres.keyset import (
     fetch_page,
 )
 from persistence.postgres.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Command, Query
 
 

@@ -29,8 +29,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from persistence import tables
 from persistence.accounts import UserRow
 from persistence.orders import IS_EFFECTIVE
-from persistence.postgres.columns import ColumnNames, exclude_id, get_columns
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
 from persistence.postgres.keyset import (
     KeyedRow,
     PageRequest,
@@ -43,7 +42,8 @@ from persistence.postgres.keyset import (
     paginate,
 )
 from persistence.postgres.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
-from persistence.postgres.row_factory import NestedRow, make_row_factory
+from persistence.postgres.read_session import ReadSession
+from persistence.postgres.row_factory import ColumnNames, NestedRow, exclude_id, get_columns, make_row_factory
 from persistence.postgres.statements import OPTIMIZATION_FENCE, Command, Query
 
 

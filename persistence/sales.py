@@ -15,7 +15,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from persistence import tables
 from persistence.catalog import BOOK_COLUMNS, BookRow
 from persistence.orders import IS_EFFECTIVE
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Command, Query
 
 SALES_WINDOW = dt.timedelta(days=90)

@@ -10,7 +10,8 @@ from persistence import locks
 from persistence import one_time_tokens as token_rows
 from persistence.accounts import UserRow
 from persistence.one_time_tokens import TokenPurpose
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from persistence.tables import new_id
 
 LIFETIMES = {

@@ -7,7 +7,6 @@ from sqlalchemy import func, literal_column, select
 from persistence import tables
 from persistence.browse.relevance import build_search_query
 from persistence.catalog import AUTHOR_COLUMNS, AuthorRow
-from persistence.postgres.database import ReadSession
 from persistence.postgres.keyset import (
     COUNT_LIMIT,
     KeyedRow,
@@ -18,6 +17,7 @@ from persistence.postgres.keyset import (
     build_page_query,
     fetch_page,
 )
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 
 _MATCHES = tables.Author.search.bool_op("@@")(build_search_query())

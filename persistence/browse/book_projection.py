@@ -12,9 +12,8 @@ from sqlalchemy.sql.selectable import LateralFromClause, Subquery
 
 from persistence import tables
 from persistence.catalog import AuthorRow, BookRow, GenreRow
-from persistence.postgres.columns import ColumnNames, exclude_id, get_columns
-from persistence.postgres.database import ReadSession
-from persistence.postgres.row_factory import NestedRow, make_row_factory
+from persistence.postgres.read_session import ReadSession
+from persistence.postgres.row_factory import ColumnNames, NestedRow, exclude_id, get_columns, make_row_factory
 from persistence.postgres.statements import OPTIMIZATION_FENCE, Query
 from persistence.reviews import BookRatingRow, select_rating_columns
 

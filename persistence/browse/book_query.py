@@ -45,7 +45,6 @@ from persistence.browse.relevance import (
     may_be_within_ranked,
     rank_matches,
 )
-from persistence.postgres.database import ReadSession
 from persistence.postgres.keyset import (
     COUNT_LIMIT,
     KeyedRow,
@@ -57,6 +56,7 @@ from persistence.postgres.keyset import (
     order_by,
     paginate,
 )
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 from persistence.prebookings import PrebookingStatus
 

@@ -10,7 +10,7 @@ from sqlalchemy import Select, func, select
 
 from persistence import tables
 from persistence.browse.book_query import BookQuery, BookQueryShape, build_conditions
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 
 

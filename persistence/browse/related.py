@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from persistence import tables
 from persistence.catalog import BOOK_COLUMNS, BookRow
 from persistence.orders import IS_EFFECTIVE
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 
 MAX_RELATED = 20

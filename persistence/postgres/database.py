@@ -13,8 +13,7 @@ from asyncpg.connection import LoggedQuery
 from persistence.postgres.connection import connect, connect_dedicated
 from persistence.postgres.errors import Conflict, is_connection_lost, is_read_only, translate_error
 from persistence.postgres.pool import ConnectionLost, ConnectionPool, PoolConnection
-from persistence.postgres.read_session import DRIVER_ERRORS, RETRY_DELAY, STATEMENT_ERRORS
-from persistence.postgres.read_session import ReadSession as ReadSession
+from persistence.postgres.read_session import DRIVER_ERRORS, RETRY_DELAY, STATEMENT_ERRORS, ReadSession
 from persistence.postgres.replicas import ReplicaConnector, ReplicaPool, ReplicaReader
 from persistence.postgres.statements import Command, Query
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 
 T = TypeVar("T")

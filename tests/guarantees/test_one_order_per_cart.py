@@ -14,7 +14,8 @@ from domain.payments import Declined
 from domain.shop import Shop
 from domain.stock import adjust_stock, set_stock
 from persistence import orders as stored_orders
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from server.settings import Settings
 from tests.support.database.db_snapshots import (
     get_stock,

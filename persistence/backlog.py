@@ -1,4 +1,4 @@
-"""What whoever watches the shop asks of the database: bounded by indexes and by `MOST_COUNTED`, however large the tables grow."""
+"""Measures queues and recent orders for monitoring, at a cost bounded by indexes and `MAX_COUNT`."""
 
 import asyncio
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 
 MAX_COUNT = 100_000
-"""Of each: what is more is told as this many."""
-TIMEOUT = 2  # seconds, for all of it
-WRITE_TIMEOUT = 1  # second, of these
+"""Each count stops at this number."""
+TIMEOUT = 2  # seconds, in total
+WRITE_TIMEOUT = 1  # second, part of `TIMEOUT`
 SINGLE_CONNECTION = PoolSettings(size=1, max_overflow=0, timeout_seconds=TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How many wait, and for how many seconds the first of them has."""
+    """The number of waiting items and the age of the oldest, in seconds."""
 
     count: int
     oldest_age_seconds: float
@@ -32,7 +32,7 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """`orders` are those that were placed within a day, by status; `takes_writes` is told by having written nothing."""
+    """What waits to be processed. `recent_orders` counts the orders of the last 24 hours by status."""
 
     queued_emails: QueueDepth
     failed_emails: QueueDepth
@@ -53,11 +53,11 @@ _job = table(
 
 
 _zero: ColumnElement[int] = literal_column("0")
-_max_count: ColumnElement[int] = literal_column(str(MAX_COUNT))  # which the planner is to know
+_max_count: ColumnElement[int] = literal_column(str(MAX_COUNT))  # a literal, so that the planner knows it
 
 
-def _build_queue_depth_query(waiting_since: Select[Any]) -> Query[QueueDepth]:
-    first = waiting_since.limit(_max_count).subquery("first")
+def _build_queue_depth_query(timestamps: Select[Any]) -> Query[QueueDepth]:
+    first = timestamps.limit(_max_count).subquery("first")
     [timestamp] = first.c
     age = func.coalesce(func.extract("epoch", func.now() - func.min(timestamp)), _zero)
     return Query(
@@ -99,7 +99,12 @@ _ORDERS = Query(
 
 
 async def measure_backlog(url: str) -> Backlog:
-    """On connections of its own, so that the pools may be empty. Raises `TimeoutError` or `Unavailable`."""
+    """Measure the backlog on connections of its own, so that exhausted pools do not matter.
+
+    Raises:
+        TimeoutError: The measurement took longer than `TIMEOUT`.
+        Unavailable: PostgreSQL is unreachable or overloaded.
+    """
     async with asyncio.timeout(TIMEOUT), Database(url, SINGLE_CONNECTION) as database:
         db = database.read_session
         return Backlog(
@@ -114,7 +119,7 @@ async def measure_backlog(url: str) -> Backlog:
 
 async def _fetch_queue_depth(db: ReadSession, query: Query[QueueDepth]) -> QueueDepth:
     queue_depth = await db.first(query)
-    assert queue_depth is not None  # it counts
+    assert queue_depth is not None  # an aggregate always returns a row
     return queue_depth
 
 

@@ -1,4 +1,4 @@
-"""The version of the catalogue: as long as it stays, everything that visitors can see is what it was."""
+"""The version of the catalog: while it is unchanged, everything that anonymous callers can see is unchanged."""
 
 from collections.abc import Hashable
 
@@ -21,11 +21,14 @@ _HAS_OPEN_CHANGES: Query[bool] = Query(
 
 
 async def get_catalog_version(db: ReadSession) -> Hashable:
-    """What is read from now on is at least as new as this version.
+    """Return the version of the catalog. Data read afterwards is at least as new.
 
-    Every statement that changes what visitors can see takes a number from a sequence, at once and for all to see, and keeps
-    a lock on it until its transaction has ended. So while nobody holds one, all that was counted can be read. While
-    somebody does, nobody can say how much of it can, and the version is one that never comes again.
+    Each statement that changes the public catalog increments a sequence, which is visible at once, and locks the sequence
+    until its transaction ends. Without such a lock, all counted changes are visible, and the count is the version. With
+    one, some changes may not be visible yet, so the version is a unique object that never equals another.
+
+    Raises:
+        Unavailable: PostgreSQL is unreachable, overloaded or too slow.
     """
     change_count = await db.first(_CHANGE_COUNT)
     return object() if await db.first(_HAS_OPEN_CHANGES) else change_count

@@ -1,4 +1,4 @@
-"""Which secrets the shop is run with, by ids that tell nothing of them."""
+"""Records which secret keys the shop runs with, by ids that do not reveal the keys."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from persistence.postgres.statements import Command, Query
 
 
 class UsedKey(NamedTuple):
-    """`now` is when it was looked."""
+    """A secret key in use: when a server last used it, and when this was read."""
 
     id: str
     used_at: dt.datetime
@@ -34,10 +34,11 @@ _DELETE_UNUSED = Command(
 
 
 async def list_used_keys(tx: Transaction) -> list[UsedKey]:
+    """Return all recorded keys."""
     return await tx.all(_USED_KEYS)
 
 
 async def record_used_keys(tx: Transaction, ids: Sequence[str]) -> None:
-    """They are in use now; those that nobody has used for 90 days are forgotten."""
-    await tx.execute(_RECORD_USE, ids=sorted(ids))  # in one order, whoever else notes the same
+    """Record that the keys are in use now, and delete keys that were not used for 90 days."""
+    await tx.execute(_RECORD_USE, ids=sorted(ids))  # the same order in all processes avoids deadlocks
     await tx.execute(_DELETE_UNUSED)

@@ -1,4 +1,4 @@
-"""Rate limits that processes share, asked for more than a request needs, so that the next ones need not ask."""
+"""Shared rate limits with leases: a process charges more than one request needs, so that the next ones need no query."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ MAX_LEASES = 10_000
 
 @dataclass(slots=True)
 class Lease:
-    """What a caller may spend here without asking, and what it has spent here in a row."""
+    """Cost units that a caller may still spend in this process without a query, and units it has spent during the lease."""
 
     expires_at: float
     remaining: int = 0
@@ -20,22 +20,23 @@ class Lease:
 
 @dataclass(slots=True)
 class LeasedStore:
-    """With each cost as much is taken as the caller has just spent here, but for no more than a second's refill.
+    """Charges a shared store in advance, and grants requests from what was charged.
 
-    What is granted here was taken from the shared budget before. What is taken and not spent within a second is lost: no
-    more than was spent just before, so that who asks now and then, of however many processes, pays what it costs.
+    Each charge adds as much as the caller has spent during the lease, up to one second's refill. Units that are not spent
+    within `LEASE_TTL` are lost. They never exceed what was spent just before, so an occasional caller pays the exact cost.
     """
 
     shared_store: RateLimitStore
     _leases: dict[bytes, Lease] = field(default_factory=dict)
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
+        """Charge the lease, or else the shared store. See `RateLimitStore.charge`."""
         lease = self._get_lease(caller)
         if cost <= lease.remaining:
             lease.remaining -= cost
             lease.spent += cost
             return 0
-        remaining, lease.remaining = lease.remaining, 0  # which nobody else may spend while it is asked
+        remaining, lease.remaining = lease.remaining, 0  # other requests must not spend it during the query
         prefetch = min(lease.spent, rate.per_second)
         wait = None
         try:
@@ -59,8 +60,10 @@ class LeasedStore:
         return lease
 
     async def evict_full(self) -> None:
+        """Delete full buckets from the shared store."""
         await self.shared_store.evict_full()
 
     async def close(self) -> None:
+        """Drop the leases and close the shared store."""
         self._leases.clear()
         await self.shared_store.close()

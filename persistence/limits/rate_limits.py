@@ -1,7 +1,7 @@
-"""What callers have spent, in this process or in PostgreSQL: buckets that fill up again as time goes by.
+"""Rate limits as token buckets, in the memory of a process or in PostgreSQL.
 
-A bucket is one number: when it will be full again. Whoever has anything left may spend, more than that once, and is then
-refused for so much longer.
+A bucket is stored as one number: the time at which it will be full again. A caller with any units left may spend more than
+it has once, and then waits longer.
 """
 
 import time
@@ -19,37 +19,39 @@ MIN_EVICTION_SIZE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Cost units: `burst` at once, `per_second` after that."""
+    """The size of a bucket (`burst`) and its refill (`per_second`), in cost units."""
 
     burst: int
     per_second: int
 
     @property
     def time_to_fill(self) -> float:
-        """Seconds."""
+        """The seconds in which an empty bucket becomes full."""
         return self.burst / self.per_second
 
 
 class RateLimitStore(Protocol):
-    """Raises `Unavailable` where what is remembered cannot be asked."""
+    """Where buckets are stored. Methods raise `Unavailable` when the store is unreachable."""
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
-        """0, or where nothing is left the seconds until there is; nothing is taken then."""
+        """Charge the cost and return 0, or charge nothing and return the seconds until the caller may retry."""
 
     async def evict_full(self) -> None:
-        """Drops buckets that are full again."""
+        """Delete buckets that are full again."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Release what the store holds."""
 
 
 class MemoryStore:
-    """For one process. Forgets full buckets whenever their number has doubled."""
+    """Stores buckets in this process. Evicts full buckets whenever the number of buckets has doubled."""
 
     def __init__(self) -> None:
         self._full_at: dict[bytes, float] = {}
         self._evict_at_size = MIN_EVICTION_SIZE
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
+        """Charge the bucket. See `RateLimitStore.charge`."""
         now = time.monotonic()
         full_at = max(self._full_at.get(caller, now), now)
         wait = full_at - now - rate.time_to_fill
@@ -62,21 +64,23 @@ class MemoryStore:
         return 0
 
     async def evict_full(self) -> None:
+        """Delete buckets that are full again."""
         now = time.monotonic()
         self._full_at = {caller: full_at for caller, full_at in self._full_at.items() if full_at > now}
 
     async def close(self) -> None:
+        """Delete all buckets."""
         self._full_at.clear()
 
 
-# One statement decides and counts: requests at once spend as they would one after the other.
+# One statement checks and charges, so that concurrent requests cannot overspend.
 _CHARGE = Command(
     text("""
-    INSERT INTO rate_limits AS known (caller, full_at)
+    INSERT INTO rate_limits AS bucket (caller, full_at)
     VALUES (:caller, clock_timestamp() + :cost * interval '1 second')
     ON CONFLICT (caller) DO UPDATE SET
-        full_at = greatest(known.full_at, clock_timestamp()) + :cost * interval '1 second'
-    WHERE known.full_at <= clock_timestamp() + :time_to_fill * interval '1 second'
+        full_at = greatest(bucket.full_at, clock_timestamp()) + :cost * interval '1 second'
+    WHERE bucket.full_at <= clock_timestamp() + :time_to_fill * interval '1 second'
     RETURNING caller
 """).bindparams(
         bindparam("caller", type_=LargeBinary()),
@@ -92,11 +96,12 @@ _EVICT_FULL = Command(delete(tables.RateLimit).where(tables.RateLimit.full_at < 
 
 @dataclass(frozen=True, slots=True)
 class PostgresStore:
-    """For several processes: a statement each time it is asked."""
+    """Stores buckets in PostgreSQL, for several processes. Each charge is a statement."""
 
     database: Database
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
+        """Charge the bucket. See `RateLimitStore.charge`."""
         parameters = {"caller": caller, "cost": cost / rate.per_second, "time_to_fill": rate.time_to_fill}
         async with self.database.transaction() as tx:
             if await tx.scalar(_CHARGE, **parameters) is not None:
@@ -105,8 +110,9 @@ class PostgresStore:
             return max(seconds_until_full - rate.time_to_fill, 0.001)
 
     async def evict_full(self) -> None:
+        """Delete buckets that are full again."""
         async with self.database.transaction() as tx:
             await tx.execute(_EVICT_FULL)
 
     async def close(self) -> None:
-        pass  # the database is the shop's
+        """Do nothing: the shop closes its database."""

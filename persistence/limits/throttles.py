@@ -1,4 +1,4 @@
-"""Counts of tries, by digests of who tried what."""
+"""Counts of attempts per key, with delays that double. A key is a digest of what was attempted."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -11,30 +11,30 @@ from persistence.postgres.database import Transaction
 from persistence.postgres.statements import Command, Query
 
 RETENTION = dt.timedelta(days=90)
-"""How long it is remembered where an account was signed in to; wrong tries count for a day."""
+"""How long keys are kept that were marked as known. Attempts count for one day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One more try under `key`: `free` of them cost no wait, which then doubles up to `longest`."""
+    """An attempt under a key. The first `free_attempts` cause no delay; the delay then doubles up to `max_delay`."""
 
     key: bytes
     free_attempts: int
     max_delay: dt.timedelta
 
 
-# One statement decides and counts, so that of tries at once no more pass than one after the other would.
+# One statement checks and counts, so that concurrent attempts cannot evade the delay.
 _RECORD_ATTEMPT = Command(
     text("""
-    INSERT INTO throttles AS known (key, tries, free_at, tried_at)
+    INSERT INTO throttles AS throttle (key, tries, free_at, tried_at)
     VALUES (:key, 1, clock_timestamp(), clock_timestamp())
     ON CONFLICT (key) DO UPDATE SET
-        tries = CASE WHEN known.tried_at < clock_timestamp() - interval '1 day' THEN 1 ELSE known.tries + 1 END,
+        tries = CASE WHEN throttle.tried_at < clock_timestamp() - interval '1 day' THEN 1 ELSE throttle.tries + 1 END,
         free_at = clock_timestamp() + CASE
-            WHEN known.tried_at < clock_timestamp() - interval '1 day' OR known.tries + 1 < :free THEN interval '0'
-            ELSE least(interval '1 second' * power(2, least(known.tries + 1 - :free, 30)), :longest) END,
+            WHEN throttle.tried_at < clock_timestamp() - interval '1 day' OR throttle.tries + 1 < :free THEN interval '0'
+            ELSE least(interval '1 second' * power(2, least(throttle.tries + 1 - :free, 30)), :longest) END,
         tried_at = clock_timestamp()
-    WHERE known.free_at <= clock_timestamp()
+    WHERE throttle.free_at <= clock_timestamp()
     RETURNING key
 """).bindparams(
         bindparam("key", type_=LargeBinary()),
@@ -67,7 +67,7 @@ _DELETE_EXPIRED = Command(
 
 
 async def record_attempt(tx: Transaction, attempt: Attempt) -> int:
-    """Counts a try. The seconds it has to wait, 0 when it may go on."""
+    """Count an attempt and return 0, or return the seconds until the next attempt is allowed and count nothing."""
     if (
         await tx.scalar(_RECORD_ATTEMPT, key=attempt.key, free=attempt.free_attempts, longest=attempt.max_delay)
         is not None
@@ -77,18 +77,21 @@ async def record_attempt(tx: Transaction, attempt: Attempt) -> int:
 
 
 async def undo_attempt(tx: Transaction, key: bytes, *, undo_all: bool) -> None:
-    """Uncounts a try, or all of them."""
+    """Remove one attempt from the count, or with `undo_all` all of them."""
     if not await tx.execute(_DELETE if undo_all else _DELETE_LAST_ATTEMPT, throttle=key):
         await tx.execute(_DECREMENT, throttle=key)
 
 
 async def mark_known(tx: Transaction, key: bytes) -> None:
+    """Record the key without counting an attempt."""
     await tx.execute(_MARK_KNOWN, key=key)
 
 
 async def is_known(tx: Transaction, key: bytes) -> bool:
+    """Return whether the key is recorded."""
     return await tx.first(_IS_KNOWN, throttle=key) is not None
 
 
 async def delete_expired(tx: Transaction) -> int:
+    """Delete attempts older than a day and known keys older than `RETENTION`. Return how many keys were deleted."""
     return await tx.execute(_DELETE_EXPIRED)

@@ -1,4 +1,4 @@
-"""How PostgreSQL is connected to: what is agreed on when a connection is opened, and in each transaction behind a pooler."""
+"""Opens connections to PostgreSQL with the shop's session settings."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
@@ -16,24 +16,24 @@ SESSION_SETTINGS = {
     "statement_timeout": "5s",
     "lock_timeout": "3s",
     "idle_in_transaction_session_timeout": "15s",
-    "pg_trgm.word_similarity_threshold": "0.5",  # finds letters that changed places, too
+    "pg_trgm.word_similarity_threshold": "0.5",  # low enough to match swapped letters
 }
 READ_ONLY_SETTINGS = {"default_transaction_read_only": "on"}
 KEEPALIVE_SETTINGS = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 POOLER_PARAMETERS = ("application_name", "timezone")
-"""What PgBouncer takes when a connection is opened, and keeps for it."""
-CONNECT_TIMEOUT = 3  # seconds, which the hosts of an address share
-COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
+"""The settings that PgBouncer tracks per client. The others are set in each transaction."""
+CONNECT_TIMEOUT = 3  # seconds, shared by the hosts of a URL
+COMMAND_TIMEOUT = 8  # seconds, for a server that does not respond; otherwise statement_timeout is shorter
 STATEMENT_CACHE_SIZE = 100
-"""Of a connection. Each takes a tenth of a megabyte in PostgreSQL, and documents decide how many there could be."""
+"""Per connection. A statement takes 0.1 MB in PostgreSQL, and clients' documents determine how many exist."""
 _TARGET_SESSION_ATTRS = {"read-write": SessionAttribute.primary, "read-only": SessionAttribute.standby}
-"""asyncpg takes a session that is told to read only for one on a host that can do nothing else."""
+"""asyncpg mistakes a session with `default_transaction_read_only` for one on a replica, so it checks for a replica instead."""
 
 
 def build_asyncpg_dsn(url: str) -> str:
-    """The address as asyncpg reads it, several hosts, `sslmode` and `target_session_attrs` included.
+    """Convert a SQLAlchemy URL to a DSN for asyncpg.
 
-    Of hosts that are named one by one, as SQLAlchemy has it, it would know the last alone.
+    Repeated `host` parameters become one comma-separated list: asyncpg would use only the last of them.
     """
     base_url, _, query = url.replace("postgresql+asyncpg://", "postgresql://", 1).partition("?")
     parameters = query.split("&") if query else []
@@ -44,7 +44,7 @@ def build_asyncpg_dsn(url: str) -> str:
 
 
 class AccessDenied(asyncpg.InterfaceError):
-    """The role may not connect to this database, or not any more; of a statement, the same code would tell a fault of ours."""
+    """The role may not connect to this database. On a statement, the same SQLSTATE would be an internal error."""
 
 
 async def connect(
@@ -56,10 +56,13 @@ async def connect(
     timeout: float | None = None,
     **settings: str,
 ) -> PoolConnection:
-    """One for a pool; what is agreed on holds until it is closed, or where nothing is prepared in each transaction anew.
+    """Open a connection for a pool.
 
-    Whoever only `looks` whether it takes writes must get there when it does not. `within` are seconds, where whoever waits
-    for it has fewer than usual.
+    The settings apply to the session, or without `use_prepared_statements` to each transaction. A `probe` also connects
+    to servers that refuse writes. `timeout` is in seconds and shortens `CONNECT_TIMEOUT`.
+
+    Raises:
+        AccessDenied: The role may not connect to the database. Other driver errors and `OSError` pass through.
     """
     dsn, session_settings = build_asyncpg_dsn(url), {**SESSION_SETTINGS, **settings}
     connect_timeout = min(CONNECT_TIMEOUT, timeout or CONNECT_TIMEOUT)
@@ -96,9 +99,9 @@ async def _connect_to_pgbouncer(
 
 
 async def connect_dedicated(url: str, application_name: str) -> asyncpg.Connection:
-    """One beside the pools, for whoever listens on it for long; the caller closes it.
+    """Open a long-lived connection outside the pools. The caller closes it.
 
-    PostgreSQL looks every few seconds whether somebody is still at the other end.
+    TCP keepalives let PostgreSQL notice within 25 seconds that the client is gone.
     """
     return await connect_any(
         build_asyncpg_dsn(url),
@@ -110,7 +113,7 @@ async def connect_dedicated(url: str, application_name: str) -> asyncpg.Connecti
 
 
 def _get_target_session_attrs(dsn: str) -> SessionAttribute | None:
-    """`None` where it is as the address says."""
+    """Return the attribute that replaces the one in the DSN, or `None` to keep it."""
     [*_, value] = parse_qs(urlsplit(dsn).query).get("target_session_attrs", [""])
     return _TARGET_SESSION_ATTRS.get(value)
 

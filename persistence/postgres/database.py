@@ -1,4 +1,4 @@
-"""PostgreSQL as the shop knows it: `Reading`, a fast lane that cannot write, and `Transaction`, the only thing that can."""
+"""The shop's database: read sessions on read-only connections, and transactions, which alone can write."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -22,13 +22,13 @@ ConnectFunction = Callable[..., Awaitable[PoolConnection]]
 QueryLogger = Callable[[LoggedQuery], None]
 
 CONNECT_SHARE_OF_TIMEOUT = 0.8
-"""How much of the time for which somebody waits for a connection may be spent on opening it: there has to be an answer before."""
+"""The share of the pool's timeout for opening a connection, so that an error arrives before the timeout."""
 NOT_OPEN_MESSAGE = "Database is not open: use `async with database`."
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """How many connections a process may have for writes, and as many again for reads."""
+    """The limits of a process's connections for writes, and of those for reads."""
 
     size: int = 5
     max_overflow: int = 10
@@ -37,48 +37,52 @@ class PoolSettings:
 
     @property
     def max_size(self) -> int:
+        """The most connections of one pool."""
         return self.size + self.max_overflow
 
 
 class Transaction:
-    """Everything done through it is committed together, or not at all."""
+    """An open transaction: its statements are committed together, or not at all."""
 
     __slots__ = ("_pool", "driver_connection")
 
     def __init__(self, driver_connection: asyncpg.Connection, pool: ConnectionPool) -> None:
         self._pool = pool
         self.driver_connection = driver_connection
-        """The connection below, inside this transaction, for what speaks to the driver itself."""
+        """The asyncpg connection inside this transaction, for libraries that take one."""
 
     async def all(self, query: Query[T], **parameters: Any) -> list[T]:
+        """Return all rows."""
         row_factory = query.row_factory
         return [row_factory(*record) for record in await self._fetch(query.sql, query.bind(parameters))]
 
     async def first(self, query: Query[T], **parameters: Any) -> T | None:
+        """Return the first row, or `None`."""
         records = await self._fetch(query.sql, query.bind(parameters))
         return query.row_factory(*records[0]) if records else None
 
     async def scalar(self, command: Command, /, **parameters: Any) -> Any:
-        """The first column of the first row, or `None`."""
+        """Return the first column of the first row, or `None`."""
         records = await self.fetch_records(command, **parameters)
         return records[0][0] if records else None
 
     async def scalars(self, command: Command, /, **parameters: Any) -> list[Any]:
-        """The first column of every row."""
+        """Return the first column of every row."""
         return [record[0] for record in await self.fetch_records(command, **parameters)]
 
     async def fetch_records(self, command: Command, /, **parameters: Any) -> list[asyncpg.Record]:
+        """Return the rows as the driver's records."""
         return await self._fetch(*command.bind(parameters))
 
     async def execute(self, command: Command, /, **parameters: Any) -> int:
-        """Runs a statement whose answer does not matter; tells how many rows it touched."""
+        """Run a statement and return the number of rows it affected."""
         sql, arguments = command.bind(parameters)
         self._pool.statement_count += 1
         *_, row_count = (await self.driver_connection.execute(sql, *arguments)).split()
         return int(row_count) if row_count.isdigit() else 0
 
     async def execute_many(self, command: Command, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Runs a statement once for each row of parameters, all of which have the same names."""
+        """Run a statement once per row of parameters. All rows have the same names."""
         if rows:
             bound_rows = [command.bind(row) for row in rows]
             [sql] = {sql for sql, _ in bound_rows}
@@ -91,7 +95,7 @@ class Transaction:
 
 
 class TransactionFactory:
-    """Transactions, each on a connection that is borrowed for it."""
+    """Begins transactions, each on a connection acquired from the pool."""
 
     __slots__ = ("_pool",)
 
@@ -100,13 +104,19 @@ class TransactionFactory:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
+        """Commit when the block returns, roll back when it raises.
+
+        Raises:
+            Conflict: Nothing was committed, and the whole unit of work may be repeated.
+            Unavailable: PostgreSQL is unreachable or overloaded, or a lock is held for too long.
+        """
         connection = await self._begin()
         try:
             try:
                 yield Transaction(connection, self._pool)
             except STATEMENT_ERRORS as error:
                 if is_connection_lost(error) or is_read_only(error) or isinstance(error, TimeoutError):
-                    connection.terminate()  # the next one may lead to the new primary
+                    connection.terminate()  # the next connection may lead to the new primary
                 if is_connection_lost(error) or isinstance(error, asyncpg.InvalidCachedStatementError):
                     raise Conflict from error
                 raise translate_error(error) from error
@@ -115,7 +125,7 @@ class TransactionFactory:
             await self._roll_back(connection)
             raise
         finally:
-            if connection.has_open_transaction:  # it was given up in the middle of a statement
+            if connection.has_open_transaction:  # a statement was canceled
                 self._pool.release_after_reset(connection)
             else:
                 self._pool.release(connection)
@@ -124,7 +134,7 @@ class TransactionFactory:
         try:
             try:
                 return await self._begin_once()
-            except ConnectionLost:  # it may have died idle; nothing has been asked of it
+            except ConnectionLost:  # it may have been lost while idle; no statement was sent
                 await asyncio.sleep(RETRY_DELAY)
                 return await self._begin_once()
         except ConnectionLost as error:
@@ -133,7 +143,11 @@ class TransactionFactory:
             raise translate_error(error) from error
 
     async def _begin_once(self) -> PoolConnection:
-        """Raises `ConnectionLost`, or whatever else the driver raises."""
+        """Acquire a connection and begin a transaction.
+
+        Raises:
+            ConnectionLost: The connection was lost. Other driver errors pass through.
+        """
         connection = await self._pool.acquire()
         try:
             await connection.execute(connection.begin_statement)
@@ -149,7 +163,7 @@ class TransactionFactory:
         return connection
 
     async def _commit(self, connection: PoolConnection) -> None:
-        """Once: when the answer is lost, nobody knows what became of it."""
+        """Commit, and never retry: when the response is lost, the outcome is unknown."""
         try:
             status = await connection.execute("COMMIT")
         except STATEMENT_ERRORS as error:
@@ -157,7 +171,7 @@ class TransactionFactory:
                 connection.terminate()
             raise translate_error(error) from error
         if status != "COMMIT":
-            raise RuntimeError("A statement had failed and that was passed over: all was rolled back.")
+            raise RuntimeError("A statement failed and its error was ignored, so the transaction was rolled back.")
 
     async def _roll_back(self, connection: PoolConnection) -> None:
         if connection.has_open_transaction:
@@ -168,9 +182,10 @@ class TransactionFactory:
 
 
 class Database:
-    """PostgreSQL as the shop knows it. Open it with `async with`. A `listener` is told of each statement when it has run.
+    """The shop's connection pools. Open it with `async with`.
 
-    `read_url` leads to standbys, for visitors, and `direct_url` past a pooler, through which nothing is `prepared`.
+    `read_url` leads to replicas, which serve anonymous reads. `direct_url` bypasses a pooler. Behind a pooler, pass
+    `use_prepared_statements=False`. `query_logger` is called after each statement.
     """
 
     def __init__(
@@ -192,7 +207,7 @@ class Database:
         self._transactions: TransactionFactory | None = None
         self._probe_pool: ConnectionPool | None = None
         self.pools: dict[str, ConnectionPool] = {}
-        """While it is open, by what they are for."""
+        """The pools by purpose: `write`, `read`, `search`, and for replicas `standby read` and `standby search`."""
 
     async def __aenter__(self) -> Self:
         connect_timeout = self._settings.timeout_seconds * CONNECT_SHARE_OF_TIMEOUT
@@ -201,10 +216,7 @@ class Database:
         )
         self._read_session = ReadSession(*self._create_read_pools(partial(connect_to_primary, read_only=True)))
         self._transactions = TransactionFactory(self._create_pool("write", connect_to_primary, self._settings.max_size))
-        timeout, max_idle = self._settings.timeout_seconds, self._settings.recycle_seconds
-        self._probe_pool = ConnectionPool(
-            partial(connect_to_primary, probe=True), 1, timeout=timeout, max_idle=max_idle
-        )
+        self._probe_pool = self._build_pool(partial(connect_to_primary, probe=True), 1)
         if self._read_url:
             connector = ReplicaConnector(
                 self._read_url,
@@ -214,13 +226,13 @@ class Database:
             )
             replica_pools = self._create_read_pools(connector.connect, ReplicaPool, "standby ")
             self._replica_session = ReplicaReader(*replica_pools, self._read_session, connector)
-            await connector.refresh_primary_identity()  # who may be away when the first visitor comes
+            await connector.refresh_primary_identity()  # the primary may be unreachable at the first read
         return self
 
     def _create_read_pools(
         self, connect: ConnectFunction, pool_class: type[ConnectionPool] = ConnectionPool, name_prefix: str = ""
     ) -> tuple[ConnectionPool, ConnectionPool]:
-        """One whose statements keep their plans, and one whose statements are planned each time."""
+        """Create a pool whose statements keep a generic plan, and one whose statements are planned each time."""
         connect_generic_plan = partial(connect, plan_cache_mode="force_generic_plan")
         connect_custom_plan = partial(connect, plan_cache_mode="force_custom_plan")
         read_pool = self._create_pool(f"{name_prefix}read", connect_generic_plan, self._settings.max_size, pool_class)
@@ -237,9 +249,14 @@ class Database:
                 connection.add_query_logger(self._query_logger)
             return connection
 
-        timeout, max_idle = self._settings.timeout_seconds, self._settings.recycle_seconds
-        self.pools[name] = pool_class(connect_logged, max_size, timeout=timeout, max_idle=max_idle)
+        self.pools[name] = self._build_pool(connect_logged, max_size, pool_class)
         return self.pools[name]
+
+    def _build_pool(
+        self, connect: ConnectFunction, max_size: int, pool_class: type[ConnectionPool] = ConnectionPool
+    ) -> ConnectionPool:
+        timeout, max_idle = self._settings.timeout_seconds, self._settings.recycle_seconds
+        return pool_class(connect, max_size, timeout=timeout, max_idle=max_idle)
 
     async def __aexit__(self, *_: object) -> None:
         if self._replica_session is not None:
@@ -251,40 +268,42 @@ class Database:
 
     @property
     def read_session(self) -> ReadSession:
-        """For whoever may have written something."""
+        """The session at the primary, for signed-in users: they read their own writes."""
         if self._read_session is None:
             raise RuntimeError(NOT_OPEN_MESSAGE)
         return self._read_session
 
     @property
     def replica_session(self) -> ReadSession:
-        """For visitors, who may see what was true a moment ago."""
+        """The session for anonymous reads, which may lag; at the primary when there are no replicas."""
         return self._replica_session or self.read_session
 
     @property
     def has_replicas(self) -> bool:
+        """Whether a `read_url` is configured."""
         return self._read_url is not None
 
     @property
     def replica_failure(self) -> str | None:
-        """Why visitors read from the primary although there should be standbys."""
+        """The reason why anonymous reads use the primary instead of the replicas, or `None`."""
         return self._replica_session.failure if self._replica_session else None
 
     async def open_dedicated_connection(self, application_name: str) -> asyncpg.Connection:
-        """One past a pooler and beside the pools, for whoever listens on it for long; the caller closes it."""
+        """Open a long-lived connection outside the pools that bypasses a pooler. The caller closes it."""
         return await connect_dedicated(self._direct_url, application_name)
 
     def probe_transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """As `transaction`, on the one connection beside the pools: for whoever looks how PostgreSQL is while they may be full."""
+        """Begin a transaction for health checks, on a connection of its own: the pools may be exhausted."""
         if self._probe_pool is None:
             raise RuntimeError(NOT_OPEN_MESSAGE)
         return TransactionFactory(self._probe_pool).transaction()
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Returning commits, raising rolls back.
+        """Begin a transaction: commit when the block returns, roll back when it raises.
 
-        Raises `Conflict` where the whole unit of work may be tried again, `Unavailable` where PostgreSQL
-        is away, overloaded, or somebody holds a lock for too long.
+        Raises:
+            Conflict: Nothing was committed, and the whole unit of work may be repeated.
+            Unavailable: PostgreSQL is unreachable or overloaded, or a lock is held for too long.
         """
         if self._transactions is None:
             raise RuntimeError(NOT_OPEN_MESSAGE)

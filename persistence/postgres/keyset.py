@@ -1,4 +1,4 @@
-"""Pages of a list by keyset: page 50,000 costs what page 1 does."""
+"""Keyset pagination: page 50,000 costs as much as page 1."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -26,17 +26,17 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 COMMON_PAGE_SIZES = frozenset({5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 40, 48, 50, 60, 100})
-"""Written into the SQL, so that PostgreSQL makes a plan for them once. A list for each would be as right, and too many statements."""
+"""Sizes that become literals in the SQL, so that PostgreSQL keeps a plan for each. Other sizes are parameters."""
 COUNT_LIMIT = 10_000
-"""A narrowed list is counted up to here."""
+"""Filtered lists are counted up to this number."""
 
 
 KeyedRow = tuple[Any, uuid.UUID, T_co]
-"""What stands in a list: the value it is sorted by, its id, and what it is."""
+"""An item of a list: its sort key, its id and its row."""
 
 
 class Position(NamedTuple):
-    """Where an item stands: the value it is sorted by, then its id."""
+    """The position of an item in a sorted list: its sort key and its id."""
 
     key: Any
     id: uuid.UUID
@@ -44,7 +44,7 @@ class Position(NamedTuple):
 
 @dataclass(slots=True)
 class PageRequest:
-    """What to take. `backward` takes from the end; `offset` skips, and never comes with a position."""
+    """A requested page. `is_backward` counts from the end. `offset` is never combined with a position."""
 
     size: int = 20
     is_backward: bool = False
@@ -54,6 +54,7 @@ class PageRequest:
 
     @property
     def shape(self) -> "PageShape":
+        """The part of the request that determines the SQL."""
         return PageShape(
             self.is_backward,
             self.after is not None,
@@ -64,9 +65,10 @@ class PageRequest:
 
     @property
     def parameters(self) -> dict[str, Any]:
+        """The parameters of a statement that `paginate` returned."""
         after, before = self.after or (None, None), self.before or (None, None)
         return {
-            "limit": self.size + 1,  # one more tells whether there is more
+            "limit": self.size + 1,  # one more row, to see whether another page follows
             "offset": self.offset,
             "after_key": after[0],
             "after_id": after[1],
@@ -76,7 +78,7 @@ class PageRequest:
 
 
 class PageShape(NamedTuple):
-    """All of a page that its SQL depends on. `size` is told where it is a usual one."""
+    """Everything of a page request that determines the SQL. `size` is `None` unless it is a common one."""
 
     is_backward: bool
     has_after: bool
@@ -86,7 +88,7 @@ class PageShape(NamedTuple):
 
     @property
     def needs_custom_plan(self) -> bool:
-        """As a parameter, a size is a thing that a plan depends on."""
+        """Whether the size is a parameter: the best plan depends on it."""
         return self.size is None
 
 
@@ -99,7 +101,7 @@ class Sort(NamedTuple):
 
 @dataclass(slots=True)
 class PageResult(Generic[T_co]):
-    """A page that was taken."""
+    """A page of a list."""
 
     items: Sequence[KeyedRow[T_co]]
     has_next: bool
@@ -112,10 +114,12 @@ def paginate(
     id_column: ColumnElement[uuid.UUID],
     shape: PageShape,
 ) -> Select[Any]:
-    """Cuts a page out of a list. Its parameters are those of `Page.parameters`."""
+    """Restrict a SELECT to one page. Its parameters are `PageRequest.parameters`."""
     key = sort.key
     sort_position = tuple_(key, id_column)
-    key_type = Numeric() if isinstance(key.type, Numeric) else key.type  # a forged key may exceed the column's digits
+    key_type = (
+        Numeric() if isinstance(key.type, Numeric) else key.type
+    )  # a key in a forged cursor may exceed the column's precision
 
     def bind_position(name: str) -> Any:
         return tuple_(
@@ -142,7 +146,7 @@ def paginate(
 def order_by(
     key: ColumnElement[Any], id_column: ColumnElement[uuid.UUID], sort: Sort, shape: PageShape
 ) -> tuple[UnaryExpression[Any], UnaryExpression[Any]]:
-    """The order in which a page is read; one from the end is turned round later."""
+    """Return the order in which a page is read. `fetch_page` reverses a backward page."""
     if sort.descending is shape.is_backward:
         return key.asc(), id_column.asc()
     return key.desc(), id_column.desc()
@@ -176,6 +180,11 @@ def build_count_query(
 
 
 async def fetch_page(db: ReadSession, query: Query[KeyedRow[T]], page: PageRequest, **parameters: Any) -> PageResult[T]:
+    """Return a page in the order of the list.
+
+    Raises:
+        Unavailable: PostgreSQL is unreachable, overloaded or too slow.
+    """
     items = await db.all(query, **page.parameters, **parameters)
     has_more = len(items) > page.size
     items = items[: page.size]

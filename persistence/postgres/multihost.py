@@ -1,4 +1,4 @@
-"""Several hosts in one address: each is asked with its own share of the time, the one that was right the last time first."""
+"""Connects to one of several hosts in a URL, starting with the host that matched last time."""
 
 import asyncio
 from typing import Any, TypeVar
@@ -10,9 +10,9 @@ from asyncpg.connect_utils import SessionAttribute
 C = TypeVar("C", bound=asyncpg.Connection)
 
 _LAST_GOOD_URL: dict[tuple[str, SessionAttribute | None], str] = {}
-"""Which host of an address was right, by what was wanted of it."""
-_HOST_ERRORS = (  # and perhaps at another one
-    OSError,  # a host that says nothing among them
+"""The URL of the last matching host, by URL and required attribute."""
+_HOST_ERRORS = (  # another host may still accept the connection
+    OSError,  # includes timeouts
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.PostgresConnectionError,
@@ -20,7 +20,7 @@ _HOST_ERRORS = (  # and perhaps at another one
 
 
 def split_hosts(url: str) -> list[str]:
-    """One for each host that asyncpg would find in it, in their order."""
+    """Return one URL per host in the URL, in the order in which asyncpg would try them."""
     base_url, _, query = url.partition("?")
     scheme, _, remainder = base_url.partition("://")
     netloc, slash, database_name = remainder.partition("/")
@@ -61,9 +61,13 @@ async def connect_any(
     target_session_attrs: SessionAttribute | None = None,
     **connect_kwargs: Any,
 ) -> C:
-    """To the first host that answers and is what is `wanted`, or what the address says. Raises what hindered the last.
+    """Connect to the first host that responds and matches `target_session_attrs` (default: the URL's).
 
-    `within` are seconds for all of them, as asyncpg has it; there, a host that says nothing would have them for itself.
+    `timeout` is in seconds for all hosts; each host gets an equal share of the rest. asyncpg itself would give all of it
+    to a host that does not respond.
+
+    Raises:
+        Exception: The last driver error or `OSError`, when no host matches.
     """
     urls = split_hosts(url)
     cache_key, last_url = (url, target_session_attrs), _LAST_GOOD_URL.get((url, target_session_attrs))
@@ -81,7 +85,7 @@ async def connect_any(
             )
         except asyncpg.TargetServerAttributeNotMatched as error:
             mismatched_urls.append(host_url)
-            errors.insert(0, error)  # that another does not answer says more
+            errors.insert(0, error)  # an unreachable host explains the failure better
         except _HOST_ERRORS as error:
             errors.append(error)
         else:
@@ -100,6 +104,6 @@ def _join_query(base_url: str, query: str) -> str:
 
 
 def _parse_target_session_attrs(url: str) -> SessionAttribute | None:
-    """`None` where the address leaves it to the surroundings."""
+    """Return the attribute in the URL, or `None` when the URL leaves it to the environment."""
     values = parse_qs(urlsplit(url).query).get("target_session_attrs")
     return SessionAttribute(values[-1]) if values else None

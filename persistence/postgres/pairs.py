@@ -1,4 +1,4 @@
-"""Questions about many (user, book) pairs in one statement."""
+"""Matches rows with many (user, book) pairs in one statement."""
 
 import uuid
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Uuid, bindparam, column, func
 from sqlalchemy.dialects.postgresql import ARRAY
 
 UserBookPair = tuple[uuid.UUID, uuid.UUID]
-"""A user and a book."""
+"""The ids of a user and a book."""
 
 PAIRS = (
     func.unnest(bindparam("users", type_=ARRAY(Uuid())), bindparam("books", type_=ARRAY(Uuid())))
@@ -18,10 +18,11 @@ PAIRS = (
 
 
 def matches_pair(table: Any) -> ColumnElement[bool]:
-    """The condition to join a table with a user and a book on."""
+    """Return the condition that joins a table with `PAIRS` on its user and book."""
     condition: ColumnElement[bool] = (table.user_id == PAIRS.c.user_id) & (table.book_id == PAIRS.c.book_id)
     return condition
 
 
 def build_pair_parameters(pairs: Sequence[UserBookPair]) -> dict[str, list[uuid.UUID]]:
-    return {"users": [user for user, _ in pairs], "books": [book for _, book in pairs]}
+    """Return the parameters of `PAIRS`."""
+    return {"users": [user_id for user_id, _ in pairs], "books": [book_id for _, book_id in pairs]}

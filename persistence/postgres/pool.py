@@ -1,4 +1,7 @@
-"""Connections lent for a statement or a transaction each. asyncpg's own pool costs twice what a short statement does; this costs a list's `pop`."""
+"""A connection pool whose `acquire` costs one `list.pop` when a connection is idle.
+
+asyncpg's own pool takes twice as long as a short statement does.
+"""
 
 import asyncio
 from collections import deque
@@ -12,31 +15,33 @@ CLOSE_TIMEOUT = 2  # seconds
 
 
 class ConnectionLost(Exception):
-    """In the middle of a statement."""
+    """The connection was lost during a statement."""
 
 
 class PoolTimeout(TimeoutError):
-    """Others kept theirs for as long as somebody waits: it tells nothing about PostgreSQL."""
+    """No connection was released in time. The error says nothing about PostgreSQL's health."""
 
 
 class PoolConnection(asyncpg.Connection):
-    """`used_at`, when it was last given back, and `good_until` are on the loop's clock; `begin` begins a transaction."""
+    """A connection of a pool. `released_at` and `expires_at` are seconds on the event loop's clock."""
 
     begin_statement: str = "BEGIN"
+    """The SQL that begins a transaction."""
     released_at: float = 0.0
     expires_at: float = inf
     was_on_replica: bool = False
 
     @property
     def has_open_transaction(self) -> bool:
+        """Whether the connection is open and inside a transaction."""
         return not self.is_closed() and self.is_in_transaction()
 
 
 class ConnectionPool:
-    """Opens connections as they are needed, `most` at a time, and closes those that nobody has needed for `idle_seconds`.
+    """Opens up to `max_size` connections on demand, and closes those that were idle for `max_idle` seconds.
 
-    For whoever watches it counts, since the process began: the `statements` that borrowers sent, how often and for how long somebody
-    had to wait until another gave one back, and how often nobody did in time.
+    Counters since the start of the process: `statement_count`, `requests_queued` and `requests_wait_seconds` (callers that
+    waited for a connection, and for how long), and `timeouts`.
     """
 
     def __init__(
@@ -52,10 +57,11 @@ class ConnectionPool:
         self._is_closing = False
 
     async def acquire(self) -> PoolConnection:
-        """Whoever borrows must give back.
+        """Return a connection, which the caller must release.
 
-        Raises `NoneFree` after `wait_seconds` of waiting for others, `TimeoutError` when opening one took as long, or whatever
-        hinders it from connecting.
+        Raises:
+            PoolTimeout: All connections were in use for `timeout` seconds.
+            TimeoutError: Opening a connection took `timeout` seconds. Other errors of `connect` pass through.
         """
         while self._idle:
             connection = self._idle.pop()
@@ -69,8 +75,8 @@ class ConnectionPool:
             async with asyncio.timeout(self._timeout):
                 if not is_full:
                     self._size += 1
-                elif (handed_over := await self._wait_in_queue()) is not None:
-                    return handed_over
+                elif (released := await self._wait_in_queue()) is not None:
+                    return released
                 return await self._open_connection()
         except TimeoutError as error:
             self.timeouts += 1
@@ -80,18 +86,21 @@ class ConnectionPool:
 
     @property
     def in_use(self) -> int:
-        """Those that are lent or being opened."""
+        """The number of connections that are acquired or being opened."""
         return self._size - len(self._idle)
 
     @property
     def idle(self) -> int:
+        """The number of connections that are ready to be acquired."""
         return len(self._idle)
 
     @property
     def requests_waiting(self) -> int:
+        """The number of callers that wait for a connection."""
         return sum(not waiter.done() for waiter in self._waiters)
 
     def release(self, connection: PoolConnection) -> None:
+        """Return a connection to the pool."""
         if self._is_closing or connection.is_closed():
             connection.terminate()
             self._size -= 1
@@ -104,22 +113,24 @@ class ConnectionPool:
                 self._size -= 1
 
     def release_after_reset(self, connection: PoolConnection) -> None:
-        """One whose statement was given up: it is lent again when PostgreSQL has let go of that, outside of any transaction."""
+        """Release a connection whose statement was canceled, once PostgreSQL has ended the statement and its transaction."""
         reset_task = asyncio.get_running_loop().create_task(self._reset(connection))
         self._reset_tasks.add(reset_task)
         reset_task.add_done_callback(self._reset_tasks.discard)
 
     async def close(self) -> None:
-        """Those that are still lent are closed when they are given back."""
+        """Close idle connections now, and acquired ones when they are released."""
         self._is_closing = True
         idle, self._idle = self._idle, []
         self._size -= len(idle)
         await asyncio.gather(
-            *self._reset_tasks, *(it.close(timeout=CLOSE_TIMEOUT) for it in idle), return_exceptions=True
+            *self._reset_tasks,
+            *(connection.close(timeout=CLOSE_TIMEOUT) for connection in idle),
+            return_exceptions=True,
         )
 
     async def _wait_in_queue(self) -> PoolConnection | None:
-        """A connection, or with `None` the right to open one."""
+        """Return a released connection, or `None` when the caller may open one."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[PoolConnection | None] = loop.create_future()
         self._waiters.append(waiter)
@@ -127,7 +138,7 @@ class ConnectionPool:
         try:
             return await waiter
         except asyncio.CancelledError:
-            if not waiter.cancelled():  # it came at the very moment
+            if not waiter.cancelled():  # a connection was handed over at the same moment
                 self._hand_back(waiter.result())
             raise
         finally:
@@ -148,7 +159,7 @@ class ConnectionPool:
             self._hand_to_waiter(None)
 
     def _hand_to_waiter(self, connection: PoolConnection | None) -> bool:
-        """To whoever has waited longest."""
+        """Hand the connection, or `None`, to the caller that has waited longest. Return whether there is one."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -161,7 +172,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(RESET_TIMEOUT):
                 await connection.execute("ROLLBACK" if connection.has_open_transaction else "SELECT 1")
-                if connection.has_open_transaction:  # what was given up was the BEGIN
+                if connection.has_open_transaction:  # the canceled statement was the BEGIN
                     await connection.execute("ROLLBACK")
         except Exception:
             connection.terminate()

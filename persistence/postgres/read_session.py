@@ -1,4 +1,4 @@
-"""Reading: a fast lane that cannot write."""
+"""Reads: prepared statements on read-only connections, without transactions."""
 
 import asyncio
 from typing import Any, TypeVar
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 STATEMENT_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 DRIVER_ERRORS = (*STATEMENT_ERRORS, OSError)
-RETRY_DELAY = 0.02  # seconds, in which the pool notices what else has been cut
+RETRY_DELAY = 0.02  # seconds, in which the pool notices other lost connections
 
 
 class ReadSession:
-    """Prepared statements on read-only connections, each borrowed for one statement."""
+    """Runs queries on read-only connections, each acquired for one statement."""
 
     __slots__ = ("_custom_plan_pool", "_pool")
 
@@ -25,19 +25,33 @@ class ReadSession:
         self._pool, self._custom_plan_pool = pool, custom_plan_pool
 
     async def all(self, query: Query[T], **parameters: Any) -> list[T]:
+        """Return all rows.
+
+        Raises:
+            Unavailable: PostgreSQL is unreachable, overloaded or too slow.
+        """
         row_factory = query.row_factory
         return [row_factory(*record) for record in await self.fetch(query, query.bind(parameters))]
 
     async def first(self, query: Query[T], **parameters: Any) -> T | None:
+        """Return the first row, or `None`.
+
+        Raises:
+            Unavailable: PostgreSQL is unreachable, overloaded or too slow.
+        """
         records = await self.fetch(query, query.bind(parameters))
         return query.row_factory(*records[0]) if records else None
 
     async def fetch(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
-        """Raises `Unavailable`."""
+        """Return the driver's records for the arguments that `Query.bind` returned.
+
+        Raises:
+            Unavailable: PostgreSQL is unreachable, overloaded or too slow.
+        """
         try:
             try:
                 return await self._fetch_once(query, arguments)
-            except ConnectionLost:  # a read can be done again without harm
+            except ConnectionLost:  # reads are safe to repeat
                 await asyncio.sleep(RETRY_DELAY)
                 return await self._fetch_once(query, arguments)
         except ConnectionLost as error:
@@ -46,7 +60,11 @@ class ReadSession:
             raise translate_error(error) from error
 
     async def _fetch_once(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
-        """Raises `ConnectionLost`, or whatever else the driver raises."""
+        """Run the query on one connection.
+
+        Raises:
+            ConnectionLost: The connection was lost. Other driver errors pass through.
+        """
         pool = self._custom_plan_pool if query.needs_custom_plan else self._pool
         connection = await pool.acquire()
         pool.statement_count += 1
@@ -54,14 +72,14 @@ class ReadSession:
         try:
             try:
                 return await connection.fetch(query.sql, *arguments)
-            except asyncpg.InvalidCachedStatementError:  # a migration changed the table; asyncpg has dropped the plan
+            except asyncpg.InvalidCachedStatementError:  # a migration changed the table; asyncpg dropped the plan
                 return await connection.fetch(query.sql, *arguments)
         except asyncio.CancelledError:
             release = pool.release_after_reset
             raise
         except DRIVER_ERRORS as error:
             if is_connection_lost(error) or isinstance(error, TimeoutError):
-                connection.terminate()  # or it might be lent again
+                connection.terminate()  # otherwise the pool would reuse it
             if is_connection_lost(error):
                 raise ConnectionLost from error
             raise

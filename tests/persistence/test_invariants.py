@@ -1,4 +1,4 @@
-"""The invariants that faults are tried against notice when something is wrong."""
+"""Each invariant detects data that violates it."""
 
 import asyncpg
 import pytest
@@ -12,16 +12,16 @@ from tests.support.shop.factories import add_book
 
 VIOLATIONS = {
     "stock is the sum of its ledger": "UPDATE books SET stock_quantity = stock_quantity + 1",
-    "an order costs what its lines cost": "UPDATE order_items SET quantity = quantity + 1",
-    "an order that stands has taken its copies, another none": "UPDATE order_items SET quantity = quantity + 1",
-    "an order that stands is paid": "UPDATE mock_payments SET refunded_at = now()",
-    "money for an order that does not stand is back or on its way": "UPDATE orders SET refund_due_at = NULL",
-    "an order that stands has one letter, one that never stood has none": "DELETE FROM letters",
-    "a letter that is not settled has a job": "DELETE FROM pgqueuer",
-    "a session has one refresh token to use at most": """
+    "an order's total is the sum of its items": "UPDATE order_items SET quantity = quantity + 1",
+    "an effective order has taken its stock, any other has taken none": "UPDATE order_items SET quantity = quantity + 1",
+    "an effective order is paid": "UPDATE mock_payments SET refunded_at = now()",
+    "a payment for a failed or cancelled order is refunded or due for refund": "UPDATE orders SET refund_due_at = NULL",
+    "an effective order has one confirmation email, one that never was effective has none": "DELETE FROM letters",
+    "a queued email has a job": "DELETE FROM pgqueuer",
+    "a session has at most one unused refresh token": """
         INSERT INTO refresh_tokens (id, session_id, hash, expires_at)
         SELECT gen_random_uuid(), session_id, sha256(hash), expires_at FROM refresh_tokens""",
-    "ratings are those of the living reviews": "UPDATE book_ratings SET five = 1",
+    "ratings count the reviews that are not deleted": "UPDATE book_ratings SET five = 1",
 }
 
 
@@ -30,13 +30,13 @@ async def test_each_invariant_detects_its_violation(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, invariant: str
 ) -> None:
     book = await add_book(shop, stock=5)
-    for key in ("stands", "cancelled"):
+    for key in ("effective", "cancelled"):
         customer = await add_customer(client, shop, (book, 1))
-        placed = await customer.checkout(key)
+        result = await customer.checkout(key)
         if key == "cancelled":
-            await customer.cancel_order(placed["order"]["id"])
-    newcomer = {"email": "new@example.com", "password": "correct horse battery", "displayName": "New"}
-    assert (await client.execute(REGISTER, input=newcomer))["register"]["__typename"] == "LoggedIn"
+            await customer.cancel_order(result["order"]["id"])
+    registration = {"email": "new@example.com", "password": "correct horse battery", "displayName": "New"}
+    assert (await client.execute(REGISTER, input=registration))["register"]["__typename"] == "LoggedIn"
     assert await find_violations(postgres) == []
     await postgres.execute(VIOLATIONS[invariant])
     assert invariant in await find_violations(postgres)

@@ -111,7 +111,7 @@ async def get_ratings(client: ApiClient, book: BookRow) -> tuple[float | None, i
 
 async def are_ratings_exact(postgres: asyncpg.Connection) -> bool:
     """Return whether the ratings of every book are those of its reviews."""
-    return not await postgres.fetch(INVARIANTS["ratings are those of the living reviews"])
+    return not await postgres.fetch(INVARIANTS["ratings count the reviews that are not deleted"])
 
 
 async def list_visible_reviews(postgres: asyncpg.Connection) -> list[tuple[str, int]]:

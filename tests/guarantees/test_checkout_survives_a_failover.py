@@ -1,4 +1,4 @@
-"""The primary dies in the middle of a checkout and its standby takes its place: whoever tries again gets the same order."""
+"""When the primary fails during a checkout and its replica is promoted, a retry returns the same order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,12 +22,12 @@ from tests.support.http.fault_app import GENRES_QUERY, running_client
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book
 
-LETTERS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
+COUNT_EMAILS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
 
 
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[ReplicatedPair]:
-    """Nothing is committed here that the standby has not got."""
+    """Start a pair with synchronous replication: each commit is on the replica, too."""
     async with start_replicated_pair(tmp_path) as servers:
         await servers.enable_synchronous_replication()
         yield servers
@@ -39,17 +39,17 @@ async def client(
 ) -> AsyncIterator[ApiClient]:
     monkeypatch.setattr(orders, "REPLAY_TIMEOUT", 0)
     monkeypatch.setattr(replicas, "PRIMARY_CONNECTION_TTL", 0)
-    addresses = {
+    urls = {
         "database_url": servers.multi_host_url("read-write"),
         "database_read_url": servers.multi_host_url("prefer-standby"),
     }
-    async with running_client(settings, **addresses) as visitor:
+    async with running_client(settings, **urls) as visitor:
         assert (await visitor.execute(GENRES_QUERY))["genres"] == []
         yield visitor
 
 
 async def fail_over(servers: ReplicatedPair, client: ApiClient) -> None:
-    """Visitors go on reading, before the standby is promoted and after it."""
+    """Crash the primary and promote the replica. Anonymous reads work before and after the promotion."""
     await servers.primary.crash()
     assert (await client.execute(GENRES_QUERY))["genres"] == []
     await servers.replica.promote()
@@ -57,32 +57,32 @@ async def fail_over(servers: ReplicatedPair, client: ApiClient) -> None:
 
 
 async def retry_checkout(customer: Customer, shop: Shop, postgres: asyncpg.Connection) -> tuple[str, str]:
-    """How it ended, and the order's number; a client that hears nothing asks again with the same key."""
+    """Repeat the checkout with the same key until it succeeds. Return the result's type and the order's number."""
     for _ in range(20):
         response = await customer.try_checkout("once")
         if not response.errors:
-            told = response["checkout"]
-            return told["__typename"], told["order"]["number"]
+            result = response["checkout"]
+            return result["__typename"], result["order"]["number"]
         assert response.codes == ["SERVICE_UNAVAILABLE"]
         await age_orders(postgres)
         await sweep(shop)
-    raise AssertionError("It never ended.")
+    raise AssertionError("The checkout never succeeded.")
 
 
 async def test_failover_before_charge_releases_stock(client: ApiClient, servers: ReplicatedPair) -> None:
     shop: Shop = client._app.state.shop  # type: ignore[union-attr]  # an application of our own
     book = await add_book(shop, "Emma", stock=5)
     customer = await add_customer(client, shop, (book, 2))
-    before = await asyncpg.connect(servers.primary.url)
-    async with AsyncExitStack() as provider:
-        await provider.enter_async_context(hold_lock(servers.primary.url, LOCK_PAYMENTS))
-        buying = asyncio.create_task(customer.try_checkout("once"))
-        await wait_for_blocked(before, 1)
-        [number] = [row["number"] for row in await before.fetch("SELECT number FROM orders")]
+    old_primary = await asyncpg.connect(servers.primary.url)
+    async with AsyncExitStack() as payment_lock:
+        await payment_lock.enter_async_context(hold_lock(servers.primary.url, LOCK_PAYMENTS))
+        checkout = asyncio.create_task(customer.try_checkout("once"))
+        await wait_for_blocked(old_primary, 1)
+        [number] = [row["number"] for row in await old_primary.fetch("SELECT number FROM orders")]
         await fail_over(servers, client)
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
-            await provider.aclose()
-    assert (await buying).codes == ["SERVICE_UNAVAILABLE"]
+            await payment_lock.aclose()
+    assert (await checkout).codes == ["SERVICE_UNAVAILABLE"]
 
     postgres = await asyncpg.connect(servers.replica.url)
     assert await retry_checkout(customer, shop, postgres) == ("PaymentFailed", number)
@@ -97,28 +97,28 @@ async def test_failover_after_charge_confirms_the_order(client: ApiClient, serve
     shop: Shop = client._app.state.shop  # type: ignore[union-attr]  # an application of our own
     book = await add_book(shop, "Emma", stock=5)
     customer = await add_customer(client, shop, (book, 2))
-    before = await asyncpg.connect(servers.primary.url)
-    async with AsyncExitStack() as settling, AsyncExitStack() as provider:
-        await provider.enter_async_context(hold_lock(servers.primary.url, LOCK_PAYMENTS))
-        buying = asyncio.create_task(customer.try_checkout("once"))
-        await wait_for_blocked(before, 1)
-        await settling.enter_async_context(hold_lock(servers.primary.url, LOCK_ORDERS, customer.user.id))
-        await provider.aclose()
-        while await list_payments(before) != [("APPROVED", False)]:
+    old_primary = await asyncpg.connect(servers.primary.url)
+    async with AsyncExitStack() as order_lock, AsyncExitStack() as payment_lock:
+        await payment_lock.enter_async_context(hold_lock(servers.primary.url, LOCK_PAYMENTS))
+        checkout = asyncio.create_task(customer.try_checkout("once"))
+        await wait_for_blocked(old_primary, 1)
+        await order_lock.enter_async_context(hold_lock(servers.primary.url, LOCK_ORDERS, customer.user.id))
+        await payment_lock.aclose()
+        while await list_payments(old_primary) != [("APPROVED", False)]:
             await asyncio.sleep(0.01)
-        await wait_for_blocked(before, 1)
-        [number] = [row["number"] for row in await before.fetch("SELECT number FROM orders")]
+        await wait_for_blocked(old_primary, 1)
+        [number] = [row["number"] for row in await old_primary.fetch("SELECT number FROM orders")]
         await fail_over(servers, client)
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
-            await settling.aclose()
-    told = await buying  # it tries again by itself, and may have been lucky
-    assert told.codes == ["SERVICE_UNAVAILABLE"] or told["checkout"]["order"]["number"] == number
+            await order_lock.aclose()
+    response = await checkout  # the server retries, and may have succeeded
+    assert response.codes == ["SERVICE_UNAVAILABLE"] or response["checkout"]["order"]["number"] == number
 
     postgres = await asyncpg.connect(servers.replica.url)
     assert await retry_checkout(customer, shop, postgres) == ("OrderPlaced", number)
     assert [order["number"] for order in await customer.list_orders()] == [number]
     assert await list_payments(postgres) == [("APPROVED", False)]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
-    assert await postgres.fetchval(LETTERS) == 1
+    assert await postgres.fetchval(COUNT_EMAILS) == 1
     assert await find_violations(postgres) == []
     await postgres.close()

@@ -1,4 +1,4 @@
-"""A database that hangs, breaks, takes no writes or no connections: told at once, harmless, and over when it is over."""
+"""An unavailable database is reported at once, changes no data, and needs no restart of the server afterwards."""
 
 import asyncio
 
@@ -41,35 +41,35 @@ async def assert_reported_unavailable(client: ApiClient, document: str, **variab
 
 
 def shorten_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits for PostgreSQL gives up soon, and what waits for an answer to a document does not."""
+    """Shorten the timeouts of PostgreSQL, and lengthen that of an execution."""
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 0.5)
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 0.5)
     monkeypatch.setattr(execute, "EXECUTION_TIMEOUT", 1000)
 
 
-@pytest.mark.parametrize("trouble", ["hang", "break_connections"])
+@pytest.mark.parametrize("failure", ["hang", "break_connections"])
 async def test_unreachable_database(
     settings: Settings,
     shop: Shop,
     database_url: str,
     postgres: asyncpg.Connection,
     monkeypatch: pytest.MonkeyPatch,
-    trouble: str,
+    failure: str,
 ) -> None:
     shorten_timeouts(monkeypatch)
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     async with (
-        start_fault_proxy(database_url) as network,
-        running_client(settings, database_url=network.url) as visitor,
+        start_fault_proxy(database_url) as proxy,
+        running_client(settings, database_url=proxy.url) as visitor,
     ):
         admin = visitor.with_token(token)
         assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
         before = await take_snapshot(postgres)
-        getattr(network, trouble)()
+        getattr(proxy, failure)()
         await assert_reported_unavailable(visitor, GENRES_QUERY)
         await assert_reported_unavailable(admin, INCREMENT_STOCK, id=book_id(book))
         assert (await get_status(visitor, "/health"), await get_status(visitor, "/ready")) == (200, 503)
-        network.restore()
+        proxy.restore()
         assert await take_snapshot(postgres) == before
         assert (await visitor.execute(GENRES_QUERY))["genres"] == []
         assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
@@ -88,17 +88,17 @@ async def test_database_hangs_during_a_write(
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     before = await take_snapshot(postgres)
     async with (
-        start_fault_proxy(database_url) as network,
-        running_client(settings, database_url=network.url) as visitor,
+        start_fault_proxy(database_url) as proxy,
+        running_client(settings, database_url=proxy.url) as visitor,
     ):
         admin = visitor.with_token(token)
         async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-            restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
-            [writing] = await wait_for_blocked(postgres, 1)
-            network.hang()
-            assert (await restocking).codes == ["SERVICE_UNAVAILABLE"]
-            network.restore()
-            await wait_until_disconnected(postgres, [writing])
+            stock_update = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+            [pid] = await wait_for_blocked(postgres, 1)
+            proxy.hang()
+            assert (await stock_update).codes == ["SERVICE_UNAVAILABLE"]
+            proxy.restore()
+            await wait_until_disconnected(postgres, [pid])
         assert await take_snapshot(postgres) == before
         assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
 
@@ -106,7 +106,7 @@ async def test_database_hangs_during_a_write(
 async def test_read_only_database(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    """Reads go on. When it takes writes again, connections from before do not keep them out."""
+    """Reads continue. When the database is writable again, so are the connections from before."""
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     name = make_url(database_url).database
     before = await take_snapshot(postgres)
@@ -124,16 +124,16 @@ async def test_read_only_database(
 
 
 @pytest.mark.parametrize(
-    ("done", "undone"),
+    ("reject", "restore"),
     [
-        ("ALTER ROLE {role} NOLOGIN", "ALTER ROLE {role} LOGIN"),  # class 28, as a password or a rule that was changed
+        ("ALTER ROLE {role} NOLOGIN", "ALTER ROLE {role} LOGIN"),  # class 28, like a changed password or rule
         ("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC", "GRANT CONNECT ON DATABASE {database} TO PUBLIC"),
         ("ALTER ROLE {role} CONNECTION LIMIT 0", "ALTER ROLE {role} CONNECTION LIMIT -1"),
     ],
-    ids=["its role", "its rights", "no connection left"],
+    ids=["role", "privilege", "connection limit"],
 )
 async def test_database_rejects_connections(
-    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, done: str, undone: str
+    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, reject: str, restore: str
 ) -> None:
     await add_genre(shop, "Fantasy")
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
@@ -142,9 +142,9 @@ async def test_database_rejects_connections(
         temporary_role(postgres, "ALL") as role,
         running_client(settings, database_url=get_role_url(role, database_url)) as visitor,
     ):
-        named = {"role": role, "database": make_url(database_url).database}
+        names = {"role": role, "database": make_url(database_url).database}
         admin = visitor.with_token(token)
-        await postgres.execute(done.format(**named))
+        await postgres.execute(reject.format(**names))
         try:
             await assert_reported_unavailable(visitor, GENRES_QUERY)
             await assert_reported_unavailable(admin, INCREMENT_STOCK, id=book_id(book))
@@ -152,7 +152,7 @@ async def test_database_rejects_connections(
             assert await get_ready(visitor) == {"status": "not ready", "reason": DATABASE_UNREACHABLE}
             assert await take_snapshot(postgres) == before
         finally:
-            await postgres.execute(undone.format(**named))
+            await postgres.execute(restore.format(**names))
         assert len((await visitor.execute(GENRES_QUERY))["genres"]) == 1
         assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
         assert await get_ready(visitor) == {"status": "ready"}
@@ -161,7 +161,7 @@ async def test_database_rejects_connections(
 async def test_role_lacks_privileges(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    """They were taken away while the shop was open, or it would not have been opened."""
+    """The privileges were revoked while the server was running; otherwise it would not have started."""
     async with (
         temporary_role(postgres, "SELECT") as role,
         running_client(settings, database_url=get_role_url(role, database_url)) as visitor,
@@ -172,7 +172,7 @@ async def test_role_lacks_privileges(
 
 
 async def test_dropped_database(settings: Settings, shop: Shop, database_url: str) -> None:
-    """Renamed, or dropped: it may come back."""
+    """A renamed or dropped database may come back."""
     url = make_url(database_url).set(database="renamed").render_as_string(hide_password=False)
     async with running_client(settings, database_url=url) as visitor:
         await assert_reported_unavailable(visitor, GENRES_QUERY)
@@ -181,5 +181,5 @@ async def test_dropped_database(settings: Settings, shop: Shop, database_url: st
 
 async def get_ready(client: ApiClient) -> dict[str, object]:
     async with client.http() as http:
-        told: dict[str, object] = (await http.get("/ready")).json()
-    return told
+        status: dict[str, object] = (await http.get("/ready")).json()
+    return status

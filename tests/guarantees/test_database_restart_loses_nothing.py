@@ -1,4 +1,4 @@
-"""PostgreSQL ends in the middle of everything and comes back: what was told is there, and the shop is well again."""
+"""When PostgreSQL restarts under load, every confirmed change is kept and the server recovers."""
 
 import asyncio
 import signal
@@ -32,29 +32,29 @@ def own_server(tmp_path: Path) -> Iterator[str]:
 
 
 async def restart_postgres(folder: Path, stop_signal: signal.Signals) -> asyncio.subprocess.Process:
-    """Ends the server and all of its processes, and starts it as it was."""
+    """Stop the server and all of its processes, and start it with the same command."""
     postmaster = find_postmaster(folder)
     assert postmaster is not None
-    command, place, environment = postmaster.cmdline(), postmaster.cwd(), postmaster.environ()
+    command, directory, environment = postmaster.cmdline(), postmaster.cwd(), postmaster.environ()
     owner, processes = postmaster.uids().real, [postmaster, *postmaster.children()]
     postmaster.send_signal(stop_signal)
     await asyncio.to_thread(psutil.wait_procs, processes, 20)
-    quiet = asyncio.subprocess.DEVNULL
+    null = asyncio.subprocess.DEVNULL
     return await asyncio.create_subprocess_exec(
-        *command, cwd=place, env=environment, user=owner, stdin=quiet, stdout=quiet, stderr=quiet
+        *command, cwd=directory, env=environment, user=owner, stdin=null, stdout=null, stderr=null
     )
 
 
-async def restock_repeatedly(admin: ApiClient, id_: str, told: Counter[str]) -> None:
+async def restock_repeatedly(admin: ApiClient, id_: str, outcomes: Counter[str]) -> None:
     while True:
         response = await admin.execute(INCREMENT_STOCK, id=id_)
-        told[response.codes[0] if response.errors else "done"] += 1
+        outcomes[response.codes[0] if response.errors else "done"] += 1
         await asyncio.sleep(0.01)
 
 
-async def read_repeatedly(client: ApiClient, told: Counter[int]) -> None:
+async def read_repeatedly(client: ApiClient, outcomes: Counter[int]) -> None:
     while True:
-        told[(await post_graphql(client, GENRES_QUERY)).status_code] += 1
+        outcomes[(await post_graphql(client, GENRES_QUERY)).status_code] += 1
         await asyncio.sleep(0.01)
 
 
@@ -64,9 +64,9 @@ async def wait_for_status(client: ApiClient, status: int) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["stopped", "killed"])
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGKILL], ids=["stopped", "killed"])
 async def test_database_restart_under_load(
-    settings: Settings, own_server: str, tmp_path: Path, how: signal.Signals
+    settings: Settings, own_server: str, tmp_path: Path, stop_signal: signal.Signals
 ) -> None:
     app = create_app(settings.model_copy(update={"database_url": own_server}))
     async with app.router.lifespan_context(app):
@@ -74,27 +74,27 @@ async def test_database_restart_under_load(
         book, token = await add_book(shop, stock=0), (await add_admin(shop)).token
         changes, reads = Counter[str](), Counter[int]()
         admin = visitor.with_token(token)
-        crowd = [asyncio.create_task(restock_repeatedly(admin, book_id(book), changes)) for _ in range(CALLERS)]
-        crowd += [asyncio.create_task(read_repeatedly(visitor, reads)) for _ in range(CALLERS)]
+        tasks = [asyncio.create_task(restock_repeatedly(admin, book_id(book), changes)) for _ in range(CALLERS)]
+        tasks += [asyncio.create_task(read_repeatedly(visitor, reads)) for _ in range(CALLERS)]
         await asyncio.sleep(0.5)
-        restarting = asyncio.create_task(restart_postgres(tmp_path, how))
+        restart = asyncio.create_task(restart_postgres(tmp_path, stop_signal))
         await wait_for_status(visitor, 503)
         assert await get_status(visitor, "/health") == 200
-        server = await restarting
+        server = await restart
         await wait_for_status(visitor, 200)
         before = changes["done"]
         async with asyncio.timeout(60):
             while changes["done"] < before + CALLERS:
                 await asyncio.sleep(0.02)
-        for task in crowd:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*crowd, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         assert set(changes) == {"done", "SERVICE_UNAVAILABLE"}
         assert set(reads) == {200, 503}
 
         postgres = await asyncpg.connect(own_server)
         deliveries = await list_stock_movements(postgres, book)
-        # A COMMIT that nobody heard of may have happened; one that was told must have.
+        # A COMMIT whose response was lost may have happened; a confirmed one must have.
         assert 0 <= len(deliveries) - changes["done"] <= changes["SERVICE_UNAVAILABLE"] + CALLERS
         assert set(deliveries) == {("DELIVERY", 1)}
         assert await find_violations(postgres) == []

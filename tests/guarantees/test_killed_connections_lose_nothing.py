@@ -1,4 +1,4 @@
-"""A connection that PostgreSQL ends costs nobody an answer, and nothing is done twice or by half."""
+"""Requests survive killed database connections, and no write is repeated or left incomplete."""
 
 import asyncio
 
@@ -32,14 +32,14 @@ pytestmark = pytest.mark.usefixtures("check_invariants")
 BLOCKED_PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> ALL($1::int[])"
 
 
-async def kill_blocked(postgres: asyncpg.Connection, times: int = 1, *, until_again: bool = True) -> None:
-    """Ends a connection that waits for a lock, and the one that takes its place, so many times."""
+async def kill_blocked(postgres: asyncpg.Connection, times: int = 1, *, wait_for_retry: bool = True) -> None:
+    """Kill a connection that waits for a lock, then the one that replaces it, `times` in total."""
     killed: list[int] = []
     for _ in range(times):
         pid = await _wait_for_next_blocked(postgres, killed)
         await postgres.execute("SELECT pg_terminate_backend($1)", pid)
         killed.append(pid)
-    if until_again:
+    if wait_for_retry:
         await _wait_for_next_blocked(postgres, killed)
 
 
@@ -53,18 +53,18 @@ async def _wait_for_next_blocked(postgres: asyncpg.Connection, killed: list[int]
 async def test_read_is_retried(client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
     await add_genre(shop, "Fantasy")
     async with hold_lock(database_url, LOCK_GENRES):
-        reading = asyncio.create_task(client.execute(GENRES_QUERY))
+        read = asyncio.create_task(client.execute(GENRES_QUERY))
         await kill_blocked(postgres)
-    assert len((await reading)["genres"]) == 1
+    assert len((await read)["genres"]) == 1
 
 
 async def test_read_killed_twice_fails(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     async with hold_lock(database_url, LOCK_GENRES):
-        reading = asyncio.create_task(post_graphql(client, GENRES_QUERY))
-        await kill_blocked(postgres, 2, until_again=False)
-        response = await reading
+        read = asyncio.create_task(post_graphql(client, GENRES_QUERY))
+        await kill_blocked(postgres, 2, wait_for_retry=False)
+        response = await read
     assert response.status_code == 503
     assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE]
 
@@ -74,9 +74,9 @@ async def test_write_is_retried_once(
 ) -> None:
     book, admin = await add_book(shop, stock=1), client.with_token((await add_admin(shop)).token)
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+        stock_update = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
         await kill_blocked(postgres, 2)
-    assert (await restocking)["updateStock"] == {"__typename": "StockUpdated"}
+    assert (await stock_update)["updateStock"] == {"__typename": "StockUpdated"}
     assert await get_stock(postgres, book) == 2
     assert await is_stock_consistent(postgres)
 
@@ -87,9 +87,9 @@ async def test_write_killed_every_time_changes_nothing(
     book, admin = await add_book(shop, stock=1), client.with_token((await add_admin(shop)).token)
     before = await take_snapshot(postgres)
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
-        await kill_blocked(postgres, 3, until_again=False)
-        assert (await restocking).codes == ["SERVICE_UNAVAILABLE"]
+        stock_update = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+        await kill_blocked(postgres, 3, wait_for_retry=False)
+        assert (await stock_update).codes == ["SERVICE_UNAVAILABLE"]
     assert await take_snapshot(postgres) == before
 
 
@@ -99,9 +99,9 @@ async def test_checkout_is_retried_once(
     book = await add_book(shop, stock=5)
     customer = await add_customer(client, shop, (book, 2))
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        purchase = asyncio.create_task(customer.checkout("once"))
+        checkout = asyncio.create_task(customer.checkout("once"))
         await kill_blocked(postgres, 2)
-    assert (await purchase)["__typename"] == "OrderPlaced"
+    assert (await checkout)["__typename"] == "OrderPlaced"
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
     assert await list_payments(postgres) == [("APPROVED", False)]
     assert len(await customer.list_orders()) == 1
@@ -109,25 +109,25 @@ async def test_checkout_is_retried_once(
 
 async def test_dead_idle_connections_fail_no_read(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_genre(shop, "Fantasy")
-    others = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
+    other_pids = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
     async with running_client(settings) as visitor:
         await asyncio.gather(*(visitor.execute(GENRES_QUERY) for _ in range(20)))
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
-        assert await postgres.fetch(cut, others)
-        replies = await asyncio.gather(*(visitor.execute(GENRES_QUERY) for _ in range(20)))
-    assert [len(response["genres"]) for response in replies] == [1] * 20
+        terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
+        assert await postgres.fetch(terminate, other_pids)
+        responses = await asyncio.gather(*(visitor.execute(GENRES_QUERY) for _ in range(20)))
+    assert [len(response["genres"]) for response in responses] == [1] * 20
 
 
 async def test_dead_idle_connections_fail_no_write(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     book, token = await add_book(shop, stock=0), (await add_admin(shop)).token
-    others = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
+    other_pids = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
     async with running_client(settings) as visitor:
         admin = visitor.with_token(token)
         await asyncio.gather(*(admin.execute(INCREMENT_STOCK, id=book_id(book)) for _ in range(10)))
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
-        assert await postgres.fetch(cut, others)
-        replies = await asyncio.gather(*(admin.execute(INCREMENT_STOCK, id=book_id(book)) for _ in range(10)))
-    assert [response["updateStock"]["__typename"] for response in replies] == ["StockUpdated"] * 10
+        terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
+        assert await postgres.fetch(terminate, other_pids)
+        responses = await asyncio.gather(*(admin.execute(INCREMENT_STOCK, id=book_id(book)) for _ in range(10)))
+    assert [response["updateStock"]["__typename"] for response in responses] == ["StockUpdated"] * 10
     assert await get_stock(postgres, book) == 20

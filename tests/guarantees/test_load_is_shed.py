@@ -1,4 +1,4 @@
-"""Too much at once is refused at once, and what is left of the shop goes on."""
+"""Overload is rejected at once, and the rest of the shop keeps working."""
 
 import asyncio
 
@@ -34,21 +34,21 @@ async def test_200_requests_with_an_exhausted_pool(
         async with hold_lock(database_url, LOCK_GENRES):
             first = asyncio.create_task(post_graphql(visitor, GENRES_QUERY))
             await wait_for_blocked(postgres, 1)
-            refused = await asyncio.gather(*(post_graphql(visitor, GENRES_QUERY) for _ in range(200)))
+            rejected = await asyncio.gather(*(post_graphql(visitor, GENRES_QUERY) for _ in range(200)))
             assert await get_status(visitor, "/health") == 200
-            restocked = await visitor.with_token(token).execute(
+            stock_update = await visitor.with_token(token).execute(
                 "mutation ($id: ID!) { updateStock(input: {bookId: $id, change: {adjustBy: 1}}) { __typename } }",
                 id=book_id(book),
             )
             assert not first.done()
-        assert {response.status_code for response in refused} == {503}
-        assert {response.headers["retry-after"] for response in refused} == {"2"}
+        assert {response.status_code for response in rejected} == {503}
+        assert {response.headers["retry-after"] for response in rejected} == {"2"}
         assert all(
-            [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE] for response in refused
+            [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE] for response in rejected
         )
         assert (await first).status_code == 200
         assert (await post_graphql(visitor, GENRES_QUERY)).status_code == 200
-    assert restocked.codes == ["SERVICE_UNAVAILABLE"]  # who asks is looked up on the same pool
+    assert stock_update.codes == ["SERVICE_UNAVAILABLE"]  # the caller is looked up on the same pool
     assert await get_stock(postgres, book) == 1
 
 
@@ -56,23 +56,23 @@ async def test_contended_book_leaves_connections_for_others(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orders, "CHECKOUT_SLOT_TIMEOUT", 0.2)
-    hot, cold = await add_book(shop, stock=10), await add_book(shop, stock=10)
+    contended, other = await add_book(shop, stock=10), await add_book(shop, stock=10)
     token = (await add_admin(shop)).token
     async with running_client(settings, pool_size=4, pool_max_overflow=0) as visitor:
-        buyers = [await add_customer(visitor, shop, (hot, 1)) for _ in range(12)]
-        async with hold_lock(database_url, LOCK_BOOKS, [hot.id]):
-            buying = [asyncio.create_task(buyer.try_checkout()) for buyer in buyers]
+        buyers = [await add_customer(visitor, shop, (contended, 1)) for _ in range(12)]
+        async with hold_lock(database_url, LOCK_BOOKS, [contended.id]):
+            checkouts = [asyncio.create_task(buyer.try_checkout()) for buyer in buyers]
             await wait_for_blocked(postgres, 2)
-            refused, _ = await asyncio.wait(buying, return_when=asyncio.FIRST_COMPLETED)
-            assert (await visitor.with_token(token).execute(INCREMENT_STOCK, id=book_id(cold)))["updateStock"]
+            rejected, _ = await asyncio.wait(checkouts, return_when=asyncio.FIRST_COMPLETED)
+            assert (await visitor.with_token(token).execute(INCREMENT_STOCK, id=book_id(other)))["updateStock"]
             assert len(await wait_for_blocked(postgres, 2)) == 2
-        replies = await asyncio.gather(*buying)
-        assert {code for task in refused for code in task.result().codes} == {"SERVICE_UNAVAILABLE"}
-        assert all(response.codes in ([], ["SERVICE_UNAVAILABLE"]) for response in replies)
-        sold = sum(not reply.errors for reply in replies)
+        responses = await asyncio.gather(*checkouts)
+        assert {code for task in rejected for code in task.result().codes} == {"SERVICE_UNAVAILABLE"}
+        assert all(response.codes in ([], ["SERVICE_UNAVAILABLE"]) for response in responses)
+        sold = sum(not response.errors for response in responses)
         assert sold >= 2
-        assert await get_stock(postgres, hot) == 10 - sold
+        assert await get_stock(postgres, contended) == 10 - sold
 
-        refused_buyer = next(buyer for buyer, reply in zip(buyers, replies, strict=True) if reply.errors)
-        assert (await refused_buyer.checkout())["__typename"] == "OrderPlaced"  # with the same key
+        rejected_buyer = next(buyer for buyer, response in zip(buyers, responses, strict=True) if response.errors)
+        assert (await rejected_buyer.checkout())["__typename"] == "OrderPlaced"  # with the same key
     assert await is_stock_consistent(postgres)

@@ -1,4 +1,4 @@
-"""When the answer to a COMMIT is lost nobody knows what became of it: nothing is done twice, and checkout finds out."""
+"""When the response to a COMMIT is lost, nothing is done twice, and checkout recovers the outcome."""
 
 from collections.abc import AsyncIterator
 
@@ -18,14 +18,14 @@ from tests.support.shop.factories import add_admin, add_book, book_id
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
-RESERVED, CHARGED, SETTLED = 1, 2, 3
-LETTERS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
+RESERVED, CHARGED, FINALIZED = 1, 2, 3
+COUNT_EMAILS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
 
 
 @pytest.fixture
 async def fault_proxy(database_url: str, shop: Shop) -> AsyncIterator[FaultProxy]:
-    async with start_fault_proxy(database_url) as network:
-        yield network
+    async with start_fault_proxy(database_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def test_lost_reservation_is_recovered(
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
 
 
-@pytest.mark.parametrize("commit", [CHARGED, SETTLED])
+@pytest.mark.parametrize("commit", [CHARGED, FINALIZED])
 async def test_paid_order_is_found_by_its_key(
     fault_proxy: FaultProxy,
     client: ApiClient,
@@ -84,14 +84,14 @@ async def test_paid_order_is_found_by_its_key(
 
     await age_orders(postgres)
     await sweep(shop)
-    await _bought_once(customer, postgres)
+    await _assert_bought_once(customer, postgres)
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
     assert await is_stock_consistent(postgres)
 
 
-async def _bought_once(customer: Customer, postgres: asyncpg.Connection) -> None:
-    again = await customer.checkout("once")
-    assert again["__typename"] == "OrderPlaced"
-    assert [order["id"] for order in await customer.list_orders()] == [again["order"]["id"]]
+async def _assert_bought_once(customer: Customer, postgres: asyncpg.Connection) -> None:
+    result = await customer.checkout("once")
+    assert result["__typename"] == "OrderPlaced"
+    assert [order["id"] for order in await customer.list_orders()] == [result["order"]["id"]]
     assert await list_payments(postgres) == [("APPROVED", False)]
-    assert await postgres.fetchval(LETTERS) == 1
+    assert await postgres.fetchval(COUNT_EMAILS) == 1

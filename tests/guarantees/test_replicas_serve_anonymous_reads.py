@@ -382,9 +382,7 @@ async def test_correct_urls_pass_preflight(settings: Settings, servers: Replicat
         "database_direct_url": servers.primary.url,
     }
     assert await check_database_urls(settings.model_copy(update=urls), sends_email=True) is None
-    urls["database_read_url"] = (
-        "postgresql://127.0.0.1:1/bookstore"  # unreachable, so that the primary serves its reads
-    )
+    urls["database_read_url"] = "postgresql://127.0.0.1:1/bookstore"  # unreachable: the primary serves all reads
     assert await check_database_urls(settings.model_copy(update=urls), sends_email=True) is None
 
 

@@ -27,8 +27,9 @@ def _compile_statement(statement: Statement, parameter_names: Sequence[str] | No
     return compiled
 
 
-_WILDCARDS, _ESCAPED = literal_column(r"'[\\%_]'"), literal_column(r"'\\\&'")
-_ANYTHING = literal_column("'%'")
+_WILDCARDS: ColumnElement[str] = literal_column(r"'[\\%_]'")
+_ESCAPED: ColumnElement[str] = literal_column(r"'\\\&'")
+_ANYTHING: ColumnElement[str] = literal_column("'%'")
 
 
 def build_like_pattern(text: ColumnElement[str]) -> ColumnElement[str]:

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import uuid
-from typing import Any
 
 from domain.auth.email_verification import send_verification_email
 from domain.auth.one_time_tokens import LOGIN_PURPOSES
@@ -11,8 +10,8 @@ from domain.auth.sessions import NewSession, create_session
 from domain.errors import EmailTaken, InvalidCredentials, NotFound, ProtectedAccount
 from domain.shop import Shop
 from domain.validation import Validator, normalize_email, validating
-from persistence import accounts
-from persistence.accounts import UserRow, Viewer
+from persistence import accounts, locks
+from persistence.accounts import OptionalUserColumns, UserRow, Viewer
 from persistence.one_time_tokens import invalidate_tokens
 from persistence.postgres.errors import Conflict, retry_on_conflict
 
@@ -88,7 +87,7 @@ async def change_password(shop: Shop, viewer: Viewer, current_password: str | No
         raise InvalidCredentials("The current password is wrong.")
     new_password_hash = await shop.passwords.hash(new_password)
     async with shop.database.transaction() as tx:
-        locked_user = await accounts.lock_user(tx, user.id)
+        locked_user = await locks.lock_user(tx, user.id)
         if locked_user is None or locked_user.password_hash != user.password_hash:  # changed concurrently
             raise InvalidCredentials("The current password is wrong.")
         await accounts.update_user(tx, user.id, password_hash=new_password_hash)
@@ -98,6 +97,11 @@ async def change_password(shop: Shop, viewer: Viewer, current_password: str | No
 
 def _validate_display_name(validator: Validator, name: str) -> str:
     return validator.text(("displayName",), name, MAX_NAME_LENGTH, min_length=MIN_NAME_LENGTH)
+
+
+def is_owner_or_admin(viewer: UserRow, owner_id: uuid.UUID) -> bool:
+    """Return whether the viewer may see what belongs to this user."""
+    return viewer.id == owner_id or viewer.role == "ADMIN"
 
 
 # ── Administrators ────────────────────────────────────────────────────────────────────────
@@ -112,7 +116,7 @@ async def deactivate(shop: Shop, user_id: uuid.UUID) -> tuple[UserRow, int]:
         ProtectedAccount: The account belongs to an administrator.
     """
     async with shop.database.transaction() as tx:
-        user = await accounts.lock_user(tx, user_id)
+        user = await locks.lock_user(tx, user_id)
         if user is None:
             raise NotFound("User", user_id)
         if user.role == "ADMIN":
@@ -130,7 +134,7 @@ async def reactivate(shop: Shop, user_id: uuid.UUID) -> UserRow:
         NotFound: No account has this id.
     """
     async with shop.database.transaction() as tx:
-        user = await accounts.lock_user(tx, user_id)
+        user = await locks.lock_user(tx, user_id)
         if user is None:
             raise NotFound("User", user_id)
         await accounts.update_user(tx, user_id, is_active=True)
@@ -154,7 +158,7 @@ async def grant_admin(shop: Shop, email: str, password: str | None) -> tuple[Use
         if password is not None:
             validate_password(validator, ("password",), password, shop.policy.password_min_length, normalized_email)
     password_hash = None if password is None else await shop.passwords.hash(password)
-    columns: dict[str, Any] = {"role": "ADMIN", "is_active": True}
+    columns: OptionalUserColumns = {"role": "ADMIN", "is_active": True}
     if password_hash is not None:  # the operator vouches for the address
         columns |= {"password_hash": password_hash, "email_verified_at": dt.datetime.now(dt.UTC)}
     async with shop.database.transaction() as tx:

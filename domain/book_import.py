@@ -1,37 +1,36 @@
-"""A supplier's feed: books added or changed by ISBN, in batches that each happen whole or not at all."""
+"""The import of a supplier's CSV file: adds and updates books by ISBN, in batches of one transaction each."""
 
-import datetime as dt
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from domain.catalog import MAX_GENRE_LENGTH, get_or_create_authors, get_or_create_genre, unique_slugs, validate_book
+from domain.book_fields import BOOK_FIELDS, to_columns, validate_fields
+from domain.catalog import MAX_GENRE_LENGTH, get_or_create_authors, get_or_create_genre, unique_slugs
+from domain.csv_cells import CellParser, parse_integer, parse_line
 from domain.errors import Constraint
 from domain.shop import Shop
 from domain.stock import MAX_STOCK, apply_stock_changes
 from domain.validation import Validator
-from persistence import catalog, stock, tables
-from persistence.catalog import BookFormat, BookRow
+from persistence import catalog, locks, stock, tables
+from persistence.catalog import BookChanges, BookRow, NewBook
 from persistence.postgres.database import Transaction
 from persistence.postgres.errors import retry_on_conflict
 
 T = TypeVar("T")
 
 BATCH_SIZE = 500
+FIELD_COLUMNS: dict[str, tuple[str, CellParser]] = {
+    book_field.csv_column or name: (name, book_field.csv) for name, book_field in BOOK_FIELDS.items() if book_field.csv
+}
+"""Per column that holds a book field: the name of the field and the parser of the cells."""
 REQUIRED_COLUMNS = ("isbn", "title", "price")
-OPTIONAL_COLUMNS = (
-    "author", "genre", "stock", "cover_url", "subtitle", "description", "format", "publisher", "published_on",
-    "page_count", "language",
-)  # fmt: skip
+OPTIONAL_COLUMNS = (*(column for column in FIELD_COLUMNS if column not in REQUIRED_COLUMNS), "genre", "stock")
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that was left out. The first row after the header is number 2, as in a spreadsheet."""
+    """A row that is not imported. The first row after the header has number 2, as in a spreadsheet."""
 
     row_number: int
     reason: str
@@ -39,7 +38,7 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class ImportRow:
-    """A row that makes sense. `details` holds the columns that the feed has."""
+    """A valid row. `details` holds values of `BookDetails` for the columns that the file has."""
 
     row_number: int
     isbn: str
@@ -50,6 +49,8 @@ class ImportRow:
 
 @dataclass(slots=True)
 class ImportSummary:
+    """What an import has done so far, in rows."""
+
     added: int = 0
     changed: int = 0
     unchanged: int = 0
@@ -57,114 +58,67 @@ class ImportSummary:
 
     @property
     def row_count(self) -> int:
+        """The number of rows that were processed."""
         return self.added + self.changed + self.unchanged + len(self.rejected_rows)
 
 
 class DryRunRollback(Exception):
-    """Rolls a batch back."""
+    """Rolls back the transaction of a dry run."""
 
 
 class RowParser:
-    """Reads rows, and remembers which ISBNs it has seen: of several rows with one ISBN the first counts."""
+    """Parses the rows of one file. Of several rows with one ISBN only the first is valid."""
 
     def __init__(self) -> None:
         self._row_numbers_by_isbn: dict[str, int] = {}
 
-    def parse(self, row_number: int, columns: Mapping[str, str]) -> ImportRow | RejectedRow:
+    def parse(self, row_number: int, cells: Mapping[str, str]) -> ImportRow | RejectedRow:
+        """Return the row with the values of its cells, which are given by column, or with the reason to reject it."""
         validator = Validator()
-        details: dict[str, Any] = {
-            name: sanitize_text(columns[name], multiline=name == "description") or None
-            for name in ("title", "subtitle", "description", "publisher")
-            if name in columns
+        details = {
+            name: _parse_cell(validator, column, cells[column], parse)
+            for column, (name, parse) in FIELD_COLUMNS.items()
+            if column in cells
         }
-        details |= _convert_columns(validator, columns)
-        if "author" in columns:
-            details["authors"] = tuple(name for part in columns["author"].split(";") if (name := sanitize_text(part)))
-        for name in ("title", "isbn", "price"):
+        for name in REQUIRED_COLUMNS:
             if not details.get(name):
                 validator.add_error((name,), Constraint.REQUIRED, f"{name} is missing.")
-        details = validate_book(validator, details)
-        genre = sanitize_text(columns.get("genre", "")) or None
-        if genre and len(genre) > MAX_GENRE_LENGTH:
-            validator.add_error(
-                ("genre",), Constraint.TOO_LONG, f"genre must have at most {MAX_GENRE_LENGTH} characters."
-            )
-        stock_quantity = _parse_integer(validator, "stock", columns.get("stock", "").strip())
-        if stock_quantity is not None:
-            validator.number(("stock",), stock_quantity, 0, MAX_STOCK)
+        details = validate_fields(validator, details)
+        genre = _parse_genre(validator, cells.get("genre", ""))
+        stock_quantity = _parse_stock(validator, cells.get("stock", ""))
         if validator.errors:
-            return RejectedRow(row_number, " ".join(issue.message for issue in validator.errors))
+            return RejectedRow(row_number, " ".join(error.message for error in validator.errors))
         isbn = details.pop("isbn")
         first_row_number = self._row_numbers_by_isbn.setdefault(isbn, row_number)
         if first_row_number != row_number:
-            return RejectedRow(row_number, f"Row {first_row_number} has this ISBN already.")
-        if "genre" in columns:
-            details["genre_id"] = None  # until the genre is found
+            return RejectedRow(row_number, f"Row {first_row_number} already has this ISBN.")
+        if "genre" in cells:
+            details["genre_id"] = None  # set when the batch is imported
         return ImportRow(row_number, isbn, details, genre, stock_quantity)
 
 
-def _convert_columns(validator: Validator, columns: Mapping[str, str]) -> dict[str, Any]:
-    """The columns that are not text; an empty one clears."""
-    values = {name: value.strip() for name, value in columns.items()}
-    converted: dict[str, Any] = {}
-    for name in ("isbn", "cover_url", "language"):
-        if name in values:
-            converted[name] = values[name] or None
-    if "price" in values:
-        converted["price"] = _parse_decimal(validator, values["price"])
-    if "page_count" in values:
-        converted["page_count"] = _parse_integer(validator, "page_count", values["page_count"])
-    if "published_on" in values:
-        converted["published_on"] = _parse_date(validator, values["published_on"])
-    if "format" in values:
-        book_format = values["format"].upper().replace(" ", "_")
-        if book_format and book_format not in BookFormat.__members__:
-            validator.add_error(("format",), Constraint.MALFORMED, f"format must be one of {', '.join(BookFormat)}.")
-        converted["format"] = book_format or None
-    return converted
-
-
-def _parse_decimal(validator: Validator, text: str) -> Decimal | None:
-    if not text:
-        return None
+def _parse_cell(validator: Validator, column: str, cell: str, parse: CellParser) -> Any:
     try:
-        value = Decimal(text)
-        if value.is_finite():
-            return value
-    except InvalidOperation:
-        pass
-    validator.add_error(("price",), Constraint.MALFORMED, "price must be a number such as 12.90.")
-    return None
-
-
-def _parse_integer(validator: Validator, name: str, text: str) -> int | None:
-    if not text:
-        return None
-    if re.fullmatch(r"-?\d{1,12}", text, re.ASCII):
-        return int(text)
-    validator.add_error((name,), Constraint.MALFORMED, f"{name} must be a whole number.")
-    return None
-
-
-def _parse_date(validator: Validator, text: str) -> dt.date | None:
-    try:
-        return dt.date.fromisoformat(text) if text else None
-    except ValueError:
-        validator.add_error(("published_on",), Constraint.MALFORMED, "published_on must be a date such as 1937-09-21.")
+        return parse(cell)
+    except ValueError as error:
+        validator.add_error((column,), Constraint.MALFORMED, f"{column} {error}.")
         return None
 
 
-def sanitize_text(text: str, *, multiline: bool = False) -> str:
-    """What can be shown of it: feeds carry control characters and bytes that were decoded wrongly."""
-    text = text.replace("\r\n", "\n")
-    sanitized = "".join(
-        character if unicodedata.category(character) not in ("Cc", "Cs") or (multiline and character == "\n") else " "
-        for character in text
-    )
-    return sanitized.strip() if multiline else " ".join(sanitized.split())
+def _parse_genre(validator: Validator, cell: str) -> str | None:
+    genre = parse_line(cell)
+    if genre and len(genre) > MAX_GENRE_LENGTH:
+        validator.add_error(("genre",), Constraint.TOO_LONG, f"genre must have at most {MAX_GENRE_LENGTH} characters.")
+    return genre
+
+
+def _parse_stock(validator: Validator, cell: str) -> int | None:
+    quantity: int | None = _parse_cell(validator, "stock", cell, parse_integer)
+    return None if quantity is None else validator.number(("stock",), quantity, 0, MAX_STOCK)
 
 
 def batched(items: Iterable[T], size: int = BATCH_SIZE) -> Iterator[list[T]]:
+    """Return the items in lists of `size`; the last may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
@@ -173,7 +127,15 @@ def batched(items: Iterable[T], size: int = BATCH_SIZE) -> Iterator[list[T]]:
 async def import_batch(
     shop: Shop, rows: list[ImportRow | RejectedRow], summary: ImportSummary, *, set_stock: bool, dry_run: bool
 ) -> None:
-    """Adds and changes books; rows that were rejected are noted. `set_stock` sets the stock of known books, too."""
+    """Add or update the books of one batch, and count them in `summary`.
+
+    Args:
+        shop: The shop.
+        rows: The rows of the batch. Rejected ones are only counted.
+        summary: Receives the counts.
+        set_stock: Whether to set the stock of books that exist. New books always get their stock.
+        dry_run: Whether to roll back after counting.
+    """
     books = [row for row in rows if isinstance(row, ImportRow)]
     summary.rejected_rows += [row for row in rows if isinstance(row, RejectedRow)]
     if books:
@@ -185,16 +147,16 @@ async def import_batch(
 
 @retry_on_conflict
 async def _upsert_books(shop: Shop, books: list[ImportRow], *, set_stock: bool, dry_run: bool) -> tuple[int, int]:
-    """How many were added, and how many changed."""
+    """Return the number of added and of changed books."""
     try:
         async with shop.database.transaction() as tx:
             existing_books = {
-                book.isbn: (book, names)
-                for book, names in await catalog.list_books_by_isbn(tx, [b.isbn for b in books])
+                book.isbn: (book, author_names)
+                for book, author_names in await locks.lock_books_by_isbn(tx, [row.isbn for row in books])
             }
             genre_ids = {
                 name: (await get_or_create_genre(tx, name))[0].id
-                for name in sorted({b.genre for b in books if b.genre})
+                for name in sorted({row.genre for row in books if row.genre})
             }
             for book in books:
                 if book.genre is not None:
@@ -218,21 +180,26 @@ async def _insert_books(tx: Transaction, books: list[ImportRow]) -> None:
     if not books:
         return
     names = list({name: None for book in books for name in book.details.get("authors", ())})
-    authors = dict(zip(names, await get_or_create_authors(tx, names), strict=True))
+    author_ids = dict(zip(names, await get_or_create_authors(tx, names), strict=True))
     slugs = await unique_slugs(tx, tables.Book, [book.details["title"] for book in books])
     ids = [tables.new_id() for _ in books]
-    default_columns = dict.fromkeys(name for book in books for name in _build_columns(book.details)) | {
-        "author_names": ""
-    }
-    rows = [
-        default_columns
-        | _build_columns(book.details)
-        | {"id": id_, "isbn": book.isbn, "slug": slug, "stock_quantity": book.stock or 0}
+    column_names = dict.fromkeys(name for book in books for name in to_columns(book.details))
+    default_columns = cast(BookChanges, column_names | {"author_names": ""})
+    rows: list[NewBook] = [
+        {
+            **default_columns,
+            **to_columns(book.details),
+            "id": id_,
+            "isbn": book.isbn,
+            "slug": slug,
+            "stock_quantity": book.stock or 0,
+        }
         for id_, slug, book in zip(ids, slugs, books, strict=True)
     ]
     await catalog.add_books(tx, rows)
     author_ids_by_book = {
-        id_: [authors[name] for name in book.details.get("authors", ())] for id_, book in zip(ids, books, strict=True)
+        id_: [author_ids[name] for name in book.details.get("authors", ())]
+        for id_, book in zip(ids, books, strict=True)
     }
     await catalog.add_book_authors(tx, author_ids_by_book)
     movements = [(id_, book.details["title"], book.stock or 0) for id_, book in zip(ids, books, strict=True)]
@@ -242,9 +209,9 @@ async def _insert_books(tx: Transaction, books: list[ImportRow]) -> None:
 async def _update_book(
     tx: Transaction, book: ImportRow, existing_book: BookRow, author_names: str, *, set_stock: bool
 ) -> bool:
-    """Whether anything was different."""
-    columns = _build_columns(book.details)
-    changes = {
+    """Return whether anything changed."""
+    columns = to_columns(book.details)
+    changes: dict[str, Any] = {
         name: value
         for name, value in columns.items()
         if value != (author_names if name == "author_names" else getattr(existing_book, name))
@@ -254,13 +221,8 @@ async def _update_book(
             tx, existing_book.id, await get_or_create_authors(tx, book.details["authors"])
         )
     if changes:
-        await catalog.update_book(tx, existing_book.id, changes)
+        await catalog.update_book(tx, existing_book.id, **changes)
     stock_change = book.stock - existing_book.stock_quantity if set_stock and book.stock is not None else 0
     if stock_change:
         await apply_stock_changes(tx, {existing_book.id: stock_change}, stock.MovementReason.IMPORT)
     return bool(changes) or stock_change != 0
-
-
-def _build_columns(details: dict[str, Any]) -> dict[str, Any]:
-    columns = {name: value for name, value in details.items() if name != "authors"}
-    return columns | ({"author_names": "\n".join(details["authors"])} if "authors" in details else {})

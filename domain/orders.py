@@ -1,6 +1,6 @@
-"""Orders: checkout as reserve, charge and settle, then shipping and cancelling.
+"""Orders: checkout in three steps (reserve, charge, finalize), shipping and cancellation.
 
-Locks are taken in one order everywhere: the order, the cart, the books by ascending id.
+The reservation and the finalization are one transaction each; no row is locked while the payment provider is called.
 """
 
 import asyncio
@@ -9,13 +9,14 @@ import hashlib
 import json
 import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 
 import structlog
 
+from domain.accounts import is_owner_or_admin
 from domain.cart import MAX_QUANTITY, cart_total
 from domain.email import emails
 from domain.errors import (
@@ -34,10 +35,12 @@ from domain.payments import Approved, PaymentOutcome
 from domain.shop import Shop
 from domain.stock import apply_stock_changes
 from domain.validation import Validator, invalid_input, validating
-from persistence import cart, catalog, orders, sales
+from persistence import cart, locks, orders, sales
 from persistence.accounts import UserRow
+from persistence.cart import CartItemRow
+from persistence.catalog import BookRow
 from persistence.emails import EmailKind
-from persistence.orders import AddressRow, OrderRow, OrderStatus
+from persistence.orders import AddressRow, NewOrderItem, OrderRow, OrderStatus
 from persistence.postgres.database import Transaction
 from persistence.postgres.errors import Conflict, Unavailable, retry_on_conflict
 from persistence.stock import MovementReason
@@ -49,16 +52,18 @@ MAX_TOKEN_LENGTH = 500
 MAX_ADDRESS_LENGTH = 200
 MAX_TOTAL = Decimal("9999999999.99")
 CHARGE_TIMEOUT = 30  # seconds
-PAYMENT_WAIT_TIMEOUT = 8  # seconds that a customer waits for the payment, below what a request may take
-REPLAY_TIMEOUT = 5  # seconds
+PAYMENT_WAIT_TIMEOUT = 8  # seconds; shorter than the timeout of a request
+REPLAY_TIMEOUT = 5  # seconds that a repeated checkout waits for the first one
 REPLAY_POLL_INTERVAL = 0.1  # seconds
 RETRY_AFTER = 5  # seconds
 CHECKOUT_SLOT_TIMEOUT = 2  # seconds
-NO_PROVIDER_RESPONSE = "No answer came from the payment provider."
+NO_PROVIDER_RESPONSE = "The payment provider did not respond."
 
 
 @dataclass(frozen=True, slots=True)
 class CheckoutRequest:
+    """The input of a checkout. A different `expected_total` than the cart's total rejects it."""
+
     idempotency_key: str
     expected_total: Decimal | None = None
     address: AddressRow | None = None
@@ -66,17 +71,25 @@ class CheckoutRequest:
 
     @property
     def digest(self) -> bytes:
-        """Tells a retry from another purchase under the same key."""
+        """A hash that distinguishes a retry from another purchase with the same key."""
         total = None if self.expected_total is None else str(self.expected_total.normalize())
         payload = [total, self.address and asdict(self.address), self.payment_token]
         return hashlib.sha256(json.dumps(payload).encode()).digest()
 
 
 async def checkout(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest) -> OrderRow:
-    """Buys what is in the cart, once for each key however often it is tried.
+    """Buy the books in the cart, once per idempotency key.
 
-    Raises `InvalidInput`, `CartEmpty`, `InsufficientStock` or `PriceChanged`, after which the key is free again;
-    `PaymentFailed`, which stays; `Busy` while another try under this key is not settled.
+    A retry with the same key and input returns the first checkout's order or raises its `PaymentFailed` again.
+    After any other user error the key can be used again.
+
+    Raises:
+        InvalidInput: The input is invalid, or another purchase used the key.
+        CartEmpty: The cart holds no books.
+        InsufficientStock: Fewer copies are in stock than in the cart.
+        PriceChanged: The total is not the expected one.
+        PaymentFailed: The payment was declined.
+        Overloaded: No checkout slot is free, or the outcome of the payment is not known yet.
     """
     request = _validate(request)
     async with _checkout_slot(shop):
@@ -89,7 +102,7 @@ async def checkout(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest)
     try:
         async with asyncio.timeout(PAYMENT_WAIT_TIMEOUT):
             return _raise_if_failed(await asyncio.shield(payment_task))
-    except TimeoutError as error:  # the payment goes on; the same key will find what became of it
+    except TimeoutError as error:  # the payment continues; a retry with the same key returns its outcome
         raise Overloaded(RETRY_AFTER) from error
 
 
@@ -101,7 +114,11 @@ async def _charge_and_finalize(shop: Shop, order: OrderRow) -> OrderRow:
 
 @asynccontextmanager
 async def _checkout_slot(shop: Shop) -> AsyncIterator[None]:
-    """Raises `Busy` when none is free for some time."""
+    """Hold one of the slots that limit concurrent checkouts.
+
+    Raises:
+        Overloaded: No slot is free within `CHECKOUT_SLOT_TIMEOUT`.
+    """
     try:
         async with asyncio.timeout(CHECKOUT_SLOT_TIMEOUT):
             await shop.checkout_slots.acquire()
@@ -115,39 +132,27 @@ async def _checkout_slot(shop: Shop) -> AsyncIterator[None]:
 
 @retry_on_conflict
 async def _reserve(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest) -> OrderRow | None:
-    """Takes the books off the shelf and out of the cart; `None` when the key has been used before."""
+    """Move the books from the stock and the cart to a pending order.
+
+    Returns:
+        The order, or `None` when the idempotency key is in use.
+    """
     async with shop.database.transaction() as tx:
         order_id = await _claim_order(tx, shop, customer_id, request)
         if order_id is None:
             return None
-        await cart.lock_cart(tx, customer_id)
-        lines = await cart.list_cart_items(tx, [customer_id])
-        books = {book.id: book for book in await catalog.lock_books(tx, [line.book_id for line in lines])}
-        lines = [line for line in lines if line.book_id in books]
-        if not lines:
-            raise CartEmpty
-        for line in lines:  # the locks may have waited for somebody who changed these
-            line.unit_price, line.available = books[line.book_id].price, books[line.book_id].stock_quantity
-        shortages = [
-            Shortage(books[line.book_id], line.quantity, line.available)
-            for line in lines
-            if line.quantity > line.available
-        ]
-        if shortages:
-            raise InsufficientStock(shortages)
+        lines, books = await _lock_lines(tx, customer_id)
+        _require_stock(lines, books)
         total = cart_total(lines)
-        if request.expected_total is not None and request.expected_total != total:
-            raise PriceChanged(request.expected_total, customer_id)
-        if total > MAX_TOTAL:
-            raise invalid_input(("expectedTotal",), Constraint.TOO_LARGE, f"An order can cost {MAX_TOTAL:,} at most.")
+        _require_total(request, total, customer_id)
         await apply_stock_changes(tx, {line.book_id: -line.quantity for line in lines}, MovementReason.SALE, order_id)
         order_items = [
-            {
-                "book_id": line.book_id,
-                "title": books[line.book_id].title,
-                "quantity": line.quantity,
-                "unit_price": line.unit_price,
-            }
+            NewOrderItem(
+                book_id=line.book_id,
+                title=books[line.book_id].title,
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+            )
             for line in lines
         ]
         await orders.add_order_items(tx, order_id, order_items)
@@ -160,9 +165,38 @@ async def _reserve(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest)
         return order
 
 
+async def _lock_lines(tx: Transaction, customer_id: uuid.UUID) -> tuple[list[CartItemRow], dict[uuid.UUID, BookRow]]:
+    """Lock the cart and its books, and return the lines at current prices, and the books by id."""
+    await locks.lock_cart(tx, customer_id)
+    lines = await cart.list_cart_items(tx, [customer_id])
+    books = {book.id: book for book in await locks.lock_books(tx, [line.book_id for line in lines])}
+    lines = [line for line in lines if line.book_id in books]
+    if not lines:
+        raise CartEmpty
+    for line in lines:  # another transaction may have changed these before the books were locked
+        line.unit_price, line.available = books[line.book_id].price, books[line.book_id].stock_quantity
+    return lines, books
+
+
+def _require_stock(lines: Sequence[CartItemRow], books: Mapping[uuid.UUID, BookRow]) -> None:
+    shortages = [
+        Shortage(books[line.book_id], line.quantity, line.available) for line in lines if line.quantity > line.available
+    ]
+    if shortages:
+        raise InsufficientStock(shortages)
+
+
+def _require_total(request: CheckoutRequest, total: Decimal, customer_id: uuid.UUID) -> None:
+    if request.expected_total is not None and request.expected_total != total:
+        raise PriceChanged(request.expected_total, customer_id)
+    if total > MAX_TOTAL:
+        raise invalid_input(("expectedTotal",), Constraint.TOO_LARGE, f"The total must be at most {MAX_TOTAL:,}.")
+
+
 async def _claim_order(
     tx: Transaction, shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest
 ) -> uuid.UUID | None:
+    """Add a pending order without items, and return its id, or `None` when the idempotency key is in use."""
     order_id = await orders.add_order(
         tx,
         number=generate_order_number(),
@@ -178,7 +212,7 @@ async def _claim_order(
         order_id is None
         and await orders.find_order_by_idempotency_key(tx, customer_id, request.idempotency_key) is None
     ):
-        raise Conflict  # the number was taken, not the key
+        raise Conflict  # the generated number is in use, not the key
     return order_id
 
 
@@ -186,20 +220,21 @@ async def _charge(shop: Shop, order: OrderRow) -> PaymentOutcome:
     try:
         async with asyncio.timeout(CHARGE_TIMEOUT):
             return await shop.payments.charge(str(order.id), order.total, order.currency, order.payment_token)
-    except Exception as error:  # what became of it is for the sweeper to find out
+    except Exception as error:  # the sweeper finds out the outcome later
         is_expected = isinstance(error, (TimeoutError, OSError, Unavailable))
-        log.warning("charge_unanswered", order=order.number, exc_info=not is_expected)
+        log.warning("charge_outcome_unknown", order=order.number, exc_info=not is_expected)
         raise Overloaded(RETRY_AFTER) from error
 
 
 @retry_on_conflict
 async def finalize(shop: Shop, order_id: uuid.UUID, outcome: PaymentOutcome | None) -> OrderRow:
-    """Acts on an order that is still PENDING; an approval that comes too late is given back.
+    """Confirm or fail a pending order; refund an approval that arrives after the order has failed.
 
-    `None` is a charge that nobody knows of: it has failed, and is called off in case it is still on its way.
+    An outcome of `None` means that the provider does not know the charge. The order fails, and a refund is scheduled
+    in case the charge is still in transit.
     """
     async with shop.database.transaction() as tx:
-        order = await orders.lock_order(tx, order_id)
+        order = await locks.lock_order(tx, order_id)
         assert order is not None
         if order.status == OrderStatus.PENDING:
             if isinstance(outcome, Approved):
@@ -220,7 +255,13 @@ async def finalize(shop: Shop, order_id: uuid.UUID, outcome: PaymentOutcome | No
 
 
 async def _replay(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest) -> OrderRow:
-    """What was answered before under this key, with the order as it is now."""
+    """Return the current order of the first checkout with this key.
+
+    Raises:
+        InvalidInput: The key belongs to another purchase.
+        PaymentFailed: The payment was declined.
+        Overloaded: The order is still pending after `REPLAY_TIMEOUT`.
+    """
     deadline = asyncio.get_running_loop().time() + REPLAY_TIMEOUT
     while True:
         order = await orders.find_order_by_idempotency_key(
@@ -231,7 +272,7 @@ async def _replay(shop: Shop, customer_id: uuid.UUID, request: CheckoutRequest) 
             raise invalid_input(
                 ("idempotencyKey",),
                 Constraint.NOT_ALLOWED,
-                "This key was used for another purchase. Make a new one for this.",
+                "This key was used for another purchase. Generate a new key.",
             )
         if order.status != OrderStatus.PENDING:
             return _raise_if_failed(order)
@@ -269,11 +310,11 @@ def _validate(request: CheckoutRequest) -> CheckoutRequest:
 def _validate_total(validator: Validator, total: Decimal) -> Decimal:
     path = ("expectedTotal",)
     if total < 0:
-        validator.add_error(path, Constraint.TOO_SMALL, "A total is never below zero.")
+        validator.add_error(path, Constraint.TOO_SMALL, "The total must not be negative.")
     elif total > MAX_TOTAL:
-        validator.add_error(path, Constraint.TOO_LARGE, f"An order can cost {MAX_TOTAL:,} at most.")
+        validator.add_error(path, Constraint.TOO_LARGE, f"The total must be at most {MAX_TOTAL:,}.")
     elif total != round(total, 2):
-        validator.add_error(path, Constraint.MALFORMED, "A total has two decimals at most.")
+        validator.add_error(path, Constraint.MALFORMED, "The total must have at most two decimals.")
     else:
         return round(total, 2)
     return total
@@ -283,18 +324,25 @@ def _validate_total(validator: Validator, total: Decimal) -> Decimal:
 
 
 def can_cancel(order: OrderRow, viewer: UserRow) -> bool:
+    """Return whether the viewer can cancel the order in its current status."""
     return order.status == OrderStatus.CONFIRMED and can_view(order, viewer)
 
 
 def can_view(order: OrderRow, viewer: UserRow) -> bool:
-    return order.user_id == viewer.id or viewer.role == "ADMIN"
+    """Return whether the viewer placed the order or is an administrator."""
+    return is_owner_or_admin(viewer, order.user_id)
 
 
 @retry_on_conflict
 async def cancel_order(shop: Shop, viewer: UserRow, order_id: uuid.UUID) -> OrderRow:
-    """Puts the books back in the same transaction; the money follows. Raises `NotFound` or `OrderNotCancellable`."""
+    """Cancel an order and return its copies to the stock. The sweeper refunds the payment later.
+
+    Raises:
+        NotFound: The order does not exist, or the viewer cannot see it.
+        OrderNotCancellable: The order is not confirmed.
+    """
     async with shop.database.transaction() as tx:
-        order = await orders.lock_order(tx, order_id)
+        order = await locks.lock_order(tx, order_id)
         if order is None or not can_view(order, viewer):
             raise NotFound("Order", order_id)
         if order.status != OrderStatus.CONFIRMED:
@@ -305,7 +353,7 @@ async def cancel_order(shop: Shop, viewer: UserRow, order_id: uuid.UUID) -> Orde
         )
         await emails.enqueue(tx, EmailKind.ORDER_CANCELLED, order_id, order.user_id)
         await _release_stock(tx, order, MovementReason.CANCELLATION)
-        if order.placed_at >= await sales.lock_sales_window(tx):
+        if order.placed_at >= await locks.lock_sales_window(tx):
             await sales.add_sales(
                 tx, {book_id: -quantity for book_id, quantity in (await _load_quantities(tx, order)).items()}
             )
@@ -314,11 +362,17 @@ async def cancel_order(shop: Shop, viewer: UserRow, order_id: uuid.UUID) -> Orde
 
 @retry_on_conflict
 async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) -> OrderRow:
-    """Raises `InvalidInput`, `NotFound` or `OrderNotShippable`."""
+    """Mark an order as shipped, and send its customer an email with the tracking URL.
+
+    Raises:
+        InvalidInput: The tracking URL is invalid.
+        NotFound: The order does not exist.
+        OrderNotShippable: The order is not confirmed.
+    """
     with validating() as validator:
         url = None if tracking_url is None else validator.url(("trackingUrl",), tracking_url)
     async with shop.database.transaction() as tx:
-        order = await orders.lock_order(tx, order_id)
+        order = await locks.lock_order(tx, order_id)
         if order is None:
             raise NotFound("Order", order_id)
         if order.status != OrderStatus.CONFIRMED:
@@ -330,17 +384,17 @@ async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) 
 
 
 async def _load_quantities(tx: Transaction, order: OrderRow) -> dict[uuid.UUID, int]:
-    """What was bought of books that are still in the catalogue."""
+    """Return the ordered quantities by book, for books that are still in the catalog."""
     items = await orders.list_order_items(tx, [order.id])
     return {item.book_id: item.quantity for item in items if item.book_id is not None}
 
 
 async def _release_stock(tx: Transaction, order: OrderRow, reason: MovementReason) -> None:
-    """Copies go back on the shelf; after a declined payment they are in the cart again, too."""
+    """Return the copies to the stock, and after a failed payment also to the cart."""
     quantities = await _load_quantities(tx, order)
     if reason is MovementReason.PAYMENT_FAILED:
-        await cart.lock_cart(tx, order.user_id)
-    existing_ids = {book.id for book in await catalog.lock_books(tx, quantities)}
+        await locks.lock_cart(tx, order.user_id)
+    existing_ids = {book.id for book in await locks.lock_books(tx, quantities)}
     returned_quantities = {book_id: quantity for book_id, quantity in quantities.items() if book_id in existing_ids}
     await apply_stock_changes(tx, returned_quantities, reason, order.id)
     if reason is MovementReason.PAYMENT_FAILED:
@@ -349,16 +403,19 @@ async def _release_stock(tx: Transaction, order: OrderRow, reason: MovementReaso
 
 
 ORDER_NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base 32: nothing that sounds or looks like something else on the phone."""
+"""Crockford's base 32, which has no letters that are easily confused."""
 
 
 def generate_order_number() -> str:
-    """Random, so that it tells nobody how many orders there are."""
+    """Return a random order number, such as `7K3M-9QXA-0B2C`. It does not reveal the number of orders."""
     return "-".join("".join(secrets.choice(ORDER_NUMBER_ALPHABET) for _ in range(4)) for _ in range(3))
 
 
 def normalize_order_number(text: str) -> str | None:
-    """The number someone meant, as it is kept: in capitals, with its hyphens; `None` for what is none."""
+    """Return the order number in stored form, or `None` when the text is not an order number.
+
+    Case, spaces and hyphens are ignored, and `O`, `I` and `L` are read as digits.
+    """
     characters = text.strip().upper().replace("-", "").replace(" ", "").translate(str.maketrans("OIL", "011"))
     if len(characters) != 12 or not set(characters) <= set(ORDER_NUMBER_ALPHABET):
         return None

@@ -1,14 +1,15 @@
-"""Reviews: what readers think of the books they bought."""
+"""Reviews of books by customers who bought them."""
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from domain.accounts import is_owner_or_admin
 from domain.errors import Constraint, DuplicateReview, NotFound, PurchaseRequired
 from domain.shop import Shop
 from domain.validation import Validator, validating
-from persistence import catalog, reviews
+from persistence import catalog, locks, reviews
 from persistence.accounts import UserRow
 from persistence.catalog import BookRow
 from persistence.postgres.database import Transaction
@@ -21,25 +22,37 @@ MAX_BULK_DELETE = 100
 
 
 class NotReviewAuthor(Exception):
-    """The review is somebody else's. The caller could have known: nobody is offered to change it."""
+    """The caller may not change the review.
+
+    It is not a user error: `viewerCanUpdate` and `viewerCanDelete` tell clients not to offer the change.
+    """
 
 
 def can_update(review: ReviewRow, viewer: UserRow) -> bool:
+    """Return whether the viewer wrote the review."""
     return review.user_id == viewer.id
 
 
 def can_delete(review: ReviewRow, viewer: UserRow) -> bool:
-    return review.user_id == viewer.id or viewer.role == "ADMIN"
+    """Return whether the viewer wrote the review or is an administrator."""
+    return is_owner_or_admin(viewer, review.user_id)
 
 
 @retry_on_conflict
 async def create_review(shop: Shop, user: UserRow, book_id: uuid.UUID, rating: int, text: str | None) -> ReviewRow:
-    """Raises `InvalidInput`, `NotFound`, `DuplicateReview` or `PurchaseRequired`."""
+    """Add the user's review of a book. `rating` is the number of stars.
+
+    Raises:
+        InvalidInput: The rating or the text is invalid.
+        NotFound: The book does not exist.
+        DuplicateReview: The user has already reviewed the book.
+        PurchaseRequired: The user has not bought the book.
+    """
     with validating() as validator:
         validator.number(("rating",), rating, MIN_RATING, MAX_RATING)
         text = validator.optional_text(("text",), text, MAX_TEXT_LENGTH, multiline=True)
     async with shop.database.transaction() as tx:
-        if not await catalog.lock_book_for_key_share(tx, book_id):
+        if not await locks.lock_book_for_key_share(tx, book_id):
             raise NotFound("Book", book_id)
         pair = (user.id, book_id)
         has_bought = await reviews.list_purchased_pairs(tx, [pair])
@@ -56,14 +69,17 @@ async def _raise_rejection(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UU
         raise DuplicateReview(existing[0])
     if not has_bought:
         raise PurchaseRequired(await _get_book(tx, book_id))
-    raise Conflict  # the review that stood in the way was deleted a moment ago
+    raise Conflict  # another transaction deleted the existing review
 
 
 @retry_on_conflict
 async def update_review(shop: Shop, viewer: UserRow, review_id: uuid.UUID, changes: dict[str, Any]) -> ReviewRow:
-    """`changes` holds `rating`, `text` or both; a text of `None` goes.
+    """Change the `rating`, the `text` or both; a `text` of `None` removes the text.
 
-    Raises `InvalidInput`, `NotFound` or `NotYours`.
+    Raises:
+        InvalidInput: The rating or the text is invalid.
+        NotFound: The review does not exist.
+        NotReviewAuthor: The viewer did not write the review.
     """
     with validating() as validator:
         validated = _validate_changes(validator, changes)
@@ -80,7 +96,12 @@ async def update_review(shop: Shop, viewer: UserRow, review_id: uuid.UUID, chang
 
 @retry_on_conflict
 async def delete_review(shop: Shop, viewer: UserRow, review_id: uuid.UUID) -> BookRow:
-    """The book that it was about. Raises `NotFound` or `NotYours`."""
+    """Delete a review, and return its book.
+
+    Raises:
+        NotFound: The review does not exist.
+        NotReviewAuthor: The viewer neither wrote the review nor is an administrator.
+    """
     async with shop.database.transaction() as tx:
         review = await _lock_review(tx, review_id)
         if not can_delete(review, viewer):
@@ -91,33 +112,37 @@ async def delete_review(shop: Shop, viewer: UserRow, review_id: uuid.UUID) -> Bo
 
 @retry_on_conflict
 async def delete_reviews(shop: Shop, review_ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
-    """Those that were deleted; those already gone are passed over. Raises `InvalidInput`."""
+    """Delete several reviews, and return the ids of those that existed.
+
+    Raises:
+        InvalidInput: There are more than `MAX_BULK_DELETE` ids.
+    """
     with validating() as validator:
         if len(review_ids) > MAX_BULK_DELETE:
             validator.add_error(
                 ("reviewIds",), Constraint.TOO_LONG, f"At most {MAX_BULK_DELETE} reviews can be deleted at once."
             )
     async with shop.database.transaction() as tx:
-        locked_reviews = await reviews.lock_reviews(tx, review_ids)
+        locked_reviews = await locks.lock_reviews(tx, review_ids)
         await _delete(tx, locked_reviews)
     deleted_ids = {review.id for review in locked_reviews}
     return [review_id for review_id in dict.fromkeys(review_ids) if review_id in deleted_ids]
 
 
-async def _delete(tx: Transaction, deleted: Iterable[ReviewRow]) -> None:
+async def _delete(tx: Transaction, deleted_reviews: Sequence[ReviewRow]) -> None:
     changes: defaultdict[uuid.UUID, list[int]] = defaultdict(lambda: [0] * MAX_RATING)
-    for review in deleted:
+    for review in deleted_reviews:
         changes[review.book_id][review.rating - 1] -= 1
     if changes:
-        await reviews.delete_reviews(tx, [review.id for review in deleted])
+        await reviews.delete_reviews(tx, [review.id for review in deleted_reviews])
         await reviews.adjust_ratings(tx, changes)
 
 
 async def _lock_review(tx: Transaction, review_id: uuid.UUID) -> ReviewRow:
-    locked = await reviews.lock_reviews(tx, [review_id])
-    if not locked:
+    locked_reviews = await locks.lock_reviews(tx, [review_id])
+    if not locked_reviews:
         raise NotFound("Review", review_id)
-    return locked[0]
+    return locked_reviews[0]
 
 
 def _rating_delta(rating: int, count: int) -> list[int]:
@@ -132,7 +157,7 @@ def _validate_changes(validator: Validator, changes: dict[str, Any]) -> dict[str
     validated = dict(changes)
     if "rating" in validated:
         if validated["rating"] is None:
-            validator.add_error(("rating",), Constraint.REQUIRED, "A review cannot be without stars.")
+            validator.add_error(("rating",), Constraint.REQUIRED, "rating cannot be null.")
         else:
             validator.number(("rating",), validated["rating"], MIN_RATING, MAX_RATING)
     if "text" in validated:

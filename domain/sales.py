@@ -1,4 +1,4 @@
-"""How sales go: periods in the shop's time zone, each beside the one before it."""
+"""Sales reports: periods in the shop's time zone, each compared with the previous one."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from persistence import sales
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from persistence.sales import BestSellerRank, BestSellerRow
 
 CENT = Decimal("0.01")
 
 
 class SalesPeriod(StrEnum):
+    """A period that ends now."""
+
     TODAY = "TODAY"
     THIS_WEEK = "THIS_WEEK"
     THIS_MONTH = "THIS_MONTH"
@@ -21,7 +23,7 @@ class SalesPeriod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From `begin` to before `end`."""
+    """The time from `begin`, inclusive, to `end`, exclusive."""
 
     begin: dt.datetime
     end: dt.datetime
@@ -29,30 +31,39 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class SalesFigures:
+    """Totals of the orders in a period."""
+
     period: Period
     revenue: Decimal
     order_count: int
 
     @property
     def average_order_value(self) -> Decimal:
-        """Zero without orders."""
+        """The average, rounded half up to cents; zero without orders."""
         return (self.revenue / self.order_count).quantize(CENT, ROUND_HALF_UP) if self.order_count else Decimal("0.00")
 
 
 @dataclass(frozen=True, slots=True)
 class SalesSummary:
+    """The figures of a period and of the previous one."""
+
     current: SalesFigures
     previous: SalesFigures
 
     @property
     def revenue_change_percent(self) -> float | None:
-        """To one decimal; `None` when there was no revenue before."""
-        before = self.previous.revenue
-        return float(round((self.current.revenue - before) / before * 100, 1)) if before else None
+        """The change in percent, to one decimal; `None` when the previous period had no revenue."""
+        previous_revenue = self.previous.revenue
+        if not previous_revenue:
+            return None
+        return float(round((self.current.revenue - previous_revenue) / previous_revenue * 100, 1))
 
 
 def reporting_periods(period: SalesPeriod, now: dt.datetime, time_zone: str) -> tuple[Period, Period]:
-    """The period up to now, and as much of the one before it: this morning beside yesterday morning."""
+    """Return the period up to now, and an equally long start of the previous period.
+
+    For example, this morning is compared with yesterday morning. The previous period never reaches into the current one.
+    """
     today = now.astimezone(ZoneInfo(time_zone)).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     match period:
         case SalesPeriod.TODAY:
@@ -69,7 +80,7 @@ def reporting_periods(period: SalesPeriod, now: dt.datetime, time_zone: str) -> 
 
 
 async def summarize_sales(reading: ReadSession, period: SalesPeriod, now: dt.datetime, time_zone: str) -> SalesSummary:
-    """Orders that stand are counted: neither unpaid nor cancelled."""
+    """Return the sales of a period. Unpaid and cancelled orders are not counted."""
     current, previous = [
         SalesFigures(reporting_period, totals.revenue, totals.order_count)
         for reporting_period in reporting_periods(period, now, time_zone)
@@ -81,5 +92,6 @@ async def summarize_sales(reading: ReadSession, period: SalesPeriod, now: dt.dat
 async def list_best_sellers(
     reading: ReadSession, period: SalesPeriod, rank: BestSellerRank, now: dt.datetime, time_zone: str, first: int
 ) -> list[BestSellerRow]:
+    """Return the `first` best-selling books of a period, best first."""
     current, _ = reporting_periods(period, now, time_zone)
     return await sales.list_best_sellers(reading, current.begin, current.end, rank, first)

@@ -1,10 +1,10 @@
-"""Wishlists: books saved for later."""
+"""Wishlists: books that customers save for later."""
 
 import uuid
 
 from domain.errors import NotFound
 from domain.shop import Shop
-from persistence import catalog, wishlist
+from persistence import catalog, locks, wishlist
 from persistence.catalog import BookRow
 from persistence.postgres.errors import Conflict, retry_on_conflict
 from persistence.wishlist import WishlistItemRow
@@ -12,14 +12,18 @@ from persistence.wishlist import WishlistItemRow
 
 @retry_on_conflict
 async def add_to_wishlist(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID) -> WishlistItemRow:
-    """Does nothing when it is saved already. Raises `NotFound`."""
+    """Save a book, and return its item on the wishlist, which may exist already.
+
+    Raises:
+        NotFound: The book does not exist.
+    """
     async with shop.database.transaction() as tx:
-        if not await catalog.lock_book_for_key_share(tx, book_id):
+        if not await locks.lock_book_for_key_share(tx, book_id):
             raise NotFound("Book", book_id)
         await wishlist.add_wishlist_item(tx, customer_id, book_id)
         items = await wishlist.list_wishlist_items_by_pair(tx, [(customer_id, book_id)])
         if not items:
-            raise Conflict  # the item that was there was removed a moment ago
+            raise Conflict  # another transaction removed the existing item
         return items[0]
 
 
@@ -27,7 +31,14 @@ async def add_to_wishlist(shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID
 async def remove_from_wishlist(
     shop: Shop, customer_id: uuid.UUID, book_id: uuid.UUID
 ) -> tuple[uuid.UUID | None, BookRow]:
-    """The item that was removed, if there was one, and its book. Raises `NotFound` when there is no such book."""
+    """Remove a book from the wishlist.
+
+    Returns:
+        The id of the removed item, or `None` when there was none, and the book.
+
+    Raises:
+        NotFound: The book does not exist.
+    """
     async with shop.database.transaction() as tx:
         book = await catalog.find_book(tx, book_id)
         if book is None:

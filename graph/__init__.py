@@ -1,1 +1,1 @@
-"""What may be asked, by whom, and how the answers look."""
+"""The GraphQL API: the schema, and how requests are executed."""

@@ -1,9 +1,9 @@
-"""The back office: what only administrators can read."""
+"""Declares what only administrators can read: users, orders, reviews, stock and sales."""
 
 import datetime as dt
 import uuid
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
 from strawberry import UNSET
@@ -15,10 +15,20 @@ from domain.sales import SalesPeriod
 from domain.sales import SalesSummary as SalesSummarySource
 from domain.stock import MAX_STOCK
 from graph.accounts import User
-from graph.book_list import BookConnection, normalize_text, resolve_books
+from graph.book_list import BookConnection, parse_search, resolve_books
 from graph.catalog import Book
 from graph.context import Info
-from graph.kit.declare import attribute, enum_type, field, input_type, object_type, query
+from graph.kit.declare import (
+    argument,
+    attribute,
+    enum_type,
+    field,
+    input_type,
+    none_if_unset,
+    object_type,
+    optional,
+    query,
+)
 from graph.kit.ids import parse_key
 from graph.kit.money import Money
 from graph.kit.pagination import (
@@ -29,7 +39,6 @@ from graph.kit.pagination import (
     First,
     Last,
     Offset,
-    argument,
     connection_type,
     parse_page,
 )
@@ -55,9 +64,7 @@ enum_type(
     THIS_WEEK="Since Monday.",
     THIS_MONTH="Since the first of the month.",
 )
-enum_type(
-    BestSellerRank, "What to rank best sellers by.", REVENUE="What they brought in.", UNITS="The number of copies sold."
-)
+enum_type(BestSellerRank, "What to rank best sellers by.", REVENUE="Their revenue.", UNITS="The number of copies sold.")
 PeriodArgument = Annotated[SalesPeriod, argument("The period.")]
 
 UserConnection = connection_type("User", User, "users")
@@ -66,40 +73,38 @@ UserConnection = connection_type("User", User, "users")
 # ── Filters ───────────────────────────────────────────────────────────────────────────────
 
 
-def _filter_field(description: str) -> Any:
-    return strawberry.field(default=UNSET, description=description)
-
-
-def _none_if_unset(value: Any) -> Any:
-    return None if value is UNSET else value
-
-
 @input_type()
 class UserFilter:
-    """Narrows a list of users. A field left out does not narrow."""
+    """Filters a list of users. A field left out does not filter."""
 
-    role: UserRole | None = _filter_field("With this role.")
-    is_active: bool | None = _filter_field("Only accounts that may sign in, or only those that may not.")
-    search: str | None = _filter_field("Any part of the email address or the display name.")
+    role: UserRole | None = optional("With this role.")
+    is_active: bool | None = optional("Only accounts that may sign in, or only those that may not.")
+    search: str | None = optional("Any part of the email address or the display name.")
 
     def to_query(self) -> UserQuery:
-        role = _none_if_unset(self.role)
-        return UserQuery(role.value if role else None, _none_if_unset(self.is_active), _parse_search(self.search))
+        """Return the query of the database."""
+        role = none_if_unset(self.role)
+        return UserQuery(role.name if role else None, none_if_unset(self.is_active), parse_search(self.search) or None)
 
 
 @input_type()
 class OrderFilter:
-    """Narrows a list of orders. A field left out does not narrow."""
+    """Filters a list of orders. A field left out does not filter."""
 
-    statuses: list[OrderStatus] | None = _filter_field("With one of these statuses.")
-    user_id: strawberry.ID | None = _filter_field("Placed by this user.")
-    search: str | None = _filter_field("An order number, or any part of the customer's email address.")
-    placed_from: dt.datetime | None = _filter_field("Placed at this time or later.")
-    placed_before: dt.datetime | None = _filter_field("Placed before this time.")
+    statuses: list[OrderStatus] | None = optional("With one of these statuses.")
+    user_id: strawberry.ID | None = optional("Placed by this user.")
+    search: str | None = optional("An order number, or any part of the customer's email address.")
+    placed_from: dt.datetime | None = optional("Placed at this time or later.")
+    placed_before: dt.datetime | None = optional("Placed before this time.")
 
     def to_query(self) -> OrderQuery:
-        statuses, search = _none_if_unset(self.statuses), _parse_search(self.search)
-        begin, end = _none_if_unset(self.placed_from), _none_if_unset(self.placed_before)
+        """Return the query of the database.
+
+        Raises:
+            BadUserInput: The times are in the wrong order, or `user_id` is not the ID of a user.
+        """
+        statuses, search = none_if_unset(self.statuses), parse_search(self.search) or None
+        begin, end = none_if_unset(self.placed_from), none_if_unset(self.placed_before)
         if begin and end and begin > end:
             raise BadUserInput("`placedFrom` is after `placedBefore`.")
         return OrderQuery(
@@ -114,29 +119,31 @@ class OrderFilter:
 
 @input_type()
 class ReviewFilter:
-    """Narrows a list of reviews. A field left out does not narrow."""
+    """Filters a list of reviews. A field left out does not filter."""
 
-    book_id: strawberry.ID | None = _filter_field("Of this book.")
-    user_id: strawberry.ID | None = _filter_field("By this user.")
-    min_rating: int | None = _filter_field("With at least this many stars.")
-    max_rating: int | None = _filter_field("With at most this many stars.")
+    book_id: strawberry.ID | None = optional("Of this book.")
+    user_id: strawberry.ID | None = optional("By this user.")
+    min_rating: int | None = optional("With at least this many stars.")
+    max_rating: int | None = optional("With at most this many stars.")
 
     def to_query(self, sort: ReviewSort) -> ReviewQuery:
+        """Return the query of the database.
+
+        Raises:
+            BadUserInput: An ID is malformed or of another type.
+        """
         return ReviewQuery(
             sort,
             book_id=_parse_optional_key("Book", self.book_id),
             user_id=_parse_optional_key("User", self.user_id),
-            min_rating=_none_if_unset(self.min_rating),
-            max_rating=_none_if_unset(self.max_rating),
+            min_rating=none_if_unset(self.min_rating),
+            max_rating=none_if_unset(self.max_rating),
         )
 
 
 def _parse_optional_key(type_name: str, id_: strawberry.ID | None) -> uuid.UUID | None:
-    return None if id_ is None or id_ is UNSET else parse_key(type_name, id_)
-
-
-def _parse_search(text: str | None) -> str | None:
-    return normalize_text("search", text) or None if text not in (None, UNSET) else None
+    id_ = none_if_unset(id_)
+    return None if id_ is None else parse_key(type_name, id_)
 
 
 # ── Sales ─────────────────────────────────────────────────────────────────────────────────
@@ -160,7 +167,7 @@ class SalesFigures:
 
     @field()
     def revenue(self: SalesFiguresSource, info: Info) -> Money:
-        """What was taken in."""
+        """The revenue."""
         return Money(amount=self.revenue, currency=info.context.shop.policy.currency)
 
     @field()
@@ -171,12 +178,12 @@ class SalesFigures:
 
 @object_type(source_type=SalesSummarySource)
 class SalesSummary:
-    """How sales went. Orders that stand are counted: neither unpaid nor cancelled."""
+    """The sales of a period and of the one before. Unpaid and cancelled orders are not counted."""
 
-    current: SalesFiguresSource = attribute("The period that was asked for.", SalesFigures)
+    current: SalesFiguresSource = attribute("The selected period.", SalesFigures)
     previous: SalesFiguresSource = attribute("The period of the same length before it.", SalesFigures)
     revenue_change_percent: float | None = attribute(
-        "By how many percent revenue rose or fell. `null` when there was none before."
+        "The change of revenue in percent, negative when it fell. `null` when there was none before."
     )
 
 
@@ -189,27 +196,27 @@ class BestSeller:
 
     @field()
     def revenue(self: BestSellerRow, info: Info) -> Money:
-        """What they brought in."""
+        """The revenue from it."""
         return Money(amount=self.revenue, currency=info.context.shop.policy.currency)
 
 
-# ── The office ────────────────────────────────────────────────────────────────────────────
+# ── Root ──────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class AdminRoot:
-    """Nothing is kept of it: whoever is let in asks on."""
+    """The source of `admin`, which has no data of its own."""
 
 
 @object_type(source_type=AdminRoot)
 class Admin:
-    """The back office: what only administrators can read."""
+    """What only administrators can read."""
 
     @field(UserConnection)
     async def users(
         self: AdminRoot,
         info: Info,
-        filter: Annotated[UserFilter | None, argument("Narrows the list.")] = UNSET,
+        filter: Annotated[UserFilter | None, argument("Filters the list.")] = UNSET,
         first: First = UNSET,
         after: After = UNSET,
         last: Last = UNSET,
@@ -226,7 +233,7 @@ class Admin:
     async def orders(
         self: AdminRoot,
         info: Info,
-        filter: Annotated[OrderFilter | None, argument("Narrows the list.")] = UNSET,
+        filter: Annotated[OrderFilter | None, argument("Filters the list.")] = UNSET,
         first: First = UNSET,
         after: After = UNSET,
         last: Last = UNSET,
@@ -243,7 +250,7 @@ class Admin:
     async def reviews(
         self: AdminRoot,
         info: Info,
-        filter: Annotated[ReviewFilter | None, argument("Narrows the list.")] = UNSET,
+        filter: Annotated[ReviewFilter | None, argument("Filters the list.")] = UNSET,
         sort: ReviewSortArgument = ReviewSort.NEWEST,
         first: First = UNSET,
         after: After = UNSET,
@@ -266,7 +273,7 @@ class Admin:
         before: Before = UNSET,
         offset: Offset = UNSET,
     ) -> Connection[BookRow]:
-        """The books to reorder: those with few copies left, the fewest first, then the most waited for."""
+        """The books to reorder: those with few copies left, the fewest first, then those with the most waiting customers."""
         if not 0 <= threshold <= MAX_STOCK:
             raise BadUserInput(f"`threshold` must be from 0 to {MAX_STOCK:,}.")
         book_query = BookQuery(AdminBookSort.LOWEST_STOCK, max_stock=threshold)
@@ -274,7 +281,7 @@ class Admin:
 
     @field(SalesSummary)
     async def sales_summary(self: AdminRoot, info: Info, period: PeriodArgument) -> SalesSummarySource:
-        """How sales went, against the period before."""
+        """The sales of a period, compared with the period before."""
         zone = info.context.shop.policy.time_zone
         return await sales.summarize_sales(info.context.read_session, period, dt.datetime.now(dt.UTC), zone)
 
@@ -283,7 +290,7 @@ class Admin:
         self: AdminRoot,
         info: Info,
         period: PeriodArgument,
-        rank_by: Annotated[BestSellerRank, argument("What counts as best.")] = BestSellerRank.REVENUE,
+        rank_by: Annotated[BestSellerRank, argument("What to rank by.")] = BestSellerRank.REVENUE,
         first: Annotated[int, argument("How many books, 100 at most.")] = 10,
     ) -> list[BestSellerRow]:
         """The books that sold best."""
@@ -297,5 +304,5 @@ class Admin:
 
 @query(admin_only, Admin | None)
 async def admin() -> AdminRoot:
-    """The back office."""
+    """What only administrators can read."""
     return AdminRoot()

@@ -1,4 +1,4 @@
-"""Lists of books and authors: search, filters, sorts and facets."""
+"""Declares the lists of books and authors: search, filters, sort orders and facets."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -12,8 +12,19 @@ from strawberry import UNSET
 
 from domain.validation import is_printable, normalize_isbn
 from graph.context import Info
-from graph.kit.batch_fields import GENRE, batch_field, require_row
-from graph.kit.declare import SECOND, attribute, enum_type, field, input_type, object_type, query
+from graph.kit.batch_fields import batch_field, require_row
+from graph.kit.declare import (
+    SECOND,
+    argument,
+    attribute,
+    enum_type,
+    field,
+    input_type,
+    none_if_unset,
+    object_type,
+    optional,
+    query,
+)
 from graph.kit.money import Money
 from graph.kit.pagination import (
     After,
@@ -23,11 +34,11 @@ from graph.kit.pagination import (
     First,
     Last,
     Offset,
-    argument,
     connection_type,
     parse_page,
 )
 from graph.kit.permissions import public
+from graph.loaders import GENRE
 from graph.projections import book_projection
 from graph.request_errors import BadUserInput
 from persistence import catalog
@@ -37,14 +48,14 @@ from persistence.browse import facets
 from persistence.browse.book_query import KEY_TYPES, BookQuery, BookSort, MatchMode
 from persistence.browse.facets import FormatCount, GenreCount
 from persistence.catalog import AuthorRow, BookRow, GenreRow
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 
 T = TypeVar("T")
 
 MAX_SEARCH_LENGTH = 200
 MAX_FILTER_VALUES = 100
 MAX_SEARCH_WORDS = 16
-"""Of a search's words the longest count: they are the rarest."""
+"""A search uses its longest words, which are the rarest, and ignores the others."""
 WORD_SEPARATORS = re.compile(r"[!-/:-@\[-`{-~]")
 
 Book: Any = Annotated["Book", strawberry.lazy("graph.catalog")]
@@ -53,15 +64,15 @@ Genre: Any = Annotated["Genre", strawberry.lazy("graph.catalog")]
 
 enum_type(
     BookSort,
-    "The orders a list of books can be put in. Books that tie are ordered by ID, so pages do not overlap.",
+    "How a list of books can be sorted. Books that tie are sorted by ID, so pages do not overlap.",
     RELEVANCE="The best match for the search first. Only with a search; otherwise the same as `NEWEST`.",
-    NEWEST="The latest to join the catalog first.",
+    NEWEST="The most recently added to the catalog first.",
     BESTSELLING="The most copies sold in the last 90 days first.",
     TOP_RATED="The best average rating first; unrated books last.",
     TITLE_ASC="Title from A to Z.",
     TITLE_DESC="Title from Z to A.",
     PRICE_ASC="The cheapest first.",
-    PRICE_DESC="The dearest first.",
+    PRICE_DESC="The most expensive first.",
     PUBLISHED_ASC="The earliest publication first; undated books last.",
     PUBLISHED_DESC="The latest publication first; undated books last.",
 )
@@ -74,7 +85,7 @@ BookFormat = enum_type(
     AUDIOBOOK="Recorded, on discs.",
 )
 
-SortArgument = Annotated[BookSort, argument("How to order the books.")]
+SortArgument = Annotated[BookSort, argument("How to sort the books.")]
 
 
 # ── Facets ────────────────────────────────────────────────────────────────────────────────
@@ -82,7 +93,7 @@ SortArgument = Annotated[BookSort, argument("How to order the books.")]
 
 @object_type(source_type=GenreCount, max_age=SECOND)
 class GenreFacet:
-    """A genre and the number of books it would leave."""
+    """A genre, and the number of books in the list that are in it."""
 
     count: int = attribute("The number of books.")
 
@@ -94,7 +105,7 @@ class GenreFacet:
 
 @object_type(source_type=FormatCount, max_age=SECOND)
 class FormatFacet:
-    """A format and the number of books it would leave."""
+    """A format, and the number of books in the list that have it."""
 
     format: catalog.BookFormat = attribute("The format.")
     count: int = attribute("The number of books.")
@@ -102,36 +113,36 @@ class FormatFacet:
 
 @dataclass(slots=True)
 class BookFacetsSource:
-    """The list whose facets are asked for."""
+    """The source of facets: the query of their list."""
 
     book_query: BookQuery
 
 
 @object_type(source_type=BookFacetsSource)
 class BookFacets:
-    """What a list of books could be narrowed to.
+    """What a list of books could be filtered by.
 
-    Each facet is counted as if its own filter were not set, so that the choices beside the chosen one stay on offer.
+    Each facet is counted as if its own filter were not set, so that a frontend can offer the other choices.
     """
 
     @field(list[GenreFacet], max_age=SECOND)
     async def genres(self: BookFacetsSource, info: Info) -> list[GenreCount]:
-        """The genres in the list, the fullest first."""
+        """The genres in the list, those with the most books first."""
         return await _cached(info, facets.count_genres, self.book_query)
 
     @field(list[FormatFacet], max_age=SECOND)
     async def formats(self: BookFacetsSource, info: Info) -> list[FormatCount]:
-        """The formats in the list, the fullest first."""
+        """The formats in the list, those with the most books first."""
         return await _cached(info, facets.count_formats, self.book_query)
 
     @field(max_age=SECOND)
     async def min_price(self: BookFacetsSource, info: Info) -> Money | None:
-        """The cheapest price in the list. `null` when the list is empty."""
+        """The lowest price in the list. `null` when the list is empty."""
         return _to_money(info, (await _cached(info, facets.find_price_range, self.book_query)).min_price)
 
     @field(max_age=SECOND)
     async def max_price(self: BookFacetsSource, info: Info) -> Money | None:
-        """The dearest price in the list. `null` when the list is empty."""
+        """The highest price in the list. `null` when the list is empty."""
         return _to_money(info, (await _cached(info, facets.find_price_range, self.book_query)).max_price)
 
     @field(max_age=SECOND)
@@ -151,7 +162,7 @@ def _to_money(info: Info, amount: Decimal | None) -> Money | None:
 
 @field(BookFacets, max_age=SECOND)
 def _facets(self: Connection[BookRow]) -> BookFacetsSource:
-    """What the whole list could be narrowed to, with counts for the filter column."""
+    """What the whole list could be filtered by, with the number of books for each choice."""
     return BookFacetsSource(self.query)
 
 
@@ -166,22 +177,20 @@ AuthorConnection = connection_type("Author", Author, "authors", max_age=SECOND)
 class PriceFilter:
     """Bounds for a price, both inclusive."""
 
-    min: Decimal | None = strawberry.field(default=UNSET, description="The least.")
-    max: Decimal | None = strawberry.field(default=UNSET, description="The most.")
+    min: Decimal | None = optional("The lowest price.")
+    max: Decimal | None = optional("The highest price.")
 
 
 @input_type()
 class BookFilter:
-    """Narrows a list of books. A field left out does not narrow."""
+    """Filters a list of books. A field left out does not filter."""
 
-    genres: list[str] | None = strawberry.field(default=UNSET, description="In any of these genres, by slug.")
-    author: str | None = strawberry.field(default=UNSET, description="Any part of an author's name, in any case.")
-    formats: list[catalog.BookFormat] | None = strawberry.field(default=UNSET, description="In any of these formats.")
-    price: PriceFilter | None = strawberry.field(default=UNSET, description="Priced within these bounds.")
-    min_rating: float | None = strawberry.field(default=UNSET, description="With at least this average rating, 1 to 5.")
-    in_stock: bool | None = strawberry.field(
-        default=UNSET, description="Only books that can be bought now, or only those that cannot."
-    )
+    genres: list[str] | None = optional("In any of these genres, by slug.")
+    author: str | None = optional("Any part of an author's name, in any case.")
+    formats: list[catalog.BookFormat] | None = optional("In any of these formats.")
+    price: PriceFilter | None = optional("With a price within these bounds.")
+    min_rating: float | None = optional("With at least this average rating, 1 to 5.")
+    in_stock: bool | None = optional("Only books that can be bought now, or only those that cannot.")
 
 
 async def resolve_books(
@@ -193,6 +202,13 @@ async def resolve_books(
     before: str | None,
     offset: int | None,
 ) -> Connection[BookRow]:
+    """Resolve a page of books. A search whose words match no book is repeated with similar spellings.
+
+    Cursors tell which of both searches they belong to.
+
+    Raises:
+        BadUserInput: An argument is not valid.
+    """
     codec = _cursor_codec(book_query)
     if (after or before) and any(
         cursor and _can_decode(_cursor_codec(_spell_corrected(book_query)), cursor) for cursor in (after, before)
@@ -235,12 +251,12 @@ def _can_decode(codec: CursorCodec, cursor: str) -> bool:
 
 
 def _may_be_misspelt(book_query: BookQuery) -> bool:
-    """Words that lead nowhere in the whole catalogue are tried as typing mistakes."""
+    """Return whether to search again with similar spellings, should no book of the catalog match the words."""
     return book_query.search is not None and book_query.match is MatchMode.WORDS and bool(book_query.spelling_words)
 
 
 def _parse_query(search: str | None, filter_: BookFilter | None, sort: BookSort | None) -> BookQuery:
-    text = normalize_text("search", search) if search not in (None, UNSET) else None
+    text = parse_search(search)
     isbn = normalize_isbn(text) if text else None
     text = _drop_redundant_words(text) if text else text
     effective_sort = sort or (BookSort.RELEVANCE if text is not None else BookSort.NEWEST)
@@ -262,22 +278,23 @@ def _parse_query(search: str | None, filter_: BookFilter | None, sort: BookSort 
         genre_slugs=_parse_values("genres", filter_.genres),
         author=normalize_text("author", filter_.author) or None if filter_.author else None,
         formats=_parse_values("formats", filter_.formats),
-        price_min=price.min if price.min is not UNSET else None,
-        price_max=price.max if price.max is not UNSET else None,
+        price_min=none_if_unset(price.min),
+        price_max=none_if_unset(price.max),
         min_rating=_parse_min_rating(filter_.min_rating),
-        in_stock=filter_.in_stock if filter_.in_stock is not UNSET else None,
+        in_stock=none_if_unset(filter_.in_stock),
     )
 
 
 def _drop_redundant_words(text: str) -> str:
-    """Each word once, and not those that begin another: they find nothing else, and each costs its time."""
+    """Drop repeated words and those that begin another word, which match the same books at additional cost."""
     words = dict.fromkeys(WORD_SEPARATORS.sub(" ", text.casefold()).split())
     distinct_words = [word for word in words if not any(other != word and other.startswith(word) for other in words)]
     return " ".join(sorted(distinct_words, key=len, reverse=True)[:MAX_SEARCH_WORDS])
 
 
 def _parse_min_rating(value: float | None) -> Decimal | None:
-    if value is None or value is UNSET:
+    value = none_if_unset(value)
+    if value is None:
         return None
     if not 1 <= value <= 5:
         raise BadUserInput("`minRating` must be from 1 to 5.")
@@ -285,19 +302,31 @@ def _parse_min_rating(value: float | None) -> Decimal | None:
 
 
 def _parse_values(name: str, values: list[Any] | None) -> tuple[str, ...] | None:
-    if values is None or values is UNSET:
+    values = none_if_unset(values)
+    if values is None:
         return None
     if len(values) > MAX_FILTER_VALUES:
         raise BadUserInput(f"`{name}` must hold {MAX_FILTER_VALUES} values at most.")
     return tuple(sorted({normalize_text(name, str(value)) for value in values}))
 
 
-def normalize_text(name: str, text: str | None) -> str:
-    text = (text or "").strip()
+def parse_search(text: str | None) -> str | None:
+    """Return the normalized `search` argument, `None` when it was left out. Raises as `normalize_text`."""
+    text = none_if_unset(text)
+    return None if text is None else normalize_text("search", text)
+
+
+def normalize_text(name: str, text: str) -> str:
+    """Strip the text of an argument or filter called `name`.
+
+    Raises:
+        BadUserInput: It is too long or contains control characters.
+    """
+    text = text.strip()
     if len(text) > MAX_SEARCH_LENGTH:
         raise BadUserInput(f"`{name}` must have {MAX_SEARCH_LENGTH} characters at most.")
     if not is_printable(text):
-        raise BadUserInput(f"`{name}` holds characters that no book has.")
+        raise BadUserInput(f"`{name}` contains control characters.")
     return text
 
 
@@ -314,11 +343,11 @@ async def books(
             "word is enough: `tolk ring` finds Tolkien's rings."
         ),
     ] = UNSET,
-    filter: Annotated[BookFilter | None, argument("Narrows the list.")] = UNSET,
+    filter: Annotated[BookFilter | None, argument("Filters the list.")] = UNSET,
     sort: Annotated[
         BookSort | None,
         argument(
-            "How to order the list. When it is left out, a search is ordered by `RELEVANCE` and anything else by "
+            "How to sort the list. When it is left out, a search is sorted by `RELEVANCE` and any other list by "
             "`NEWEST`."
         ),
     ] = UNSET,
@@ -342,7 +371,7 @@ async def authors(
     before: Before = UNSET,
 ) -> Connection[AuthorRow]:
     """The authors in the catalog, in alphabetical order."""
-    text = normalize_text("search", search) if search not in (None, UNSET) else None
+    text = parse_search(search)
     codec = CursorCodec(f"authors {text!r}", str)
     page_result = await author_rows.list_authors(
         info.context.read_session, text, parse_page(codec, first, after, last, before)

@@ -1,4 +1,4 @@
-"""The cart."""
+"""Declares carts and the mutations that change them."""
 
 import datetime as dt
 import uuid
@@ -8,26 +8,27 @@ from typing import Annotated
 import strawberry
 
 from domain import cart as carts
-from domain.errors import Shortage
+from domain.errors import InsufficientStock, InvalidInput, NotFound, Shortage
 from graph.catalog import Book
 from graph.context import Info
-from graph.kit.batch_fields import BOOK, BatchLoader, batch_field, require_row
-from graph.kit.declare import attribute, field, input_type, mutation, object_type, result_union
+from graph.kit.batch_fields import batch_field, require_row
+from graph.kit.declare import argument, attribute, field, input_type, object_type
 from graph.kit.ids import global_id_field, parse_key
 from graph.kit.money import Money
+from graph.kit.mutations import mutation
 from graph.kit.nodes import Node
-from graph.kit.pagination import argument
 from graph.kit.permissions import signed_in
-from graph.user_errors import InsufficientStock, InvalidInput, NotFound, StockShortage
+from graph.loaders import BOOK, batch_loader
+from graph.user_errors import StockShortage
 from persistence import catalog
 from persistence.cart import CartItemRow, CartRow
 
-CART_ITEMS = BatchLoader(lambda loaders: loaders.cart_items, "user_id")
+CART_ITEMS = batch_loader(lambda loaders: loaders.cart_items, "user_id")
 
 
 @object_type(source_type=CartItemRow)
 class CartItem:
-    """A book in the cart. A book has one line, so the book is the key to change it by."""
+    """A book in the cart. Each book has one line, so mutations find the line by the book."""
 
     id: strawberry.ID = global_id_field("CartItem", "The line's ID.")
     quantity: int = attribute("The number of copies.")
@@ -40,7 +41,7 @@ class CartItem:
 
     @field()
     def line_total(self: CartItemRow, info: Info) -> Money:
-        """What these copies cost now."""
+        """The price of these copies today."""
         return Money(amount=self.line_total, currency=info.context.shop.policy.currency)
 
 
@@ -57,18 +58,18 @@ class Cart(Node):
 
     @batch_field(CART_ITEMS)
     def total_quantity(items: Sequence[CartItemRow]) -> int:
-        """How many copies there are in all: the number on the badge."""
+        """The number of copies of all books."""
         return sum(item.quantity for item in items)
 
     @field()
     async def total(self: CartRow, info: Info) -> Money:
-        """What it all costs now."""
+        """The total at today's prices."""
         items = await info.context.loaders.cart_items.load(self.user_id)
         return Money(amount=carts.cart_total(items), currency=info.context.shop.policy.currency)
 
     @field(list[StockShortage])
     async def shortages(self: CartRow, info: Info) -> list[Shortage]:
-        """The books there are not enough copies of. The cart can be checked out when this is empty."""
+        """The books with too few copies in stock. The cart can be checked out when this is empty."""
         short_items = [
             item for item in await info.context.loaders.cart_items.load(self.user_id) if item.quantity > item.available
         ]
@@ -78,7 +79,7 @@ class Cart(Node):
         ]
 
 
-# ── Inputs and outcomes ───────────────────────────────────────────────────────────────────
+# ── Inputs and results ────────────────────────────────────────────────────────────────────
 
 
 @input_type()
@@ -106,7 +107,7 @@ class RemoveFromCartInput:
 
 @input_type()
 class CartItemInput:
-    """A line of a visitor's cart."""
+    """A line of an anonymous customer's cart."""
 
     book_id: strawberry.ID = attribute("The ID of the book.")
     quantity: int = attribute("The number of copies, at least 1.")
@@ -114,7 +115,7 @@ class CartItemInput:
 
 @input_type()
 class MergeCartInput:
-    """A visitor's cart."""
+    """An anonymous customer's cart."""
 
     items: list[CartItemInput] = attribute("Its lines, 100 at most.")
 
@@ -126,16 +127,6 @@ class CartUpdated:
     cart: CartRow = attribute("The cart as it is now.", Cart)
 
 
-AddToCartResult = Annotated[
-    CartUpdated | InsufficientStock | NotFound | InvalidInput, result_union("AddToCartResult", "addToCart")
-]
-UpdateCartItemResult = Annotated[
-    CartUpdated | InsufficientStock | NotFound | InvalidInput, result_union("UpdateCartItemResult", "updateCartItem")
-]
-RemoveFromCartResult = Annotated[CartUpdated, result_union("RemoveFromCartResult", "removeFromCart")]
-MergeCartResult = Annotated[CartUpdated | InvalidInput, result_union("MergeCartResult", "mergeCart")]
-
-
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -143,43 +134,39 @@ async def _require_user_id(info: Info) -> uuid.UUID:
     return (await info.context.require_viewer()).user.id
 
 
-@mutation(signed_in)
+@mutation(signed_in, CartUpdated, errors=(InsufficientStock, NotFound, InvalidInput))
 async def add_to_cart(
     info: Info, input: Annotated[AddToCartInput, argument("The book and the number of copies.")]
-) -> AddToCartResult | None:
+) -> CartUpdated:
     """Puts copies of a book in the cart, on top of those already there."""
     user_id = await _require_user_id(info)
     await carts.add_to_cart(info.context.shop, user_id, parse_key("Book", input.book_id), input.quantity)
     return CartUpdated(cart=CartRow(user_id))
 
 
-@mutation(signed_in)
+@mutation(signed_in, CartUpdated, errors=(InsufficientStock, NotFound, InvalidInput))
 async def update_cart_item(
     info: Info, input: Annotated[UpdateCartItemInput, argument("The book and the number of copies.")]
-) -> UpdateCartItemResult | None:
+) -> CartUpdated:
     """Sets the number of copies of a book that is in the cart."""
     user_id = await _require_user_id(info)
     await carts.update_cart_item(info.context.shop, user_id, parse_key("Book", input.book_id), input.quantity)
     return CartUpdated(cart=CartRow(user_id))
 
 
-@mutation(signed_in)
-async def remove_from_cart(
-    info: Info, input: Annotated[RemoveFromCartInput, argument("The book.")]
-) -> RemoveFromCartResult | None:
+@mutation(signed_in, CartUpdated)
+async def remove_from_cart(info: Info, input: Annotated[RemoveFromCartInput, argument("The book.")]) -> CartUpdated:
     """Takes a book out of the cart. Does nothing if it is not in there."""
     user_id = await _require_user_id(info)
     await carts.remove_from_cart(info.context.shop, user_id, parse_key("Book", input.book_id))
     return CartUpdated(cart=CartRow(user_id))
 
 
-@mutation(signed_in)
-async def merge_cart(
-    info: Info, input: Annotated[MergeCartInput, argument("What the visitor had picked.")]
-) -> MergeCartResult | None:
-    """Adds a cart that the frontend kept for a visitor to the cart of the account they signed in to.
+@mutation(signed_in, CartUpdated, errors=(InvalidInput,))
+async def merge_cart(info: Info, input: Annotated[MergeCartInput, argument("The cart to add.")]) -> CartUpdated:
+    """Adds the cart that the frontend kept for an anonymous customer to the cart of the account they signed in to.
 
-    The larger quantity wins where both hold a book; books that are gone are left out.
+    Where both contain a book, the larger quantity counts. Books that the catalog no longer has are left out.
     """
     user_id = await _require_user_id(info)
     lines = [(parse_key("Book", item.book_id), item.quantity) for item in input.items]

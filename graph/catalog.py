@@ -1,4 +1,4 @@
-"""The catalogue: books, authors and genres."""
+"""Declares books, authors and genres, and the queries that find them."""
 
 import asyncio
 import datetime as dt
@@ -13,13 +13,26 @@ from domain import stock
 from domain.validation import is_printable, normalize_isbn
 from graph.book_list import BookConnection, SortArgument, resolve_books
 from graph.context import Info
-from graph.kit.batch_fields import AUTHORS, GENRE, RATING, batch_field
-from graph.kit.declare import MINUTE, SECOND, attribute, enum_type, field, input_type, object_type, query
+from graph.kit.batch_fields import batch_field
+from graph.kit.declare import (
+    MINUTE,
+    SECOND,
+    argument,
+    attribute,
+    enum_type,
+    field,
+    input_type,
+    none_if_unset,
+    object_type,
+    optional,
+    query,
+)
 from graph.kit.ids import global_id_field, parse_key
 from graph.kit.money import Money
 from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import After, Before, Connection, First, Last, Offset, argument
+from graph.kit.pagination import After, Before, Connection, First, Last, Offset
 from graph.kit.permissions import admin_only, public
+from graph.loaders import AUTHORS, GENRE, RATING
 from graph.projections import book_projection
 from graph.request_errors import BadUserInput
 from graph.reviews import (
@@ -42,9 +55,9 @@ Prebooking: Any = Annotated["Prebooking", strawberry.lazy("graph.prebookings")]
 
 Availability = enum_type(
     stock.Availability,
-    "How ready a book is to be bought.",
-    IN_STOCK="There are plenty.",
-    LOW_STOCK="Few are left; the store decides how few.",
+    "Whether a book can be bought.",
+    IN_STOCK="Enough are in stock.",
+    LOW_STOCK="Few are left; the store sets the threshold.",
     OUT_OF_STOCK="None are left; it can be pre-booked.",
 )
 
@@ -60,16 +73,16 @@ class Book(Node):
     slug: str = attribute("The book's name in URLs, unique and stable, such as `the-hobbit`.")
     title: str = attribute("The title.")
     subtitle: str | None = attribute("The line under the title.")
-    isbn: str | None = attribute("The ISBN as thirteen digits, whichever way it was entered.")
+    isbn: str | None = attribute("The ISBN as thirteen digits, also when it was entered with ten or with hyphens.")
     description: str | None = attribute("The blurb, as plain text.")
-    cover_url: str | None = attribute("The address of the cover image.")
+    cover_url: str | None = attribute("The URL of the cover image.")
     format: catalog.BookFormat | None = attribute("How it is bound.")
     publisher: str | None = attribute("The publishing house.")
     published_on: dt.date | None = attribute("The day this edition came out, or will.")
     page_count: int | None = attribute("The number of pages.")
     language: str | None = attribute("The language it is in, as a BCP 47 tag such as `en` or `pt-BR`.")
     stock_quantity: int = attribute("The number of copies that can be bought now.")
-    added_at: dt.datetime = attribute("When it joined the catalog.")
+    added_at: dt.datetime = attribute("When it was added to the catalog.")
     updated_at: dt.datetime = attribute("When its details were last changed.")
 
     @batch_field(AUTHORS, list[Annotated["Author", strawberry.lazy("graph.catalog")]], assumed_size=3, max_age=SECOND)
@@ -79,7 +92,7 @@ class Book(Node):
 
     @batch_field(GENRE, Annotated["Genre", strawberry.lazy("graph.catalog")] | None, max_age=SECOND)
     def genre(genre: GenreRow | None) -> GenreRow | None:
-        """The shelf it stands on."""
+        """Its genre, if it has one."""
         return genre
 
     @field(requires=("price",), max_age=SECOND)
@@ -89,7 +102,7 @@ class Book(Node):
 
     @field(requires=("stock_quantity",), max_age=SECOND)
     def availability(self: BookRow, info: Info) -> stock.Availability:
-        """The stock in a word: whether to offer the cart, to press for time, or to offer pre-booking."""
+        """The stock in a word: whether to offer the cart, to say that few are left, or to offer pre-booking."""
         return stock.compute_availability(self.stock_quantity, info.context.shop.policy.low_stock_threshold)
 
     @batch_field(RATING, requires=("average", "count"), max_age=SECOND)
@@ -99,12 +112,12 @@ class Book(Node):
 
     @batch_field(RATING, requires=("count",), max_age=SECOND)
     def review_count(rating: BookRatingRow | None) -> int:
-        """How many readers have reviewed it."""
+        """The number of its reviews."""
         return rating.count if rating else 0
 
     @batch_field(RATING, max_age=SECOND)
     def rating_histogram(rating: BookRatingRow | None) -> list[RatingBucket]:
-        """How many readers gave each number of stars: five entries, from five stars to one."""
+        """The number of reviews for each number of stars: five entries, from five stars to one."""
         counts = (rating.five, rating.four, rating.three, rating.two, rating.one) if rating else (0,) * 5
         return [RatingBucket(stars=5 - position, count=count) for position, count in enumerate(counts)]
 
@@ -120,13 +133,13 @@ class Book(Node):
         before: Before = UNSET,
         offset: Offset = UNSET,
     ) -> Connection[ReviewRow]:
-        """What readers say."""
+        """Its reviews."""
         review_query = ReviewQuery(sort, book_id=self.id, ratings=_parse_ratings(ratings))
         return await resolve_reviews(info, review_query, first, after, last, before, offset)
 
     @field(list[Annotated["Book", strawberry.lazy("graph.catalog")]], requires=("id",), max_age=SECOND)
     async def related_books(
-        self: BookRow, info: Info, first: Annotated[int, argument("How many, 20 at most.")] = 6
+        self: BookRow, info: Info, first: Annotated[int, argument("The number of books, 20 at most.")] = 6
     ) -> Sequence[BookRow]:
         """Other books its readers may like: bought together, by the same authors, in the same genre."""
         if not 0 <= first <= MAX_RELATED:
@@ -135,7 +148,7 @@ class Book(Node):
 
     @field(Review | None, requires=("id",))
     async def viewer_review(self: BookRow, info: Info) -> ReviewRow | None:
-        """The caller's own review, to offer editing instead of writing."""
+        """The caller's own review, to offer editing instead of a new review."""
         user_id = await _get_viewer_id(info)
         return await info.context.loaders.review_by_pair.load((user_id, self.id)) if user_id else None
 
@@ -162,7 +175,7 @@ class Book(Node):
 
     @field(Prebooking | None, requires=("id",))
     async def viewer_prebooking(self: BookRow, info: Info) -> PrebookingRow | None:
-        """The caller's place on the waiting list, while they have one."""
+        """The caller's pre-booking, while they are on the waiting list."""
         user_id = await _get_viewer_id(info)
         return await info.context.loaders.waiting_prebooking_by_pair.load((user_id, self.id)) if user_id else None
 
@@ -178,16 +191,17 @@ async def _get_viewer_id(info: Info) -> uuid.UUID | None:
 
 
 def _parse_ratings(ratings: list[int] | None) -> tuple[int, ...] | None:
-    if ratings is None or ratings is UNSET:
+    ratings = none_if_unset(ratings)
+    if ratings is None:
         return None
     if not set(ratings) <= {1, 2, 3, 4, 5}:
-        raise BadUserInput("`ratings` are numbers of stars, from 1 to 5.")
+        raise BadUserInput("`ratings` must be numbers of stars, from 1 to 5.")
     return tuple(sorted(set(ratings)))
 
 
 @object_type(source_type=AuthorRow, max_age=MINUTE)
 class Author(Node):
-    """Someone who writes books."""
+    """An author of books."""
 
     id: strawberry.ID = global_id_field("Author", "The author's global ID.")
     slug: str = attribute("The author's name in URLs, unique and stable.")
@@ -210,11 +224,11 @@ class Author(Node):
 
 @object_type(source_type=GenreRow, max_age=MINUTE)
 class Genre(Node):
-    """A shelf of the store. A book stands on one shelf at most."""
+    """A genre. A book has one genre at most."""
 
     id: strawberry.ID = global_id_field("Genre", "The genre's global ID.")
     slug: str = attribute("The genre's name in URLs, unique and stable.")
-    name: str = attribute("The name on the shelf.")
+    name: str = attribute("The name.")
 
     @field(BookConnection, requires=("id",), max_age=SECOND)
     async def books(
@@ -227,7 +241,7 @@ class Genre(Node):
         before: Before = UNSET,
         offset: Offset = UNSET,
     ) -> Connection[BookRow]:
-        """The books on the shelf."""
+        """The books of the genre."""
         return await resolve_books(info, BookQuery(sort, genre_id=self.id), first, after, last, before, offset)
 
 
@@ -238,11 +252,9 @@ class Genre(Node):
 class BookLookup:
     """The key of a book: exactly one of these."""
 
-    id: strawberry.ID | None = strawberry.field(default=UNSET, description="Its global ID.")
-    slug: str | None = strawberry.field(default=UNSET, description="Its slug.")
-    isbn: str | None = strawberry.field(
-        default=UNSET, description="Its ISBN, of ten or thirteen digits, with or without hyphens."
-    )
+    id: strawberry.ID | None = optional("Its global ID.")
+    slug: str | None = optional("Its slug.")
+    isbn: str | None = optional("Its ISBN, of ten or thirteen digits, with or without hyphens.")
 
 
 @query(public, Book | None, max_age=SECOND)
@@ -275,8 +287,8 @@ async def genres(info: Info) -> list[GenreRow]:
 class GenreLookup:
     """The key of a genre: exactly one of these."""
 
-    id: strawberry.ID | None = strawberry.field(default=UNSET, description="Its global ID.")
-    slug: str | None = strawberry.field(default=UNSET, description="Its slug.")
+    id: strawberry.ID | None = optional("Its global ID.")
+    slug: str | None = optional("Its slug.")
 
 
 @query(public, Genre | None, max_age=MINUTE)
@@ -294,8 +306,8 @@ async def genre(
 class AuthorLookup:
     """The key of an author: exactly one of these."""
 
-    id: strawberry.ID | None = strawberry.field(default=UNSET, description="Their global ID.")
-    slug: str | None = strawberry.field(default=UNSET, description="Their slug.")
+    id: strawberry.ID | None = optional("Their global ID.")
+    slug: str | None = optional("Their slug.")
 
 
 @query(public, Author | None, max_age=MINUTE)

@@ -1,4 +1,4 @@
-"""The catalogue as administrators run it: books, stock and genres."""
+"""The mutations of the catalog: administrators add, change and delete books and genres, and change the stock."""
 
 import datetime as dt
 from decimal import Decimal
@@ -8,66 +8,70 @@ import strawberry
 from strawberry import UNSET
 
 from domain import catalog, stock
+from domain.book_fields import BookDetails
+from domain.errors import GenreNameTaken, GenreNotEmpty, InvalidInput, IsbnTaken, NotFound
 from graph.catalog import Book, Genre
 from graph.context import Info
-from graph.kit.declare import attribute, input_type, mutation, object_type, result_union
+from graph.kit.declare import argument, attribute, input_type, object_type, optional
 from graph.kit.ids import parse_key, to_global_id
-from graph.kit.pagination import argument
+from graph.kit.mutations import mutation
 from graph.kit.permissions import admin_only
-from graph.user_errors import GenreNameTaken, GenreNotEmpty, InvalidInput, IsbnTaken, NotFound
 from persistence.catalog import BookFormat, BookRow, GenreRow
 
 
-def _optional_field(description: str) -> Any:
-    return strawberry.field(default=UNSET, description=description)
+@input_type()
+class OptionalBookFields:
+    """Fields that a book can be without, for both inputs."""
+
+    isbn: str | None = optional(
+        "The ISBN, of ten or thirteen digits, with or without hyphens. Its check digit is checked."
+    )
+    genre_id: strawberry.ID | None = optional("The ID of the genre.")
+    description: str | None = optional("The blurb, as plain text.")
+    cover_url: str | None = optional("The address of the cover image.")
+    format: BookFormat | None = optional("How it is bound.")
+    publisher: str | None = optional("The publishing house.")
+    published_on: dt.date | None = optional("The day it came out, or will.")
+    page_count: int | None = optional("The number of pages.")
+    language: str | None = optional("The language it is in, as a BCP 47 tag.")
 
 
 @input_type()
-class CreateBookInput:
-    """A new book."""
+class NewBookFields:
+    """Fields of a new book that come first in the SDL."""
 
     title: str = attribute("The title, 500 characters at most.")
-    subtitle: str | None = _optional_field("The line under the title.")
+    subtitle: str | None = optional("The line under the title.")
     authors: list[str] = attribute(
         "The names of the authors in the order of the title page, none for a book without a named author. Unknown "
         "names become new authors."
     )
     price: Decimal = attribute("The price of a copy in the store's currency, more than zero.")
     stock_quantity: int = strawberry.field(default=0, description="The copies in stock.")
-    isbn: str | None = _optional_field(
-        "The ISBN, of ten or thirteen digits, with or without hyphens. Its check digit is checked."
-    )
-    genre_id: strawberry.ID | None = _optional_field("The ID of the genre.")
-    description: str | None = _optional_field("The blurb, as plain text.")
-    cover_url: str | None = _optional_field("The address of the cover image.")
-    format: BookFormat | None = _optional_field("How it is bound.")
-    publisher: str | None = _optional_field("The publishing house.")
-    published_on: dt.date | None = _optional_field("The day it came out, or will.")
-    page_count: int | None = _optional_field("The number of pages.")
-    language: str | None = _optional_field("The language it is in, as a BCP 47 tag.")
 
 
 @input_type()
-class UpdateBookInput:
+class CreateBookInput(NewBookFields, OptionalBookFields):
+    """A new book."""
+
+
+@input_type()
+class BookChangeFields:
+    """Fields of a change that come first in the SDL."""
+
+    book_id: strawberry.ID = attribute("The ID of the book.")
+    title: str | None = optional("The title, 500 characters at most.")
+    subtitle: str | None = optional("The line under the title.")
+    authors: list[str] | None = optional("The names of all the authors, in the order of the title page.")
+    price: Decimal | None = optional("The price of a copy in the store's currency, more than zero.")
+
+
+@input_type()
+class UpdateBookInput(BookChangeFields, OptionalBookFields):
     """Changes to a book.
 
     A field left out stays as it is; `null` clears a field that a book can be without. Stock has its own mutation.
     """
-
-    book_id: strawberry.ID = attribute("The ID of the book.")
-    title: str | None = _optional_field("The title, 500 characters at most.")
-    subtitle: str | None = _optional_field("The line under the title.")
-    authors: list[str] | None = _optional_field("The names of all the authors, in the order of the title page.")
-    price: Decimal | None = _optional_field("The price of a copy in the store's currency, more than zero.")
-    isbn: str | None = _optional_field("The ISBN, of ten or thirteen digits, with or without hyphens.")
-    genre_id: strawberry.ID | None = _optional_field("The ID of the genre.")
-    description: str | None = _optional_field("The blurb, as plain text.")
-    cover_url: str | None = _optional_field("The address of the cover image.")
-    format: BookFormat | None = _optional_field("How it is bound.")
-    publisher: str | None = _optional_field("The publishing house.")
-    published_on: dt.date | None = _optional_field("The day it came out, or will.")
-    page_count: int | None = _optional_field("The number of pages.")
-    language: str | None = _optional_field("The language it is in, as a BCP 47 tag.")
 
 
 @input_type()
@@ -81,10 +85,8 @@ class DeleteBookInput:
 class StockChangeInput:
     """What to do with a stock: exactly one of these."""
 
-    set_to: int | None = _optional_field("Makes it this many copies, as after a stocktake.")
-    adjust_by: int | None = _optional_field(
-        "Adds this many copies, as after a delivery; takes copies away when negative."
-    )
+    set_to: int | None = optional("Makes it this many copies, as after a stocktake.")
+    adjust_by: int | None = optional("Adds this many copies, as after a delivery; takes copies away when negative.")
 
 
 @input_type()
@@ -139,7 +141,7 @@ class StockUpdated:
     """The stock has changed."""
 
     book: BookRow = attribute("The book.", Book)
-    prebookings_notified: int = attribute("How many waiting customers were told that it is back.")
+    prebookings_notified: int = attribute("The number of waiting customers that were notified.")
 
 
 @object_type()
@@ -156,96 +158,73 @@ class GenreDeleted:
     genre_id: strawberry.ID = attribute("The ID of the genre.")
 
 
-CreateBookResult = Annotated[
-    BookSaved | IsbnTaken | NotFound | InvalidInput, result_union("CreateBookResult", "createBook")
-]
-UpdateBookResult = Annotated[
-    BookSaved | IsbnTaken | NotFound | InvalidInput, result_union("UpdateBookResult", "updateBook")
-]
-DeleteBookResult = Annotated[BookDeleted | NotFound, result_union("DeleteBookResult", "deleteBook")]
-UpdateStockResult = Annotated[StockUpdated | NotFound | InvalidInput, result_union("UpdateStockResult", "updateStock")]
-CreateGenreResult = Annotated[
-    GenreSaved | GenreNameTaken | InvalidInput, result_union("CreateGenreResult", "createGenre")
-]
-RenameGenreResult = Annotated[
-    GenreSaved | GenreNameTaken | NotFound | InvalidInput, result_union("RenameGenreResult", "renameGenre")
-]
-DeleteGenreResult = Annotated[GenreDeleted | GenreNotEmpty | NotFound, result_union("DeleteGenreResult", "deleteGenre")]
-
-
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
 def _get_provided_fields(input: Any, *exclude: str) -> dict[str, Any]:
-    """What the input names, as fields of `BookDetails`."""
+    """Return the values of the input's fields that are given, by names of `BookDetails`."""
     fields = {name: value for name, value in vars(input).items() if value is not UNSET and name not in exclude}
     if fields.get("genre_id") is not None:
         fields["genre_id"] = parse_key("Genre", fields["genre_id"])
     return fields
 
 
-@mutation(admin_only)
-async def create_book(info: Info, input: Annotated[CreateBookInput, argument("The book.")]) -> CreateBookResult | None:
+@mutation(admin_only, BookSaved, errors=(IsbnTaken, NotFound, InvalidInput))
+async def create_book(info: Info, input: Annotated[CreateBookInput, argument("The book.")]) -> BookSaved:
     """Adds a book to the catalog."""
     fields = _get_provided_fields(input, "stock_quantity")
-    details = catalog.BookDetails(**fields | {"authors": tuple(fields["authors"])})
+    details = BookDetails(**fields | {"authors": tuple(fields["authors"])})
     return BookSaved(book=await catalog.create_book(info.context.shop, details, input.stock_quantity))
 
 
-@mutation(admin_only)
-async def update_book(
-    info: Info, input: Annotated[UpdateBookInput, argument("The fields to change.")]
-) -> UpdateBookResult | None:
+@mutation(admin_only, BookSaved, errors=(IsbnTaken, NotFound, InvalidInput))
+async def update_book(info: Info, input: Annotated[UpdateBookInput, argument("The fields to change.")]) -> BookSaved:
     """Changes a book. Orders already placed keep the price they were placed at."""
     changes = _get_provided_fields(input, "book_id")
     return BookSaved(book=await catalog.update_book(info.context.shop, parse_key("Book", input.book_id), changes))
 
 
-@mutation(admin_only)
-async def delete_book(info: Info, input: Annotated[DeleteBookInput, argument("The book.")]) -> DeleteBookResult | None:
+@mutation(admin_only, BookDeleted, errors=(NotFound,))
+async def delete_book(info: Info, input: Annotated[DeleteBookInput, argument("The book.")]) -> BookDeleted:
     """Takes a book out of the catalog, carts and wishlists. Order history keeps its title and price."""
     book_id = parse_key("Book", input.book_id)
     await catalog.delete_book(info.context.shop, book_id)
     return BookDeleted(book_id=to_global_id("Book", book_id))
 
 
-@mutation(admin_only)
+@mutation(admin_only, StockUpdated, errors=(NotFound, InvalidInput))
 async def update_stock(
     info: Info, input: Annotated[UpdateStockInput, argument("The book and the change.")]
-) -> UpdateStockResult | None:
+) -> StockUpdated:
     """Changes the number of copies in stock. Going from none to some notifies everyone on the waiting list."""
     book_id, change = parse_key("Book", input.book_id), input.change
     if change.set_to is not None and change.set_to is not UNSET:
-        book, notified = await stock.set_stock(info.context.shop, book_id, change.set_to)
+        book, notified_count = await stock.set_stock(info.context.shop, book_id, change.set_to)
     else:
         assert change.adjust_by is not None
-        book, notified = await stock.adjust_stock(info.context.shop, book_id, change.adjust_by)
-    return StockUpdated(book=book, prebookings_notified=notified)
+        book, notified_count = await stock.adjust_stock(info.context.shop, book_id, change.adjust_by)
+    return StockUpdated(book=book, prebookings_notified=notified_count)
 
 
-@mutation(admin_only)
-async def create_genre(
-    info: Info, input: Annotated[CreateGenreInput, argument("The genre.")]
-) -> CreateGenreResult | None:
+@mutation(admin_only, GenreSaved, errors=(GenreNameTaken, InvalidInput))
+async def create_genre(info: Info, input: Annotated[CreateGenreInput, argument("The genre.")]) -> GenreSaved:
     """Adds a genre."""
     return GenreSaved(genre=await catalog.create_genre(info.context.shop, input.name))
 
 
-@mutation(admin_only)
+@mutation(admin_only, GenreSaved, errors=(GenreNameTaken, NotFound, InvalidInput))
 async def rename_genre(
     info: Info, input: Annotated[RenameGenreInput, argument("The genre and its new name.")]
-) -> RenameGenreResult | None:
+) -> GenreSaved:
     """Renames a genre. Its slug stays, so links keep working."""
     return GenreSaved(
         genre=await catalog.rename_genre(info.context.shop, parse_key("Genre", input.genre_id), input.name)
     )
 
 
-@mutation(admin_only)
-async def delete_genre(
-    info: Info, input: Annotated[DeleteGenreInput, argument("The genre.")]
-) -> DeleteGenreResult | None:
-    """Deletes a genre that no book is in."""
+@mutation(admin_only, GenreDeleted, errors=(GenreNotEmpty, NotFound))
+async def delete_genre(info: Info, input: Annotated[DeleteGenreInput, argument("The genre.")]) -> GenreDeleted:
+    """Deletes a genre that has no books."""
     genre_id = parse_key("Genre", input.genre_id)
     await catalog.delete_genre(info.context.shop, genre_id)
     return GenreDeleted(genre_id=to_global_id("Genre", genre_id))

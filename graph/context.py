@@ -1,48 +1,65 @@
-"""What a request carries: who asks, what has been loaded for it, and the shop it asks."""
+"""Holds what resolvers share during a request: the shop, the caller and the rows loaded so far."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import strawberry
 
+from domain.accounts import is_owner_or_admin
 from domain.auth.login_throttle import ThrottlePolicy
 from domain.auth.sessions import SessionTokens
 from domain.auth.tokens import AccessTokenClaims, ExpiredAccessToken, InvalidAccessToken
 from domain.shop import Shop
-from graph.execution.deadline import Disconnect
+from graph.kit.loader import Loader
 from graph.loaders import Loaders
 from graph.request_errors import Deactivated, RequestError, TokenExpired, Unauthenticated
 from persistence import accounts
 from persistence.accounts import Viewer
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 
 T = TypeVar("T")
 
 
+class OwnedRow(Protocol):
+    """A row that belongs to a user."""
+
+    user_id: uuid.UUID
+
+
+R = TypeVar("R", bound=OwnedRow)
+
+
 @dataclass(slots=True)
 class RefreshCookie:
-    """The refresh token where scripts cannot read it: what the browser sent, and what it is to keep from now on."""
+    """The refresh token in a cookie that scripts cannot read: the one the browser sent, and the one to set."""
 
     request_token: str | None = field(repr=False)
     is_changed: bool = False
     response_tokens: SessionTokens | None = None
 
     def replace(self, tokens: SessionTokens | None) -> None:
-        """`None` makes the browser forget."""
+        """Set the cookie to the refresh token of these tokens; `None` deletes it."""
         self.is_changed, self.response_tokens = True, tokens
 
 
 @dataclass(slots=True)
 class Context:
-    """`address` is the caller's on the network. `cookie` is there when refresh tokens travel in a cookie and never in a body.
+    """What resolvers share during a request.
 
-    When the client departs, a query ends, and a mutation goes on.
-
-    With a `version` of the catalogue the answer will be said to be at least as new as that. Who `browses` may be told what
-    was true a moment ago.
+    Attributes:
+        shop: What domain functions work with.
+        request_id: Finds the request in the log.
+        access_token: The bearer token of the `Authorization` header.
+        user_agent: The `User-Agent` header.
+        cookie: The refresh cookie, when refresh tokens travel in a cookie and not in response bodies.
+        address: The caller's network address.
+        wait_disconnected: Returns when the client has disconnected. A query is then cancelled, a mutation completes.
+        catalog_version: The catalog's version when the request began. Cached counts are at least as recent.
+        read_from_replica: Whether a replica serves the reads, which may be a moment old.
     """
 
     shop: Shop
@@ -51,7 +68,7 @@ class Context:
     user_agent: str | None = None
     cookie: RefreshCookie | None = None
     address: str = ""
-    wait_disconnected: Disconnect | None = None
+    wait_disconnected: Callable[[], Awaitable[None]] | None = None
     catalog_version: Hashable = None
     read_from_replica: bool = False
     _loaders: Loaders | None = None
@@ -60,29 +77,31 @@ class Context:
 
     @property
     def read_session(self) -> ReadSession:
+        """The session for reads, on a replica for callers that may read from one."""
         return self.shop.database.replica_session if self.read_from_replica else self.shop.database.read_session
 
     @property
     def loaders(self) -> Loaders:
+        """The loaders of the request, made on first use and after each `invalidate`."""
         if self._loaders is None:
             self._loaders = Loaders(self.read_session)
         return self._loaders
 
     async def cached(self, key: Hashable, count: Callable[[], Awaitable[T]]) -> T:
-        """A count that may be a second old, and no older than the version."""
+        """Return a count that may be a second old but not older than `catalog_version`; `count` computes it."""
         return await self.shop.count_cache.get((self.catalog_version, self.read_session, key), count)
 
     def peek_cached(self, key: Hashable) -> Any:
-        """The same where it is known without asking, else `None`."""
+        """Return the count when it is cached, else `None`."""
         return self.shop.count_cache.peek((self.catalog_version, self.read_session, key))
 
     def throttle(self, policy: ThrottlePolicy, account: str = "") -> AbstractAsyncContextManager[None]:
-        """Raises `TooOften` for what this caller has tried too often."""
+        """Count an attempt of this caller; entering the block raises `RateLimited` after too many."""
         return self.shop.throttles.attempt(policy, account=account, address=self.address)
 
     @property
     def rate_limit_key(self) -> str:
-        """Whose budget this request is paid from: the user's whose token it carries, or the address's."""
+        """The key of the budget that pays for the request: the user's of a valid token, else the address's."""
         try:
             return (
                 f"user {self._decode_access_token(self.access_token).user_id}"
@@ -97,25 +116,27 @@ class Context:
         return f"address {self.address}"
 
     def cancel(self) -> None:
-        """Ends what is being loaded."""
+        """Cancel what is being loaded."""
         if self._loaders is not None:
             self._loaders.cancel()
 
     def invalidate(self) -> None:
-        """Whatever was known may have changed, the caller's own rights included."""
+        """Forget the loaded rows and the viewer, which a mutation may change."""
         self._loaders = None
         self._viewer = None
 
     def set_refresh_cookie(self, tokens: SessionTokens | None) -> None:
-        """In the cookie, where there is one; `None` empties it."""
+        """Set the refresh cookie, where the client uses one; `None` deletes it."""
         if self.cookie is not None:
             self.cookie.replace(tokens)
 
     async def get_viewer(self) -> Viewer | None:
-        """`None` for a visitor.
+        """Return the signed-in user with their session, `None` without a token. The database is read once per request.
 
-        Raises `TokenExpired`, `Deactivated` or `Unauthenticated` for a token that is no good: that is never silently a
-        visitor. Read from the database once in a request.
+        Raises:
+            TokenExpired: The access token has expired.
+            Deactivated: The account has been deactivated.
+            Unauthenticated: The token is not valid, or its session has ended.
         """
         if self.access_token is None:
             return None
@@ -124,13 +145,24 @@ class Context:
         return await asyncio.shield(self._viewer)
 
     async def require_viewer(self) -> Viewer:
-        """Raises `Unauthenticated` for a visitor, too."""
+        """Return the signed-in user with their session.
+
+        Raises:
+            Unauthenticated: There is no access token. Errors of `get_viewer` are raised, too.
+        """
         viewer = await self.get_viewer()
         if viewer is None:
             raise Unauthenticated
         return viewer
 
+    async def load_owned(self, loader: Loader[uuid.UUID, R | None], key: uuid.UUID) -> R | None:
+        """Load a row for its owner or an administrator; return `None` to other callers."""
+        viewer = await self.get_viewer()
+        row = await loader.load(key) if viewer else None
+        return row if viewer and row and is_owner_or_admin(viewer.user, row.user_id) else None
+
     async def is_admin(self) -> bool:
+        """Return whether the caller is an administrator. A caller with an invalid token is not."""
         try:
             viewer = await self.get_viewer()
         except RequestError:
@@ -138,7 +170,11 @@ class Context:
         return viewer is not None and viewer.user.role == "ADMIN"
 
     def _decode_access_token(self, access_token: str) -> AccessTokenClaims:
-        """Raises `BadAccessToken`. Signatures are looked at once in a request."""
+        """Return what the token claims. The signature is verified once per request.
+
+        Raises:
+            InvalidAccessToken: The token is not valid or has expired.
+        """
         if self._access_token_claims is None:
             try:
                 self._access_token_claims = self.shop.tokens.decode_access_token(access_token)
@@ -159,7 +195,7 @@ class Context:
         if viewer is not None and not viewer.user.is_active:
             raise Deactivated
         if viewer is None or not viewer.is_session_active:
-            raise Unauthenticated("This session is over. Sign in again.")
+            raise Unauthenticated("This session has ended. Sign in again.")
         return viewer
 
 

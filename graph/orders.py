@@ -1,4 +1,4 @@
-"""Orders: checkout, history, shipping and cancelling."""
+"""Declares orders and the mutations that place, ship and cancel them."""
 
 import datetime as dt
 import uuid
@@ -7,19 +7,9 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import strawberry
-from strawberry import UNSET
 
 from domain import orders
-from graph.catalog import Book
-from graph.context import Info
-from graph.kit.batch_fields import BOOK, USER, BatchLoader, batch_field
-from graph.kit.declare import attribute, enum_type, field, input_type, mutation, object_type, query, result_union
-from graph.kit.ids import global_id_field, parse_key
-from graph.kit.money import Money
-from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
-from graph.kit.permissions import admin_only, signed_in
-from graph.user_errors import (
+from domain.errors import (
     CartEmpty,
     InsufficientStock,
     InvalidInput,
@@ -29,6 +19,27 @@ from graph.user_errors import (
     PaymentFailed,
     PriceChanged,
 )
+from graph.catalog import Book
+from graph.context import Info
+from graph.kit.batch_fields import batch_field
+from graph.kit.declare import (
+    argument,
+    attribute,
+    enum_type,
+    field,
+    input_type,
+    none_if_unset,
+    object_type,
+    optional,
+    query,
+)
+from graph.kit.ids import global_id_field, parse_key
+from graph.kit.money import Money
+from graph.kit.mutations import mutation
+from graph.kit.nodes import Node, node_resolver
+from graph.kit.pagination import Connection, CursorCodec, connection_type, parse_page
+from graph.kit.permissions import admin_only, signed_in
+from graph.loaders import BOOK, USER, batch_loader
 from persistence import catalog
 from persistence import orders as rows
 from persistence.accounts import UserRow
@@ -36,12 +47,12 @@ from persistence.orders import AddressRow, OrderItemRow, OrderRow, OrderStatus
 
 enum_type(
     OrderStatus,
-    "How far an order has come.",
-    PENDING="The books are set aside and the payment is under way.",
-    CONFIRMED="Paid, and on its way out of the store.",
-    PAYMENT_FAILED="The payment was declined; the books are back on the shelf.",
+    "The status of an order.",
+    PENDING="The books are reserved and the payment is in progress.",
+    CONFIRMED="Paid, and not sent yet.",
+    PAYMENT_FAILED="The payment was declined; the books are back in stock.",
     SHIPPED="Sent.",
-    CANCELLED="Called off before it was sent; refunded, and the books are back on the shelf.",
+    CANCELLED="Cancelled before it was sent; the payment is refunded and the books are back in stock.",
 )
 
 User: Any = Annotated["User", strawberry.lazy("graph.accounts")]
@@ -69,15 +80,15 @@ class OrderItem:
 
     @field()
     def line_total(self: OrderItemRow) -> Money:
-        """What these copies cost."""
+        """The price of these copies on the day of the purchase."""
         return Money(amount=self.line_total, currency=self.currency)
 
 
 @object_type(source_type=AddressRow)
 class Address:
-    """Where a parcel goes."""
+    """A shipping address."""
 
-    recipient: str = attribute("Who gets it.")
+    recipient: str = attribute("The recipient's name.")
     line1: str = attribute("Street and number.")
     line2: str | None = attribute("Flat, floor, company.")
     city: str = attribute("The town.")
@@ -92,32 +103,32 @@ class Order(Node):
     """A purchase. Titles and prices are those of the day it was made."""
 
     id: strawberry.ID = global_id_field("Order", "The order's global ID.")
-    number: str = attribute("The number to quote in mails and on the phone.")
-    status: OrderStatus = attribute("How far it has come.")
-    total_quantity: int = attribute("How many copies were bought in all.")
-    tracking_url: str | None = attribute("Where to follow the parcel.")
+    number: str = attribute("The number to quote in emails and on the phone.")
+    status: OrderStatus = attribute("Its status.")
+    total_quantity: int = attribute("The number of copies of all books.")
+    tracking_url: str | None = attribute("The URL to track the parcel at.")
     placed_at: dt.datetime = attribute("When it was placed.")
     shipped_at: dt.datetime | None = attribute("When it was sent.")
     cancelled_at: dt.datetime | None = attribute("When it was cancelled.")
 
-    @batch_field(BatchLoader(lambda loaders: loaders.order_items, "id"), list[OrderItem])
+    @batch_field(batch_loader(lambda loaders: loaders.order_items, "id"), list[OrderItem])
     def items(items: Sequence[OrderItemRow]) -> Sequence[OrderItemRow]:
-        """What was bought."""
+        """The books that were bought, with their quantities."""
         return items
 
     @field()
     def total(self: OrderRow) -> Money:
-        """What was paid for it all."""
+        """The total of the order."""
         return Money(amount=self.total, currency=self.currency)
 
-    @batch_field(BatchLoader(lambda loaders: loaders.order_addresses, "id"), Address | None)
+    @batch_field(batch_loader(lambda loaders: loaders.order_addresses, "id"), Address | None)
     def shipping_address(addresses: Sequence[AddressRow]) -> AddressRow | None:
-        """Where it goes. `null` when it is picked up."""
+        """The address to send it to. `null` when it is picked up."""
         return addresses[0] if addresses else None
 
     @batch_field(USER, User)
     def customer(user: UserRow | None) -> UserRow | None:
-        """Who bought it."""
+        """The customer."""
         return user
 
     @field()
@@ -136,7 +147,13 @@ async def resolve_orders(
     last: int | None,
     before: str | None,
 ) -> Connection[OrderRow]:
-    selected_statuses = None if statuses is None or statuses is UNSET else tuple(sorted(set(statuses)))
+    """Resolve a page of a user's orders.
+
+    Raises:
+        BadUserInput: An argument is not valid.
+    """
+    statuses = none_if_unset(statuses)
+    selected_statuses = None if statuses is None else tuple(sorted(set(statuses)))
     codec = CursorCodec(f"orders {user_id} {selected_statuses}", dt.datetime)
     page = parse_page(codec, first, after, last, before)
     page_result = await rows.list_orders(info.context.read_session, user_id, selected_statuses, page)
@@ -149,9 +166,7 @@ async def resolve_orders(
 
 
 async def _find_order(info: Info, key: uuid.UUID) -> OrderRow | None:
-    viewer = await info.context.get_viewer()
-    order = await info.context.loaders.order.load(key) if viewer else None
-    return order if viewer and order and orders.can_view(order, viewer.user) else None
+    return await info.context.load_owned(info.context.loaders.order, key)
 
 
 node_resolver("Order")(_find_order)
@@ -161,8 +176,8 @@ node_resolver("Order")(_find_order)
 class OrderLookup:
     """The key of an order: exactly one of these."""
 
-    id: strawberry.ID | None = strawberry.field(default=UNSET, description="Its global ID.")
-    number: str | None = strawberry.field(default=UNSET, description="Its number.")
+    id: strawberry.ID | None = optional("Its global ID.")
+    number: str | None = optional("Its number.")
 
 
 @query(signed_in, Order | None)
@@ -178,21 +193,21 @@ async def order(
     return order_row if order_row and orders.can_view(order_row, viewer.user) else None
 
 
-# ── Inputs and outcomes ───────────────────────────────────────────────────────────────────
+# ── Inputs and results ────────────────────────────────────────────────────────────────────
 
 
 @input_type()
 class AddressInput:
-    """Where to send a parcel."""
+    """A shipping address."""
 
-    recipient: str = attribute("Who gets it.")
+    recipient: str = attribute("The recipient's name.")
     line1: str = attribute("Street and number.")
-    line2: str | None = strawberry.field(default=UNSET, description="Flat, floor, company.")
+    line2: str | None = optional("Flat, floor, company.")
     city: str = attribute("The town.")
-    region: str | None = strawberry.field(default=UNSET, description="The state, county or province.")
-    postal_code: str | None = strawberry.field(default=UNSET, description="The postal code.")
+    region: str | None = optional("The state, county or province.")
+    postal_code: str | None = optional("The postal code.")
     country: str = attribute("The country, as an ISO 3166-1 code of two letters.")
-    phone: str | None = strawberry.field(default=UNSET, description="The number the courier may call.")
+    phone: str | None = optional("The number the courier may call.")
 
 
 @input_type()
@@ -200,20 +215,16 @@ class CheckoutInput:
     """A purchase."""
 
     idempotency_key: str = attribute(
-        "A unique string made once for this attempt, such as a UUID. Repeat it when you retry because no answer came: "
-        "the first answer is given again and nothing is bought or charged twice."
+        "A unique string for this purchase, such as a UUID. Send the same one when you retry because no response came: "
+        "the first result is returned again and nothing is bought or charged twice."
     )
-    expected_total: Decimal | None = strawberry.field(
-        default=UNSET,
-        description="The total the customer was shown. If prices have changed since, nothing is bought and the result "
-        "is `PriceChanged`. Left out, today's prices are accepted unseen.",
+    expected_total: Decimal | None = optional(
+        "The total the customer was shown. If prices have changed since, nothing is bought and the result "
+        "is `PriceChanged`. Left out, today's prices are accepted without comparison.",
     )
-    shipping_address: AddressInput | None = strawberry.field(
-        default=UNSET, description="Where to send the books. Left out when they are picked up."
-    )
-    payment_token: str | None = strawberry.field(
-        default=UNSET,
-        description="The token that the payment provider gave to the frontend. The built-in mock provider takes "
+    shipping_address: AddressInput | None = optional("Where to send the books. Left out when they are picked up.")
+    payment_token: str | None = optional(
+        "The token that the payment provider gave to the frontend. The built-in mock provider takes "
         "`mock-approve` and `mock-decline`, and without a token approves nine payments in ten.",
     )
 
@@ -230,50 +241,43 @@ class ShipOrderInput:
     """An order that was sent."""
 
     order_id: strawberry.ID = attribute("The ID of the order.")
-    tracking_url: str | None = strawberry.field(default=UNSET, description="Where to follow the parcel.")
+    tracking_url: str | None = optional("The URL to track the parcel at.")
 
 
 @object_type()
 class OrderPlaced:
-    """The order stands: it is paid."""
+    """The order is placed and paid."""
 
     order: OrderRow = attribute("The order.", Order)
 
 
 @object_type()
 class OrderCancelled:
-    """The order is off and the money goes back."""
+    """The order is cancelled and will be refunded."""
 
     order: OrderRow = attribute("The order.", Order)
 
 
 @object_type()
 class OrderShipped:
-    """The order is on its way to the customer."""
+    """The order is marked as sent."""
 
     order: OrderRow = attribute("The order.", Order)
-
-
-CheckoutResult = Annotated[
-    OrderPlaced | CartEmpty | InsufficientStock | PriceChanged | PaymentFailed | InvalidInput,
-    result_union("CheckoutResult", "checkout"),
-]
-CancelOrderResult = Annotated[
-    OrderCancelled | OrderNotCancellable | NotFound, result_union("CancelOrderResult", "cancelOrder")
-]
-ShipOrderResult = Annotated[
-    OrderShipped | OrderNotShippable | NotFound | InvalidInput, result_union("ShipOrderResult", "shipOrder")
-]
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-@mutation(signed_in, exclusive=True)
+@mutation(
+    signed_in,
+    OrderPlaced,
+    errors=(CartEmpty, InsufficientStock, PriceChanged, PaymentFailed, InvalidInput),
+    exclusive=True,
+)
 async def checkout(
     info: Info,
-    input: Annotated[CheckoutInput, argument("How to pay, where to send, and the key that makes a retry safe.")],
-) -> CheckoutResult | None:
+    input: Annotated[CheckoutInput, argument("The payment, the address, and the key that makes a retry safe.")],
+) -> OrderPlaced:
     """Buys what is in the cart: checks the stock of every book, takes the payment and places the order, all or nothing.
 
     A declined payment puts the books back in the cart.
@@ -282,7 +286,7 @@ async def checkout(
     address = input.shipping_address
     checkout_request = orders.CheckoutRequest(
         idempotency_key=input.idempotency_key,
-        expected_total=input.expected_total if input.expected_total is not UNSET else None,
+        expected_total=none_if_unset(input.expected_total),
         address=_build_address(address) if address else None,
         payment_token=input.payment_token or None,
     )
@@ -302,10 +306,8 @@ def _build_address(address_input: AddressInput) -> AddressRow:
     )
 
 
-@mutation(signed_in)
-async def cancel_order(
-    info: Info, input: Annotated[CancelOrderInput, argument("The order.")]
-) -> CancelOrderResult | None:
+@mutation(signed_in, OrderCancelled, errors=(OrderNotCancellable, NotFound))
+async def cancel_order(info: Info, input: Annotated[CancelOrderInput, argument("The order.")]) -> OrderCancelled:
     """Cancels an order that has not been sent, refunds it and puts the books back in stock.
 
     Customers may cancel their own orders, administrators any.
@@ -315,10 +317,10 @@ async def cancel_order(
     return OrderCancelled(order=await orders.cancel_order(info.context.shop, viewer.user, order_id))
 
 
-@mutation(admin_only)
+@mutation(admin_only, OrderShipped, errors=(OrderNotShippable, NotFound, InvalidInput))
 async def ship_order(
     info: Info, input: Annotated[ShipOrderInput, argument("The order and its tracking link.")]
-) -> ShipOrderResult | None:
+) -> OrderShipped:
     """Marks an order as sent."""
     order_id = parse_key("Order", input.order_id)
     return OrderShipped(order=await orders.ship_order(info.context.shop, order_id, input.tracking_url or None))

@@ -1,28 +1,24 @@
-"""Passwords: a new one, with the old one or with the link from a letter."""
+"""Declares the mutations that change and reset passwords."""
 
 from typing import Annotated
-
-import strawberry
-from strawberry import UNSET
 
 from domain import accounts
 from domain.auth import password_reset
 from domain.auth.login_throttle import EMAIL_REQUEST_POLICY, PASSWORD_CHANGE_POLICY, TOKEN_POLICY
+from domain.auth.sessions import NewSession
+from domain.errors import AccountDeactivated, InvalidCredentials, InvalidInput, InvalidToken
 from graph.context import Info
-from graph.kit.declare import attribute, input_type, mutation, object_type, result_union
-from graph.kit.pagination import argument
+from graph.kit.declare import argument, attribute, input_type, object_type, optional
+from graph.kit.mutations import mutation
 from graph.kit.permissions import public, signed_in
 from graph.sessions import LoggedIn, complete_login
-from graph.user_errors import AccountDeactivated, InvalidCredentials, InvalidInput, InvalidToken
 
 
 @input_type()
 class ChangePasswordInput:
     """A new password."""
 
-    current_password: str | None = strawberry.field(
-        default=UNSET, description="The current password. Left out when the account has none."
-    )
+    current_password: str | None = optional("The current password. Left out when the account has none.")
     new_password: str = attribute("The new password, 8 to 128 characters.")
 
 
@@ -30,7 +26,7 @@ class ChangePasswordInput:
 class RequestPasswordResetInput:
     """A forgotten password."""
 
-    email: str = attribute("The address of the account.")
+    email: str = attribute("The email address of the account.")
 
 
 @input_type()
@@ -45,41 +41,30 @@ class ResetPasswordInput:
 class PasswordChanged:
     """The password has changed."""
 
-    sessions_ended: int = attribute("How many other sessions ended with it.")
+    sessions_ended: int = attribute("How many other sessions were ended.")
 
 
 @object_type()
 class PasswordResetRequested:
-    """If the address has an account, a reset link is on its way."""
+    """A reset link will be sent, if the email address has an account."""
 
-    email: str = attribute("The address that was given.")
-
-
-ChangePasswordResult = Annotated[
-    PasswordChanged | InvalidCredentials | InvalidInput, result_union("ChangePasswordResult", "changePassword")
-]
-RequestPasswordResetResult = Annotated[
-    PasswordResetRequested | InvalidInput, result_union("RequestPasswordResetResult", "requestPasswordReset")
-]
-ResetPasswordResult = Annotated[
-    LoggedIn | InvalidToken | InvalidInput | AccountDeactivated, result_union("ResetPasswordResult", "resetPassword")
-]
+    email: str = attribute("The email address of the input.")
 
 
-@mutation(public, exclusive=True)
+@mutation(public, PasswordResetRequested, errors=(InvalidInput,), exclusive=True)
 async def request_password_reset(
-    info: Info, input: Annotated[RequestPasswordResetInput, argument("The address.")]
-) -> RequestPasswordResetResult | None:
-    """Emails a password reset link, if the address has an account. The answer is the same either way."""
+    info: Info, input: Annotated[RequestPasswordResetInput, argument("The email address.")]
+) -> PasswordResetRequested:
+    """Emails a password reset link, if the email address has an account. The result is the same if it has none."""
     async with info.context.throttle(EMAIL_REQUEST_POLICY, input.email):
         await password_reset.request_password_reset(info.context.shop, input.email)
     return PasswordResetRequested(email=input.email)
 
 
-@mutation(public, exclusive=True)
+@mutation(public, LoggedIn, errors=(InvalidToken, InvalidInput, AccountDeactivated), exclusive=True)
 async def reset_password(
     info: Info, input: Annotated[ResetPasswordInput, argument("The token and the new password.")]
-) -> ResetPasswordResult | None:
+) -> NewSession:
     """Sets a new password with the token from the reset link, ends every other session and signs in."""
     context = info.context
     async with context.throttle(TOKEN_POLICY):
@@ -88,10 +73,10 @@ async def reset_password(
         )
 
 
-@mutation(signed_in, exclusive=True)
+@mutation(signed_in, PasswordChanged, errors=(InvalidCredentials, InvalidInput), exclusive=True)
 async def change_password(
     info: Info, input: Annotated[ChangePasswordInput, argument("The current and the new password.")]
-) -> ChangePasswordResult | None:
+) -> PasswordChanged:
     """Replaces the caller's password, or gives one to an account that only signs in through a provider.
 
     Ends the caller's other sessions.

@@ -1,31 +1,32 @@
-"""Pre-booking: waiting for a book to come back."""
+"""Declares pre-bookings, the waiting lists of books that are out of stock."""
 
 import datetime as dt
 import uuid
 from typing import Annotated, Any
 
 import strawberry
-from strawberry import UNSET
 
 from domain import prebookings
+from domain.errors import AlreadyPrebooked, BookInStock, NotFound
 from graph.catalog import Book
 from graph.context import Info
-from graph.kit.batch_fields import BOOK, batch_field, require_row
-from graph.kit.declare import attribute, enum_type, input_type, mutation, object_type, result_union
+from graph.kit.batch_fields import batch_field, require_row
+from graph.kit.declare import argument, attribute, enum_type, input_type, none_if_unset, object_type
 from graph.kit.ids import global_id_field, parse_key
+from graph.kit.mutations import mutation
 from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.kit.pagination import Connection, CursorCodec, connection_type, parse_page
 from graph.kit.permissions import signed_in
-from graph.user_errors import AlreadyPrebooked, BookInStock, NotFound
+from graph.loaders import BOOK
 from persistence import prebookings as rows
 from persistence.catalog import BookRow
 from persistence.prebookings import PrebookingRow, PrebookingStatus
 
 enum_type(
     PrebookingStatus,
-    "How a pre-booking stands.",
-    WAITING="Waiting for the book to come back.",
-    NOTIFIED="The book came back and the customer was told.",
+    "The status of a pre-booking.",
+    WAITING="The customer waits for the book to be in stock again.",
+    NOTIFIED="The book was in stock again and the customer was notified.",
     CANCELLED="The customer left the list.",
 )
 PrebookingStatusesArgument = Annotated[
@@ -42,9 +43,9 @@ class Prebooking(Node):
     """A customer's place on the waiting list of a book."""
 
     id: strawberry.ID = global_id_field("Prebooking", "The pre-booking's global ID.")
-    status: PrebookingStatus = attribute("How it stands.")
+    status: PrebookingStatus = attribute("Its status.")
     created_at: dt.datetime = attribute("When they joined the list.")
-    notified_at: dt.datetime | None = attribute("When they were told that the book is back.")
+    notified_at: dt.datetime | None = attribute("When they were notified that the book is in stock again.")
     cancelled_at: dt.datetime | None = attribute("When they left the list.")
 
     @batch_field(BOOK, Book)
@@ -55,13 +56,8 @@ class Prebooking(Node):
 
 @node_resolver("Prebooking")
 async def find_prebooking(info: Info, key: Any) -> PrebookingRow | None:
-    viewer = await info.context.get_viewer()
-    prebooking = await info.context.loaders.prebooking.load(key) if viewer else None
-    return (
-        prebooking
-        if viewer and prebooking and (prebooking.user_id == viewer.user.id or viewer.user.role == "ADMIN")
-        else None
-    )
+    """Find a pre-booking for `node`."""
+    return await info.context.load_owned(info.context.loaders.prebooking, key)
 
 
 async def resolve_prebookings(
@@ -73,10 +69,13 @@ async def resolve_prebookings(
     last: int | None,
     before: str | None,
 ) -> Connection[PrebookingRow]:
-    has_statuses = statuses is not None and statuses is not UNSET
-    status_values = (
-        tuple(sorted({status.value for status in statuses})) if has_statuses and statuses is not None else None
-    )
+    """Resolve a page of a user's pre-bookings.
+
+    Raises:
+        BadUserInput: An argument is not valid.
+    """
+    statuses = none_if_unset(statuses)
+    status_values = None if statuses is None else tuple(sorted({status.value for status in statuses}))
     codec = CursorCodec(f"prebookings {user_id} {status_values}", dt.datetime)
     page = parse_page(codec, first, after, last, before)
     page_result = await rows.list_prebookings(info.context.read_session, user_id, status_values, page)
@@ -113,26 +112,18 @@ class PrebookingCancelled:
     prebooking: PrebookingRow = attribute("The pre-booking.", Prebooking)
 
 
-PrebookResult = Annotated[
-    Prebooked | BookInStock | AlreadyPrebooked | NotFound, result_union("PrebookResult", "prebook")
-]
-CancelPrebookingResult = Annotated[
-    PrebookingCancelled | NotFound, result_union("CancelPrebookingResult", "cancelPrebooking")
-]
-
-
-@mutation(signed_in)
-async def prebook(info: Info, input: Annotated[PrebookInput, argument("The book.")]) -> PrebookResult | None:
-    """Joins the waiting list of a book that is out of stock, to hear by email when it is back."""
+@mutation(signed_in, Prebooked, errors=(BookInStock, AlreadyPrebooked, NotFound))
+async def prebook(info: Info, input: Annotated[PrebookInput, argument("The book.")]) -> Prebooked:
+    """Joins the waiting list of a book that is out of stock, to be notified by email when it is in stock again."""
     user_id = (await info.context.require_viewer()).user.id
     return Prebooked(prebooking=await prebookings.prebook(info.context.shop, user_id, parse_key("Book", input.book_id)))
 
 
-@mutation(signed_in)
+@mutation(signed_in, PrebookingCancelled, errors=(NotFound,))
 async def cancel_prebooking(
     info: Info, input: Annotated[CancelPrebookingInput, argument("The pre-booking.")]
-) -> CancelPrebookingResult | None:
-    """Leaves the waiting list. Does nothing if the pre-booking was cancelled before."""
+) -> PrebookingCancelled:
+    """Leaves the waiting list. Does nothing if the pre-booking is not waiting any more."""
     user_id = (await info.context.require_viewer()).user.id
     prebooking_id = parse_key("Prebooking", input.prebooking_id)
     return PrebookingCancelled(

@@ -1,4 +1,4 @@
-"""Wrong calls and faults: what ends as a top-level error, with a code that programs can branch on."""
+"""Declares request errors, and formats every top-level error with a code that programs can branch on."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ log = structlog.get_logger()
 
 
 class RowVanished(Unavailable):
-    """What a row names was deleted after the row was read; whoever asks again sees neither."""
+    """A row that another one refers to was deleted in between. A second try finds neither."""
 
-    retry_after = 1
+    retry_after = 1  # seconds
 
 
 class RequestError(Exception):
-    """The caller has to ask differently. Each subclass has a code of `ErrorCode`."""
+    """The request must change before it can succeed. Each subclass has a code of `ErrorCode`."""
 
     code: str
 
@@ -28,10 +28,14 @@ class RequestError(Exception):
 
 
 class BadUserInput(RequestError):
+    """An argument is malformed or out of range."""
+
     code = "BAD_USER_INPUT"
 
 
 class Unauthenticated(RequestError):
+    """The request carries no valid access token."""
+
     code = "UNAUTHENTICATED"
 
     def __init__(self, message: str = "Sign in first, and send the access token as `Authorization: Bearer …`.") -> None:
@@ -39,13 +43,17 @@ class Unauthenticated(RequestError):
 
 
 class TokenExpired(RequestError):
+    """The access token has expired."""
+
     code = "AUTH_TOKEN_EXPIRED"
 
     def __init__(self) -> None:
-        super().__init__("The access token is past its time. Refresh the session and try again.")
+        super().__init__("The access token has expired. Refresh the session and try again.")
 
 
 class Deactivated(RequestError):
+    """The access token belongs to an account that has been deactivated."""
+
     code = "AUTH_ACCOUNT_DEACTIVATED"
 
     def __init__(self) -> None:
@@ -53,6 +61,8 @@ class Deactivated(RequestError):
 
 
 class Forbidden(RequestError):
+    """The caller is signed in but lacks the permission."""
+
     code = "FORBIDDEN"
 
     def __init__(self, message: str = "Only administrators may do this.") -> None:
@@ -60,7 +70,10 @@ class Forbidden(RequestError):
 
 
 def format_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
-    """The error as clients see it. What is not their doing is logged and hidden behind the request's id."""
+    """Format an error for the response.
+
+    Request errors show their message and code. Internal errors are logged, and show the request ID only.
+    """
     formatted_error: dict[str, Any] = {"message": error.message}
     if error.locations:
         formatted_error["locations"] = [location.formatted for location in error.locations]
@@ -70,26 +83,25 @@ def format_error(error: GraphQLError, request_id: str) -> dict[str, Any]:
     if isinstance(cause, RequestError):
         formatted_error |= {"message": cause.message, "extensions": {"code": cause.code}}
     elif isinstance(cause, RateLimited):
-        message = f"This was tried too often. Try again in {cause.retry_after} seconds."
+        message = f"Too many attempts. Try again in {cause.retry_after} seconds."
         formatted_error |= {"message": message, "extensions": {"code": "RATE_LIMITED", "retryAfter": cause.retry_after}}
     elif isinstance(cause, (Overloaded, Unavailable)):
-        message = "The shop cannot answer just now. Try again in a moment."
+        message = "The service is unavailable. Try again in a moment."
         formatted_error |= {
             "message": message,
             "extensions": {"code": "SERVICE_UNAVAILABLE", "retryAfter": cause.retry_after},
         }
-        log.warning("unavailable", path=error.path, cause=repr(cause.__cause__ or cause))
+        log.warning("service_unavailable", path=error.path, cause=repr(cause.__cause__ or cause))
     elif cause is None and error.extensions and "code" in error.extensions:
         formatted_error["extensions"] = {"code": error.extensions["code"]}
     elif isinstance(error, GraphQLSyntaxError):
         formatted_error["extensions"] = {"code": "GRAPHQL_PARSE_FAILED"}
-    elif cause is None:  # raised by graphql-core itself, over a variable or an argument
+    elif cause is None:  # graphql-core raises it for a variable or an argument
         formatted_error["extensions"] = {"code": "BAD_USER_INPUT"}
     else:
-        log.error("fault", path=error.path, exc_info=cause)
-        message = "Something went wrong on our side. Tell us the request's id if it goes on."
+        log.error("internal_error", path=error.path, exc_info=cause)
         formatted_error |= {
-            "message": message,
+            "message": "Internal error. If it persists, report the request ID.",
             "extensions": {"code": "INTERNAL_SERVER_ERROR", "requestId": request_id},
         }
     return formatted_error

@@ -1,4 +1,4 @@
-"""Reviews: what readers think of the books they bought."""
+"""Declares reviews and the mutations that write and delete them."""
 
 import datetime as dt
 from functools import lru_cache
@@ -8,27 +8,29 @@ import strawberry
 from strawberry import UNSET
 
 from domain import reviews
+from domain.errors import DuplicateReview, InvalidInput, NotFound, PurchaseRequired
 from domain.reviews import NotReviewAuthor
 from graph.context import Info
-from graph.kit.batch_fields import BOOK, USER, BatchLoader, batch_field, require_row
+from graph.kit.batch_fields import batch_field, require_row
 from graph.kit.declare import (
     SECOND,
+    argument,
     attribute,
     enum_type,
     field,
     input_type,
-    mutation,
     object_type,
+    optional,
     query,
-    result_union,
 )
 from graph.kit.ids import global_id_field, parse_key, to_global_id
+from graph.kit.mutations import mutation
 from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.kit.pagination import Connection, CursorCodec, connection_type, parse_page
 from graph.kit.permissions import admin_only, public, signed_in
+from graph.loaders import BOOK, USER, batch_loader
 from graph.projections import review_projection
 from graph.request_errors import Forbidden
-from graph.user_errors import DuplicateReview, InvalidInput, NotFound, PurchaseRequired
 from persistence import reviews as rows
 from persistence.accounts import UserRow
 from persistence.catalog import BookRow
@@ -39,12 +41,12 @@ User: Any = Annotated["User", strawberry.lazy("graph.accounts")]
 
 enum_type(
     ReviewSort,
-    "The orders a list of reviews can be put in.",
+    "How a list of reviews can be sorted.",
     NEWEST="The latest first.",
     HIGHEST_RATED="The most stars first.",
     LOWEST_RATED="The fewest stars first.",
 )
-ReviewSortArgument = Annotated[ReviewSort, argument("How to order the reviews.")]
+ReviewSortArgument = Annotated[ReviewSort, argument("How to sort the reviews.")]
 RatingsArgument = Annotated[list[int] | None, argument("Only reviews with one of these numbers of stars.")]
 
 ReviewConnection = connection_type(
@@ -54,15 +56,15 @@ ReviewConnection = connection_type(
 
 @object_type(max_age=SECOND)
 class RatingBucket:
-    """How many readers gave a number of stars."""
+    """A number of stars, and how many reviews gave it."""
 
     stars: int = attribute("The number of stars, 1 to 5.")
-    count: int = attribute("The number of readers.")
+    count: int = attribute("The number of reviews.")
 
 
 @object_type(max_age=SECOND)
 class Reviewer:
-    """What everyone may know of the writer of a review."""
+    """The author of a review, as everyone may see them."""
 
     display_name: str = attribute("The name they chose to show.")
 
@@ -74,11 +76,11 @@ class Reviewer:
 
 @object_type(source_type=ReviewRow, max_age=SECOND)
 class Review(Node):
-    """What a reader thinks of a book they bought."""
+    """A customer's review of a book they bought."""
 
     id: strawberry.ID = global_id_field("Review", "The review's global ID.")
     rating: int = attribute("The number of stars, 1 to 5.")
-    text: str | None = attribute("The words, if they left any.")
+    text: str | None = attribute("The text, if they wrote any.")
     created_at: dt.datetime = attribute("When it was written.")
     updated_at: dt.datetime = attribute("When it was last changed.")
 
@@ -92,10 +94,10 @@ class Review(Node):
         """Who wrote it."""
         return user
 
-    @batch_field(BatchLoader(lambda loaders: loaders.has_purchased, "user_book_pair"), max_age=SECOND)
-    def is_verified_purchase(is_bought: bool) -> bool:
-        """Whether the purchase stands; a cancelled order takes it away."""
-        return is_bought
+    @batch_field(batch_loader(lambda loaders: loaders.has_purchased, "user_book_pair"), max_age=SECOND)
+    def is_verified_purchase(has_purchased: bool) -> bool:
+        """Whether the author bought the book in an order that was not cancelled."""
+        return has_purchased
 
     @field()
     async def viewer_can_update(self: ReviewRow, info: Info) -> bool:
@@ -127,6 +129,11 @@ async def resolve_reviews(
     before: str | None,
     offset: int | None = UNSET,
 ) -> Connection[ReviewRow]:
+    """Resolve a page of reviews.
+
+    Raises:
+        BadUserInput: An argument is not valid.
+    """
     codec = _cursor_codec(review_query)
     page = parse_page(codec, first, after, last, before, offset)
     page_result = await rows.list_reviews(info.context.read_session, review_query, page, review_projection(info))
@@ -142,7 +149,7 @@ async def review(info: Info, id: Annotated[strawberry.ID, argument("The ID of th
     return await info.context.loaders.review.load(parse_key("Review", id))
 
 
-# ── Inputs and outcomes ───────────────────────────────────────────────────────────────────
+# ── Inputs and results ────────────────────────────────────────────────────────────────────
 
 
 @input_type()
@@ -151,9 +158,7 @@ class CreateReviewInput:
 
     book_id: strawberry.ID = attribute("The ID of the book.")
     rating: int = attribute("The number of stars, 1 to 5.")
-    text: str | None = strawberry.field(
-        default=UNSET, description="The words, 2,000 characters at most; stars alone will do."
-    )
+    text: str | None = optional("The text, 2,000 characters at most; a rating alone is enough.")
 
 
 @input_type()
@@ -161,10 +166,8 @@ class UpdateReviewInput:
     """Changes to a review. A field left out stays as it is."""
 
     review_id: strawberry.ID = attribute("The ID of the review.")
-    rating: int | None = strawberry.field(default=UNSET, description="The number of stars, 1 to 5.")
-    text: str | None = strawberry.field(
-        default=UNSET, description="The words, 2,000 characters at most; `null` takes them away."
-    )
+    rating: int | None = optional("The number of stars, 1 to 5.")
+    text: str | None = optional("The text, 2,000 characters at most; `null` deletes it.")
 
 
 @input_type()
@@ -183,14 +186,14 @@ class DeleteReviewsInput:
 
 @object_type()
 class ReviewSaved:
-    """The review is up."""
+    """The review is saved."""
 
-    review: ReviewRow = attribute("The review; through its book, the new rating.", Review)
+    review: ReviewRow = attribute("The review, whose book has the new rating.", Review)
 
 
 @object_type()
 class ReviewDeleted:
-    """The review is gone."""
+    """The review is deleted."""
 
     review_id: strawberry.ID = attribute("The ID of the review.")
     book: BookRow = attribute("The book, with its new rating.", Book)
@@ -198,39 +201,26 @@ class ReviewDeleted:
 
 @object_type()
 class ReviewsDeleted:
-    """The reviews are gone."""
+    """The reviews are deleted."""
 
     review_ids: list[strawberry.ID] = attribute("The IDs of those that were deleted.")
-
-
-CreateReviewResult = Annotated[
-    ReviewSaved | PurchaseRequired | DuplicateReview | NotFound | InvalidInput,
-    result_union("CreateReviewResult", "createReview"),
-]
-UpdateReviewResult = Annotated[
-    ReviewSaved | NotFound | InvalidInput, result_union("UpdateReviewResult", "updateReview")
-]
-DeleteReviewResult = Annotated[ReviewDeleted | NotFound, result_union("DeleteReviewResult", "deleteReview")]
-DeleteReviewsResult = Annotated[ReviewsDeleted | InvalidInput, result_union("DeleteReviewsResult", "deleteReviews")]
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-@mutation(signed_in)
-async def create_review(
-    info: Info, input: Annotated[CreateReviewInput, argument("The review.")]
-) -> CreateReviewResult | None:
+@mutation(signed_in, ReviewSaved, errors=(PurchaseRequired, DuplicateReview, NotFound, InvalidInput))
+async def create_review(info: Info, input: Annotated[CreateReviewInput, argument("The review.")]) -> ReviewSaved:
     """Reviews a book the caller has bought. One review per book."""
     viewer = await info.context.require_viewer()
     book_id, text = parse_key("Book", input.book_id), input.text or None
     return ReviewSaved(review=await reviews.create_review(info.context.shop, viewer.user, book_id, input.rating, text))
 
 
-@mutation(signed_in)
+@mutation(signed_in, ReviewSaved, errors=(NotFound, InvalidInput))
 async def update_review(
     info: Info, input: Annotated[UpdateReviewInput, argument("The fields to change.")]
-) -> UpdateReviewResult | None:
+) -> ReviewSaved:
     """Changes the caller's own review."""
     viewer = await info.context.require_viewer()
     fields = {"rating": input.rating, "text": input.text}
@@ -239,29 +229,25 @@ async def update_review(
     try:
         updated_review = await reviews.update_review(info.context.shop, viewer.user, review_id, changes)
     except NotReviewAuthor as error:
-        raise Forbidden("Only who wrote a review may change it.") from error
+        raise Forbidden("Only the author of a review may change it.") from error
     return ReviewSaved(review=updated_review)
 
 
-@mutation(signed_in)
-async def delete_review(
-    info: Info, input: Annotated[DeleteReviewInput, argument("The review.")]
-) -> DeleteReviewResult | None:
-    """Deletes a review. Its writer and administrators may."""
+@mutation(signed_in, ReviewDeleted, errors=(NotFound,))
+async def delete_review(info: Info, input: Annotated[DeleteReviewInput, argument("The review.")]) -> ReviewDeleted:
+    """Deletes a review. Only its author and administrators may."""
     viewer = await info.context.require_viewer()
     review_id = parse_key("Review", input.review_id)
     try:
         book = await reviews.delete_review(info.context.shop, viewer.user, review_id)
     except NotReviewAuthor as error:
-        raise Forbidden("Only who wrote a review and administrators may delete it.") from error
+        raise Forbidden("Only the author of a review or an administrator may delete it.") from error
     return ReviewDeleted(review_id=to_global_id("Review", review_id), book=book)
 
 
-@mutation(admin_only)
-async def delete_reviews(
-    info: Info, input: Annotated[DeleteReviewsInput, argument("The reviews.")]
-) -> DeleteReviewsResult | None:
-    """Deletes reviews in bulk. Those already gone are passed over."""
+@mutation(admin_only, ReviewsDeleted, errors=(InvalidInput,))
+async def delete_reviews(info: Info, input: Annotated[DeleteReviewsInput, argument("The reviews.")]) -> ReviewsDeleted:
+    """Deletes several reviews. Those that do not exist any more are ignored."""
     review_ids = [parse_key("Review", review_id) for review_id in input.review_ids]
     deleted_ids = await reviews.delete_reviews(info.context.shop, review_ids)
     return ReviewsDeleted(review_ids=[to_global_id("Review", review_id) for review_id in deleted_ids])

@@ -1,4 +1,4 @@
-"""The schema: every query and mutation, in the order of the contract."""
+"""Builds the schema from every query and mutation, in the order of the SDL."""
 
 import strawberry
 from strawberry.schema.config import StrawberryConfig
@@ -12,7 +12,6 @@ from graph import (
     catalog,
     catalog_admin,
     email_verification,
-    identities,
     orders,
     passwords,
     prebookings,
@@ -38,10 +37,10 @@ Query = create_type(
         reviews.review,
         accounts.me,
         orders.order,
-        identities.oauth_logins,
+        sessions.oauth_logins,
         admin.admin,
     ],
-    description="What a visitor, a customer and an administrator can read.",
+    description="Everything that can be read.",
 )
 
 Mutation = create_type(
@@ -86,9 +85,9 @@ Mutation = create_type(
     ],
     description="""Everything that changes something.
 
-Each mutation takes one `input` and answers with a union: the outcome it was called for, and every problem the user can
-do something about. Problems implement `UserError`, so `... on UserError { code message }` catches those a client does not
-handle one by one, and those added later. Problems no user can solve come as top-level errors.""",
+Each mutation takes one `input` and returns a union of its result and of every problem that the user can solve. These
+problems implement `UserError`, so `... on UserError { code message }` selects those that a client does not handle one by
+one, and those added later. Problems that no user can solve are top-level errors.""",
 )
 
 schema = strawberry.Schema(
@@ -108,8 +107,8 @@ schema = strawberry.Schema(
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 
-# Strawberry can give a directive's argument neither a default that is left out where it applies nor a description.
+# Strawberry supports neither a description of a directive's argument nor a default that its uses leave out.
 for _directive in schema._schema.directives:
     if _directive.name == "requiresAuth":
-        _directive.args["role"].description = "The least role that may use the field."
+        _directive.args["role"].description = "The lowest role that may use the field."
         _directive.args["role"].default_value = UserRole.USER

@@ -1,24 +1,49 @@
-"""Sessions: signing in, staying signed in, and ending it."""
+"""Declares registration, signing in, and the refresh and end of sessions."""
 
 import datetime as dt
 from typing import Annotated
 
 import strawberry
-from strawberry import UNSET
 
 from domain import accounts
 from domain.auth import oauth, sessions
 from domain.auth.login_throttle import LOGIN_POLICY, REGISTRATION_POLICY, TOKEN_POLICY
 from domain.auth.sessions import NewSession, SessionTokens
-from domain.errors import UserError
+from domain.errors import (
+    AccountDeactivated,
+    EmailTaken,
+    InvalidCredentials,
+    InvalidInput,
+    InvalidToken,
+    NotFound,
+    UserError,
+)
 from graph.accounts import User
 from graph.context import Info
-from graph.kit.declare import attribute, field, input_type, mutation, object_type, result_union
+from graph.kit.declare import argument, attribute, field, input_type, none_if_unset, object_type, optional, query
 from graph.kit.ids import parse_key
-from graph.kit.pagination import argument
+from graph.kit.mutations import mutation
 from graph.kit.permissions import public, signed_in
-from graph.user_errors import AccountDeactivated, EmailTaken, InvalidCredentials, InvalidInput, InvalidToken, NotFound
 from persistence.accounts import UserRow
+from persistence.linked_accounts import Provider
+
+# ── Queries ───────────────────────────────────────────────────────────────────────────────
+
+
+@object_type(name="OAuthLogin")
+class OAuthLogin:
+    """A provider to sign in through."""
+
+    provider: Provider = attribute("The provider.")
+    url: str = attribute("The URL to send the browser to. It returns to the frontend with a code for `loginWithOAuth`.")
+
+
+@query(public)
+async def oauth_logins(info: Info) -> list[OAuthLogin]:
+    """The providers to offer beside email and password."""
+    policy = info.context.shop.policy
+    return [OAuthLogin(provider=provider, url=policy.build_login_url(provider)) for provider in policy.providers]
+
 
 # ── Inputs ────────────────────────────────────────────────────────────────────────────────
 
@@ -27,18 +52,16 @@ from persistence.accounts import UserRow
 class RegisterInput:
     """A new account."""
 
-    email: str = attribute("The address to sign in with; letter case does not matter.")
+    email: str = attribute("The email address to sign in with; letter case does not matter.")
     password: str = attribute("The password, 8 to 128 characters.")
-    display_name: str | None = strawberry.field(
-        default=UNSET, description="The name to show next to reviews, 2 to 50 characters. `Reader` when left out."
-    )
+    display_name: str | None = optional("The name to show next to reviews, 2 to 50 characters. `Reader` when left out.")
 
 
 @input_type()
 class LoginInput:
     """Credentials."""
 
-    email: str = attribute("The address of the account.")
+    email: str = attribute("The email address of the account.")
     password: str = attribute("The password.")
 
 
@@ -51,20 +74,16 @@ class LoginWithOAuthInput:
 
 @input_type()
 class RefreshSessionInput:
-    """A session to prolong."""
+    """A session to refresh."""
 
-    refresh_token: str | None = strawberry.field(
-        default=UNSET, description="The refresh token. Left out when the server keeps it in a cookie."
-    )
+    refresh_token: str | None = optional("The refresh token. Left out when the server keeps it in a cookie.")
 
 
 @input_type()
 class LogoutInput:
     """Sessions to end."""
 
-    refresh_token: str | None = strawberry.field(
-        default=UNSET, description="The refresh token. Left out when the server keeps it in a cookie."
-    )
+    refresh_token: str | None = optional("The refresh token. Left out when the server keeps it in a cookie.")
     everywhere: bool = strawberry.field(default=False, description="Whether to end all of the user's sessions.")
 
 
@@ -75,12 +94,12 @@ class RevokeSessionInput:
     session_id: strawberry.ID = attribute("The ID of the session.")
 
 
-# ── Outcomes ──────────────────────────────────────────────────────────────────────────────
+# ── Results ───────────────────────────────────────────────────────────────────────────────
 
 
 @object_type(source_type=SessionTokens)
 class AuthTokens:
-    """What a signed-in client holds."""
+    """The tokens of a session."""
 
     refresh_token_expires_at: dt.datetime = strawberry.field(
         resolver=lambda root: root.refresh_expires_at, description="When the refresh token stops working."
@@ -88,7 +107,7 @@ class AuthTokens:
 
     @field()
     def access_token(self: SessionTokens) -> str:
-        """Sent with every request as `Authorization: Bearer …`."""
+        """Send it with each request as `Authorization: Bearer …`."""
         return self.access.text
 
     @field()
@@ -98,7 +117,7 @@ class AuthTokens:
 
     @field()
     def refresh_token(self: SessionTokens, info: Info) -> str | None:
-        """Traded for fresh tokens by `refreshSession`.
+        """The token for `refreshSession`.
 
         `null` when the server keeps it in a cookie that scripts cannot read.
         """
@@ -109,77 +128,65 @@ class AuthTokens:
 class LoggedIn:
     """The user is signed in."""
 
-    user: UserRow = attribute("Who.", User)
-    tokens: SessionTokens = attribute("What to call the API with from now on.", AuthTokens)
+    user: UserRow = attribute("The user.", User)
+    tokens: SessionTokens = attribute("The tokens to use from now on.", AuthTokens)
 
 
 @object_type()
 class SessionRefreshed:
-    """The session goes on with fresh tokens; the old refresh token is spent."""
+    """The session has new tokens; the old refresh token does not work any more."""
 
-    tokens: SessionTokens = attribute("What to call the API with from now on.", AuthTokens)
+    tokens: SessionTokens = attribute("The tokens to use from now on.", AuthTokens)
 
 
 @object_type()
 class LoggedOut:
     """Sessions have ended."""
 
-    sessions_ended: int = attribute("How many; zero when they had ended before.")
-
-
-RegisterResult = Annotated[LoggedIn | EmailTaken | InvalidInput, result_union("RegisterResult", "register")]
-LoginResult = Annotated[LoggedIn | InvalidCredentials | AccountDeactivated, result_union("LoginResult", "login")]
-LoginWithOAuthResult = Annotated[
-    LoggedIn | InvalidToken | AccountDeactivated, result_union("LoginWithOAuthResult", "loginWithOAuth")
-]
-RefreshSessionResult = Annotated[
-    SessionRefreshed | InvalidToken | AccountDeactivated, result_union("RefreshSessionResult", "refreshSession")
-]
-LogoutResult = Annotated[LoggedOut, result_union("LogoutResult", "logout")]
-RevokeSessionResult = Annotated[LoggedOut | NotFound, result_union("RevokeSessionResult", "revokeSession")]
+    sessions_ended: int = attribute("The number of sessions that were ended; zero when they had ended before.")
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
-def complete_login(info: Info, new_session: NewSession) -> LoggedIn:
-    """Who has signed in, with the refresh token in the cookie where there is one."""
+def complete_login(info: Info, new_session: NewSession) -> NewSession:
+    """Set the refresh cookie, where the client uses one, and return the session."""
     info.context.set_refresh_cookie(new_session.tokens)
-    return new_session  # type: ignore[return-value]  # a row in place of LoggedIn
+    return new_session
 
 
 def _get_refresh_token(info: Info, input_token: str | None) -> str:
-    """The refresh token of the input, or the cookie's when the input has none."""
+    """Return the refresh token of the input, or the cookie's when the input has none."""
     cookie = info.context.cookie
     return (input_token or "") if isinstance(input_token, str) or cookie is None else (cookie.request_token or "")
 
 
-@mutation(public, exclusive=True)
-async def register(info: Info, input: Annotated[RegisterInput, argument("The new account.")]) -> RegisterResult | None:
+@mutation(public, LoggedIn, errors=(EmailTaken, InvalidInput), exclusive=True)
+async def register(info: Info, input: Annotated[RegisterInput, argument("The new account.")]) -> NewSession:
     """Creates an account, signs its owner in and emails them a verification link."""
     context = info.context
-    name = input.display_name if input.display_name is not UNSET else None
+    display_name = none_if_unset(input.display_name)
     async with context.throttle(REGISTRATION_POLICY):
         return complete_login(
-            info, await accounts.register(context.shop, input.email, input.password, name, context.user_agent)
+            info, await accounts.register(context.shop, input.email, input.password, display_name, context.user_agent)
         )
 
 
-@mutation(public, exclusive=True)
-async def login(info: Info, input: Annotated[LoginInput, argument("The credentials.")]) -> LoginResult | None:
-    """Signs in with email and password. Takes as long for an unknown email as for a wrong password."""
+@mutation(public, LoggedIn, errors=(InvalidCredentials, AccountDeactivated), exclusive=True)
+async def login(info: Info, input: Annotated[LoginInput, argument("The credentials.")]) -> NewSession:
+    """Signs in with email and password. An unknown email takes as long as a wrong password."""
     context = info.context
     async with context.throttle(LOGIN_POLICY, input.email):
         return complete_login(info, await sessions.login(context.shop, input.email, input.password, context.user_agent))
 
 
-@mutation(public, name="loginWithOAuth", exclusive=True)
+@mutation(public, LoggedIn, errors=(InvalidToken, AccountDeactivated), name="loginWithOAuth", exclusive=True)
 async def login_with_oauth(
     info: Info, input: Annotated[LoginWithOAuthInput, argument("The code from the callback.")]
-) -> LoginWithOAuthResult | None:
-    """Finishes a sign-in that began at one of the `oauthLogins`.
+) -> NewSession:
+    """Completes a sign-in that began at one of the `oauthLogins`.
 
-    Trades the one-time code that the callback handed to the frontend for a session.
+    Exchanges the one-time code that the callback gave to the frontend for a session.
     """
     async with info.context.throttle(TOKEN_POLICY):
         return complete_login(
@@ -187,13 +194,13 @@ async def login_with_oauth(
         )
 
 
-@mutation(public)
+@mutation(public, SessionRefreshed, errors=(InvalidToken, AccountDeactivated))
 async def refresh_session(
     info: Info, input: Annotated[RefreshSessionInput, argument("The refresh token.")]
-) -> RefreshSessionResult | None:
-    """Trades a refresh token for fresh tokens.
+) -> SessionRefreshed:
+    """Exchanges a refresh token for new tokens.
 
-    Each refresh token works once; presenting a spent one ends the session it belongs to, for whoever holds it.
+    Each refresh token works once. Using it again ends its session, since it may have been stolen.
     """
     try:
         tokens = await sessions.refresh_session(info.context.shop, _get_refresh_token(info, input.refresh_token))
@@ -204,8 +211,8 @@ async def refresh_session(
     return SessionRefreshed(tokens=tokens)
 
 
-@mutation(public)
-async def logout(info: Info, input: Annotated[LogoutInput, argument("Which sessions to end.")]) -> LogoutResult | None:
+@mutation(public, LoggedOut)
+async def logout(info: Info, input: Annotated[LogoutInput, argument("Which sessions to end.")]) -> LoggedOut:
     """Ends the session that the refresh token belongs to, or all of the user's sessions."""
     token = _get_refresh_token(info, input.refresh_token)
     sessions_ended = await sessions.logout(info.context.shop, token, everywhere=input.everywhere)
@@ -213,10 +220,10 @@ async def logout(info: Info, input: Annotated[LogoutInput, argument("Which sessi
     return LoggedOut(sessions_ended=sessions_ended)
 
 
-@mutation(signed_in)
+@mutation(signed_in, LoggedOut, errors=(NotFound,))
 async def revoke_session(
     info: Info, input: Annotated[RevokeSessionInput, argument("The session to end.")]
-) -> RevokeSessionResult | None:
+) -> LoggedOut:
     """Ends one of the caller's other sessions, such as one on a lost phone."""
     viewer = await info.context.require_viewer()
     sessions_ended = await sessions.revoke_session(info.context.shop, viewer, parse_key("Session", input.session_id))

@@ -1,4 +1,4 @@
-"""How each refusal looks: one type for each, which reads the exception that it tells of."""
+"""Declares the object type of each user error of the domain, and the codes of all errors."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -38,13 +38,13 @@ CODES = {
     "AUTH_INVALID_CREDENTIALS": (
         "Result: the email and password do not match an account, or the current password is wrong."
     ),
-    "AUTH_TOKEN_INVALID": "Result: the token or code is unknown, spent or too old.",
+    "AUTH_TOKEN_INVALID": "Result: the token or code is unknown, used or expired.",
     "ORDER_INSUFFICIENT_STOCK": "Result: fewer copies are left than were asked for.",
     "ORDER_CART_EMPTY": "Result: there is nothing in the cart to check out.",
     "ORDER_PRICE_CHANGED": "Result: the total is no longer the one the customer agreed to.",
     "ORDER_PAYMENT_FAILED": "Result: the payment was declined.",
-    "ORDER_NOT_CANCELLABLE": "Result: the order is past the point where it could be cancelled.",
-    "ORDER_NOT_SHIPPABLE": "Result: the order is not one that can be sent.",
+    "ORDER_NOT_CANCELLABLE": "Result: the status of the order does not allow cancelling it.",
+    "ORDER_NOT_SHIPPABLE": "Result: the status of the order does not allow shipping it.",
     "PREBOOK_BOOK_IN_STOCK": "Result: the book is in stock, so there is nothing to wait for.",
     "PREBOOK_DUPLICATE": "Result: the caller is on the waiting list already.",
     "REVIEW_PURCHASE_REQUIRED": "Result: only those who bought the book may review it.",
@@ -55,24 +55,24 @@ CODES = {
     "ADMIN_PROTECTED_ACCOUNT": "Result: administrators' accounts cannot be deactivated.",
     "AUTH_ACCOUNT_DEACTIVATED": "Result or top-level: the account has been deactivated.",
     "UNAUTHENTICATED": "Top-level: the field needs a signed-in caller, or the access token is not valid.",
-    "AUTH_TOKEN_EXPIRED": "Top-level: the access token is past its time; refresh the session and try again.",
+    "AUTH_TOKEN_EXPIRED": "Top-level: the access token has expired; refresh the session and try again.",
     "FORBIDDEN": "Top-level: the caller is signed in but may not do this.",
     "RATE_LIMITED": "Top-level: too many requests; `extensions.retryAfter` holds the seconds to wait.",
-    "BAD_USER_INPUT": "Top-level: an argument makes no sense, such as a malformed ID or a page size over the limit.",
+    "BAD_USER_INPUT": "Top-level: an argument is not valid, such as a malformed ID or a page size over the limit.",
     "BAD_REQUEST": (
-        "Top-level: the HTTP request is not one that this endpoint takes: its method, media type, size or shape."
+        "Top-level: the endpoint does not accept the HTTP request, because of its method, media type, size or shape."
     ),
-    "TIMEOUT": "Top-level: the answer took longer than the server allows; ask for less, or try again.",
+    "TIMEOUT": "Top-level: execution took longer than the server allows; select less, or try again.",
     "GRAPHQL_PARSE_FAILED": "Top-level: the document is not GraphQL.",
-    "GRAPHQL_VALIDATION_FAILED": "Top-level: the document does not fit this schema.",
-    "QUERY_TOO_COMPLEX": "Top-level: the document asks for too much at once.",
-    "PERSISTED_QUERY_NOT_FOUND": "Top-level: the server takes stored documents only and does not know this one.",
+    "GRAPHQL_VALIDATION_FAILED": "Top-level: the document is not valid against this schema.",
+    "QUERY_TOO_COMPLEX": "Top-level: the document is too large, too deep or too expensive.",
+    "PERSISTED_QUERY_NOT_FOUND": "Top-level: the server accepts trusted documents only, and this one is not among them.",
     "SERVICE_UNAVAILABLE": (
-        "Top-level: the shop cannot answer just now; `extensions.retryAfter` holds the seconds to wait."
+        "Top-level: the service is unavailable for now; `extensions.retryAfter` holds the seconds to wait."
     ),
-    "INTERNAL_SERVER_ERROR": ("Top-level: the server is at fault; `extensions.requestId` finds the cause in its log."),
+    "INTERNAL_SERVER_ERROR": "Top-level: the server failed; `extensions.requestId` finds the cause in its log.",
 }
-_make_enum: Any = Enum  # mypy wants the names spelt out
+_make_enum: Any = Enum  # mypy expects literal names
 ErrorCode: Any = enum_type(
     _make_enum("ErrorCode", {name: name for name in CODES}),
     "Every way a request can fail. Codes come in two places: in the `code` of a `UserError`, and in `extensions.code` "
@@ -83,38 +83,40 @@ ErrorCode: Any = enum_type(
 InputRule = enum_type(
     Constraint,
     "A rule that a field of an input can break.",
-    REQUIRED="It must be given and not be blank.",
-    TOO_SHORT="It must be longer, or a list must have more.",
-    TOO_LONG="It must be shorter, or a list must have less.",
+    REQUIRED="It must be given and must not be blank.",
+    TOO_SHORT="It must be longer, or a list must have more items.",
+    TOO_LONG="It must be shorter, or a list must have fewer items.",
     TOO_SMALL="It must be a larger number or a later date.",
     TOO_LARGE="It must be a smaller number or an earlier date.",
-    MALFORMED="It must have the form of what it stands for, such as an email address or an ISBN.",
-    NOT_ALLOWED="It must not be what was given, for a reason that the message tells.",
+    MALFORMED="It must have the right form, such as that of an email address or an ISBN.",
+    NOT_ALLOWED="The value is not allowed; the message says why.",
     name="InputRule",
 )
 
 
 @strawberry.interface(
-    description="A problem the user can do something about, given as the result of a mutation. The type tells what "
-    "went wrong and carries what is needed to put it right."
+    description="A problem that the user can solve, returned as the result of a mutation. Its type says what went wrong and "
+    "has the fields that help to solve it."
 )
 class UserError:
+    """The interface of all user errors: each reads the exception of the domain."""
+
     error: strawberry.Private[errors.UserError]
 
     @field(ErrorCode)
     def code(self: "UserError") -> str:
-        """The problem, for programs: to branch on, to translate, to count."""
+        """The problem as a code, for programs: to branch on, to translate, to count."""
         return self.error.code
 
     @field()
     def message(self: "UserError") -> str:
-        """The problem in a sentence fit to show to the user, in English."""
+        """The problem in an English sentence to show to the user."""
         return self.error.message
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attribute,))
 def user_error_type(error_type: type[errors.UserError]) -> Callable[[type[T]], type[T]]:
-    """The type that tells of this refusal."""
+    """Declare the object type of a user error of the domain."""
 
     def declare(cls: type[T]) -> type[T]:
         ERROR_TYPES[error_type] = graphql_type = strawberry.type(cls, description=docstring(cls))
@@ -127,9 +129,9 @@ def user_error_type(error_type: type[errors.UserError]) -> Callable[[type[T]], t
 class InputIssue:
     """What is wrong with one field of an input."""
 
-    path: list[str] = attribute('The way to the field inside `input`, such as `["shippingAddress", "city"]`.')
+    path: list[str] = attribute('The path of the field inside `input`, such as `["shippingAddress", "city"]`.')
     rule: Constraint = attribute("The rule it breaks.", InputRule)
-    message: str = attribute("The issue in a sentence, in English.")
+    message: str = attribute("The issue in an English sentence.")
 
 
 @object_type(source_type=Shortage)
@@ -161,7 +163,7 @@ class NotFound(UserError):
 
     @field()
     def id(self: "NotFound") -> strawberry.ID:
-        """The ID that led nowhere."""
+        """The ID that was not found."""
         return to_global_id(self.error.entity, self.error.entity_id)
 
 
@@ -172,7 +174,7 @@ class EmailTaken(UserError):
 
 @user_error_type(errors.InvalidCredentials)
 class InvalidCredentials(UserError):
-    """The credentials are wrong. Whether the email or the password is not told."""
+    """The credentials are wrong. For security the error does not say whether the email or the password is."""
 
 
 @user_error_type(errors.AccountDeactivated)
@@ -182,7 +184,7 @@ class AccountDeactivated(UserError):
 
 @user_error_type(errors.InvalidToken)
 class InvalidToken(UserError):
-    """The token or code is unknown, spent or too old: begin again."""
+    """The token or code is unknown, used or expired: start again."""
 
 
 @user_error_type(errors.InsufficientStock)
@@ -233,25 +235,25 @@ class PaymentFailed(UserError):
 
 @user_error_type(errors.OrderNotCancellable)
 class OrderNotCancellable(UserError):
-    """The order is past the point where it could be cancelled."""
+    """The status of the order does not allow cancelling it."""
 
     error: strawberry.Private[errors.OrderNotCancellable]
 
     @field(Order)
     def order(self: "OrderNotCancellable") -> OrderRow:
-        """The order, with the status that stands in the way."""
+        """The order, with its status."""
         return self.error.order
 
 
 @user_error_type(errors.OrderNotShippable)
 class OrderNotShippable(UserError):
-    """The order is not one that can be sent."""
+    """The status of the order does not allow shipping it."""
 
     error: strawberry.Private[errors.OrderNotShippable]
 
     @field(Order)
     def order(self: "OrderNotShippable") -> OrderRow:
-        """The order, with the status that stands in the way."""
+        """The order, with its status."""
         return self.error.order
 
 

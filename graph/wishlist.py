@@ -1,4 +1,4 @@
-"""Wishlists: books saved for later."""
+"""Declares wishlists and the mutations that change them."""
 
 import datetime as dt
 import uuid
@@ -7,21 +7,23 @@ from typing import Annotated, Any
 import strawberry
 
 from domain import wishlist
+from domain.errors import NotFound
 from graph.catalog import Book
 from graph.context import Info
-from graph.kit.batch_fields import BOOK, batch_field, require_row
-from graph.kit.declare import attribute, input_type, mutation, object_type, result_union
+from graph.kit.batch_fields import batch_field, require_row
+from graph.kit.declare import argument, attribute, input_type, object_type
 from graph.kit.ids import global_id_field, parse_key, to_global_id
+from graph.kit.mutations import mutation
 from graph.kit.nodes import Node, node_resolver
-from graph.kit.pagination import Connection, CursorCodec, argument, connection_type, parse_page
+from graph.kit.pagination import Connection, CursorCodec, connection_type, parse_page
 from graph.kit.permissions import signed_in
-from graph.user_errors import NotFound
+from graph.loaders import BOOK
 from persistence import wishlist as rows
 from persistence.catalog import BookRow
 from persistence.wishlist import WishlistItemRow
 
 WishlistConnection = connection_type(
-    "WishlistItem", Annotated["WishlistItem", strawberry.lazy("graph.wishlist")], "saved books", prefix="Wishlist"
+    "Wishlist", Annotated["WishlistItem", strawberry.lazy("graph.wishlist")], "saved books"
 )
 
 
@@ -40,14 +42,18 @@ class WishlistItem(Node):
 
 @node_resolver("WishlistItem")
 async def find_wishlist_item(info: Info, key: Any) -> WishlistItemRow | None:
-    viewer = await info.context.get_viewer()
-    item = await info.context.loaders.wishlist_item.load(key) if viewer else None
-    return item if viewer and item and (item.user_id == viewer.user.id or viewer.user.role == "ADMIN") else None
+    """Find a wishlist item for `node`."""
+    return await info.context.load_owned(info.context.loaders.wishlist_item, key)
 
 
 async def resolve_wishlist(
     info: Info, user_id: uuid.UUID, first: int | None, after: str | None, last: int | None, before: str | None
 ) -> Connection[WishlistItemRow]:
+    """Resolve a page of a user's wishlist.
+
+    Raises:
+        BadUserInput: An argument is not valid.
+    """
     codec = CursorCodec(f"wishlist {user_id}", dt.datetime)
     page_result = await rows.list_wishlist_items(
         info.context.read_session, user_id, parse_page(codec, first, after, last, before)
@@ -84,26 +90,18 @@ class WishlistItemRemoved:
     book: BookRow = attribute("The book.", Book)
 
 
-AddToWishlistResult = Annotated[WishlistItemAdded | NotFound, result_union("AddToWishlistResult", "addToWishlist")]
-RemoveFromWishlistResult = Annotated[
-    WishlistItemRemoved | NotFound, result_union("RemoveFromWishlistResult", "removeFromWishlist")
-]
-
-
-@mutation(signed_in)
-async def add_to_wishlist(
-    info: Info, input: Annotated[AddToWishlistInput, argument("The book.")]
-) -> AddToWishlistResult | None:
+@mutation(signed_in, WishlistItemAdded, errors=(NotFound,))
+async def add_to_wishlist(info: Info, input: Annotated[AddToWishlistInput, argument("The book.")]) -> WishlistItemAdded:
     """Saves a book for later. Does nothing if it is saved already."""
     user_id = (await info.context.require_viewer()).user.id
     book_id = parse_key("Book", input.book_id)
     return WishlistItemAdded(item=await wishlist.add_to_wishlist(info.context.shop, user_id, book_id))
 
 
-@mutation(signed_in)
+@mutation(signed_in, WishlistItemRemoved, errors=(NotFound,))
 async def remove_from_wishlist(
     info: Info, input: Annotated[RemoveFromWishlistInput, argument("The book.")]
-) -> RemoveFromWishlistResult | None:
+) -> WishlistItemRemoved:
     """Takes a book off the wishlist. Does nothing if it is not on it."""
     user_id = (await info.context.require_viewer()).user.id
     item_id, book = await wishlist.remove_from_wishlist(info.context.shop, user_id, parse_key("Book", input.book_id))

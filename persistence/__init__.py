@@ -1,1 +1,1 @@
-"""What is remembered: the tables, and SQL as functions. Knows nothing of GraphQL, HTTP or the shop's rules."""
+"""The tables, and SQL as functions, one module per noun. Knows nothing of GraphQL, HTTP or business rules."""

@@ -1,4 +1,4 @@
-"""What only administrators list: all accounts and all orders, the latest first."""
+"""Lists for administrators: all users and all orders, the latest first."""
 
 import datetime as dt
 import uuid
@@ -12,34 +12,25 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from persistence import tables
 from persistence.accounts import USER_COLUMNS, UserRow
 from persistence.orders import ORDER_COLUMNS, OrderRow
-from persistence.postgres.database import ReadSession
 from persistence.postgres.keyset import (
-    COUNT_LIMIT,
     KeyedRow,
     PageRequest,
     PageResult,
     PageShape,
     Sort,
+    build_count_query,
+    build_page_query,
     fetch_page,
-    paginate,
-    with_sort_key,
 )
-from persistence.postgres.statements import Query
-
-
-def build_like_pattern(text: str) -> str:
-    """A LIKE pattern for the text anywhere; its own wildcards are taken literally."""
-    for character in "\\%_":
-        text = text.replace(character, f"\\{character}")
-    return f"%{text}%"
-
+from persistence.postgres.read_session import ReadSession
+from persistence.postgres.statements import Query, build_like_pattern
 
 # ── Users ─────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class UserQuery:
-    """Which users. What is `None` does not narrow."""
+    """The filters of a list of users; `None` means no filter."""
 
     role: str | None = None
     is_active: bool | None = None
@@ -47,15 +38,18 @@ class UserQuery:
 
     @property
     def shape(self) -> "UserQueryShape":
+        """Which filters are set."""
         return UserQueryShape(*(getattr(self, name) is not None for name in UserQueryShape._fields))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        pattern = None if self.search is None else build_like_pattern(self.search)
-        return {"role": self.role, "is_active": self.is_active, "search": pattern}
+        """The parameters of the statement."""
+        return {name: getattr(self, name) for name in UserQueryShape._fields}
 
 
 class UserQueryShape(NamedTuple):
+    """The filters that are set: everything that the SQL of a list of users depends on."""
+
     role: bool
     is_active: bool
     search: bool
@@ -72,33 +66,36 @@ def _build_user_conditions(shape: UserQueryShape) -> list[ColumnElement[bool]]:
     if shape.is_active:
         conditions.append(_user.is_active == bindparam("is_active", type_=Boolean()))
     if shape.search:
-        pattern = bindparam("search", type_=String())
+        pattern = build_like_pattern(bindparam("search", type_=String()))
         conditions.append(or_(_user.email.ilike(pattern), _user.display_name.ilike(pattern)))
     return conditions
 
 
 @lru_cache(maxsize=100)
 def _build_users_query(shape: UserQueryShape, page: PageShape) -> Query[KeyedRow[UserRow]]:
-    statement = select(_NEWEST_USER.key, _user.id, *USER_COLUMNS).where(*_build_user_conditions(shape))
-    return Query(
-        paginate(statement, _NEWEST_USER, _user.id.expression, page),
-        with_sort_key(UserRow),
-        needs_custom_plan=shape.search or page.needs_custom_plan,
+    return build_page_query(
+        USER_COLUMNS,
+        UserRow,
+        _build_user_conditions(shape),
+        _NEWEST_USER,
+        _user.id.expression,
+        page,
+        needs_custom_plan=shape.search,
     )
 
 
 @lru_cache(maxsize=100)
 def _build_users_count_query(shape: UserQueryShape) -> Query[int]:
-    limited = select(_user.id).where(*_build_user_conditions(shape)).limit(COUNT_LIMIT).subquery()
-    return Query(select(func.count()).select_from(limited), int, needs_custom_plan=shape.search)
+    return build_count_query(_user.id.expression, _build_user_conditions(shape), needs_custom_plan=shape.search)
 
 
 async def list_users(db: ReadSession, user_query: UserQuery, page: PageRequest) -> PageResult[UserRow]:
+    """Return a page of the users, the latest first."""
     return await fetch_page(db, _build_users_query(user_query.shape, page.shape), page, **user_query.parameters)
 
 
 async def count_users(db: ReadSession, user_query: UserQuery) -> int:
-    """Up to `COUNT_LIMIT`."""
+    """Count the users up to `COUNT_LIMIT`."""
     return await db.first(_build_users_count_query(user_query.shape), **user_query.parameters) or 0
 
 
@@ -107,7 +104,10 @@ async def count_users(db: ReadSession, user_query: UserQuery) -> int:
 
 @dataclass(frozen=True, slots=True)
 class OrderQuery:
-    """Which orders. What is `None` does not narrow; `number` and `email` are two readings of one search."""
+    """The filters of a list of orders; `None` means no filter.
+
+    `number` and `email` come from one search text: an order matches when either does.
+    """
 
     statuses: tuple[str, ...] | None = None
     user_id: uuid.UUID | None = None
@@ -118,15 +118,18 @@ class OrderQuery:
 
     @property
     def shape(self) -> "OrderQueryShape":
+        """Which filters are set."""
         return OrderQueryShape(*(getattr(self, name) is not None for name in OrderQueryShape._fields))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in OrderQueryShape._fields}
-        return values | {"email": None if self.email is None else build_like_pattern(self.email)}
+        """The parameters of the statement."""
+        return {name: getattr(self, name) for name in OrderQueryShape._fields}
 
 
 class OrderQueryShape(NamedTuple):
+    """The filters that are set: everything that the SQL of a list of orders depends on."""
+
     statuses: bool
     user_id: bool
     number: bool
@@ -146,7 +149,8 @@ def _build_order_conditions(shape: OrderQueryShape) -> list[ColumnElement[bool]]
     if shape.user_id:
         conditions.append(_order.user_id == bindparam("user_id", type_=Uuid()))
     if shape.email:
-        customers = select(_user.id).where(_user.email.ilike(bindparam("email", type_=String())))
+        pattern = build_like_pattern(bindparam("email", type_=String()))
+        customers = select(_user.id).where(_user.email.ilike(pattern))
         by_customer = _order.user_id == any_(func.array(customers.scalar_subquery()))
         by_number = _order.number == bindparam("number", type_=String())
         conditions.append(or_(by_number, by_customer) if shape.number else by_customer)
@@ -159,24 +163,27 @@ def _build_order_conditions(shape: OrderQueryShape) -> list[ColumnElement[bool]]
 
 @lru_cache(maxsize=200)
 def _build_orders_query(shape: OrderQueryShape, page: PageShape) -> Query[KeyedRow[OrderRow]]:
-    statement = select(_LATEST_ORDER.key, _order.id, *ORDER_COLUMNS).where(*_build_order_conditions(shape))
-    return Query(
-        paginate(statement, _LATEST_ORDER, _order.id.expression, page),
-        with_sort_key(OrderRow),
-        needs_custom_plan=shape.email or page.needs_custom_plan,
+    return build_page_query(
+        ORDER_COLUMNS,
+        OrderRow,
+        _build_order_conditions(shape),
+        _LATEST_ORDER,
+        _order.id.expression,
+        page,
+        needs_custom_plan=shape.email,
     )
 
 
 @lru_cache(maxsize=200)
 def _build_orders_count_query(shape: OrderQueryShape) -> Query[int]:
-    limited = select(_order.id).where(*_build_order_conditions(shape)).limit(COUNT_LIMIT).subquery()
-    return Query(select(func.count()).select_from(limited), int, needs_custom_plan=shape.email)
+    return build_count_query(_order.id.expression, _build_order_conditions(shape), needs_custom_plan=shape.email)
 
 
 async def list_all_orders(db: ReadSession, order_query: OrderQuery, page: PageRequest) -> PageResult[OrderRow]:
+    """Return a page of all customers' orders, the latest first."""
     return await fetch_page(db, _build_orders_query(order_query.shape, page.shape), page, **order_query.parameters)
 
 
 async def count_all_orders(db: ReadSession, order_query: OrderQuery) -> int:
-    """Up to `COUNT_LIMIT`."""
+    """Count all customers' orders up to `COUNT_LIMIT`."""
     return await db.first(_build_orders_count_query(order_query.shape), **order_query.parameters) or 0

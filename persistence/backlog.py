@@ -1,4 +1,4 @@
-"""What whoever watches the shop asks of the database: bounded by indexes and by `MOST_COUNTED`, however large the tables grow."""
+"""Backlog gauges for monitoring: counts are bounded by indexes and `MAX_COUNT`, however large the tables grow."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,24 +6,25 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, DateTime, Select, String, column, func, literal_column, select, table
 
+from persistence import tables
 from persistence.emails import ENTRYPOINT, EmailStatus
 from persistence.orders import OrderStatus
-from persistence.postgres.database import Database, PoolSettings, ReadSession
+from persistence.postgres.database import Database, PoolSettings
 from persistence.postgres.errors import Unavailable
 from persistence.postgres.preflight import check_writable
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
-from persistence.tables import Email, Order
 
 MAX_COUNT = 100_000
-"""Of each: what is more is told as this many."""
-TIMEOUT = 2  # seconds, for all of it
-WRITE_TIMEOUT = 1  # second, of these
+"""The largest reported count."""
+TIMEOUT = 2  # seconds in total
+WRITE_TIMEOUT = 1  # second of these
 SINGLE_CONNECTION = PoolSettings(size=1, max_overflow=0, timeout_seconds=TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """How many wait, and for how many seconds the first of them has."""
+    """The number of waiting items, and the age of the oldest in seconds."""
 
     count: int
     oldest_age_seconds: float
@@ -31,7 +32,7 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """`orders` are those that were placed within a day, by status; `takes_writes` is told by having written nothing."""
+    """Waiting work. `recent_orders` counts the orders of the last day by status; `is_writable` comes from an empty write."""
 
     queued_emails: QueueDepth
     failed_emails: QueueDepth
@@ -52,7 +53,7 @@ _job = table(
 
 
 _zero: ColumnElement[int] = literal_column("0")
-_max_count: ColumnElement[int] = literal_column(str(MAX_COUNT))  # which the planner is to know
+_max_count: ColumnElement[int] = literal_column(str(MAX_COUNT))  # a literal, which the planner sees
 
 
 def _build_queue_depth_query(waiting_since: Select[Any]) -> Query[QueueDepth]:
@@ -71,20 +72,24 @@ _QUEUED_EMAILS = _build_queue_depth_query(
     .order_by(_job.c.priority.desc(), _job.c.id)
 )
 _FAILED_EMAILS = _build_queue_depth_query(
-    select(Email.settled_at)
-    .where(Email.status == literal_column(f"'{EmailStatus.FAILED}'"))
-    .order_by(Email.settled_at, Email.id)
+    select(tables.Email.settled_at)
+    .where(tables.Email.status == literal_column(f"'{EmailStatus.FAILED}'"))
+    .order_by(tables.Email.settled_at, tables.Email.id)
 )
 _PENDING_ORDERS = _build_queue_depth_query(
-    select(Order.placed_at).where(Order.status == literal_column(f"'{OrderStatus.PENDING}'")).order_by(Order.placed_at)
+    select(tables.Order.placed_at)
+    .where(tables.Order.status == literal_column(f"'{OrderStatus.PENDING}'"))
+    .order_by(tables.Order.placed_at)
 )
 _DUE_REFUNDS = _build_queue_depth_query(
-    select(Order.refund_due_at).where(Order.refund_due_at.is_not(None)).order_by(Order.refund_due_at)
+    select(tables.Order.refund_due_at)
+    .where(tables.Order.refund_due_at.is_not(None))
+    .order_by(tables.Order.refund_due_at)
 )
 _latest = (
-    select(Order.status)
-    .where(Order.placed_at > func.now() - literal_column("interval '1 day'"))
-    .order_by(Order.placed_at.desc(), Order.id.desc())
+    select(tables.Order.status)
+    .where(tables.Order.placed_at > func.now() - literal_column("interval '1 day'"))
+    .order_by(tables.Order.placed_at.desc(), tables.Order.id.desc())
     .limit(_max_count)
     .subquery()
 )
@@ -94,7 +99,12 @@ _ORDERS = Query(
 
 
 async def measure_backlog(url: str) -> Backlog:
-    """On connections of its own, so that the pools may be empty. Raises `TimeoutError` or `Unavailable`."""
+    """Measure the backlog on connections of its own, so that full pools do not matter.
+
+    Raises:
+        TimeoutError: It took longer than `TIMEOUT`.
+        Unavailable: PostgreSQL is unreachable or overloaded.
+    """
     async with asyncio.timeout(TIMEOUT), Database(url, SINGLE_CONNECTION) as database:
         db = database.read_session
         return Backlog(
@@ -109,7 +119,7 @@ async def measure_backlog(url: str) -> Backlog:
 
 async def _fetch_queue_depth(db: ReadSession, query: Query[QueueDepth]) -> QueueDepth:
     queue_depth = await db.first(query)
-    assert queue_depth is not None  # it counts
+    assert queue_depth is not None  # an aggregate always returns a row
     return queue_depth
 
 

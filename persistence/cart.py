@@ -1,4 +1,4 @@
-"""Carts and their lines."""
+"""Carts and their items."""
 
 import datetime as dt
 import decimal
@@ -11,20 +11,21 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import tables
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Command, Query
 
 
 @dataclass(slots=True)
 class CartRow:
-    """A user's; what is in it is read when somebody asks."""
+    """A user's cart; its items are loaded on demand."""
 
     user_id: uuid.UUID
 
 
 @dataclass(slots=True)
 class CartItemRow:
-    """A line, with today's price and stock of its book."""
+    """A cart item with the current price and stock of its book."""
 
     id: uuid.UUID
     user_id: uuid.UUID
@@ -36,6 +37,7 @@ class CartItemRow:
 
     @property
     def line_total(self) -> decimal.Decimal:
+        """The current price of the whole item."""
         return self.unit_price * self.quantity
 
 
@@ -57,7 +59,6 @@ _ITEMS = Query(
     CartItemRow,
 )
 _user = bindparam("user", type_=Uuid())
-_LOCK = Command(select(tables.Cart.user_id).where(tables.Cart.user_id == _user).with_for_update())
 _upsert_item = upsert(_item)
 _UPSERT_ITEM = Command(
     _upsert_item.on_conflict_do_update(
@@ -69,7 +70,9 @@ _RESTORE_ITEM = Command(
     _upsert_item.on_conflict_do_update(
         index_elements=["user_id", "book_id"],
         set_={
-            "quantity": func.least(_item.quantity + _upsert_item.excluded.quantity, bindparam("most", type_=Integer()))
+            "quantity": func.least(
+                _item.quantity + _upsert_item.excluded.quantity, bindparam("max_quantity", type_=Integer())
+            )
         },
     )
 )
@@ -78,30 +81,26 @@ _REMOVE_ITEMS = Command(
 )
 
 
-async def lock_cart(tx: Transaction, user_id: uuid.UUID) -> None:
-    """Until the end of the transaction nobody else changes the cart."""
-    await tx.execute(_LOCK, user=user_id)
-
-
 async def list_cart_items(db: ReadSession | Transaction, user_ids: list[uuid.UUID]) -> list[CartItemRow]:
-    """The lines of several carts, in the order they were added."""
+    """Return the items of several users' carts, in the order they were added."""
     return await db.all(_ITEMS, user_ids=user_ids)
 
 
 async def upsert_cart_item(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> None:
-    """Makes the line this many copies. The caller holds the book."""
+    """Set the quantity of a book in the cart. The caller holds the book's lock."""
     await tx.execute(_UPSERT_ITEM, user_id=user_id, book_id=book_id, quantity=quantity)
 
 
 async def restore_cart_item(
     tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int, max_quantity: int
 ) -> None:
-    """Puts copies back on top of those added meanwhile, up to the most a line may hold.
+    """Add a quantity to what the cart holds of the book by now, up to `max_quantity`.
 
     The caller holds the book's lock.
     """
-    await tx.execute(_RESTORE_ITEM, user_id=user_id, book_id=book_id, quantity=quantity, most=max_quantity)
+    await tx.execute(_RESTORE_ITEM, user_id=user_id, book_id=book_id, quantity=quantity, max_quantity=max_quantity)
 
 
 async def remove_cart_items(tx: Transaction, user_id: uuid.UUID, book_ids: Iterable[uuid.UUID]) -> None:
+    """Remove these books from a user's cart."""
     await tx.execute(_REMOVE_ITEMS, user=user_id, books=list(book_ids))

@@ -1,10 +1,10 @@
-"""The version of the catalogue: as long as it stays, everything that visitors can see is what it was."""
+"""The version of the catalog: while it stays the same, anonymous callers see the same data."""
 
 from collections.abc import Hashable
 
 from sqlalchemy import Integer, cast, column, exists, func, select, table
 
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 
 _changes = table("catalog_changes", column("last_value"), column("is_called"))
@@ -21,11 +21,11 @@ _HAS_OPEN_CHANGES: Query[bool] = Query(
 
 
 async def get_catalog_version(db: ReadSession) -> Hashable:
-    """What is read from now on is at least as new as this version.
+    """Return the current version; data read from now on is at least as new.
 
-    Every statement that changes what visitors can see takes a number from a sequence, at once and for all to see, and keeps
-    a lock on it until its transaction has ended. So while nobody holds one, all that was counted can be read. While
-    somebody does, nobody can say how much of it can, and the version is one that never comes again.
+    Every statement that changes what anonymous callers see takes a number from a sequence, visible at once, and locks the
+    sequence until its transaction ends. Without such a lock, all counted changes can be read. With one, it is unknown
+    which changes can be read, and the version is a unique object that never matches.
     """
     change_count = await db.first(_CHANGE_COUNT)
     return object() if await db.first(_HAS_OPEN_CHANGES) else change_count

@@ -1,4 +1,4 @@
-"""Letters: each kind once for each subject and recipient, with the job that carries it."""
+"""Transactional e-mails as outbox rows: one for each kind, subject and recipient, with a job that sends it."""
 
 import datetime as dt
 import uuid
@@ -12,36 +12,44 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import job_queue, tables
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Command, Query
 
 ENTRYPOINT = "letter"
-"""What PgQueuer calls the work of posting one; the payload is the letter's id."""
+"""PgQueuer's name for the job that sends an e-mail; its payload is the e-mail's id. Stored in databases, so it stays."""
 
 
 class EmailKind(StrEnum):
+    """What an e-mail is about."""
+
     ORDER_CONFIRMED = "ORDER_CONFIRMED"
     ORDER_SHIPPED = "ORDER_SHIPPED"
     ORDER_CANCELLED = "ORDER_CANCELLED"
     BOOK_BACK = "BOOK_BACK"
     VERIFY_EMAIL = "VERIFY_EMAIL"
-    RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105  # no password
+    RESET_PASSWORD = "RESET_PASSWORD"
     PROVIDER_LINKED = "PROVIDER_LINKED"
 
 
 class EmailStatus(StrEnum):
+    """The state of an e-mail."""
+
     QUEUED = "QUEUED"
     SENT = "SENT"
     SUPPRESSED = "SUPPRESSED"
-    """Not sent because the settings say so."""
+    """Not sent because no mail backend is configured."""
     OBSOLETE = "OBSOLETE"
-    """Not sent because what it would tell is no longer there."""
+    """Not sent because its subject no longer exists or has changed."""
     FAILED = "FAILED"
 
 
 @dataclass(slots=True)
 class EmailRow:
-    """`address` is the recipient's of today; until `taken_until`, one poster alone sends it."""
+    """An e-mail with the recipient's current address.
+
+    Until `taken_until`, only the worker that claimed it sends it.
+    """
 
     id: uuid.UUID
     kind: str
@@ -67,11 +75,12 @@ _ids = bindparam("ids", type_=ARRAY(Uuid()))
 
 
 async def find_email(db: ReadSession | Transaction, email_id: uuid.UUID) -> EmailRow | None:
+    """Return the e-mail, or `None` when there is no such e-mail."""
     return await db.first(_BY_ID, id=email_id)
 
 
 async def list_failed_emails(db: ReadSession) -> list[EmailRow]:
-    """Those that were given up, the longest ago first; a thousand at most."""
+    """Return at most 1,000 e-mails that failed permanently, the earliest failure first."""
     return await db.all(_FAILED)
 
 
@@ -89,17 +98,17 @@ _ENQUEUE = Command(
     .on_conflict_do_nothing()
     .returning(_email.id)
 )
-
-
-_one_email = update(_email).where(_email.id == bindparam("letter", type_=Uuid()))
+_one_email = update(_email).where(_email.id == bindparam("email", type_=Uuid()))
 _queued = _one_email.where(_email.status == EmailStatus.QUEUED)
-_now = func.clock_timestamp()  # of the statement that waited for the row, not of when its transaction began
+_now = func.clock_timestamp()  # not now(): the statement may have waited for the row since the transaction began
 _CLAIM = Command(
     _queued.where(
-        _email.taken_until.is_(None) | (bindparam("takes_over", type_=Boolean()) & (_email.taken_until <= _now))
+        _email.taken_until.is_(None) | (bindparam("can_take_over", type_=Boolean()) & (_email.taken_until <= _now))
     ).values(taken_until=_now + bindparam("lease", type_=Interval()))
 )
-_claimed = _queued.where(_email.taken_until.is_not_distinct_from(bindparam("taken", type_=DateTime(timezone=True))))
+_claimed = _queued.where(
+    _email.taken_until.is_not_distinct_from(bindparam("claimed_until", type_=DateTime(timezone=True)))
+)
 _RELEASE = Command(_claimed.values(taken_until=None))
 _attempted = {"attempts": _email.attempts + 1, "taken_until": None}
 _SCHEDULE_RETRY = Command(_claimed.values(_attempted))
@@ -109,7 +118,7 @@ _ORPHANS: Query[uuid.UUID] = Query(
     select(_email.id).where(
         _email.status == EmailStatus.QUEUED, ~job_queue.is_pending(ENTRYPOINT, _email.id.expression)
     ),
-    lambda letter_id: letter_id,
+    lambda email_id: email_id,
 )
 _requeue = (
     update(_email)
@@ -124,13 +133,16 @@ _REQUEUE_SOME = Command(_requeue.where(_email.id == any_(_ids)))
 async def enqueue_emails(
     tx: Transaction, kind: EmailKind, subjects_and_users: Iterable[tuple[uuid.UUID, uuid.UUID]]
 ) -> None:
-    """Writes to each (subject, user) who has no such letter yet."""
+    """Enqueue an e-mail of this kind for each (subject id, user id) that has none yet."""
     email_ids = await tx.scalars(_ENQUEUE, **_build_values(kind, list(subjects_and_users)))
     await job_queue.enqueue(tx, ENTRYPOINT, [str(email_id).encode() for email_id in email_ids])
 
 
 async def enqueue_decoy_email(tx: Transaction, kind: EmailKind) -> None:
-    """No letter, by the statements that write one, and a job for it: whoever measures the time learns nothing."""
+    """Run the statements of `enqueue_emails` without adding an e-mail; the job that is enqueued finds none.
+
+    The response takes as long as a real one, so its timing does not reveal whether an account exists.
+    """
     await tx.scalars(_ENQUEUE, **_build_values(kind, []))
     await job_queue.enqueue(tx, ENTRYPOINT, [str(tables.new_id()).encode()])
 
@@ -145,18 +157,24 @@ def _build_values(kind: EmailKind, pairs: list[tuple[uuid.UUID, uuid.UUID]]) -> 
 
 
 async def claim_email(tx: Transaction, email_id: uuid.UUID, lease: dt.timedelta, *, can_take_over: bool = True) -> bool:
-    """For so long nobody else can. False when somebody has it, or had it and `takes_over` is not set, or it is settled."""
-    return await tx.execute(_CLAIM, letter=email_id, lease=lease, takes_over=can_take_over) == 1
+    """Claim a queued e-mail for the time of `lease`, and return whether that succeeded.
+
+    An expired claim of another worker is replaced only if `can_take_over`.
+    """
+    return await tx.execute(_CLAIM, email=email_id, lease=lease, can_take_over=can_take_over) == 1
 
 
 async def release_email(tx: Transaction, email: EmailRow) -> None:
-    """As if it had not been taken."""
-    await tx.execute(_RELEASE, letter=email.id, taken=email.taken_until)
+    """Give up the claim on an e-mail without counting an attempt."""
+    await tx.execute(_RELEASE, email=email.id, claimed_until=email.taken_until)
 
 
 async def schedule_email_retry(tx: Transaction, email: EmailRow, problem: str) -> bool:
-    """It will be tried again. False when somebody else has taken it meanwhile, or settled it."""
-    return await tx.execute(_SCHEDULE_RETRY, letter=email.id, taken=email.taken_until, problem=problem) == 1
+    """Count a failed attempt and give up the claim, so that the e-mail is sent later.
+
+    Returns false when another worker has claimed or finished it meanwhile.
+    """
+    return await tx.execute(_SCHEDULE_RETRY, email=email.id, claimed_until=email.taken_until, problem=problem) == 1
 
 
 async def finish_email(
@@ -167,24 +185,24 @@ async def finish_email(
     *,
     taken_until: dt.datetime | None = None,
 ) -> bool:
-    """It will not be tried again. False when it was settled before.
+    """Set the final status of an e-mail, and return false when it already had one.
 
-    That it was sent is true whoever has it in hand by now; anything else is for whom it was `taken_until` then.
+    SENT is recorded whichever worker holds the claim. Any other status needs the claim that ends at `taken_until`.
     """
     if status is EmailStatus.SENT:
-        return await tx.execute(_FINISH_SENT, letter=email_id, status=status, problem=problem) == 1
-    return await tx.execute(_FINISH, letter=email_id, taken=taken_until, status=status, problem=problem) == 1
+        return await tx.execute(_FINISH_SENT, email=email_id, status=status, problem=problem) == 1
+    return await tx.execute(_FINISH, email=email_id, claimed_until=taken_until, status=status, problem=problem) == 1
 
 
 async def requeue_orphaned_emails(tx: Transaction) -> int:
-    """Those that wait without a job that would carry them, which should not be; how many."""
+    """Enqueue jobs for queued e-mails that have lost theirs, and return how many there were."""
     email_ids = await tx.all(_ORPHANS)
     await job_queue.enqueue(tx, ENTRYPOINT, [str(email_id).encode() for email_id in email_ids])
     return len(email_ids)
 
 
 async def requeue_failed_emails(tx: Transaction, email_ids: Iterable[uuid.UUID] | None = None) -> int:
-    """Those that were given up, or some of them, begin again; how many."""
+    """Queue all failed e-mails again, or those with these ids, and return how many that were."""
     if email_ids is None:
         requeued_ids = await tx.scalars(_REQUEUE_ALL)
     else:

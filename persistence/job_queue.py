@@ -1,4 +1,4 @@
-"""The queue that letters travel in: PgQueuer, on tables of its own in the same database."""
+"""The job queue of emails: PgQueuer, with its own tables in the same database."""
 
 import datetime as dt
 import uuid
@@ -18,14 +18,14 @@ _DELETE_OLD_LOGS = Command(delete(_log).where(_log.c.created < func.now() - bind
 
 
 async def enqueue(tx: Transaction, entrypoint: str, payloads: Sequence[bytes]) -> None:
-    """Jobs that exist once the transaction is committed, and never if it is not."""
+    """Enqueue jobs that exist once the transaction is committed."""
     if payloads:
         queries = Queries(AsyncpgDriver(tx.driver_connection))
         await queries.enqueue([entrypoint] * len(payloads), list(payloads), [0] * len(payloads))
 
 
 def is_pending(entrypoint: str, key: ColumnElement[uuid.UUID]) -> ColumnElement[bool]:
-    """Whether there is a job that waits, or is being done, for what has this key."""
+    """Return the condition that a job for this key is queued or running."""
     return exists().where(
         _queue.c.entrypoint == entrypoint,
         _queue.c.payload == func.convert_to(cast(key, String()), "UTF8"),
@@ -34,5 +34,5 @@ def is_pending(entrypoint: str, key: ColumnElement[uuid.UUID]) -> ColumnElement[
 
 
 async def delete_old_job_logs(tx: Transaction, max_age: dt.timedelta) -> None:
-    """What PgQueuer noted of jobs; it never forgets any by itself."""
+    """Delete PgQueuer's log entries older than `max_age`; PgQueuer never does."""
     await tx.execute(_DELETE_OLD_LOGS, after=max_age)

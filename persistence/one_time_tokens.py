@@ -1,4 +1,4 @@
-"""One-time tokens: what a link in a letter, or the way back from a provider, proves."""
+"""One-time tokens: proof that a user followed a link in an e-mail or came back from an OAuth provider."""
 
 import datetime as dt
 import uuid
@@ -10,18 +10,23 @@ from sqlalchemy.dialects.postgresql import ARRAY, BYTEA
 
 from persistence import accounts, tables
 from persistence.accounts import UserRow
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Command, Query
 
 
 class TokenPurpose(StrEnum):
+    """What a token can be redeemed for."""
+
     VERIFY_EMAIL = "VERIFY_EMAIL"
-    RESET_PASSWORD = "RESET_PASSWORD"  # noqa: S105  # no password
+    RESET_PASSWORD = "RESET_PASSWORD"
     OAUTH_LOGIN = "OAUTH_LOGIN"
 
 
 @dataclass(slots=True)
 class OneTimeTokenRow:
+    """A one-time token; only its hash is stored."""
+
     id: uuid.UUID
     user_id: uuid.UUID
     purpose: str
@@ -64,7 +69,7 @@ _ADD_FOR_EMAIL = Command(
             tables.User.id,
             _purpose,
             _hash,
-            bindparam("ends", type_=DateTime(timezone=True)),
+            bindparam("token_expires_at", type_=DateTime(timezone=True)),
         ).where(tables.User.email == bindparam("email", type_=String())),
     )
     .returning(_token.user_id)
@@ -72,11 +77,12 @@ _ADD_FOR_EMAIL = Command(
 
 
 async def find_token(db: ReadSession | Transaction, token_id: uuid.UUID) -> OneTimeTokenRow | None:
+    """Return the token in whatever state it is, or `None` when there is no such token."""
     return await db.first(_BY_ID, id=token_id)
 
 
 async def find_owner(db: ReadSession | Transaction, purpose: TokenPurpose, token_hash: bytes) -> UserRow | None:
-    """Whose it is, as long as it would still work."""
+    """Return the user that a token belongs to, or `None` when it is unknown, used or expired."""
     return await db.first(_OWNER, for_purpose=purpose, token_hash=token_hash)
 
 
@@ -88,29 +94,33 @@ async def add_token(
     token_hash: bytes,
     expires_at: dt.datetime,
 ) -> None:
+    """Add a token for a user."""
     await tx.execute(_ADD, id=token_id, user_id=user_id, purpose=purpose, hash=token_hash, expires_at=expires_at)
 
 
 async def add_token_for_email(
     tx: Transaction, token_id: uuid.UUID, email: str, purpose: TokenPurpose, token_hash: bytes, expires_at: dt.datetime
 ) -> uuid.UUID | None:
-    """Whose it is; `None`, by the same statement, when nobody has the address."""
-    values = {
-        "token_id": token_id,
-        "email": email,
-        "for_purpose": purpose,
-        "token_hash": token_hash,
-        "ends": expires_at,
-    }
-    user_id: uuid.UUID | None = await tx.scalar(_ADD_FOR_EMAIL, **values)
+    """Add a token for the user with this e-mail address and return the user's id, or `None` when there is none.
+
+    Both cases run the same statement, so the timing does not reveal which one it was.
+    """
+    user_id: uuid.UUID | None = await tx.scalar(
+        _ADD_FOR_EMAIL,
+        token_id=token_id,
+        email=email,
+        for_purpose=purpose,
+        token_hash=token_hash,
+        token_expires_at=expires_at,
+    )
     return user_id
 
 
 async def consume_token(tx: Transaction, purpose: TokenPurpose, token_hash: bytes) -> bool:
-    """Of any number of callers with one token, one spends it; the others, and whoever comes late, do not."""
+    """Mark a valid token as used; of concurrent callers with the same token, exactly one gets true."""
     return await tx.scalar(_CONSUME, for_purpose=purpose, token_hash=token_hash) is not None
 
 
 async def invalidate_tokens(tx: Transaction, user_id: uuid.UUID, *purposes: TokenPurpose) -> None:
-    """All that a user has left for these purposes."""
+    """Invalidate all unused tokens of a user for these purposes."""
     await tx.execute(_INVALIDATE_ALL, user=user_id, purposes=list(purposes))

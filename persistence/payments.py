@@ -1,4 +1,4 @@
-"""The memory of the mock payment provider."""
+"""The payments that the mock payment provider has stored."""
 
 import decimal
 from dataclasses import dataclass
@@ -7,12 +7,15 @@ from sqlalchemy import String, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from persistence import tables
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Command, Query
 
 
 @dataclass(slots=True)
 class MockPaymentRow:
+    """A payment as the mock provider decided it."""
+
     key: str
     status: str
     reason: str | None
@@ -23,8 +26,6 @@ _BY_KEY = Query(
     select(_payment.key, _payment.status, _payment.reason).where(_payment.key == bindparam("key", type_=String())),
     MockPaymentRow,
 )
-
-
 _ADD = Command(upsert(_payment).on_conflict_do_nothing())
 _REFUND = Command(
     update(_payment)
@@ -45,14 +46,15 @@ async def add_payment(
     currency: str | None,
     reason: str | None,
 ) -> None:
-    """Does nothing where the key is known: what was decided stays decided."""
+    """Store the provider's decision, unless there is one for this key already."""
     await tx.execute(_ADD, key=key, status=status, amount=amount, currency=currency, reason=reason)
 
 
 async def find_payment(db: ReadSession | Transaction, key: str) -> MockPaymentRow | None:
+    """Return the payment with this key, or `None`."""
     return await db.first(_BY_KEY, key=key)
 
 
 async def mark_refunded(tx: Transaction, key: str) -> bool:
-    """False when there is nothing to give back, or it has been given back before."""
+    """Mark an approved payment as refunded; false when there is none or it was refunded before."""
     return await tx.execute(_REFUND, payment=key) == 1

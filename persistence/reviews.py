@@ -1,4 +1,4 @@
-"""Reviews, and each book's ratings that they add up to."""
+"""Reviews, and the ratings of each book that are counted from them."""
 
 import datetime as dt
 import uuid
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from sqlalchemy import (
     ColumnElement,
@@ -29,25 +29,27 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from persistence import tables
 from persistence.accounts import UserRow
 from persistence.orders import IS_EFFECTIVE
-from persistence.postgres.columns import ColumnNames, exclude_id, get_columns
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
 from persistence.postgres.keyset import (
-    COUNT_LIMIT,
     KeyedRow,
     PageRequest,
     PageResult,
     PageShape,
     Sort,
+    build_count_query,
     fetch_page,
     order_by,
     paginate,
 )
 from persistence.postgres.pairs import PAIRS, UserBookPair, build_pair_parameters, matches_pair
-from persistence.postgres.row_factory import NestedRow, make_row_factory
+from persistence.postgres.read_session import ReadSession
+from persistence.postgres.row_factory import ColumnNames, NestedRow, exclude_id, get_columns, make_row_factory
 from persistence.postgres.statements import OPTIMIZATION_FENCE, Command, Query
 
 
 class ReviewSort(StrEnum):
+    """The sort orders of a list of reviews."""
+
     NEWEST = "NEWEST"
     HIGHEST_RATED = "HIGHEST_RATED"
     LOWEST_RATED = "LOWEST_RATED"
@@ -55,6 +57,8 @@ class ReviewSort(StrEnum):
 
 @dataclass(slots=True)
 class ReviewRow:
+    """A review that has not been deleted."""
+
     id: uuid.UUID
     book_id: uuid.UUID
     user_id: uuid.UUID
@@ -65,22 +69,24 @@ class ReviewRow:
 
     @property
     def user_book_pair(self) -> UserBookPair:
+        """The reviewer and the book."""
         return self.user_id, self.book_id
 
 
 class ReviewProjection(NamedTuple):
-    """Those that are read of reviews, and of who wrote them, who stays behind where it is `None`."""
+    """The columns to select of reviews, and of their users; `None` leaves the users out."""
 
     review: ColumnNames = ReviewRow.__slots__
     user: ColumnNames | None = None
 
     @property
     def own_columns(self) -> ColumnNames:
+        """The selected columns of the review except its id, which is always selected."""
         return exclude_id(self.review)
 
 
 class ReviewWithUser(ReviewRow):
-    """A review with who wrote it, where that was asked for."""
+    """A review with its user, if the projection selects the user."""
 
     __slots__ = ("user",)
     user: UserRow | None
@@ -88,7 +94,7 @@ class ReviewWithUser(ReviewRow):
 
 @dataclass(slots=True)
 class BookRatingRow:
-    """How many readers gave each number of stars; `average` to one decimal, half up, and 0 while there are none."""
+    """How many reviews of a book gave each number of stars; `average` is rounded half up to one decimal, 0 without reviews."""
 
     id: uuid.UUID
     one: int
@@ -100,6 +106,13 @@ class BookRatingRow:
     average: float
 
 
+class ReviewChanges(TypedDict, total=False):
+    """The columns of a review that can change."""
+
+    rating: int
+    text: str | None
+
+
 ALL_COLUMNS = ReviewProjection()
 
 _review = tables.Review
@@ -108,7 +121,7 @@ _rating = tables.BookRating
 
 
 def select_rating_columns(column_names: ColumnNames) -> list[Any]:
-    """Of ratings, with the average as what it is shown as."""
+    """Return these columns of `book_ratings`, with the average as a float."""
     overrides = {"average": cast(_rating.average, Double).label("average")}
     return [overrides.get(column.key, column) for column in get_columns(_rating, column_names)]
 
@@ -117,13 +130,9 @@ _is_not_deleted = _review.deleted_at.is_(None)
 _id = bindparam("id", type_=Uuid())
 _ids = bindparam("ids", type_=ARRAY(Uuid()))
 _BY_ID = Query(select(*REVIEW_COLUMNS).where(_review.id == _id, _is_not_deleted), ReviewRow)
-_LOCKED = Query(
-    select(*REVIEW_COLUMNS).where(_review.id == any_(_ids), _is_not_deleted).order_by(_review.id).with_for_update(),
-    ReviewRow,
-)
 _BY_IDS = Query(select(*REVIEW_COLUMNS).where(_review.id == any_(_ids), _is_not_deleted), ReviewRow)
 _BY_PAIRS = Query(select(*REVIEW_COLUMNS).join(PAIRS, matches_pair(_review)).where(_is_not_deleted), ReviewRow)
-# Fenced by OFFSET 0: each pair goes through the orders of its user, never through all sales of a book that sells well.
+# OFFSET 0 makes PostgreSQL search the user's orders for each pair, never all sales of a popular book.
 _items_of_book = (
     select(tables.OrderItem.id)
     .where(tables.OrderItem.order_id == tables.Order.id, tables.OrderItem.book_id == PAIRS.c.book_id)
@@ -149,31 +158,33 @@ _RATINGS = Query(
 
 
 async def find_review(db: ReadSession | Transaction, review_id: uuid.UUID) -> ReviewRow | None:
-    """`None` once it has been deleted."""
+    """Return the review, or `None` when there is none or it has been deleted."""
     return await db.first(_BY_ID, id=review_id)
 
 
 async def list_reviews_by_id(db: ReadSession, ids: Iterable[uuid.UUID]) -> list[ReviewRow]:
+    """Return the reviews in no particular order; missing and deleted ones are left out."""
     return await db.all(_BY_IDS, ids=list(ids))
 
 
 async def list_reviews_by_pair(db: ReadSession | Transaction, pairs: Sequence[UserBookPair]) -> list[ReviewRow]:
-    """The living review of each user and book that has one."""
+    """Return the reviews of those (user, book) pairs that have one."""
     return await db.all(_BY_PAIRS, **build_pair_parameters(pairs))
 
 
 async def list_purchased_pairs(db: ReadSession | Transaction, pairs: Sequence[UserBookPair]) -> list[UserBookPair]:
-    """Those of the pairs where the user has a confirmed or shipped order with the book."""
+    """Return those of the (user, book) pairs where the user has a confirmed or shipped order of the book."""
     return await db.all(_PURCHASED_PAIRS, **build_pair_parameters(pairs))
 
 
 async def list_ratings(db: ReadSession, book_ids: Iterable[uuid.UUID]) -> list[BookRatingRow]:
+    """Return the ratings of several books."""
     return await db.all(_RATINGS, ids=list(book_ids))
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewQuery:
-    """Which reviews, in which order. What is `None` does not narrow."""
+    """The sort order and the filters of a list of reviews; `None` means no filter."""
 
     sort: ReviewSort = ReviewSort.NEWEST
     book_id: uuid.UUID | None = None
@@ -184,15 +195,17 @@ class ReviewQuery:
 
     @property
     def shape(self) -> "ReviewQueryShape":
+        """The sort order, and which filters are set."""
         return ReviewQueryShape(self.sort, *(getattr(self, name) is not None for name in ReviewQueryShape._fields[1:]))
 
     @property
     def parameters(self) -> dict[str, Any]:
+        """The parameters of the statement."""
         return {name: getattr(self, name) for name in ReviewQueryShape._fields[1:]}
 
 
 class ReviewQueryShape(NamedTuple):
-    """All of a list that its SQL depends on."""
+    """Everything that the SQL of a list of reviews depends on."""
 
     sort: ReviewSort
     book_id: bool
@@ -212,7 +225,7 @@ KEY_TYPES: dict[ReviewSort, type] = {
     ReviewSort.HIGHEST_RATED: int,
     ReviewSort.LOWEST_RATED: int,
 }
-"""What a position in a list of this order is told by."""
+"""The types of the sort keys, to parse the key in a cursor."""
 
 
 def _build_conditions(shape: ReviewQueryShape) -> list[ColumnElement[bool]]:
@@ -250,7 +263,7 @@ def _build_page_query(
             select(*get_columns(tables.User, projection.user))
             .where(tables.User.id == reviews.c.user_id)
             .offset(OPTIMIZATION_FENCE)
-            .lateral("reader")
+            .lateral("author")
         )
         order = order_by(reviews.c.sort_key, reviews.c.id, sort, page)
         selected_columns = (reviews.c.sort_key, reviews.c.id, *(reviews.c[name] for name in projection.own_columns))
@@ -265,20 +278,20 @@ def _build_page_query(
 
 @lru_cache(maxsize=100)
 def _build_count_query(shape: ReviewQueryShape) -> Query[int]:
-    limited = select(_review.id).where(*_build_conditions(shape)).limit(COUNT_LIMIT).subquery()
-    return Query(select(func.count()).select_from(limited), int)
+    return build_count_query(_review.id.expression, _build_conditions(shape))
 
 
 async def list_reviews(
     db: ReadSession, review_query: ReviewQuery, page: PageRequest, projection: ReviewProjection = ALL_COLUMNS
 ) -> PageResult[ReviewWithUser]:
+    """Return a page of the reviews."""
     return await fetch_page(
         db, _build_page_query(review_query.shape, page.shape, projection), page, **review_query.parameters
     )
 
 
 async def count_reviews(db: ReadSession, review_query: ReviewQuery) -> int:
-    """Up to `COUNT_LIMIT`."""
+    """Count the reviews up to `COUNT_LIMIT`."""
     return await db.first(_build_count_query(review_query.shape), **review_query.parameters) or 0
 
 
@@ -297,25 +310,24 @@ _DELETE = Command(update(_review).where(_review.id == any_(_ids)).values(deleted
 async def add_review(
     tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, rating: int, text: str | None
 ) -> uuid.UUID | None:
-    """`None` when the user has a living review of the book; waits for one that is being written."""
+    """Add a review and return its id, or `None` when the user has a review of the book.
+
+    Waits for a concurrent transaction that is adding the same.
+    """
     review_id: uuid.UUID | None = await tx.scalar(_ADD, user_id=user_id, book_id=book_id, rating=rating, text=text)
     return review_id
 
 
-async def lock_reviews(tx: Transaction, review_ids: Iterable[uuid.UUID]) -> list[ReviewRow]:
-    """The living among them, locked in ascending id order."""
-    return await tx.all(_LOCKED, ids=list(review_ids))
-
-
-async def update_review(tx: Transaction, review_id: uuid.UUID, **details: Any) -> None:
-    await tx.execute(_UPDATE, review=review_id, **details)
+async def update_review(tx: Transaction, review_id: uuid.UUID, **changes: Unpack[ReviewChanges]) -> None:
+    """Change some columns of a review."""
+    await tx.execute(_UPDATE, review=review_id, **changes)
 
 
 async def delete_reviews(tx: Transaction, review_ids: Iterable[uuid.UUID]) -> None:
+    """Mark reviews as deleted."""
     await tx.execute(_DELETE, ids=list(review_ids))
 
 
-_star_columns = tuple(getattr(_rating, name) for name in tables.STAR_COLUMNS)
 _changes = (
     func.unnest(
         bindparam("ids", type_=ARRAY(Uuid())),
@@ -333,27 +345,12 @@ _ADJUST_RATINGS = Command(
 
 
 async def adjust_ratings(tx: Transaction, changes: Mapping[uuid.UUID, Sequence[int]]) -> None:
-    """Adds to the number of readers who gave one to five stars, book by book in ascending id order."""
+    """Add to the number of reviews with one to five stars of each book.
+
+    Locks the rows of `book_ratings` by ascending book id.
+    """
     columns = zip(*changes.values(), strict=True)
     parameters_by_star = {
         f"change_{name}": list(numbers) for name, numbers in zip(tables.STAR_COLUMNS, columns, strict=True)
     }
     await tx.execute(_ADJUST_RATINGS, ids=list(changes), **parameters_by_star)
-
-
-_star_counts = [
-    func.count().filter(_review.rating == stars, _is_not_deleted).label(name)
-    for stars, name in enumerate(tables.STAR_COLUMNS, 1)
-]
-_DISCREPANCIES: Query[uuid.UUID] = Query(
-    select(_rating.book_id)
-    .outerjoin(_review, _review.book_id == _rating.book_id)
-    .group_by(_rating.book_id)
-    .having(func.row(*_star_columns) != func.row(*_star_counts)),
-    lambda book_id: book_id,
-)
-
-
-async def list_discrepancies(db: ReadSession) -> list[uuid.UUID]:
-    """Books whose ratings are not those of their reviews. Always empty, or something is broken."""
-    return await db.all(_DISCREPANCIES)

@@ -1,4 +1,4 @@
-"""What sells: each book's copies of the last 90 days, and the sales of a period."""
+"""Sales: how many copies of each book sold in the last 90 days, and totals and best sellers of a period."""
 
 import datetime as dt
 import decimal
@@ -15,13 +15,14 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from persistence import tables
 from persistence.catalog import BOOK_COLUMNS, BookRow
 from persistence.orders import IS_EFFECTIVE
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Command, Query
 
 SALES_WINDOW = dt.timedelta(days=90)
-"""A best-seller list looks back this far."""
+"""How far a list sorted by sales looks back."""
 WINDOW_STEP = dt.timedelta(hours=1)
-"""The window moves on when it is this much too long."""
+"""How much longer than `SALES_WINDOW` the window gets before it is moved."""
 
 _sales, _window, _order, _item = tables.BookSales, tables.SalesWindow, tables.Order, tables.OrderItem
 
@@ -44,16 +45,18 @@ _ADD_SALES = Command(
     update(_sales)
     .where(_sales.book_id == _locked.c.book_id)
     .values(copies=func.greatest(_sales.copies + _locked.c.copies, 0))
-)  # a figure stands in nobody's way
+)  # never below zero, so that a count that is off blocks no cancellation
 
 
 async def add_sales(tx: Transaction, quantities: Mapping[uuid.UUID, int]) -> None:
-    """Counts copies as sold, book by book in ascending id order."""
+    """Add to the number of copies sold of each book; negative quantities take sales back.
+
+    Locks the rows of `book_sales` by ascending book id.
+    """
     if quantities:
         await tx.execute(_ADD_SALES, ids=list(quantities), changes=list(quantities.values()))
 
 
-_LOCK_WINDOW = Command(select(_window.since).with_for_update(read=True))
 _window_start = func.now() - SALES_WINDOW
 _CLAIM_WINDOW = Command(
     select(_window.since).where(_window.since < _window_start - WINDOW_STEP).with_for_update(skip_locked=True)
@@ -72,14 +75,8 @@ _EXPIRED_SALES = Command(
 _ADVANCE_WINDOW = Command(update(_window).values(since=_window_start))
 
 
-async def lock_sales_window(tx: Transaction) -> dt.datetime:
-    """Orders placed from here on are counted; it stays so until the end of the transaction."""
-    since: dt.datetime = await tx.scalar(_LOCK_WINDOW)
-    return since
-
-
 async def advance_sales_window(tx: Transaction) -> bool:
-    """Takes what was sold more than 90 days ago out of the counts; false while there is nothing to do."""
+    """Subtract the sales of more than 90 days ago, and return false when there is nothing to do yet."""
     since = await tx.scalar(_CLAIM_WINDOW)
     if since is None:
         return False
@@ -93,18 +90,24 @@ async def advance_sales_window(tx: Transaction) -> bool:
 
 
 class BestSellerRank(StrEnum):
+    """What best sellers are ranked by."""
+
     REVENUE = "REVENUE"
     UNITS = "UNITS"
 
 
 @dataclass(slots=True)
 class SalesTotals:
+    """The revenue and the number of orders of a period."""
+
     revenue: decimal.Decimal
     order_count: int
 
 
 @dataclass(slots=True)
 class BestSellerRow:
+    """A book with its sales in a period."""
+
     book: BookRow
     units_sold: int
     revenue: decimal.Decimal
@@ -128,7 +131,7 @@ def _build_best_sellers_query(rank: BestSellerRank) -> Query[BestSellerRow]:
         .group_by(_item.book_id)
         .order_by((revenue if rank is BestSellerRank.REVENUE else units).desc(), _item.book_id)
         .limit(bindparam("limit", type_=Integer()))
-        .cte("best")
+        .cte("best_sellers")
     )
     rank_column = best_sellers.c.revenue if rank is BestSellerRank.REVENUE else best_sellers.c.units
     statement = (
@@ -144,7 +147,7 @@ def _make_best_seller_row(*columns: Any) -> BestSellerRow:
 
 
 async def sum_sales(db: ReadSession, begin: dt.datetime, end: dt.datetime) -> SalesTotals:
-    """Of the orders that were placed from `begin` to before `end` and stand."""
+    """Total the paid, not cancelled orders placed from `begin` (inclusive) to `end` (exclusive)."""
     totals = await db.first(_SALES_TOTALS, begin=begin, end=end)
     assert totals is not None
     return totals
@@ -153,5 +156,5 @@ async def sum_sales(db: ReadSession, begin: dt.datetime, end: dt.datetime) -> Sa
 async def list_best_sellers(
     db: ReadSession, begin: dt.datetime, end: dt.datetime, rank: BestSellerRank, limit: int
 ) -> list[BestSellerRow]:
-    """Books that are still in the catalogue, the best first."""
+    """Return the best sellers of a period that are still in the catalog, the best first."""
     return await db.all(_build_best_sellers_query(rank), begin=begin, end=end, limit=limit)

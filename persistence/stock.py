@@ -1,28 +1,20 @@
-"""Stock, and the ledger that explains it. Nothing else changes either."""
+"""The stock of books, and the ledger of its changes. The sum of a book's changes is its stock."""
 
 import uuid
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from sqlalchemy import (
-    BigInteger,
-    Integer,
-    Uuid,
-    bindparam,
-    column,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Integer, Uuid, bindparam, column, func, insert, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from persistence import tables
-from persistence.postgres.database import ReadSession, Transaction
-from persistence.postgres.statements import Command, Query
+from persistence.postgres.database import Transaction
+from persistence.postgres.statements import Command
 
 
 class MovementReason(StrEnum):
+    """Why the stock of a book changed."""
+
     NEW_BOOK = "NEW_BOOK"
     IMPORT = "IMPORT"
     STOCKTAKE = "STOCKTAKE"
@@ -46,8 +38,6 @@ _APPLY_CHANGES = Command(
     .values(stock_quantity=tables.Book.stock_quantity + _changes.c.change)
     .returning(tables.Book.id, tables.Book.title, _changes.c.change, tables.Book.stock_quantity)
 )
-
-
 _RECORD = Command(insert(tables.StockMovement))
 
 
@@ -57,9 +47,9 @@ async def change_stock(
     reason: MovementReason,
     order_id: uuid.UUID | None = None,
 ) -> list[uuid.UUID]:
-    """Adds to the stock of each book, or takes away, and writes the ledger; the books that went from none to some.
+    """Change the stock of books by these quantities, record the movements, and return the books that are back in stock.
 
-    The caller holds their locks.
+    The caller holds the books' locks.
     """
     updated_rows = await tx.fetch_records(_APPLY_CHANGES, book_ids=list(changes), changes=list(changes.values()))
     movements = [(book_id, title, change) for book_id, title, change, _ in updated_rows]
@@ -73,34 +63,10 @@ async def record_movements(
     reason: MovementReason,
     order_id: uuid.UUID | None = None,
 ) -> None:
-    """Writes the ledger: (book, title, copies) of each change."""
+    """Record changes of stock, each as (book id, title, change), in the ledger; a change of 0 is left out."""
     rows = [
-        {
-            "book_id": book_id,
-            "title": title,
-            "change": change,
-            "reason": reason,
-            "order_id": order_id,
-        }
+        {"book_id": book_id, "title": title, "change": change, "reason": reason, "order_id": order_id}
         for book_id, title, change in movements
         if change != 0
     ]
     await tx.execute_many(_RECORD, rows)
-
-
-_DISCREPANCIES: Query[tuple[uuid.UUID, int, int]] = Query(
-    select(
-        tables.Book.id,
-        tables.Book.stock_quantity,
-        func.coalesce(func.sum(tables.StockMovement.change), 0).cast(BigInteger),
-    )
-    .outerjoin(tables.StockMovement, tables.StockMovement.book_id == tables.Book.id)
-    .group_by(tables.Book.id)
-    .having(tables.Book.stock_quantity != func.coalesce(func.sum(tables.StockMovement.change), 0)),
-    lambda book_id, stock, sum_: (book_id, stock, sum_),
-)
-
-
-async def list_discrepancies(db: ReadSession) -> list[tuple[uuid.UUID, int, int]]:
-    """Books whose stock is not the sum of their movements: (book, stock, sum). Always empty, or something is broken."""
-    return await db.all(_DISCREPANCIES)

@@ -1,4 +1,4 @@
-"""The tables: the ER diagram as code. Constraints are the safety net below the shop's rules."""
+"""The tables and their constraints. Other modules import this one as `tables` and write `tables.Book`."""
 
 import datetime as dt
 import decimal
@@ -24,10 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from persistence.text_search import build_search_vector, fold_expression
-
 new_id = uuid_utils.compat.uuid7
-"""UUIDv7: keys in the order of creation, made here because PostgreSQL makes them only from version 18."""
+"""Return a new UUIDv7: ids sort by creation. PostgreSQL itself generates UUIDv7 only from version 18."""
 
 PrimaryKey = Annotated[uuid.UUID, mapped_column(primary_key=True, default=new_id)]
 Price = Annotated[decimal.Decimal, mapped_column(Numeric(10, 2))]
@@ -38,7 +36,21 @@ IS_NOT_DELETED = text("deleted_at IS NULL")
 IS_WAITING = text("status = 'WAITING'")
 
 
+def _fold(expression: str, max_length: int = 500) -> str:
+    """Return SQL without case and accents, cut because an index entry must fit a third of a page."""
+    return f"left(fold({expression}), {max_length})"
+
+
+def _build_search_vector(**expressions_by_weight: str) -> str:
+    """Return SQL for a tsvector of the words. `words()` folds like `fold()` and turns ASCII punctuation into spaces."""
+    return " || ".join(
+        f"setweight(to_tsvector('simple', words({text})), '{weight}')" for weight, text in expressions_by_weight.items()
+    )
+
+
 class Base(DeclarativeBase):
+    """The base of all tables, with the names of constraints and the types of columns."""
+
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -55,10 +67,12 @@ class Base(DeclarativeBase):
     }
 
 
-# ── Catalogue ─────────────────────────────────────────────────────────────────────────────
+# ── Catalog ───────────────────────────────────────────────────────────────────────────────
 
 
 class Genre(Base):
+    """A genre; each book has one at most."""
+
     __tablename__ = "genres"
 
     id: Mapped[PrimaryKey]
@@ -69,13 +83,15 @@ class Genre(Base):
 
 
 class Author(Base):
+    """An author."""
+
     __tablename__ = "authors"
 
     id: Mapped[PrimaryKey]
     slug: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
-    sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(fold_expression("name"), persisted=True))
-    search: Mapped[str] = mapped_column(TSVECTOR, Computed(build_search_vector(A="name"), persisted=True))
+    sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(_fold("name"), persisted=True))
+    search: Mapped[str] = mapped_column(TSVECTOR, Computed(_build_search_vector(A="name"), persisted=True))
 
     __table_args__ = (
         Index("uq_authors_name", text("lower(name)"), unique=True),
@@ -85,6 +101,8 @@ class Author(Base):
 
 
 class Book(Base):
+    """A book of the catalog."""
+
     __tablename__ = "books"
 
     id: Mapped[PrimaryKey]
@@ -108,13 +126,11 @@ class Book(Base):
         server_default="",
         comment="Kept here, one a line, because a generated column reads its own row only.",
     )
-    sort_title: Mapped[str] = mapped_column(Text(collation="C"), Computed(fold_expression("title"), persisted=True))
-    author_key: Mapped[str] = mapped_column(Computed(fold_expression("author_names", 5000), persisted=True))
-    spelling: Mapped[str] = mapped_column(
-        Computed(fold_expression("title || ' ' || author_names", 5000), persisted=True)
-    )
+    sort_title: Mapped[str] = mapped_column(Text(collation="C"), Computed(_fold("title"), persisted=True))
+    author_key: Mapped[str] = mapped_column(Computed(_fold("author_names", 5000), persisted=True))
+    spelling: Mapped[str] = mapped_column(Computed(_fold("title || ' ' || author_names", 5000), persisted=True))
     search: Mapped[str] = mapped_column(
-        TSVECTOR, Computed(build_search_vector(A="title", B="author_names"), persisted=True)
+        TSVECTOR, Computed(_build_search_vector(A="title", B="author_names"), persisted=True)
     )
 
     __table_args__ = (
@@ -153,11 +169,13 @@ class Book(Base):
             postgresql_using="gin",
             postgresql_ops={"spelling": "gin_trgm_ops"},
         ),
-        {"postgresql_with": {"fillfactor": 80}},  # a sale rewrites the row without touching an index
+        {"postgresql_with": {"fillfactor": 80}},  # room for heap-only updates of the stock
     )
 
 
 class BookAuthor(Base):
+    """An author of a book."""
+
     __tablename__ = "book_authors"
 
     book_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Book.id, ondelete="CASCADE"), primary_key=True)
@@ -174,6 +192,8 @@ class BookAuthor(Base):
 
 
 class User(Base):
+    """An account; the role decides whether it is an administrator's."""
+
     __tablename__ = "users"
 
     id: Mapped[PrimaryKey]
@@ -200,7 +220,7 @@ class User(Base):
 
 
 class Session(Base):
-    """One sign-in on one device: the family of refresh tokens that descend from it."""
+    """A login on one device, with the refresh tokens that descend from it."""
 
     __tablename__ = "sessions"
 
@@ -214,6 +234,8 @@ class Session(Base):
 
 
 class RefreshToken(Base):
+    """A refresh token; each has one successor at most."""
+
     __tablename__ = "refresh_tokens"
 
     id: Mapped[PrimaryKey]
@@ -230,7 +252,7 @@ class RefreshToken(Base):
 
 
 class LinkedAccount(Base):
-    """An account at a provider that its owner signs in through; the address there is only a contact."""
+    """An account at an OAuth provider that a user logs in with, identified by the provider's id, not by e-mail."""
 
     __tablename__ = "identities"
 
@@ -247,7 +269,7 @@ class LinkedAccount(Base):
 
 
 class OneTimeToken(Base):
-    """What a link in a letter, or the way back from a provider, proves. It works once, for a while."""
+    """A token in an e-mail link or an OAuth redirect; it can be redeemed once, until it expires."""
 
     __tablename__ = "one_time_tokens"
 
@@ -270,7 +292,7 @@ class OneTimeToken(Base):
 
 
 class Cart(Base):
-    """Made with the account, so that there is always a row to lock."""
+    """A user's cart, created with the account so that there is always a row to lock."""
 
     __tablename__ = "carts"
 
@@ -278,6 +300,8 @@ class Cart(Base):
 
 
 class CartItem(Base):
+    """A book in a cart."""
+
     __tablename__ = "cart_items"
 
     id: Mapped[PrimaryKey]
@@ -296,6 +320,8 @@ class CartItem(Base):
 
 
 class Order(Base):
+    """An order; `domain/orders.py` has its state machine."""
+
     __tablename__ = "orders"
 
     id: Mapped[PrimaryKey]
@@ -343,7 +369,7 @@ class Order(Base):
 
 
 class OrderItem(Base):
-    """Title and price are those of the day; the book may leave the catalogue."""
+    """A book in an order, with the title and the price of the day; the book itself may be deleted later."""
 
     __tablename__ = "order_items"
 
@@ -362,7 +388,7 @@ class OrderItem(Base):
 
 
 class OrderAddress(Base):
-    """Where a parcel goes. An order without one is picked up."""
+    """The shipping address of an order; an order without one is picked up."""
 
     __tablename__ = "order_addresses"
 
@@ -378,7 +404,7 @@ class OrderAddress(Base):
 
 
 class StockMovement(Base):
-    """The ledger: the sum of a book's movements is its stock."""
+    """An entry of the stock ledger; the sum of a book's movements is its stock."""
 
     __tablename__ = "stock_movements"
 
@@ -403,10 +429,12 @@ class StockMovement(Base):
     )
 
 
-# ── What readers think ────────────────────────────────────────────────────────────────────
+# ── Reviews ───────────────────────────────────────────────────────────────────────────────
 
 
 class Review(Base):
+    """A review; deleting it sets `deleted_at`."""
+
     __tablename__ = "reviews"
 
     id: Mapped[PrimaryKey]
@@ -436,7 +464,7 @@ _STAR_SUM_SQL = " + ".join(f"{stars} * {name}" for stars, name in enumerate(STAR
 
 
 class BookRating(Base):
-    """A book's living reviews by their stars: made with the book, kept exact in the transaction of each review."""
+    """How many reviews of a book gave each number of stars; created with the book, updated in the review's transaction."""
 
     __tablename__ = "book_ratings"
 
@@ -459,10 +487,12 @@ class BookRating(Base):
     )
 
 
-# ── What customers wait for ───────────────────────────────────────────────────────────────
+# ── Wishlists and pre-bookings ────────────────────────────────────────────────────────────
 
 
 class WishlistItem(Base):
+    """A book on a user's wishlist."""
+
     __tablename__ = "wishlist_items"
 
     id: Mapped[PrimaryKey]
@@ -477,6 +507,8 @@ class WishlistItem(Base):
 
 
 class Prebooking(Base):
+    """A customer's place on the waiting list of a book."""
+
     __tablename__ = "prebookings"
 
     id: Mapped[PrimaryKey]
@@ -496,11 +528,11 @@ class Prebooking(Base):
     )
 
 
-# ── What sells ────────────────────────────────────────────────────────────────────────────
+# ── Sales ─────────────────────────────────────────────────────────────────────────────────
 
 
 class BookSales(Base):
-    """Copies sold since `SalesWindow.since`: made with the book, kept exact in the transaction of each sale."""
+    """Copies of a book sold since `SalesWindow.since`; created with the book, updated in the sale's transaction."""
 
     __tablename__ = "book_sales"
 
@@ -514,7 +546,7 @@ class BookSales(Base):
 
 
 class SalesWindow(Base):
-    """One row: orders placed from here on are in `BookSales`. It moves on as days go by."""
+    """A single row: the start of the period that `BookSales` counts, which the sweeper moves on."""
 
     __tablename__ = "sales_window"
 
@@ -524,11 +556,11 @@ class SalesWindow(Base):
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
 
-# ── Tries ─────────────────────────────────────────────────────────────────────────────────
+# ── Limits and secrets ────────────────────────────────────────────────────────────────────
 
 
 class Throttle(Base):
-    """How often something was tried that may not be tried often; with no tries, a place that is known."""
+    """Failed attempts of a throttled action; 0 tries mark a client that has succeeded before."""
 
     __tablename__ = "throttles"
 
@@ -541,7 +573,7 @@ class Throttle(Base):
 
 
 class RateLimit(Base):
-    """What a caller has spent, where it is kept in PostgreSQL. Empty after a crash, which nobody minds."""
+    """A caller's spent budget. Unlogged: a crash of PostgreSQL empties it, which only resets the budgets."""
 
     __tablename__ = "rate_limits"
 
@@ -552,7 +584,7 @@ class RateLimit(Base):
 
 
 class SecretKey(Base):
-    """A secret that the shop is run with."""
+    """A SECRET_KEY that a process has run with; only an id derived from it is stored."""
 
     __tablename__ = "secret_keys"
 
@@ -560,11 +592,11 @@ class SecretKey(Base):
     used_at: Mapped[dt.datetime] = mapped_column(comment="When a process last ran with it.")
 
 
-# ── Letters ───────────────────────────────────────────────────────────────────────────────
+# ── E-mails ───────────────────────────────────────────────────────────────────────────────
 
 
 class Email(Base):
-    """Written with the fact that it tells of, once for each kind, subject and recipient; a job carries it."""
+    """An outbox row, written in the transaction of the event it reports; a PgQueuer job sends it."""
 
     __tablename__ = "letters"
 
@@ -587,11 +619,11 @@ class Email(Base):
     )
 
 
-# ── The mock provider ─────────────────────────────────────────────────────────────────────
+# ── Mock payment provider ─────────────────────────────────────────────────────────────────
 
 
 class MockPayment(Base):
-    """What the built-in mock provider remembers, as a real one would on its own machines."""
+    """A payment of the built-in mock provider, which stands in for a real provider's own database."""
 
     __tablename__ = "mock_payments"
 

@@ -1,4 +1,4 @@
-"""One PostgreSQL, one database made by the migrations, one application; every test finds the tables empty."""
+"""Shared fixtures: one PostgreSQL server, one migrated database and one application; every test starts with empty tables."""
 
 import asyncio
 import os
@@ -13,15 +13,15 @@ from starlette.applications import Starlette
 
 from domain.shop import Shop
 from persistence.tables import Base
-from server.app import create_app
 from server.database.embedded import run_embedded_postgres
 from server.database.migrations import migrate
 from server.http import health
 from server.settings import Environment, Settings
 from tests.support.database.databases import temporary_database
+from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
 
-hypothesis.settings.register_profile("ci", derandomize=True)  # what CI says depends on the change alone
+hypothesis.settings.register_profile("ci", derandomize=True)  # a run of CI depends on the change alone
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
@@ -30,13 +30,13 @@ SECRET_KEY = "5f8e1c3a-tests-sign-with-this-9b7d2f60"
 
 @pytest.fixture(autouse=True)
 def uncached_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
-    """/ready tells what a test has just done, and not what was seen before; whoever tests that has it kept."""
+    """Let `/ready` look at the database each time; the test of its cache undoes this."""
     monkeypatch.setattr(health, "CACHE_TTL", 0)
 
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """TEST_DATABASE_URL, or an embedded server in a folder of its own."""
+    """Yield TEST_DATABASE_URL, or the URL of an embedded server in a temporary directory."""
     configured_url = os.environ.get("TEST_DATABASE_URL")
     if configured_url:
         yield configured_url
@@ -47,7 +47,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 async def _disable_fsync(url: str) -> None:
-    """What is in it need not survive a power cut; databases are made and dropped in a fraction of the time."""
+    """Give up durability, because databases are then created and dropped many times faster."""
     connection = await asyncpg.connect(url)
     await connection.execute("ALTER SYSTEM SET fsync = off")
     await connection.execute("SELECT pg_reload_conf()")
@@ -56,7 +56,7 @@ async def _disable_fsync(url: str) -> None:
 
 @pytest.fixture(scope="session")
 async def template_database(server_url: str) -> AsyncIterator[str]:
-    """The name of a database with the tables and nothing in them, which is there to be copied."""
+    """Yield the name of a migrated, empty database to create copies of."""
     async with temporary_database(server_url) as url:
         await asyncio.to_thread(migrate, url)  # alembic's env runs a loop of its own
         yield str(make_url(url).database)
@@ -64,14 +64,14 @@ async def template_database(server_url: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def database_url(server_url: str, template_database: str) -> AsyncIterator[str]:
-    """A database of this run alone, migrated."""
+    """Yield the URL of the migrated database of this run."""
     async with temporary_database(server_url, template_database) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """As in development; sweeper and poster stay out of the way of tests, which sweep and post by hand."""
+    """Return development settings without sweeper and email worker, which tests run themselves."""
     return Settings(
         _env_file=None,
         environment=Environment.DEVELOPMENT,
@@ -79,15 +79,14 @@ def settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Set
         secret_key=[SECRET_KEY],
         sweep_every_seconds=3600,
         worker=False,
-        rate_limit_burst=1_000_000_000,  # tests ask faster than any caller may
+        rate_limit_burst=1_000_000_000,  # tests send more requests than any caller may
         log_level="debug",
     )
 
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[Starlette]:
-    app = create_app(settings)
-    async with app.router.lifespan_context(app):
+    async with running_app(settings) as app:
         yield app
 
 
@@ -99,7 +98,7 @@ async def open_shop(app: Starlette) -> Shop:
 
 @pytest.fixture(scope="session")
 async def postgres(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection of the tests' own: to look, to lock, to tidy up."""
+    """Yield a connection on which tests read, lock and change tables."""
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
@@ -107,7 +106,7 @@ async def postgres(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def shop(open_shop: Shop, postgres: asyncpg.Connection) -> Shop:
-    """The shop with empty shelves."""
+    """Empty all tables and return the application's `Shop`."""
     tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
     await postgres.execute(f"TRUNCATE {tables}, pgqueuer, pgqueuer_log")
     await postgres.execute("INSERT INTO sales_window (since) VALUES (now() - interval '90 days')")
@@ -117,7 +116,7 @@ async def shop(open_shop: Shop, postgres: asyncpg.Connection) -> Shop:
 
 @pytest.fixture
 async def client(app: Starlette, shop: Shop) -> ApiClient:
-    """Asks over HTTP, without an account."""
+    """Return an anonymous client."""
     return ApiClient(app)
 
 

@@ -7,7 +7,7 @@ from domain.auth import one_time_tokens
 from domain.email import emails
 from domain.errors import AccountDeactivated, InvalidToken
 from domain.shop import Shop
-from persistence import accounts
+from persistence import accounts, locks
 from persistence.accounts import UserRow, Viewer
 from persistence.emails import EmailKind
 from persistence.one_time_tokens import TokenPurpose
@@ -19,7 +19,7 @@ from persistence.postgres.errors import retry_on_conflict
 async def request_email_verification(shop: Shop, viewer: Viewer) -> UserRow:
     """Email the viewer a new verification link, unless the address is already verified, and return the user."""
     async with shop.database.transaction() as tx:
-        user = await accounts.lock_user(tx, viewer.user.id)
+        user = await locks.lock_user(tx, viewer.user.id)
         assert user is not None
         if not user.is_email_verified:
             await send_verification_email(shop, tx, user.id)

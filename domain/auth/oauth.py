@@ -16,7 +16,7 @@ from domain.email import emails
 from domain.errors import AccountDeactivated
 from domain.shop import Shop
 from domain.validation import Validator, normalize_email
-from persistence import accounts, linked_accounts
+from persistence import accounts, linked_accounts, locks
 from persistence import one_time_tokens as token_rows
 from persistence.accounts import UserRow
 from persistence.emails import EmailKind
@@ -92,12 +92,12 @@ async def _get_or_create_user(tx: Transaction, profile: ProviderProfile) -> User
     """Return the locked user of the provider account; link or create the user if necessary."""
     user_id = await linked_accounts.find_owner(tx, profile.provider, profile.account_id)
     if user_id is not None:
-        return _require_active(await accounts.lock_user(tx, user_id))
+        return _require_active(await locks.lock_user(tx, user_id))
     email = _require_verified_email(profile)
     existing_user = await accounts.find_user_by_email(tx, email)
     if existing_user is None:
         return await _create_user(tx, profile, email)
-    user = _require_active(await accounts.lock_user(tx, existing_user.id))
+    user = _require_active(await locks.lock_user(tx, existing_user.id))
     if not user.is_email_verified:
         await _revoke_credentials(tx, user)
     await emails.enqueue(tx, EmailKind.PROVIDER_LINKED, await _link_account(tx, user, profile), user.id)
@@ -127,7 +127,7 @@ async def _create_user(tx: Transaction, profile: ProviderProfile, email: str) ->
     user_id = await accounts.add_user(tx, email=email, display_name=display_name, email_verified_at=verified_at)
     if user_id is None:  # created concurrently; the retry finds it
         raise Conflict
-    user = await accounts.lock_user(tx, user_id)
+    user = await locks.lock_user(tx, user_id)
     assert user is not None
     await _link_account(tx, user, profile)
     return user

@@ -6,11 +6,12 @@ import uuid
 from domain.auth.tokens import hash_token
 from domain.errors import AccountDeactivated, InvalidToken
 from domain.shop import Shop
-from persistence import accounts
+from persistence import locks
 from persistence import one_time_tokens as token_rows
 from persistence.accounts import UserRow
 from persistence.one_time_tokens import TokenPurpose
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from persistence.tables import new_id
 
 LIFETIMES = {
@@ -62,7 +63,7 @@ async def redeem(tx: Transaction, purpose: TokenPurpose, token: str) -> UserRow:
         AccountDeactivated: The owner is deactivated. The token stays valid when the transaction rolls back.
     """
     owner = await find_owner(tx, purpose, token)
-    locked_owner = await accounts.lock_user(tx, owner.id)
+    locked_owner = await locks.lock_user(tx, owner.id)
     if locked_owner is None or not await token_rows.consume_token(tx, purpose, hash_token(token)):
         raise _invalid_token()
     if not locked_owner.is_active:

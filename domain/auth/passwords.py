@@ -23,7 +23,14 @@ THREADS = 2
 MAX_QUEUED = 30
 NICE_INCREMENT = 10
 """Added to the niceness of hashing threads, so that logins do not slow down other requests."""
+DUMMY_PASSWORD = "nobody's password"
 STORE_WORDS = ("bookstore", "bookshop", "books", "library", "reader", "reading")
+
+
+@cache
+def _hash_dummy_password() -> str:
+    """Return a hash with the default parameters; computed once for all applications in a process."""
+    return PasswordHasher().hash(DUMMY_PASSWORD)
 
 
 class Passwords:
@@ -33,7 +40,7 @@ class Passwords:
         self._hasher = hasher or PasswordHasher()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2", initializer=_lower_priority)
         self._pending_count = 0
-        self._dummy_hash = self._hasher.hash("nobody's password")
+        self._dummy_hash = hasher.hash(DUMMY_PASSWORD) if hasher else _hash_dummy_password()
 
     async def hash(self, password: str) -> str:
         """Return the encoded argon2id hash.

@@ -9,7 +9,7 @@ from domain.auth.tokens import AccessToken, hash_token
 from domain.errors import AccountDeactivated, InvalidCredentials, InvalidToken, NotFound
 from domain.shop import Shop
 from domain.validation import is_printable, normalize_email
-from persistence import accounts
+from persistence import accounts, locks
 from persistence.accounts import RefreshTokenRow, UserRow, Viewer
 from persistence.postgres.database import Transaction
 from persistence.postgres.errors import retry_on_conflict
@@ -55,7 +55,7 @@ async def login(shop: Shop, email: str, password: str, user_agent: str | None) -
     is_outdated = shop.passwords.is_outdated(stored_hash)
     new_hash = await shop.passwords.hash(password) if is_outdated else stored_hash
     async with shop.database.transaction() as tx:
-        locked_user = await accounts.lock_user(tx, user.id)
+        locked_user = await locks.lock_user(tx, user.id)
         if locked_user is None or locked_user.password_hash != stored_hash:  # changed since it was read
             raise InvalidCredentials
         if not locked_user.is_active:

@@ -1,1 +1,1 @@
-"""One request, from text to response: documents, limits, cost, deadline, cache control."""
+"""Executes one GraphQL request: documents, limits, cost, deadline, cache control."""

@@ -1,6 +1,6 @@
-"""How long caches may keep a visitor's answer: the least that is declared by a field it selects, if all declare it.
+"""Computes how long caches may keep an anonymous response: the minimum `max_age` of its fields, if all declare one.
 
-Fields that a condition leaves out count all the same.
+Fields that `@skip` or `@include` leave out count as well.
 """
 
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ TYPENAME = "__typename"
 
 
 def compute_max_age(document: DocumentNode, operation: OperationDefinitionNode, schema: GraphQLSchema) -> int | None:
-    """In seconds; `None` where no cache may keep it. The document must be valid."""
+    """Return the maximum age in seconds, or `None` if no cache may keep the response. The document must be valid."""
     if operation.operation is not OperationType.QUERY:
         return None
-    fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     max_ages = set(_MaxAgeCollector(schema, fragments).collect(operation.selection_set, schema.query_type))
     return None if None in max_ages else min((seconds for seconds in max_ages if seconds is not None), default=None)
 
@@ -53,7 +53,7 @@ class _MaxAgeCollector:
         if node.name.value == TYPENAME:
             return
         field = parent.fields.get(node.name.value) if isinstance(parent, GraphQLObjectType) else None
-        if field is None:  # of an interface, or introspection
+        if field is None:  # a field of an interface, or introspection
             yield None
             return
         yield field.extensions["strawberry-definition"].metadata.get("max_age")

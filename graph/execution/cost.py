@@ -1,7 +1,7 @@
-"""What a document costs: worked out once for each document, then reckoned for the variables of a request.
+"""Computes what an operation costs: a formula once per document, evaluated with the variables of each request.
 
-A scalar is free, an object costs 1, a list its size times what one item costs. A list is as long as its `first`, `last`
-or `ids` say, or as its field declares.
+A scalar is free, an object costs 1, a list costs its size times the cost of an item. The size of a list is its argument
+`first`, `last` or `ids`, or else the `assumed_size` that its field declares.
 """
 
 from collections.abc import Mapping
@@ -40,32 +40,38 @@ SEARCH_COST = 5
 TOTAL_COUNT_COST = 5
 DEFAULT_LIST_SIZE = 10
 CACHE_SIZE = 100
-"""Prices of an operation, for sizes that it was asked with."""
+"""Costs cached per operation, by the values of its size variables."""
 SIZE_ARGUMENTS = ("first", "last", "ids")
-"""Arguments that say how long a list is."""
+"""Arguments that set the size of a list."""
 
 Variables = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ListSize:
-    """The first of `given` that is there; variables are told by their nodes."""
+    """The size of a list: the first of `candidates` (literals or variable nodes) that is not null, or `default`."""
 
     candidates: tuple[Any, ...]
     default: int
 
     def evaluate(self, variables: Variables) -> int:
-        values = (variables.get(it.name.value) if isinstance(it, VariableNode) else it for it in self.candidates)
+        """Return the number of items, between 0 and `MAX_PAGE_SIZE` unless it is the length of a list of IDs."""
+        values = (
+            variables.get(candidate.name.value) if isinstance(candidate, VariableNode) else candidate
+            for candidate in self.candidates
+        )
         value = next((value for value in values if value is not None), self.default)
         if isinstance(value, list):
             return len(value)
         if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
             return min(max(int(value), 0), MAX_PAGE_SIZE)
-        return DEFAULT_PAGE_SIZE  # what is no size is refused later, with its place
+        return DEFAULT_PAGE_SIZE  # execution reports the invalid size, with its location
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
+    """A constant plus, for each list, its size times the cost of an item."""
+
     constant: int = 0
     lists: "tuple[tuple[ListSize, Cost], ...]" = ()
 
@@ -75,20 +81,27 @@ class Cost:
         return Cost(self.constant + other.constant, self.lists + other.lists)
 
     def multiplied_by(self, size: ListSize) -> "Cost":
+        """Return the cost of a list of this size, with this cost per item."""
         return Cost(0, ((size, self),))
 
     def evaluate(self, variables: Variables) -> int:
+        """Return the cost for these variables."""
         return self.constant + sum(size.evaluate(variables) * item.evaluate(variables) for size, item in self.lists)
 
     @property
     def variable_names(self) -> set[str]:
-        """The names of variables."""
-        own = {it.name.value for size, _ in self.lists for it in size.candidates if isinstance(it, VariableNode)}
-        return own.union(*(item.variable_names for _, item in self.lists))
+        """The variables that the cost depends on."""
+        names = {
+            candidate.name.value
+            for size, _ in self.lists
+            for candidate in size.candidates
+            if isinstance(candidate, VariableNode)
+        }
+        return names.union(*(item.variable_names for _, item in self.lists))
 
 
 class OperationCost:
-    """What an operation costs. `defaults` are those of its variables."""
+    """The cost of an operation. `defaults` are the default values of its variables."""
 
     __slots__ = ("_cache", "_cost", "_defaults")
 
@@ -100,10 +113,13 @@ class OperationCost:
         self._cache: dict[tuple[Any, ...], int] = {}
 
     def evaluate(self, variables: Variables | None) -> int:
+        """Return the cost for these variables."""
         variable_values = variables or {}
         sizes = {name: variable_values.get(name, default) for name, default in self._defaults.items()}
         values = tuple(sizes.values())
-        if not all(value is None or type(value) is int for value in values):  # whatever it is, it would have to be kept
+        if not all(
+            value is None or type(value) is int for value in values
+        ):  # do not cache other values that a client sends
             return self._cost.evaluate(sizes)
         cached_cost = self._cache.get(values)
         if cached_cost is None:
@@ -114,14 +130,14 @@ class OperationCost:
 
 
 def compute_operation_costs(document: DocumentNode, schema: GraphQLSchema) -> dict[str | None, OperationCost]:
-    """By the names of the operations. The document must be valid."""
+    """Return the cost of each operation by its name. The document must be valid."""
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    costs = _CostAnalyzer(
-        schema, {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
+    analyzer = _CostAnalyzer(
+        schema, {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     )
     return {
         operation.name.value if operation.name else None: OperationCost(
-            costs.analyze(operation.selection_set, schema.get_root_type(operation.operation)).fixed,
+            analyzer.analyze(operation.selection_set, schema.get_root_type(operation.operation)).fixed,
             _get_variable_defaults(operation),
         )
         for operation in operations
@@ -138,7 +154,7 @@ def _get_variable_defaults(operation: OperationDefinitionNode) -> Variables:
 
 @dataclass(frozen=True, slots=True)
 class _SelectionCost:
-    """What a selection costs; of a connection, what it costs once and for each item."""
+    """The cost of a selection set. In a connection, `per_item` is charged for each item of the page."""
 
     fixed: Cost = Cost()
     per_item: Cost = Cost()
@@ -175,7 +191,7 @@ class _CostAnalyzer:
 
     def _analyze_field(self, node: FieldNode, parent: Any) -> _SelectionCost:
         name = node.name.value
-        if name in INTROSPECTION_FIELDS or name not in getattr(parent, "fields", ()):  # `__typename`, too
+        if name in INTROSPECTION_FIELDS or name not in getattr(parent, "fields", ()):  # includes `__typename`
             return _SelectionCost()
         field = cast(GraphQLField, parent.fields[name])
         own_cost = _compute_surcharge(node, parent is self._schema.mutation_type)
@@ -198,7 +214,8 @@ class _CostAnalyzer:
 
 def _compute_surcharge(node: FieldNode, is_mutation: bool) -> int:
     has_search = any(
-        it.name.value == "search" and not isinstance(it.value, NullValueNode) for it in node.arguments or ()
+        argument.name.value == "search" and not isinstance(argument.value, NullValueNode)
+        for argument in node.arguments or ()
     )
     return MUTATION_COST * is_mutation + SEARCH_COST * has_search + TOTAL_COUNT_COST * (node.name.value == "totalCount")
 

@@ -1,4 +1,4 @@
-"""How long an answer may take. For one that comes at once nothing is set up but a timer."""
+"""Limits how long an execution may take. A fast execution pays for a timer only."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,15 +6,15 @@ from types import TracebackType
 from typing import Self
 
 EXECUTION_TIMEOUT = 10  # seconds
-DISCONNECT_CHECK_DELAY = 0.5  # seconds; whoever has hung up before is answered as if they had not
+DISCONNECT_CHECK_DELAY = 0.5  # seconds; before that, a disconnect is not noticed
 Disconnect = Callable[[], Awaitable[None]]
-"""Returns when the client has hung up."""
+"""Returns when the client has disconnected."""
 
 
 class Deadline:
-    """Ends what takes longer than `TIMEOUT` with `TimeoutError`; sooner, if the client may leave and does."""
+    """Raises `TimeoutError` in its block after `EXECUTION_TIMEOUT`, or when `wait_disconnected` returns."""
 
-    __slots__ = ("_started_at", "_timeout", "_timer", "_wait_disconnected", "_disconnect_task", "is_disconnected")
+    __slots__ = ("_disconnect_task", "_started_at", "_timeout", "_timer", "_wait_disconnected", "is_disconnected")
 
     def __init__(self, wait_disconnected: Disconnect | None) -> None:
         self.is_disconnected = False

@@ -1,4 +1,4 @@
-"""Documents: parsed, held against limits and schema, and kept with what they cost."""
+"""Parses and validates documents, and caches them with their costs and plans."""
 
 import hashlib
 from collections import OrderedDict
@@ -21,17 +21,17 @@ from graph.executor import Executor, Tracer
 from graph.schema import schema
 
 MAX_CACHED_CHARACTERS = 500_000
-"""Of documents: one takes about forty times its length in memory."""
+"""Total length of cached documents; each takes about 40 times its length in memory."""
 MAX_VALIDATION_ERRORS = 20
-"""Of validation: after so many it stops."""
+"""Validation stops after this many errors."""
 UNTRUSTED_DOCUMENT_MESSAGE = (
-    "This server takes the documents on its list alone, and this one is not on it: "
-    "have `bookstore schema documents` add it, and send its id as `documentId`."
+    "This server accepts trusted documents only. "
+    "Add the document with `bookstore schema documents` and send its ID as `documentId`."
 )
 
 
 class DocumentRejected(Exception):
-    """The document was not executed."""
+    """The document was not executed; `errors` are the request errors."""
 
     def __init__(self, *errors: GraphQLError) -> None:
         super().__init__(errors)
@@ -39,18 +39,19 @@ class DocumentRejected(Exception):
 
 
 def error_with_code(code: str, message: str, error: GraphQLError | None = None) -> GraphQLError:
+    """Return an error with `extensions.code`, at the locations of `error`."""
     return GraphQLError(message, nodes=error.nodes if error else None, extensions={"code": code})
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatedDocument:
-    """A document that fits the schema and the limits, with its operations by their names."""
+    """A document that satisfies the schema and the limits, with its operations by name."""
 
     document: DocumentNode
     operations: dict[str | None, Operation]
 
     def get_operation(self, name: str | None) -> Operation | None:
-        """The one of this name; without a name the only one. `None` where there is no such."""
+        """Return the operation with this name, or the only operation if `name` is `None`; `None` if there is none."""
         if name is None and len(self.operations) == 1:
             return next(iter(self.operations.values()))
         return self.operations.get(name)
@@ -58,7 +59,11 @@ class ValidatedDocument:
 
 @dataclass(slots=True)
 class ExecutionCounters:
-    """Since the process began: operations that had a plan, that were given one, or that graphql-core interpreted; and what all cost."""
+    """Counts since the process started.
+
+    Operations are `planned` if they had a plan, `compiled` if they were given one, and `interpreted` if graphql-core
+    executed them. `cost` is the cost of all of them.
+    """
 
     planned: int = 0
     compiled: int = 0
@@ -67,11 +72,11 @@ class ExecutionCounters:
 
 
 class Documents:
-    """Documents that have been checked; the least recently used is forgotten first.
+    """Validates documents and keeps an LRU cache of them.
 
-    Without `introspection` nobody learns the schema from it: not by asking for it, nor from suggestions in errors.
-    Those that are not `compiled` are interpreted by graphql-core. With `trusted_only` any other than those that
-    `trust` was told is refused unread. `watch` is put around what is waited for, where they are compiled.
+    Without `introspection`, clients cannot query the schema, and errors contain no suggestions. Without `compiled`,
+    graphql-core executes all documents. With `trusted_only`, documents that are not registered with `register_trusted` are
+    rejected without being parsed. `tracer` wraps the executor's jobs.
     """
 
     def __init__(
@@ -94,34 +99,43 @@ class Documents:
         )
 
     def register_trusted(self, text: str, id_: str | None = None) -> ValidatedDocument:
-        """Keeps a document for good, to be asked for by the SHA-256 of its text and by another id, where it has one.
+        """Validate a trusted document and keep it; clients may send the SHA-256 of its text, or `id_`, instead of it.
 
-        Introspection is not for trusting. Raises `Refused`.
+        Raises:
+            DocumentRejected: The document is not valid, costs too much, or contains introspection.
         """
         validated = self._trusted_by_text.get(text) or self._validate(text, introspection=False, hide_suggestions=False)
-        if any(it.cost.evaluate(None) > MAX_ADMIN_COST for it in validated.operations.values()):
+        if any(operation.cost.evaluate(None) > MAX_ADMIN_COST for operation in validated.operations.values()):
             raise DocumentRejected(error_with_code("QUERY_TOO_COMPLEX", f"It costs more than {MAX_ADMIN_COST:,}."))
         self._trusted_by_text[text] = validated
         self._trusted_by_id |= dict.fromkeys({sha256(text), id_ or sha256(text)}, validated)
         return validated
 
     def find_trusted(self, id_: str) -> ValidatedDocument:
-        """Raises `Refused` for an id that is not on the list."""
+        """Return the trusted document with this ID.
+
+        Raises:
+            DocumentRejected: No trusted document has this ID.
+        """
         validated = self._trusted_by_id.get(id_)
         if validated is None:
-            hint = "." if self.trusted_only else ", so send the document itself as `query`."
+            hint = "" if self.trusted_only else " Send the document itself as `query`."
             raise DocumentRejected(
-                error_with_code("PERSISTED_QUERY_NOT_FOUND", f"No trusted document has this id{hint}")
+                error_with_code("PERSISTED_QUERY_NOT_FOUND", f"No trusted document has this ID.{hint}")
             )
         return validated
 
     @property
     def trusted_operation_names(self) -> frozenset[str]:
-        """Of the operations of trusted documents."""
-        return frozenset(name for it in self._trusted_by_text.values() for name in it.operations if name)
+        """The names of all operations of trusted documents."""
+        return frozenset(name for document in self._trusted_by_text.values() for name in document.operations if name)
 
     def get(self, text: str) -> ValidatedDocument:
-        """Raises `Refused`."""
+        """Return the validated document, from the cache if possible.
+
+        Raises:
+            DocumentRejected: The document is not valid, exceeds a limit, or is not trusted where it has to be.
+        """
         if text in self._trusted_by_text:
             return self._trusted_by_text[text]
         if self.trusted_only:
@@ -158,13 +172,14 @@ class Documents:
             raise DocumentRejected(
                 *(error_with_code("GRAPHQL_VALIDATION_FAILED", error.message, error) for error in errors)
             )
-        prices = compute_operation_costs(document, schema._schema)
+        costs = compute_operation_costs(document, schema._schema)
         nodes = (node for node in document.definitions if isinstance(node, OperationDefinitionNode))
-        operations = [Operation(document, node, prices[get_operation_name(node)], self.executor) for node in nodes]
-        return ValidatedDocument(document, {it.name: it for it in operations})
+        operations = [Operation(document, node, costs[get_operation_name(node)], self.executor) for node in nodes]
+        return ValidatedDocument(document, {operation.name: operation for operation in operations})
 
 
 def sha256(text: str) -> str:
+    """Return the SHA-256 of a document's text in hexadecimal, which is its ID as a trusted document."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

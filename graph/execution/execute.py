@@ -1,4 +1,4 @@
-"""A request from text to answer: parse, validate, execute, and errors as clients see them."""
+"""Executes a GraphQL request: validates the document, charges its cost, runs the operation, and formats the errors."""
 
 import contextlib
 from collections.abc import Awaitable
@@ -24,9 +24,9 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class GraphQLRequest:
-    """What a client sends: a document, or the id of a trusted one.
+    """A client's request: a document (`query`), or the ID of a trusted one.
 
-    `read_only` refuses mutations, for GET; `tell_cost` has the answer say what it cost.
+    `read_only` rejects mutations, for GET. `include_cost` adds the cost to the response's extensions.
     """
 
     query: str | None
@@ -39,10 +39,11 @@ class GraphQLRequest:
 
 @dataclass(slots=True)
 class GraphQLResponse:
-    """`executed` is false where the document was refused before anything ran.
+    """The response to a request.
 
-    `root` is the field at the root, where there is but one. `fresh_for` are the seconds for which caches may keep it if it
-    is a visitor's. Only what was asked `read_only` and has no errors has them.
+    `is_executed` is false if the request failed before execution. `root_field` is set if the operation has one root field.
+    `max_age` is the number of seconds for which caches may keep an anonymous response; only `read_only` responses without
+    errors have it.
     """
 
     data: dict[str, Any] | None
@@ -55,10 +56,12 @@ class GraphQLResponse:
 
     @property
     def error_codes(self) -> set[str]:
+        """The `extensions.code` of all errors."""
         return {error["extensions"]["code"] for error in self.errors}
 
     @property
     def body(self) -> dict[str, Any]:
+        """The response as a map to be serialized as JSON."""
         body: dict[str, Any] = {"errors": self.errors} if self.errors else {}
         if self.is_executed:
             body["data"] = self.data
@@ -66,7 +69,7 @@ class GraphQLResponse:
 
 
 async def execute_request(documents: Documents, context: Context, request: GraphQLRequest) -> GraphQLResponse:
-    """Never raises over what was asked."""
+    """Execute a request. Request errors and field errors are part of the response."""
     try:
         operation, cost, limit = await _charge(documents, context, request)
     except DocumentRejected as rejection:
@@ -82,9 +85,11 @@ async def execute_request(documents: Documents, context: Context, request: Graph
             data, graphql_errors = await _execute(documents, context, operation, request)
     except TimeoutError:
         context.cancel()
-        log.warning("client gone" if deadline.is_disconnected else "timeout", operation=operation_name)
+        log.warning(
+            "client_disconnected" if deadline.is_disconnected else "execution_timeout", operation=operation_name
+        )
         timeout_error = error_with_code(
-            "TIMEOUT", f"The answer took longer than {EXECUTION_TIMEOUT} seconds. Ask for less, or try again."
+            "TIMEOUT", f"The execution took longer than {EXECUTION_TIMEOUT} seconds. Select less, or try again."
         )
         return GraphQLResponse(
             None,
@@ -103,7 +108,11 @@ async def execute_request(documents: Documents, context: Context, request: Graph
 
 
 async def _charge(documents: Documents, context: Context, request: GraphQLRequest) -> tuple[Operation, int, int]:
-    """What is to be executed, what that costs and what it may cost; paid for."""
+    """Charge the cost of the operation to the caller; return the operation, its cost and the cost limit.
+
+    Raises:
+        DocumentRejected: The document is not valid or costs too much, or the caller's query budget is used up.
+    """
     limiter, rate_limit_key = context.shop.rate_limiter, context.rate_limit_key
     try:
         limiter.check(rate_limit_key)
@@ -123,11 +132,11 @@ async def _charge(documents: Documents, context: Context, request: GraphQLReques
 
 
 async def _enforce_cost_limit(context: Context, cost: int) -> int:
-    """How much one document of this caller's may cost."""
+    """Return the cost limit of the caller. Raises `DocumentRejected` if the cost exceeds it."""
     limit = MAX_ADMIN_COST if await context.is_admin() else MAX_COST
     if cost > limit:
         message = (
-            f"The document costs {cost:,} and may cost {limit:,}. Ask for shorter lists, or for less of each item."
+            f"The document costs {cost:,}, but the limit is {limit:,}. Request shorter lists or fewer objects per item."
         )
         raise DocumentRejected(error_with_code("QUERY_TOO_COMPLEX", message))
     return limit
@@ -139,12 +148,12 @@ async def _execute(
     counters, was_planned = documents.counters, operation.is_planned
     if operation.plan is not None:
         with contextlib.suppress(Unsupported):
-            outcome = await operation.plan.execute(context, request.variables)
+            result = await operation.plan.execute(context, request.variables)
             counters.planned += was_planned
             counters.compiled += not was_planned
-            return outcome.data, outcome.errors
+            return result.data, result.errors
     counters.interpreted += 1
-    result = execute(
+    interpreted = execute(
         schema._schema,
         operation.document,
         context_value=context,
@@ -152,8 +161,8 @@ async def _execute(
         operation_name=request.operation_name,
         hide_suggestions=not documents.introspection,
     )
-    result = await result if isinstance(result, Awaitable) else result
-    return result.data, result.errors or []
+    interpreted = await interpreted if isinstance(interpreted, Awaitable) else interpreted
+    return interpreted.data, interpreted.errors or []
 
 
 def _get_operation(documents: Documents, request: GraphQLRequest) -> Operation:
@@ -162,10 +171,12 @@ def _get_operation(documents: Documents, request: GraphQLRequest) -> Operation:
     )
     operation = document.get_operation(request.operation_name)
     if operation is None:
-        reason = (
-            f"no operation {request.operation_name!r}" if request.operation_name else "several operations: name one"
+        message = (
+            f"The document has no operation {request.operation_name!r}."
+            if request.operation_name
+            else "The document has several operations. Send `operationName`."
         )
-        raise DocumentRejected(error_with_code("BAD_USER_INPUT", f"The document has {reason}."))
+        raise DocumentRejected(error_with_code("BAD_USER_INPUT", message))
     if request.read_only and not operation.is_query:
         raise DocumentRejected(error_with_code("BAD_REQUEST", "Send mutations by POST."))
     return operation

@@ -1,6 +1,6 @@
-"""What a document may look like: one pass before validation, which itself is slow for documents made to be so.
+"""Limits the size of a document, before validation: an attacker can write documents that are slow to validate.
 
-Fragments are measured once and counted wherever they are spread, so the pass is as short as the document is.
+Each fragment is measured once and counted at each spread, so the time is linear in the length of the document.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,38 +24,43 @@ MAX_TOKENS = 1_000
 MAX_OPERATIONS = 5
 MAX_FRAGMENTS = 30
 MAX_ALIASES = 30
-MAX_DIRECTIVES = 3
-"""At one place."""
+MAX_DIRECTIVES = 3  # at one location
 MAX_DEPTH = 12
 MAX_FIELDS = 500
 MAX_ROOT_FIELDS = 20
 MAX_ROOT_MUTATIONS = 5
 MAX_OVERLAPPING_PAIRS = 5_000
-"""Pairs of fields with one response name and one parent, which validation compares with each other."""
+"""Pairs of fields with the same response name and parent; validation compares each pair."""
 INTROSPECTION_FIELDS = ("__schema", "__type")
 
 
 class TooComplex(Exception):
-    """The document asks for too much at once."""
+    """The document exceeds a limit."""
 
 
 class FragmentCycle(Exception):
-    """A fragment spreads itself, so the document has no end."""
+    """A fragment spreads itself, directly or through other fragments."""
 
 
 @dataclass(frozen=True, slots=True)
 class _SelectionSize:
-    """How far a selection set reaches, with every fragment in its place."""
+    """The size of a selection set with its fragments expanded."""
 
     depth: int = 0
     field_count: int = 0
 
     def merge(self, other: "_SelectionSize") -> "_SelectionSize":
+        """Return the size of both selections side by side."""
         return _SelectionSize(max(self.depth, other.depth), self.field_count + other.field_count)
 
 
 def check_limits(document: DocumentNode, exclusive: frozenset[str] = frozenset()) -> None:
-    """Raises `TooComplex`. Mutations named in `alone` may have none beside them."""
+    """Check the limits of a parsed document. A mutation in `exclusive` must be the only field of its operation.
+
+    Raises:
+        TooComplex: The document exceeds a limit.
+        FragmentCycle: A fragment spreads itself.
+    """
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     _check_count(MAX_OPERATIONS, len(operations), "operations")
@@ -89,7 +94,7 @@ def _check_size(size: _SelectionSize) -> None:
 def _check_root_fields(
     operation: OperationDefinitionNode, root_fields: list[FieldNode], exclusive: frozenset[str]
 ) -> None:
-    _check_count(MAX_ROOT_FIELDS, len(root_fields), "fields at the root")
+    _check_count(MAX_ROOT_FIELDS, len(root_fields), "root fields")
     if operation.operation is OperationType.MUTATION:
         _check_count(MAX_ROOT_MUTATIONS, len(root_fields), "mutations")
         names = {field.name.value for field in root_fields}
@@ -98,7 +103,7 @@ def _check_root_fields(
 
 
 class _SelectionMeasurer:
-    """Measures definitions, and counts what is counted as it is written."""
+    """Measures definitions; counts aliases as they are written, not expanded."""
 
     def __init__(self, fragments: dict[str, FragmentDefinitionNode]) -> None:
         self._fragments = fragments
@@ -115,10 +120,10 @@ class _SelectionMeasurer:
             size = self._measure_selection_set(definition.selection_set)
             is_introspection = definition.type_condition.name.value.startswith("__")
             self._fragment_sizes[name] = _SelectionSize(0, size.field_count) if is_introspection else size
-        known_size = self._fragment_sizes[name]
-        if known_size is None:
+        fragment_size = self._fragment_sizes[name]
+        if fragment_size is None:
             raise FragmentCycle(f"The fragment {name!r} spreads itself.")
-        return known_size
+        return fragment_size
 
     def _measure_selection_set(self, selection_set: SelectionSetNode | None) -> _SelectionSize:
         size = _SelectionSize()
@@ -143,16 +148,16 @@ class _SelectionMeasurer:
 
 
 def _check_directives(directives: Iterable[DirectiveNode] | None) -> None:
-    _check_count(MAX_DIRECTIVES, len(tuple(directives or ())), "directives at one place")
+    _check_count(MAX_DIRECTIVES, len(tuple(directives or ())), "directives at one location")
 
 
-# From here on nothing has more than MOST_FIELDS, so fragments can be written out.
+# The functions below expand fragments; MAX_FIELDS bounds the result.
 
 
 def flatten_fields(
     selection_sets: Iterable[SelectionSetNode], fragments: dict[str, FragmentDefinitionNode]
 ) -> Iterator[FieldNode]:
-    """The fields of a selection, those of its fragments among them."""
+    """Yield the fields of selection sets with their fragments expanded."""
     for selection_set in selection_sets:
         for selection in selection_set.selections:
             if isinstance(selection, FieldNode):
@@ -175,4 +180,6 @@ def _check_overlapping_fields(selection_set: SelectionSetNode, fragments: dict[s
             if nested := [field.selection_set for field in overlapping if field.selection_set]:
                 levels.append(nested)
         if pairs > MAX_OVERLAPPING_PAIRS:
-            raise TooComplex("The document asks for the same fields too often. Name each once in a selection.")
+            raise TooComplex(
+                "The document selects the same fields too often. Select each field once per selection set."
+            )

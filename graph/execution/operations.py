@@ -1,4 +1,4 @@
-"""Operations of documents that fit the schema and the limits."""
+"""Describes one operation of a validated document: name, cost, plan and maximum age."""
 
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from graph.schema import schema
 
 
 class Operation:
-    """What is known of an operation: what it costs, and the rest as soon as it is asked for."""
+    """An operation of a validated document. Its plan and maximum age are computed on first use."""
 
     def __init__(
         self, document: DocumentNode, node: OperationDefinitionNode, cost: OperationCost, executor: Executor | None
@@ -20,18 +20,18 @@ class Operation:
         self.document, self.node, self.cost = document, node, cost
         self.name = get_operation_name(node)
         self.root_field = _find_root_field(document, node)
-        """The field at the root; `None` where there are several."""
+        """The name of its root field, or `None` if there are several."""
         self.is_query = node.operation is OperationType.QUERY
         self._executor = executor
 
     @property
     def is_planned(self) -> bool:
-        """Whether it is known already who executes it, and how."""
+        """Whether `plan` has been computed."""
         return "plan" in self.__dict__
 
     @cached_property
     def plan(self) -> Plan | None:
-        """`None` where graphql-core has to execute it."""
+        """The compiled plan, or `None` if graphql-core has to execute the operation."""
         if self._executor is None:
             return None
         try:
@@ -41,15 +41,16 @@ class Operation:
 
     @cached_property
     def max_age(self) -> int | None:
-        """The seconds for which caches may keep a visitor's answer; `None`: not at all."""
+        """The seconds for which caches may keep an anonymous response, or `None` if they must not."""
         return compute_max_age(self.document, self.node, schema._schema)
 
 
 def _find_root_field(document: DocumentNode, node: OperationDefinitionNode) -> str | None:
-    fragments = {it.name.value: it for it in document.definitions if isinstance(it, FragmentDefinitionNode)}
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     root_fields = {field.name.value for field in flatten_fields([node.selection_set], fragments)} - {"__typename"}
     return root_fields.pop() if len(root_fields) == 1 else None
 
 
 def get_operation_name(node: OperationDefinitionNode) -> str | None:
+    """Return the name of an operation, or `None` if it is anonymous."""
     return node.name.value if node.name else None

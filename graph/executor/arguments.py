@@ -1,4 +1,4 @@
-"""What a field is called with: as graphql-core coerces it and Strawberry converts it, and as much of it as can be, but once."""
+"""Coerces a field's arguments with graphql-core and Strawberry, at compile time where no variable is involved."""
 
 import dataclasses
 import datetime as dt
@@ -35,11 +35,12 @@ IMMUTABLE_TYPES = (str, int, float, decimal.Decimal, uuid.UUID, dt.date, enum.En
 
 
 class ArgumentCoercer:
-    """Of one field of a document.
+    """Coerces the arguments of one field of a document.
 
-    What no variable touches is worked out but once. A variable that is an argument by itself, and a scalar or of an enum, is
-    handed on as it is, or put where it belongs in an input object that is written out. The rest, and whatever fails, is worked
-    out in each request.
+    - Arguments without variables are coerced once.
+    - A variable that is a whole argument of a scalar or enum type is passed on as its coerced value.
+    - Variables within an input object literal are inserted into a compiled template.
+    - Everything else, and everything that fails, is coerced at each execution.
     """
 
     def __init__(
@@ -58,22 +59,24 @@ class ArgumentCoercer:
             for argument in field.arguments
         }
         self._mapping_extensions = [
-            it for it in field.extensions if type(it).map_arguments is not FieldExtension.map_arguments
+            extension
+            for extension in field.extensions
+            if type(extension).map_arguments is not FieldExtension.map_arguments
         ]
-        value_nodes = {it.name.value: it.value for it in node.arguments or ()}
+        value_nodes = {argument.name.value: argument.value for argument in node.arguments or ()}
         names_with_variables = {name for name, value in value_nodes.items() if any(_find_variables(value))}
         self._variable_arguments = [
             _VariableArgument(name, value.name.value, *self._definitions[name])
             for name, value in value_nodes.items()
             if isinstance(value, VariableNode) and _needs_no_conversion(*self._definitions[name])
         ]
-        compiled_names = {it.name for it in self._variable_arguments}
+        compiled_names = {argument.name for argument in self._variable_arguments}
         self._input_templates = [
             template
             for name in names_with_variables - compiled_names
             if isinstance(value_nodes[name], ObjectValueNode) and (template := self._build_template(name))
         ]
-        compiled_names |= {form.name for form in self._input_templates}
+        compiled_names |= {template.name for template in self._input_templates}
         self._constant_values = self._coerce_constants(
             [name for name in self._definitions if name not in names_with_variables]
         )
@@ -84,18 +87,18 @@ class ArgumentCoercer:
         ]
 
     def coerce(self, variables: VariableValues) -> dict[str, Any]:
-        """By the names of the resolver's parameters. Raises what the field fails with."""
+        """Return the arguments by the resolver's parameter names. Raises the field error if coercion fails."""
         values = dict(self._constant_values or ())
         dynamic_names = list(self._dynamic_names)
-        for it in self._variable_arguments:
-            value = variables.coerced.get(it.variable, UNSET)
+        for argument in self._variable_arguments:
+            value = variables.coerced.get(argument.variable, UNSET)
             if value is UNSET:
-                if not it.is_omittable:
-                    dynamic_names.append(it.name)
-            elif value is None and it.is_non_null:
-                dynamic_names.append(it.name)
+                if not argument.is_omittable:
+                    dynamic_names.append(argument.name)
+            elif value is None and argument.is_non_null:
+                dynamic_names.append(argument.name)
             else:
-                values[it.parameter] = value
+                values[argument.parameter] = value
         for template in self._input_templates:
             input_object = template.build(variables)
             if input_object is None:
@@ -112,24 +115,31 @@ class ArgumentCoercer:
         try:
             constants = self._coerce(names, NO_VARIABLES)
         except Exception:
-            return None  # and fails in each request
+            return None  # it fails again at each execution
         return constants if all(isinstance(value, IMMUTABLE_TYPES) for value in constants.values()) else None
 
     def _build_template(self, name: str) -> "_InputTemplate | None":
-        """Found out by converting the object with something in place of each variable, and seeing where that comes out."""
-        value = next(it.value for it in self._node.arguments or () if it.name.value == name)
-        placeholders = {it.name.value: object() for it in _find_variables(value)}
+        """Coerce the object with a placeholder for each variable, and find the placeholders in the result."""
+        value = next(argument.value for argument in self._node.arguments or () if argument.name.value == name)
+        placeholders = {node.name.value: object() for node in _find_variables(value)}
         try:
             [(parameter, input_object)] = self._coerce([name], VariableValues({}, dict(placeholders))).items()
-            values = {it.name: getattr(input_object, it.name) for it in dataclasses.fields(input_object)}
+            values = {field.name: getattr(input_object, field.name) for field in dataclasses.fields(input_object)}
         except Exception:
             return None
         variables_by_field = {
-            at: name_ for at, found in values.items() for name_, it in placeholders.items() if found is it
+            field_name: variable
+            for field_name, field_value in values.items()
+            for variable, placeholder in placeholders.items()
+            if field_value is placeholder
         }
-        constant_values = {at: found for at, found in values.items() if at not in variables_by_field}
+        constant_values = {
+            field_name: field_value
+            for field_name, field_value in values.items()
+            if field_name not in variables_by_field
+        }
         if set(variables_by_field.values()) != set(placeholders) or not all(
-            isinstance(it, IMMUTABLE_TYPES) for it in constant_values.values()
+            isinstance(constant, IMMUTABLE_TYPES) for constant in constant_values.values()
         ):
             return None
         return _InputTemplate(name, parameter, type(input_object), constant_values, variables_by_field)
@@ -147,7 +157,7 @@ class ArgumentCoercer:
 
 
 class _VariableArgument:
-    """An argument that is a variable; it is `omittable` where there is nothing in its place without it."""
+    """An argument that is a variable. `is_omittable`: without a value, the resolver does not receive the argument."""
 
     __slots__ = ("is_non_null", "is_omittable", "name", "parameter", "variable")
 
@@ -160,7 +170,7 @@ class _VariableArgument:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _InputTemplate:
-    """An input object in which some values are variables."""
+    """An input object of which some fields are variables."""
 
     name: str
     parameter: str
@@ -169,13 +179,13 @@ class _InputTemplate:
     variables_by_field: dict[str, str]
 
     def build(self, variables: VariableValues) -> Any:
-        """`None` where one of them is not there or null: what that means is for graphql-core to say."""
+        """Build the input object; return `None` if a variable is absent or null, which graphql-core has to coerce."""
         values = {field: variables.coerced.get(variable) for field, variable in self.variables_by_field.items()}
         return None if None in values.values() else self.input_class(**self.constant_values, **values)
 
 
 def _needs_no_conversion(argument: StrawberryArgument, definition: GraphQLArgument) -> bool:
-    """Whether Strawberry takes its values as graphql-core gives them."""
+    """Return whether Strawberry passes on the values that graphql-core coerces."""
     type_ = argument.type
     while isinstance(type_, StrawberryOptional) and not isinstance(type_, StrawberryMaybe):
         type_ = type_.of_type

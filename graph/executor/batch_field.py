@@ -1,35 +1,37 @@
-"""Fields that are got for many parents at once."""
+"""Declares fields whose values are loaded for many parents at once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 BATCH_FIELD_KEY = "batch_field"
-"""Where a Strawberry field keeps that it is `Loaded`."""
+"""The key in a Strawberry field's metadata that holds its `BatchField`."""
 
 
 class BatchLoaderProtocol(Protocol):
-    """What is loaded for many parents in one go, in their order; a failure stands as an exception.
+    """Loads one value for each of many parents.
 
-    `reads` are the attributes of a parent that it depends on; a parent that has the attribute `carried` has it loaded there.
+    `requires` names the attributes of a parent that the loader reads. A parent with the attribute `preloaded` has its value there.
     """
 
     requires: frozenset[str]
     preloaded: str | None
 
-    async def load(self, parents: Sequence[Any], context: Any) -> Sequence[Any]: ...
+    async def load(self, parents: Sequence[Any], context: Any) -> Sequence[Any]:
+        """Load the values in the order of the parents; an exception in the sequence is that parent's field error."""
 
     def get_cached(self, parents: Sequence[Any], context: Any) -> Sequence[Any] | None:
-        """What would be loaded, where all of it is there already and nothing of it has failed."""
+        """Return what `load` would return, or `None` unless all values are cached and none of them failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchField:
-    """How a field is got. Fields of one batch beside each other share what it loads; `then` makes each one's value of it.
+    """How a field's value is computed from a batch loader.
 
-    Whoever resolves a field above it finds the batch in `info.lookahead`, and may get what it loads along with the parents.
-    `reads` are the attributes that `then` reads of what is loaded, `None` where it may be any; what is `handed_on` is a value
-    itself, of which the document's fields read theirs.
+    Sibling fields with one loader share its values; `transform` computes each field's value from the loaded value.
+    Resolvers above find the loader in `info.lookahead`, and may load its values together with the parents.
+    `requires` names the attributes of a loaded value that `transform` reads (`None`: any). With `is_passthrough`, the loaded
+    value is the field's value, and the selection set below reads its attributes.
     """
 
     loader: BatchLoaderProtocol

@@ -1,6 +1,6 @@
-"""The swift way: a selection written out as a Python function, for objects with which nothing is wrong.
+"""Generates the fast path of a selection set: a Python function that completes all parents if no value is unexpected.
 
-It raises whatever it meets that is not as it should be; the careful way then finds out what that is.
+On any unexpected value the function raises. The slow path then executes the fields again and collects the field errors.
 """
 
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from graph.executor.selection_set import AsyncFieldGroup, Field, SelectionSet
 
 FastPath = Callable[..., list[dict[str, Any]]]
-"""The rows of some parents."""
+"""Returns a result map for each parent."""
 
 UNEXPECTED_VALUE_TESTS = {
     "String": "{0}.__class__ is not str",
@@ -27,22 +27,25 @@ UNEXPECTED_VALUE_TESTS = {
     "Int": "{0}.__class__ is not int or not -2147483648 <= {0} <= 2147483647",
     "Float": f"{{0}}.__class__ is not float or not {-sys.float_info.max!r} <= {{0}} <= {sys.float_info.max!r}",
 }
-"""When a value of a built-in scalar has to be looked at closely."""
+"""For each built-in scalar, a Python expression that is true if a value has to be coerced."""
 
 
 class Bailout(Exception):
-    """Something is not as it should be."""
+    """A value is unexpected, so the slow path has to be taken."""
 
 
 def no_fast_path(*_: Any) -> list[dict[str, Any]]:
-    """For a selection that has no swift way."""
+    """Raise `Bailout`; stands for a selection set that has no fast path."""
     raise Bailout
 
 
 def compile_selection_set(
     selection_set: "SelectionSet", fields: Sequence["Field"], groups: Sequence["AsyncFieldGroup"]
 ) -> FastPath:
-    """Of the selection it completes these fields, and those of the groups: what they have at hand it takes after the parents and the run."""
+    """Compile the fast path for these fields and for the inlinable fields of these groups.
+
+    The function takes the parents, the `ExecutionState` and, for each group, its cached values.
+    """
     cached_names = [f"cached{number}" for number in range(len(groups))]
     loaded_names = {
         field: f"loaded{number}"
@@ -66,6 +69,8 @@ def compile_selection_set(
 
 
 class _CodeGenerator:
+    """Emits the source text of one function, and binds the objects that it uses to names."""
+
     def __init__(self, parameters: Sequence[str], loaded_names: Mapping["Field", str]) -> None:
         self._parameters = parameters
         self._loaded_names = loaded_names
@@ -76,7 +81,7 @@ class _CodeGenerator:
 
     def build_function(self) -> FastPath:
         source = "\n".join([f"def fast_path({', '.join(self._parameters)}):", *self._prologue, *self._body])
-        exec(compile(source, "<fast path>", "exec"), self._namespace)  # noqa: S102  # written here, of names made here
+        exec(compile(source, "<fast path>", "exec"), self._namespace)  # noqa: S102  # contains generated and GraphQL names only
         fast_path: FastPath = self._namespace["fast_path"]
         return fast_path
 
@@ -86,7 +91,7 @@ class _CodeGenerator:
     def emit_selection_set(
         self, selection_set: "SelectionSet", fields: Collection["Field"], parent: str, depth: int
     ) -> str:
-        """Writes how these fields are completed, and tells the expression that is the row; other fields are null in it."""
+        """Emit the completion of these fields. Returns the expression of the result map, in which other fields are `None`."""
         expressions = {field: self._emit_field(field, parent, depth) for field in fields}
         return (
             "{"
@@ -127,7 +132,7 @@ class _CodeGenerator:
         return f"{self._bind(resolver.base_resolver.function)}({', '.join(arguments)})"
 
     def _emit_completion(self, completer: Completer, value: str, depth: int) -> str:
-        """Writes how a value is completed; tells the name or expression of what it becomes."""
+        """Emit the completion of a value. Returns the name of the completed value."""
         if isinstance(completer, LeafCompleter):
             return self._emit_leaf(completer, value, depth)
         completed = self._new_name("d")
@@ -147,14 +152,11 @@ class _CodeGenerator:
             return completed
         assert isinstance(completer, ObjectCompleter)
         inner_depth = self._emit_null_check(completer.is_non_null, value, completed, depth)
-        self.emit(
-            f"if {value}.__class__ not in {self._bind(completer.accepted_classes)}: {self._bind(_build_type_check(completer))}({value}, state)",
-            inner_depth,
-        )
-        self.emit(
-            f"{completed} = {self.emit_selection_set(completer.selection_set, completer.selection_set.fields, value, inner_depth)}",
-            inner_depth,
-        )
+        accepted_classes, type_check = self._bind(completer.accepted_classes), self._bind(_build_type_check(completer))
+        self.emit(f"if {value}.__class__ not in {accepted_classes}: {type_check}({value}, state)", inner_depth)
+        selection_set = completer.selection_set
+        result_map = self.emit_selection_set(selection_set, selection_set.fields, value, inner_depth)
+        self.emit(f"{completed} = {result_map}", inner_depth)
         return completed
 
     def _emit_leaf(self, completer: LeafCompleter, value: str, depth: int) -> str:
@@ -174,7 +176,7 @@ class _CodeGenerator:
         return value
 
     def _emit_null_check(self, is_non_null: bool, value: str, completed: str, depth: int) -> int:
-        """How deep to write on."""
+        """Emit the null check of a nullable value. Returns the depth at which its completion continues."""
         if is_non_null:
             return depth
         self.emit(f"if {value} is None: {completed} = None", depth)
@@ -186,13 +188,15 @@ class _CodeGenerator:
         return f"{prefix}{self._name_count}"
 
     def _bind(self, value: Any) -> str:
-        """The name that a thing has in the function."""
+        """Return a new name that the function knows this object by."""
         name = self._new_name("x")
         self._namespace[name] = value
         return name
 
 
 def _build_leaf_coercer(completer: LeafCompleter) -> Callable[[Any], Any]:
+    """Build a function that coerces a value, or raises `Bailout` if the value is a field error."""
+
     def coerce(value: Any) -> Any:
         if value is None or value is Undefined:
             if completer.is_non_null:
@@ -208,7 +212,7 @@ def _build_leaf_coercer(completer: LeafCompleter) -> Callable[[Any], Any]:
 
 
 class _EnumNames(dict[Any, Any]):
-    """The names of an enum's values; each is looked up once."""
+    """Caches the names of an enum's values."""
 
     def __init__(self, completer: LeafCompleter) -> None:
         super().__init__()
@@ -220,6 +224,8 @@ class _EnumNames(dict[Any, Any]):
 
 
 def _build_list_check(completer: ListCompleter) -> Callable[[Any], Any]:
+    """Build a function that accepts tuples and permitted nulls, and raises `Bailout` otherwise."""
+
     def check_list(value: Any) -> Any:
         if value.__class__ is tuple or (value is None and not completer.is_non_null):
             return value
@@ -229,6 +235,8 @@ def _build_list_check(completer: ListCompleter) -> Callable[[Any], Any]:
 
 
 def _build_type_check(completer: ObjectCompleter) -> Callable[[Any, "ExecutionState"], None]:
+    """Build a function that raises unless a value is an object of the completer's type."""
+
     def check_object(value: Any, state: "ExecutionState") -> None:
         if value is None or value is Undefined or isinstance(value, Exception) or is_awaitable(value):
             raise Bailout

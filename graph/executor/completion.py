@@ -1,6 +1,6 @@
-"""How values become what the answer holds, by their types: many at once, and carefully, for whatever may be wrong with them.
+"""Completes values by their types (CompleteValue in the GraphQL specification): many values of one field at once.
 
-A value that is an exception is a failure. Whatever fails becomes null here; `Failures.settle` then takes what may not be null with it.
+A value that is an exception is a field error. It becomes null here; `CollectedErrors.propagate_nulls` then propagates the null.
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -30,24 +30,22 @@ if TYPE_CHECKING:
     from graph.executor.selection_set import Field, SelectionSet, SelectionSetBuilder
 
 Values = Sequence[Any]
+"""One value per parent; an exception is a field error."""
 Jobs = list[Coroutine[Any, Any, None]]
-Tracer = Callable[[str, Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
-"""Puts something around a job, which is told by the names of its fields."""
-"""What has to be waited for until the answer is whole."""
+"""Coroutines to await before the response is complete."""
 
 
 class Completer(Protocol):
-    is_inlinable: bool
-    """Whether it can be written out as plain Python: nothing in it waits, nor depends on what type a value turns out to have."""
+    """Completes values of one GraphQL type."""
 
-    def complete(
-        self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs
-    ) -> list[Any]: ...
+    is_inlinable: bool
+    """Whether code can be generated for it: no type below is abstract, and each async field below can be preloaded."""
+
+    def complete(self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs) -> list[Any]:
+        """Complete each value. Errors are added to the state; what has to be awaited is added to `jobs`."""
 
 
 class _BaseCompleter:
-    """`required` says that its type is non-null."""
-
     def __init__(self, field: "Field", *, is_non_null: bool) -> None:
         self.field = field
         self.is_non_null = is_non_null
@@ -56,7 +54,7 @@ class _BaseCompleter:
         state.errors.add(positions, index, error, self.field.nodes)
 
     def _is_completable(self, value: Any, index: int, positions: ResponsePositions, state: "ExecutionState") -> bool:
-        """Whether there is a value to be completed."""
+        """Return whether the value is neither null nor an error, and record the field error if it is one."""
         if value is None or value is Undefined:
             if self.is_non_null:
                 field = self.field
@@ -73,15 +71,18 @@ class _BaseCompleter:
 
 
 class LeafCompleter(_BaseCompleter):
+    """Completes scalars and enums."""
+
     is_inlinable = True
 
     def __init__(self, field: "Field", type_: GraphQLLeafType, *, is_non_null: bool) -> None:
         super().__init__(field, is_non_null=is_non_null)
         self.type = type_
         self.accepted_classes: set[type] = set()
-        """Classes whose values have been serialized."""
+        """Classes of values that were coerced successfully."""
 
     def complete(self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs) -> list[Any]:
+        """Coerce each value to its serializable form."""
         return [self._complete_value(value, index, positions, state) for index, value in enumerate(values)]
 
     def _complete_value(self, value: Any, index: int, positions: ResponsePositions, state: "ExecutionState") -> Any:
@@ -94,6 +95,7 @@ class LeafCompleter(_BaseCompleter):
             return None
 
     def coerce_result(self, value: Any) -> Any:
+        """Coerce one value (CoerceResult in the specification). Raises if the type does not accept it."""
         coerced = self.type.coerce_output_value(value)
         if coerced is None or coerced is Undefined:
             raise TypeError(
@@ -104,6 +106,8 @@ class LeafCompleter(_BaseCompleter):
 
 
 class ListCompleter(_BaseCompleter):
+    """Completes lists; the items of all lists are completed together."""
+
     def __init__(self, field: "Field", item_completer: Completer, *, is_non_null: bool, is_item_non_null: bool) -> None:
         super().__init__(field, is_non_null=is_non_null)
         self.item_completer = item_completer
@@ -111,6 +115,7 @@ class ListCompleter(_BaseCompleter):
         self.is_inlinable = item_completer.is_inlinable
 
     def complete(self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs) -> list[Any]:
+        """Complete each list to a list of completed items."""
         lists = [self._get_items(value, index, positions, state) for index, value in enumerate(values)]
         lengths = [None if items is None else len(items) for items in lists]
         flat_items = [item for items in lists if items for item in items]
@@ -137,6 +142,7 @@ class ListCompleter(_BaseCompleter):
             return None
 
     def require_iterable(self, value: Any) -> Iterable[Any]:
+        """Return the value. Raises a `GraphQLError` if it is not iterable."""
         if not is_iterable(value):
             raise GraphQLError(
                 f"Expected Iterable, but did not find one for field '{self.field.parent_type}.{self.field.name}'."
@@ -145,6 +151,8 @@ class ListCompleter(_BaseCompleter):
 
 
 class ObjectCompleter(_BaseCompleter):
+    """Completes objects of one object type."""
+
     def __init__(
         self, field: "Field", type_: GraphQLObjectType, selection_set: "SelectionSet", *, is_non_null: bool
     ) -> None:
@@ -153,9 +161,10 @@ class ObjectCompleter(_BaseCompleter):
         self.selection_set = selection_set
         self.is_inlinable = selection_set.is_inlinable
         self.accepted_classes: set[type] = set()
-        """Classes whose objects are of this type; each is looked at once."""
+        """Classes whose instances are known to be of this type."""
 
     def complete(self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs) -> list[Any]:
+        """Complete each object to a result map."""
         if self.accepted_classes.issuperset(map(type, values)):
             return self.selection_set.complete(values, positions, state, jobs)
         valid_indexes = [
@@ -179,7 +188,7 @@ class ObjectCompleter(_BaseCompleter):
         return True
 
     def check_type(self, value: Any, state: "ExecutionState") -> None:
-        """Raises over a value that is none of this type."""
+        """Raise a `GraphQLError` if the value is not of this type; otherwise remember its class."""
         if self.type.is_type_of and not self.type.is_type_of(value, state.build_raw_info(self.field)):
             raise GraphQLError(f"Expected value of type '{self.type}' but got: {inspect(value)}.", self.field.nodes)
         if not isinstance(value, dict | Exception):
@@ -187,7 +196,7 @@ class ObjectCompleter(_BaseCompleter):
 
 
 class AbstractCompleter(_BaseCompleter):
-    """An interface or a union: which type a value has is asked of the schema."""
+    """Completes values of an interface or a union; the schema resolves the object type of each value."""
 
     is_inlinable = False
 
@@ -200,6 +209,7 @@ class AbstractCompleter(_BaseCompleter):
         self._object_completers: dict[str, ObjectCompleter] = {}
 
     def complete(self, values: Values, positions: ResponsePositions, state: "ExecutionState", jobs: Jobs) -> list[Any]:
+        """Complete each object to a result map, all objects of one type together."""
         indexes_by_type: dict[str, list[int]] = {}
         for index, value in enumerate(values):
             if self._is_completable(value, index, positions, state):
@@ -237,7 +247,7 @@ class AbstractCompleter(_BaseCompleter):
         return name
 
     def _describe_invalid_type(self, name: Any, value: Any) -> str | None:
-        """What graphql-core says of a type that a value cannot have here."""
+        """Return graphql-core's error message if the type is not valid here, else `None`."""
         field_label = f"'{self.field.parent_type}.{self.field.name}'"
         requirement = f"Abstract type '{self.type}' must resolve to an Object type at runtime for field {field_label}"
         if name is None:
@@ -258,7 +268,7 @@ class AbstractCompleter(_BaseCompleter):
 
 
 def _scatter(completed_values: list[Any], indexes: Sequence[int], count: int) -> list[Any]:
-    """Each in its place, and null in the places between."""
+    """Return a list of this length with the values at these indexes, and `None` elsewhere."""
     completed: list[Any] = [None] * count
     for index, value in zip(indexes, completed_values, strict=True):
         completed[index] = value
@@ -266,6 +276,7 @@ def _scatter(completed_values: list[Any], indexes: Sequence[int], count: int) ->
 
 
 def build_completer(field: "Field", type_: GraphQLOutputType, builder: "SelectionSetBuilder") -> Completer:
+    """Build the completer for a field's type, with the selection sets below it."""
     is_non_null = is_non_null_type(type_)
     if isinstance(type_, GraphQLNonNull):
         type_ = type_.of_type

@@ -1,4 +1,4 @@
-"""One request under way: its context, its variables, and what has failed in it."""
+"""Holds the state of one execution: context, variables and errors."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ExecutionState:
+    """One execution of a plan."""
+
     plan: "Plan"
     context: Any
     variables: VariableValues
@@ -23,7 +25,10 @@ class ExecutionState:
     _infos: dict["Field", Any] = field(default_factory=dict)
 
     def get_info(self, compiled_field: "Field") -> Any:
-        """As Strawberry's resolvers take it, with what is `asked` below. Its `path` has no places in lists: all parents share it."""
+        """Return Strawberry's `Info` of a field, with `lookahead` added.
+
+        All parents share it, so its `path` has no list indexes.
+        """
         info: Any = self._infos.get(compiled_field)
         if info is None:
             info = self._infos[compiled_field] = self.plan.schema.config.info_class(
@@ -34,6 +39,7 @@ class ExecutionState:
         return info
 
     def build_raw_info(self, compiled_field: "Field") -> GraphQLResolveInfo[Any]:
+        """Build graphql-core's `GraphQLResolveInfo` of a field."""
         plan = self.plan
         return GraphQLResolveInfo(
             compiled_field.name,

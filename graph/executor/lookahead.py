@@ -1,4 +1,4 @@
-"""What a document asks of objects, for whoever gets them: nothing else has to be read."""
+"""Computes which attributes and batch loaders a selection set needs, so that resolvers fetch nothing else."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from graph.executor.selection_set import Field
 
 REQUIRES_KEY = "requires"
-"""Where a Strawberry field keeps which attributes its resolver reads; where it does not say, that may be any."""
+"""The key in a Strawberry field's metadata that holds the attributes its resolver reads; without it, it may read any."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lookahead:
-    """Of objects of one type: attributes, `None` where it may be any of them, and what is asked of what is loaded for them."""
+    """What a selection set needs of objects of one type.
+
+    `attributes` names the attributes that are read (`None`: any). `by_loader` maps each batch loader to what is needed of
+    the objects that it loads.
+    """
 
     attributes: frozenset[str] | None = frozenset()
     by_loader: Mapping[BatchLoaderProtocol, "Lookahead"] = field(default_factory=dict)
@@ -28,7 +32,10 @@ class Lookahead:
         loaders = dict.fromkeys([*self.by_loader, *other.by_loader])
         return Lookahead(
             None if reads_all else frozenset({*(self.attributes or ()), *(other.attributes or ())}),
-            {it: self.by_loader.get(it, NO_ATTRIBUTES) | other.by_loader.get(it, NO_ATTRIBUTES) for it in loaders},
+            {
+                loader: self.by_loader.get(loader, NO_ATTRIBUTES) | other.by_loader.get(loader, NO_ATTRIBUTES)
+                for loader in loaders
+            },
         )
 
 
@@ -37,7 +44,7 @@ ALL_ATTRIBUTES = Lookahead(None)
 
 
 def compute_lookahead(completer: Completer) -> Lookahead:
-    """Of the objects that a shape completes."""
+    """Compute what is needed of the objects that a completer completes."""
     while isinstance(completer, ListCompleter):
         completer = completer.item_completer
     if isinstance(completer, ObjectCompleter):
@@ -48,7 +55,10 @@ def compute_lookahead(completer: Completer) -> Lookahead:
 
 
 def compute_lookahead_by_type(field: "Field") -> dict[str, Lookahead] | None:
-    """By the types of the objects that a field leads to without waiting. `None` where some of them may be of any type."""
+    """Compute the lookahead of each object type below a field, down to the next async resolver.
+
+    Returns `None` if an interface or a union is among these types.
+    """
     by_type: dict[str, Lookahead] = {}
     return by_type if _collect_by_type(field.completer, by_type) else None
 

@@ -1,8 +1,8 @@
-"""How the values of a field are got from its parents."""
+"""Resolves field values from parents (ResolveFieldValue in the GraphQL specification), for many parents at once."""
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,51 +13,60 @@ from strawberry.types.field import StrawberryField
 
 from graph.executor.arguments import ArgumentCoercer
 from graph.executor.batch_field import BATCH_FIELD_KEY, BatchField
+from graph.executor.completion import Values
 from graph.executor.lookahead import NO_ATTRIBUTES, REQUIRES_KEY, Lookahead, compute_lookahead
 
 if TYPE_CHECKING:
     from graph.executor.execution_state import ExecutionState
     from graph.executor.selection_set import Field
 
-Values = Sequence[Any]
-"""One for each parent; a failure stands as an exception."""
-
 
 class Resolver(Protocol):
-    is_async: bool
-    """Whether it has to be waited for."""
+    """Resolves the values of one field."""
 
-    def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values: ...
+    is_async: bool
+    """Whether its values have to be awaited."""
+
+    def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
+        """Return a value for each parent; an exception is a field error."""
 
     def get_lookahead(self, field: "Field") -> Lookahead:
-        """What it reads of a parent."""
+        """Return what the resolver reads of a parent."""
 
 
 class TypenameResolver:
+    """Resolves `__typename`."""
+
     is_async = False
 
     def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
+        """Return the name of the parent type."""
         return [field.parent_type.name] * len(parents)
 
     def get_lookahead(self, field: "Field") -> Lookahead:
+        """Return that no attribute is read."""
         return NO_ATTRIBUTES
 
 
 class AttributeResolver:
+    """Reads an attribute of each parent."""
+
     is_async = False
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
+        """Return the attribute of each parent."""
         return _map_capturing_errors(lambda parent: getattr(parent, self.name), parents)
 
     def get_lookahead(self, field: "Field") -> Lookahead:
+        """Return the attribute's name."""
         return Lookahead(frozenset({self.name}))
 
 
 class FunctionResolver:
-    """A resolver, with the extensions around it."""
+    """Calls a resolver function with its field extensions."""
 
     def __init__(self, strawberry_field: StrawberryField, arguments: ArgumentCoercer) -> None:
         self.arguments = arguments
@@ -73,7 +82,7 @@ class FunctionResolver:
 
     @property
     def can_call_directly(self) -> bool:
-        """Whether it is a function of the parent, to be called with the info and the arguments by their names."""
+        """Whether the function takes the parent as its only positional argument, and no extension wraps it."""
         return (
             self._extension_chain is None
             and self.base_resolver.has_self_parameter
@@ -81,7 +90,7 @@ class FunctionResolver:
         )
 
     def bind(self, field: "Field", state: "ExecutionState") -> Callable[[Any], Any]:
-        """What gives the value of a parent. Raises what the field fails with, whatever the parent."""
+        """Coerce the arguments, and return a function from parent to value. Raises the field error if coercion fails."""
         arguments = self.arguments.coerce(state.variables)
         if self._extension_chain is not None:
             chain, info = self._extension_chain, state.get_info(field)
@@ -89,6 +98,7 @@ class FunctionResolver:
         return self.base_resolver.bind(arguments, state.get_info(field) if self.base_resolver.info_parameter else None)
 
     def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
+        """Call the function for each parent; an awaitable value is returned as it is."""
         try:
             call = self.bind(field, state)
         except Exception as error:
@@ -96,6 +106,7 @@ class FunctionResolver:
         return _map_capturing_errors(call, parents)
 
     async def resolve_async(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
+        """Call the function for each parent, and await the values concurrently."""
         if len(parents) == 1:
             try:
                 value = self.bind(field, state)(parents[0])
@@ -105,11 +116,12 @@ class FunctionResolver:
         return await asyncio.gather(*map(_await_capturing_errors, self.resolve_sync(field, parents, state)))
 
     def get_lookahead(self, field: "Field") -> Lookahead:
+        """Return the attributes that the field declares to require."""
         return Lookahead(self._requires)
 
 
 class BatchResolver:
-    """What is loaded for all parents at once."""
+    """Loads the values of all parents with one call of a batch loader."""
 
     is_async = True
 
@@ -120,21 +132,25 @@ class BatchResolver:
         self._requires, self._is_passthrough = batch_field.requires, batch_field.is_passthrough
 
     def resolve_sync(self, field: "Field", parents: Values, state: "ExecutionState") -> Values:
+        """Not supported: batch fields are async."""
         raise NotImplementedError
 
     async def load(self, parents: Values, state: "ExecutionState") -> Values:
+        """Load the values; if the loader itself fails, its exception is the error of each parent."""
         try:
             return await self.loader.load(parents, state.context)
         except Exception as error:
             return [error] * len(parents)
 
     def transform_all(self, loaded_values: Values) -> Values:
+        """Compute this field's values from the loaded values."""
         transform = self.transform
         return _map_capturing_errors(
             lambda value: value if isinstance(value, Exception) else transform(value), loaded_values
         )
 
     def get_lookahead(self, field: "Field") -> Lookahead:
+        """Return what is needed of the loaded values."""
         lookahead = Lookahead(self._requires)
         return Lookahead(
             by_loader={
@@ -144,7 +160,7 @@ class BatchResolver:
 
 
 class _StrawberryResolver:
-    """A Strawberry resolver and the parameters that Strawberry fills in by their names or types."""
+    """A Strawberry resolver function, and which of its parameters receive the parent and the info."""
 
     def __init__(self, field: StrawberryField) -> None:
         resolver = field.base_resolver
@@ -200,6 +216,7 @@ async def _await_capturing_errors(value: Any) -> Any:
 
 
 def build_resolver(schema: Schema, definition: GraphQLField, node: FieldNode, *, hide_suggestions: bool) -> Resolver:
+    """Build the resolver of a field."""
     if node.name.value == "__typename":
         return TypenameResolver()
     field: StrawberryField = definition.extensions["strawberry-definition"]

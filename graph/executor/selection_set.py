@@ -1,4 +1,4 @@
-"""What is asked of objects: fields that know how to be got and completed, as many objects at once as there are."""
+"""Executes selection sets: each is compiled once, and executed for many parent objects at once."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 
 from graph.executor.codegen import Bailout, FastPath, compile_selection_set, no_fast_path
-from graph.executor.completion import Completer, Jobs, build_completer
+from graph.executor.completion import Completer, Jobs, Values, build_completer
 from graph.executor.execution_state import ExecutionState
 from graph.executor.lookahead import Lookahead, compute_lookahead_by_type
 from graph.executor.null_propagation import FieldPositions, ResponsePositions
@@ -33,14 +33,14 @@ from graph.executor.resolution import BatchResolver, FunctionResolver, Resolver,
 if TYPE_CHECKING:
     from graph.executor.plan import Plan
 
-Values = Sequence[Any]
 ResultMap = dict[str, Any]
+"""A completed object: completed values by response names."""
 MAX_FAST_PATHS = 8
-"""Functions for one selection, one for each set of what is at hand."""
+"""Fast paths per selection set: one for each combination of cached groups."""
 
 
 class Field:
-    """A field of a selection; fields of one name beside each other have been merged."""
+    """A compiled field of a selection set. Fields with the same response name are merged into one."""
 
     def __init__(
         self,
@@ -65,17 +65,17 @@ class Field:
 
     @property
     def preloaded(self) -> str | None:
-        """The attribute in which a parent may have what is loaded for it."""
+        """The attribute of a parent that may hold the value of its batch loader."""
         return self.resolver.preloaded if isinstance(self.resolver, BatchResolver) else None
 
     @property
     def is_inlinable(self) -> bool:
-        """Whether it can be written out as plain Python; one that has to be loaded, if parents carry what is loaded for it."""
+        """Whether code can be generated for it. For a batch field this requires that parents can hold its loaded value."""
         return self.completer.is_inlinable and (not self.resolver.is_async or self.preloaded is not None)
 
     @cached_property
     def lookahead(self) -> Mapping[str, Lookahead] | None:
-        """What is asked of the objects that this field leads to, by their types."""
+        """What is needed of the objects below this field, by their types; see `compute_lookahead_by_type`."""
         return compute_lookahead_by_type(self)
 
     def complete_into(
@@ -86,7 +86,7 @@ class Field:
         state: ExecutionState,
         jobs: Jobs,
     ) -> None:
-        """Completes the field's values, and puts each into its row."""
+        """Complete the field's values, and store each in its result map."""
         field_positions = FieldPositions(positions, self.response_name, self.index, self.is_nullable)
         response_name = self.response_name
         for result_map, value in zip(
@@ -96,7 +96,7 @@ class Field:
 
 
 class AsyncFieldGroup:
-    """Deferred fields that are got together."""
+    """Async fields that are resolved by one job: one field, or batch fields with the same loader."""
 
     def __init__(self, fields: list[Field]) -> None:
         self.fields = fields
@@ -105,7 +105,7 @@ class AsyncFieldGroup:
         self._batch_resolver = resolver if isinstance(resolver, BatchResolver) else None
 
     def get_cached(self, parents: Values, state: ExecutionState) -> Values | None:
-        """What is loaded for the fields, where it is there already."""
+        """Return the loaded values if the parents hold them or the loader has cached them, else `None`."""
         if self._batch_resolver is None:
             return None
         if self._batch_resolver.preloaded:
@@ -122,6 +122,7 @@ class AsyncFieldGroup:
         state: ExecutionState,
         jobs: Jobs,
     ) -> None:
+        """Complete these batch fields from the loaded values, and store the results in the result maps."""
         for field in fields:
             assert isinstance(field.resolver, BatchResolver)
             field.complete_into(result_maps, field.resolver.transform_all(loaded_values), positions, state, jobs)
@@ -129,6 +130,7 @@ class AsyncFieldGroup:
     async def resolve_and_complete(
         self, parents: Values, result_maps: list[ResultMap], positions: ResponsePositions, state: ExecutionState
     ) -> None:
+        """Resolve the fields, complete them into the result maps, and await the jobs below them."""
         jobs: Jobs = []
         if self._batch_resolver:
             loaded_values = await self._batch_resolver.load(parents, state)
@@ -144,14 +146,14 @@ class AsyncFieldGroup:
 
 
 CachedValues = dict[AsyncFieldGroup, Values]
-"""What groups have at hand."""
+"""Loaded values of groups that need no job."""
 
 
 class SelectionSet:
-    """Fields that are asked of objects of one type.
+    """The merged fields that are selected from objects of one type.
 
-    Where something fails, resolvers that do not wait may be called again, to find out what it was; but for those that are to be
-    called `once`.
+    If a field fails on the fast path, the slow path calls the sync resolvers again. `resolve_once` disables the fast path, so
+    that each resolver is called once.
     """
 
     def __init__(self, fields: list[Field], *, resolve_once: bool = False) -> None:
@@ -174,11 +176,11 @@ class SelectionSet:
     def complete(
         self, parents: Values, positions: ResponsePositions, state: ExecutionState, jobs: Jobs
     ) -> list[ResultMap]:
-        """A row for each parent. What has to be waited for joins the jobs, and is put into the rows later."""
+        """Return a result map for each parent. Async fields are added to `jobs`, which store their values in the maps later."""
         if not parents:
             return []
         can_use_fast_path = self._has_run and not self._resolve_once
-        self._has_run = True  # writing and compiling takes longer than answering once
+        self._has_run = True  # compiling a fast path takes longer than executing the slow path once
         is_preloaded = can_use_fast_path and self._is_preloaded(parents[0])
         cached = self._collect_cached(self._other_async_groups if is_preloaded else self._async_groups, parents, state)
         result_maps = (
@@ -205,7 +207,7 @@ class SelectionSet:
         return result_maps
 
     def _is_preloaded(self, parent: Any) -> bool:
-        """Whether what is loaded for fields that could be written out can be read off the parent. Then it can be of all, or swiftness fails."""
+        """Return whether the parent holds all values that can be preloaded. If another parent lacks one, the fast path fails."""
         return bool(self._preloaded_attributes) and all(hasattr(parent, name) for name in self._preloaded_attributes)
 
     def _collect_cached(
@@ -217,7 +219,7 @@ class SelectionSet:
     def _run_fast_path(
         self, parents: Values, cached: CachedValues, state: ExecutionState, *, is_preloaded: bool
     ) -> list[ResultMap] | None:
-        """`None` where something is not as it should be: what and where, the careful way finds out."""
+        """Return the result maps, or `None` if a value is unexpected; the slow path finds the field errors."""
         if not (is_preloaded or cached or self._inlinable_fields):
             return None
         try:
@@ -226,15 +228,13 @@ class SelectionSet:
             return None
 
     def _get_fast_path(self, groups: tuple[AsyncFieldGroup, ...], *, is_preloaded: bool) -> FastPath:
-        """Raises where there is none."""
+        """Return the fast path for these cached groups, compiling it if necessary. Raises if there is none."""
         key = groups, is_preloaded
         fast_path = self._fast_paths.get(key)
         if fast_path is None:
             if len(self._fast_paths) >= MAX_FAST_PATHS:
                 raise Bailout
-            self._fast_paths[key] = (
-                no_fast_path  # for good, if Python refuses to compile so many blocks within one another
-            )
+            self._fast_paths[key] = no_fast_path  # stays if Python cannot compile that many nested blocks
             preloaded_fields = (
                 [field for group in self._preloadable_groups for field in group.fields] if is_preloaded else []
             )
@@ -253,7 +253,7 @@ class SelectionSet:
 
 
 def _group_by_loader(fields: list[Field]) -> list[AsyncFieldGroup]:
-    """Those that share what is loaded, together."""
+    """Group batch fields by loader; each other field is a group of its own."""
     groups: dict[Any, list[Field]] = {}
     for field in fields:
         resolver = field.resolver
@@ -262,6 +262,7 @@ def _group_by_loader(fields: list[Field]) -> list[AsyncFieldGroup]:
 
 
 async def gather_jobs(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Await the jobs concurrently."""
     if len(jobs) == 1:
         await jobs[0]
     elif jobs:
@@ -269,7 +270,7 @@ async def gather_jobs(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
 
 
 class SelectionSetBuilder:
-    """Collects fields, for one answer to the document's conditions, as graphql-core does."""
+    """Compiles selection sets for one combination of `@skip` and `@include` conditions. graphql-core collects the fields."""
 
     def __init__(self, plan: "Plan", variables: VariableValues) -> None:
         self.strawberry_schema = plan.schema
@@ -280,10 +281,12 @@ class SelectionSetBuilder:
         self._variables = variables
 
     def build_root(self, type_: GraphQLObjectType) -> SelectionSet:
+        """Compile the operation's root selection set."""
         collected = collect_fields(self.graphql_schema, self._fragments, self._variables, type_, self._operation)
         return self._build(collected.grouped_field_set, type_, None)
 
     def build_subselection(self, field: Field, type_: GraphQLObjectType) -> SelectionSet:
+        """Compile the selection set of a field for one object type."""
         collected = collect_subfields(
             self.graphql_schema, self._fragments, self._variables, self._operation, type_, field.details
         )

@@ -1,4 +1,4 @@
-"""An operation's variables: as graphql-core coerces them, and at once where a value is what its type says already."""
+"""Coerces an operation's variables, with a shortcut for values that need no coercion."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -28,10 +28,12 @@ ALREADY_COERCED_TESTS: Mapping[str, Callable[[Any], bool]] = {
     "Boolean": lambda value: type(value) is bool,
     "Int": lambda value: type(value) is int and -(2**31) <= value < 2**31,
 }
-"""When values of these scalars are what graphql-core would make of them."""
+"""For each built-in scalar, whether graphql-core would coerce a value to itself."""
 
 
 class VariableCoercer:
+    """Coerces the variables of one operation."""
+
     def __init__(
         self, schema: GraphQLSchema, definitions: Sequence[VariableDefinitionNode], *, hide_suggestions: bool
     ) -> None:
@@ -39,6 +41,7 @@ class VariableCoercer:
         self._simple_variables = self._find_simple_variables()
 
     def coerce(self, inputs: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
+        """Return the coerced values, or the errors if coercion fails."""
         if not self._definitions:
             return NO_VARIABLES
         coerced = self._coerce_simple(inputs) if self._simple_variables else None
@@ -47,7 +50,7 @@ class VariableCoercer:
         return get_variable_values(self._schema, self._definitions, dict(inputs), MAX_ERRORS, self._hide_suggestions)
 
     def _find_simple_variables(self) -> list[tuple[GraphQLVariableSignature, Callable[[Any], bool], bool]]:
-        """What each one is, with whether it may be null. Nothing, where one of them has a type that takes more."""
+        """Return each variable's signature, test and nullability; nothing if any variable's type has no test."""
         simple_variables = []
         for definition in self._definitions:
             signature = get_variable_signature(self._schema, definition)
@@ -62,7 +65,7 @@ class VariableCoercer:
         return simple_variables
 
     def _coerce_simple(self, inputs: Mapping[str, Any]) -> VariableValues | None:
-        """`None` where graphql-core has to look."""
+        """Coerce without graphql-core; return `None` if a value needs coercion or a default."""
         sources: dict[str, VariableValueSource] = {}
         coerced: dict[str, Any] = {}
         for signature, is_already_coerced, is_nullable in self._simple_variables:

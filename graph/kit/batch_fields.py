@@ -1,38 +1,36 @@
-"""Fields that are loaded: for all rows of a list at once."""
+"""Declares fields that are loaded for all rows of a list at once."""
 
 from collections.abc import Callable, Collection, Hashable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import strawberry
 
 from graph.executor import BATCH_FIELD_KEY, BatchField, BatchLoaderProtocol
 from graph.kit.declare import docstring
-from graph.loaders import Loader, Loaders
+from graph.kit.loader import Loader
 from graph.request_errors import RowVanished
-
-if TYPE_CHECKING:
-    from graph.context import Context
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class BatchLoader(Generic[K, V]):
-    """What is loaded for a row, and by which of its attributes. A row without that key has nothing.
+    """Loads a value for each row of a list by one of the row's attributes; a row where it is `None` has no value.
 
-    Fields that share a question share its answer. Rows that were read together with it have it as an attribute, `carried`.
+    Fields that share a batch loader share what it loads. Where `preloaded` is set, rows may carry the value in the
+    attribute of that name, read by the same statement as the row.
     """
 
-    def __init__(
-        self, get_loader: Callable[[Loaders], Loader[K, V]], key: str, *, preloaded: str | None = None
-    ) -> None:
+    def __init__(self, get_loader: Callable[[Any], Loader[K, V]], key: str, *, preloaded: str | None = None) -> None:
+        """Name the loader, a function of `context.loaders`, and the attribute with the key."""
         self.requires = frozenset({key})
         self._get_loader = get_loader
         self._get_key = attrgetter(key)
         self.preloaded = preloaded
 
-    async def load(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None]:
+    async def load(self, rows: Sequence[Any], context: Any) -> Sequence[V | None]:
+        """Load the values, in the order of the rows."""
         keys = list(map(self._get_key, rows))
         present_keys = [key for key in keys if key is not None]
         values = await self._get_loader(context.loaders).load_all(present_keys) if present_keys else []
@@ -41,7 +39,8 @@ class BatchLoader(Generic[K, V]):
         values_by_key = dict(zip(present_keys, values, strict=True))
         return [None if key is None else values_by_key[key] for key in keys]
 
-    def get_cached(self, rows: Sequence[Any], context: "Context") -> Sequence[V | None] | None:
+    def get_cached(self, rows: Sequence[Any], context: Any) -> Sequence[V | None] | None:
+        """Return the values, or `None` when any of them is not loaded yet."""
         return self._get_loader(context.loaders).get_cached(map(self._get_key, rows))
 
 
@@ -53,11 +52,15 @@ def batch_field(
     requires: Collection[str] | None = None,
     max_age: int | None = None,
 ) -> Callable[[Callable[[Any], Any]], Any]:
-    """A field that a question answers; what is decorated makes its value out of the answer.
+    """Declare a field with a batch loader; the decorated function turns what was loaded into the field's value.
 
-    `graphql_type` names its type where rows are handed on. `length` is how long a list is reckoned to be. `reads` are the
-    attributes of the answer that the value is made of; where it is not said, and nothing is handed on, that may be any.
-    `fresh_for` are the seconds for which caches may keep a visitor's answer with it.
+    Args:
+        loader: What loads the values.
+        graphql_type: The field's type, where the function returns database rows as they are.
+        assumed_size: The number of items that the cost of a list is computed with.
+        requires: The attributes of the loaded row that the function reads. `None` means any of them,
+            or none where `graphql_type` is given.
+        max_age: Seconds that a shared cache may keep the value.
     """
     is_passthrough = graphql_type is not None
     required = frozenset(requires or ()) if is_passthrough or requires is not None else None
@@ -83,14 +86,11 @@ def batch_field(
 
 
 def require_row(row: V | None) -> V:
-    """What a row names. Raises `Vanished`."""
+    """Return the row that another row refers to.
+
+    Raises:
+        RowVanished: It was deleted after the other row was read.
+    """
     if row is None:
         raise RowVanished
     return row
-
-
-AUTHORS = BatchLoader(lambda loaders: loaders.authors_by_book, "id", preloaded="authors")
-RATING = BatchLoader(lambda loaders: loaders.rating_by_book, "id", preloaded="rating")
-BOOK = BatchLoader(lambda loaders: loaders.book, "book_id")
-USER = BatchLoader(lambda loaders: loaders.user, "user_id", preloaded="user")
-GENRE = BatchLoader(lambda loaders: loaders.genre, "genre_id", preloaded="genre")

@@ -1,7 +1,7 @@
-"""The one way to declare types, fields, queries and mutations.
+"""Declares the types, fields and queries of the schema; mutations are declared in `graph.kit.mutations`.
 
-Docstrings are the descriptions in the contract. Every query and mutation names its gate: there is no default.
-`fresh_for` are the seconds for which caches may keep a visitor's answer with it: not at all, where it does not say.
+Docstrings become the descriptions in the SDL. Every query names its permission: there is no default.
+`max_age` is how many seconds a shared cache may keep a response to an anonymous caller. Without it no cache keeps the response.
 """
 
 import inspect
@@ -11,12 +11,12 @@ from types import MappingProxyType
 from typing import Any, TypeVar, dataclass_transform
 
 import strawberry
+from strawberry import UNSET
 from strawberry.extensions import FieldExtension
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
 from graph.executor import REQUIRES_KEY
-from graph.kit.mutations import UserErrorExtension
 from graph.kit.permissions import Permission, RequiresAuth
 
 T = TypeVar("T")
@@ -27,8 +27,23 @@ SECOND, MINUTE = 1, 60
 
 
 def attribute(description: str, graphql_type: Any = None) -> Any:
-    """An attribute of the row, as it is."""
+    """Declare a field that is read from the row's attribute of the same name."""
     return strawberry.field(description=description, graphql_type=graphql_type)
+
+
+def optional(description: str) -> Any:
+    """Declare an input field that may be left out: its value is then `UNSET`."""
+    return strawberry.field(default=UNSET, description=description)
+
+
+def argument(description: str) -> Any:
+    """Describe an argument of a resolver, inside `Annotated`."""
+    return strawberry.argument(description=description)
+
+
+def none_if_unset(value: T) -> T | None:
+    """Return the value of an optional input field or argument, and `None` when it was left out."""
+    return None if value is UNSET else value
 
 
 def field(
@@ -40,10 +55,16 @@ def field(
     requires: Collection[str] | None = None,
     max_age: int | None = None,
 ) -> Callable[[Resolver], Any]:
-    """A field that takes work. `graphql_type` names its type where the resolver gives rows back.
+    """Declare a field with a resolver.
 
-    `length` is how long a list is reckoned to be, where no argument says it. `reads` are the attributes of the row that the
-    resolver reads: where fields say so, the others need not be got.
+    Args:
+        graphql_type: The field's type, where the resolver returns a database row.
+        permission: Who may read the field. Anyone who may read its object, when left out.
+        name: The name in the SDL, when it is not the resolver's.
+        assumed_size: The number of items that the cost of a list is computed with, where no argument sets it.
+        requires: The row's attributes that the resolver reads, so that the others need not be selected.
+            `None` means that it may read any.
+        max_age: Seconds that a shared cache may keep the value.
     """
 
     def declare(resolver: Resolver) -> Any:
@@ -52,7 +73,7 @@ def field(
             "max_age": max_age,
             REQUIRES_KEY: None if requires is None else frozenset(requires),
         }
-        return _build_field(
+        return build_field(
             resolver, graphql_type, permission.extensions if permission else [], permission, name, metadata
         )
 
@@ -62,30 +83,13 @@ def field(
 def query(
     permission: Permission, graphql_type: Any = None, *, max_age: int | None = None
 ) -> Callable[[Resolver], StrawberryField]:
-    """A field of `Query`."""
-    return lambda resolver: _build_field(
+    """Declare a field of `Query`. `graphql_type` and `max_age` are those of `field`."""
+    return lambda resolver: build_field(
         resolver, graphql_type, permission.extensions, permission, metadata={"max_age": max_age}
     )
 
 
-def mutation(
-    permission: Permission, *, name: str | None = None, exclusive: bool = False
-) -> Callable[[Resolver], StrawberryField]:
-    """A field of `Mutation`: refusals become members of its union, and what was loaded before it is forgotten.
-
-    One that must be `alone` may have no other mutation beside it in a document.
-    """
-    return lambda resolver: _build_field(
-        resolver,
-        None,
-        [ResetContext(), *permission.extensions, UserErrorExtension()],
-        permission,
-        name,
-        {"exclusive": exclusive},
-    )
-
-
-def _build_field(
+def build_field(
     resolver: Resolver,
     graphql_type: Any,
     extensions: list[FieldExtension],
@@ -93,9 +97,14 @@ def _build_field(
     name: str | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> StrawberryField:
+    """Build the Strawberry field. Metadata that is `None` is left out.
+
+    Raises:
+        TypeError: The field needs a permission and has a `max_age`, or its resolver has no docstring.
+    """
     field_metadata = {key: value for key, value in (metadata or {}).items() if value is not None}
     if "max_age" in field_metadata and permission and permission.directive_arguments is not None:
-        raise TypeError(f"{resolver.__qualname__} is not for everybody, so no cache may keep it")
+        raise TypeError(f"{resolver.__qualname__} needs a permission, so it cannot have a max_age")
     strawberry_field: StrawberryField = strawberry.field(
         resolver,
         name=name,
@@ -110,19 +119,16 @@ def _build_field(
     return strawberry_field
 
 
-class ResetContext(FieldExtension):
-    async def resolve_async(self, next_: Resolver, source: Any, info: strawberry.Info, **arguments: Any) -> Any:
-        info.context.invalidate()
-        return await next_(source, info, **arguments)
-
-
 @dataclass_transform(kw_only_default=True, field_specifiers=(attribute,))
 def object_type(
     *, source_type: type | None = None, name: str | None = None, max_age: int | None = None
 ) -> Callable[[type[T]], type[T]]:
-    """An object type, described by its docstring; `of` is the class of the rows that stand for it.
+    """Declare an object type, described by its docstring.
 
-    `fresh_for` is for its columns and its ID, which are the same whoever asks; the other fields have their own.
+    Args:
+        source_type: The class of the database rows that are resolved as this type.
+        name: The name in the SDL, when it is not the class's.
+        max_age: Seconds that a shared cache may keep the attributes and the ID. Fields with a resolver set their own.
     """
 
     def declare(cls: type[T]) -> type[T]:
@@ -141,6 +147,8 @@ def object_type(
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attribute,))
 def input_type(*, one_of: bool = False) -> Callable[[type[T]], type[T]]:
+    """Declare an input type, described by its docstring. With `one_of` exactly one field must be given."""
+
     def declare(cls: type[T]) -> type[T]:
         return strawberry.input(cls, one_of=one_of, description=docstring(cls))
 
@@ -148,9 +156,14 @@ def input_type(*, one_of: bool = False) -> Callable[[type[T]], type[T]]:
 
 
 def enum_type(enum: type[E], description: str, *, name: str | None = None, **value_descriptions: str) -> type[E]:
-    """An enum of the domain as part of the contract, with a sentence for each of its values."""
+    """Declare an enum of the domain as a type of the schema, with a description for each value.
+
+    Raises:
+        KeyError: A value has no description.
+        TypeError: A description names no value of the enum.
+    """
     strawberry_enum = strawberry.enum(enum, name=name, description=description)
-    definition: StrawberryEnumDefinition = strawberry_enum.__strawberry_definition__  # type: ignore[attr-defined]  # put there above
+    definition: StrawberryEnumDefinition = strawberry_enum.__strawberry_definition__  # type: ignore[attr-defined]  # set by Strawberry
     for value in definition.values:
         value.description = value_descriptions.pop(value.name)
     if value_descriptions:
@@ -158,12 +171,13 @@ def enum_type(enum: type[E], description: str, *, name: str | None = None, **val
     return strawberry_enum
 
 
-def result_union(name: str, mutation_name: str) -> Any:
-    return strawberry.union(name, description=f"How `{mutation_name}` can end.")
-
-
 def docstring(target: Any) -> str:
+    """Return the docstring as the description in the SDL.
+
+    Raises:
+        TypeError: There is no docstring.
+    """
     text = inspect.getdoc(target)
     if not text:
-        raise TypeError(f"{target.__qualname__} has no docstring, so the contract would not describe it")
+        raise TypeError(f"{target.__qualname__} needs a docstring: it becomes the description in the SDL")
     return text

@@ -1,4 +1,4 @@
-"""Global IDs: type and key in URL-safe base64 without padding. Opaque to clients, readable to whoever runs the shop."""
+"""Encodes and decodes global IDs: a type and a key in URL-safe base64 without padding, opaque to clients."""
 
 import binascii
 import uuid
@@ -18,17 +18,22 @@ MAX_ID_LENGTH = 200
 
 
 def to_global_id(type_name: str, key: uuid.UUID) -> ID:
+    """Return the global ID of the object of this type with this key."""
     id_: ID = _encode(f"{type_name}:".encode(), key)
     return id_
 
 
 def _encode(prefix: bytes, key: uuid.UUID) -> Any:
-    """Letters, digits and a colon have no `+` or `/` in base64."""
+    # Letters, digits and colons never become `+` or `/` in base64, so it is URL-safe as it is.
     return b2a_base64(prefix + key.hex.encode(), newline=False).rstrip(b"=").decode()
 
 
 def from_global_id(text: str) -> tuple[str, uuid.UUID]:
-    """Raises `BadUserInput` for what this server has never given out."""
+    """Return the type and the key in a global ID.
+
+    Raises:
+        BadUserInput: It is not an ID that this server gives out.
+    """
     try:
         if len(text) > MAX_ID_LENGTH:
             raise ValueError
@@ -43,7 +48,11 @@ def from_global_id(text: str) -> tuple[str, uuid.UUID]:
 
 
 def parse_key(type_name: str, text: str) -> uuid.UUID:
-    """The key in an ID that has to be of this type. Raises `BadUserInput`."""
+    """Return the key in a global ID of this type.
+
+    Raises:
+        BadUserInput: It is not an ID, or one of another type.
+    """
     actual_type, key = from_global_id(text)
     if actual_type != type_name:
         raise BadUserInput(f"{text!r} is the ID of a {actual_type}, not of a {type_name}.")
@@ -51,8 +60,7 @@ def parse_key(type_name: str, text: str) -> uuid.UUID:
 
 
 def global_id_field(type_name: str, description: str, attribute: str = "id") -> Any:
-    """The field for the ID of a row."""
-
+    """Declare a field for the global ID of a row, made of the attribute with its key."""
     get_key, prefix = attrgetter(attribute), f"{type_name}:".encode()
 
     def resolve(self: Any) -> strawberry.ID:

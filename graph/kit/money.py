@@ -1,4 +1,4 @@
-"""Amounts of money, in the shop's one currency."""
+"""Declares amounts of money."""
 
 from decimal import Decimal
 

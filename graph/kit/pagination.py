@@ -1,4 +1,4 @@
-"""Connections and cursors, after the Relay specification."""
+"""Declares connections and encodes cursors, after the Relay specification."""
 
 import asyncio
 import binascii
@@ -10,22 +10,18 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import orjson
-import strawberry
 from strawberry import UNSET
 
 from domain.validation import is_printable
 from graph.kit.batch_fields import batch_field
-from graph.kit.declare import MINUTE, attribute, field, object_type
+from graph.kit.declare import MINUTE, argument, attribute, field, none_if_unset, object_type
 from graph.kit.scalars import parse_date, parse_datetime, parse_decimal
 from graph.request_errors import BadUserInput
 from persistence.postgres.keyset import PageRequest, PageResult, Position
 from persistence.postgres.uuids import parse_uuid
-
-if TYPE_CHECKING:
-    from graph.context import Context
 
 T = TypeVar("T")
 
@@ -36,10 +32,6 @@ MAX_CURSOR_LENGTH = 4_000
 MAX_INTEGER_KEY = 2**31 - 1
 
 
-def argument(description: str) -> Any:
-    return strawberry.argument(description=description)
-
-
 First = Annotated[
     int | None, argument("How many items to take, from the start. 20 when no size is given, 100 at most.")
 ]
@@ -47,28 +39,33 @@ After = Annotated[str | None, argument("Take items after this cursor.")]
 Last = Annotated[int | None, argument("How many items to take, from the end.")]
 Before = Annotated[str | None, argument("Take items before this cursor.")]
 Offset = Annotated[
-    int | None, argument("Skips this many items before `first`, for numbered pages. Not to be mixed with cursors.")
+    int | None, argument("Skips this many items before `first`, for numbered pages. Not to be combined with cursors.")
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class CursorCodec:
-    """A list in one order: what it is called, and what a position in it is told by."""
+    """Identifies a sorted list by its name; encodes and decodes its cursors, which hold a sort key and an ID."""
 
     list_name: str
     key_type: type
 
     @property
     def fingerprint(self) -> str:
-        """Keeps the cursors of one list out of another."""
+        """The mark in each cursor by which other lists reject it."""
         return _compute_fingerprint(self.list_name)
 
     def encode(self, key: Any, id_: uuid.UUID) -> str:
+        """Return the cursor of the item with this sort key and ID."""
         payload = orjson.dumps([self.fingerprint, _encode_key(key), id_.hex])
         return urlsafe_b64encode(payload).rstrip(b"=").decode()
 
     def decode(self, cursor: str) -> Position:
-        """Raises `BadUserInput` for what is no cursor of this list."""
+        """Return the position that the cursor stands for.
+
+        Raises:
+            BadUserInput: It is not a cursor of this list.
+        """
         try:
             if len(cursor) > MAX_CURSOR_LENGTH:
                 raise ValueError
@@ -78,7 +75,7 @@ class CursorCodec:
                 raise ValueError
             return Position(_decode_key(self.key_type, key), parse_uuid(id_))
         except (ValueError, TypeError, AttributeError, binascii.Error, BadUserInput) as error:
-            raise BadUserInput("This is no cursor of this list in this order.") from error
+            raise BadUserInput("Invalid cursor for this list and sort order.") from error
 
 
 @lru_cache(maxsize=1000)
@@ -114,8 +111,13 @@ def parse_page(
     before: str | None = UNSET,
     offset: int | None = UNSET,
 ) -> PageRequest:
-    """What the arguments ask for. Raises `BadUserInput` for what makes no sense."""
-    first, after, last, before, offset = map(_none_if_unset, (first, after, last, before, offset))
+    """Parse the pagination arguments of a list.
+
+    Raises:
+        BadUserInput: An argument is out of range, is not a cursor of the list, or does not go with another.
+    """
+    first, last, offset = none_if_unset(first), none_if_unset(last), none_if_unset(offset)
+    after, before = none_if_unset(after), none_if_unset(before)
     for name, size in (("first", first), ("last", last)):
         if size is not None and not 0 <= size <= MAX_PAGE_SIZE:
             raise BadUserInput(f"`{name}` must be from 0 to {MAX_PAGE_SIZE}.")
@@ -136,21 +138,19 @@ def parse_page(
     )
 
 
-def _none_if_unset(argument: Any) -> Any:
-    return None if argument is UNSET else argument
-
-
 @dataclass(slots=True)
 class Edge(Generic[T]):
+    """An item of a page with its cursor."""
+
     cursor: str
     node: T
 
 
 @dataclass(slots=True)
 class Connection(Generic[T]):
-    """A page that was taken from a list. The list is counted only when somebody asks.
+    """A page of a list, and how to count the list when `totalCount` is selected.
 
-    Where the count may be a second old, it is `counted_as` this.
+    With a `count_key` the count is cached for a second under it. `query` is what the extra fields of the type read.
     """
 
     codec: CursorCodec
@@ -161,18 +161,22 @@ class Connection(Generic[T]):
 
     @property
     def has_next_page(self) -> bool:
+        """Whether items follow the page."""
         return self.page_result.has_next
 
     @property
     def has_previous_page(self) -> bool:
+        """Whether items precede the page."""
         return self.page_result.has_previous
 
     @property
     def start_cursor(self) -> str | None:
+        """The cursor of the first item, `None` on an empty page."""
         return self._get_cursor_at(0)
 
     @property
     def end_cursor(self) -> str | None:
+        """The cursor of the last item, `None` on an empty page."""
         return self._get_cursor_at(-1)
 
     def _get_cursor_at(self, index: int) -> str | None:
@@ -180,20 +184,32 @@ class Connection(Generic[T]):
         return self.codec.encode(*items[index][:2]) if items else None
 
 
+class CountCache(Protocol):
+    """What counting needs of the context: counts that may be a second old."""
+
+    async def cached(self, key: Hashable, count: Callable[[], Awaitable[int]]) -> int:
+        """Return the cached count, or count and cache."""
+
+    def peek_cached(self, key: Hashable) -> int | None:
+        """Return the count when it is cached."""
+
+
 class TotalCountLoader:
-    """How many items whole lists have."""
+    """Counts the lists of connections, concurrently."""
 
     requires = frozenset({"count", "count_key"})
     preloaded: str | None = None
 
-    async def load(self, connections: Sequence[Connection[Any]], context: "Context") -> Sequence[Any]:
-        return await asyncio.gather(*(self._count(it, context) for it in connections))
+    async def load(self, connections: Sequence[Connection[Any]], context: CountCache) -> Sequence[Any]:
+        """Return the counts; where counting failed, the exception."""
+        return await asyncio.gather(*(self._count(connection, context) for connection in connections))
 
-    def get_cached(self, connections: Sequence[Connection[Any]], context: "Context") -> Sequence[int] | None:
-        counts = [context.peek_cached(it.count_key) for it in connections]
+    def get_cached(self, connections: Sequence[Connection[Any]], context: CountCache) -> Sequence[Any] | None:
+        """Return the counts, or `None` unless all are cached."""
+        counts = [context.peek_cached(connection.count_key) for connection in connections]
         return None if None in counts else counts
 
-    async def _count(self, connection: Connection[Any], context: "Context") -> Any:
+    async def _count(self, connection: Connection[Any], context: CountCache) -> Any:
         try:
             return await (
                 context.cached(connection.count_key, connection.count) if connection.count_key else connection.count()
@@ -207,28 +223,30 @@ TOTAL_COUNT = TotalCountLoader()
 
 @object_type(source_type=Connection, max_age=MINUTE)
 class PageInfo:
-    """Where a page stands in its list."""
+    """The position of a page in its list."""
 
-    has_next_page: bool = attribute("Whether there is more after this page.")
-    has_previous_page: bool = attribute("Whether there is more before this page.")
+    has_next_page: bool = attribute("Whether items follow this page.")
+    has_previous_page: bool = attribute("Whether items precede this page.")
     start_cursor: str | None = attribute("The cursor of the first item, to pass as `before`.")
     end_cursor: str | None = attribute("The cursor of the last item, to pass as `after`.")
 
 
-def connection_type(
-    name: str, item_type: Any, plural: str, prefix: str | None = None, max_age: int | None = None, **extra_fields: Any
-) -> Any:
-    """The connection of a type, and its edge, named by `prefix` or the type.
+def connection_type(name: str, item_type: Any, plural: str, max_age: int | None = None, **extra_fields: Any) -> Any:
+    """Declare a connection type and its edge type.
 
-    `more` are fields that only this one has; they find what was `wanted`.
+    Args:
+        name: What the names of both types begin with, usually the name of the item's type.
+        item_type: The item's type.
+        plural: What the items are called in descriptions.
+        max_age: Seconds that a shared cache may keep the page.
+        extra_fields: Fields that only this connection has. They find the list's query in `Connection.query`.
     """
-    prefix = prefix or name
 
     class EdgeType:
-        cursor: str = attribute(f"Where the {name.lower()} stands in the list.")
-        node: Any = attribute(f"The {name.lower()} itself.", graphql_type=item_type)
+        cursor: str = attribute("The item's position in the list, to pass as `after` or `before`.")
+        node: Any = attribute("The item.", graphql_type=item_type)
 
-    EdgeType.__name__ = f"{prefix}Edge"
+    EdgeType.__name__ = f"{name}Edge"
     EdgeType.__doc__ = f"One of the {plural} in a list."
     edge = object_type(max_age=max_age)(EdgeType)
 
@@ -240,12 +258,12 @@ def connection_type(
 
         @field(list[item_type], max_age=max_age)
         def nodes(self: Connection[Any]) -> list[Any]:
-            """The items alone."""
+            """The items without their cursors."""
             return [row for _, _, row in self.page_result.items]
 
         @field(PageInfo, max_age=max_age)
         def page_info(self: Connection[Any]) -> Connection[Any]:
-            """Where the page stands."""
+            """The position of the page in the list."""
             return self
 
         @batch_field(TOTAL_COUNT, max_age=max_age)
@@ -255,6 +273,6 @@ def connection_type(
 
     for field_name, strawberry_field in extra_fields.items():
         setattr(ConnectionType, field_name, strawberry_field)
-    ConnectionType.__name__ = f"{prefix}Connection"
+    ConnectionType.__name__ = f"{name}Connection"
     ConnectionType.__doc__ = f"A page of {plural}."
     return object_type()(ConnectionType)

@@ -1,4 +1,4 @@
-"""Who may call a field. Whose things they see is not decided here but in the SQL."""
+"""Declares who may call a field. SQL, not the permission, restricts callers to their own rows."""
 
 from enum import Enum
 from typing import Any
@@ -12,8 +12,10 @@ from graph.request_errors import Forbidden
 
 @strawberry.enum(description="What an account may do.")
 class UserRole(Enum):
-    USER = strawberry.enum_value("USER", description="Shop and review.")
-    ADMIN = strawberry.enum_value("ADMIN", description="Run the store.")
+    """The roles of accounts."""
+
+    USER = strawberry.enum_value("USER", description="May shop and review.")
+    ADMIN = strawberry.enum_value("ADMIN", description="May administer the store, too.")
 
 
 @strawberry.schema_directive(
@@ -21,21 +23,27 @@ class UserRole(Enum):
     name="requiresAuth",
     description=(
         "The field, or the whole mutation, needs a signed-in caller. With `role: ADMIN` the caller must also be an "
-        "administrator. Without the right to it the field is `null` and the response carries a top-level error whose "
+        "administrator. Without the permission the field is `null` and the response carries a top-level error whose "
         "`extensions.code` is `UNAUTHENTICATED`, `AUTH_TOKEN_EXPIRED`, `AUTH_ACCOUNT_DEACTIVATED` or `FORBIDDEN`."
     ),
 )
 class RequiresAuth:
+    """The directive that shows a permission in the SDL."""
+
     role: UserRole = strawberry.directive_field(name="role", default=strawberry.UNSET)
 
 
 class Permission:
-    """`printed` are the arguments of `@requiresAuth`, or `None` where it is not needed; `keepers` are asked before the resolver."""
+    """Who may call a field.
+
+    `directive_arguments` are those of `@requiresAuth` in the SDL; `None` leaves the directive out.
+    """
 
     directive_arguments: dict[str, Any] | None
 
     @property
     def extensions(self) -> list[FieldExtension]:
+        """The extensions that check the permission before the resolver runs."""
         raise NotImplementedError
 
 
@@ -53,7 +61,7 @@ class _Restricted(Permission, FieldExtension):
         return [self]
 
     async def check(self, info: strawberry.Info) -> None:
-        """Raises what the caller is told instead of an answer."""
+        """Raise a `RequestError` when the caller lacks the permission."""
         raise NotImplementedError
 
     async def resolve_async(self, next_: Any, source: Any, info: strawberry.Info, **arguments: Any) -> Any:

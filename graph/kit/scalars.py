@@ -1,4 +1,4 @@
-"""Scalars: exact on the way out, strict on the way in."""
+"""Declares scalars, which serialize exactly and parse strictly."""
 
 import datetime as dt
 import re
@@ -13,7 +13,11 @@ _DECIMAL = re.compile(r"[+-]?\d{1,20}(\.\d{1,10})?")
 
 
 def parse_decimal(value: Any) -> Decimal:
-    """From a string or a JSON number; never from NaN, an infinity or an exponent."""
+    """Parse a string or a JSON number without an exponent.
+
+    Raises:
+        BadUserInput: It is not such a number. NaN and infinities are not.
+    """
     text = str(value) if isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool) else ""
     if not _DECIMAL.fullmatch(text, 0) or not text.isascii():
         raise BadUserInput(f'{str(value)[:50]!r} is not a decimal number such as "12.90".')
@@ -21,6 +25,11 @@ def parse_decimal(value: Any) -> Decimal:
 
 
 def parse_date(value: Any) -> dt.date:
+    """Parse a date in the form `YYYY-MM-DD`.
+
+    Raises:
+        BadUserInput: It is not such a date.
+    """
     try:
         if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
             raise ValueError
@@ -30,6 +39,11 @@ def parse_date(value: Any) -> dt.date:
 
 
 def parse_datetime(value: Any) -> dt.datetime:
+    """Parse an instant in ISO 8601 with an offset, and return it in UTC.
+
+    Raises:
+        BadUserInput: It is not such an instant.
+    """
     try:
         if not isinstance(value, str) or len(value) > 40:
             raise ValueError
@@ -42,7 +56,7 @@ def parse_datetime(value: Any) -> dt.datetime:
 
 
 def format_datetime(value: dt.datetime) -> str:
-    """RFC 3339 in UTC, with milliseconds."""
+    """Format an instant as RFC 3339 in UTC, with milliseconds."""
     instant = value if value.tzinfo is dt.UTC else value.astimezone(dt.UTC)
     return instant.isoformat("T", "milliseconds")[: -len("+00:00")] + "Z"
 

@@ -1,5 +1,6 @@
-"""Books with what is asked of them: some columns, and authors, genre and ratings in the statement that reads the books."""
+"""Books with only the selected columns, joined with their authors, genre and ratings in one statement."""
 
+import uuid
 from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
@@ -11,17 +12,16 @@ from sqlalchemy.sql.selectable import LateralFromClause, Subquery
 
 from persistence import tables
 from persistence.catalog import AuthorRow, BookRow, GenreRow
-from persistence.postgres.columns import ColumnNames, exclude_id, get_columns
-from persistence.postgres.database import ReadSession
-from persistence.postgres.row_factory import NestedRow, make_row_factory
+from persistence.postgres.read_session import ReadSession
+from persistence.postgres.row_factory import ColumnNames, NestedRow, exclude_id, get_columns, make_row_factory
 from persistence.postgres.statements import OPTIMIZATION_FENCE, Query
 from persistence.reviews import BookRatingRow, select_rating_columns
 
 
 class BookProjection(NamedTuple):
-    """Those that are read of books, and of what comes along with them, which is nothing where it is `None`.
+    """The columns to select of books and of their relations; `None` leaves a relation out.
 
-    The id is read in any case.
+    A book's id is always selected.
     """
 
     book: ColumnNames = BookRow.__slots__
@@ -31,11 +31,12 @@ class BookProjection(NamedTuple):
 
     @property
     def own_columns(self) -> ColumnNames:
+        """The selected columns of the book except its id."""
         return exclude_id(self.book)
 
     @property
     def inner_columns(self) -> ColumnNames:
-        """What is looked at of a book itself; by its `genre_id` its genre is found."""
+        """The columns that the inner statement selects of books: also `genre_id`, if the genre is joined."""
         return (
             self.own_columns
             if self.genre is None or "genre_id" in self.own_columns
@@ -44,6 +45,7 @@ class BookProjection(NamedTuple):
 
     @property
     def relations(self) -> tuple[ColumnNames | None, ...]:
+        """The selected columns of authors, genre and rating, in the order of the joins."""
         return self.authors, self.genre, self.rating
 
 
@@ -51,7 +53,7 @@ ALL_COLUMNS = BookProjection()
 
 
 class BookWithRelations(BookRow):
-    """A book with what was asked along with it; the rest is not there."""
+    """A book with its selected relations; the attributes of the others are unset."""
 
     __slots__ = ("authors", "genre", "rating")
     authors: list[AuthorRow]
@@ -69,13 +71,13 @@ def _join_authors(page: Subquery, column_names: ColumnNames) -> LateralFromClaus
         select(*columns)
         .join_from(book_author, tables.Author, tables.Author.id == book_author.author_id)
         .where(book_author.book_id == page.c.id)
-        .lateral("writers")
+        .lateral("authors")
     )
 
 
 def _join_genre(page: Subquery, column_names: ColumnNames) -> LateralFromClause:
     columns = get_columns(tables.Genre, column_names)
-    return select(*columns).where(tables.Genre.id == page.c.genre_id).offset(OPTIMIZATION_FENCE).lateral("shelf")
+    return select(*columns).where(tables.Genre.id == page.c.genre_id).offset(OPTIMIZATION_FENCE).lateral("genre")
 
 
 def _join_rating(page: Subquery, column_names: ColumnNames) -> LateralFromClause:
@@ -83,17 +85,17 @@ def _join_rating(page: Subquery, column_names: ColumnNames) -> LateralFromClause
         select(*select_rating_columns(column_names))
         .where(tables.BookRating.book_id == page.c.id)
         .offset(OPTIMIZATION_FENCE)
-        .lateral("stars")
+        .lateral("rating")
     )
 
 
 def select_book_columns(projection: BookProjection) -> list[Any]:
-    """What a statement selects of books, for `accompanied` to go on with; last, and after the id."""
+    """Return the columns that a statement for `join_relations` selects of books, last and after the id."""
     return get_columns(tables.Book, projection.inner_columns)
 
 
 def join_relations(statement: Select[Any], projection: BookProjection) -> Select[Any]:
-    """A statement with the companions beside its books. The order is for the caller to say."""
+    """Join the selected relations to a statement that selects books. The caller adds ORDER BY."""
     if not any(projection.relations):
         return statement
     page = statement.subquery("page")
@@ -113,7 +115,7 @@ def join_relations(statement: Select[Any], projection: BookProjection) -> Select
 
 
 def make_book_row_factory(projection: BookProjection, *, has_sort_key: bool = False) -> Callable[..., Any]:
-    """Makes `Accompanied` books of what a statement selects."""
+    """Return a function that makes a `BookWithRelations` from a row of the joined statement."""
     relations = (
         ("authors", AuthorRow, projection.authors, True),
         ("genre", GenreRow, projection.genre, False),
@@ -124,7 +126,7 @@ def make_book_row_factory(projection: BookProjection, *, has_sort_key: bool = Fa
 
 
 class BookKey(StrEnum):
-    """What one book can be looked up by."""
+    """The columns that identify one book."""
 
     ID = "id"
     SLUG = "slug"
@@ -141,6 +143,7 @@ def _build_book_query(key: BookKey, projection: BookProjection) -> Query[BookWit
 
 
 async def find_projected_book(
-    db: ReadSession, key: BookKey, value: Any, projection: BookProjection
+    db: ReadSession, key: BookKey, value: uuid.UUID | str, projection: BookProjection
 ) -> BookWithRelations | None:
+    """Return one book with what the projection selects, or `None` when there is no such book."""
     return await db.first(_build_book_query(key, projection), value=value)

@@ -1,4 +1,4 @@
-"""Lists of books: search, filters and sorts. One statement for each shape of list, compiled once."""
+"""Lists of books: search, filters and sort orders. Each shape of list has one statement, which is compiled once."""
 
 import datetime as dt
 import decimal
@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from persistence import tables
 from persistence.browse.book_projection import (
     ALL_COLUMNS,
     BookProjection,
@@ -44,7 +45,6 @@ from persistence.browse.relevance import (
     may_be_within_ranked,
     rank_matches,
 )
-from persistence.postgres.database import ReadSession
 from persistence.postgres.keyset import (
     COUNT_LIMIT,
     KeyedRow,
@@ -56,19 +56,16 @@ from persistence.postgres.keyset import (
     order_by,
     paginate,
 )
-from persistence.postgres.statements import Query
+from persistence.postgres.read_session import ReadSession
+from persistence.postgres.statements import Query, build_like_pattern
 from persistence.prebookings import PrebookingStatus
-from persistence.tables import Book as Book
-from persistence.tables import BookAuthor as BookAuthor
-from persistence.tables import BookRating as BookRating
-from persistence.tables import BookSales as BookSales
-from persistence.tables import Genre as Genre
-from persistence.tables import Prebooking as Prebooking
 
 MAX_SPELLING_WORDS = 4
 
 
 class BookSort(StrEnum):
+    """The sort orders of a list of books."""
+
     RELEVANCE = "RELEVANCE"
     NEWEST = "NEWEST"
     BESTSELLING = "BESTSELLING"
@@ -82,13 +79,13 @@ class BookSort(StrEnum):
 
 
 class AdminBookSort(StrEnum):
-    """Orders that only the stockroom asks for."""
+    """Sort orders for administrators only."""
 
-    LOWEST_STOCK = "SCARCEST"
+    LOWEST_STOCK = "LOWEST_STOCK"
 
 
 class MatchMode(StrEnum):
-    """How a search looks for its words."""
+    """How a search matches its words: exactly, or with misspellings."""
 
     WORDS = "WORDS"
     SPELLING = "SPELLING"
@@ -96,7 +93,7 @@ class MatchMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BookQuery:
-    """Which books, in which order. What is `None` does not narrow."""
+    """The sort order and the filters of a list of books; `None` means no filter."""
 
     sort: BookSort | AdminBookSort = BookSort.NEWEST
     search: str | None = None
@@ -115,15 +112,17 @@ class BookQuery:
 
     @property
     def is_filtered(self) -> bool:
+        """Whether the list is only a part of the catalog."""
         return self.in_stock is not None or any(self.shape[2:])
 
     @property
     def spelling_words(self) -> list[str]:
-        """The words to look for among misspelt ones; short ones have too few trigrams to tell."""
+        """The words that are matched by similarity; shorter words have too few trigrams."""
         return [word for word in (self.search or "").split() if len(word) > 2][:MAX_SPELLING_WORDS]
 
     @property
     def shape(self) -> "BookQueryShape":
+        """The sort order, and which filters are set."""
         words = len(self.spelling_words) if self.match is MatchMode.SPELLING else 0
         return BookQueryShape(
             self.sort,
@@ -144,6 +143,7 @@ class BookQuery:
 
     @property
     def parameters(self) -> dict[str, Any]:
+        """The parameters of the statement."""
         return {
             "search": self.search,
             "isbn": self.isbn,
@@ -153,7 +153,7 @@ class BookQuery:
             "price_min": self.price_min,
             "price_max": self.price_max,
             "min_rating": self.min_rating,
-            "most_copies": self.max_stock,
+            "max_stock": self.max_stock,
             "genre_id": self.genre_id,
             "author_id": self.author_id,
             **{f"word_{i}": word for i, word in enumerate(self.spelling_words)},
@@ -161,7 +161,7 @@ class BookQuery:
 
 
 class BookQueryShape(NamedTuple):
-    """All of a list that its SQL depends on."""
+    """Everything that the SQL of a list of books depends on."""
 
     sort: BookSort | AdminBookSort
     spelling_word_count: int
@@ -180,11 +180,12 @@ class BookQueryShape(NamedTuple):
 
     @property
     def needs_custom_plan(self) -> bool:
-        """Whether the values decide which index is the best."""
+        """Whether the best plan depends on the values of the filters."""
         return any(self[1:-2])
 
     @property
     def is_ranked(self) -> bool:
+        """Whether the list is sorted by relevance to a search."""
         return self.sort is BookSort.RELEVANCE and self.search
 
 
@@ -192,31 +193,31 @@ DATE_INFINITY = literal_column("'infinity'::date", Date())
 DATE_MINUS_INFINITY = literal_column("'-infinity'::date", Date())
 
 _waiting_counts = (
-    select(Prebooking.book_id, func.count().label("count"))
-    .where(Prebooking.status == PrebookingStatus.WAITING)
-    .group_by(Prebooking.book_id)
+    select(tables.Prebooking.book_id, func.count().label("count"))
+    .where(tables.Prebooking.status == PrebookingStatus.WAITING)
+    .group_by(tables.Prebooking.book_id)
     .subquery("waiting")
 )
-_stock_rank = Book.stock_quantity * literal(10**9, BigInteger()) - func.coalesce(_waiting_counts.c.count, 0)
+_stock_rank = tables.Book.stock_quantity * literal(10**9, BigInteger()) - func.coalesce(_waiting_counts.c.count, 0)
 
 SORTS: dict[BookSort | AdminBookSort, Sort] = {
-    BookSort.NEWEST: Sort(Book.added_at.expression, descending=True),
-    BookSort.BESTSELLING: Sort(BookSales.copies.expression, descending=True),
-    BookSort.TOP_RATED: Sort(BookRating.average.expression, descending=True),
+    BookSort.NEWEST: Sort(tables.Book.added_at.expression, descending=True),
+    BookSort.BESTSELLING: Sort(tables.BookSales.copies.expression, descending=True),
+    BookSort.TOP_RATED: Sort(tables.BookRating.average.expression, descending=True),
     AdminBookSort.LOWEST_STOCK: Sort(cast(_stock_rank, Numeric), descending=False),
-    BookSort.TITLE_ASC: Sort(Book.sort_title.expression, descending=False),
-    BookSort.TITLE_DESC: Sort(Book.sort_title.expression, descending=True),
-    BookSort.PRICE_ASC: Sort(Book.price.expression, descending=False),
-    BookSort.PRICE_DESC: Sort(Book.price.expression, descending=True),
-    BookSort.PUBLISHED_ASC: Sort(func.coalesce(Book.published_on, DATE_INFINITY), descending=False),
-    BookSort.PUBLISHED_DESC: Sort(func.coalesce(Book.published_on, DATE_MINUS_INFINITY), descending=True),
+    BookSort.TITLE_ASC: Sort(tables.Book.sort_title.expression, descending=False),
+    BookSort.TITLE_DESC: Sort(tables.Book.sort_title.expression, descending=True),
+    BookSort.PRICE_ASC: Sort(tables.Book.price.expression, descending=False),
+    BookSort.PRICE_DESC: Sort(tables.Book.price.expression, descending=True),
+    BookSort.PUBLISHED_ASC: Sort(func.coalesce(tables.Book.published_on, DATE_INFINITY), descending=False),
+    BookSort.PUBLISHED_DESC: Sort(func.coalesce(tables.Book.published_on, DATE_MINUS_INFINITY), descending=True),
 }
 
-SORT_TABLES: dict[BookSort | AdminBookSort, type[BookSales | BookRating]] = {
-    BookSort.BESTSELLING: BookSales,
-    BookSort.TOP_RATED: BookRating,
+SORT_TABLES: dict[BookSort | AdminBookSort, type[tables.BookSales | tables.BookRating]] = {
+    BookSort.BESTSELLING: tables.BookSales,
+    BookSort.TOP_RATED: tables.BookRating,
 }
-"""The table that an order's key is kept in, where that is not the books'."""
+"""The tables of those sort keys that are not columns of `books`."""
 
 KEY_TYPES: dict[BookSort | AdminBookSort, type] = {
     BookSort.RELEVANCE: float,
@@ -231,56 +232,49 @@ KEY_TYPES: dict[BookSort | AdminBookSort, type] = {
     BookSort.PUBLISHED_ASC: dt.date,
     BookSort.PUBLISHED_DESC: dt.date,
 }
-"""What a position in a list of this order is told by."""
+"""The types of the sort keys, to parse the key in a cursor."""
 
 
 def _bind(name: str, type_: Any) -> ColumnElement[Any]:
     return bindparam(name, type_=type_)
 
 
-def _build_like_pattern(name: str) -> ColumnElement[str]:
-    """A LIKE pattern for the folded text anywhere; its own wildcards are taken literally."""
-    pattern: ColumnElement[str] = func.fold(_bind(name, String()))
-    for character in ("\\", "%", "_"):
-        pattern = func.replace(
-            pattern,
-            literal_column(f"'{character}'"),
-            literal_column(f"'\\{character}'"),
-        )
-    return literal_column("'%'").concat(pattern).concat(literal_column("'%'"))
-
-
 def build_conditions(shape: BookQueryShape) -> list[ColumnElement[bool]]:
+    """Return the WHERE conditions of a list of books."""
     filters: list[ColumnElement[bool]] = []
     if shape.spelling_word_count:
-        filters += [word.bool_op("<%")(Book.spelling) for word in fold_words(shape.spelling_word_count)]
+        filters += [word.bool_op("<%")(tables.Book.spelling) for word in fold_words(shape.spelling_word_count)]
     elif shape.search:
-        filters.append(Book.search.bool_op("@@")(build_search_query()))
+        filters.append(tables.Book.search.bool_op("@@")(build_search_query()))
     if shape.isbn:
-        filters.append(Book.isbn == _bind("isbn", String()))
+        filters.append(tables.Book.isbn == _bind("isbn", String()))
     if shape.genre_slugs:
-        genre_ids = select(Genre.id).where(Genre.slug == any_(_bind("genre_slugs", ARRAY(String()))))
-        filters.append(Book.genre_id == any_(func.array(genre_ids.scalar_subquery())))
+        genre_ids = select(tables.Genre.id).where(tables.Genre.slug == any_(_bind("genre_slugs", ARRAY(String()))))
+        filters.append(tables.Book.genre_id == any_(func.array(genre_ids.scalar_subquery())))
     if shape.author:
-        filters.append(Book.author_key.like(_build_like_pattern("author")))
+        filters.append(tables.Book.author_key.like(build_like_pattern(func.fold(_bind("author", String())))))
     if shape.formats:
-        filters.append(Book.format == any_(_bind("formats", ARRAY(String()))))
+        filters.append(tables.Book.format == any_(_bind("formats", ARRAY(String()))))
     if shape.price_min:
-        filters.append(Book.price >= _bind("price_min", Numeric()))
+        filters.append(tables.Book.price >= _bind("price_min", Numeric()))
     if shape.price_max:
-        filters.append(Book.price <= _bind("price_max", Numeric()))
+        filters.append(tables.Book.price <= _bind("price_max", Numeric()))
     if shape.min_rating:
-        rated_book_ids = select(BookRating.book_id).where(BookRating.average >= _bind("min_rating", Numeric()))
-        filters.append(Book.id.in_(rated_book_ids))
+        rated_book_ids = select(tables.BookRating.book_id).where(
+            tables.BookRating.average >= _bind("min_rating", Numeric())
+        )
+        filters.append(tables.Book.id.in_(rated_book_ids))
     if shape.max_stock:
-        filters.append(Book.stock_quantity <= _bind("most_copies", Integer()))
+        filters.append(tables.Book.stock_quantity <= _bind("max_stock", Integer()))
     if shape.in_stock is not None:
-        filters.append(Book.stock_quantity > 0 if shape.in_stock else Book.stock_quantity == 0)
+        filters.append(tables.Book.stock_quantity > 0 if shape.in_stock else tables.Book.stock_quantity == 0)
     if shape.genre_id:
-        filters.append(Book.genre_id == _bind("genre_id", Uuid()))
+        filters.append(tables.Book.genre_id == _bind("genre_id", Uuid()))
     if shape.author_id:
-        authored_book_ids = select(BookAuthor.book_id).where(BookAuthor.author_id == _bind("author_id", Uuid()))
-        filters.append(Book.id.in_(authored_book_ids))
+        authored_book_ids = select(tables.BookAuthor.book_id).where(
+            tables.BookAuthor.author_id == _bind("author_id", Uuid())
+        )
+        filters.append(tables.Book.id.in_(authored_book_ids))
     return filters
 
 
@@ -288,7 +282,7 @@ def build_conditions(shape: BookQueryShape) -> list[ColumnElement[bool]]:
 def _build_page_query(
     shape: BookQueryShape, page: PageShape, projection: BookProjection, *, include_unranked: bool = True
 ) -> Query[KeyedRow[BookWithRelations]]:
-    """Of what is ranked, the `whole` list or the ranked part of it."""
+    """Build the query for a page; without `include_unranked`, a ranked list ends after its ranked matches."""
     sort = BY_RANK if shape.is_ranked else SORTS[BookSort.NEWEST if shape.sort is BookSort.RELEVANCE else shape.sort]
     if shape.is_ranked:
         inner = rank_matches(
@@ -309,34 +303,37 @@ def _build_page_query(
 
 def _build_sorted_select(shape: BookQueryShape, page: PageShape, sort: Sort, projection: BookProjection) -> Select[Any]:
     sort_table = SORT_TABLES.get(shape.sort)
-    id_ = sort_table.book_id if sort_table else Book.id  # the one that stands beside the key in its index
+    id_ = sort_table.book_id if sort_table else tables.Book.id  # the id in the index of the sort key
     statement = (
         select(sort.key.label("sort_key"), id_.label("id"), *select_book_columns(projection))
-        .select_from(Book)
+        .select_from(tables.Book)
         .where(*build_conditions(shape))
     )
     if sort_table:
-        statement = statement.join(sort_table, sort_table.book_id == Book.id)
+        statement = statement.join(sort_table, sort_table.book_id == tables.Book.id)
     if shape.sort is AdminBookSort.LOWEST_STOCK:
-        statement = statement.outerjoin(_waiting_counts, _waiting_counts.c.book_id == Book.id)
+        statement = statement.outerjoin(_waiting_counts, _waiting_counts.c.book_id == tables.Book.id)
     return paginate(statement, sort, id_.expression, page)
 
 
 @lru_cache(maxsize=1000)
 def _build_count_query(shape: BookQueryShape, is_filtered: bool) -> Query[int]:
     if not is_filtered:
-        return Query(select(func.count()).select_from(Book), int)
+        return Query(select(func.count()).select_from(tables.Book), int)
     limit = MAX_SPELLING_MATCHES if shape.spelling_word_count and shape.is_ranked else COUNT_LIMIT
     limited: Select[Any] = (
-        select(literal_column("1")).select_from(Book).where(*build_conditions(shape)).limit(literal_column(str(limit)))
+        select(literal_column("1"))
+        .select_from(tables.Book)
+        .where(*build_conditions(shape))
+        .limit(literal_column(str(limit)))
     )
     return Query(select(func.count()).select_from(limited.subquery()), int, needs_custom_plan=shape.needs_custom_plan)
 
 
 _ANY_MATCH: Query[int] = Query(
     select(
-        select(Book.id)
-        .where(Book.search.bool_op("@@")(build_search_query()))
+        select(tables.Book.id)
+        .where(tables.Book.search.bool_op("@@")(build_search_query()))
         .limit(literal_column("1"))
         .exists()
         .cast(Integer)
@@ -349,6 +346,10 @@ _ANY_MATCH: Query[int] = Query(
 async def list_books(
     db: ReadSession, book_query: BookQuery, page: PageRequest, projection: BookProjection = ALL_COLUMNS
 ) -> PageResult[BookWithRelations]:
+    """Return a page of the books with what the projection selects.
+
+    A page of a ranked search is first looked for among the ranked matches alone, which is faster.
+    """
     shape = book_query.shape
     if shape.is_ranked and not shape.spelling_word_count and may_be_within_ranked(page):
         query = _build_page_query(shape, page.shape, projection, include_unranked=False)
@@ -359,11 +360,11 @@ async def list_books(
 
 
 async def count_books(db: ReadSession, book_query: BookQuery) -> int:
-    """Exact for the whole catalogue, and up to `COUNT_LIMIT` for a part of it."""
+    """Count the books: the whole catalog exactly, a filtered list up to `COUNT_LIMIT`."""
     return await db.first(_build_count_query(book_query.shape, book_query.is_filtered), **book_query.parameters) or 0
 
 
 async def matches_any(db: ReadSession, search: str) -> bool:
-    """Whether the words of a search lead anywhere in the catalogue."""
+    """Return whether any book matches the words of a search."""
     has_match = await db.first(_ANY_MATCH, search=search)
     return has_match == 1

@@ -1,4 +1,4 @@
-"""Books that the readers of a book may like: bought together, then by the same authors, then in the same genre."""
+"""Related books: those bought together, then by the same authors, then in the same genre."""
 
 import uuid
 from collections.abc import Iterable
@@ -7,48 +7,47 @@ from typing import Any
 from sqlalchemy import Select, Uuid, bindparam, column, func, literal, select, union_all
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from persistence import tables
 from persistence.catalog import BOOK_COLUMNS, BookRow
 from persistence.orders import IS_EFFECTIVE
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
-from persistence.tables import Book as Book
-from persistence.tables import BookAuthor as BookAuthor
-from persistence.tables import Order as Order
-from persistence.tables import OrderItem as OrderItem
 
 MAX_RELATED = 20
 MAX_PURCHASES = 300
-"""Of a book's purchases, so many are looked at."""
+"""How many of a book's latest purchases are read to find books bought together."""
 
 _requested = (
-    func.unnest(bindparam("ids", type_=ARRAY(Uuid()))).table_valued(column("id", Uuid())).render_derived(name="wanted")
+    func.unnest(bindparam("ids", type_=ARRAY(Uuid())))
+    .table_valued(column("id", Uuid()))
+    .render_derived(name="requested")
 )
 
 
 def _select_bought_together() -> Select[*tuple[Any, ...]]:
     purchases = (
-        select(OrderItem.order_id)
-        .where(OrderItem.book_id == _requested.c.id)
-        .order_by(OrderItem.id.desc())
+        select(tables.OrderItem.order_id)
+        .where(tables.OrderItem.book_id == _requested.c.id)
+        .order_by(tables.OrderItem.id.desc())
         .limit(MAX_PURCHASES)
         .correlate(_requested)
         .subquery("purchases")
     )
     purchase_count = func.count()
     return (
-        select(OrderItem.book_id, literal(1).label("tier"), purchase_count.label("weight"))
-        .join(purchases, purchases.c.order_id == OrderItem.order_id)
-        .join(Order, Order.id == OrderItem.order_id)
-        .where(OrderItem.book_id.is_not(None), OrderItem.book_id != _requested.c.id, IS_EFFECTIVE)
-        .group_by(OrderItem.book_id)
-        .order_by(purchase_count.desc(), OrderItem.book_id)
+        select(tables.OrderItem.book_id, literal(1).label("tier"), purchase_count.label("weight"))
+        .join(purchases, purchases.c.order_id == tables.OrderItem.order_id)
+        .join(tables.Order, tables.Order.id == tables.OrderItem.order_id)
+        .where(tables.OrderItem.book_id.is_not(None), tables.OrderItem.book_id != _requested.c.id, IS_EFFECTIVE)
+        .group_by(tables.OrderItem.book_id)
+        .order_by(purchase_count.desc(), tables.OrderItem.book_id)
         .limit(MAX_RELATED)
         .correlate(_requested)
     )
 
 
 def _select_by_same_authors() -> Select[*tuple[Any, ...]]:
-    own, other = BookAuthor.__table__.alias("own"), BookAuthor.__table__.alias("other")
+    own, other = tables.BookAuthor.__table__.alias("own"), tables.BookAuthor.__table__.alias("other")
     return (
         select(other.c.book_id, literal(2), literal(0))
         .join(own, own.c.author_id == other.c.author_id)
@@ -60,8 +59,10 @@ def _select_by_same_authors() -> Select[*tuple[Any, ...]]:
 
 
 def _select_in_same_genre() -> Select[*tuple[Any, ...]]:
-    other = Book.__table__.alias("shelf")
-    genre = select(Book.genre_id).where(Book.id == _requested.c.id).correlate(_requested).scalar_subquery()
+    other = tables.Book.__table__.alias("other")
+    genre = (
+        select(tables.Book.genre_id).where(tables.Book.id == _requested.c.id).correlate(_requested).scalar_subquery()
+    )
     return (
         select(other.c.id, literal(3), literal(0))
         .where(other.c.genre_id == genre, other.c.id != _requested.c.id)
@@ -81,9 +82,9 @@ _rank = func.row_number().over(
     order_by=(func.min(_candidates.c.tier), func.max(_candidates.c.weight).desc(), _candidates.c.book_id)
 )
 _related = (
-    select(_candidates.c.book_id, _rank.label("place"))
+    select(_candidates.c.book_id, _rank.label("rank"))
     .group_by(_candidates.c.book_id)
-    .order_by("place")
+    .order_by("rank")
     .limit(MAX_RELATED)
     .correlate(_requested)
     .lateral("related")
@@ -92,12 +93,12 @@ _RELATED: Query[tuple[uuid.UUID, BookRow]] = Query(
     select(_requested.c.id, *BOOK_COLUMNS)
     .select_from(_requested)
     .join(_related, literal(True))
-    .join(Book, Book.id == _related.c.book_id)
-    .order_by(_requested.c.id, _related.c.place),
+    .join(tables.Book, tables.Book.id == _related.c.book_id)
+    .order_by(_requested.c.id, _related.c.rank),
     lambda id_, *book: (id_, BookRow(*book)),
 )
 
 
 async def list_related_books(db: ReadSession, book_ids: Iterable[uuid.UUID]) -> list[tuple[uuid.UUID, BookRow]]:
-    """For each of several books up to `MOST_RELATED` others, the closest first."""
+    """Return (book id, related book) for several books: up to `MAX_RELATED` each, the closest first."""
     return await db.all(_RELATED, ids=list(book_ids))

@@ -1,4 +1,4 @@
-"""Counts and facets that may be a second old: each process counts the same thing once a second at most."""
+"""A cache for counts and facets: each process computes a value at most once per second."""
 
 import asyncio
 import time
@@ -13,23 +13,25 @@ MAX_ENTRIES = 1_000
 
 
 class SingleFlightCache:
-    """Callers who ask while a count is under way wait for that one."""
+    """A cache with a TTL of one second. Concurrent callers of a key share one computation."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._entries: OrderedDict[Hashable, tuple[float, asyncio.Future[Any]]] = OrderedDict()
 
     def clear(self) -> None:
+        """Remove all entries."""
         self._entries.clear()
 
     def peek(self, key: Hashable) -> Any:
-        """What was counted within the last second, or `None`."""
+        """Return the cached value of a key, or `None`."""
         started, future = self._entries.get(key, (float("-inf"), None))
         if future is None or not future.done() or self._clock() - started >= TTL or _has_failed(future):
             return None
         return future.result()
 
     async def get(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
+        """Return the cached value of a key, or the result of `load`."""
         now = self._clock()
         started, future = self._entries.get(key, (float("-inf"), None))
         if future is None or now - started >= TTL or _has_failed(future):
@@ -38,7 +40,7 @@ class SingleFlightCache:
             self._entries.move_to_end(key)
             if len(self._entries) > MAX_ENTRIES:
                 self._entries.popitem(last=False)
-        return cast(T, await asyncio.shield(future))  # one caller who leaves does not take the count from the others
+        return cast(T, await asyncio.shield(future))  # a cancelled caller does not cancel the computation for others
 
 
 def _has_failed(future: asyncio.Future[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Rate limits that processes share, asked for more than a request needs, so that the next ones need not ask."""
+"""Leases on shared rate limits: a charge takes more than it needs, so that the next charges stay in memory."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ MAX_LEASES = 10_000
 
 @dataclass(slots=True)
 class Lease:
-    """What a caller may spend here without asking, and what it has spent here in a row."""
+    """What a caller may spend in this process without a charge, and what it spent here recently."""
 
     expires_at: float
     remaining: int = 0
@@ -20,22 +20,23 @@ class Lease:
 
 @dataclass(slots=True)
 class LeasedStore:
-    """With each cost as much is taken as the caller has just spent here, but for no more than a second's refill.
+    """Charges a shared store, and prefetches as much as the caller just spent here, up to one second's refill.
 
-    What is granted here was taken from the shared budget before. What is taken and not spent within a second is lost: no
-    more than was spent just before, so that who asks now and then, of however many processes, pays what it costs.
+    Everything granted here was taken from the shared budget before. A prefetch that is not spent within a second is
+    lost; it never exceeds what was spent just before, so occasional callers pay the actual cost.
     """
 
     shared_store: RateLimitStore
     _leases: dict[bytes, Lease] = field(default_factory=dict)
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
+        """Charge the lease, or the shared store when the lease is used up."""
         lease = self._get_lease(caller)
         if cost <= lease.remaining:
             lease.remaining -= cost
             lease.spent += cost
             return 0
-        remaining, lease.remaining = lease.remaining, 0  # which nobody else may spend while it is asked
+        remaining, lease.remaining = lease.remaining, 0  # concurrent requests must not spend it meanwhile
         prefetch = min(lease.spent, rate.per_second)
         wait = None
         try:
@@ -59,8 +60,10 @@ class LeasedStore:
         return lease
 
     async def evict_full(self) -> None:
+        """Evict full buckets of the shared store."""
         await self.shared_store.evict_full()
 
     async def close(self) -> None:
+        """Drop all leases and close the shared store."""
         self._leases.clear()
         await self.shared_store.close()

@@ -1,7 +1,7 @@
-"""What callers have spent, in this process or in PostgreSQL: buckets that fill up again as time goes by.
+"""Rate limits as token buckets, stored in this process or in PostgreSQL.
 
-A bucket is one number: when it will be full again. Whoever has anything left may spend, more than that once, and is then
-refused for so much longer.
+A bucket is stored as the time at which it is full again. A caller with anything left may overdraw once, and then waits
+longer.
 """
 
 import time
@@ -10,46 +10,48 @@ from typing import Protocol
 
 from sqlalchemy import Double, LargeBinary, bindparam, delete, func, text
 
+from persistence import tables
 from persistence.postgres.database import Database
 from persistence.postgres.statements import Command
-from persistence.tables import RateLimit
 
 MIN_EVICTION_SIZE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Cost units: `burst` at once, `per_second` after that."""
+    """A budget in cost units: `burst` at once, refilled by `per_second`."""
 
     burst: int
     per_second: int
 
     @property
     def time_to_fill(self) -> float:
-        """Seconds."""
+        """The seconds in which an empty bucket fills."""
         return self.burst / self.per_second
 
 
 class RateLimitStore(Protocol):
-    """Raises `Unavailable` where what is remembered cannot be asked."""
+    """Stores buckets. Methods raise `Unavailable` when the store cannot be reached."""
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
-        """0, or where nothing is left the seconds until there is; nothing is taken then."""
+        """Take `cost` from the caller's bucket and return 0; when it is empty, take nothing and return the seconds to wait."""
 
     async def evict_full(self) -> None:
-        """Drops buckets that are full again."""
+        """Delete buckets that are full again."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Release what the store holds."""
 
 
 class MemoryStore:
-    """For one process. Forgets full buckets whenever their number has doubled."""
+    """Buckets in the memory of one process. Full buckets are evicted whenever their number has doubled."""
 
     def __init__(self) -> None:
         self._full_at: dict[bytes, float] = {}
         self._evict_at_size = MIN_EVICTION_SIZE
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
+        """Charge a bucket in memory."""
         now = time.monotonic()
         full_at = max(self._full_at.get(caller, now), now)
         wait = full_at - now - rate.time_to_fill
@@ -62,14 +64,16 @@ class MemoryStore:
         return 0
 
     async def evict_full(self) -> None:
+        """Drop the full buckets."""
         now = time.monotonic()
         self._full_at = {caller: full_at for caller, full_at in self._full_at.items() if full_at > now}
 
     async def close(self) -> None:
+        """Drop all buckets."""
         self._full_at.clear()
 
 
-# One statement decides and counts: requests at once spend as they would one after the other.
+# One statement decides and counts, so concurrent requests are charged as if they came one after the other.
 _CHARGE = Command(
     text("""
     INSERT INTO rate_limits AS known (caller, full_at)
@@ -87,16 +91,17 @@ _CHARGE = Command(
 _FIND_SECONDS_UNTIL_FULL = Command(
     text("SELECT extract(epoch FROM full_at - clock_timestamp())::float8 FROM rate_limits WHERE caller = :caller")
 )
-_EVICT_FULL = Command(delete(RateLimit).where(RateLimit.full_at < func.clock_timestamp()))
+_EVICT_FULL = Command(delete(tables.RateLimit).where(tables.RateLimit.full_at < func.clock_timestamp()))
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresStore:
-    """For several processes: a statement each time it is asked."""
+    """Buckets in PostgreSQL, shared by processes: one statement per charge."""
 
     database: Database
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
+        """Charge a bucket in PostgreSQL."""
         parameters = {"caller": caller, "cost": cost / rate.per_second, "time_to_fill": rate.time_to_fill}
         async with self.database.transaction() as tx:
             if await tx.scalar(_CHARGE, **parameters) is not None:
@@ -105,8 +110,9 @@ class PostgresStore:
             return max(seconds_until_full - rate.time_to_fill, 0.001)
 
     async def evict_full(self) -> None:
+        """Delete the full buckets."""
         async with self.database.transaction() as tx:
             await tx.execute(_EVICT_FULL)
 
     async def close(self) -> None:
-        pass  # the database is the shop's
+        """Do nothing: the application closes its database."""

@@ -1,4 +1,4 @@
-"""Counts of tries, by digests of who tried what."""
+"""Counters of attempts, by digests of who attempted what."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from sqlalchemy import Integer, Interval, LargeBinary, bindparam, delete, extract, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from persistence import tables
 from persistence.postgres.database import Transaction
 from persistence.postgres.statements import Command, Query
-from persistence.tables import Throttle
 
 RETENTION = dt.timedelta(days=90)
-"""How long it is remembered where an account was signed in to; wrong tries count for a day."""
+"""How long known devices of an account are remembered; failed attempts count for a day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One more try under `key`: `free` of them cost no wait, which then doubles up to `longest`."""
+    """An attempt under `key`: the first `free_attempts` are immediate, then the delay doubles up to `max_delay`."""
 
     key: bytes
     free_attempts: int
     max_delay: dt.timedelta
 
 
-# One statement decides and counts, so that of tries at once no more pass than one after the other would.
+# One statement decides and counts, so concurrent attempts are limited as if they came one after the other.
 _RECORD_ATTEMPT = Command(
     text("""
     INSERT INTO throttles AS known (key, tries, free_at, tried_at)
@@ -42,28 +42,32 @@ _RECORD_ATTEMPT = Command(
         bindparam("longest", type_=Interval()),
     )
 )
-_has_key = Throttle.key == bindparam("throttle", type_=LargeBinary())
+_has_key = tables.Throttle.key == bindparam("throttle", type_=LargeBinary())
 _now = func.clock_timestamp()
-_WAIT = Query(select(func.ceil(extract("epoch", Throttle.free_at - _now)).cast(Integer)).where(_has_key), int)
-_DELETE = Command(delete(Throttle).where(_has_key))
-_DELETE_LAST_ATTEMPT = Command(delete(Throttle).where(_has_key, Throttle.tries <= 1))
-_DECREMENT = Command(update(Throttle).where(_has_key).values(tries=Throttle.tries - 1, free_at=_now))
+_WAIT = Query(select(func.ceil(extract("epoch", tables.Throttle.free_at - _now)).cast(Integer)).where(_has_key), int)
+_DELETE = Command(delete(tables.Throttle).where(_has_key))
+_DELETE_LAST_ATTEMPT = Command(delete(tables.Throttle).where(_has_key, tables.Throttle.tries <= 1))
+_DECREMENT = Command(update(tables.Throttle).where(_has_key).values(tries=tables.Throttle.tries - 1, free_at=_now))
 _MARK_KNOWN = Command(
-    insert(Throttle)
+    insert(tables.Throttle)
     .values(tries=0, free_at=_now, tried_at=_now)
     .on_conflict_do_update(index_elements=["key"], set_={"tried_at": _now})
 )
-_IS_KNOWN = Query(select(Throttle.key).where(_has_key), bool)
+_IS_KNOWN = Query(select(tables.Throttle.key).where(_has_key), bool)
 _DELETE_EXPIRED = Command(
-    delete(Throttle).where(
-        ((Throttle.tries > 0) & (Throttle.tried_at < _now - dt.timedelta(days=1)) & (Throttle.free_at < _now))
-        | (Throttle.tried_at < _now - RETENTION)
+    delete(tables.Throttle).where(
+        (
+            (tables.Throttle.tries > 0)
+            & (tables.Throttle.tried_at < _now - dt.timedelta(days=1))
+            & (tables.Throttle.free_at < _now)
+        )
+        | (tables.Throttle.tried_at < _now - RETENTION)
     )
 )
 
 
 async def record_attempt(tx: Transaction, attempt: Attempt) -> int:
-    """Counts a try. The seconds it has to wait, 0 when it may go on."""
+    """Count an attempt; return the seconds it has to wait, or 0 when it may proceed."""
     if (
         await tx.scalar(_RECORD_ATTEMPT, key=attempt.key, free=attempt.free_attempts, longest=attempt.max_delay)
         is not None
@@ -73,18 +77,21 @@ async def record_attempt(tx: Transaction, attempt: Attempt) -> int:
 
 
 async def undo_attempt(tx: Transaction, key: bytes, *, undo_all: bool) -> None:
-    """Uncounts a try, or all of them."""
+    """Remove the last attempt from the count, or all attempts."""
     if not await tx.execute(_DELETE if undo_all else _DELETE_LAST_ATTEMPT, throttle=key):
         await tx.execute(_DECREMENT, throttle=key)
 
 
 async def mark_known(tx: Transaction, key: bytes) -> None:
+    """Remember a key, such as a device that signed in."""
     await tx.execute(_MARK_KNOWN, key=key)
 
 
 async def is_known(tx: Transaction, key: bytes) -> bool:
+    """Whether a key was marked as known within `RETENTION`."""
     return await tx.first(_IS_KNOWN, throttle=key) is not None
 
 
 async def delete_expired(tx: Transaction) -> int:
+    """Delete expired counters; return their number."""
     return await tx.execute(_DELETE_EXPIRED)

@@ -1,4 +1,4 @@
-"""How PostgreSQL is connected to: what is agreed on when a connection is opened, and in each transaction behind a pooler."""
+"""Opening connections to PostgreSQL, with the settings of a session, or of each transaction behind PgBouncer."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
@@ -16,24 +16,24 @@ SESSION_SETTINGS = {
     "statement_timeout": "5s",
     "lock_timeout": "3s",
     "idle_in_transaction_session_timeout": "15s",
-    "pg_trgm.word_similarity_threshold": "0.5",  # finds letters that changed places, too
+    "pg_trgm.word_similarity_threshold": "0.5",  # also finds swapped letters
 }
 READ_ONLY_SETTINGS = {"default_transaction_read_only": "on"}
 KEEPALIVE_SETTINGS = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 POOLER_PARAMETERS = ("application_name", "timezone")
-"""What PgBouncer takes when a connection is opened, and keeps for it."""
-CONNECT_TIMEOUT = 3  # seconds, which the hosts of an address share
-COMMAND_TIMEOUT = 8  # seconds, for a server that no longer answers; statement_timeout comes first when it does
+"""Start-up parameters that PgBouncer accepts and keeps for the client."""
+CONNECT_TIMEOUT = 3  # seconds, shared by all hosts of a URL
+COMMAND_TIMEOUT = 8  # seconds, for a server that stopped responding; otherwise statement_timeout comes first
 STATEMENT_CACHE_SIZE = 100
-"""Of a connection. Each takes a tenth of a megabyte in PostgreSQL, and documents decide how many there could be."""
+"""Prepared statements per connection. Each takes about 0.1 MB in PostgreSQL, and documents decide how many there are."""
 _TARGET_SESSION_ATTRS = {"read-write": SessionAttribute.primary, "read-only": SessionAttribute.standby}
-"""asyncpg takes a session that is told to read only for one on a host that can do nothing else."""
+"""asyncpg takes a read-only session for a replica, so these values of libpq are mapped to the server's role."""
 
 
 def build_asyncpg_dsn(url: str) -> str:
-    """The address as asyncpg reads it, several hosts, `sslmode` and `target_session_attrs` included.
+    """Convert a database URL to a DSN for asyncpg, with all hosts, `sslmode` and `target_session_attrs`.
 
-    Of hosts that are named one by one, as SQLAlchemy has it, it would know the last alone.
+    SQLAlchemy repeats `host=` for several hosts; asyncpg would keep the last only.
     """
     base_url, _, query = url.replace("postgresql+asyncpg://", "postgresql://", 1).partition("?")
     parameters = query.split("&") if query else []
@@ -44,7 +44,7 @@ def build_asyncpg_dsn(url: str) -> str:
 
 
 class AccessDenied(asyncpg.InterfaceError):
-    """The role may not connect to this database, or not any more; of a statement, the same code would tell a fault of ours."""
+    """The role may not connect to this database. In a statement, the same SQLSTATE is an internal error."""
 
 
 async def connect(
@@ -56,10 +56,18 @@ async def connect(
     timeout: float | None = None,
     **settings: str,
 ) -> PoolConnection:
-    """One for a pool; what is agreed on holds until it is closed, or where nothing is prepared in each transaction anew.
+    """Open a connection for a pool.
 
-    Whoever only `looks` whether it takes writes must get there when it does not. `within` are seconds, where whoever waits
-    for it has fewer than usual.
+    Args:
+        url: The database URL.
+        use_prepared_statements: False behind PgBouncer; settings are then sent with each transaction.
+        read_only: Open a session that cannot write.
+        probe: Also connect to a server that does not accept writes, to examine it.
+        timeout: Seconds, if less than `CONNECT_TIMEOUT`.
+        **settings: PostgreSQL settings of the session.
+
+    Raises:
+        AccessDenied: The role may not connect.
     """
     dsn, session_settings = build_asyncpg_dsn(url), {**SESSION_SETTINGS, **settings}
     connect_timeout = min(CONNECT_TIMEOUT, timeout or CONNECT_TIMEOUT)
@@ -96,9 +104,9 @@ async def _connect_to_pgbouncer(
 
 
 async def connect_dedicated(url: str, application_name: str) -> asyncpg.Connection:
-    """One beside the pools, for whoever listens on it for long; the caller closes it.
+    """Open a long-lived connection outside the pools, such as for LISTEN; the caller closes it.
 
-    PostgreSQL looks every few seconds whether somebody is still at the other end.
+    TCP keepalives let PostgreSQL detect a dead client within seconds.
     """
     return await connect_any(
         build_asyncpg_dsn(url),
@@ -110,7 +118,7 @@ async def connect_dedicated(url: str, application_name: str) -> asyncpg.Connecti
 
 
 def _get_target_session_attrs(dsn: str) -> SessionAttribute | None:
-    """`None` where it is as the address says."""
+    """Return the server role that a DSN asks for, or `None` to leave it to asyncpg."""
     [*_, value] = parse_qs(urlsplit(dsn).query).get("target_session_attrs", [""])
     return _TARGET_SESSION_ATTRS.get(value)
 

@@ -1,4 +1,4 @@
-"""PostgreSQL as the shop knows it: `Reading`, a fast lane that cannot write, and `Transaction`, the only thing that can."""
+"""The database: read sessions that cannot write, and transactions that can."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -13,8 +13,7 @@ from asyncpg.connection import LoggedQuery
 from persistence.postgres.connection import connect, connect_dedicated
 from persistence.postgres.errors import Conflict, is_connection_lost, is_read_only, translate_error
 from persistence.postgres.pool import ConnectionLost, ConnectionPool, PoolConnection
-from persistence.postgres.read_session import DRIVER_ERRORS, RETRY_DELAY, STATEMENT_ERRORS
-from persistence.postgres.read_session import ReadSession as ReadSession
+from persistence.postgres.read_session import DRIVER_ERRORS, RETRY_DELAY, STATEMENT_ERRORS, ReadSession
 from persistence.postgres.replicas import ReplicaConnector, ReplicaPool, ReplicaReader
 from persistence.postgres.statements import Command, Query
 
@@ -23,13 +22,13 @@ ConnectFunction = Callable[..., Awaitable[PoolConnection]]
 QueryLogger = Callable[[LoggedQuery], None]
 
 CONNECT_SHARE_OF_TIMEOUT = 0.8
-"""How much of the time for which somebody waits for a connection may be spent on opening it: there has to be an answer before."""
+"""The share of the pool timeout that opening a connection may take, so that the caller gets an answer in time."""
 NOT_OPEN_MESSAGE = "Database is not open: use `async with database`."
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """How many connections a process may have for writes, and as many again for reads."""
+    """The number of connections of a process for writes, and the same number again for reads."""
 
     size: int = 5
     max_overflow: int = 10
@@ -38,48 +37,52 @@ class PoolSettings:
 
     @property
     def max_size(self) -> int:
+        """The maximum number of connections."""
         return self.size + self.max_overflow
 
 
 class Transaction:
-    """Everything done through it is committed together, or not at all."""
+    """A transaction: its statements are committed together, or not at all."""
 
     __slots__ = ("_pool", "driver_connection")
 
     def __init__(self, driver_connection: asyncpg.Connection, pool: ConnectionPool) -> None:
         self._pool = pool
         self.driver_connection = driver_connection
-        """The connection below, inside this transaction, for what speaks to the driver itself."""
+        """The asyncpg connection of this transaction, for libraries that use the driver directly."""
 
     async def all(self, query: Query[T], **parameters: Any) -> list[T]:
+        """Return all rows."""
         row_factory = query.row_factory
         return [row_factory(*record) for record in await self._fetch(query.sql, query.bind(parameters))]
 
     async def first(self, query: Query[T], **parameters: Any) -> T | None:
+        """Return the first row, or `None`."""
         records = await self._fetch(query.sql, query.bind(parameters))
         return query.row_factory(*records[0]) if records else None
 
     async def scalar(self, command: Command, /, **parameters: Any) -> Any:
-        """The first column of the first row, or `None`."""
+        """Return the first column of the first row, or `None`."""
         records = await self.fetch_records(command, **parameters)
         return records[0][0] if records else None
 
     async def scalars(self, command: Command, /, **parameters: Any) -> list[Any]:
-        """The first column of every row."""
+        """Return the first column of every row."""
         return [record[0] for record in await self.fetch_records(command, **parameters)]
 
     async def fetch_records(self, command: Command, /, **parameters: Any) -> list[asyncpg.Record]:
+        """Run a command; return what it returns."""
         return await self._fetch(*command.bind(parameters))
 
     async def execute(self, command: Command, /, **parameters: Any) -> int:
-        """Runs a statement whose answer does not matter; tells how many rows it touched."""
+        """Run a command; return the number of affected rows."""
         sql, arguments = command.bind(parameters)
         self._pool.statement_count += 1
         *_, row_count = (await self.driver_connection.execute(sql, *arguments)).split()
         return int(row_count) if row_count.isdigit() else 0
 
     async def execute_many(self, command: Command, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Runs a statement once for each row of parameters, all of which have the same names."""
+        """Run a command once per row of parameters, which all have the same names."""
         if rows:
             bound_rows = [command.bind(row) for row in rows]
             [sql] = {sql for sql, _ in bound_rows}
@@ -92,7 +95,7 @@ class Transaction:
 
 
 class TransactionFactory:
-    """Transactions, each on a connection that is borrowed for it."""
+    """Starts transactions, each on a connection that it acquires for it."""
 
     __slots__ = ("_pool",)
 
@@ -101,13 +104,14 @@ class TransactionFactory:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
+        """Commit on return, roll back on an exception. Raises `Conflict` or `Unavailable`."""
         connection = await self._begin()
         try:
             try:
                 yield Transaction(connection, self._pool)
             except STATEMENT_ERRORS as error:
                 if is_connection_lost(error) or is_read_only(error) or isinstance(error, TimeoutError):
-                    connection.terminate()  # the next one may lead to the new primary
+                    connection.terminate()  # a new connection may lead to the new primary
                 if is_connection_lost(error) or isinstance(error, asyncpg.InvalidCachedStatementError):
                     raise Conflict from error
                 raise translate_error(error) from error
@@ -116,7 +120,7 @@ class TransactionFactory:
             await self._roll_back(connection)
             raise
         finally:
-            if connection.has_open_transaction:  # it was given up in the middle of a statement
+            if connection.has_open_transaction:  # a statement was cancelled
                 self._pool.release_after_reset(connection)
             else:
                 self._pool.release(connection)
@@ -125,7 +129,7 @@ class TransactionFactory:
         try:
             try:
                 return await self._begin_once()
-            except ConnectionLost:  # it may have died idle; nothing has been asked of it
+            except ConnectionLost:  # it may have died idle, before any statement
                 await asyncio.sleep(RETRY_DELAY)
                 return await self._begin_once()
         except ConnectionLost as error:
@@ -134,7 +138,7 @@ class TransactionFactory:
             raise translate_error(error) from error
 
     async def _begin_once(self) -> PoolConnection:
-        """Raises `ConnectionLost`, or whatever else the driver raises."""
+        """Acquire a connection and begin. Raises `ConnectionLost` or the driver's errors."""
         connection = await self._pool.acquire()
         try:
             await connection.execute(connection.begin_statement)
@@ -150,7 +154,7 @@ class TransactionFactory:
         return connection
 
     async def _commit(self, connection: PoolConnection) -> None:
-        """Once: when the answer is lost, nobody knows what became of it."""
+        """Commit, without a retry: when the response is lost, the outcome is unknown."""
         try:
             status = await connection.execute("COMMIT")
         except STATEMENT_ERRORS as error:
@@ -158,7 +162,7 @@ class TransactionFactory:
                 connection.terminate()
             raise translate_error(error) from error
         if status != "COMMIT":
-            raise RuntimeError("A statement had failed and that was passed over: all was rolled back.")
+            raise RuntimeError("A failed statement was ignored, so PostgreSQL rolled back the transaction.")
 
     async def _roll_back(self, connection: PoolConnection) -> None:
         if connection.has_open_transaction:
@@ -169,9 +173,10 @@ class TransactionFactory:
 
 
 class Database:
-    """PostgreSQL as the shop knows it. Open it with `async with`. A `listener` is told of each statement when it has run.
+    """The pools of a process. Open it with `async with`.
 
-    `read_url` leads to standbys, for visitors, and `direct_url` past a pooler, through which nothing is `prepared`.
+    `read_url` leads to replicas for anonymous reads; `direct_url` bypasses PgBouncer, which needs
+    `use_prepared_statements=False`. `query_logger` is called after each statement.
     """
 
     def __init__(
@@ -193,7 +198,7 @@ class Database:
         self._transactions: TransactionFactory | None = None
         self._probe_pool: ConnectionPool | None = None
         self.pools: dict[str, ConnectionPool] = {}
-        """While it is open, by what they are for."""
+        """The open pools, by purpose."""
 
     async def __aenter__(self) -> Self:
         connect_timeout = self._settings.timeout_seconds * CONNECT_SHARE_OF_TIMEOUT
@@ -215,13 +220,13 @@ class Database:
             )
             replica_pools = self._create_read_pools(connector.connect, ReplicaPool, "standby ")
             self._replica_session = ReplicaReader(*replica_pools, self._read_session, connector)
-            await connector.refresh_primary_identity()  # who may be away when the first visitor comes
+            await connector.refresh_primary_identity()  # the primary may be unreachable later
         return self
 
     def _create_read_pools(
         self, connect: ConnectFunction, pool_class: type[ConnectionPool] = ConnectionPool, name_prefix: str = ""
     ) -> tuple[ConnectionPool, ConnectionPool]:
-        """One whose statements keep their plans, and one whose statements are planned each time."""
+        """Create a pool whose statements keep generic plans, and one whose statements are planned each time."""
         connect_generic_plan = partial(connect, plan_cache_mode="force_generic_plan")
         connect_custom_plan = partial(connect, plan_cache_mode="force_custom_plan")
         read_pool = self._create_pool(f"{name_prefix}read", connect_generic_plan, self._settings.max_size, pool_class)
@@ -252,40 +257,42 @@ class Database:
 
     @property
     def read_session(self) -> ReadSession:
-        """For whoever may have written something."""
+        """Reads from the primary, for callers who may have written something."""
         if self._read_session is None:
             raise RuntimeError(NOT_OPEN_MESSAGE)
         return self._read_session
 
     @property
     def replica_session(self) -> ReadSession:
-        """For visitors, who may see what was true a moment ago."""
+        """Reads for anonymous callers, from replicas where there are any; the data may be a moment old."""
         return self._replica_session or self.read_session
 
     @property
     def has_replicas(self) -> bool:
+        """Whether a URL of replicas is configured."""
         return self._read_url is not None
 
     @property
     def replica_failure(self) -> str | None:
-        """Why visitors read from the primary although there should be standbys."""
+        """Why anonymous reads go to the primary although replicas are configured, or `None`."""
         return self._replica_session.failure if self._replica_session else None
 
     async def open_dedicated_connection(self, application_name: str) -> asyncpg.Connection:
-        """One past a pooler and beside the pools, for whoever listens on it for long; the caller closes it."""
+        """Open a long-lived connection outside the pools and past PgBouncer; the caller closes it."""
         return await connect_dedicated(self._direct_url, application_name)
 
     def probe_transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """As `transaction`, on the one connection beside the pools: for whoever looks how PostgreSQL is while they may be full."""
+        """Begin a transaction on a connection outside the pools, for health checks while the pools may be full."""
         if self._probe_pool is None:
             raise RuntimeError(NOT_OPEN_MESSAGE)
         return TransactionFactory(self._probe_pool).transaction()
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Returning commits, raising rolls back.
+        """Begin a transaction: returning commits, raising rolls back.
 
-        Raises `Conflict` where the whole unit of work may be tried again, `Unavailable` where PostgreSQL
-        is away, overloaded, or somebody holds a lock for too long.
+        Raises:
+            Conflict: The whole unit of work can be repeated.
+            Unavailable: PostgreSQL is unreachable or overloaded, or a lock was not released in time.
         """
         if self._transactions is None:
             raise RuntimeError(NOT_OPEN_MESSAGE)

@@ -1,30 +1,42 @@
-"""Pages of a list by keyset: page 50,000 costs what page 1 does."""
+"""Keyset pagination: page 50,000 costs as much as page 1."""
 
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Integer, Numeric, Select, UnaryExpression, Uuid, bindparam, literal_column, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Numeric,
+    Select,
+    UnaryExpression,
+    Uuid,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
 
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 COMMON_PAGE_SIZES = frozenset({5, 6, 8, 10, 12, 15, 20, 24, 25, 30, 40, 48, 50, 60, 100})
-"""Written into the SQL, so that PostgreSQL makes a plan for them once. A list for each would be as right, and too many statements."""
+"""Sizes written into the SQL, so that PostgreSQL plans each once. A statement for every size would be too many."""
 COUNT_LIMIT = 10_000
-"""A narrowed list is counted up to here."""
+"""Filtered lists are counted up to this number."""
 
 
 KeyedRow = tuple[Any, uuid.UUID, T_co]
-"""What stands in a list: the value it is sorted by, its id, and what it is."""
+"""A list item: its sort key, its id and its row."""
 
 
 class Position(NamedTuple):
-    """Where an item stands: the value it is sorted by, then its id."""
+    """The position of an item: its sort key, then its id."""
 
     key: Any
     id: uuid.UUID
@@ -32,7 +44,7 @@ class Position(NamedTuple):
 
 @dataclass(slots=True)
 class PageRequest:
-    """What to take. `backward` takes from the end; `offset` skips, and never comes with a position."""
+    """A requested page. `is_backward` reads from the end; `offset` is never combined with a position."""
 
     size: int = 20
     is_backward: bool = False
@@ -42,6 +54,7 @@ class PageRequest:
 
     @property
     def shape(self) -> "PageShape":
+        """The parts of the request that its SQL depends on."""
         return PageShape(
             self.is_backward,
             self.after is not None,
@@ -52,9 +65,10 @@ class PageRequest:
 
     @property
     def parameters(self) -> dict[str, Any]:
+        """The bind parameters of the page."""
         after, before = self.after or (None, None), self.before or (None, None)
         return {
-            "limit": self.size + 1,  # one more tells whether there is more
+            "limit": self.size + 1,  # one more row shows whether there is a next page
             "offset": self.offset,
             "after_key": after[0],
             "after_id": after[1],
@@ -64,7 +78,7 @@ class PageRequest:
 
 
 class PageShape(NamedTuple):
-    """All of a page that its SQL depends on. `size` is told where it is a usual one."""
+    """The parts of a page request that its SQL depends on. `size` is set for common page sizes."""
 
     is_backward: bool
     has_after: bool
@@ -74,12 +88,12 @@ class PageShape(NamedTuple):
 
     @property
     def needs_custom_plan(self) -> bool:
-        """As a parameter, a size is a thing that a plan depends on."""
+        """Whether the page size is a parameter, on which the best plan depends."""
         return self.size is None
 
 
 class Sort(NamedTuple):
-    """The order of a list: a key that is never NULL, and its direction; ids break ties the same way."""
+    """The order of a list: a key that is never NULL, and its direction. Ids break ties in the same direction."""
 
     key: ColumnElement[Any]
     descending: bool
@@ -87,7 +101,7 @@ class Sort(NamedTuple):
 
 @dataclass(slots=True)
 class PageResult(Generic[T_co]):
-    """A page that was taken."""
+    """The items of a page, and whether there are more on either side."""
 
     items: Sequence[KeyedRow[T_co]]
     has_next: bool
@@ -100,7 +114,7 @@ def paginate(
     id_column: ColumnElement[uuid.UUID],
     shape: PageShape,
 ) -> Select[Any]:
-    """Cuts a page out of a list. Its parameters are those of `Page.parameters`."""
+    """Restrict a SELECT to one page. The bind parameters are those of `PageRequest.parameters`."""
     key = sort.key
     sort_position = tuple_(key, id_column)
     key_type = Numeric() if isinstance(key.type, Numeric) else key.type  # a forged key may exceed the column's digits
@@ -130,18 +144,41 @@ def paginate(
 def order_by(
     key: ColumnElement[Any], id_column: ColumnElement[uuid.UUID], sort: Sort, shape: PageShape
 ) -> tuple[UnaryExpression[Any], UnaryExpression[Any]]:
-    """The order in which a page is read; one from the end is turned round later."""
+    """Return the ORDER BY of a page; `fetch_page` reverses a backward page afterwards."""
     if sort.descending is shape.is_backward:
         return key.asc(), id_column.asc()
     return key.desc(), id_column.desc()
 
 
-def with_sort_key(row_factory: Callable[..., T]) -> Callable[..., KeyedRow[T]]:
-    """For rows whose first two columns are the sort key and the id, and whose others make what stands there."""
-    return lambda key, id_, *columns: (key, id_, row_factory(*columns))
+def build_page_query(
+    columns: Sequence[Any],
+    row_factory: Callable[..., T],
+    conditions: Sequence[ColumnElement[bool]],
+    sort: Sort,
+    id_column: ColumnElement[uuid.UUID],
+    page: PageShape,
+    *,
+    needs_custom_plan: bool = False,
+) -> Query[KeyedRow[T]]:
+    """Build the query for a page of a list of one table; `row_factory` takes the columns of a row."""
+    statement = select(sort.key, id_column, *columns).where(*conditions)
+    return Query(
+        paginate(statement, sort, id_column, page),
+        lambda key, id_, *row: (key, id_, row_factory(*row)),
+        needs_custom_plan=needs_custom_plan or page.needs_custom_plan,
+    )
+
+
+def build_count_query(
+    id_column: ColumnElement[uuid.UUID], conditions: Sequence[ColumnElement[bool]], *, needs_custom_plan: bool = False
+) -> Query[int]:
+    """Build the query that counts a list's rows up to `COUNT_LIMIT`."""
+    limited = select(id_column).where(*conditions).limit(COUNT_LIMIT).subquery()
+    return Query(select(func.count()).select_from(limited), int, needs_custom_plan=needs_custom_plan)
 
 
 async def fetch_page(db: ReadSession, query: Query[KeyedRow[T]], page: PageRequest, **parameters: Any) -> PageResult[T]:
+    """Return one page of a query. Raises `Unavailable`."""
     items = await db.all(query, **page.parameters, **parameters)
     has_more = len(items) > page.size
     items = items[: page.size]

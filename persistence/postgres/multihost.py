@@ -1,4 +1,7 @@
-"""Several hosts in one address: each is asked with its own share of the time, the one that was right the last time first."""
+"""Connecting to the first suitable host of a URL with several hosts.
+
+Each host gets a share of the timeout; the host that matched last time is tried first.
+"""
 
 import asyncio
 from typing import Any, TypeVar
@@ -10,9 +13,9 @@ from asyncpg.connect_utils import SessionAttribute
 C = TypeVar("C", bound=asyncpg.Connection)
 
 _LAST_GOOD_URL: dict[tuple[str, SessionAttribute | None], str] = {}
-"""Which host of an address was right, by what was wanted of it."""
-_HOST_ERRORS = (  # and perhaps at another one
-    OSError,  # a host that says nothing among them
+"""The host that matched last, by URL and requested attributes."""
+_HOST_ERRORS = (  # another host may still work
+    OSError,  # includes a silent host
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.PostgresConnectionError,
@@ -20,7 +23,7 @@ _HOST_ERRORS = (  # and perhaps at another one
 
 
 def split_hosts(url: str) -> list[str]:
-    """One for each host that asyncpg would find in it, in their order."""
+    """Return one URL per host that asyncpg finds in a URL, in their order."""
     base_url, _, query = url.partition("?")
     scheme, _, remainder = base_url.partition("://")
     netloc, slash, database_name = remainder.partition("/")
@@ -61,9 +64,12 @@ async def connect_any(
     target_session_attrs: SessionAttribute | None = None,
     **connect_kwargs: Any,
 ) -> C:
-    """To the first host that answers and is what is `wanted`, or what the address says. Raises what hindered the last.
+    """Connect to the first host that responds and has the requested attributes.
 
-    `within` are seconds for all of them, as asyncpg has it; there, a host that says nothing would have them for itself.
+    `timeout` are seconds for all hosts together, shared between them; asyncpg would let one silent host use all of it.
+
+    Raises:
+        Exception: The error of the last host.
     """
     urls = split_hosts(url)
     cache_key, last_url = (url, target_session_attrs), _LAST_GOOD_URL.get((url, target_session_attrs))
@@ -81,7 +87,7 @@ async def connect_any(
             )
         except asyncpg.TargetServerAttributeNotMatched as error:
             mismatched_urls.append(host_url)
-            errors.insert(0, error)  # that another does not answer says more
+            errors.insert(0, error)  # the error of a host that does not respond says more
         except _HOST_ERRORS as error:
             errors.append(error)
         else:
@@ -100,6 +106,6 @@ def _join_query(base_url: str, query: str) -> str:
 
 
 def _parse_target_session_attrs(url: str) -> SessionAttribute | None:
-    """`None` where the address leaves it to the surroundings."""
+    """Return the URL's `target_session_attrs`, or `None` where it has none."""
     values = parse_qs(urlsplit(url).query).get("target_session_attrs")
     return SessionAttribute(values[-1]) if values else None

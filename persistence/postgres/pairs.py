@@ -1,4 +1,4 @@
-"""Questions about many (user, book) pairs in one statement."""
+"""Queries for many (user, book) pairs in one statement."""
 
 import uuid
 from collections.abc import Sequence
@@ -18,10 +18,11 @@ PAIRS = (
 
 
 def matches_pair(table: Any) -> ColumnElement[bool]:
-    """The condition to join a table with a user and a book on."""
+    """Return the condition that joins a table with the requested pairs."""
     condition: ColumnElement[bool] = (table.user_id == PAIRS.c.user_id) & (table.book_id == PAIRS.c.book_id)
     return condition
 
 
 def build_pair_parameters(pairs: Sequence[UserBookPair]) -> dict[str, list[uuid.UUID]]:
+    """Return the bind parameters of `PAIRS`."""
     return {"users": [user for user, _ in pairs], "books": [book for _, book in pairs]}

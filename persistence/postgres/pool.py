@@ -1,4 +1,7 @@
-"""Connections lent for a statement or a transaction each. asyncpg's own pool costs twice what a short statement does; this costs a list's `pop`."""
+"""A connection pool for single statements and transactions.
+
+asyncpg's own pool costs twice as much as a short statement; acquiring from this one costs a list's `pop`.
+"""
 
 import asyncio
 from collections import deque
@@ -12,15 +15,15 @@ CLOSE_TIMEOUT = 2  # seconds
 
 
 class ConnectionLost(Exception):
-    """In the middle of a statement."""
+    """The connection was lost during a statement."""
 
 
 class PoolTimeout(TimeoutError):
-    """Others kept theirs for as long as somebody waits: it tells nothing about PostgreSQL."""
+    """No connection was released in time. This says nothing about PostgreSQL itself."""
 
 
 class PoolConnection(asyncpg.Connection):
-    """`used_at`, when it was last given back, and `good_until` are on the loop's clock; `begin` begins a transaction."""
+    """A pooled connection. `released_at` and `expires_at` are times of the event loop's clock, in seconds."""
 
     begin_statement: str = "BEGIN"
     released_at: float = 0.0
@@ -29,14 +32,15 @@ class PoolConnection(asyncpg.Connection):
 
     @property
     def has_open_transaction(self) -> bool:
+        """Whether the connection is open and inside a transaction."""
         return not self.is_closed() and self.is_in_transaction()
 
 
 class ConnectionPool:
-    """Opens connections as they are needed, `most` at a time, and closes those that nobody has needed for `idle_seconds`.
+    """Opens up to `max_size` connections on demand, and closes those that were idle for `max_idle` seconds.
 
-    For whoever watches it counts, since the process began: the `statements` that borrowers sent, how often and for how long somebody
-    had to wait until another gave one back, and how often nobody did in time.
+    Counters since the process started: `statement_count`, `requests_queued` (acquisitions that waited),
+    `requests_wait_seconds` and `timeouts`.
     """
 
     def __init__(
@@ -52,10 +56,12 @@ class ConnectionPool:
         self._is_closing = False
 
     async def acquire(self) -> PoolConnection:
-        """Whoever borrows must give back.
+        """Return a connection, which the caller must release.
 
-        Raises `NoneFree` after `wait_seconds` of waiting for others, `TimeoutError` when opening one took as long, or whatever
-        hinders it from connecting.
+        Raises:
+            PoolTimeout: No connection was released within `timeout` seconds.
+            TimeoutError: Opening a connection took as long.
+            Exception: Whatever the driver raises when it cannot connect.
         """
         while self._idle:
             connection = self._idle.pop()
@@ -80,18 +86,21 @@ class ConnectionPool:
 
     @property
     def in_use(self) -> int:
-        """Those that are lent or being opened."""
+        """The number of connections in use or being opened."""
         return self._size - len(self._idle)
 
     @property
     def idle(self) -> int:
+        """The number of open connections that are not in use."""
         return len(self._idle)
 
     @property
     def requests_waiting(self) -> int:
+        """The number of acquisitions that wait for a connection."""
         return sum(not waiter.done() for waiter in self._waiters)
 
     def release(self, connection: PoolConnection) -> None:
+        """Return a connection to the pool, or hand it to the acquisition that waited longest."""
         if self._is_closing or connection.is_closed():
             connection.terminate()
             self._size -= 1
@@ -104,13 +113,13 @@ class ConnectionPool:
                 self._size -= 1
 
     def release_after_reset(self, connection: PoolConnection) -> None:
-        """One whose statement was given up: it is lent again when PostgreSQL has let go of that, outside of any transaction."""
+        """Release a connection whose statement was cancelled, once PostgreSQL has ended its statement and transaction."""
         reset_task = asyncio.get_running_loop().create_task(self._reset(connection))
         self._reset_tasks.add(reset_task)
         reset_task.add_done_callback(self._reset_tasks.discard)
 
     async def close(self) -> None:
-        """Those that are still lent are closed when they are given back."""
+        """Close the idle connections; those in use are closed on release."""
         self._is_closing = True
         idle, self._idle = self._idle, []
         self._size -= len(idle)
@@ -119,7 +128,7 @@ class ConnectionPool:
         )
 
     async def _wait_in_queue(self) -> PoolConnection | None:
-        """A connection, or with `None` the right to open one."""
+        """Return a connection, or `None` for the right to open one."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[PoolConnection | None] = loop.create_future()
         self._waiters.append(waiter)
@@ -127,7 +136,7 @@ class ConnectionPool:
         try:
             return await waiter
         except asyncio.CancelledError:
-            if not waiter.cancelled():  # it came at the very moment
+            if not waiter.cancelled():  # the result arrived with the cancellation
                 self._hand_back(waiter.result())
             raise
         finally:
@@ -148,7 +157,7 @@ class ConnectionPool:
             self._hand_to_waiter(None)
 
     def _hand_to_waiter(self, connection: PoolConnection | None) -> bool:
-        """To whoever has waited longest."""
+        """Hand the connection, or the right to open one, to the longest waiter; return whether there was one."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -161,7 +170,7 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(RESET_TIMEOUT):
                 await connection.execute("ROLLBACK" if connection.has_open_transaction else "SELECT 1")
-                if connection.has_open_transaction:  # what was given up was the BEGIN
+                if connection.has_open_transaction:  # the cancelled statement was the BEGIN
                     await connection.execute("ROLLBACK")
         except Exception:
             connection.terminate()

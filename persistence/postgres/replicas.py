@@ -1,4 +1,4 @@
-"""Browsing: what visitors read, from standbys that may be a moment behind, and from the primary while none of them answers."""
+"""Anonymous reads from replicas, with the primary as fallback while no replica responds."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,29 +19,25 @@ Connect = Callable[..., Awaitable[PoolConnection]]
 
 log = structlog.get_logger()
 
-PROBE_INTERVAL = 5.0  # seconds after which a standby is tried again when none has answered
+PROBE_INTERVAL = 5.0  # seconds between probes while no replica responds
 PROBE_TIMEOUT = 2.0  # seconds
-REPLICA_CONNECTION_TTL = (
-    300.0  # seconds for which a connection is kept: poolers may lead elsewhere meanwhile, and tell nobody
-)
-PRIMARY_CONNECTION_TTL = 30.0  # seconds for one that has come to a primary, while there may be a standby again
-PRIMARY_IDENTITY_TTL = (
-    30.0  # seconds after which the primary is asked again who it is: another may have taken its place
-)
-UNVERIFIED_TTL = 5.0  # seconds for one at what may be the shop's, while there is no primary to ask
-NO_REPLICA_RESPONDS = "no standby answers at DATABASE_READ_URL"
-NOT_A_VALID_REPLICA = "DATABASE_READ_URL leads to another database, or to a copy that goes its own way"
-REPLICA_STATEMENTS_FAIL = "what is asked at DATABASE_READ_URL fails there"
-FAILURE_THRESHOLD = 10  # statements that fail in a row: one that is cut off, or behind a migration, fails a few
+REPLICA_CONNECTION_TTL = 300.0  # seconds; a pooler may silently lead elsewhere later
+PRIMARY_CONNECTION_TTL = 30.0  # seconds; a replica may be available again
+PRIMARY_IDENTITY_TTL = 30.0  # seconds; a failover may have replaced the primary
+UNVERIFIED_TTL = 5.0  # seconds for a server that may be a valid replica, while the primary is unreachable
+NO_REPLICA_RESPONDS = "no replica responds at DATABASE_READ_URL"
+NOT_A_VALID_REPLICA = "DATABASE_READ_URL leads to a server that is not a replica of DATABASE_URL"
+REPLICA_STATEMENTS_FAIL = "statements fail at DATABASE_READ_URL"
+FAILURE_THRESHOLD = 10  # consecutive failed statements; a lost connection or a pending migration causes only a few
 QUERY_CANCELED = "57014"
 
 
 class NoReplica(Exception):
-    """Nobody answers at the address, or somebody who does not stand for the shop's primary."""
+    """No server responds at the URL, or the server is not a valid replica of the primary."""
 
 
 class ReplicaConnector:
-    """Opens connections to the shop's primary or to standbys of it, and to nobody who was either once and goes its own way."""
+    """Opens connections to the primary or its replicas; rejects copies that have diverged from it."""
 
     def __init__(
         self,
@@ -59,7 +55,11 @@ class ReplicaConnector:
         self._retry_primary_at = self._identity_valid_until = 0.0
 
     async def connect(self, **settings: str) -> PoolConnection:
-        """Raises `NoStandby`."""
+        """Return a connection to a valid replica or the primary.
+
+        Raises:
+            NoReplica: No server responds, or the server is not a valid replica.
+        """
         try:
             connection = await self._connect(**settings)
             try:
@@ -78,7 +78,7 @@ class ReplicaConnector:
         return connection
 
     async def refresh_primary_identity(self) -> bool:
-        """Who it is, and who may stand for it therefore; whether it answered."""
+        """Read the identity of the primary, which decides what a valid replica is; return whether it responded."""
         clock = asyncio.get_running_loop().time
         if clock() < self._retry_primary_at:
             return False
@@ -96,7 +96,7 @@ class ReplicaConnector:
         return True
 
     async def _get_connection_ttl(self, server: ServerIdentity) -> float | None:
-        """For which a connection may be kept; `None` where none may be."""
+        """Return the seconds for which a connection may be kept, or `None` to reject it."""
         is_identity_fresh = server.is_replica and asyncio.get_running_loop().time() < self._identity_valid_until
         if (is_identity_fresh and self._is_valid_replica(server)) or await self.refresh_primary_identity():
             ttl = REPLICA_CONNECTION_TTL if server.is_replica else PRIMARY_CONNECTION_TTL
@@ -110,15 +110,17 @@ class ReplicaConnector:
 
 
 class ReplicaPool(ConnectionPool):
-    """Looks again where a connection leads when that may have changed: PostgreSQL keeps it when a standby is promoted."""
+    """A pool that drops expired connections: PostgreSQL keeps a connection open when its replica is promoted."""
 
     async def acquire(self) -> PoolConnection:
+        """Return a connection that is not expired."""
         while self._idle and _is_expired(self._idle[-1]):
             self._idle.pop().terminate()
             self._size -= 1
         return await super().acquire()
 
     def release(self, connection: PoolConnection) -> None:
+        """Release a connection; close it when it is expired."""
         if not connection.is_closed() and _is_expired(connection):
             connection.terminate()
         super().release(connection)
@@ -130,14 +132,15 @@ def _is_expired(connection: PoolConnection) -> bool:
 
 
 def _is_on_replica(connection: PoolConnection) -> bool:
-    """As PostgreSQL tells by itself; poolers do not pass it on."""
+    """Return the server's reported `in_hot_standby`; poolers do not forward it."""
     return getattr(connection.get_settings(), "in_hot_standby", "on") == "on"
 
 
 class ReplicaReader(ReadSession):
-    """What fails at a standby is asked of the primary at once. When none answers, everything is, until one does.
+    """Reads from replicas, and repeats a failed statement on the primary.
 
-    A standby that is only busy or slow is not relieved at the primary's cost.
+    While no replica responds, every statement goes to the primary. A replica that is only slow keeps its load, so that it
+    does not overload the primary.
     """
 
     __slots__ = ("_connector", "_failure", "_failure_count", "_primary", "_probe_at", "_probe_task")
@@ -154,10 +157,11 @@ class ReplicaReader(ReadSession):
 
     @property
     def failure(self) -> str | None:
-        """Why the primary is asked what standbys should be."""
+        """Why reads go to the primary, or `None` while replicas serve them."""
         return self._failure or (REPLICA_STATEMENTS_FAIL if self._failure_count >= FAILURE_THRESHOLD else None)
 
     async def fetch(self, query: Query[Any], arguments: list[Any]) -> list[asyncpg.Record]:
+        """Return the records of a query, from a replica or the primary. Raises `Unavailable`."""
         if self._failure is not None:
             self._probe_in_background()
             return await self._primary.fetch(query, arguments)
@@ -165,40 +169,41 @@ class ReplicaReader(ReadSession):
             records = await self._fetch_once(query, arguments)
         except NoReplica as error:
             self._mark_unavailable(error, str(error))
-        except PoolTimeout as error:  # because statements are slow, or because nobody answers them
+        except PoolTimeout as error:  # statements are slow, or no server responds
             await self._wait_for_probe()
             if self._failure is None:
                 raise Unavailable from error
         except TimeoutError as error:
             self._mark_unavailable(error, NO_REPLICA_RESPONDS)
-        except (ConnectionLost, *DRIVER_ERRORS) as error:  # it may be behind a migration, too, or in the way of one
+        except (ConnectionLost, *DRIVER_ERRORS) as error:  # the replica may lag behind a migration
             if getattr(error, "sqlstate", None) == QUERY_CANCELED:
                 raise Unavailable from error
             self._failure_count += 1
-            log.info("standby_passed_over", cause=repr(error.__cause__ or error))
+            log.info("replica_statement_failed", cause=repr(error.__cause__ or error))
         else:
             self._failure_count = 0
             return records
         return await self._primary.fetch(query, arguments)
 
     def close(self) -> None:
+        """Cancel the running probe."""
         if self._probe_task is not None:
             self._probe_task.cancel()
 
     def _mark_unavailable(self, error: Exception, failure: str) -> None:
         if self._failure is None:
-            log.warning("standby_away", trouble=failure, cause=repr(error.__cause__ or error))
+            log.warning("replica_unavailable", failure=failure, cause=repr(error.__cause__ or error))
         self._failure, self._probe_at = failure, asyncio.get_running_loop().time() + PROBE_INTERVAL
 
     def _probe_in_background(self) -> None:
-        """Beside what is asked: nobody waits for it."""
+        """Start a probe if one is due, without waiting for it."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._probe_at:
             self._probe_at = loop.time() + PROBE_INTERVAL
             self._probe_task = loop.create_task(self._probe())
 
     async def _wait_for_probe(self) -> None:
-        """Past the pool, whose connections all wait; one looks for everybody."""
+        """Probe outside the pool, whose connections are all busy; concurrent callers share one probe."""
         if self._probe_task is None or self._probe_task.done():
             self._probe_task = asyncio.get_running_loop().create_task(self._probe())
         await asyncio.shield(self._probe_task)
@@ -213,5 +218,5 @@ class ReplicaReader(ReadSession):
             self._mark_unavailable(error, NO_REPLICA_RESPONDS)
         else:
             if self._failure is not None:
-                log.info("standby_back")
+                log.info("replica_recovered")
             self._failure = None

@@ -1,15 +1,36 @@
-"""Rows made of what a statement selects, by functions that are written for its columns: one call for each row, and none for its parts."""
+"""Row factories generated per column set: one call builds a row and its nested rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-from persistence.postgres.columns import ColumnNames
+ColumnNames = tuple[str, ...]
+
+
+def select_column_names(row_class: Any, attributes: Collection[str] | None) -> ColumnNames:
+    """Return the columns of a row class that hold these attributes; all where an attribute is computed from others."""
+    columns: ColumnNames = row_class.__slots__
+    return (
+        columns
+        if attributes is None or not set(columns).issuperset(attributes)
+        else tuple(filter(attributes.__contains__, columns))
+    )
+
+
+def exclude_id(column_names: ColumnNames) -> ColumnNames:
+    """Return the column names without `id`."""
+    return tuple(name for name in column_names if name != "id")
+
+
+def get_columns(table: Any, column_names: Sequence[str]) -> list[Any]:
+    """Return columns of a table by name. `id` stands for the primary key, whatever its name."""
+    [primary_key] = table.__table__.primary_key if "id" in column_names else [None]
+    return [primary_key if name == "id" else getattr(table, name) for name in column_names]
 
 
 class NestedRow(NamedTuple):
-    """What comes along with a row, as its `attribute`: one, or nothing where its first column is NULL and it is not `certain`.
+    """A row nested in another as its `attribute`; `None` where its first column is NULL, unless `is_required`.
 
-    Of `many` each column is an array.
+    With `is_list`, each column is an array and the attribute a list of rows.
     """
 
     attribute: str
@@ -22,9 +43,10 @@ class NestedRow(NamedTuple):
 def make_row_factory(
     row_class: type, column_names: ColumnNames, nested_rows: Sequence[NestedRow] = (), *, has_sort_key: bool = False
 ) -> Callable[..., Any]:
-    """A function that makes a row of the values of these columns and then those of its parts; of other attributes it has none.
+    """Generate a function that builds a row from the values of these columns, then those of its nested rows.
 
-    Where rows are `keyed`, a sort key stands before the columns, the first of which is the id, and an `Item` is made.
+    Attributes of other columns stay unset. With `has_sort_key`, a sort key precedes the columns, the first column is the
+    id, and the function returns a `KeyedRow`.
     """
     writer = _CodeWriter()
     key = [writer.add_column()] if has_sort_key else []
@@ -50,7 +72,7 @@ class _CodeWriter:
         self._body.append("    " * depth + text)
 
     def add_row(self, row_class: type, attributes: Any, depth: int) -> str:
-        """Writes how a row is made; tells its name."""
+        """Emit the construction of a row; return its variable name."""
         name = f"row{len(self._namespace)}"
         self._namespace[name.upper()] = row_class
         self.add_line(f"{name} = new({name.upper()})", depth)
@@ -86,6 +108,6 @@ class _CodeWriter:
 
     def build(self) -> Callable[..., Any]:
         source = "\n".join([f"def make_row({', '.join(self._columns)}):", *self._body])
-        exec(compile(source, "<row_factory>", "exec"), self._namespace)  # noqa: S102  # written here, of names of ours
+        exec(compile(source, "<row_factory>", "exec"), self._namespace)  # noqa: S102  # generated from our own column names
         row_factory: Callable[..., Any] = self._namespace["make_row"]
         return row_factory

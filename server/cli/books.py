@@ -33,6 +33,9 @@ PROGRESS_COLUMNS = (
 )
 
 
+IMPORT_HELP = f"Required columns: {', '.join(REQUIRED_COLUMNS)}. Optional columns: {', '.join(OPTIONAL_COLUMNS)}."
+
+
 def demo(data: DataOption = None) -> None:
     """Add the demo catalog of public-domain books. Books that exist are not changed."""
     from server.demo import load_demo
@@ -52,10 +55,9 @@ def import_books(
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Add and change books by ISBN from a CSV file.
+    """Add and update books by ISBN from a CSV file.
 
-    Columns: isbn, title, price; optional: author (several by ;), genre, stock, cover_url, subtitle, description,
-    format, publisher, published_on, page_count, language. A missing column changes nothing; an empty value clears.
+    A missing column changes nothing; an empty cell clears the field. Semicolons separate several authors.
     """
     with open_database(data) as runtime:
         summary = run_in_shop(runtime, lambda shop: _run_import(shop, file, dry_run=dry_run, set_stock=set_stock))

@@ -1,5 +1,6 @@
 """Run the migrations from Python: for the embedded database, `bookstore migrate` and the tests."""
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def try_migrate(url: str) -> str | None:
     return None
 
 
+@cache
 def list_older_revisions() -> frozenset[str | None]:
     """Return all revisions before this version's, and `None` for a database without tables.
 

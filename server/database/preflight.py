@@ -8,7 +8,7 @@ import asyncpg
 
 from persistence.postgres.connection import SESSION_SETTINGS, build_asyncpg_dsn, connect, connect_dedicated
 from persistence.postgres.multihost import connect_any
-from persistence.postgres.privileges import find_missing_privilege
+from persistence.postgres.preflight import find_missing_privilege
 from persistence.postgres.read_session import DRIVER_ERRORS
 from persistence.postgres.server_identity import ServerIdentity, identify_server
 from server.database.migrations import list_older_revisions

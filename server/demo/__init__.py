@@ -5,7 +5,8 @@ import datetime as dt
 from decimal import Decimal
 from importlib.resources import files
 
-from domain.catalog import BookDetails, add_book, get_or_create_genre
+from domain.book_fields import BookDetails
+from domain.catalog import add_book, get_or_create_genre
 from domain.shop import Shop
 from domain.slugs import make_slug
 from persistence import catalog

@@ -1,4 +1,4 @@
-"""What orders decide by themselves: numbers, digests, who may cancel, and a provider that does not answer."""
+"""Rules of orders: numbers, digests, totals, who can cancel, and payment providers that do not respond."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ NUMBER = re.compile("[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){2}")
 MISREAD = {"0": "0Oo", "1": "1IiLl"}
 
 
-# ── Numbers ───────────────────────────────────────────────────────────────────────────────
+# ── Numbers ───────────────────────────────────────────────────────────────────────────
 
 
 def test_order_number_has_no_ambiguous_letters() -> None:
@@ -57,63 +57,63 @@ async def test_duplicate_order_number_is_regenerated(shop: Shop, monkeypatch: py
         await fill_cart(shop, user, (book, 1))
     numbers = iter(["AAAA-AAAA-AAAA", "AAAA-AAAA-AAAA", "BBBB-BBBB-BBBB"])
     monkeypatch.setattr(orders, "generate_order_number", lambda: next(numbers))
-    placed = [await checkout(shop, member.id, APPROVED) for member in (one, other)]
-    assert [order.number for order in placed] == ["AAAA-AAAA-AAAA", "BBBB-BBBB-BBBB"]
+    placed_orders = [await checkout(shop, user.id, APPROVED) for user in (one, other)]
+    assert [order.number for order in placed_orders] == ["AAAA-AAAA-AAAA", "BBBB-BBBB-BBBB"]
 
 
-# ── What makes a purchase another one ─────────────────────────────────────────────────────
+# ── Digests ───────────────────────────────────────────────────────────────────────────
 
 WORDS = st.text(alphabet="ab\"',[] ", min_size=1, max_size=3)
 ADDRESSES = st.builds(
     AddressRow, WORDS, WORDS, st.none() | WORDS, WORDS, st.none() | WORDS, st.none() | WORDS, WORDS, st.none() | WORDS
 )
-PURCHASES = st.builds(
+REQUESTS = st.builds(
     CheckoutRequest, st.just("key"), st.none() | st.decimals(0, 30, places=2), st.none() | ADDRESSES, st.none() | WORDS
 )
 
 
-@given(PURCHASES, PURCHASES)
+@given(REQUESTS, REQUESTS)
 def test_different_checkout_requests_have_different_digests(one: CheckoutRequest, other: CheckoutRequest) -> None:
     assert (one.digest == other.digest) == (one == other)
 
 
-@given(PURCHASES, st.integers(0, 4))
-def test_trailing_zeros_of_total_do_not_change_digest(purchase: CheckoutRequest, zeros: int) -> None:
-    if purchase.expected_total is not None:
-        same = replace(purchase, expected_total=purchase.expected_total.quantize(Decimal(10) ** -(2 + zeros)))
-        assert purchase.digest == same.digest
+@given(REQUESTS, st.integers(0, 4))
+def test_trailing_zeros_of_total_do_not_change_digest(request: CheckoutRequest, zeros: int) -> None:
+    if request.expected_total is not None:
+        same = replace(request, expected_total=request.expected_total.quantize(Decimal(10) ** -(2 + zeros)))
+        assert request.digest == same.digest
 
 
-# ── Totals ────────────────────────────────────────────────────────────────────────────────
+# ── Totals ────────────────────────────────────────────────────────────────────────────
 
 
 @given(st.lists(st.tuples(st.integers(1, 10_000_000), st.integers(1, 9)), min_size=1, max_size=5))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_total_is_the_sum_of_its_lines_to_the_cent(shop: Shop, lines: list[tuple[int, int]]) -> None:
     user = await add_user(shop)
-    for cents, copies in lines:
+    for cents, quantity in lines:
         book = await add_book(shop, price=f"{cents // 100}.{cents % 100:02}")
-        await fill_cart(shop, user, (book, copies))
+        await fill_cart(shop, user, (book, quantity))
     order = await checkout(shop, user.id, APPROVED)
-    assert order.total * 100 == sum(cents * copies for cents, copies in lines)
-    assert order.total_quantity == sum(copies for _, copies in lines)
+    assert order.total * 100 == sum(cents * quantity for cents, quantity in lines)
+    assert order.total_quantity == sum(quantity for _, quantity in lines)
 
 
-# ── Who may ───────────────────────────────────────────────────────────────────────────────
+# ── Permissions ───────────────────────────────────────────────────────────────────────
 
 
 async def test_buyer_and_admin_can_cancel_confirmed_order(shop: Shop) -> None:
     buyer, stranger, admin = await add_user(shop), await add_user(shop), await add_admin(shop)
     await fill_cart(shop, buyer, (await add_book(shop), 1))
     order = await checkout(shop, buyer.id, APPROVED)
-    for viewer, may in ((buyer, True), (stranger, False), (admin, True)):
-        assert can_view(order, viewer.row) == may
+    for viewer, is_allowed in ((buyer, True), (stranger, False), (admin, True)):
+        assert can_view(order, viewer.row) == is_allowed
         for status in OrderStatus:
-            confirmed = status == OrderStatus.CONFIRMED
-            assert can_cancel(replace(order, status=status), viewer.row) == (may and confirmed)
+            is_confirmed = status == OrderStatus.CONFIRMED
+            assert can_cancel(replace(order, status=status), viewer.row) == (is_allowed and is_confirmed)
 
 
-# ── A provider that does not answer ───────────────────────────────────────────────────────
+# ── Providers that do not respond ─────────────────────────────────────────────────────
 
 
 async def test_slow_charge_is_left_to_the_sweeper(
@@ -152,13 +152,13 @@ async def test_payment_slower_than_the_response_continues(
 ) -> None:
     user, payments = await add_user(shop), SlowPayments()
     await fill_cart(shop, user, (await add_book(shop), 1))
-    slow = replace(shop, payments=payments)
+    slow_shop = replace(shop, payments=payments)
     monkeypatch.setattr(orders, "PAYMENT_WAIT_TIMEOUT", 0.05)
     with pytest.raises(Overloaded):
-        await checkout(slow, user.id, CheckoutRequest("key"))
+        await checkout(slow_shop, user.id, CheckoutRequest("key"))
     assert await postgres.fetchval("SELECT status FROM orders") == "PENDING"
     payments.may_continue.set()
-    await asyncio.gather(*slow.pending_payments)
+    await asyncio.gather(*slow_shop.pending_payments)
     assert await postgres.fetchval("SELECT status FROM orders") == "CONFIRMED"
-    assert (await checkout(slow, user.id, CheckoutRequest("key"))).status == "CONFIRMED"
+    assert (await checkout(slow_shop, user.id, CheckoutRequest("key"))).status == "CONFIRMED"
     assert len(payments.charged) == 1

@@ -1,4 +1,4 @@
-"""Sales of a period: where days, weeks and months begin in the shop's time zone, and what counts within them."""
+"""Sales reports: where days, weeks and months begin in the shop's time zone, and which orders count."""
 
 import datetime as dt
 from decimal import Decimal
@@ -20,8 +20,8 @@ ZONES = (
     "UTC",
     "Europe/Berlin",
     "America/Sao_Paulo",  # clocks changed at midnight
-    "Africa/Cairo",  # some midnights there have never been
-    "America/Havana",  # and some have been twice
+    "Africa/Cairo",  # some days have no midnight
+    "America/Havana",  # some days have two midnights
     "Asia/Kathmandu",
     "Australia/Lord_Howe",
     "Pacific/Kiritimati",
@@ -32,7 +32,7 @@ BERLIN = "Europe/Berlin"
 
 
 def local_datetime(text: str) -> dt.datetime:
-    """In Berlin."""
+    """Return a time in Berlin."""
     return dt.datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(BERLIN))
 
 
@@ -60,25 +60,25 @@ def is_start_of(day: dt.date, instant: dt.datetime, zone: ZoneInfo) -> bool:
 @example(period=SalesPeriod.THIS_MONTH, zone="UTC", now=dt.datetime(2025, 1, 1, tzinfo=dt.UTC))
 def test_periods_start_at_midnight_and_never_overlap(period: SalesPeriod, zone: str, now: dt.datetime) -> None:
     current, previous = reporting_periods(period, now, zone)
-    there = ZoneInfo(zone)
-    begun = first_day(period, now.astimezone(there).date())
-    before = first_day(period, begun - dt.timedelta(days=1))
+    zone_info = ZoneInfo(zone)
+    first = first_day(period, now.astimezone(zone_info).date())
+    previous_first = first_day(period, first - dt.timedelta(days=1))
 
     assert current.end == now
     assert current.begin <= current.end
-    assert is_start_of(begun, current.begin, there)
-    assert is_start_of(before, previous.begin, there)
+    assert is_start_of(first, current.begin, zone_info)
+    assert is_start_of(previous_first, previous.begin, zone_info)
     assert previous.begin <= previous.end <= current.begin
-    elapsed, elapsed_before = current.end - current.begin, previous.end - previous.begin
-    assert elapsed_before == elapsed or (previous.end == current.begin and elapsed_before < elapsed)
+    elapsed, previously_elapsed = current.end - current.begin, previous.end - previous.begin
+    assert previously_elapsed == elapsed or (previous.end == current.begin and previously_elapsed < elapsed)
 
 
 @pytest.mark.parametrize(
-    ("period", "now", "begin", "before", "until"),
+    ("period", "now", "begin", "previous_begin", "previous_end"),
     [
         (SalesPeriod.TODAY, "2026-05-13 00:00", "2026-05-13", "2026-05-12", "2026-05-12"),
         (SalesPeriod.TODAY, "2026-05-13 12:00", "2026-05-13", "2026-05-12", "2026-05-12 12:00"),
-        # the clock has jumped an hour this morning: eleven hours until noon
+        # the clock skips an hour this morning, so noon is eleven hours after midnight
         (SalesPeriod.TODAY, "2026-03-29 12:00", "2026-03-29", "2026-03-28", "2026-03-28 11:00"),
         (SalesPeriod.TODAY, "2026-10-25 23:30", "2026-10-25", "2026-10-24", "2026-10-25"),
         (SalesPeriod.THIS_WEEK, "2026-05-11 00:00", "2026-05-11", "2026-05-04", "2026-05-04"),
@@ -87,16 +87,18 @@ def test_periods_start_at_midnight_and_never_overlap(period: SalesPeriod, zone: 
         (SalesPeriod.THIS_MONTH, "2026-03-31 00:00", "2026-03-01", "2026-02-01", "2026-03-01"),
     ],
 )
-def test_period_boundaries_in_berlin(period: SalesPeriod, now: str, begin: str, before: str, until: str) -> None:
+def test_period_boundaries_in_berlin(
+    period: SalesPeriod, now: str, begin: str, previous_begin: str, previous_end: str
+) -> None:
     assert reporting_periods(period, local_datetime(now), BERLIN) == (
         Period(local_datetime(begin), local_datetime(now)),
-        Period(local_datetime(before), local_datetime(until)),
+        Period(local_datetime(previous_begin), local_datetime(previous_end)),
     )
 
 
 async def test_only_effective_orders_within_the_period_count(shop: Shop, postgres: asyncpg.Connection) -> None:
     user, book = await add_user(shop), await add_book(shop, price="10.00")
-    begin, before = local_datetime("2026-05-13"), local_datetime("2026-05-12")
+    begin, previous_begin = local_datetime("2026-05-13"), local_datetime("2026-05-12")
     for status, copies, placed in (
         ("CONFIRMED", 1, begin),
         ("SHIPPED", 2, NOW - INSTANT),
@@ -105,9 +107,9 @@ async def test_only_effective_orders_within_the_period_count(shop: Shop, postgre
         ("PENDING", 4, begin),
         ("CONFIRMED", 4, NOW),
         ("CONFIRMED", 4, begin - INSTANT),
-        ("CONFIRMED", 2, before),
-        ("CONFIRMED", 4, before - INSTANT),
-        ("CONFIRMED", 4, before + (NOW - begin)),
+        ("CONFIRMED", 2, previous_begin),
+        ("CONFIRMED", 4, previous_begin - INSTANT),
+        ("CONFIRMED", 4, previous_begin + (NOW - begin)),
     ):
         await add_past_order(postgres, user, (book, copies), status=status, at=placed)
     summary = await sales.summarize_sales(shop.database.read_session, SalesPeriod.TODAY, NOW, BERLIN)
@@ -136,21 +138,21 @@ async def test_average_is_rounded_half_up_to_two_decimals(shop: Shop, postgres: 
 
 async def test_best_sellers_by_quantity_and_revenue(shop: Shop, postgres: asyncpg.Connection) -> None:
     user = await add_user(shop)
-    cheap, dear = await add_book(shop, "Cheap", price="1.00"), await add_book(shop, "Dear", price="50.00")
-    gone = await add_book(shop, "Gone")
-    await add_past_order(postgres, user, (cheap, 5), (dear, 1), (gone, 9), at=local_datetime("2026-05-11"))
+    cheap, expensive = await add_book(shop, "Cheap", price="1.00"), await add_book(shop, "Expensive", price="50.00")
+    deleted = await add_book(shop, "Deleted")
+    await add_past_order(postgres, user, (cheap, 5), (expensive, 1), (deleted, 9), at=local_datetime("2026-05-11"))
     await add_past_order(postgres, user, (cheap, 3), at=NOW - INSTANT, status="SHIPPED")
-    await add_past_order(postgres, user, (dear, 9), at=NOW - INSTANT, status="CANCELLED")
-    await add_past_order(postgres, user, (dear, 9), at=local_datetime("2026-05-11") - INSTANT)
-    await postgres.execute("DELETE FROM books WHERE id = $1", gone.id)
+    await add_past_order(postgres, user, (expensive, 9), at=NOW - INSTANT, status="CANCELLED")
+    await add_past_order(postgres, user, (expensive, 9), at=local_datetime("2026-05-11") - INSTANT)
+    await postgres.execute("DELETE FROM books WHERE id = $1", deleted.id)
 
-    async def best(rank: BestSellerRank, first: int = 10) -> list[tuple[str, int, str]]:
+    async def list_best(rank: BestSellerRank, first: int = 10) -> list[tuple[str, int, str]]:
         week = SalesPeriod.THIS_WEEK
-        found = await sales.list_best_sellers(shop.database.read_session, week, rank, NOW, BERLIN, first)
-        return [(each.book.title, each.units_sold, str(each.revenue)) for each in found]
+        rows = await sales.list_best_sellers(shop.database.read_session, week, rank, NOW, BERLIN, first)
+        return [(row.book.title, row.units_sold, str(row.revenue)) for row in rows]
 
-    cheap_sold, dear_sold = ("Cheap", 8, "8.00"), ("Dear", 1, "50.00")
-    assert await best(BestSellerRank.UNITS) == [cheap_sold, dear_sold]
-    assert await best(BestSellerRank.REVENUE) == [dear_sold, cheap_sold]
-    assert await best(BestSellerRank.REVENUE, 1) == [dear_sold]
-    assert await best(BestSellerRank.UNITS, 0) == []
+    cheap_sold, expensive_sold = ("Cheap", 8, "8.00"), ("Expensive", 1, "50.00")
+    assert await list_best(BestSellerRank.UNITS) == [cheap_sold, expensive_sold]
+    assert await list_best(BestSellerRank.REVENUE) == [expensive_sold, cheap_sold]
+    assert await list_best(BestSellerRank.REVENUE, 1) == [expensive_sold]
+    assert await list_best(BestSellerRank.UNITS, 0) == []

@@ -75,7 +75,7 @@ async def test_pending_order_is_not_swept_for_two_minutes(
     [
         (Approved(), "CONFIRMED", None),
         (Declined("No money."), "PAYMENT_FAILED", "No money."),
-        (None, "PAYMENT_FAILED", "No answer came from the payment provider."),
+        (None, "PAYMENT_FAILED", "The payment provider did not respond."),
     ],
 )
 async def test_order_is_finalized_as_the_provider_reports(
@@ -95,7 +95,7 @@ async def test_order_is_finalized_as_the_provider_reports(
     assert order is not None
     assert (order["status"], order["decline_reason"]) == (status, reason)
     assert provider.refunded == ([str(order["id"])] if outcome is None else [])
-    assert await is_stock_consistent(postgres, shop_without_provider)
+    assert await is_stock_consistent(postgres)
 
 
 @pytest.mark.parametrize("error", UNREACHABLE)
@@ -244,7 +244,7 @@ async def test_stock_is_released_after_stock_was_set_meanwhile(shop: Shop, postg
     await sweep(replace(shop, payments=UnreachablePayments(None)))
     assert await _get_statuses(postgres) == ["PAYMENT_FAILED"]
     assert await postgres.fetchval("SELECT stock_quantity FROM books") == 1_000_002
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def _get_order_id(postgres: asyncpg.Connection, user: SignedInUser) -> uuid.UUID:

@@ -1,4 +1,4 @@
-"""A signed-in user: their profile and their password; and whom administrators lock out."""
+"""Profiles and passwords of signed-in users, and deactivation by administrators."""
 
 import asyncio
 
@@ -99,13 +99,15 @@ async def test_invalid_new_password_changes_nothing(
 
 async def test_a_new_password_ends_the_other_sessions(client: ApiClient, shop: Shop) -> None:
     user, other = await add_user(shop, EMAIL), await add_user(shop)
-    here, elsewhere = await log_in(client, EMAIL), await log_in(client, EMAIL)
-    response = await client.with_token(here.access_token).execute(CHANGE_PASSWORD, current=PASSWORD, new=NEW_PASSWORD)
+    this_session, other_session = await log_in(client, EMAIL), await log_in(client, EMAIL)
+    response = await client.with_token(this_session.access_token).execute(
+        CHANGE_PASSWORD, current=PASSWORD, new=NEW_PASSWORD
+    )
     assert response["changePassword"] == {"__typename": "PasswordChanged", "sessionsEnded": 2}
-    assert await is_authenticated(client, (await refresh_session(client, here)).access_token)
-    assert not await is_authenticated(client, elsewhere.access_token)
+    assert await is_authenticated(client, (await refresh_session(client, this_session)).access_token)
+    assert not await is_authenticated(client, other_session.access_token)
     assert not await is_authenticated(client, user.token)
-    assert (await try_refresh(client, elsewhere.refresh_token))["__typename"] == "InvalidToken"
+    assert (await try_refresh(client, other_session.refresh_token))["__typename"] == "InvalidToken"
     assert await is_authenticated(client, other.token)
     assert (await try_login(client, EMAIL, PASSWORD))["__typename"] == "InvalidCredentials"
     assert await is_authenticated(client, (await log_in(client, EMAIL, NEW_PASSWORD)).access_token)
@@ -124,14 +126,14 @@ async def test_one_of_two_concurrent_password_changes_wins(
     client: ApiClient, shop: Shop, database_url: str, postgres: asyncpg.Connection
 ) -> None:
     user = await add_user(shop, EMAIL)
-    me, wanted = client.with_token(user.token), ["the first of two new ones", "the second of two new ones"]
+    me, new_passwords = client.with_token(user.token), ["the first of two new ones", "the second of two new ones"]
     async with hold_lock(database_url, LOCK_USER, user.id):
-        changes = [asyncio.create_task(me.execute(CHANGE_PASSWORD, current=PASSWORD, new=new)) for new in wanted]
+        changes = [asyncio.create_task(me.execute(CHANGE_PASSWORD, current=PASSWORD, new=new)) for new in new_passwords]
         await wait_for_blocked(postgres, 2)
     results = [(await change)["changePassword"]["__typename"] for change in changes]
     assert sorted(results) == ["InvalidCredentials", "PasswordChanged"]
     assert await is_authenticated(
-        client, (await log_in(client, EMAIL, wanted[results.index("PasswordChanged")])).access_token
+        client, (await log_in(client, EMAIL, new_passwords[results.index("PasswordChanged")])).access_token
     )
 
 
@@ -146,7 +148,7 @@ async def test_login_in_progress_fails_when_password_changes(
     assert await _count_live_sessions(postgres) == 1
 
 
-# ── Whom administrators lock out ──────────────────────────────────────────────────────────
+# ── Deactivation ──────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("document", [DEACTIVATE, REACTIVATE])

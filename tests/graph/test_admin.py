@@ -1,4 +1,4 @@
-"""The back office: every filter of every list, and figures that SQL written by hand agrees with."""
+"""The `admin` queries: every filter of every list, and sales figures compared with hand-written SQL."""
 
 import datetime as dt
 from typing import Any
@@ -69,7 +69,7 @@ async def test_zero_length_period_is_empty(admin: Customer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("narrow", "found"),
+    ("filters", "expected"),
     [
         ({}, ["frodo@shire.test", "sam_gamgee@shire.test", "boss@shop.test"]),
         ({"role": "ADMIN"}, ["boss@shop.test"]),
@@ -85,14 +85,14 @@ async def test_zero_length_period_is_empty(admin: Customer) -> None:
     ],
 )  # fmt: skip
 async def test_users_are_filtered_by_role_state_and_search(
-    client: ApiClient, shop: Shop, narrow: dict[str, Any], found: list[str]
+    client: ApiClient, shop: Shop, filters: dict[str, Any], expected: list[str]
 ) -> None:
     boss = await add_user(shop, "boss@shop.test", role="ADMIN", display_name="The boss")
     await add_user(shop, "sam_gamgee@shire.test", is_active=False)
     await add_user(shop, "frodo@shire.test", display_name="Mr. Baggins")
-    told = (await client.with_token(boss.token).execute(USERS, filter=narrow))["admin"]["users"]
-    assert [node["email"] for node in told["nodes"]] == found
-    assert told["totalCount"] == len(found)
+    result = (await client.with_token(boss.token).execute(USERS, filter=filters))["admin"]["users"]
+    assert [node["email"] for node in result["nodes"]] == expected
+    assert result["totalCount"] == len(expected)
 
 
 # ── Orders ────────────────────────────────────────────────────────────────────────────────
@@ -105,7 +105,7 @@ async def test_orders_are_filtered(admin: Customer, shop: Shop, postgres: asyncp
     second = await add_past_order(postgres, sam, (book, 1), at=day + dt.timedelta(days=1))
     third = await add_past_order(postgres, frodo, (book, 1), at=day + dt.timedelta(days=2), status="CANCELLED")
     await postgres.execute("UPDATE orders SET number = 'ABCD-0123-WXYZ' WHERE id = $1", second)
-    for narrow, found in (
+    for filters, expected in (
         ({}, [third, second, first]),
         ({"statuses": ["SHIPPED", "CANCELLED", "SHIPPED"]}, [third, first]),
         ({"statuses": []}, []),
@@ -121,9 +121,9 @@ async def test_orders_are_filtered(admin: Customer, shop: Shop, postgres: asyncp
         ({"placedFrom": "2026-03-02T00:00:00Z", "placedBefore": "2026-03-02T00:00:01Z"}, [second]),
         ({"search": "shire", "statuses": ["SHIPPED"], "userId": frodo.global_id}, [first]),
     ):
-        told = (await admin.execute(ORDERS, filter=narrow))["admin"]["orders"]
-        assert [node["id"] for node in told["nodes"]] == [to_global_id("Order", id_) for id_ in found], narrow
-        assert told["totalCount"] == len(found)
+        result = (await admin.execute(ORDERS, filter=filters))["admin"]["orders"]
+        assert [node["id"] for node in result["nodes"]] == [to_global_id("Order", id_) for id_ in expected], filters
+        assert result["totalCount"] == len(expected)
 
 
 async def test_search_like_an_order_number_also_matches_email(
@@ -132,11 +132,11 @@ async def test_search_like_an_order_number_also_matches_email(
     book, user = await add_book(shop), await add_user(shop, "anna.schmidt2000@example.com")
     order = await add_past_order(postgres, user, (book, 1))
     for search in ("schmidt2000@", "schmidt2000", ".schmidt2000", "SCHMIDT2000@"):
-        told = (await admin.execute(ORDERS, filter={"search": search}))["admin"]["orders"]["nodes"]
-        assert told == [{"id": to_global_id("Order", order)}], search
+        result = (await admin.execute(ORDERS, filter={"search": search}))["admin"]["orders"]["nodes"]
+        assert result == [{"id": to_global_id("Order", order)}], search
     await postgres.execute("UPDATE users SET email = 'nannaschmidt@example.com' WHERE id = $1", user.id)
-    told = (await admin.execute(ORDERS, filter={"search": "nannaschmidt"}))["admin"]["orders"]["nodes"]
-    assert told == [{"id": to_global_id("Order", order)}]
+    result = (await admin.execute(ORDERS, filter={"search": "nannaschmidt"}))["admin"]["orders"]["nodes"]
+    assert result == [{"id": to_global_id("Order", order)}]
 
 
 # ── Reviews ───────────────────────────────────────────────────────────────────────────────
@@ -147,22 +147,22 @@ async def test_reviews_are_filtered_by_book_user_and_rating(client: ApiClient, a
     readers = [await add_buyer(client, shop, *books) for _ in range(2)]
     for stars, (reader, book) in enumerate([(reader, book) for reader in readers for book in books], 1):
         await submit_review(reader, book, stars)
-    mine = {"userId": readers[1].user.global_id}
-    for narrow, found in (
+    own_filter = {"userId": readers[1].user.global_id}
+    for filters, expected in (
         ({}, [4, 3, 2, 1]),
         ({"bookId": book_id(books[0])}, [3, 1]),
-        (mine, [4, 3]),
+        (own_filter, [4, 3]),
         ({"minRating": 3}, [4, 3]),
         ({"maxRating": 3}, [3, 2, 1]),
         ({"minRating": 2, "maxRating": 3}, [3, 2]),
         ({"minRating": 4, "maxRating": 2}, []),
         ({"bookId": to_global_id("Book", new_id())}, []),
-        (mine | {"bookId": book_id(books[1]), "minRating": 1}, [4]),
+        (own_filter | {"bookId": book_id(books[1]), "minRating": 1}, [4]),
     ):
-        told = (await admin.execute(REVIEWS, filter=narrow, sort="HIGHEST_RATED"))["admin"]["reviews"]
-        assert [node["rating"] for node in told["nodes"]] == found, narrow
-        assert told["totalCount"] == len(found)
-        assert all(node["reviewer"]["account"]["email"].startswith("reader-") for node in told["nodes"])
+        result = (await admin.execute(REVIEWS, filter=filters, sort="HIGHEST_RATED"))["admin"]["reviews"]
+        assert [node["rating"] for node in result["nodes"]] == expected, filters
+        assert result["totalCount"] == len(expected)
+        assert all(node["reviewer"]["account"]["email"].startswith("reader-") for node in result["nodes"])
     lowest = (await admin.execute(REVIEWS, sort="LOWEST_RATED"))["admin"]["reviews"]["nodes"]
     assert [node["rating"] for node in lowest] == [1, 2, 3, 4]
     newest = (await admin.execute(REVIEWS))["admin"]["reviews"]["nodes"]
@@ -189,15 +189,15 @@ async def test_low_stock_is_sorted_by_stock_then_waiting_count(
         admin.user.id,
         books["none"].id,
     )
-    told = (await admin.execute(LOW_STOCK))["admin"]["lowStockBooks"]
-    assert [tuple(node.values()) for node in told["nodes"]] == [
+    result = (await admin.execute(LOW_STOCK))["admin"]["lowStockBooks"]
+    assert [tuple(node.values()) for node in result["nodes"]] == [
         ("most waited for", 2),
         ("waited for", 1),
         ("none", 0),
         ("one", 0),
         ("five", 0),
     ]
-    assert told["totalCount"] == 5
+    assert result["totalCount"] == 5
     none_left = (await admin.execute(LOW_STOCK, threshold=0))["admin"]["lowStockBooks"]
     assert (none_left["totalCount"], len(none_left["nodes"])) == (3, 3)
     assert (await admin.execute(LOW_STOCK, threshold=1_000_000))["admin"]["lowStockBooks"]["totalCount"] == 6
@@ -210,15 +210,15 @@ async def test_sales_summary_covers_its_period(
     now, book = dt.datetime.now(dt.UTC), await add_book(shop, price="7.25")
     for hours in range(0, 24 * 70, 7):
         await add_past_order(postgres, admin.user, (book, 1 + hours % 3), at=now - dt.timedelta(hours=hours))
-    told = (await admin.execute(SALES, period=period))["admin"]["salesSummary"]
-    for figures in (told["current"], told["previous"]):
+    result = (await admin.execute(SALES, period=period))["admin"]["salesSummary"]
+    for figures in (result["current"], result["previous"]):
         [(revenue, count)] = await postgres.fetch(
             "SELECT coalesce(sum(total), 0.00)::text, count(*) FROM orders WHERE placed_at >= $1 AND placed_at < $2",
             dt.datetime.fromisoformat(figures["from"]),
             dt.datetime.fromisoformat(figures["to"]),
         )
         assert (figures["revenue"], figures["orderCount"]) == ({"amount": revenue, "currency": "EUR"}, count)
-    assert told["current"]["from"].endswith("T00:00:00.000Z")
+    assert result["current"]["from"].endswith("T00:00:00.000Z")
 
 
 async def test_best_sellers_are_in_requested_order(admin: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:

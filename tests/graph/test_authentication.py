@@ -1,4 +1,4 @@
-"""Who asks: a visitor, a user, or a token that is no good, which is never silently a visitor."""
+"""Authentication: anonymous callers, users, and invalid tokens, which are never treated as anonymous."""
 
 import datetime as dt
 import uuid

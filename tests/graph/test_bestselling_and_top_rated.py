@@ -1,4 +1,4 @@
-"""Best sellers of the last 90 days and the best rated: what counts, and a window that moves."""
+"""Books sorted by sales of the last 90 days and by rating: what counts, and how the window moves."""
 
 import datetime as dt
 
@@ -23,8 +23,8 @@ SELECT book_id FROM book_sales s WHERE copies <> (
 """Books whose sales figure is not that of their orders since the window begins."""
 
 
-async def list_titles(client: ApiClient, sort: str, least: float | None = None) -> list[str]:
-    response = await client.execute(TITLES, sort=sort, filter={"minRating": least})
+async def list_titles(client: ApiClient, sort: str, min_rating: float | None = None) -> list[str]:
+    response = await client.execute(TITLES, sort=sort, filter={"minRating": min_rating})
     return [node["title"] for node in response["books"]["nodes"]]
 
 
@@ -34,7 +34,7 @@ async def get_sold_quantity(postgres: asyncpg.Connection, book: BookRow) -> int 
 
 
 async def let_days_pass(postgres: asyncpg.Connection, days: float) -> None:
-    """All that was sold, and the window, are so much older."""
+    """Move all sales and the window back by this many days."""
     ago = dt.timedelta(days=days)
     await postgres.execute("UPDATE orders SET placed_at = placed_at - $1::interval", ago)
     await postgres.execute("UPDATE sales_window SET since = since - $1::interval", ago)
@@ -78,18 +78,18 @@ async def test_a_shipped_order_is_still_a_sale(client: ApiClient, shop: Shop, po
     assert await postgres.fetch(WRONG) == []
 
 
-@pytest.mark.parametrize(("days", "left"), [(0, 3), (89, 3), (89.95, 3), (90.1, 0), (400, 0)])
+@pytest.mark.parametrize(("days", "quantity"), [(0, 3), (89, 3), (89.95, 3), (90.1, 0), (400, 0)])
 async def test_sales_older_than_90_days_do_not_count(
-    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, days: float, left: int
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, days: float, quantity: int
 ) -> None:
     book = await add_book(shop)
     await buy_books(client, shop, (book, 3))
     await let_days_pass(postgres, days)
     await sweep(shop)
-    assert await get_sold_quantity(postgres, book) == left
+    assert await get_sold_quantity(postgres, book) == quantity
     assert await postgres.fetch(WRONG) == []
     await sweep(shop)
-    assert await get_sold_quantity(postgres, book) == left
+    assert await get_sold_quantity(postgres, book) == quantity
 
 
 async def test_new_sales_overtake_old_ones(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -139,12 +139,12 @@ async def test_sales_window_moves_over_many_orders(client: ApiClient, shop: Shop
     assert sum([await get_sold_quantity(postgres, book) or 0 for book in books]) > 0
 
 
-# ── The best rated ────────────────────────────────────────────────────────────────────────
+# ── Top rated ─────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 async def rated_books(shop: Shop, postgres: asyncpg.Connection) -> None:
-    """Four books: 5.0 by one reader, 4.5 by two, 4.0 by one, and one that nobody rated."""
+    """Four books: rated 5.0 by one user, 4.5 by two, 4.0 by one, and one without a rating."""
     for title, stars in (("Best", {"five": 1}), ("Good", {"four": 1, "five": 1}), ("Fair", {"four": 1}), ("None", {})):
         book = await add_book(shop, title)
         for name, readers in stars.items():
@@ -155,9 +155,9 @@ async def test_top_rated_sorts_unrated_last(client: ApiClient, rated_books: None
     assert await list_titles(client, "TOP_RATED") == ["Best", "Good", "Fair", "None"]
 
 
-@pytest.mark.parametrize(("least", "found"), [(1, 3), (4, 3), (4.01, 2), (4.5, 2), (4.51, 1), (5, 1)])
+@pytest.mark.parametrize(("min_rating", "count"), [(1, 3), (4, 3), (4.01, 2), (4.5, 2), (4.51, 1), (5, 1)])
 async def test_min_rating_is_inclusive_and_excludes_unrated(
-    client: ApiClient, rated_books: None, least: float, found: int
+    client: ApiClient, rated_books: None, min_rating: float, count: int
 ) -> None:
-    assert await list_titles(client, "TOP_RATED", least) == ["Best", "Good", "Fair"][:found]
-    assert len(await list_titles(client, "NEWEST", least)) == found
+    assert await list_titles(client, "TOP_RATED", min_rating) == ["Best", "Good", "Fair"][:count]
+    assert len(await list_titles(client, "NEWEST", min_rating)) == count

@@ -1,4 +1,4 @@
-"""Browsing the catalogue: every filter and sort gives what SQL written by hand gives."""
+"""The list of books: every filter and sort order returns what hand-written SQL returns."""
 
 import uuid
 from typing import Any
@@ -17,7 +17,8 @@ from tests.support.shop.sample_catalog import GENRES, ORDER_BY_SQL, SampleCatalo
 
 BROWSE = """query ($filter: BookFilter, $sort: BookSort) {
     books(filter: $filter, sort: $sort, first: 100) { totalCount nodes { id } } }"""
-GENRE_BOOKS = "query ($slug: String!, $sort: BookSort!) { of: genre(by: {slug: $slug}) { books(sort: $sort, first: 100) { totalCount nodes { id } } } }"
+GENRE_BOOKS = """query ($slug: String!, $sort: BookSort!) {
+    of: genre(by: {slug: $slug}) { books(sort: $sort, first: 100) { totalCount nodes { id } } } }"""
 AUTHOR_BOOKS = GENRE_BOOKS.replace("genre", "author")
 EXPECTED_SQL = """
 SELECT b.id FROM books b LEFT JOIN genres g ON g.id = b.genre_id
@@ -56,16 +57,16 @@ async def sample_catalog(shop: Shop, postgres: asyncpg.Connection) -> SampleCata
     return await create_sample_catalog(shop, postgres)
 
 
-async def query_expected(postgres: asyncpg.Connection, sort: str, narrow: dict[str, Any]) -> list[str]:
-    price = narrow.get("price") or {}
-    values = [narrow.get(name) for name in ("genres", "author", "formats")]
+async def query_expected(postgres: asyncpg.Connection, sort: str, filters: dict[str, Any]) -> list[str]:
+    price = filters.get("price") or {}
+    values = [filters.get(name) for name in ("genres", "author", "formats")]
     rows = await postgres.fetch(
         EXPECTED_SQL + ORDER_BY_SQL[sort],
         *values,
         price.get("min"),
         price.get("max"),
-        narrow.get("inStock"),
-        narrow.get("minRating"),
+        filters.get("inStock"),
+        filters.get("minRating"),
     )
     return [to_global_id("Book", row["id"]) for row in rows]
 
@@ -79,16 +80,16 @@ def ids(page: dict[str, Any]) -> list[str]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(narrow=FILTERS, sort=st.sampled_from(list(ORDER_BY_SQL)))
+@given(filters=FILTERS, sort=st.sampled_from(list(ORDER_BY_SQL)))
 async def test_filters_and_sorts(
     client: ApiClient,
     postgres: asyncpg.Connection,
     sample_catalog: SampleCatalog,
-    narrow: dict[str, Any],
+    filters: dict[str, Any],
     sort: str,
 ) -> None:
-    page = (await client.execute(BROWSE, filter=narrow, sort=sort))["books"]
-    expected = await query_expected(postgres, sort, narrow)
+    page = (await client.execute(BROWSE, filter=filters, sort=sort))["books"]
+    expected = await query_expected(postgres, sort, filters)
     assert ids(page) == expected
     assert page["totalCount"] == len(expected)
 
@@ -112,7 +113,7 @@ async def test_default_sort_is_newest(
 
 
 @pytest.mark.parametrize(
-    "narrow",
+    "filters",
     [
         {},
         {
@@ -125,8 +126,10 @@ async def test_default_sort_is_newest(
         {"price": {"min": None}},
     ],
 )
-async def test_null_filter_is_ignored(client: ApiClient, sample_catalog: SampleCatalog, narrow: dict[str, Any]) -> None:
-    page = (await client.execute(BROWSE, filter=narrow))["books"]
+async def test_null_filter_is_ignored(
+    client: ApiClient, sample_catalog: SampleCatalog, filters: dict[str, Any]
+) -> None:
+    page = (await client.execute(BROWSE, filter=filters))["books"]
     assert page["totalCount"] == len(ids(page)) == len(sample_catalog.books)
 
 
@@ -160,7 +163,7 @@ async def test_genres_and_authors_are_alphabetical(client: ApiClient, sample_cat
 
 
 @pytest.mark.parametrize(
-    ("search", "found"),
+    ("search", "count"),
     [
         ("emi", 2),
         ("zol em", 1),
@@ -173,11 +176,11 @@ async def test_genres_and_authors_are_alphabetical(client: ApiClient, sample_cat
     ],
 )
 async def test_authors_are_found_by_word_prefix(
-    client: ApiClient, sample_catalog: SampleCatalog, search: str, found: int
+    client: ApiClient, sample_catalog: SampleCatalog, search: str, count: int
 ) -> None:
     document = "query ($search: String) { authors(search: $search) { totalCount nodes { name } } }"
     page = (await client.execute(document, search=search))["authors"]
-    assert page["totalCount"] == len(page["nodes"]) == found
+    assert page["totalCount"] == len(page["nodes"]) == count
 
 
 async def test_authors_of_a_book_keep_their_order(client: ApiClient, shop: Shop) -> None:

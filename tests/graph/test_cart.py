@@ -1,4 +1,4 @@
-"""The cart over HTTP: adding, changing and removing, and what it says of books that ran short."""
+"""The cart over HTTP: adding, changing and removing books, and shortages."""
 
 from typing import Any
 from uuid import UUID
@@ -39,10 +39,10 @@ async def customer(client: ApiClient, shop: Shop) -> Customer:
 async def test_anonymous_callers_have_no_cart(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, name: str
 ) -> None:
-    document, more = MUTATIONS[name]
+    document, fields = MUTATIONS[name]
     book = await add_book(shop)
     before = await take_snapshot(postgres)
-    response = await client.execute(document, input={"bookId": book_id(book), **more})
+    response = await client.execute(document, input={"bookId": book_id(book), **fields})
     assert (response.data, response.codes) == ({"change": None}, ["UNAUTHENTICATED"])
     assert await take_snapshot(postgres) == before
 
@@ -50,8 +50,8 @@ async def test_anonymous_callers_have_no_cart(
 @pytest.mark.parametrize("name", MUTATIONS)
 @pytest.mark.parametrize("id_", ["", "1", "QQ", to_global_id("Order", UUID(int=7)), "é", "x" * 500])
 async def test_invalid_book_id_is_a_request_error(customer: Customer, name: str, id_: str) -> None:
-    document, more = MUTATIONS[name]
-    response = await customer.execute(document, input={"bookId": id_, **more})
+    document, fields = MUTATIONS[name]
+    response = await customer.execute(document, input={"bookId": id_, **fields})
     assert (response.data, response.codes) == ({"change": None}, ["BAD_USER_INPUT"])
 
 

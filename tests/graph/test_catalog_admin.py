@@ -1,4 +1,4 @@
-"""The stockroom: books as administrators add, change and delete them."""
+"""The catalog's administration: books as administrators add, change and delete them."""
 
 import asyncio
 from decimal import Decimal
@@ -44,26 +44,26 @@ async def hobbit(shop: Shop) -> BookRow:
 
 async def test_create_book_with_all_fields(admin: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:
     genre = await add_genre(shop, "Fantasy")
-    given = FULL_INPUT | {"genreId": to_global_id("Genre", genre.id), "stockQuantity": 7}
-    book = (await admin.execute(CREATE_BOOK, input=given))["end"]["book"]
+    book_input = FULL_INPUT | {"genreId": to_global_id("Genre", genre.id), "stockQuantity": 7}
+    book = (await admin.execute(CREATE_BOOK, input=book_input))["result"]["book"]
     assert to_input(book) == FULL_INPUT
     assert (book["slug"], book["stockQuantity"], book["genre"]) == ("the-hobbit", 7, {"slug": "fantasy"})
     [row] = await postgres.fetch("SELECT id, price, isbn FROM books")
     assert (row["price"], row["isbn"]) == (Decimal("12.50"), HOBBIT)
-    assert [tuple(move) for move in await postgres.fetch("SELECT book_id, change, reason FROM stock_movements")] == [
-        (row["id"], 7, "NEW_BOOK")
-    ]
+    assert [
+        tuple(movement) for movement in await postgres.fetch("SELECT book_id, change, reason FROM stock_movements")
+    ] == [(row["id"], 7, "NEW_BOOK")]
 
 
 async def test_create_book_with_required_fields_only(admin: Customer, postgres: asyncpg.Connection) -> None:
-    book = (await admin.execute(CREATE_BOOK, input={"title": "Beowulf", "authors": [], "price": 1}))["end"]["book"]
+    book = (await admin.execute(CREATE_BOOK, input={"title": "Beowulf", "authors": [], "price": 1}))["result"]["book"]
     assert to_input(book) == dict.fromkeys(FULL_INPUT) | {"title": "Beowulf", "authors": [], "price": "1.00"}
     assert (book["stockQuantity"], book["genre"]) == (0, None)
     assert await postgres.fetchval("SELECT count(*) FROM stock_movements") == 0
 
 
 async def test_input_is_normalized(admin: Customer) -> None:
-    given = {
+    book_input = {
         "title": "  E\u0301lan ",
         "subtitle": "   ",
         "authors": ["  Jane   Austen ", "JANE AUSTEN", "Émile Zola"],
@@ -72,7 +72,7 @@ async def test_input_is_normalized(admin: Customer) -> None:
         "description": "one\r\ntwo\n",
         "language": "PT-br",
     }
-    book = (await admin.execute(CREATE_BOOK, input=given))["end"]["book"]
+    book = (await admin.execute(CREATE_BOOK, input=book_input))["result"]["book"]
     assert to_input(book) == dict.fromkeys(FULL_INPUT) | {
         "title": "Élan",
         "authors": ["Jane Austen", "Émile Zola"],
@@ -84,8 +84,8 @@ async def test_input_is_normalized(admin: Customer) -> None:
 
 
 async def test_books_share_authors_but_not_slugs(admin: Customer, postgres: asyncpg.Connection) -> None:
-    first = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT))["end"]["book"]
-    again = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"authors": ["New One", "jane AUSTEN"]}))["end"][
+    first = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT))["result"]["book"]
+    again = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"authors": ["New One", "jane AUSTEN"]}))["result"][
         "book"
     ]
     assert (first["slug"], again["slug"]) == ("emma", "emma-2")
@@ -96,23 +96,23 @@ async def test_books_share_authors_but_not_slugs(admin: Customer, postgres: asyn
 async def test_concurrent_creations_with_one_isbn_make_one_book(
     admin: Customer, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    given = MINIMAL_INPUT | {"isbn": HOBBIT, "stockQuantity": 2}
+    book_input = MINIMAL_INPUT | {"isbn": HOBBIT, "stockQuantity": 2}
     async with hold_lock(database_url, "LOCK TABLE books IN SHARE MODE"):
-        tries = [asyncio.create_task(admin.execute(CREATE_BOOK, input=given)) for _ in range(3)]
+        attempts = [asyncio.create_task(admin.execute(CREATE_BOOK, input=book_input)) for _ in range(3)]
         await wait_for_blocked(postgres, 3)
-    ends = sorted([(await each)["end"]["__typename"] for each in tries])
-    assert ends == ["BookSaved", "IsbnTaken", "IsbnTaken"]
+    type_names = sorted([(await attempt)["result"]["__typename"] for attempt in attempts])
+    assert type_names == ["BookSaved", "IsbnTaken", "IsbnTaken"]
     assert await postgres.fetchval("SELECT count(*) FROM books") == 1
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_concurrent_creations_with_one_title_get_unique_slugs(
     admin: Customer, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     async with hold_lock(database_url, "LOCK TABLE books IN SHARE MODE"):
-        tries = [asyncio.create_task(admin.execute(CREATE_BOOK, input=MINIMAL_INPUT)) for _ in range(2)]
+        attempts = [asyncio.create_task(admin.execute(CREATE_BOOK, input=MINIMAL_INPUT)) for _ in range(2)]
         await wait_for_blocked(postgres, 2)
-    slugs = {(await each)["end"]["book"]["slug"] for each in tries}
+    slugs = {(await attempt)["result"]["book"]["slug"] for attempt in attempts}
     assert slugs == {"emma", "emma-2"}
     assert await postgres.fetchval("SELECT count(*) FROM authors") == 1
 
@@ -142,7 +142,7 @@ async def test_concurrent_creations_with_one_title_get_unique_slugs(
 async def test_omitted_fields_stay_and_null_clears(
     admin: Customer, hobbit: BookRow, postgres: asyncpg.Connection, change: dict[str, Any]
 ) -> None:
-    book = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit)} | change))["end"]["book"]
+    book = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit)} | change))["result"]["book"]
     assert to_input(book) == FULL_INPUT | change
     assert (book["slug"], book["stockQuantity"], book["genre"]) == ("the-hobbit", 3, {"slug": "fantasy"})
     assert await postgres.fetchval("SELECT updated_at FROM books") > hobbit.updated_at
@@ -152,13 +152,15 @@ async def test_omitted_fields_stay_and_null_clears(
 async def test_book_changes_or_loses_its_genre(admin: Customer, shop: Shop, hobbit: BookRow) -> None:
     classics = await add_genre(shop, "Classics")
     for genre_id, genre in ((to_global_id("Genre", classics.id), {"slug": "classics"}), (None, None)):
-        book = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit), "genreId": genre_id}))["end"]["book"]
+        book = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit), "genreId": genre_id}))["result"][
+            "book"
+        ]
         assert (to_input(book), book["genre"]) == (FULL_INPUT, genre)
 
 
 @pytest.mark.parametrize("change", [{}, {"isbn": "0-261-10328-8"}, FULL_INPUT])
 async def test_update_with_unchanged_values(admin: Customer, hobbit: BookRow, change: dict[str, Any]) -> None:
-    book = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit)} | change))["end"]["book"]
+    book = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit)} | change))["result"]["book"]
     assert (to_input(book), book["slug"]) == (FULL_INPUT, "the-hobbit")
 
 
@@ -166,13 +168,13 @@ async def test_racing_update_reports_isbn_taken(
     admin: Customer, shop: Shop, hobbit: BookRow, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     emma = await add_book(shop, "Emma")
-    gets_it = "UPDATE books SET isbn = '9780140449136' WHERE id = $1"
-    async with hold_lock(database_url, gets_it, emma.id):
+    set_isbn = "UPDATE books SET isbn = '9780140449136' WHERE id = $1"
+    async with hold_lock(database_url, set_isbn, emma.id):
         change = {"bookId": book_id(hobbit), "isbn": "9780140449136", "title": "Changed"}
-        late = asyncio.create_task(admin.execute(UPDATE_BOOK, input=change))
+        racing_update = asyncio.create_task(admin.execute(UPDATE_BOOK, input=change))
         await wait_for_blocked(postgres, 1)
-    end = (await late)["end"]
-    assert (end["__typename"], end["book"]) == ("IsbnTaken", {"id": book_id(emma)})
+    result = (await racing_update)["result"]
+    assert (result["__typename"], result["book"]) == ("IsbnTaken", {"id": book_id(emma)})
     assert await postgres.fetchval("SELECT title FROM books WHERE id = $1", hobbit.id) == "The Hobbit"
 
 
@@ -187,21 +189,21 @@ async def test_deleted_book_leaves_carts_but_not_orders(
     order = (await buyer.checkout())["order"]
     waiting = await add_customer(client, shop, (hobbit, 2), (emma, 1))
 
-    end = (await admin.execute(DELETE_BOOK, id=book_id(hobbit)))["end"]
-    assert end == {"__typename": "BookDeleted", "bookId": book_id(hobbit)}
+    result = (await admin.execute(DELETE_BOOK, id=book_id(hobbit)))["result"]
+    assert result == {"__typename": "BookDeleted", "bookId": book_id(hobbit)}
 
     assert await waiting.get_cart_lines() == [("Emma", 1)]
     assert (await waiting.checkout(expectedTotal="26.00"))["__typename"] == "PriceChanged"
-    [kept] = await buyer.list_orders()
-    assert kept == order | {"items": [order["items"][0] | {"book": None}], "viewerCanCancel": True}
+    [order_afterwards] = await buyer.list_orders()
+    assert order_afterwards == order | {"items": [order["items"][0] | {"book": None}], "viewerCanCancel": True}
     ledger = await postgres.fetch("SELECT change, reason FROM stock_movements WHERE title = 'The Hobbit' ORDER BY id")
     assert [tuple(row) for row in ledger] == [(3, "NEW_BOOK"), (-1, "SALE")]
-    assert (await admin.execute(DELETE_BOOK, id=book_id(hobbit)))["end"]["__typename"] == "NotFound"
+    assert (await admin.execute(DELETE_BOOK, id=book_id(hobbit)))["result"]["__typename"] == "NotFound"
 
 
 async def test_deleted_book_frees_isbn_and_slug_and_keeps_author(admin: Customer, hobbit: BookRow) -> None:
     await admin.execute(DELETE_BOOK, id=book_id(hobbit))
-    book = (await admin.execute(CREATE_BOOK, input=FULL_INPUT))["end"]["book"]
+    book = (await admin.execute(CREATE_BOOK, input=FULL_INPUT))["result"]["book"]
     assert to_input(book) == FULL_INPUT
     assert (book["slug"], book["id"] != book_id(hobbit)) == ("the-hobbit", True)
     assert book["authors"] == [{"name": "J. R. R. Tolkien", "slug": "j-r-r-tolkien"}]

@@ -1,4 +1,4 @@
-"""What the stockroom refuses, and that nothing has changed then."""
+"""Errors of the catalog's administration; none of them changes anything."""
 
 from typing import Any
 from uuid import UUID
@@ -66,38 +66,40 @@ async def hobbit(shop: Shop) -> BookRow:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "path", "rule"),
+    ("invalid", "path", "rule"),
     [*INVALID, ({"stockQuantity": -1}, ["stockQuantity"], "TOO_SMALL"), ({"stockQuantity": 10**6 + 1}, ["stockQuantity"], "TOO_LARGE")],
 )  # fmt: skip
 async def test_invalid_book_is_not_created(
     admin: Customer,
     hobbit: BookRow,
     postgres: asyncpg.Connection,
-    wrong: dict[str, Any],
+    invalid: dict[str, Any],
     path: list[str],
     rule: str,
 ) -> None:
     before = await take_catalog_snapshot(postgres)
-    end = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | wrong))["end"]
-    assert (end["__typename"], end["issues"]) == ("InvalidInput", [{"path": path, "rule": rule}])
+    result = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | invalid))["result"]
+    assert (result["__typename"], result["issues"]) == ("InvalidInput", [{"path": path, "rule": rule}])
     assert await take_catalog_snapshot(postgres) == before
 
 
 @pytest.mark.parametrize(
-    ("wrong", "path", "rule"),
+    ("invalid", "path", "rule"),
     [*INVALID, *(({name: None}, [name], "REQUIRED") for name in ("title", "authors", "price"))],
 )
 async def test_invalid_update_is_rejected(
     admin: Customer,
     hobbit: BookRow,
     postgres: asyncpg.Connection,
-    wrong: dict[str, Any],
+    invalid: dict[str, Any],
     path: list[str],
     rule: str,
 ) -> None:
     before = await take_catalog_snapshot(postgres)
-    end = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit), "publisher": "Other"} | wrong))["end"]
-    assert (end["__typename"], end["issues"]) == ("InvalidInput", [{"path": path, "rule": rule}])
+    result = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit), "publisher": "Other"} | invalid))[
+        "result"
+    ]
+    assert (result["__typename"], result["issues"]) == ("InvalidInput", [{"path": path, "rule": rule}])
     assert await take_catalog_snapshot(postgres) == before
 
 
@@ -106,11 +108,11 @@ async def test_all_validation_errors_are_reported(
     admin: Customer, hobbit: BookRow, postgres: asyncpg.Connection, document: str
 ) -> None:
     before = await take_catalog_snapshot(postgres)
-    wrong = {"title": "", "authors": ["", "Jane", "\0"], "price": "0", "isbn": "1", "pageCount": -1, "language": "?"}
+    invalid = {"title": "", "authors": ["", "Jane", "\0"], "price": "0", "isbn": "1", "pageCount": -1, "language": "?"}
     key = {"bookId": book_id(hobbit)} if document is UPDATE_BOOK else {}
-    end = (await admin.execute(document, input=key | wrong))["end"]
+    result = (await admin.execute(document, input=key | invalid))["result"]
     paths = [["title"], ["authors", "0"], ["authors", "2"], ["price"], ["isbn"], ["pageCount"], ["language"]]
-    assert sorted(issue["path"] for issue in end["issues"]) == sorted(paths)
+    assert sorted(issue["path"] for issue in result["issues"]) == sorted(paths)
     assert await take_catalog_snapshot(postgres) == before
 
 
@@ -120,12 +122,12 @@ async def test_isbn_is_unique(
 ) -> None:
     other = await add_book(shop, "Other", authors=("Unheard Of",))
     before = await take_catalog_snapshot(postgres)
-    ends = [
+    responses = [
         await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"isbn": isbn, "authors": ["Somebody New"]}),
         await admin.execute(UPDATE_BOOK, input={"bookId": book_id(other), "isbn": isbn, "authors": ["Somebody New"]}),
     ]
-    for end in ends:
-        assert (end["end"]["__typename"], end["end"]["book"]) == ("IsbnTaken", {"id": book_id(hobbit)})
+    for response in responses:
+        assert (response["result"]["__typename"], response["result"]["book"]) == ("IsbnTaken", {"id": book_id(hobbit)})
     assert await take_catalog_snapshot(postgres) == before
 
 
@@ -140,9 +142,9 @@ async def test_unknown_books_and_genres_are_not_found(
         (UPDATE_BOOK, {"input": {"bookId": no_book, "title": "New", "authors": ["New"]}}, no_book),
         (DELETE_BOOK, {"id": no_book}, no_book),
     ):
-        end = (await admin.execute(document, **variables))["end"]
-        assert (end["__typename"], end["id"]) == ("NotFound", missing)
-    assert (await admin.execute(UPDATE_STOCK, id=no_book))["end"] == {"__typename": "NotFound"}
+        result = (await admin.execute(document, **variables))["result"]
+        assert (result["__typename"], result["id"]) == ("NotFound", missing)
+    assert (await admin.execute(UPDATE_STOCK, id=no_book))["result"] == {"__typename": "NotFound"}
     assert await take_catalog_snapshot(postgres) == before
 
 

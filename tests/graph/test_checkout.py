@@ -1,4 +1,4 @@
-"""Checkout over HTTP: what it takes, what it answers, and where the parcel goes."""
+"""Checkout over HTTP: its input, its results and the shipping address."""
 
 import asyncio
 
@@ -9,10 +9,11 @@ from domain.payments import Declined
 from domain.shop import Shop
 from server.settings import Settings
 from tests.support.database.db_snapshots import get_stock, is_stock_consistent, take_snapshot
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import CHECKOUT_MUTATION, Customer, add_customer
 from tests.support.shop.factories import add_book, fill_cart
-from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
+from tests.support.shop.payment_providers import SlowPayments
 
 ADDRESS = {"recipient": "Ada Lovelace", "line1": "12 St James's Square", "city": "London", "country": "GB"}
 WHOLE_ADDRESS = ADDRESS | {"line2": "Flat 3", "region": "Greater London", "postalCode": "SW1Y 4JH", "phone": "+44 20 1"}
@@ -20,11 +21,11 @@ WHOLE_ADDRESS = ADDRESS | {"line2": "Flat 3", "region": "Greater London", "posta
 
 @pytest.fixture
 async def customer(client: ApiClient, shop: Shop) -> Customer:
-    """With two copies of Emma in the cart."""
+    """A customer with two copies of Emma in the cart."""
     return await add_customer(client, shop, (await add_book(shop, "Emma", stock=5, price="7.50"), 2))
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_anonymous_callers_cannot_check_out(
@@ -108,7 +109,7 @@ async def test_total_above_maximum_is_rejected(client: ApiClient, shop: Shop, po
     assert await take_snapshot(postgres) == before
 
 
-# ── Outcomes ──────────────────────────────────────────────────────────────────────────────
+# ── Results ───────────────────────────────────────────────────────────────────────────────
 
 
 async def test_order_contains_purchased_items(customer: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -126,7 +127,7 @@ async def test_order_contains_purchased_items(customer: Customer, shop: Shop, po
     assert (order["trackingUrl"], order["shippedAt"], order["cancelledAt"]) == (None, None, None)
     assert await customer.get_cart_lines() == []
     assert await get_stock(postgres, persuasion) == 0
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_order_without_address_is_for_pickup(customer: Customer) -> None:
@@ -145,7 +146,7 @@ async def test_declined_payment_restores_books_to_changed_cart(
     emma, persuasion = await add_book(shop, "Emma", stock=3), await add_book(shop, "Persuasion", stock=2000)
     customer = await add_customer(client, shop, (emma, 2), (persuasion, 600))
     provider = SlowPayments(outcome=Declined("No money."))
-    async with running_app_with_payments(provider, settings) as slow:
+    async with running_client(settings, provider) as slow:
         purchase = asyncio.create_task(customer.with_client(slow).checkout())
         await provider.charge_started.wait()
         await fill_cart(shop, customer.user, (emma, 1), (persuasion, 500))
@@ -157,4 +158,4 @@ async def test_declined_payment_restores_books_to_changed_cart(
     assert (end["order"]["status"], end["order"]["viewerCanCancel"]) == ("PAYMENT_FAILED", False)
     assert sorted(await customer.get_cart_lines()) == [("Emma", 3), ("Persuasion", 999)]
     assert await get_stock(postgres, emma) == 3
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)

@@ -1,4 +1,4 @@
-"""Verifying an address: the link that registering sends, and asking for another."""
+"""Email verification: the link of the registration, and requesting another."""
 
 import asyncio
 from typing import Any
@@ -42,7 +42,7 @@ async def _is_verified(postgres: asyncpg.Connection, email: str = EMAIL) -> bool
     return bool(await postgres.fetchval("SELECT email_verified_at IS NOT NULL FROM users WHERE email = $1", email))
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("token", ["", "x", "x" * 90_000, "\x00", "Ω" * 86, "A" * 86])
@@ -175,6 +175,6 @@ async def test_token_lifetimes_and_hashed_storage(client: ApiClient, shop: Shop,
         )
     assert [await postgres.fetchval(LASTS, purpose) for purpose in TokenPurpose] == [24 * 60, 60, 1]
     tables = ("one_time_tokens", "letters", "pgqueuer")
-    kept = str([await postgres.fetch(f"SELECT t::text FROM {table} t") for table in tables])
-    assert not [token for token in plain if token in kept]
+    contents = str([await postgres.fetch(f"SELECT t::text FROM {table} t") for table in tables])
+    assert not [token for token in plain if token in contents]
     assert {len(token) for token in plain} == {86}

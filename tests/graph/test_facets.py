@@ -1,4 +1,4 @@
-"""Facets: what a list could be narrowed to, each counted as if its own filter were not set."""
+"""Facets: what a list can be filtered by, each counted as if its own filter were not set."""
 
 from typing import Any
 
@@ -52,15 +52,15 @@ async def sample_catalog(shop: Shop, postgres: asyncpg.Connection) -> SampleCata
 
 
 async def query_expected(
-    postgres: asyncpg.Connection, narrow: dict[str, Any], search: str | None = None
+    postgres: asyncpg.Connection, filters: dict[str, Any], search: str | None = None
 ) -> dict[str, Any]:
-    async def rows(own: str, question: str) -> list[Any]:
-        """Of the list without the facet's own filter."""
-        kept = {name: value for name, value in narrow.items() if name != own}
-        price = kept.get("price") or {}
-        values = kept.get("genres"), kept.get("formats"), price.get("min"), price.get("max"), kept.get("inStock")
-        found: list[Any] = await postgres.fetch(NARROWED + question, *values, kept.get("author"), search)
-        return found
+    async def rows(own: str, sql: str) -> list[Any]:
+        """Fetch a facet of the list without the facet's own filter."""
+        others = {name: value for name, value in filters.items() if name != own}
+        price = others.get("price") or {}
+        values = others.get("genres"), others.get("formats"), price.get("min"), price.get("max"), others.get("inStock")
+        rows_found: list[Any] = await postgres.fetch(NARROWED + sql, *values, others.get("author"), search)
+        return rows_found
 
     genres = await rows("genres", "SELECT shelf, count(*) FROM narrowed WHERE shelf IS NOT NULL GROUP BY shelf")
     formats = await rows("formats", "SELECT format, count(*) FROM narrowed WHERE format IS NOT NULL GROUP BY format")
@@ -87,76 +87,78 @@ def normalize_facets(facets: dict[str, Any]) -> dict[str, Any]:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(narrow=FILTERS, sort=st.sampled_from(["NEWEST", "BESTSELLING", "PRICE_ASC"]))
-@example(narrow={"genres": []}, sort="NEWEST")
-@example(narrow={"inStock": False}, sort="NEWEST")
-@example(narrow={"price": {"min": "10", "max": "9.99"}}, sort="NEWEST")
+@given(filters=FILTERS, sort=st.sampled_from(["NEWEST", "BESTSELLING", "PRICE_ASC"]))
+@example(filters={"genres": []}, sort="NEWEST")
+@example(filters={"inStock": False}, sort="NEWEST")
+@example(filters={"price": {"min": "10", "max": "9.99"}}, sort="NEWEST")
 @example(
-    narrow={"genres": ["fantasy"], "formats": ["PAPERBACK"], "inStock": True, "price": {"max": "10"}}, sort="NEWEST"
+    filters={"genres": ["fantasy"], "formats": ["PAPERBACK"], "inStock": True, "price": {"max": "10"}}, sort="NEWEST"
 )
 async def test_facet_ignores_its_own_filter(
-    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, narrow: dict[str, Any], sort: str
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, filters: dict[str, Any], sort: str
 ) -> None:
-    told = (await client.execute(LIST, filter=narrow, sort=sort))["of"]["facets"]
-    assert normalize_facets(told) == await query_expected(postgres, narrow)
+    result = (await client.execute(LIST, filter=filters, sort=sort))["of"]["facets"]
+    assert normalize_facets(result) == await query_expected(postgres, filters)
 
 
-@pytest.mark.parametrize("narrow", [{}, {"genres": ["poetry"], "inStock": True}, {"formats": ["PAPERBACK"]}])
+@pytest.mark.parametrize("filters", [{}, {"genres": ["poetry"], "inStock": True}, {"formats": ["PAPERBACK"]}])
 @pytest.mark.parametrize("search", ["hobbit", "HOBB", "nowhere to be found"])
 async def test_facets_of_a_search(
-    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, narrow: dict[str, Any], search: str
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, filters: dict[str, Any], search: str
 ) -> None:
-    told = (await client.execute(LIST, filter=narrow, search=search))["of"]["facets"]
-    assert normalize_facets(told) == await query_expected(postgres, narrow, search)
+    result = (await client.execute(LIST, filter=filters, search=search))["of"]["facets"]
+    assert normalize_facets(result) == await query_expected(postgres, filters, search)
 
 
 async def test_facets_of_a_corrected_search(
     client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog
 ) -> None:
-    told = (await client.execute(LIST, search="hobbti"))["of"]
+    result = (await client.execute(LIST, search="hobbti"))["of"]
     expected = await query_expected(postgres, {}, "hobbit")
-    assert told["totalCount"] > 0
-    assert normalize_facets(told["facets"]) == expected
+    assert result["totalCount"] > 0
+    assert normalize_facets(result["facets"]) == expected
 
 
 async def test_facets_of_an_isbn_search(client: ApiClient, shop: Shop, sample_catalog: SampleCatalog) -> None:
     genre = await add_genre(shop, "Found")
     await add_book(shop, isbn="9780261103283", genre_id=genre.id, price="5", stock=1, format="PAPERBACK")
-    told = (await client.execute(LIST, search="0-261-10328-8"))["of"]
+    result = (await client.execute(LIST, search="0-261-10328-8"))["of"]
     one = {"genres": {"found": 1}, "formats": {"PAPERBACK": 1}, "prices": ("5.00", "5.00"), "inStock": 1}
-    assert normalize_facets(told["facets"]) == one
+    assert normalize_facets(result["facets"]) == one
 
 
 async def test_facets_are_independent_of_page_size(
     client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog
 ) -> None:
     for first in (0, 1, 100):
-        told = (await client.execute(LIST, first=first))["of"]["facets"]
-        assert normalize_facets(told) == await query_expected(postgres, {})
+        result = (await client.execute(LIST, first=first))["of"]["facets"]
+        assert normalize_facets(result) == await query_expected(postgres, {})
 
 
 async def test_empty_list_has_no_price_range(client: ApiClient, shop: Shop) -> None:
-    told = (await client.execute(LIST))["of"]["facets"]
-    assert normalize_facets(told) == {"genres": {}, "formats": {}, "prices": (None, None), "inStock": 0}
+    result = (await client.execute(LIST))["of"]["facets"]
+    assert normalize_facets(result) == {"genres": {}, "formats": {}, "prices": (None, None), "inStock": 0}
 
 
 async def test_genre_and_author_lists_have_facets(
     client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog
 ) -> None:
-    told = (await client.execute(SHELF, slug="fantasy"))["shelf"]["books"]["facets"]
+    result = (await client.execute(SHELF, slug="fantasy"))["shelf"]["books"]["facets"]
     whole = await query_expected(postgres, {"genres": ["fantasy"]})
     count = await postgres.fetchval(
         "SELECT count(*) FROM books b JOIN genres g ON g.id = genre_id WHERE g.slug = 'fantasy'"
     )
-    assert normalize_facets(told) == whole | {"genres": {"fantasy": count}}
+    assert normalize_facets(result) == whole | {"genres": {"fantasy": count}}
 
 
 async def test_min_rating_filters_all_facets(
     client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog
 ) -> None:
-    told = (await client.execute(LIST, filter={"minRating": 4}))["of"]
+    result = (await client.execute(LIST, filter={"minRating": 4}))["of"]
     rated = "FROM books b JOIN book_ratings r ON r.book_id = b.id WHERE r.average >= 4"
-    assert told["totalCount"] == await postgres.fetchval(f"SELECT count(*) {rated}") > 0
-    assert told["facets"]["inStockCount"] == await postgres.fetchval(f"SELECT count(*) {rated} AND stock_quantity > 0")
+    assert result["totalCount"] == await postgres.fetchval(f"SELECT count(*) {rated}") > 0
+    assert result["facets"]["inStockCount"] == await postgres.fetchval(
+        f"SELECT count(*) {rated} AND stock_quantity > 0"
+    )
     shelved = await postgres.fetchval(f"SELECT count(*) {rated} AND genre_id IS NOT NULL")
-    assert sum(facet["count"] for facet in told["facets"]["genres"]) == shelved
+    assert sum(facet["count"] for facet in result["facets"]["genres"]) == shelved

@@ -1,6 +1,6 @@
-"""Random documents over the whole schema: a typed error or an answer, never a fault, and nothing written on refusal.
+"""Random documents over the whole schema: a result or a typed error, never an internal error, and nothing written then.
 
-`FUZZ_EXAMPLES` says how many for each field at the root; docs/fuzzing.md tells of long runs.
+`FUZZ_EXAMPLES` is the number of documents for each root field.
 """
 
 import os
@@ -29,7 +29,8 @@ from hypothesis_graphql import from_schema, nodes
 from domain.shop import Shop
 from graph.schema import schema
 from tests.support.graphql.bad_values import BAD_DATES, BAD_DATETIMES, BAD_DECIMALS, BAD_IDS, BAD_TEXTS
-from tests.support.graphql.fuzz_client import FuzzClient, can_return_user_error, create_samples, get_fields
+from tests.support.graphql.fuzz_client import FuzzClient, can_return_user_error, create_samples
+from tests.support.graphql.schema_fields import get_fields
 from tests.support.http.client import ApiClient as Client
 from tests.support.shop.factories import SignedInUser, add_admin
 
@@ -39,7 +40,7 @@ FUZZED = settings(
     max_examples=EXAMPLES,
     deadline=None,
     database=None,
-    suppress_health_check=list(HealthCheck),  # large documents are wanted, and a shop that lives on between them
+    suppress_health_check=list(HealthCheck),  # examples are large on purpose and share a shop
 )
 
 
@@ -58,8 +59,8 @@ SCALARS = {
 @cache
 def documents(name: str) -> st.SearchStrategy[DocumentNode]:
     _, _, root = name.partition(".")
-    as_it_is: Any = lambda document: document  # noqa: E731
-    return from_schema(schema.as_str(), fields=[root], custom_scalars=SCALARS, print_ast=as_it_is)
+    keep_ast: Any = lambda document: document  # noqa: E731
+    return from_schema(schema.as_str(), fields=[root], custom_scalars=SCALARS, print_ast=keep_ast)
 
 
 CODE = parse("{ ... on UserError { code } }")
@@ -68,18 +69,18 @@ CODE = parse("{ ... on UserError { code } }")
 def _select_error_code(root: Any) -> Any:
     if not can_return_user_error(get_fields("Mutation")[root.name.value]):
         return root
-    [asked] = CODE.definitions
-    assert isinstance(asked, OperationDefinitionNode)
-    return _with_selections(root, *root.selection_set.selections, *asked.selection_set.selections)
+    [operation] = CODE.definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    return _with_selections(root, *root.selection_set.selections, *operation.selection_set.selections)
 
 
 def _with_selections(node: Any, *selections: Any) -> Any:
-    kept = {name: getattr(node, name) for name in node.keys}
-    return type(node)(**kept | {"selection_set": SelectionSetNode(selections=selections)})
+    attributes = {name: getattr(node, name) for name in node.keys}
+    return type(node)(**attributes | {"selection_set": SelectionSetNode(selections=selections)})
 
 
 class _MutateDocument(Visitor):
-    """One mutation at a time, which tells its code; and puts what the shop knows, or what hurts, in the place of some strings."""
+    """Selects the error code of mutations, one per document, and replaces some strings by known or bad values."""
 
     def __init__(self, draw: Callable[[], str | None]) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ class _MutateDocument(Visitor):
 
 @dataclass
 class Session:
-    """An administrator's, which is alive again before each document."""
+    """An administrator's session, reactivated before each document."""
 
     fuzz_client: FuzzClient
     member: SignedInUser
@@ -109,10 +110,10 @@ class Session:
         return [*self.fuzz_client.samples.values(), *BAD_IDS, *(text for text in BAD_TEXTS if isinstance(text, str))]
 
     async def send(self, name: str, document: DocumentNode) -> None:
-        revive = "UPDATE sessions SET revoked_at = NULL WHERE id = $1"
-        await self.fuzz_client.postgres.execute(revive, self.member.session_id)
-        answer = await self.fuzz_client.send(name, print_ast(document), {})
-        self.executed.append("data" in answer)
+        reactivate = "UPDATE sessions SET revoked_at = NULL WHERE id = $1"
+        await self.fuzz_client.postgres.execute(reactivate, self.member.session_id)
+        response = await self.fuzz_client.send(name, print_ast(document), {})
+        self.executed.append("data" in response)
 
 
 @pytest.fixture

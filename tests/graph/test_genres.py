@@ -1,4 +1,4 @@
-"""The shelves: genres as administrators add, rename and delete them; a refusal changes nothing."""
+"""Genres: how administrators add, rename and delete them; a user error changes nothing."""
 
 import asyncio
 from typing import Any
@@ -39,7 +39,7 @@ def genre_id(genre: GenreRow) -> str:
     return to_global_id("Genre", genre.id)
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -88,20 +88,22 @@ async def test_unknown_genres_are_not_found(admin: Customer, fantasy: GenreRow, 
     assert await take_catalog_snapshot(postgres) == before
 
 
-# ── Successes ─────────────────────────────────────────────────────────────────────────────
+# ── Results ───────────────────────────────────────────────────────────────────────────────
 
 
 async def test_create_genre(client: ApiClient, admin: Customer, fantasy: GenreRow) -> None:
-    for name, kept, slug in (
+    for name, saved_name, slug in (
         ("  Science   Fiction ", "Science Fiction", "science-fiction"),
         ("Science-Fiction", "Science-Fiction", "science-fiction-2"),
         ("E\u0301ditions", "Éditions", "editions"),
         ("!!!", "!!!", "untitled"),
     ):
         end = (await admin.execute(CREATE, name=name))["end"]
-        assert (end["genre"]["name"], end["genre"]["slug"]) == (kept, slug)
-        found = await client.execute("query ($slug: String!) { genre(by: {slug: $slug}) { id name slug } }", slug=slug)
-        assert found["genre"] == end["genre"]
+        assert (end["genre"]["name"], end["genre"]["slug"]) == (saved_name, slug)
+        response = await client.execute(
+            "query ($slug: String!) { genre(by: {slug: $slug}) { id name slug } }", slug=slug
+        )
+        assert response["genre"] == end["genre"]
 
 
 @pytest.mark.parametrize("name", ["High Fantasy", "FANTASY", "Fantasy"])
@@ -122,7 +124,7 @@ async def test_deleted_genre_frees_its_name(admin: Customer, fantasy: GenreRow) 
     assert (await admin.execute(CREATE, name="Fantasy"))["end"]["genre"]["slug"] == "fantasy"
 
 
-# ── At the same moment ────────────────────────────────────────────────────────────────────
+# ── Concurrency ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_concurrent_creations_make_one_genre(
@@ -157,6 +159,6 @@ async def test_book_for_just_deleted_genre_is_not_found(
     async with hold_lock(database_url, "DELETE FROM genres WHERE id = $1", fantasy.id):
         late = asyncio.create_task(admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"genreId": genre_id(fantasy)}))
         await wait_for_blocked(postgres, 1)
-    end = (await late)["end"]
+    end = (await late)["result"]
     assert (end["__typename"], end["id"]) == ("NotFound", genre_id(fantasy))
     assert await postgres.fetchval("SELECT count(*) FROM books") == 0

@@ -1,4 +1,4 @@
-"""Whatever is put wherever: a typed error or an empty result, never a fault, and nothing written on refusal."""
+"""Bad values in every position: a typed error or an empty result, never an internal error, and nothing written."""
 
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,16 +15,17 @@ from tests.support.graphql.bad_values import (
     list_bad_values,
     replace_at,
 )
-from tests.support.graphql.fuzz_client import FuzzClient, build_document, create_samples, find_field, get_fields
+from tests.support.graphql.fuzz_client import (
+    FuzzClient,
+    build_fuzz_document,
+    create_samples,
+    list_fields_with_arguments,
+)
+from tests.support.graphql.schema_fields import find_field
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_admin
 
-FIELDS = [
-    f"{parent}.{name}"
-    for parent in ("Query", "Mutation", "Genre", "Author", "Book", "User", "Admin")
-    for name, field in get_fields(parent).items()
-    if field.args
-]
+FIELDS = list_fields_with_arguments()
 COMBINATIONS = 30
 LITERALS = [
     r'"\u0000"', r'"\uD800"', r'"\u{D800}"', r'"\u{110000}"', '"""\\u0000 \x1b"""', '"\ufffe\U0010ffff"', "2147483648",
@@ -38,35 +39,35 @@ async def fuzz_client(
 ) -> AsyncIterator[FuzzClient]:
     user = await add_admin(shop)
     async with client.with_token(user.token).http() as http:
-        stranger = FuzzClient(http, postgres, await create_samples(shop, user))
-        yield stranger
-    record_property("requests", stranger.request_count)
+        fuzz_client = FuzzClient(http, postgres, await create_samples(shop, user))
+        yield fuzz_client
+    record_property("requests", fuzz_client.request_count)
 
 
 def _list_all_positions(name: str, samples: dict[str, Any]) -> Iterator[tuple[dict[str, Any], InputPosition]]:
-    """Each place once, with good arguments that have it."""
-    seen = set()
+    """Return each position once, with good arguments that contain it."""
+    visited = set()
     for good in build_good_arguments(find_field(name), samples):
-        for place in iterate_positions(find_field(name), good):
-            if place.path not in seen:
-                seen.add(place.path)
-                yield good, place
+        for position in iterate_positions(find_field(name), good):
+            if position.path not in visited:
+                visited.add(position.path)
+                yield good, position
 
 
 @pytest.mark.parametrize("name", FIELDS)
 async def test_good_arguments_cause_no_request_error(fuzz_client: FuzzClient, name: str) -> None:
-    """Otherwise the tests below would get no further than the first check."""
+    """The tests below replace values of these arguments, so that only the replaced value is bad."""
     for good in build_good_arguments(find_field(name), fuzz_client.samples_for(name)):
-        answer = await fuzz_client.send(name, build_document(name), good)
-        assert "errors" not in answer, answer
+        response = await fuzz_client.send(name, build_fuzz_document(name), good)
+        assert "errors" not in response, response
     assert fuzz_client.failures == []
 
 
 @pytest.mark.parametrize("name", FIELDS)
 async def test_one_bad_value(fuzz_client: FuzzClient, name: str) -> None:
-    for good, place in _list_all_positions(name, fuzz_client.samples_for(name)):
-        for value in list_bad_values(place.type, place.good_value):
-            await fuzz_client.send(name, build_document(name), replace_at(good, place.path, value))
+    for good, position in _list_all_positions(name, fuzz_client.samples_for(name)):
+        for value in list_bad_values(position.type, position.good_value):
+            await fuzz_client.send(name, build_fuzz_document(name), replace_at(good, position.path, value))
     assert fuzz_client.failures == []
 
 
@@ -75,14 +76,16 @@ async def test_several_bad_values_at_once(fuzz_client: FuzzClient, name: str) ->
     chance = random.Random(name)
     for good in build_good_arguments(find_field(name), fuzz_client.samples_for(name)):
         leaves = [
-            place for place in iterate_positions(find_field(name), good) if not isinstance(place.good_value, dict)
+            position
+            for position in iterate_positions(find_field(name), good)
+            if not isinstance(position.good_value, dict)
         ]
         for _ in range(COMBINATIONS):
             variables = good
-            for place in chance.sample(leaves, min(len(leaves), chance.randint(2, 4))):
-                value = chance.choice(list_bad_values(place.type, place.good_value))
-                variables = replace_at(variables, place.path, value)
-            await fuzz_client.send(name, build_document(name), variables)
+            for position in chance.sample(leaves, min(len(leaves), chance.randint(2, 4))):
+                value = chance.choice(list_bad_values(position.type, position.good_value))
+                variables = replace_at(variables, position.path, value)
+            await fuzz_client.send(name, build_fuzz_document(name), variables)
     assert fuzz_client.failures == []
 
 

@@ -1,4 +1,4 @@
-"""Whose account is linked to what: asked for many users at once, told to those who may know."""
+"""Linked providers: loaded for many users at once, shown to permitted callers only."""
 
 import datetime as dt
 from typing import Any
@@ -7,15 +7,15 @@ import asyncpg
 
 from domain.shop import Shop
 from server.settings import Settings
-from tests.support.database.counting_proxy import start_counting_proxy
-from tests.support.http.browser import running_app
+from tests.support.database.query_counter import start_counting_proxy
+from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import SignedInUser, add_admin, add_user
 
 USERS = "{ admin { users(first: 100) { nodes { email isEmailVerified hasPassword linkedProviders } } } }"
 NODE = "query ($id: ID!) { node(id: $id) { ... on User { linkedProviders } } }"
 LINK = "INSERT INTO identities (id, user_id, provider, account) VALUES (gen_random_uuid(), $1, $2, gen_random_uuid())"
-STATEMENTS = 3  # who asks, the page, the providers
+STATEMENTS = 3  # the viewer, the page of users, their providers
 
 
 async def _linked(shop: Shop, postgres: asyncpg.Connection, *providers: str, **details: Any) -> SignedInUser:
@@ -39,8 +39,10 @@ async def test_each_provider_is_listed_once(client: ApiClient, shop: Shop, postg
     await _linked(shop, postgres, "GOOGLE", "GITHUB", "GOOGLE", email="anna@example.com", email_verified_at=now)
     await _linked(shop, postgres, "GITHUB", email="bob@example.com", password_hash=None)
     users = (await client.with_token(admin.token).execute(USERS))["admin"]["users"]["nodes"]
-    told = {user["email"]: (user["isEmailVerified"], user["hasPassword"], user["linkedProviders"]) for user in users}
-    assert told == {
+    providers_by_email = {
+        user["email"]: (user["isEmailVerified"], user["hasPassword"], user["linkedProviders"]) for user in users
+    }
+    assert providers_by_email == {
         admin.row.email: (False, True, []),
         "anna@example.com": (True, True, ["GITHUB", "GOOGLE"]),
         "bob@example.com": (False, False, ["GITHUB"]),

@@ -1,4 +1,4 @@
-"""Merging the cart of a visitor into that of the account they signed in to."""
+"""Merging an anonymous customer's cart into the cart of their account."""
 
 import asyncpg
 from hypothesis import HealthCheck, given, settings
@@ -35,9 +35,9 @@ async def test_invalid_merge_changes_nothing_and_reports_all_errors(
 
 async def test_unknown_and_sold_out_books_are_skipped(client: ApiClient, shop: Shop) -> None:
     customer = await add_customer(client, shop)
-    gone, sold_out, there = await add_book(shop), await add_book(shop, stock=0), await add_book(shop, "There")
-    await catalog.delete_book(shop, gone.id)
-    assert get_cart_lines(await merge_cart(customer, (gone, 1), (sold_out, 1), (there, 2))) == [("There", 2)]
+    deleted, sold_out, available = await add_book(shop), await add_book(shop, stock=0), await add_book(shop, "There")
+    await catalog.delete_book(shop, deleted.id)
+    assert get_cart_lines(await merge_cart(customer, (deleted, 1), (sold_out, 1), (available, 2))) == [("There", 2)]
     assert get_cart_lines(await merge_cart(customer)) == [("There", 2)]
 
 
@@ -55,11 +55,11 @@ async def test_the_larger_quantity_wins_up_to_the_stock(
 
     merged = await merge_cart(customer, *[(books[which], copies) for which, copies in picked])
 
-    wanted = list(in_cart)
+    quantities = list(in_cart)
     for which, copies in picked:
-        wanted[which] = max(wanted[which], copies)
+        quantities[which] = max(quantities[which], copies)
     expected = {
-        book.title: min(copies, book.stock_quantity) for book, copies in zip(books, wanted, strict=True) if copies
+        book.title: min(copies, book.stock_quantity) for book, copies in zip(books, quantities, strict=True) if copies
     }
     assert dict(get_cart_lines(merged)) == expected
     assert len(merged["cart"]["items"]) == len(expected)

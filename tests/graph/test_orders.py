@@ -1,4 +1,4 @@
-"""Orders over HTTP: finding them, listing them, and not finding those of others."""
+"""Orders over HTTP: finding and listing own orders, and not finding those of others."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ async def _order(shop: Shop, customer: Customer, book: BookRow, key: str = "key"
     return (await customer.checkout(key, token))["order"]
 
 
-# ── Somebody else's order is not there ────────────────────────────────────────────────────
+# ── Orders of others ──────────────────────────────────────────────────────────────────────
 
 
 async def test_order_of_another_user_is_not_found(
@@ -73,10 +73,10 @@ async def test_order_of_another_user_is_not_found(
 async def test_order_of_another_user_looks_nonexistent(
     customer: Customer, client: ApiClient, shop: Shop, book: BookRow
 ) -> None:
-    there, nowhere = (await _order(shop, customer, book))["id"], to_global_id("Order", new_id())
+    existing_id, missing_id = (await _order(shop, customer, book))["id"], to_global_id("Order", new_id())
     stranger = await add_customer(client, shop)
-    responses = [(await stranger.execute(CANCEL_ORDER, id=id_))["cancelOrder"] for id_ in (there, nowhere)]
-    assert [answer.pop("id") for answer in responses] == [there, nowhere]
+    responses = [(await stranger.execute(CANCEL_ORDER, id=id_))["cancelOrder"] for id_ in (existing_id, missing_id)]
+    assert [response.pop("id") for response in responses] == [existing_id, missing_id]
     assert responses[0] == responses[1]
 
 
@@ -96,7 +96,7 @@ async def test_admins_see_every_order(customer: Customer, admin: Customer, shop:
     assert await admin.list_orders() == []
 
 
-# ── Looking one up ────────────────────────────────────────────────────────────────────────
+# ── One order ─────────────────────────────────────────────────────────────────────────────
 
 
 async def test_an_order_is_found_by_id_and_by_number(customer: Customer, shop: Shop, book: BookRow) -> None:
@@ -120,7 +120,7 @@ async def test_invalid_order_key_is_a_request_error(customer: Customer, by: dict
     assert (await customer.execute(BY, by=by)).codes == ["BAD_USER_INPUT"]
 
 
-# ── The list ──────────────────────────────────────────────────────────────────────────────
+# ── Lists ─────────────────────────────────────────────────────────────────────────────────
 
 
 async def _page(customer: Customer, **arguments: Any) -> tuple[list[str], Any]:

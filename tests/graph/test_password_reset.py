@@ -1,4 +1,4 @@
-"""A forgotten password: asking for the link, and what following it changes."""
+"""Password reset: requesting the link, and what using it changes."""
 
 import asyncio
 import datetime as dt
@@ -38,7 +38,7 @@ async def _state(postgres: asyncpg.Connection) -> tuple[str | None, bool, dt.dat
     return row["password_hash"], row["is_active"], row["email_verified_at"]
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -136,19 +136,19 @@ async def test_account_deactivated_during_hashing_is_not_reset(
     assert await _state(postgres) == (PASSWORD_HASH, False, None)
 
 
-# ── What a reset changes ──────────────────────────────────────────────────────────────────
+# ── Effects of a reset ────────────────────────────────────────────────────────────────────
 
 
 async def test_unknown_address_gets_same_response_and_no_email(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     await add_user(shop, EMAIL)
-    known, unknown = (
+    for_known, for_unknown = (
         await request_password_reset(client, f" {EMAIL.upper()}"),
         await request_password_reset(client, OTHER),
     )
-    assert known == {"__typename": "PasswordResetRequested", "email": f" {EMAIL.upper()}"}
-    assert unknown == {"__typename": "PasswordResetRequested", "email": OTHER}
+    assert for_known == {"__typename": "PasswordResetRequested", "email": f" {EMAIL.upper()}"}
+    assert for_unknown == {"__typename": "PasswordResetRequested", "email": OTHER}
     assert len(await list_link_tokens(shop, postgres, EMAIL, "RESET_PASSWORD")) == 1
     assert await postgres.fetchval("SELECT count(*) FROM letters") == 1
 

@@ -1,4 +1,4 @@
-"""Pre-booking over HTTP: joining and leaving a waiting list, and who sees that."""
+"""Pre-bookings over HTTP: joining and leaving a waiting list, and who can see it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -51,7 +51,7 @@ async def list_prebooking_rows(postgres: asyncpg.Connection) -> list[tuple[Any, 
     return [tuple(row) for row in await postgres.fetch("SELECT * FROM prebookings ORDER BY id")]
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_unknown_ids_are_not_found(customer: Customer, postgres: asyncpg.Connection) -> None:
@@ -90,9 +90,9 @@ async def test_prebooking_of_another_user_is_not_mine(
     client: ApiClient, shop: Shop, customer: Customer, book: BookRow
 ) -> None:
     await prebook(await add_customer(client, shop), book)
-    mine = (await prebook(customer, book))["prebooking"]
+    own_id = (await prebook(customer, book))["prebooking"]
     await prebook(await add_customer(client, shop), book)
-    assert (await prebook(customer, book))["prebooking"] == mine
+    assert (await prebook(customer, book))["prebooking"] == own_id
 
 
 async def test_concurrent_prebookings_create_one(
@@ -110,17 +110,17 @@ async def test_concurrent_prebookings_create_one(
 async def test_prebooking_of_another_user_is_not_found(
     client: ApiClient, shop: Shop, customer: Customer, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    mine = (await prebook(customer, book))["prebooking"]["id"]
+    own_id = (await prebook(customer, book))["prebooking"]["id"]
     before, nobodys = await list_prebooking_rows(postgres), {"node": None, "nodes": [None]}
     stranger, manager = await add_customer(client, shop), await add_customer(client, shop, role="ADMIN")
     for other in (stranger, manager):
-        assert await cancel_prebooking(other, mine) == {"__typename": "NotFound", "code": "NOT_FOUND", "id": mine}
+        assert await cancel_prebooking(other, own_id) == {"__typename": "NotFound", "code": "NOT_FOUND", "id": own_id}
     assert await list_prebooking_rows(postgres) == before
-    assert (await client.execute(FOUND, id=mine)).data == nobodys
-    assert (await stranger.execute(FOUND, id=mine)).data == nobodys
-    there = {"node": {"id": mine, "status": "WAITING"}, "nodes": [{"id": mine}]}
-    assert (await customer.execute(FOUND, id=mine)).data == there
-    assert (await manager.execute(FOUND, id=mine)).data == there
+    assert (await client.execute(FOUND, id=own_id)).data == nobodys
+    assert (await stranger.execute(FOUND, id=own_id)).data == nobodys
+    visible = {"node": {"id": own_id, "status": "WAITING"}, "nodes": [{"id": own_id}]}
+    assert (await customer.execute(FOUND, id=own_id)).data == visible
+    assert (await manager.execute(FOUND, id=own_id)).data == visible
 
 
 # ── Joining and leaving ───────────────────────────────────────────────────────────────────
@@ -131,10 +131,10 @@ async def test_cancelling_is_idempotent_and_allows_prebooking_again(
 ) -> None:
     first = (await prebook(customer, book))["prebooking"]
     assert (first["status"], first["notifiedAt"], first["cancelledAt"]) == ("WAITING", None, None)
-    left = await cancel_prebooking(customer, first["id"])
-    assert left["prebooking"]["status"] == "CANCELLED"
-    assert left["prebooking"]["cancelledAt"] is not None
-    assert await cancel_prebooking(customer, first["id"]) == left
+    cancelled = await cancel_prebooking(customer, first["id"])
+    assert cancelled["prebooking"]["status"] == "CANCELLED"
+    assert cancelled["prebooking"]["cancelledAt"] is not None
+    assert await cancel_prebooking(customer, first["id"]) == cancelled
     again = (await prebook(customer, book))["prebooking"]
     assert again["id"] != first["id"]
     assert [row[3] for row in await list_prebooking_rows(postgres)] == ["CANCELLED", "WAITING"]
@@ -143,10 +143,10 @@ async def test_cancelling_is_idempotent_and_allows_prebooking_again(
 async def test_notified_prebooking_cannot_be_cancelled(
     customer: Customer, shop: Shop, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    mine = (await prebook(customer, book))["prebooking"]["id"]
+    own_id = (await prebook(customer, book))["prebooking"]["id"]
     await set_stock(shop, book.id, 1)
     before = await list_prebooking_rows(postgres)
-    end = (await cancel_prebooking(customer, mine))["prebooking"]
+    end = (await cancel_prebooking(customer, own_id))["prebooking"]
     assert (end["status"], end["cancelledAt"]) == ("NOTIFIED", None)
     assert end["notifiedAt"] is not None
     assert await list_prebooking_rows(postgres) == before
@@ -161,10 +161,10 @@ async def test_concurrent_cancellation_and_restock(
     database_url: str,
     delivery_first: bool,
 ) -> None:
-    """Whoever comes first: either they left and nobody was told, or they were told and it is over."""
-    mine = (await prebook(customer, book))["prebooking"]["id"]
+    """Either the pre-booking is cancelled and no email is sent, or it is notified and cannot be cancelled."""
+    own_id = (await prebook(customer, book))["prebooking"]["id"]
     both: list[Callable[[], Coroutine[Any, Any, Any]]] = [
-        lambda: cancel_prebooking(customer, mine),
+        lambda: cancel_prebooking(customer, own_id),
         lambda: set_stock(shop, book.id, 1),
     ]
     async with hold_lock(database_url, "SELECT FROM prebookings FOR UPDATE"):
@@ -173,9 +173,9 @@ async def test_concurrent_cancellation_and_restock(
         second = asyncio.create_task(both[not delivery_first]())
         await wait_for_blocked(postgres, 2)
     ends = await asyncio.gather(first, second)
-    left, (_, told) = ends[::-1] if delivery_first else ends
-    assert (left["prebooking"]["status"], told) == (("NOTIFIED", 1) if delivery_first else ("CANCELLED", 0))
-    assert await postgres.fetchval("SELECT count(*) FROM letters WHERE kind = 'BOOK_BACK'") == told
+    cancelled, (_, notified) = ends[::-1] if delivery_first else ends
+    assert (cancelled["prebooking"]["status"], notified) == (("NOTIFIED", 1) if delivery_first else ("CANCELLED", 0))
+    assert await postgres.fetchval("SELECT count(*) FROM letters WHERE kind = 'BOOK_BACK'") == notified
 
 
 async def test_my_prebookings_by_status_newest_first(customer: Customer, shop: Shop) -> None:
@@ -189,9 +189,9 @@ async def test_my_prebookings_by_status_newest_first(customer: Customer, shop: S
         (["NOTIFIED", "CANCELLED", "NOTIFIED"], ["Left", "Told"]),
         ([], []),
     ):
-        told = (await customer.execute(MY_PREBOOKINGS, statuses=statuses))["me"]["prebookings"]
-        assert [node["book"]["title"] for node in told["nodes"]] == titles
-        assert told["totalCount"] == len(titles)
+        notified = (await customer.execute(MY_PREBOOKINGS, statuses=statuses))["me"]["prebookings"]
+        assert [node["book"]["title"] for node in notified["nodes"]] == titles
+        assert notified["totalCount"] == len(titles)
 
 
 async def test_deleted_book_cancels_prebookings(

@@ -1,21 +1,26 @@
-"""Only columns that are asked for are read: a field answers the same whatever is asked beside it, even if that is nothing."""
+"""Projections: only selected columns are read, and a field's value does not depend on the other fields selected."""
 
 from typing import Any
 
 import pytest
+from graphql import get_named_type, is_leaf_type
 
 from domain.shop import Shop
 from graph.schema import schema
 from tests.support.http.client import ApiClient
+from tests.support.shop.catalog_admin import SAMPLE_DETAILS
 from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
 from tests.support.shop.reviews import add_buyer, submit_review
 
-BOOK = """
-id slug title subtitle isbn description coverUrl format publisher publishedOn pageCount language stockQuantity addedAt updatedAt
-availability averageRating reviewCount ratingHistogram{stars,count} price{amount} relatedBooks{title} waitingPrebookings
-viewerCanReview viewerHasWishlisted viewerReview{id} viewerPrebooking{id} reviews{totalCount}
+BOOK_FIELDS: dict[str, Any] = schema._schema.type_map["Book"].fields  # type: ignore[attr-defined]  # object types have fields
+BOOK_LEAVES = " ".join(name for name, field in BOOK_FIELDS.items() if is_leaf_type(get_named_type(field.type)))
+BOOK = (
+    BOOK_LEAVES
+    + """
+ratingHistogram{stars,count} price{amount} relatedBooks{title} viewerReview{id} viewerPrebooking{id} reviews{totalCount}
 authors{id} authors{slug} authors{name} authors{books{totalCount}} genre{id} genre{slug} genre{name} genre{books{totalCount}}
 """
+)
 REVIEW = """
 id rating text createdAt updatedAt isVerifiedPurchase viewerCanUpdate viewerCanDelete book{title}
 reviewer{displayName} reviewer{account{email}}
@@ -29,13 +34,11 @@ NOTHING = "query ($id: ID!) { book(by: {id: $id}) { __typename authors { __typen
 
 @pytest.fixture
 async def client_and_book(client: ApiClient, shop: Shop) -> tuple[ApiClient, str]:
-    """An administrator, who sees everything, and a book with something in each of its fields."""
+    """An administrator, and a book with a value in each of its fields."""
     shelf = (await add_genre(shop, "Fiction")).id
-    details: dict[str, Any] = {
-        "isbn": "9780141439587", "subtitle": "A novel", "description": "Handsome, clever, and rich.", "language": "en",
-        "publisher": "Penguin", "page_count": 474, "cover_url": "https://covers.example/emma.jpg", "format": "PAPERBACK",
-    }  # fmt: skip
-    book = await add_book(shop, "Emma", authors=("Jane Austen", "A Friend"), genre_id=shelf, **details)
+    book = await add_book(
+        shop, **SAMPLE_DETAILS | {"title": "Emma", "authors": ("Jane Austen", "A Friend"), "genre_id": shelf}
+    )
     await add_book(shop, "Persuasion", authors=("Jane Austen",), genre_id=shelf)
     assert (await submit_review(await add_buyer(client, shop, book), book, text="Fine."))["__typename"] == "ReviewSaved"
     await add_book(shop, "Without anything")
@@ -62,15 +65,17 @@ async def test_fields_alone_and_together_are_equal(
         assert (alone.errors, alone.data) == ([], _of(together.data, alone.data)), selection
 
 
-@pytest.mark.parametrize("beside", [it for it in BOOK.split() if "{books" in it or it == "relatedBooks{title}"])
+@pytest.mark.parametrize(
+    "other_selection", [it for it in BOOK.split() if "{books" in it or it == "relatedBooks{title}"]
+)
 @pytest.mark.parametrize(
     "selection", [it for it in BOOK.split() if it.startswith(("average", "rating", "genre", "authors"))]
 )
 async def test_fields_beside_a_batched_field_are_equal(
-    client_and_book: tuple[ApiClient, str], selection: str, beside: str
+    client_and_book: tuple[ApiClient, str], selection: str, other_selection: str
 ) -> None:
     visitor, id_ = client_and_book
-    document = BOOKS.format(f"{selection} {beside}")
+    document = BOOKS.format(f"{selection} {other_selection}")
     first = await visitor.execute(document, id=id_)
     assert not first.errors
     for _ in range(TIMES):
@@ -78,19 +83,19 @@ async def test_fields_beside_a_batched_field_are_equal(
         assert (again.errors, again.data) == ([], first.data)
 
 
-def _of(told: Any, part: Any) -> Any:
-    """As much of it as there is in the part."""
+def _of(value: Any, part: Any) -> Any:
+    """Return the part of the value that has the shape of `part`."""
     if isinstance(part, list):
-        return [_of(each, some) for each, some in zip(told, part, strict=True)]
-    return {name: _of(told[name], some) for name, some in part.items()} if isinstance(part, dict) else told
+        return [_of(each, some) for each, some in zip(value, part, strict=True)]
+    return {name: _of(value[name], some) for name, some in part.items()} if isinstance(part, dict) else value
 
 
 async def test_typename_and_total_count_only(client_and_book: tuple[ApiClient, str]) -> None:
     visitor, id_ = client_and_book
-    told = await visitor.execute(NOTHING, id=id_)
-    assert told["book"] == {
+    value = await visitor.execute(NOTHING, id=id_)
+    assert value["book"] == {
         "__typename": "Book",
         "authors": [{"__typename": "Author"}] * 2,
         "genre": {"__typename": "Genre"},
     }
-    assert told["books"] == {"totalCount": 3}
+    assert value["books"] == {"totalCount": 3}

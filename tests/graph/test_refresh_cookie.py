@@ -1,4 +1,4 @@
-"""The refresh token in a cookie: scripts never see it, other sites cannot send it, and it goes when the session does."""
+"""The refresh token in a cookie: hidden from scripts, not sent by other sites, deleted with the session."""
 
 from collections.abc import AsyncIterator
 from http.cookies import Morsel, SimpleCookie
@@ -13,7 +13,8 @@ from domain.shop import Shop
 from server.settings import Settings
 from tests.support.auth.sessions import LOGIN, LOGOUT, ME_QUERY, REFRESH, REGISTER
 from tests.support.email.email_links import RESET_PASSWORD, request_reset_token
-from tests.support.http.browser import Browser, open_browser, running_app
+from tests.support.http.apps import running_app
+from tests.support.http.browser import Browser, open_browser
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import PASSWORD, add_user
 
@@ -26,7 +27,7 @@ WEEK = 7 * 24 * 3600
 
 @pytest.fixture
 async def cookie_app(settings: Settings, shop: Shop) -> AsyncIterator[Starlette]:
-    """A shop that keeps refresh tokens in cookies."""
+    """A server that keeps refresh tokens in cookies."""
     async with running_app(settings, refresh_token_cookie=True) as app:
         yield app
 
@@ -56,7 +57,7 @@ def _is_cleared(response: httpx2.Response) -> bool:
     return (cookie.value, cookie["max-age"]) == ("", "0")
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_without_a_cookie_or_a_token_no_session_is_refreshed(browser: Browser) -> None:
@@ -97,16 +98,16 @@ async def test_cookie_alone_does_not_authenticate(browser: Browser) -> None:
 
 async def test_cookie_is_ignored_when_disabled(client: ApiClient, app: Starlette, browser: Browser) -> None:
     _, cookie = await _log_in(browser)
-    async with open_browser(app) as elsewhere:
-        elsewhere.http.cookies.set("refresh_token", cookie.value, "shop.test", "/graphql")
-        assert (await elsewhere.execute(REFRESH_HERE))["refreshSession"] == {"__typename": "InvalidToken"}
-        data, response = await elsewhere.execute_with_response(LOGIN, email=EMAIL, password=PASSWORD)
+    async with open_browser(app) as other:
+        other.http.cookies.set("refresh_token", cookie.value, "shop.test", "/graphql")
+        assert (await other.execute(REFRESH_HERE))["refreshSession"] == {"__typename": "InvalidToken"}
+        data, response = await other.execute_with_response(LOGIN, email=EMAIL, password=PASSWORD)
         assert data["login"]["tokens"]["refreshToken"]
         assert "set-cookie" not in response.headers
     assert (await browser.execute(REFRESH_HERE))["refreshSession"] == {"__typename": "SessionRefreshed"}
 
 
-# ── What the browser keeps ────────────────────────────────────────────────────────────────
+# ── Cookies in the browser ────────────────────────────────────────────────────────────────
 
 
 async def test_login_sets_a_cookie_and_returns_no_token(browser: Browser) -> None:
@@ -147,10 +148,10 @@ async def test_cookie_is_rotated_with_each_refresh(browser: Browser) -> None:
 
 async def test_input_token_takes_precedence_over_cookie(browser: Browser, client: ApiClient) -> None:
     await _log_in(browser)
-    elsewhere = (await client.execute(LOGIN, email=EMAIL, password=PASSWORD))["login"]["tokens"]["refreshToken"]
-    result = (await browser.execute(REFRESH, token=elsewhere))["refreshSession"]
+    other = (await client.execute(LOGIN, email=EMAIL, password=PASSWORD))["login"]["tokens"]["refreshToken"]
+    result = (await browser.execute(REFRESH, token=other))["refreshSession"]
     assert result["__typename"] == "SessionRefreshed"
-    assert (await client.execute(REFRESH, token=elsewhere))["refreshSession"]["__typename"] == "InvalidToken"
+    assert (await client.execute(REFRESH, token=other))["refreshSession"]["__typename"] == "InvalidToken"
     assert (await browser.execute(LOGOUT, token=""))["logout"] == {"sessionsEnded": 0}
 
 

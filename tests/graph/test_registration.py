@@ -1,4 +1,4 @@
-"""Opening an account: one for each address, a name to show, and a password nobody would guess first."""
+"""Registration: one account per email, a display name, and a password that is not easy to guess."""
 
 import asyncio
 from typing import Any
@@ -20,8 +20,8 @@ ADD_USER = "INSERT INTO users (id, email, display_name) VALUES (gen_random_uuid(
 ANIMALS = "🦉🐢🐙🦀🐝🦋🐞🐌"  # eight code points, thirty-two bytes
 
 
-async def _register(client: ApiClient, email: str, password: str = PASSWORD, **more: Any) -> dict[str, Any]:
-    response = await client.execute(REGISTER, input={"email": email, "password": password, **more})
+async def _register(client: ApiClient, email: str, password: str = PASSWORD, **more_fields: Any) -> dict[str, Any]:
+    response = await client.execute(REGISTER, input={"email": email, "password": password, **more_fields})
     result: dict[str, Any] = response["register"]
     return result
 
@@ -36,7 +36,7 @@ async def _list_emails(postgres: asyncpg.Connection) -> list[str]:
     return [row["email"] for row in await postgres.fetch("SELECT email FROM users ORDER BY id")]
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ async def test_email_address_is_unique_ignoring_case(
     await add_user(shop, "anna@example.com", display_name="The first")
     result = await _register(client, email, "another password of hers")
     assert (result["__typename"], result["code"]) == ("EmailTaken", "AUTH_EMAIL_TAKEN")
-    [kept] = await postgres.fetch("SELECT email, display_name FROM users")
-    assert tuple(kept) == ("anna@example.com", "The first")
+    [row] = await postgres.fetch("SELECT email, display_name FROM users")
+    assert tuple(row) == ("anna@example.com", "The first")
     assert (await try_login(client, "anna@example.com", PASSWORD))["__typename"] == "LoggedIn"
 
 
@@ -128,16 +128,16 @@ async def test_email_address_is_unique_ignoring_case(
 async def test_registration_always_creates_a_customer(
     client: ApiClient, postgres: asyncpg.Connection, extra: dict[str, Any]
 ) -> None:
-    wanted = {"email": "anna@example.com", "password": PASSWORD, **extra}
-    response = await client.execute(REGISTER, input=wanted)
+    fields_input = {"email": "anna@example.com", "password": PASSWORD, **extra}
+    response = await client.execute(REGISTER, input=fields_input)
     assert (response.data, response.codes) == (None, ["BAD_USER_INPUT"])
-    fields = ", ".join(f'{name}: "{value}"' for name, value in wanted.items())
+    fields = ", ".join(f'{name}: "{value}"' for name, value in fields_input.items())
     response = await client.execute(f"mutation {{ register(input: {{{fields}}}) {{ __typename }} }}")
     assert (response.data, response.codes) == (None, ["GRAPHQL_VALIDATION_FAILED"])
     assert await _list_emails(postgres) == []
 
 
-# ── One account ───────────────────────────────────────────────────────────────────────────
+# ── One account per email ─────────────────────────────────────────────────────────────────
 
 
 async def test_concurrent_registrations_create_one_account(client: ApiClient, postgres: asyncpg.Connection) -> None:
@@ -154,7 +154,7 @@ async def test_racing_registrations_create_one_account(
     async with hold_lock(database_url, ADD_USER, "anna@example.com") as first:
         others = [asyncio.create_task(_register(client, "anna@example.com")) for _ in range(10)]
         await wait_for_blocked(postgres, 10)
-        await first.execute("DELETE FROM users")  # the first one thinks better of it
+        await first.execute("DELETE FROM users")  # the first account is deleted meanwhile
     results = await asyncio.gather(*others)
     assert sorted(result["__typename"] for result in results) == ["EmailTaken"] * 9 + ["LoggedIn"]
     assert await _list_emails(postgres) == ["anna@example.com"]
@@ -162,14 +162,14 @@ async def test_racing_registrations_create_one_account(
     assert await postgres.fetchval("SELECT count(*) FROM sessions") == 1
 
 
-# ── Who gets in ───────────────────────────────────────────────────────────────────────────
+# ── Results ───────────────────────────────────────────────────────────────────────────────
 
 
 async def test_new_user_is_signed_in(client: ApiClient) -> None:
     result = await _register(client, "  Anna@EXAMPLE.com ", displayName="  Anna K. ")
     assert result["__typename"] == "LoggedIn"
-    shown = {name: result["user"][name] for name in ("email", "displayName", "role")}
-    assert shown == {"email": "anna@example.com", "displayName": "Anna K.", "role": "USER"}
+    public_fields = {name: result["user"][name] for name in ("email", "displayName", "role")}
+    assert public_fields == {"email": "anna@example.com", "displayName": "Anna K.", "role": "USER"}
     tokens = TokenPair.from_result(result)
     assert (await client.with_token(tokens.access_token).execute("{ me { id hasPassword isActive } }"))["me"] == {
         "id": result["user"]["id"],
@@ -179,9 +179,9 @@ async def test_new_user_is_signed_in(client: ApiClient) -> None:
     assert await is_authenticated(client, (await log_in(client, "ANNA@example.COM")).access_token)
 
 
-@pytest.mark.parametrize("more", [{}, {"displayName": None}])
-async def test_default_display_name(client: ApiClient, more: dict[str, Any]) -> None:
-    assert (await _register(client, "anna@example.com", **more))["user"]["displayName"] == "Reader"
+@pytest.mark.parametrize("more_fields", [{}, {"displayName": None}])
+async def test_default_display_name(client: ApiClient, more_fields: dict[str, Any]) -> None:
+    assert (await _register(client, "anna@example.com", **more_fields))["user"]["displayName"] == "Reader"
 
 
 @pytest.mark.parametrize("name", ["Al", "A" * 50, "Ὀδυσσεύς", "李小龙", "O’Neill-Ærø"])

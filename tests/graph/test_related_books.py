@@ -1,4 +1,4 @@
-"""Related books: bought together first, then by the same authors, then from the same shelf."""
+"""Related books: bought together first, then by the same authors, then of the same genre."""
 
 import asyncpg
 import pytest
@@ -14,8 +14,8 @@ RELATED = "query ($id: ID!, $first: Int! = 20) { book(by: {id: $id}) { relatedBo
 
 
 async def related(client: ApiClient, book: BookRow, **more: int) -> list[str]:
-    told = (await client.execute(RELATED, id=book_id(book), **more))["book"]["relatedBooks"]
-    return [each["title"] for each in told]
+    titles = (await client.execute(RELATED, id=book_id(book), **more))["book"]["relatedBooks"]
+    return [each["title"] for each in titles]
 
 
 async def buy_together(shop: Shop, postgres: asyncpg.Connection, *books: BookRow, status: str = "CONFIRMED") -> None:
@@ -82,13 +82,13 @@ async def test_deleted_book_is_not_related(client: ApiClient, shop: Shop, postgr
 async def test_default_six_and_maximum_twenty(client: ApiClient, shop: Shop) -> None:
     shelf = (await add_genre(shop)).id
     books = [await add_book(shop, authors=("A", "B"), genre_id=shelf) for _ in range(25)]
-    asked = await client.execute(
+    response = await client.execute(
         "query ($id: ID!) { book(by: {id: $id}) { relatedBooks { title } } }", id=book_id(books[0])
     )
-    assert len(asked["book"]["relatedBooks"]) == 6
-    told = await related(client, books[0])
-    assert len(set(told)) == 20
-    assert books[0].title not in told
+    assert len(response["book"]["relatedBooks"]) == 6
+    titles = await related(client, books[0])
+    assert len(set(titles)) == 20
+    assert books[0].title not in titles
 
 
 async def test_each_of_many_books_has_its_own(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -96,5 +96,5 @@ async def test_each_of_many_books_has_its_own(client: ApiClient, shop: Shop, pos
     for pair in pairs:
         await buy_together(shop, postgres, *pair)
     response = await client.execute("{ books(first: 100, sort: TITLE_ASC) { nodes { title relatedBooks { title } } } }")
-    told = {node["title"]: [each["title"] for each in node["relatedBooks"]] for node in response["books"]["nodes"]}
-    assert told == {f"{number} {one}": [f"{number} {other}"] for number in range(5) for one, other in ("ab", "ba")}
+    titles = {node["title"]: [each["title"] for each in node["relatedBooks"]] for node in response["books"]["nodes"]}
+    assert titles == {f"{number} {one}": [f"{number} {other}"] for number in range(5) for one, other in ("ab", "ba")}

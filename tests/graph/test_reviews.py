@@ -1,4 +1,4 @@
-"""Reviews over HTTP: what is refused, what is kept of the words, who may change them, and how lists show them."""
+"""Reviews over HTTP: user errors, the stored text, who may change them, and lists."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ async def list_review_rows(postgres: asyncpg.Connection) -> list[tuple[Any, ...]
     ]
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(("bad", "name", "rule"), REFUSED)
@@ -152,8 +152,8 @@ async def test_review_of_another_user_is_not_mine(
     client: ApiClient, shop: Shop, buyer: Customer, other_customer: Customer, book: BookRow
 ) -> None:
     await submit_review(buyer, book, 3)
-    mine = (await submit_review(other_customer, book, 1))["review"]
-    assert (await submit_review(other_customer, book, 5))["existingReview"]["id"] == mine["id"]
+    own_review = (await submit_review(other_customer, book, 1))["review"]
+    assert (await submit_review(other_customer, book, 5))["existingReview"]["id"] == own_review["id"]
     assert (await submit_review(await add_customer(client, shop), book, 5))["__typename"] == "PurchaseRequired"
 
 
@@ -176,11 +176,11 @@ async def test_rating_filter_out_of_range_is_an_error(client: ApiClient, book: B
     assert (await client.execute(REVIEWS_QUERY, id=book_id(book), ratings=ratings)).codes == ["BAD_USER_INPUT"]
 
 
-# ── What is kept ──────────────────────────────────────────────────────────────────────────
+# ── Stored text ───────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "list_ratings"),
     [
         (None, None),
         ("", None),
@@ -194,22 +194,22 @@ async def test_rating_filter_out_of_range_is_an_error(client: ApiClient, book: B
     ],
 )
 async def test_review_text_is_stripped_only(
-    buyer: Customer, book: BookRow, text: str | None, shown: str | None
+    buyer: Customer, book: BookRow, text: str | None, list_ratings: str | None
 ) -> None:
-    assert (await submit_review(buyer, book, 5, text))["review"]["text"] == shown
+    assert (await submit_review(buyer, book, 5, text))["review"]["text"] == list_ratings
 
 
 async def test_update_changes_given_fields_only(buyer: Customer, book: BookRow) -> None:
     review = (await submit_review(buyer, book, 2, "Too long."))["review"]["id"]
-    for given, rating, text in (
+    for changes, rating, text in (
         ({"rating": 5}, 5, "Too long."),
         ({"text": "Perfect."}, 5, "Perfect."),
         ({}, 5, "Perfect."),
         ({"text": None}, 5, None),
         ({"rating": 1, "text": "No."}, 1, "No."),
     ):
-        told = (await submit_review_update(buyer, review, **given))["updateReview"]["review"]
-        assert (told["rating"], told["text"], told["book"]["averageRating"]) == (rating, text, float(rating))
+        updated = (await submit_review_update(buyer, review, **changes))["updateReview"]["review"]
+        assert (updated["rating"], updated["text"], updated["book"]["averageRating"]) == (rating, text, float(rating))
 
 
 async def test_update_sets_updated_at_and_keeps_created_at(
@@ -242,18 +242,18 @@ async def test_reviews_of_a_book_are_filtered_and_sorted(client: ApiClient, shop
         await submit_review(await add_buyer(client, shop, book), book, stars)
     await submit_review(await add_buyer(client, shop, other := await add_book(shop)), other, 2)
 
-    async def shown(**narrow: Any) -> tuple[list[int], int]:
-        page = (await client.execute(REVIEWS_QUERY, id=book_id(book), **narrow))["book"]["reviews"]
+    async def list_ratings(**arguments: Any) -> tuple[list[int], int]:
+        page = (await client.execute(REVIEWS_QUERY, id=book_id(book), **arguments))["book"]["reviews"]
         return [node["rating"] for node in page["nodes"]], page["totalCount"]
 
-    assert await shown() == ([4, 5, 1, 4], 4)
-    assert await shown(sort="HIGHEST_RATED") == ([5, 4, 4, 1], 4)
-    assert await shown(sort="LOWEST_RATED") == ([1, 4, 4, 5], 4)
-    assert await shown(ratings=[4, 4, 1]) == ([4, 1, 4], 3)
-    assert await shown(ratings=[2]) == ([], 0)
-    assert await shown(ratings=[]) == ([], 0)
-    assert await shown(ratings=None) == ([4, 5, 1, 4], 4)
-    assert await shown(first=2, offset=1) == ([5, 1], 4)
+    assert await list_ratings() == ([4, 5, 1, 4], 4)
+    assert await list_ratings(sort="HIGHEST_RATED") == ([5, 4, 4, 1], 4)
+    assert await list_ratings(sort="LOWEST_RATED") == ([1, 4, 4, 5], 4)
+    assert await list_ratings(ratings=[4, 4, 1]) == ([4, 1, 4], 3)
+    assert await list_ratings(ratings=[2]) == ([], 0)
+    assert await list_ratings(ratings=[]) == ([], 0)
+    assert await list_ratings(ratings=None) == ([4, 5, 1, 4], 4)
+    assert await list_ratings(first=2, offset=1) == ([5, 1], 4)
 
 
 async def test_user_lists_their_own_reviews(client: ApiClient, shop: Shop) -> None:
@@ -281,4 +281,4 @@ async def test_admin_deletes_reviews(
     assert (await buyer.execute(UPDATE_REVIEW, input={"reviewId": review, "rating": 5}))["updateReview"][
         "__typename"
     ] == "NotFound"
-    assert await are_ratings_exact(postgres, shop)
+    assert await are_ratings_exact(postgres)

@@ -1,4 +1,4 @@
-"""Searching the catalogue: which books the words of a search find, and in which order."""
+"""Search: which books the words find, and in which order."""
 
 import unicodedata
 from typing import Any
@@ -38,14 +38,14 @@ async def sample_books(shop: Shop) -> list[BookRow]:
     return [await add_book(shop, title, authors=authors, isbn=isbn) for title, authors, isbn in SAMPLE_BOOKS]
 
 
-async def search_titles(client: ApiClient, search: str, **more: Any) -> list[str]:
-    """Titles, in the order of the list."""
-    page = (await client.execute(SEARCH, search=search, **more))["books"]
+async def search_titles(client: ApiClient, search: str, **arguments: Any) -> list[str]:
+    """Return the titles found, in the order of the list."""
+    page = (await client.execute(SEARCH, search=search, **arguments))["books"]
     assert page["totalCount"] == len(page["nodes"])
     return [node["title"] for node in page["nodes"]]
 
 
-# ── What is no search ─────────────────────────────────────────────────────────────────────
+# ── Texts that are not searches ───────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("search", ["x" * 201, "ring\0", "ri\nng", "\x1b[31m"])
@@ -142,7 +142,7 @@ async def test_arbitrary_words_match_prefixes(
             for id_, own in words.items()
             if all(matches_prefix(word, own) for word in fold_accents(" ".join(search)))
         }
-        assume(expected or all(len(word) < 3 for word in search))  # what is not found is tried as misspelt
+        assume(expected or all(len(word) < 3 for word in search))  # words without a match are searched as misspelt
         page = (await client.execute(SEARCH, search=" ".join(search)))["books"]
         assert {node["id"] for node in page["nodes"]} == expected
         assert page["totalCount"] == len(page["nodes"]) == len(expected)
@@ -171,7 +171,7 @@ async def test_filters_apply_to_isbn_search(client: ApiClient, sample_books: lis
     assert await search_titles(client, "0261103571", filter={"author": "niven"}) == []
 
 
-# ── Order ─────────────────────────────────────────────────────────────────────────────────
+# ── Sort order ────────────────────────────────────────────────────────────────────────────
 
 
 async def test_ranking_prefers_whole_words_and_titles(client: ApiClient, shop: Shop) -> None:
@@ -189,12 +189,12 @@ async def test_ties_are_sorted_by_id(client: ApiClient, shop: Shop) -> None:
     tied = [book_id(await add_book(shop, "The Ring")) for _ in range(5)]
     everything = (await client.execute(SEARCH, search="ring"))["books"]
     assert [node["id"] for node in everything["nodes"]] == tied[::-1]
-    seen, after = [], None
+    ids, after = [], None
     for _ in tied:
         page = (await client.execute(SEARCH, search="ring", first=1, after=after))["books"]
-        seen += [node["id"] for node in page["nodes"]]
+        ids += [node["id"] for node in page["nodes"]]
         after = page["pageInfo"]["endCursor"]
-    assert seen == tied[::-1]
+    assert ids == tied[::-1]
     assert not page["pageInfo"]["hasNextPage"]
 
 
@@ -212,7 +212,7 @@ async def test_explicit_sort_and_filters_apply_to_search(client: ApiClient, shop
     assert await search_titles(client, "ring", filter={"genres": ["fantasy"], "inStock": True}) == ["The Rings"]
 
 
-# ── Typing mistakes ───────────────────────────────────────────────────────────────────────
+# ── Spelling mistakes ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -261,15 +261,15 @@ async def test_total_count_of_corrected_search_matches_list(
         SELECT gen_random_uuid(), 'ringwald-' || n, 'Ringwald', 1 FROM generate_series(1, 205) n"""
     )
     for sort in ("RELEVANCE", "PRICE_ASC"):
-        listed, after, more = 0, None, True
-        while more and listed < 300:
+        listed, after, arguments = 0, None, True
+        while arguments and listed < 300:
             page = (await client.execute(SEARCH, search="ringwold", sort=sort, after=after))["books"]
             listed += len(page["nodes"])
-            after, more = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
+            after, arguments = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
         assert page["totalCount"] == listed, sort
 
 
-# ── What changes ──────────────────────────────────────────────────────────────────────────
+# ── Changes between pages ─────────────────────────────────────────────────────────────────
 
 
 async def test_a_deleted_book_is_not_found(client: ApiClient, shop: Shop, sample_books: list[BookRow]) -> None:

@@ -1,4 +1,4 @@
-"""A search for a common word: the newest 3,000 are ranked, and the others follow them by their age."""
+"""A search for a common word: the newest 3,000 matches are ranked, the others follow by age."""
 
 import asyncpg
 import pytest
@@ -26,39 +26,39 @@ async def sample_books(shop: Shop, postgres: asyncpg.Connection) -> None:
     await postgres.execute(ADD)
 
 
-async def fetch_page(client: ApiClient, **wanted: int | str) -> tuple[list[str], list[str], tuple[bool, bool]]:
-    """Titles, cursors, and whether there is more before and after."""
-    told = (await client.execute(LIST, **wanted))["books"]
-    assert told["totalCount"] == RANKED + OLDER
-    more = told["pageInfo"]["hasPreviousPage"], told["pageInfo"]["hasNextPage"]
-    return [edge["node"]["title"] for edge in told["edges"]], [edge["cursor"] for edge in told["edges"]], more
+async def fetch_page(client: ApiClient, **arguments: int | str) -> tuple[list[str], list[str], tuple[bool, bool]]:
+    """Return the titles, the cursors, and whether items precede and follow the page."""
+    page = (await client.execute(LIST, **arguments))["books"]
+    assert page["totalCount"] == RANKED + OLDER
+    neighbors = page["pageInfo"]["hasPreviousPage"], page["pageInfo"]["hasNextPage"]
+    return [edge["node"]["title"] for edge in page["edges"]], [edge["cursor"] for edge in page["edges"]], neighbors
 
 
 async def test_ranked_matches_precede_older_matches(client: ApiClient, sample_books: None) -> None:
-    titles, _, more = await fetch_page(client, first=3)
-    assert (titles, more) == ([BEST, "Ringworld", "Ringworld"], (False, True))
-    titles, _, more = await fetch_page(client, last=OLDER + 1)
-    assert (titles, more) == (["Ringworld", *OLD], (True, False))
+    titles, _, neighbors = await fetch_page(client, first=3)
+    assert (titles, neighbors) == ([BEST, "Ringworld", "Ringworld"], (False, True))
+    titles, _, neighbors = await fetch_page(client, last=OLDER + 1)
+    assert (titles, neighbors) == (["Ringworld", *OLD], (True, False))
 
 
 async def test_paging_continues_past_ranked_matches(client: ApiClient, sample_books: None) -> None:
     before_the_end, cursors, _ = await fetch_page(client, first=5, offset=RANKED - 5)
     assert before_the_end == ["Ringworld"] * 5
-    both, more_cursors, more = await fetch_page(client, first=5, after=cursors[2])
-    assert (both, more_cursors[:2], more) == (["Ringworld", "Ringworld", *OLD[:3]], cursors[3:], (True, True))
-    after, _, more = await fetch_page(client, first=10, after=more_cursors[-1])
-    assert (after, more) == (OLD[3:], (True, False))
-    nothing, _, more = await fetch_page(client, first=10, offset=RANKED + OLDER)
-    assert (nothing, more) == ([], (True, False))
+    both, more_cursors, neighbors = await fetch_page(client, first=5, after=cursors[2])
+    assert (both, more_cursors[:2], neighbors) == (["Ringworld", "Ringworld", *OLD[:3]], cursors[3:], (True, True))
+    after, _, neighbors = await fetch_page(client, first=10, after=more_cursors[-1])
+    assert (after, neighbors) == (OLD[3:], (True, False))
+    nothing, _, neighbors = await fetch_page(client, first=10, offset=RANKED + OLDER)
+    assert (nothing, neighbors) == ([], (True, False))
 
 
 async def test_paging_backward_into_ranked_matches(client: ApiClient, sample_books: None) -> None:
     _, cursors, _ = await fetch_page(client, last=OLDER)
-    titles, _, more = await fetch_page(client, last=3, before=cursors[1])
-    assert (titles, more) == (["Ringworld", "Ringworld", OLD[0]], (True, True))
+    titles, _, neighbors = await fetch_page(client, last=3, before=cursors[1])
+    assert (titles, neighbors) == (["Ringworld", "Ringworld", OLD[0]], (True, True))
     _, cursors, _ = await fetch_page(client, first=2)
-    titles, _, more = await fetch_page(client, last=5, before=cursors[1])
-    assert (titles, more) == ([BEST], (False, True))
+    titles, _, neighbors = await fetch_page(client, last=5, before=cursors[1])
+    assert (titles, neighbors) == ([BEST], (False, True))
 
 
 async def test_offset_and_cursor_list_the_same_books(client: ApiClient, sample_books: None) -> None:

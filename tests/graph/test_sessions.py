@@ -1,4 +1,4 @@
-"""Sessions: where a user is signed in, and how each of them ends."""
+"""Sessions: where a user is signed in, and how each session ends."""
 
 from uuid import UUID
 
@@ -24,7 +24,7 @@ async def _count_live_sessions(postgres: asyncpg.Connection) -> int:
 
 
 async def test_sessions_are_sorted_by_last_use(client: ApiClient, shop: Shop) -> None:
-    await add_user(shop)  # somebody else
+    await add_user(shop)  # another user
     user = await add_user(shop, EMAIL)
     phone, laptop, tablet = [await log_in(client, EMAIL) for _ in range(3)]
     await log_out(client, tablet.refresh_token)
@@ -37,15 +37,16 @@ async def test_sessions_are_sorted_by_last_use(client: ApiClient, shop: Shop) ->
 
 
 @pytest.mark.parametrize(
-    ("named", "shown"), [("Firefox on a kite", "Firefox on a kite"), ("x" * 400, "x" * 300), ("a\tb", None), ("", None)]
+    ("user_agent", "expected"),
+    [("Firefox on a kite", "Firefox on a kite"), ("x" * 400, "x" * 300), ("a\tb", None), ("", None)],
 )
-async def test_session_shows_user_agent(client: ApiClient, shop: Shop, named: str, shown: str | None) -> None:
+async def test_session_shows_user_agent(client: ApiClient, shop: Shop, user_agent: str, expected: str | None) -> None:
     await add_user(shop, EMAIL)
     login = f'''mutation {{ login(input: {{email: "{EMAIL}", password: "{PASSWORD}"}}) {{
         ... on LoggedIn {{ user {{ sessions {{ userAgent }} }} }} }} }}'''
     async with client.http() as http:
-        response = await http.post("/graphql", json={"query": login}, headers={"User-Agent": named})
-    assert {"userAgent": shown} in response.json()["data"]["login"]["user"]["sessions"]
+        response = await http.post("/graphql", json={"query": login}, headers={"User-Agent": user_agent})
+    assert {"userAgent": expected} in response.json()["data"]["login"]["user"]["sessions"]
 
 
 async def test_session_of_another_user_is_not_found(
@@ -97,11 +98,11 @@ async def test_session_is_revoked_once(client: ApiClient, shop: Shop) -> None:
 
 async def test_logout_ends_one_session_once(client: ApiClient, shop: Shop) -> None:
     await add_user(shop, EMAIL)
-    here, elsewhere = await log_in(client, EMAIL), await log_in(client, EMAIL)
-    assert [await log_out(client, here.refresh_token) for _ in range(2)] == [1, 0]
-    assert not await is_authenticated(client, here.access_token)
-    assert (await try_refresh(client, here.refresh_token))["__typename"] == "InvalidToken"
-    assert await is_authenticated(client, elsewhere.access_token)
+    this_session, other_session = await log_in(client, EMAIL), await log_in(client, EMAIL)
+    assert [await log_out(client, this_session.refresh_token) for _ in range(2)] == [1, 0]
+    assert not await is_authenticated(client, this_session.access_token)
+    assert (await try_refresh(client, this_session.refresh_token))["__typename"] == "InvalidToken"
+    assert await is_authenticated(client, other_session.access_token)
 
 
 async def test_logout_with_invalid_token_ends_nothing(
@@ -117,16 +118,16 @@ async def test_logout_with_invalid_token_ends_nothing(
 
 async def test_logout_everywhere_spares_other_users(client: ApiClient, shop: Shop) -> None:
     user, other = await add_user(shop, EMAIL), await add_user(shop)
-    here, elsewhere = await log_in(client, EMAIL), await log_in(client, EMAIL)
-    assert await log_out(client, here.refresh_token, everywhere=True) == 3
-    for token in (here.access_token, elsewhere.access_token, user.token):
+    this_session, other_session = await log_in(client, EMAIL), await log_in(client, EMAIL)
+    assert await log_out(client, this_session.refresh_token, everywhere=True) == 3
+    for token in (this_session.access_token, other_session.access_token, user.token):
         assert not await is_authenticated(client, token)
     assert await is_authenticated(client, other.token)
 
 
 async def test_ended_session_cannot_log_out_everywhere(client: ApiClient, shop: Shop) -> None:
     await add_user(shop, EMAIL)
-    over, elsewhere = await log_in(client, EMAIL), await log_in(client, EMAIL)
-    await log_out(client, over.refresh_token)
-    assert await log_out(client, over.refresh_token, everywhere=True) == 0
-    assert await is_authenticated(client, elsewhere.access_token)
+    ended_session, other_session = await log_in(client, EMAIL), await log_in(client, EMAIL)
+    await log_out(client, ended_session.refresh_token)
+    assert await log_out(client, ended_session.refresh_token, everywhere=True) == 0
+    assert await is_authenticated(client, other_session.access_token)

@@ -1,4 +1,4 @@
-"""What becomes of an order over HTTP: sent by an administrator, or called off while that is still possible."""
+"""Orders over HTTP: shipped by an administrator, or cancelled while that is possible."""
 
 import asyncio
 
@@ -20,10 +20,11 @@ from tests.support.database.db_snapshots import (
     take_snapshot,
 )
 from tests.support.database.locks import LOCK_ORDERS, hold_lock, wait_for_blocked
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import CANCEL_ORDER, ORDER_FRAGMENT, SHIP_ORDER, Customer, add_customer
 from tests.support.shop.factories import add_book
-from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
+from tests.support.shop.payment_providers import SlowPayments
 
 BY = ORDER_FRAGMENT + "query ($id: ID!) { order(by: {id: $id}) { ...OrderTold } }"
 
@@ -35,7 +36,7 @@ async def book(shop: Shop) -> BookRow:
 
 @pytest.fixture
 async def customer(client: ApiClient, shop: Shop, book: BookRow) -> Customer:
-    """With two copies of Emma in the cart."""
+    """A customer with two copies of Emma in the cart."""
     return await add_customer(client, shop, (book, 2))
 
 
@@ -44,7 +45,7 @@ async def admin(client: ApiClient, shop: Shop) -> Customer:
     return await add_customer(client, shop, role="ADMIN")
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_customers_cannot_ship(customer: Customer, postgres: asyncpg.Connection) -> None:
@@ -113,7 +114,7 @@ async def test_pending_order_is_neither_shipped_nor_cancelled(
     customer: Customer, admin: Customer, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_app_with_payments(provider, settings) as slow:
+    async with running_client(settings, provider) as slow:
         purchase = asyncio.create_task(customer.with_client(slow).checkout())
         await provider.charge_started.wait()
         [pending] = await customer.list_orders()
@@ -130,17 +131,21 @@ async def test_pending_order_is_neither_shipped_nor_cancelled(
 
 
 @pytest.mark.parametrize(
-    ("url", "kept"), [("https://dhl.test/1?a=b", "https://dhl.test/1?a=b"), (None, None), ("", None)]
+    ("url", "expected"), [("https://dhl.test/1?a=b", "https://dhl.test/1?a=b"), (None, None), ("", None)]
 )
 async def test_shipped_order_has_time_and_tracking_url(
-    customer: Customer, admin: Customer, postgres: asyncpg.Connection, url: str | None, kept: str | None
+    customer: Customer, admin: Customer, postgres: asyncpg.Connection, url: str | None, expected: str | None
 ) -> None:
     order = (await customer.checkout())["order"]
     end = await admin.ship_order(order["id"], url)
-    assert (end["__typename"], end["order"]["status"], end["order"]["trackingUrl"]) == ("OrderShipped", "SHIPPED", kept)
+    assert (end["__typename"], end["order"]["status"], end["order"]["trackingUrl"]) == (
+        "OrderShipped",
+        "SHIPPED",
+        expected,
+    )
     assert end["order"]["shippedAt"] is not None
-    [seen] = await customer.list_orders()
-    assert seen == end["order"] | {"viewerCanCancel": False}
+    [listed] = await customer.list_orders()
+    assert listed == end["order"] | {"viewerCanCancel": False}
     assert await list_payments(postgres) == [("APPROVED", False)]
 
 
@@ -178,7 +183,7 @@ async def test_cancelling_restores_stock_and_refunds_once(
     assert end["order"]["cancelledAt"] is not None
     assert not end["order"]["viewerCanCancel"]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("CANCELLATION", 2)]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
     assert await customer.get_cart_lines() == []
 
     assert [await sweep(shop), await sweep(shop)] == [1, 0]

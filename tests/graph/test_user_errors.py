@@ -1,4 +1,4 @@
-"""Refusals: the exceptions of the domain, the table that maps them, and the contract agree."""
+"""The user errors of the domain, their object types and the SDL agree."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,14 +26,14 @@ SCHEMA = build_schema((Path(__file__).parents[2] / "schema.graphql").read_text()
 UNIONS = [type_ for type_ in SCHEMA.type_map.values() if isinstance(type_, GraphQLUnionType)]
 
 
-def _below(kind: type[T]) -> Iterator[type[T]]:
-    for subclass in kind.__subclasses__():
+def _subclasses(base: type[T]) -> Iterator[type[T]]:
+    for subclass in base.__subclasses__():
         yield subclass
-        yield from _below(subclass)
+        yield from _subclasses(subclass)
 
 
-REFUSALS = list(_below(DomainUserError))
-WRONG_CALLS = list(_below(RequestError))
+USER_ERRORS = list(_subclasses(DomainUserError))
+REQUEST_ERRORS = list(_subclasses(RequestError))
 
 
 def _user_error() -> GraphQLInterfaceType:
@@ -43,47 +43,47 @@ def _user_error() -> GraphQLInterfaceType:
 
 
 def _codes() -> dict[str, str]:
-    """The codes of the contract, with what it says of each."""
+    """Return the codes of the SDL with their descriptions."""
     enum = SCHEMA.type_map["ErrorCode"]
     assert isinstance(enum, GraphQLEnumType)
     return {name: value.description or "" for name, value in enum.values.items()}
 
 
 def test_error_types_cover_every_user_error() -> None:
-    assert set(ERROR_TYPES) == set(REFUSALS)
-    assert {refusal.__module__ for refusal in REFUSALS} == {"domain.errors"}
+    assert set(ERROR_TYPES) == set(USER_ERRORS)
+    assert {error.__module__ for error in USER_ERRORS} == {"domain.errors"}
 
 
-@pytest.mark.parametrize("refusal", REFUSALS)
-def test_user_error_has_a_type_of_its_name(refusal: type[DomainUserError]) -> None:
-    problem = SCHEMA.type_map[refusal.__name__]
-    assert isinstance(problem, GraphQLObjectType)
-    assert list(problem.interfaces) == [_user_error()]
-    assert problem.description
-    declared = getattr(user_errors, refusal.__name__)
-    assert ERROR_TYPES[refusal] is declared
-    assert get_type_hints(declared, include_extras=False)["refusal"] in (refusal, DomainUserError)
+@pytest.mark.parametrize("error", USER_ERRORS)
+def test_user_error_has_a_type_of_its_name(error: type[DomainUserError]) -> None:
+    object_type = SCHEMA.type_map[error.__name__]
+    assert isinstance(object_type, GraphQLObjectType)
+    assert list(object_type.interfaces) == [_user_error()]
+    assert object_type.description
+    declared = getattr(user_errors, error.__name__)
+    assert ERROR_TYPES[error] is declared
+    assert get_type_hints(declared, include_extras=False)["error"] in (error, DomainUserError)
 
 
-@pytest.mark.parametrize("refusal", REFUSALS)
-def test_every_user_error_type_is_in_a_mutation_union(refusal: type[DomainUserError]) -> None:
-    assert [union.name for union in UNIONS if refusal.__name__ in {user.name for user in union.types}]
+@pytest.mark.parametrize("error", USER_ERRORS)
+def test_every_user_error_type_is_in_a_mutation_union(error: type[DomainUserError]) -> None:
+    assert [union.name for union in UNIONS if error.__name__ in {member.name for member in union.types}]
 
 
-@pytest.mark.parametrize("refusal", REFUSALS)
-def test_user_error_codes_are_in_the_schema(refusal: type[DomainUserError]) -> None:
-    assert _codes()[refusal.code].startswith(("Result: ", "Result or top-level: "))
+@pytest.mark.parametrize("error", USER_ERRORS)
+def test_user_error_codes_are_in_the_schema(error: type[DomainUserError]) -> None:
+    assert _codes()[error.code].startswith(("Result: ", "Result or top-level: "))
 
 
 def test_user_error_codes_are_unique() -> None:
-    by_code = {refusal.code: refusal for refusal in REFUSALS}
-    assert len(by_code) == len(REFUSALS)
-    assert {code for code, told in _codes().items() if told.startswith("Result")} == set(by_code)
+    by_code = {error.code: error for error in USER_ERRORS}
+    assert len(by_code) == len(USER_ERRORS)
+    assert {code for code, description in _codes().items() if description.startswith("Result")} == set(by_code)
 
 
 def test_schema_has_no_unknown_user_error() -> None:
-    problems = {type_.name for type_ in SCHEMA.get_possible_types(_user_error())}
-    assert problems == {refusal.__name__ for refusal in REFUSALS}
+    error_types = {type_.name for type_ in SCHEMA.get_possible_types(_user_error())}
+    assert error_types == {error.__name__ for error in USER_ERRORS}
 
 
 def test_every_mutation_returns_one_success_type_or_user_errors() -> None:
@@ -92,13 +92,13 @@ def test_every_mutation_returns_one_success_type_or_user_errors() -> None:
     assert not [type_ for type_ in returned if isinstance(type_, GraphQLNonNull)]
     assert {str(type_) for type_ in returned} == {union.name for union in UNIONS}
     for union in UNIONS:
-        results = [user.name for user in union.types if _user_error() not in user.interfaces]
-        assert len(results) == (2 if union.name == "RequestEmailVerificationResult" else 1), union.name
+        success_types = [member.name for member in union.types if _user_error() not in member.interfaces]
+        assert len(success_types) == (2 if union.name == "RequestEmailVerificationResult" else 1), union.name
 
 
-@pytest.mark.parametrize("wrong", WRONG_CALLS)
-def test_request_error_codes_are_in_the_schema(wrong: type[RequestError]) -> None:
-    assert _codes()[wrong.code].startswith(("Top-level: ", "Result or top-level: "))
+@pytest.mark.parametrize("error", REQUEST_ERRORS)
+def test_request_error_codes_are_in_the_schema(error: type[RequestError]) -> None:
+    assert _codes()[error.code].startswith(("Top-level: ", "Result or top-level: "))
 
 
 def test_input_rules_match_the_domain() -> None:

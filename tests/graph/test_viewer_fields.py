@@ -1,4 +1,4 @@
-"""Fields that begin with `viewer`: each caller's own, and none for visitors."""
+"""Fields that begin with `viewer`: each caller's own values, and none for anonymous callers."""
 
 import asyncpg
 import pytest
@@ -33,9 +33,9 @@ PREBOOK = "mutation ($id: ID!) { end: prebook(input: {bookId: $id}) { ... on Pre
 
 
 async def fetch_viewer_fields(viewer: ApiClient | Customer, book: BookRow) -> dict[str, object]:
-    told: dict[str, object] = (await viewer.execute(VIEWED, id=book_id(book)))["book"]
-    assert told.pop("title") == book.title
-    return told
+    fields: dict[str, object] = (await viewer.execute(VIEWED, id=book_id(book)))["book"]
+    assert fields.pop("title") == book.title
+    return fields
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ async def test_invalid_token_is_not_treated_as_anonymous(client: ApiClient, book
     for name in ("viewerCanReview", "viewerHasWishlisted"):
         document = f"query ($id: ID!) {{ book(by: {{id: $id}}) {{ title {name} }} genres {{ id }} }}"
         response = await client.with_token("x").execute(document, id=book_id(book))
-        assert response.data == {"book": None, "genres": []}  # not null, so that the book goes with them
+        assert response.data == {"book": None, "genres": []}  # viewer fields are not nullable, so the book is null
         assert response.codes == ["UNAUTHENTICATED"]
 
 
@@ -71,13 +71,13 @@ async def test_each_user_sees_their_own(
     await reader.execute(REVIEW, id=book_id(book), stars=2)
     await reader.execute(ADD_TO_WISHLIST, id=book_id(book))
     await reader.execute(PREBOOK, id=book_id(book))
-    shown = {"rating": 2, "viewerCanUpdate": True, "viewerCanDelete": True}
+    expected_review = {"rating": 2, "viewerCanUpdate": True, "viewerCanDelete": True}
     assert await fetch_viewer_fields(reader, book) == {
         "viewerReview": {"rating": 2, "text": None},
         "viewerCanReview": False,
         "viewerHasWishlisted": True,
         "viewerPrebooking": {"status": "WAITING", "book": {"id": book_id(book)}},
-        "reviews": {"nodes": [shown]},
+        "reviews": {"nodes": [expected_review]},
     }
     hidden = {"rating": 2, "viewerCanUpdate": False, "viewerCanDelete": False}
     assert await fetch_viewer_fields(other, book) == NOTHING | {"viewerCanReview": True, "reviews": {"nodes": [hidden]}}
@@ -92,11 +92,11 @@ async def test_ended_items_are_not_shown(
     reader = await add_customer(client, shop)
     order_id = await add_past_order(postgres, reader.user, (book, 1))
     review = (await reader.execute(REVIEW, id=book_id(book), stars=2))["end"]["review"]["id"]
-    place = (await reader.execute(PREBOOK, id=book_id(book)))["end"]["prebooking"]["id"]
+    prebooking_id = (await reader.execute(PREBOOK, id=book_id(book)))["end"]["prebooking"]["id"]
     await reader.execute(ADD_TO_WISHLIST, id=book_id(book))
     for mutation in (
         f'deleteReview(input: {{reviewId: "{review}"}})',
-        f'cancelPrebooking(input: {{prebookingId: "{place}"}})',
+        f'cancelPrebooking(input: {{prebookingId: "{prebooking_id}"}})',
         f'removeFromWishlist(input: {{bookId: "{book_id(book)}"}})',
     ):
         assert not (await reader.execute(f"mutation {{ {mutation} {{ __typename }} }}")).errors

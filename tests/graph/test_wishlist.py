@@ -1,4 +1,4 @@
-"""Wishlists over HTTP: keyed by book, at today's price and stock, and nobody else's business."""
+"""Wishlists over HTTP: keyed by book, at today's price and stock, visible to their owner and administrators."""
 
 import asyncio
 from collections import Counter
@@ -116,9 +116,9 @@ async def test_wishlist_shows_current_price_and_stock(
 async def test_newest_item_comes_first(customer: Customer, shop: Shop) -> None:
     for title in ("One", "Two", "Three"):
         await add_to_wishlist(customer, await add_book(shop, title))
-    told = (await customer.execute(MY_WISHLIST))["me"]["wishlist"]
-    assert [item["book"]["title"] for item in told["nodes"]] == ["Three", "Two", "One"]
-    assert told["totalCount"] == 3
+    page = (await customer.execute(MY_WISHLIST))["me"]["wishlist"]
+    assert [item["book"]["title"] for item in page["nodes"]] == ["Three", "Two", "One"]
+    assert page["totalCount"] == 3
 
 
 async def test_deleted_book_leaves_every_wishlist(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -141,9 +141,9 @@ async def test_item_of_another_user_is_not_found(
     nobodys = {"node": None, "nodes": [None]}
     assert (await client.execute(NODE_QUERY, id=item)).data == nobodys
     assert (await (await add_customer(client, shop)).execute(NODE_QUERY, id=item)).data == nobodys
-    there = {"node": {"id": item, "book": {"title": "Emma"}}, "nodes": [{"id": item}]}
-    assert (await customer.execute(NODE_QUERY, id=item)).data == there
-    assert (await (await add_customer(client, shop, role="ADMIN")).execute(NODE_QUERY, id=item)).data == there
+    visible = {"node": {"id": item, "book": {"title": "Emma"}}, "nodes": [{"id": item}]}
+    assert (await customer.execute(NODE_QUERY, id=item)).data == visible
+    assert (await (await add_customer(client, shop, role="ADMIN")).execute(NODE_QUERY, id=item)).data == visible
     assert (await customer.execute(NODE_QUERY, id=to_global_id("WishlistItem", new_id()))).data == nobodys
     stale = await client.with_token("x").execute(NODE_QUERY, id=item)
     assert Counter(stale.codes) == Counter({"UNAUTHENTICATED": 2})
@@ -153,7 +153,7 @@ async def test_wishlists_are_separate(client: ApiClient, shop: Shop, customer: C
     other = await add_customer(client, shop)
     await add_to_wishlist(customer, book)
     assert (await other.execute(MY_WISHLIST))["me"]["wishlist"] == {"totalCount": 0, "nodes": []}
-    theirs = (await add_to_wishlist(other, book))["item"]["id"]
-    assert (await add_to_wishlist(customer, book))["item"]["id"] != theirs
+    other_item_id = (await add_to_wishlist(other, book))["item"]["id"]
+    assert (await add_to_wishlist(customer, book))["item"]["id"] != other_item_id
     await other.execute(REMOVE_FROM_WISHLIST, id=book_id(book))
     assert (await customer.execute(MY_WISHLIST))["me"]["wishlist"]["totalCount"] == 1

@@ -1,4 +1,4 @@
-"""What the guarantees share: a look at the whole database after a fault."""
+"""Fixtures of the guarantees: a check of the whole database after a test."""
 
 from collections.abc import AsyncIterator
 
@@ -11,6 +11,6 @@ from persistence.invariants import find_violations
 
 @pytest.fixture
 async def check_invariants(shop: Shop, postgres: asyncpg.Connection) -> AsyncIterator[None]:
-    """When the test is over, no invariant is violated."""
+    """Assert after the test that no invariant is violated."""
     yield
     assert await find_violations(postgres) == []

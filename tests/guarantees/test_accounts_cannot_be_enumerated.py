@@ -1,4 +1,4 @@
-"""A login that fails, or a reset that is asked for, tells nobody whether there is an account: same answer, same work."""
+"""A failed login and a password reset do not reveal whether an account exists: same response, same work."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Literal
@@ -9,11 +9,11 @@ from argon2 import Parameters, PasswordHasher, extract_parameters
 
 from domain.auth.passwords import MAX_PASSWORD_LENGTH
 from domain.shop import Shop
-from server.app import create_app
 from server.settings import Settings
 from tests.support.auth.sessions import try_login
-from tests.support.database.counting_proxy import CountingProxy, start_counting_proxy
+from tests.support.database.query_counter import CountingProxy, start_counting_proxy
 from tests.support.email.email_links import request_password_reset
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import PASSWORD, add_user
 
@@ -22,31 +22,31 @@ INVALID_CREDENTIALS = {
     "code": "AUTH_INVALID_CREDENTIALS",
     "message": "The email or the password is wrong.",
 }
-KNOWN, PROVIDER_ONLY, OUT = (
+WITH_PASSWORD, PROVIDER_ONLY, DEACTIVATED = (
     "known@example.com",
     "provider@example.com",
     "out@example.com",
 )
 FAILING_LOGINS = [
     pytest.param("nobody@example.com", PASSWORD, id="unknown address"),
-    pytest.param(KNOWN, "not the password", id="wrong password"),
+    pytest.param(WITH_PASSWORD, "not the password", id="wrong password"),
     pytest.param(PROVIDER_ONLY, PASSWORD, id="account without a password"),
     pytest.param(PROVIDER_ONLY, "nobody's password", id="the password of nobody"),
     pytest.param(PROVIDER_ONLY, "", id="account without a password, and none given"),
-    pytest.param(OUT, "not the password", id="deactivated, wrong password"),
+    pytest.param(DEACTIVATED, "not the password", id="deactivated, wrong password"),
 ]
 MALFORMED_LOGINS = [
     pytest.param("no address", PASSWORD, id="no address"),
     pytest.param("", PASSWORD, id="empty address"),
-    pytest.param(KNOWN + "\x00", PASSWORD, id="NUL"),
+    pytest.param(WITH_PASSWORD + "\x00", PASSWORD, id="NUL"),
     pytest.param("a" * 9_000 + "@example.com", PASSWORD, id="endless address"),
-    pytest.param(KNOWN, PASSWORD + "x" * MAX_PASSWORD_LENGTH, id="too long a password"),
-    pytest.param(KNOWN, "x" * 90_000, id="endless password"),
+    pytest.param(WITH_PASSWORD, PASSWORD + "x" * MAX_PASSWORD_LENGTH, id="too long a password"),
+    pytest.param(WITH_PASSWORD, "x" * 90_000, id="endless password"),
 ]
 
 
 class RecordingHasher(PasswordHasher):
-    """Notes what argon2 is put to: its parameters, and how many bytes it is given."""
+    """Records the parameters of each argon2 verification and the longest password in bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,11 +67,11 @@ class RecordingHasher(PasswordHasher):
 
 @pytest.fixture
 async def accounts(shop: Shop) -> None:
-    """One with a password, one without, one deactivated; hashed as the shop hashes today."""
-    todays = await shop.passwords.hash(PASSWORD)
-    await add_user(shop, KNOWN, password_hash=todays)
+    """Add an account with a password, one without, and a deactivated one, hashed with today's parameters."""
+    current_hash = await shop.passwords.hash(PASSWORD)
+    await add_user(shop, WITH_PASSWORD, password_hash=current_hash)
     await add_user(shop, PROVIDER_ONLY, password_hash=None)
-    await add_user(shop, OUT, password_hash=todays, is_active=False)
+    await add_user(shop, DEACTIVATED, password_hash=current_hash, is_active=False)
 
 
 @pytest.fixture
@@ -94,44 +94,44 @@ async def test_failed_logins_have_equal_responses_and_one_hash(
 @pytest.fixture
 async def proxy_and_client(settings: Settings, accounts: None) -> AsyncIterator[tuple[CountingProxy, ApiClient]]:
     assert settings.database_url is not None
-    async with start_counting_proxy(settings.database_url) as wire:
-        app = create_app(settings.model_copy(update={"database_url": wire.url}))
-        async with app.router.lifespan_context(app):
-            visitor = ApiClient(app)
-            await try_login(visitor, "first@example.com")  # opens the connection
-            yield wire, visitor
+    async with (
+        start_counting_proxy(settings.database_url) as proxy,
+        running_client(settings, database_url=proxy.url) as client,
+    ):
+        await try_login(client, "first@example.com")  # opens the connection
+        yield proxy, client
 
 
-EXPECTED_STATEMENTS = 7  # one for the account; the others count the try, and begin and end its transactions
+EXPECTED_STATEMENTS = 7  # one reads the account; the others count the attempt, and begin and end its transactions
 
 
 @pytest.mark.parametrize(("email", "password"), FAILING_LOGINS)
 async def test_failed_logins_send_equal_statements(
     proxy_and_client: tuple[CountingProxy, ApiClient], email: str, password: str
 ) -> None:
-    tap, visitor = proxy_and_client
-    before = tap.statements
-    assert await try_login(visitor, email, password) == INVALID_CREDENTIALS
-    assert tap.statements - before == EXPECTED_STATEMENTS
+    proxy, client = proxy_and_client
+    before = proxy.statements
+    assert await try_login(client, email, password) == INVALID_CREDENTIALS
+    assert proxy.statements - before == EXPECTED_STATEMENTS
 
 
 async def test_password_reset_requests_send_equal_statements(
     proxy_and_client: tuple[CountingProxy, ApiClient], postgres: asyncpg.Connection
 ) -> None:
-    tap, visitor = proxy_and_client
-    await request_password_reset(visitor, "first@example.com")  # opens the connection
+    proxy, client = proxy_and_client
+    await request_password_reset(client, "first@example.com")  # opens the connection
     sent, jobs = set(), await postgres.fetchval("SELECT count(*) FROM pgqueuer")
-    for email in ("nobody@example.com", KNOWN, PROVIDER_ONLY, OUT, "nobody.either@example.com"):
-        before = tap.statements
-        assert await request_password_reset(visitor, email) == {"__typename": "PasswordResetRequested", "email": email}
-        sent.add(tap.statements - before)
+    for email in ("nobody@example.com", WITH_PASSWORD, PROVIDER_ONLY, DEACTIVATED, "nobody.either@example.com"):
+        before = proxy.statements
+        assert await request_password_reset(client, email) == {"__typename": "PasswordResetRequested", "email": email}
+        sent.add(proxy.statements - before)
     assert len(sent) == 1
     assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == jobs + 5
     assert await postgres.fetchval("SELECT count(*) FROM letters") == 3
 
 
 async def test_deactivation_is_revealed_to_the_correct_password_only(client: ApiClient, accounts: None) -> None:
-    result: dict[str, Any] = await try_login(client, OUT)
+    result: dict[str, Any] = await try_login(client, DEACTIVATED)
     assert (result["__typename"], result["code"]) == (
         "AccountDeactivated",
         "AUTH_ACCOUNT_DEACTIVATED",
@@ -139,5 +139,5 @@ async def test_deactivation_is_revealed_to_the_correct_password_only(client: Api
 
 
 async def test_correct_password_logs_in(client: ApiClient, recording_hasher: RecordingHasher) -> None:
-    assert (await try_login(client, f" {KNOWN.upper()} "))["__typename"] == "LoggedIn"
+    assert (await try_login(client, f" {WITH_PASSWORD.upper()} "))["__typename"] == "LoggedIn"
     assert len(recording_hasher.verified) == 1

@@ -1,4 +1,4 @@
-"""Caches never mix viewers: whatever is kept of an answer may be seen by everybody, and everybody sees their own."""
+"""Shared caches never store a response that depends on the caller."""
 
 import random
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ ACCEPT_HEADERS = ["application/json", "application/graphql-response+json"]
 
 @dataclass(slots=True)
 class SharedCache:
-    """Keeps whatever it may, for ever, as RFC 9111 has it: by address and by what `Vary` names."""
+    """Stores every response that RFC 9111 allows, without limit, by URL and the headers that `Vary` names."""
 
     http: httpx2.AsyncClient
     stored_responses: dict[str, list[tuple[dict[str, str | None], httpx2.Response]]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class SharedCache:
 
 @pytest.fixture
 async def callers(shop: Shop) -> list[SignedInUser | None]:
-    """A visitor, two readers who have something of their own, and an administrator."""
+    """Return the tokens of an anonymous caller, of two users with data of their own, and of an administrator."""
     readers, book = [await add_user(shop) for _ in range(2)], await add_book(shop)
     for reader in readers:
         await fill_cart(shop, reader, (book, 1))
@@ -77,11 +77,11 @@ async def test_responses_behind_a_cache_equal_uncached_ones(
     http: httpx2.AsyncClient, callers: list[SignedInUser | None], seed: int
 ) -> None:
     cache = SharedCache(http)
-    asked = [
+    requests = [
         (query, build_headers(caller, accept)) for query in QUERIES for caller in callers for accept in ACCEPT_HEADERS
     ] * 2
-    random.Random(seed).shuffle(asked)
-    for query, headers in asked:
+    random.Random(seed).shuffle(requests)
+    for query, headers in requests:
         through = await cache.get(query, headers)
         direct = await http.get("/graphql", params={"query": query}, headers=headers)
         assert "authorization" not in headers or through.headers["cache-control"] == "private, no-store"
@@ -112,31 +112,35 @@ async def test_anonymous_etag_is_ignored_for_signed_in_users(
 
 
 def find_paths(start: GraphQLObjectType) -> dict[str, str]:
-    """For each field below a type that depends on who asks a selection that leads to it."""
-    found, seen, ahead = {}, {start.name}, [(start, "%s")]
-    for type_, way in ahead:
-        for name, told in type_.fields.items():
-            kind = get_named_type(told.type)
-            if name.startswith("viewer") or _has_auth_directive(told):
-                found[f"{type_.name}.{name}"] = way % (name if is_leaf_type(kind) else f"{name} {{ __typename }}")
-            elif isinstance(kind, GraphQLObjectType) and kind.name not in seen:
-                seen.add(kind.name)
-                ahead.append((kind, way % f"{name} {{ %s }}"))
-    return found
+    """Return a selection for each field below `start` whose value depends on the caller."""
+    paths, seen, queue = {}, {start.name}, [(start, "%s")]
+    for type_, path in queue:
+        for name, field_ in type_.fields.items():
+            result_type = get_named_type(field_.type)
+            if name.startswith("viewer") or _has_auth_directive(field_):
+                paths[f"{type_.name}.{name}"] = path % (
+                    name if is_leaf_type(result_type) else f"{name} {{ __typename }}"
+                )
+            elif isinstance(result_type, GraphQLObjectType) and result_type.name not in seen:
+                seen.add(result_type.name)
+                queue.append((result_type, path % f"{name} {{ %s }}"))
+    return paths
 
 
 def _has_auth_directive(field_: GraphQLField) -> bool:
-    return any(isinstance(it, RequiresAuth) for it in field_.extensions["strawberry-definition"].directives)
+    return any(
+        isinstance(directive, RequiresAuth) for directive in field_.extensions["strawberry-definition"].directives
+    )
 
 
 async def test_caller_dependent_fields_are_not_cacheable(http: httpx2.AsyncClient, shop: Shop) -> None:
-    """Not even a visitor's, for whom all of them are empty."""
+    """The responses to anonymous callers, whose values are all null, are not cacheable either."""
     book = await add_book(shop)
     book_type = schema._schema.get_type("Book")
     assert isinstance(book_type, GraphQLObjectType)
-    found = find_paths(book_type)
-    assert {"Book.viewerReview", "Book.waitingPrebookings", "Review.viewerCanUpdate", "Reviewer.account"} <= set(found)
-    for selection in found.values():
+    paths = find_paths(book_type)
+    assert {"Book.viewerReview", "Book.waitingPrebookings", "Review.viewerCanUpdate", "Reviewer.account"} <= set(paths)
+    for selection in paths.values():
         query = f'{{ book(by: {{id: "{book_id(book)}"}}) {{ title {selection} }} }}'
         response = await http.get("/graphql", params={"query": query})
         assert response.json()["data"]["book"], query

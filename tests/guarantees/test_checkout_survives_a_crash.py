@@ -1,4 +1,4 @@
-"""Checkout survives a crash: wherever the process is killed, the order ends as the payment did, and nothing is lost."""
+"""A server killed at any point of a checkout loses no order, stock or payment."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,19 +22,21 @@ from tests.support.database.db_snapshots import (
     take_snapshot,
 )
 from tests.support.database.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.processes.servers import Server, start_server
 from tests.support.shop.checkout_crashes import has_no_response, kill_before_charge, kill_before_finalize
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book
-from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
+from tests.support.shop.payment_providers import SlowPayments
+from tests.support.waiting import wait_until
 
 FREQUENT_SWEEPS = {"SWEEP_EVERY_SECONDS": "0.1"}
 
 
 @pytest.fixture
 async def server(shop: Shop, settings: Settings, tmp_path: Path) -> AsyncIterator[Server]:
-    """The one that is going to be killed. Its sweeper stays out of the way."""
+    """Start the server that tests kill; its sweeper does not run."""
     async with start_server(settings, tmp_path) as server:
         yield server
 
@@ -46,7 +48,7 @@ async def book(shop: Shop) -> BookRow:
 
 @pytest.fixture
 async def customer(server: Server, shop: Shop, book: BookRow) -> Customer:
-    """With two copies in the cart, in front of the server that is going to be killed."""
+    """Return a customer of that server with two copies in the cart."""
     return await add_customer(server.client, shop, (book, 2))
 
 
@@ -84,9 +86,9 @@ async def test_killed_before_charge_releases_stock(
     customer = customer.with_client(client)
     assert await _statuses(postgres) == ["PENDING"]
     assert (await customer.get_cart_lines(), await get_stock(postgres, book)) == ([], 3)
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
-    # Too soon to tell a dead checkout from a slow one.
+    # Too early to distinguish a dead checkout from a slow one.
     monkeypatch.setattr(orders, "REPLAY_TIMEOUT", 0)
     before = await take_snapshot(postgres)
     assert await sweep(shop) == 0
@@ -99,7 +101,7 @@ async def test_killed_before_charge_releases_stock(
     assert (again["__typename"], again["order"]["status"]) == ("PaymentFailed", "PAYMENT_FAILED")
     assert await customer.get_cart_lines() == [("Emma", 2)]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
     assert await list_payments(postgres) == [("VOIDED", False)]
 
     assert (await customer.checkout("anew"))["__typename"] == "OrderPlaced"
@@ -127,7 +129,7 @@ async def test_killed_after_approved_charge_confirms_the_order(
     assert await list_payments(postgres) == [("APPROVED", False)]
     assert await customer.get_cart_lines() == []
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_killed_after_declined_charge_releases_stock(
@@ -149,7 +151,7 @@ async def test_killed_after_declined_charge_releases_stock(
     assert await list_payments(postgres) == [("DECLINED", False)]
     assert await customer.get_cart_lines() == [("Emma", 2)]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_next_server_recovers_automatically(
@@ -162,9 +164,11 @@ async def test_next_server_recovers_automatically(
 ) -> None:
     await kill_before_finalize(customer, server, postgres, database_url, "mock-approve")
     async with start_server(settings, tmp_path, SWEEP_AFTER_SECONDS="1", **FREQUENT_SWEEPS) as next_server:
-        async with asyncio.timeout(20):
-            while await _statuses(postgres) == ["PENDING"]:
-                await asyncio.sleep(0.05)
+
+        async def is_final() -> bool:
+            return await _statuses(postgres) != ["PENDING"]
+
+        await wait_until(is_final, 20)
         assert (await customer.with_client(next_server.client).checkout("once"))["order"]["status"] == "CONFIRMED"
     assert await list_payments(postgres) == [("APPROVED", False)]
 
@@ -203,15 +207,15 @@ async def test_killed_during_refund_retries_it(
     assert await list_payments(postgres) == [("APPROVED", True)]
 
 
-# ── The provider answers when the sweeper has been there ──────────────────────────────────
+# ── The provider responds after the sweeper has run ───────────────────────────────────────
 
 
 async def test_charge_completed_after_sweep_is_refunded(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_app_with_payments(provider, settings) as visitor:
-        customer = await add_customer(visitor, shop, (book, 2))
+    async with running_client(settings, provider) as client:
+        customer = await add_customer(client, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
         await age_orders(postgres)
@@ -233,8 +237,8 @@ async def test_charge_with_lost_response_is_cancelled(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_app_with_payments(provider, settings) as visitor:
-        customer = await add_customer(visitor, shop, (book, 2))
+    async with running_client(settings, provider) as client:
+        customer = await add_customer(client, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
         await age_orders(postgres)
@@ -248,8 +252,8 @@ async def test_order_confirmed_during_sweep_is_not_refunded(
     shop: Shop, settings: Settings, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     provider = UncertainPayments()
-    async with running_app_with_payments(provider, settings) as visitor:
-        customer = await add_customer(visitor, shop, (book, 2))
+    async with running_client(settings, provider) as client:
+        customer = await add_customer(client, shop, (book, 2))
         purchase = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
         await age_orders(postgres)
@@ -268,7 +272,7 @@ async def test_order_confirmed_during_sweep_is_not_refunded(
 
 @dataclass(slots=True)
 class UncertainPayments(SlowPayments):
-    """Has looked for the charge before it came in, and says so only afterwards."""
+    """Looks for a charge before it exists, and reports the result only after it does."""
 
     looked: asyncio.Event = field(default_factory=asyncio.Event)
     tell: asyncio.Event = field(default_factory=asyncio.Event)

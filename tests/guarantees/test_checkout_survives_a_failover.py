@@ -1,4 +1,4 @@
-"""The primary dies in the middle of a checkout and its standby takes its place: whoever tries again gets the same order."""
+"""When the database fails over during a checkout, a retry finds the same order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,17 +17,18 @@ from server.settings import Settings
 from tests.support.database.db_snapshots import age_orders, list_payments, list_stock_movements
 from tests.support.database.locks import LOCK_ORDERS, LOCK_PAYMENTS, hold_lock, wait_for_blocked
 from tests.support.database.replication import ReplicatedPair, start_replicated_pair
+from tests.support.http.apps import get_shop, running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY, running_client
+from tests.support.http.fault_app import GENRES_QUERY
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book
 
-LETTERS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
+COUNT_CONFIRMATIONS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
 
 
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[ReplicatedPair]:
-    """Nothing is committed here that the standby has not got."""
+    """Start a pair in which no commit succeeds before the replica has received it."""
     async with start_replicated_pair(tmp_path) as servers:
         await servers.enable_synchronous_replication()
         yield servers
@@ -43,13 +44,13 @@ async def client(
         "database_url": servers.multi_host_url("read-write"),
         "database_read_url": servers.multi_host_url("prefer-standby"),
     }
-    async with running_client(settings, **addresses) as visitor:
-        assert (await visitor.execute(GENRES_QUERY))["genres"] == []
-        yield visitor
+    async with running_client(settings, **addresses) as client:
+        assert (await client.execute(GENRES_QUERY))["genres"] == []
+        yield client
 
 
 async def fail_over(servers: ReplicatedPair, client: ApiClient) -> None:
-    """Visitors go on reading, before the standby is promoted and after it."""
+    """Promote the replica; anonymous reads succeed before and after."""
     await servers.primary.crash()
     assert (await client.execute(GENRES_QUERY))["genres"] == []
     await servers.replica.promote()
@@ -57,20 +58,20 @@ async def fail_over(servers: ReplicatedPair, client: ApiClient) -> None:
 
 
 async def retry_checkout(customer: Customer, shop: Shop, postgres: asyncpg.Connection) -> tuple[str, str]:
-    """How it ended, and the order's number; a client that hears nothing asks again with the same key."""
+    """Retry with the same key until there is a result, and return its type and the order's number."""
     for _ in range(20):
         response = await customer.try_checkout("once")
         if not response.errors:
-            told = response["checkout"]
-            return told["__typename"], told["order"]["number"]
+            result = response["checkout"]
+            return result["__typename"], result["order"]["number"]
         assert response.codes == ["SERVICE_UNAVAILABLE"]
         await age_orders(postgres)
         await sweep(shop)
-    raise AssertionError("It never ended.")
+    raise AssertionError("The checkout never ended.")
 
 
 async def test_failover_before_charge_releases_stock(client: ApiClient, servers: ReplicatedPair) -> None:
-    shop: Shop = client._app.state.shop  # type: ignore[union-attr]  # an application of our own
+    shop = get_shop(client)
     book = await add_book(shop, "Emma", stock=5)
     customer = await add_customer(client, shop, (book, 2))
     before = await asyncpg.connect(servers.primary.url)
@@ -94,7 +95,7 @@ async def test_failover_before_charge_releases_stock(client: ApiClient, servers:
 
 
 async def test_failover_after_charge_confirms_the_order(client: ApiClient, servers: ReplicatedPair) -> None:
-    shop: Shop = client._app.state.shop  # type: ignore[union-attr]  # an application of our own
+    shop = get_shop(client)
     book = await add_book(shop, "Emma", stock=5)
     customer = await add_customer(client, shop, (book, 2))
     before = await asyncpg.connect(servers.primary.url)
@@ -111,14 +112,14 @@ async def test_failover_after_charge_confirms_the_order(client: ApiClient, serve
         await fail_over(servers, client)
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
             await settling.aclose()
-    told = await buying  # it tries again by itself, and may have been lucky
-    assert told.codes == ["SERVICE_UNAVAILABLE"] or told["checkout"]["order"]["number"] == number
+    response = await buying  # the server retries, and may have succeeded
+    assert response.codes == ["SERVICE_UNAVAILABLE"] or response["checkout"]["order"]["number"] == number
 
     postgres = await asyncpg.connect(servers.replica.url)
     assert await retry_checkout(customer, shop, postgres) == ("OrderPlaced", number)
     assert [order["number"] for order in await customer.list_orders()] == [number]
     assert await list_payments(postgres) == [("APPROVED", False)]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
-    assert await postgres.fetchval(LETTERS) == 1
+    assert await postgres.fetchval(COUNT_CONFIRMATIONS) == 1
     assert await find_violations(postgres) == []
     await postgres.close()

@@ -1,4 +1,4 @@
-"""A clock that steps by five minutes signs nobody out, charges nobody twice and loses no order."""
+"""A clock that moves by minutes ends no session and loses no order."""
 
 import asyncio
 import datetime as dt
@@ -23,7 +23,7 @@ STEPS = pytest.mark.parametrize("step", [dt.timedelta(minutes=5), dt.timedelta(m
 
 
 def step_clock(step: dt.timedelta) -> time_machine.travel:
-    """The clock of the shop; PostgreSQL has one of its own."""
+    """Move the server's clock; PostgreSQL's does not move."""
     return time_machine.travel(dt.datetime.now(dt.UTC) + step, tick=True)
 
 
@@ -65,7 +65,7 @@ async def test_clock_step_during_checkout(
 async def test_postgresql_clock_step_during_checkout(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    """The purchase looks as if it had died long ago: sweeper and customer settle it once, whoever comes first."""
+    """The checkout looks long dead: the sweeper and the customer race, and finalize it once."""
     book = await add_book(shop, stock=3)
     customer = await add_customer(client, shop, (book, 1))
     async with hold_lock(database_url, LOCK_PAYMENTS):
@@ -74,12 +74,12 @@ async def test_postgresql_clock_step_during_checkout(
         await age_orders(postgres)
         sweeping = asyncio.create_task(sweep(shop))
         await wait_for_blocked(postgres, 2)
-    told, _ = await asyncio.gather(purchase, sweeping)
+    result, _ = await asyncio.gather(purchase, sweeping)
     await sweep(shop)
     [(status, is_back)] = await list_payments(postgres)
-    left, lines = await get_stock(postgres, book), await customer.get_cart_lines()
-    if told["__typename"] == "OrderPlaced":
-        assert (status, is_back, left, lines) == ("APPROVED", False, 2, [])
+    stock, lines = await get_stock(postgres, book), await customer.get_cart_lines()
+    if result["__typename"] == "OrderPlaced":
+        assert (status, is_back, stock, lines) == ("APPROVED", False, 2, [])
     else:
-        assert (told["__typename"], left, lines) == ("PaymentFailed", 3, [(book.title, 1)])
+        assert (result["__typename"], stock, lines) == ("PaymentFailed", 3, [(book.title, 1)])
         assert status == "VOIDED" or is_back

@@ -1,4 +1,4 @@
-"""A page costs the same number of SQL statements however much stands on it: 1 for books with authors and genre."""
+"""A page of books costs the same number of SQL statements at any length."""
 
 from collections.abc import AsyncIterator
 
@@ -23,8 +23,8 @@ ORDERS = """{ me { orders(first: 20) { nodes { number customer { email } shippin
 
 BOOK_STATEMENTS = 1  # the page, with its authors and genres
 NODE_STATEMENTS = 3  # the books, their authors, their genres
-CART_STATEMENTS = 5  # who asks, the lines, their books, the authors, the genres
-ORDER_STATEMENTS = 8  # who asks, the page, customers, addresses, the lines, their books, the authors, the genres
+CART_STATEMENTS = 5  # the viewer, the items, their books, the authors, the genres
+ORDER_STATEMENTS = 8  # the viewer, the page, customers, addresses, the items, their books, the authors, the genres
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def counter(shop: Shop, settings: Settings) -> AsyncIterator[QueryCounter]
 
 
 async def _add_books(shop: Shop, count: int) -> list[BookRow]:
-    """With several authors each, and genres and authors of their own."""
+    """Add books with two authors each, in five genres."""
     genres = [await add_genre(shop) for _ in range(5)]
     return [
         await add_book(
@@ -91,7 +91,7 @@ async def test_statement_count_of_20_orders_equals_2(counter: QueryCounter, shop
 
 
 async def test_counter_detects_unbatched_statements(counter: QueryCounter, shop: Shop) -> None:
-    """A count that is always the same would prove nothing."""
+    """A counter that always returned the same number would prove nothing."""
     first, second = [to_global_id("Book", book.id) for book in await _add_books(shop, 2)]
     one_by_one = "query ($a: ID!, $b: ID!) { a: node(id: $a) { id } b: book(by: {id: $b}) { id } }"
     assert await counter.count(counter.client, one_by_one, a=first, b=second) == 1

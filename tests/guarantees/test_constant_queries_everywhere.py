@@ -1,4 +1,4 @@
-"""Constant queries everywhere: what readers, customers and the back office see costs the same for few rows and many."""
+"""Every other page for customers and administrators does so, too."""
 
 from collections.abc import AsyncIterator
 
@@ -27,13 +27,13 @@ BOOK_PAGE = """query ($slug: String!) { book(by: {slug: $slug}) {
         rating isVerifiedPurchase viewerCanUpdate viewerCanDelete reviewer { displayName } book { title } } } } }"""
 ORDERS = """{ admin { orders(first: 100) { nodes { number viewerCanCancel customer { email } shippingAddress { city }
     items { title book { title authors { name } genre { name } } } } } } }"""
-OFFICE = {
+ADMIN_LISTS = {
     "users": "{ admin { users(first: 100) { nodes { email displayName } } } }",
     "reviews": "{ admin { reviews(first: 100) { nodes { rating book { title } reviewer { account { email } } } } } }",
     "lowStockBooks": "{ admin { lowStockBooks(first: 100) { nodes { title waitingPrebookings } } } }",
     "bestSellers": "{ admin { bestSellers(period: THIS_MONTH, first: 100) { book { title genre { name } } } } }",
 }
-MINE = {
+VIEWER_LISTS = {
     "wishlist": "{ me { wishlist(first: 100) { nodes { book { title price { amount } stockQuantity } } } } }",
     "prebookings": "{ me { prebookings(first: 100) { nodes { status book { title } } } } }",
     "reviews": "{ me { reviews(first: 100) { nodes { rating isVerifiedPurchase book { title } } } } }",
@@ -41,13 +41,13 @@ MINE = {
 BY_IDS = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
 FACETS = "{ books(first: 2) { nodes { title } facets { %s } } }"
 
-VIEWED_STATEMENTS = 6  # who asks, the page, their purchases, reviews, saved books and pre-bookings
-# who asks, the book with authors, genre and ratings, its related books, the viewer's four, the reviews with who wrote them
-# and their number, who of these has bought it; the viewer's purchases may go with theirs
+VIEWED_STATEMENTS = 6  # the viewer, the page, their purchases, reviews, wishlist items and prebookings
+# The viewer; the book with authors, genre and ratings; its related books; the viewer's four fields; the reviews with
+# their reviewers; their number; which reviewers bought the book. The viewer's purchases may be in the last statement.
 BOOK_PAGE_STATEMENTS = (10, 11)
-ORDERS_STATEMENTS = 8  # who asks, the page, customers, addresses, the lines, their books, the authors, the genres
-OFFICE_STATEMENTS = {"users": 2, "reviews": 3, "lowStockBooks": 3, "bestSellers": 3}
-MINE_STATEMENTS = {"wishlist": 3, "prebookings": 3, "reviews": 4}
+ORDERS_STATEMENTS = 8  # the viewer, the page, customers, addresses, the items, their books, the authors, the genres
+ADMIN_LIST_STATEMENTS = {"users": 2, "reviews": 3, "lowStockBooks": 3, "bestSellers": 3}
+VIEWER_LIST_STATEMENTS = {"wishlist": 3, "prebookings": 3, "reviews": 4}
 
 
 @pytest.fixture
@@ -65,15 +65,15 @@ async def books(shop: Shop) -> list[BookRow]:
     ]
 
 
-async def _reads(
+async def _add_activity(
     postgres: asyncpg.Connection, user: SignedInUser, books: list[BookRow], status: str = "CONFIRMED"
 ) -> None:
-    """Buys, reviews, saves and waits for all of them."""
+    """Add an order, a review, a wishlist item and a prebooking of the user for each of the books."""
     await add_past_order(postgres, user, *((book, 1) for book in books), status=status)
     ids = [book.id for book in books]
-    for table, more, values in (("reviews", ", rating", ", 4"), ("wishlist_items", "", ""), ("prebookings", "", "")):
+    for table, columns, values in (("reviews", ", rating", ", 4"), ("wishlist_items", "", ""), ("prebookings", "", "")):
         await postgres.execute(
-            f"INSERT INTO {table} (id, user_id, book_id{more}) SELECT gen_random_uuid(), $1, unnest($2::uuid[]){values}",
+            f"INSERT INTO {table} (id, user_id, book_id{columns}) SELECT gen_random_uuid(), $1, unnest($2::uuid[]){values}",
             user.id,
             ids,
         )
@@ -90,10 +90,10 @@ async def test_viewer_fields_cost_anonymous_callers_nothing(counter: QueryCounte
 async def test_statement_count_of_viewer_fields_is_constant(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow]
 ) -> None:
-    reader = await add_user(shop)
-    me = _signed_in(counter, reader)
+    user = await add_user(shop)
+    me = _signed_in(counter, user)
     assert await counter.count(me, VIEWED, first=100) == VIEWED_STATEMENTS
-    await _reads(postgres, reader, books)
+    await _add_activity(postgres, user, books)
     assert await counter.count(me, VIEWED, first=20) == VIEWED_STATEMENTS
     assert await counter.count(me, VIEWED, first=100) == VIEWED_STATEMENTS
 
@@ -109,55 +109,55 @@ async def test_ratings_and_related_books_cost_one_statement_each(
 async def test_statement_count_of_50_reviews_equals_2(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow]
 ) -> None:
-    readers = [await add_user(shop) for _ in range(50)]
-    me = _signed_in(counter, readers[0])
-    for reader in readers[:2]:
-        await _reads(postgres, reader, books[:1])
+    users = [await add_user(shop) for _ in range(50)]
+    me = _signed_in(counter, users[0])
+    for user in users[:2]:
+        await _add_activity(postgres, user, books[:1])
     assert await counter.count(me, BOOK_PAGE, slug=books[0].slug) in BOOK_PAGE_STATEMENTS
-    for reader in readers[2:]:
-        await _reads(postgres, reader, books[:1])
-    shown = (await me.execute(BOOK_PAGE, slug=books[0].slug))["book"]["reviews"]
-    assert len(shown["nodes"]) == 50
-    assert all(review["isVerifiedPurchase"] for review in shown["nodes"])
+    for user in users[2:]:
+        await _add_activity(postgres, user, books[:1])
+    reviews = (await me.execute(BOOK_PAGE, slug=books[0].slug))["book"]["reviews"]
+    assert len(reviews["nodes"]) == 50
+    assert all(review["isVerifiedPurchase"] for review in reviews["nodes"])
     assert await counter.count(me, BOOK_PAGE, slug=books[0].slug) in BOOK_PAGE_STATEMENTS
 
 
 async def test_statement_count_of_admin_orders_is_constant(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow]
 ) -> None:
-    manager = _signed_in(counter, await add_admin(shop))
+    admin = _signed_in(counter, await add_admin(shop))
     for number in range(2):
         await add_past_order(postgres, await add_user(shop), (books[number], 1), (books[99], 1))
-    assert await counter.count(manager, ORDERS) == ORDERS_STATEMENTS
+    assert await counter.count(admin, ORDERS) == ORDERS_STATEMENTS
     for number in range(2, 40):
         await add_past_order(postgres, await add_user(shop), (books[number], 1), (books[99], 1))
-    assert len((await manager.execute(ORDERS))["admin"]["orders"]["nodes"]) == 40
-    assert await counter.count(manager, ORDERS) == ORDERS_STATEMENTS
+    assert len((await admin.execute(ORDERS))["admin"]["orders"]["nodes"]) == 40
+    assert await counter.count(admin, ORDERS) == ORDERS_STATEMENTS
 
 
-@pytest.mark.parametrize("name", OFFICE)
+@pytest.mark.parametrize("name", ADMIN_LISTS)
 async def test_statement_count_of_every_admin_list_is_constant(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow], name: str
 ) -> None:
-    manager = _signed_in(counter, await add_admin(shop))
-    await _reads(postgres, await add_user(shop), books[:2])
-    assert await counter.count(manager, OFFICE[name]) == OFFICE_STATEMENTS[name]
+    admin = _signed_in(counter, await add_admin(shop))
+    await _add_activity(postgres, await add_user(shop), books[:2])
+    assert await counter.count(admin, ADMIN_LISTS[name]) == ADMIN_LIST_STATEMENTS[name]
     for _ in range(10):
-        await _reads(postgres, await add_user(shop), books[:9])
-    assert await counter.count(manager, OFFICE[name]) == OFFICE_STATEMENTS[name]
+        await _add_activity(postgres, await add_user(shop), books[:9])
+    assert await counter.count(admin, ADMIN_LISTS[name]) == ADMIN_LIST_STATEMENTS[name]
 
 
-@pytest.mark.parametrize("name", MINE)
+@pytest.mark.parametrize("name", VIEWER_LISTS)
 async def test_statement_count_of_viewer_lists_is_constant(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow], name: str
 ) -> None:
-    reader = await add_user(shop)
-    me = _signed_in(counter, reader)
-    await _reads(postgres, reader, books[:2])
-    assert await counter.count(me, MINE[name]) == MINE_STATEMENTS[name]
-    await _reads(postgres, reader, books[2:])
-    assert len((await me.execute(MINE[name]))["me"][name]["nodes"]) == 100
-    assert await counter.count(me, MINE[name]) == MINE_STATEMENTS[name]
+    user = await add_user(shop)
+    me = _signed_in(counter, user)
+    await _add_activity(postgres, user, books[:2])
+    assert await counter.count(me, VIEWER_LISTS[name]) == VIEWER_LIST_STATEMENTS[name]
+    await _add_activity(postgres, user, books[2:])
+    assert len((await me.execute(VIEWER_LISTS[name]))["me"][name]["nodes"]) == 100
+    assert await counter.count(me, VIEWER_LISTS[name]) == VIEWER_LIST_STATEMENTS[name]
 
 
 @pytest.mark.parametrize(
@@ -166,13 +166,13 @@ async def test_statement_count_of_viewer_lists_is_constant(
 async def test_statement_count_of_100_ids_equals_2(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow], kind: str, table: str
 ) -> None:
-    reader = await add_user(shop)
-    await _reads(postgres, reader, books)
+    user = await add_user(shop)
+    await _add_activity(postgres, user, books)
     ids = [to_global_id(kind, row["id"]) for row in await postgres.fetch(f"SELECT id FROM {table}")]
-    me, costs = _signed_in(counter, reader), 1 if kind == "Review" else 2  # whose it is does not matter for a review
-    assert await counter.count(me, BY_IDS, ids=ids[:2]) == costs
+    me, statements = _signed_in(counter, user), 1 if kind == "Review" else 2  # only private types need the viewer
+    assert await counter.count(me, BY_IDS, ids=ids[:2]) == statements
     assert len(ids) == 100
-    assert await counter.count(me, BY_IDS, ids=ids) == costs
+    assert await counter.count(me, BY_IDS, ids=ids) == statements
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Posters share the work: however many there are, each letter is sent by one of them, and none is left lying."""
+"""Email workers share the queue, and another worker finishes what a dead one left."""
 
 import asyncio
 import signal
@@ -27,6 +27,7 @@ from tests.support.processes.cli import start_command
 from tests.support.shop.catalog_admin import UPDATE_STOCK
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_admin, add_book, add_user, book_id
+from tests.support.waiting import wait_until
 
 CONFIRMED = "ORDER_CONFIRMED"
 PREBOOK_MUTATION = "mutation ($id: ID!) { prebook(input: {bookId: $id}) { __typename } }"
@@ -46,25 +47,29 @@ async def test_each_email_is_sent_by_one_worker(
         await client.with_token(user.token).execute(PREBOOK_MUTATION, id=book_id(sold_out))
     admin = client.with_token((await add_admin(shop)).token)
     async with start_mail_server() as mailbox:
-        ours = with_smtp_url(mailbox, settings)
-        async with start_worker_process(ours, tmp_path), run_worker(shop, ours), run_worker(shop, ours):
+        smtp_settings = with_smtp_url(mailbox, settings)
+        async with (
+            start_worker_process(smtp_settings, tmp_path),
+            run_worker(shop, smtp_settings),
+            run_worker(shop, smtp_settings),
+        ):
             await admin.execute(UPDATE_STOCK, id=book_id(sold_out))
             assert await wait_until_queue_is_empty(postgres) == [("BOOK_BACK", "SENT")] * 40
-    assert sorted(str(letter["To"]) for letter in mailbox.messages) == sorted(member.row.email for member in waiting)
+    assert sorted(str(message["To"]) for message in mailbox.messages) == sorted(user.row.email for user in waiting)
 
 
 async def test_slow_worker_keeps_its_claim(
     customer: Customer, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection
 ) -> None:
-    """It was taken for dead, and another one has taken up its job."""
+    """The queue takes the worker for dead, and another worker fetches its job."""
     async with start_mail_server() as mailbox:
         mailbox.may_accept = asyncio.Event()
-        ours = with_smtp_url(mailbox, settings)
-        async with start_worker_process(ours, tmp_path) as slow:
+        smtp_settings = with_smtp_url(mailbox, settings)
+        async with start_worker_process(smtp_settings, tmp_path) as slow:
             await customer.checkout()
             await mailbox.wait_for(1, mailbox.submitted_recipients)
             slow.send_signal(signal.SIGSTOP)
-            async with run_worker(shop, ours):
+            async with run_worker(shop, smtp_settings):
                 await _wait_for_released_jobs(postgres, 1)
                 assert len(mailbox.submitted_recipients) == 1
                 slow.send_signal(signal.SIGCONT)
@@ -93,15 +98,15 @@ async def test_stopped_worker_releases_its_email(
 ) -> None:
     async with start_mail_server() as mailbox:
         mailbox.may_accept = asyncio.Event()
-        ours = with_smtp_url(mailbox, settings)
-        async with run_worker(shop, ours, worker_settings=replace(FAST_SETTINGS, shutdown_timeout=0)):
+        smtp_settings = with_smtp_url(mailbox, settings)
+        async with run_worker(shop, smtp_settings, worker_settings=replace(FAST_SETTINGS, shutdown_timeout=0)):
             await customer.checkout()
             await mailbox.wait_for(1, mailbox.submitted_recipients)
         assert await list_email_statuses(postgres) == [(CONFIRMED, "QUEUED")]
         assert await postgres.fetchval("SELECT array_agg(status::text) FROM pgqueuer") == ["queued"]
 
         mailbox.may_accept = None
-        async with run_worker(shop, ours):
+        async with run_worker(shop, smtp_settings):
             assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
     assert len(mailbox.messages) == 1
 
@@ -113,10 +118,10 @@ async def test_stopped_worker_finishes_what_it_can(
         mailbox.may_accept = asyncio.Event()
         async with run_worker(
             shop, with_smtp_url(mailbox, settings), worker_settings=replace(FAST_SETTINGS, shutdown_timeout=30)
-        ) as poster:
+        ) as worker:
             await customer.checkout()
             await mailbox.wait_for(1, mailbox.submitted_recipients)
-            poster.stop()
+            worker.stop()
             mailbox.may_accept.set()
     assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
     assert len(mailbox.messages) == 1
@@ -138,33 +143,32 @@ JOB = "priority, status, entrypoint, payload"
 
 
 @asynccontextmanager
-async def start_worker_process(settings: Settings, folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`bookstore worker`, at work."""
-    given = {
+async def start_worker_process(settings: Settings, directory: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start `bookstore worker` and wait until it is ready."""
+    environment = {
         "DATABASE_URL": settings.database_url or "",
         "SECRET_KEY": settings.secret_key[0],
         "SMTP_URL": settings.smtp_url or "",
     }
-    async with start_command("worker", directory=folder, settings=given) as process:
+    async with start_command("worker", directory=directory, settings=environment) as process:
         assert process.stdout is not None
         assert b"Sending emails" in await process.stdout.readline()
         yield process
 
 
 async def _wait_for_released_jobs(postgres: asyncpg.Connection, times: int) -> None:
-    """Comes back when jobs were given back this often, because somebody else has the letter in hand."""
-    async with asyncio.timeout(30):
-        while await postgres.fetchval("SELECT sum(attempts) FROM pgqueuer") < times:
-            await asyncio.sleep(0.02)
+    """Wait until workers have released jobs this often, because another worker had claimed the email."""
+
+    async def are_released() -> bool:
+        return bool(await postgres.fetchval("SELECT sum(attempts) FROM pgqueuer") >= times)
+
+    await wait_until(are_released)
 
 
 async def _find_listener_pid(postgres: asyncpg.Connection) -> int:
-    """The connection of a poster that waits for work."""
-    async with asyncio.timeout(20):
-        while (found := await postgres.fetchval(_LISTENER_PIDS, APPLICATION_NAME)) is None:
-            await asyncio.sleep(0.02)
-    listener: int = found
-    return listener
+    """Wait for the connection on which a worker listens for jobs, and return its process id."""
+    pid: int = await wait_until(lambda: postgres.fetchval(_LISTENER_PIDS, APPLICATION_NAME), 20)
+    return pid
 
 
 _LISTENER_PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"

@@ -1,4 +1,4 @@
-"""Letters tell the truth: what was rolled back was never told, and what was committed arrives once, whoever dies."""
+"""Each email is sent once for a committed change, and never for a rolled-back one."""
 
 import asyncio
 from pathlib import Path
@@ -37,7 +37,7 @@ async def customer(client: ApiClient, shop: Shop, book: BookRow) -> Customer:
     return await add_customer(client, shop, (book, 2))
 
 
-# ── What never happened ───────────────────────────────────────────────────────────────────
+# ── Rolled back ───────────────────────────────────────────────────────────────────
 
 
 async def test_declined_payment_sends_no_confirmation(customer: Customer, postgres: asyncpg.Connection) -> None:
@@ -65,7 +65,7 @@ async def test_killed_before_commit_sends_nothing(
 ) -> None:
     placed = await customer.checkout()
     async with start_server(settings, tmp_path) as server, hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        # The letter is written, and the books cannot be put back.
+        # The email is enqueued, and releasing the stock fails.
         cancelling = asyncio.create_task(customer.with_client(server.client).cancel_order(placed["order"]["id"]))
         waiting = await wait_for_blocked(postgres, 1)
         await server.kill()
@@ -78,7 +78,7 @@ async def test_killed_before_commit_sends_nothing(
     assert len(mailbox.messages) == 1
 
 
-# ── What happened arrives, once ───────────────────────────────────────────────────────────
+# ── Committed ───────────────────────────────────────────────────────────
 
 
 async def test_order_is_confirmed_by_email(
@@ -87,8 +87,8 @@ async def test_order_is_confirmed_by_email(
     async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
         placed = await customer.checkout()
         assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
-    [letter] = mailbox.find_messages(customer.user.row.email)
-    for part in get_text_and_html(letter):
+    [message] = mailbox.find_messages(customer.user.row.email)
+    for part in get_text_and_html(message):
         assert placed["order"]["number"] in part
         assert "Emma" in part
         assert "€25.00" in part

@@ -1,4 +1,4 @@
-"""A connection that PostgreSQL ends costs nobody an answer, and nothing is done twice or by half."""
+"""A killed database connection costs no client a response, and nothing runs twice."""
 
 import asyncio
 
@@ -15,17 +15,12 @@ from tests.support.database.db_snapshots import (
     take_snapshot,
 )
 from tests.support.database.locks import LOCK_BOOKS, hold_lock
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import (
-    GENRES_QUERY,
-    INCREMENT_STOCK,
-    LOCK_GENRES,
-    UNAVAILABLE,
-    post_graphql,
-    running_client,
-)
+from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
@@ -33,7 +28,10 @@ BLOCKED_PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_databas
 
 
 async def kill_blocked(postgres: asyncpg.Connection, times: int = 1, *, until_again: bool = True) -> None:
-    """Ends a connection that waits for a lock, and the one that takes its place, so many times."""
+    """Kill a connection that waits for a lock, then the one that replaces it, this many times.
+
+    With `until_again`, wait for another one to take its place.
+    """
     killed: list[int] = []
     for _ in range(times):
         pid = await _wait_for_next_blocked(postgres, killed)
@@ -44,10 +42,8 @@ async def kill_blocked(postgres: asyncpg.Connection, times: int = 1, *, until_ag
 
 
 async def _wait_for_next_blocked(postgres: asyncpg.Connection, killed: list[int]) -> int:
-    async with asyncio.timeout(20):
-        while (pid := await postgres.fetchval(BLOCKED_PIDS, killed)) is None:
-            await asyncio.sleep(0.01)
-    return int(pid)
+    pid: int = await wait_until(lambda: postgres.fetchval(BLOCKED_PIDS, killed), 20)
+    return pid
 
 
 async def test_read_is_retried(client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
@@ -78,7 +74,7 @@ async def test_write_is_retried_once(
         await kill_blocked(postgres, 2)
     assert (await restocking)["updateStock"] == {"__typename": "StockUpdated"}
     assert await get_stock(postgres, book) == 2
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_write_killed_every_time_changes_nothing(
@@ -110,11 +106,11 @@ async def test_checkout_is_retried_once(
 async def test_dead_idle_connections_fail_no_read(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_genre(shop, "Fantasy")
     others = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
-    async with running_client(settings) as visitor:
-        await asyncio.gather(*(visitor.execute(GENRES_QUERY) for _ in range(20)))
+    async with running_client(settings) as client:
+        await asyncio.gather(*(client.execute(GENRES_QUERY) for _ in range(20)))
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
         assert await postgres.fetch(cut, others)
-        replies = await asyncio.gather(*(visitor.execute(GENRES_QUERY) for _ in range(20)))
+        replies = await asyncio.gather(*(client.execute(GENRES_QUERY) for _ in range(20)))
     assert [len(response["genres"]) for response in replies] == [1] * 20
 
 
@@ -123,8 +119,8 @@ async def test_dead_idle_connections_fail_no_write(
 ) -> None:
     book, token = await add_book(shop, stock=0), (await add_admin(shop)).token
     others = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
-    async with running_client(settings) as visitor:
-        admin = visitor.with_token(token)
+    async with running_client(settings) as client:
+        admin = client.with_token(token)
         await asyncio.gather(*(admin.execute(INCREMENT_STOCK, id=book_id(book)) for _ in range(10)))
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
         assert await postgres.fetch(cut, others)

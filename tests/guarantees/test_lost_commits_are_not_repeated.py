@@ -1,4 +1,4 @@
-"""When the answer to a COMMIT is lost nobody knows what became of it: nothing is done twice, and checkout finds out."""
+"""When the response to a COMMIT is lost, nothing runs twice, and a checkout retry reports the real result."""
 
 from collections.abc import AsyncIterator
 
@@ -11,27 +11,28 @@ from domain.sweeper import sweep
 from server.settings import Settings
 from tests.support.database.db_snapshots import age_orders, is_stock_consistent, list_payments, list_stock_movements
 from tests.support.database.fault_proxy import FaultProxy, start_fault_proxy
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import INCREMENT_STOCK, running_client
+from tests.support.http.fault_app import INCREMENT_STOCK
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_admin, add_book, book_id
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
 RESERVED, CHARGED, SETTLED = 1, 2, 3
-LETTERS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
+COUNT_CONFIRMATIONS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
 
 
 @pytest.fixture
 async def fault_proxy(database_url: str, shop: Shop) -> AsyncIterator[FaultProxy]:
-    async with start_fault_proxy(database_url) as network:
-        yield network
+    async with start_fault_proxy(database_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture
 async def client(fault_proxy: FaultProxy, settings: Settings) -> AsyncIterator[ApiClient]:
-    async with running_client(settings, database_url=fault_proxy.url) as visitor:
-        yield visitor
+    async with running_client(settings, database_url=fault_proxy.url) as client:
+        yield client
 
 
 async def test_stock_change_happens_once(
@@ -42,7 +43,7 @@ async def test_stock_change_happens_once(
     assert (await admin.execute(INCREMENT_STOCK, id=book_id(book))).codes == ["SERVICE_UNAVAILABLE"]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
     assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_lost_reservation_is_recovered(
@@ -86,7 +87,7 @@ async def test_paid_order_is_found_by_its_key(
     await sweep(shop)
     await _bought_once(customer, postgres)
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def _bought_once(customer: Customer, postgres: asyncpg.Connection) -> None:
@@ -94,4 +95,4 @@ async def _bought_once(customer: Customer, postgres: asyncpg.Connection) -> None
     assert again["__typename"] == "OrderPlaced"
     assert [order["id"] for order in await customer.list_orders()] == [again["order"]["id"]]
     assert await list_payments(postgres) == [("APPROVED", False)]
-    assert await postgres.fetchval(LETTERS) == 1
+    assert await postgres.fetchval(COUNT_CONFIRMATIONS) == 1

@@ -1,4 +1,4 @@
-"""The mail server may hang, dawdle, refuse, be away or die in a letter: the shop goes on, and every letter arrives once."""
+"""A mail server that hangs, refuses or fails delays no request, and every email arrives once it recovers."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,8 +28,8 @@ from tests.support.email.emails import (
     with_smtp_url,
 )
 from tests.support.email.smtp import FakeMailServer, start_mail_server
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import running_client
 from tests.support.processes.cli import start_command
 from tests.support.processes.clock import advance_clock
 from tests.support.shop.customers import Customer, add_customer
@@ -42,7 +42,7 @@ CONFIRMED = "ORDER_CONFIRMED"
 
 @pytest.fixture
 def no_database_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time that passes is the mail server's."""
+    """Switch off the timeouts of the database, so that only those of the mail server expire."""
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 100_000)
 
 
@@ -57,13 +57,13 @@ async def customer(client: ApiClient, shop: Shop, book: BookRow) -> Customer:
 
 
 async def assert_all_sent(mailbox: FakeMailServer, postgres: asyncpg.Connection, *orders: dict[str, str]) -> None:
-    """Each order that was confirmed has its letter, once, and nobody else has one."""
+    """Assert that each of the orders has one email, and that there are no others."""
     assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")] * len(orders)
-    told = [str(letter["Subject"]) for letter in mailbox.messages]
-    assert sorted(told) == sorted(f"Your order {order['number']} is confirmed" for order in orders)
+    subjects = [str(message["Subject"]) for message in mailbox.messages]
+    assert sorted(subjects) == sorted(f"Your order {order['number']} is confirmed" for order in orders)
 
 
-# ── It says no ────────────────────────────────────────────────────────────────────────────
+# ── It rejects ────────────────────────────────────────────────────────────────────────────
 
 
 async def test_temporary_failures_delay_and_lose_nothing(
@@ -83,11 +83,11 @@ async def test_temporary_failures_delay_and_lose_nothing(
 async def test_permanent_failure_is_stored_and_others_are_sent(
     client: ApiClient, shop: Shop, book: BookRow, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    unknown = await add_customer(client, shop, (book, 1))
-    known = await add_customer(client, shop, (book, 1))
+    unknown_customer = await add_customer(client, shop, (book, 1))
+    known_customer = await add_customer(client, shop, (book, 1))
     async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
-        mailbox.recipient_responses[unknown.user.row.email] = "550 5.1.1 Nobody here by that name"
-        orders = [(await who.checkout())["order"] for who in (unknown, known)]
+        mailbox.recipient_responses[unknown_customer.user.row.email] = "550 5.1.1 Nobody here by that name"
+        orders = [(await customer_.checkout())["order"] for customer_ in (unknown_customer, known_customer)]
         assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "FAILED"), (CONFIRMED, "SENT")]
         assert (len(mailbox.rejected_recipients), len(mailbox.messages)) == (1, 1)
 
@@ -111,7 +111,7 @@ async def test_exhausted_retries_are_stored(
         await assert_all_sent(mailbox, postgres, order)
 
 
-# ── It says nothing ───────────────────────────────────────────────────────────────────────
+# ── It hangs ───────────────────────────────────────────────────────────────────────
 
 
 def hang_before_greeting(mailbox: FakeMailServer) -> None:
@@ -147,7 +147,7 @@ async def test_hanging_server_delays_and_loses_nothing(
         await wait_for_attempts(postgres, 1)
 
         mailbox.withheld_response = mailbox.endless_response = None
-        advance_clock(STEP_TIMEOUT)  # for a try that hangs already
+        advance_clock(STEP_TIMEOUT)  # for an attempt that hangs already
         await assert_all_sent(mailbox, postgres, order)
 
 
@@ -187,15 +187,15 @@ async def test_hanging_quit_does_not_fail_the_email(
 async def test_hanging_emails_do_not_block_others(
     client: ApiClient, shop: Shop, book: BookRow, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    """Both hands of the poster are full of them."""
+    """The hanging emails occupy all of the worker's slots."""
     unlucky = [await add_customer(client, shop, (book, 1)) for _ in range(2)]
     lucky = [await add_customer(client, shop, (book, 1)) for _ in range(3)]
     patience, pace = RetryPolicy(timedelta(seconds=1), max_attempts=1000), replace(FAST_SETTINGS, concurrency=2)
     async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings), patience, pace):
-        mailbox.silent_recipients = {who.user.row.email for who in unlucky}
-        orders = [(await who.checkout())["order"] for who in unlucky]
+        mailbox.silent_recipients = {customer_.user.row.email for customer_ in unlucky}
+        orders = [(await customer_.checkout())["order"] for customer_ in unlucky]
         await mailbox.wait_for(2, mailbox.hanging)
-        orders += [(await who.checkout())["order"] for who in lucky]
+        orders += [(await customer_.checkout())["order"] for customer_ in lucky]
         assert mailbox.messages == []
         given_up = 0
         for _ in range(1000):
@@ -205,7 +205,7 @@ async def test_hanging_emails_do_not_block_others(
             if len(mailbox.messages) == len(lucky):
                 break
             await asyncio.sleep(0.02)
-        assert all(len(mailbox.find_messages(who.user.row.email)) == 1 for who in lucky)
+        assert all(len(mailbox.find_messages(customer_.user.row.email)) == 1 for customer_ in lucky)
 
         mailbox.silent_recipients.clear()
         advance_clock(STEP_TIMEOUT)
@@ -230,7 +230,7 @@ async def test_total_timeout_over_slow_responses(
 ) -> None:
     async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
         mailbox.response_delay = STEP_TIMEOUT - 1
-        assert mailbox.response_delay * 4 > SEND_TIMEOUT  # hello twice, the sender, the recipient
+        assert mailbox.response_delay * 4 > SEND_TIMEOUT  # EHLO twice, MAIL, RCPT
         order = (await customer.checkout())["order"]
         await wait_for_attempts(postgres, 1)
         assert (await list_email_statuses(postgres), mailbox.messages) == ([(CONFIRMED, "QUEUED")], [])
@@ -239,7 +239,7 @@ async def test_total_timeout_over_slow_responses(
         await assert_all_sent(mailbox, postgres, order)
 
 
-# ── It is away, or dies ───────────────────────────────────────────────────────────────────
+# ── It is unreachable or crashes ───────────────────────────────────────────────────────────────────
 
 
 async def test_unreachable_server_delays_and_loses_nothing(
@@ -274,21 +274,21 @@ async def test_server_crash_during_data_loses_nothing(
         await assert_all_sent(mailbox, postgres, order)
 
 
-# ── Meanwhile ─────────────────────────────────────────────────────────────────────────────
+# ── Other requests ─────────────────────────────────────────────────────────────────────────────
 
 
 async def test_checkout_does_not_wait_for_mail(
     settings: Settings, shop: Shop, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    """Nor for a connection that letters on their way would hold: there is one."""
+    """The pool has one connection, which emails in delivery do not hold."""
     async with start_mail_server() as mailbox:
         mailbox.may_accept = asyncio.Event()
         single = {"pool_size": 1, "pool_max_overflow": 0}
-        async with running_client(settings, worker=True, smtp_url=mailbox.url, **single) as visitor:
-            customers = [await add_customer(visitor, shop, (book, 1)) for _ in range(12)]
+        async with running_client(settings, worker=True, smtp_url=mailbox.url, **single) as client:
+            customers = [await add_customer(client, shop, (book, 1)) for _ in range(12)]
             orders = [(await customer.checkout())["order"] for customer in customers]
             await mailbox.wait_for(10, mailbox.submitted_recipients)
-            latest = await add_customer(visitor, shop, (book, 1))
+            latest = await add_customer(client, shop, (book, 1))
             orders.append((await latest.checkout())["order"])
             assert (await latest.list_orders())[0]["status"] == "CONFIRMED"
             assert mailbox.messages == []
@@ -296,13 +296,13 @@ async def test_checkout_does_not_wait_for_mail(
             await assert_all_sent(mailbox, postgres, *orders)
 
 
-# ── There is only a folder ────────────────────────────────────────────────────────────────
+# ── Delivery to a directory ────────────────────────────────────────────────────────────────
 
 
 async def test_full_maildir_delays_and_loses_nothing(
     customer: Customer, settings: Settings, postgres: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    """Nothing can be written for a while."""
+    """Writing to the maildir fails for a while."""
     given = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0], "MAIL_FOLDER": "mail"}
     async with start_command("worker", directory=tmp_path, settings=given) as worker:
         assert worker.stdout is not None

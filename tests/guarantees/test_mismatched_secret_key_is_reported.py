@@ -1,4 +1,4 @@
-"""A process with another SECRET_KEY than the shop's is told so, and so are those that look at it; a rotation is no news."""
+"""A process with a different `SECRET_KEY` from the other servers warns and destroys nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,22 +14,22 @@ from domain.auth.secret_key_check import CHECK_INTERVAL, SecretKeyCheck
 from domain.shop import Shop
 from server.messages import KEY_MISMATCH
 from server.settings import Settings
-from tests.support.http import browser
+from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
 from tests.support.processes.cli import COMMAND_TIMEOUT, start_command
 from tests.support.processes.served_shop import serve_shop
 
-OURS, NEW, STRANGE = "ours-8d21f7c05b-e94a-36", "new-6f0ab3d9c2-17e5-48", "strange-4c95e08b7d-2fa1"
+OWN_KEY, NEW, STRANGE = "ours-8d21f7c05b-e94a-36", "new-6f0ab3d9c2-17e5-48", "strange-4c95e08b7d-2fa1"
 StartApp = Callable[..., Any]
 
 
 @pytest.fixture
 async def start_app(settings: Settings, shop: Shop) -> AsyncIterator[StartApp]:
-    """Servers that stay open."""
+    """Return a function that starts applications with these keys, which run until the test ends."""
     async with AsyncExitStack() as stack:
 
         async def opens(*keys: str) -> Starlette:
-            return await stack.enter_async_context(browser.running_app(settings, secret_key=list(keys)))
+            return await stack.enter_async_context(running_app(settings, secret_key=list(keys)))
 
         yield opens
 
@@ -38,8 +38,8 @@ async def get_ready_notes(app: Starlette) -> list[str]:
     async with ApiClient(app).http() as http:
         response = await http.get("/ready")
     assert response.status_code == 200
-    found: list[str] = response.json().get("notes", [])
-    return found
+    findings: list[str] = response.json().get("notes", [])
+    return findings
 
 
 async def count_stored_keys(postgres: asyncpg.Connection) -> int:
@@ -48,15 +48,15 @@ async def count_stored_keys(postgres: asyncpg.Connection) -> int:
 
 
 async def test_mismatched_key_is_reported_and_not_adopted(start_app: StartApp, postgres: asyncpg.Connection) -> None:
-    assert await get_ready_notes(await start_app(OURS)) == []
+    assert await get_ready_notes(await start_app(OWN_KEY)) == []
     assert await get_ready_notes(await start_app(STRANGE)) == [KEY_MISMATCH]
     assert await count_stored_keys(postgres) == 1
     assert await get_ready_notes(await start_app(STRANGE)) == [KEY_MISMATCH]
-    assert await get_ready_notes(await start_app(OURS)) == []
+    assert await get_ready_notes(await start_app(OWN_KEY)) == []
 
 
 async def test_key_rotation_is_not_reported(start_app: StartApp) -> None:
-    for keys in ([OURS], [OURS, NEW], [NEW, OURS], [NEW]):
+    for keys in ([OWN_KEY], [OWN_KEY, NEW], [NEW, OWN_KEY], [NEW]):
         assert await get_ready_notes(await start_app(*keys)) == []
 
 
@@ -94,7 +94,7 @@ async def test_unused_keys_are_deleted(shop: Shop, postgres: asyncpg.Connection)
 async def test_serve_and_worker_report_mismatch_at_startup(settings: Settings, shop: Shop, tmp_path: Path) -> None:
     url = str(settings.database_url)
     keys = {"DATABASE_URL": url, "SECRET_KEY": f"{STRANGE}-and-longer"}
-    async with serve_shop("--no-worker", directory=tmp_path, **(keys | {"SECRET_KEY": f"{OURS}-and-longer"})) as ours:
+    async with serve_shop("--no-worker", directory=tmp_path, **(keys | {"SECRET_KEY": f"{OWN_KEY}-and-longer"})) as own:
         async with serve_shop("--no-worker", directory=tmp_path, **keys) as another:
             assert (await another.stop(15)).stderr.rstrip() == f"bookstore: {KEY_MISMATCH}"
         async with (
@@ -106,4 +106,4 @@ async def test_serve_and_worker_report_mismatch_at_startup(settings: Settings, s
             worker.terminate()
             _, err = await worker.communicate()
             assert f"bookstore: {KEY_MISMATCH}" in err.decode()
-        assert (await ours.stop(15)).stderr == ""
+        assert (await own.stop(15)).stderr == ""

@@ -1,4 +1,4 @@
-"""Nobody takes over an account by being there first, by an address that is not theirs, or by coming at the same moment."""
+"""No attacker takes over an account by registering its address first, or with an unverified address."""
 
 import asyncio
 import datetime as dt
@@ -69,7 +69,7 @@ async def offered(settings: Settings, google: FakeOpenIDProvider, github: FakeGi
 async def victim(
     offered: Starlette, google: FakeOpenIDProvider, github: FakeGitHub, shop: Shop
 ) -> AsyncIterator[Browser]:
-    """Has the address at both providers, and no account here."""
+    """A user with this address at both providers and no account in the store."""
     google.reset()
     github.reset()
     async with open_browser(offered) as browser:
@@ -95,7 +95,7 @@ async def _is_locked_out(attacker: ApiClient, held: TokenPair) -> bool:
     return refused == {True}
 
 
-# ── Whoever registered the victim's address first ─────────────────────────────────────────
+# ── The attacker registers the victim's address first ─────────────────────────────────────────
 
 
 @pytest.mark.parametrize("provider", ["google", "github"])
@@ -141,7 +141,7 @@ async def test_earlier_links_and_codes_are_invalid(
 async def test_concurrent_password_change(
     victim: Browser, attacker: ApiClient, postgres: asyncpg.Connection, settings: Settings
 ) -> None:
-    """Whichever comes first: in the end the attacker has no key."""
+    """Whichever commits first, the attacker has no access afterwards."""
     tokens = await _register(attacker)
     assert settings.database_url is not None
     async with hold_lock(settings.database_url, "SELECT FROM users FOR UPDATE"):
@@ -180,12 +180,12 @@ async def test_owners_password_reset_removes_earlier_access(
     result = await reset_password(attacker, await request_reset_token(attacker, shop, postgres, VICTIM), NEW_PASSWORD)
     assert result["user"]["isEmailVerified"] is True
     assert await _is_locked_out(attacker, tokens)
-    user = await complete_login(victim, await victim.http.get("/auth/google"))  # both sides are verified now
+    user = await complete_login(victim, await victim.http.get("/auth/google"))  # both addresses are verified now
     assert (user["hasPassword"], user["linkedProviders"]) == (True, ["GOOGLE"])
     assert await is_authenticated(attacker, TokenPair.from_result(result).access_token)
 
 
-# ── An address that is not theirs ─────────────────────────────────────────────────────────
+# ── The attacker claims an unverified address ─────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("is_verified", [True, False])
@@ -198,7 +198,7 @@ async def test_unverified_provider_email_is_not_linked(
     postgres: asyncpg.Connection,
     is_verified: bool,
 ) -> None:
-    """Here the attacker is at the provider, and the victim has the account."""
+    """The attacker has the provider's account, and the victim that of the store."""
     verified = dt.datetime.now(dt.UTC) if is_verified else None
     user = await add_user(shop, VICTIM, email_verified_at=verified)
     google.claims = {"email_verified": False}
@@ -207,7 +207,7 @@ async def test_unverified_provider_email_is_not_linked(
     for provider in ("google", "github"):
         assert get_frontend_params(await victim.http.get(f"/auth/{provider}"))["error"] == "email_unverified"
     github.emails = [{"email": "attacker@example.com", "primary": False, "verified": True}]
-    github.user["email"] = VICTIM  # what is shown on a profile is anybody's to write
+    github.user["email"] = VICTIM  # anybody can write any address into a public profile
     assert get_frontend_params(await victim.http.get("/auth/github"))["error"] == "email_missing"
     assert await postgres.fetch(ACCOUNTS) == before
     assert await postgres.fetchval("SELECT count(*) FROM identities") == 0
@@ -222,7 +222,7 @@ async def test_unverified_provider_email_creates_no_account(
 
 
 async def test_reassigned_provider_email_moves_nothing(victim: Browser, google: FakeOpenIDProvider) -> None:
-    """The provider's id is who someone is: what its address is today makes no difference."""
+    """The provider's user id identifies the account, whatever its address is today."""
     mona = await complete_login(victim, await victim.http.get("/auth/google"))
     google.claims = {"sub": "2002", "email": "other@example.com"}
     other = await complete_login(victim, await victim.http.get("/auth/google"))
@@ -231,7 +231,7 @@ async def test_reassigned_provider_email_moves_nothing(victim: Browser, google: 
     assert other["id"] != mona["id"]
 
 
-# ── At the same moment ────────────────────────────────────────────────────────────────────
+# ── Concurrently ────────────────────────────────────────────────────────────────────
 
 
 async def test_concurrent_first_callbacks_create_one_user(

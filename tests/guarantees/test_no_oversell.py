@@ -1,4 +1,4 @@
-"""No oversell: copies are sold once, however many buyers come for them at the same moment."""
+"""The server never sells a copy twice, even when buyers check out concurrently."""
 
 import asyncio
 from collections import Counter
@@ -19,7 +19,7 @@ from tests.support.shop.factories import add_book, book_id
 
 @pytest.fixture(autouse=True)
 def _no_retries() -> Iterator[None]:
-    """A deadlock is an answer of its own, instead of being tried again unseen."""
+    """Switch off retries, so that a deadlock fails the test."""
     with stamina.set_testing(True, attempts=1):
         yield
 
@@ -40,7 +40,7 @@ async def test_concurrent_checkouts_sell_exactly_the_stock(
     assert await get_stock(postgres, book) == 0
     assert await list_payments(postgres) == [("APPROVED", False)] * copies
     assert await postgres.fetchval("SELECT count(*) FROM orders") == copies
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_late_buyers_see_remaining_stock_and_keep_cart(
@@ -51,16 +51,16 @@ async def test_late_buyers_see_remaining_stock_and_keep_cart(
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
         purchases = [asyncio.create_task(buyer.checkout()) for buyer in buyers]
         await wait_for_blocked(postgres, len(purchases))
-    late = [
+    rejected = [
         (buyer, end)
         for buyer, end in zip(buyers, await asyncio.gather(*purchases), strict=True)
         if end["__typename"] == "InsufficientStock"
     ]
 
-    assert len(late) == 2
-    for buyer, end in late:
-        told = {"requested": 2, "available": 1, "book": {"id": book_id(book), "title": "Emma"}}
-        assert end["shortages"] == [told]
+    assert len(rejected) == 2
+    for buyer, end in rejected:
+        shortage = {"requested": 2, "available": 1, "book": {"id": book_id(book), "title": "Emma"}}
+        assert end["shortages"] == [shortage]
         assert await buyer.get_cart_lines() == [("Emma", 2)]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 3), ("SALE", -2)]
 
@@ -79,17 +79,21 @@ async def test_carts_in_opposite_order_do_not_deadlock(
 
     assert ends == Counter(OrderPlaced=4, InsufficientStock=2)
     assert [await get_stock(postgres, book) for book in (first, second)] == [0, 0]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_cart_is_sold_entirely_or_not_at_all(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    plenty, rare, gone = (await add_book(shop, stock=9), await add_book(shop, stock=9), await add_book(shop, stock=9))
-    buyer = await add_customer(client, shop, (plenty, 2), (rare, 2), (gone, 1))
-    async with hold_lock(database_url, LOCK_BOOKS, [rare.id, gone.id]) as third:
+    plenty, rare, sold_out = (
+        await add_book(shop, stock=9),
+        await add_book(shop, stock=9),
+        await add_book(shop, stock=9),
+    )
+    buyer = await add_customer(client, shop, (plenty, 2), (rare, 2), (sold_out, 1))
+    async with hold_lock(database_url, LOCK_BOOKS, [rare.id, sold_out.id]) as third:
         await third.execute("UPDATE books SET stock_quantity = 1 WHERE id = $1", rare.id)
-        await third.execute("UPDATE books SET stock_quantity = 0 WHERE id = $1", gone.id)
+        await third.execute("UPDATE books SET stock_quantity = 0 WHERE id = $1", sold_out.id)
         purchase = asyncio.create_task(buyer.checkout())
         await wait_for_blocked(postgres, 1)
     end = await purchase
@@ -97,9 +101,9 @@ async def test_cart_is_sold_entirely_or_not_at_all(
     assert end["__typename"] == "InsufficientStock"
     assert [(short["book"]["id"], short["requested"], short["available"]) for short in end["shortages"]] == [
         (book_id(rare), 2, 1),
-        (book_id(gone), 1, 0),
+        (book_id(sold_out), 1, 0),
     ]
-    assert [await get_stock(postgres, book) for book in (plenty, rare, gone)] == [9, 1, 0]
+    assert [await get_stock(postgres, book) for book in (plenty, rare, sold_out)] == [9, 1, 0]
     assert await list_stock_movements(postgres, plenty) == [("NEW_BOOK", 9)]
     assert len(await buyer.get_cart_lines()) == 3
     assert await buyer.list_orders() == []

@@ -1,4 +1,4 @@
-"""One order per cart: double clicks, second tabs and retries buy once, and pay once."""
+"""A cart becomes one order, whatever double clicks, second tabs and retries do."""
 
 import asyncio
 import uuid
@@ -14,7 +14,8 @@ from domain.payments import Declined
 from domain.shop import Shop
 from domain.stock import adjust_stock, set_stock
 from persistence import orders as stored_orders
-from persistence.postgres.database import ReadSession, Transaction
+from persistence.postgres.database import Transaction
+from persistence.postgres.read_session import ReadSession
 from server.settings import Settings
 from tests.support.database.db_snapshots import (
     get_stock,
@@ -24,10 +25,11 @@ from tests.support.database.db_snapshots import (
     take_snapshot,
 )
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_admin, add_book, fill_cart
-from tests.support.shop.payment_providers import SlowPayments, running_app_with_payments
+from tests.support.shop.payment_providers import SlowPayments
 
 ADDRESS = {"recipient": "Ada", "line1": "1 Mill Lane", "city": "Ely", "country": "GB"}
 
@@ -156,8 +158,8 @@ async def test_the_same_key_waits_while_the_first_is_being_paid(
 ) -> None:
     seen_pending = _watch_for_pending(monkeypatch)
     provider = SlowPayments()
-    async with running_app_with_payments(provider, settings) as visitor:
-        customer = await add_customer(visitor, shop, (await add_book(shop), 1))
+    async with running_client(settings, provider) as client:
+        customer = await add_customer(client, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
         second = asyncio.create_task(customer.checkout("once"))
@@ -177,8 +179,8 @@ async def test_long_wait_reports_retry_after(
 ) -> None:
     monkeypatch.setattr(orders, "REPLAY_TIMEOUT", 0)
     provider = SlowPayments(outcome=Declined("No money."))
-    async with running_app_with_payments(provider, settings) as visitor:
-        customer = await add_customer(visitor, shop, (await add_book(shop), 1))
+    async with running_client(settings, provider) as client:
+        customer = await add_customer(client, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
         before = await take_snapshot(postgres)
@@ -196,8 +198,8 @@ async def test_another_request_with_a_pending_key_is_rejected_at_once(
     shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_app_with_payments(provider, settings) as visitor:
-        customer = await add_customer(visitor, shop, (await add_book(shop), 1))
+    async with running_client(settings, provider) as client:
+        customer = await add_customer(client, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
         before = await take_snapshot(postgres)
@@ -208,7 +210,7 @@ async def test_another_request_with_a_pending_key_is_rejected_at_once(
 
 
 def _watch_for_pending(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Tells when a retry has found its order unsettled, and so has begun to wait."""
+    """Return an event that is set when a retry finds its order pending and begins to wait."""
     find, seen = stored_orders.find_order_by_idempotency_key, asyncio.Event()
 
     async def find_and_tell(
@@ -223,7 +225,7 @@ def _watch_for_pending(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return seen
 
 
-# ── A refusal leaves the key free ─────────────────────────────────────────────────────────
+# ── A user error does not use up the key ─────────────────────────────────────────────────────────
 
 
 async def test_key_is_free_after_empty_cart(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -249,7 +251,7 @@ async def test_key_is_free_after_insufficient_stock(
 
     await adjust_stock(shop, book.id, 1)
     assert (await customer.checkout())["__typename"] == "OrderPlaced"
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_key_is_free_after_changed_price(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""Passwords cannot be guessed in a hurry, from one place or from many, and no stranger keeps the owner out."""
+"""Guessing passwords, tokens and addresses is slow, and never locks the owner out."""
 
 import asyncio
 import datetime as dt
@@ -50,7 +50,7 @@ async def post_request(app: Starlette, address: str, document: str, **variables:
 
 
 async def login(app: Starlette, address: str, email: str, password: str) -> str:
-    """The type of the answer, or the code of the error."""
+    """Log in and return the type of the result, or the code of the error."""
     answer = await post_request(app, address, LOGIN, email=email, password=password)
     if "errors" not in answer:
         return str(answer["data"]["login"]["__typename"])
@@ -61,7 +61,7 @@ async def login(app: Starlette, address: str, email: str, password: str) -> str:
 
 
 async def let_time_pass(postgres: asyncpg.Connection, by: dt.timedelta) -> None:
-    """Time passes for the counts."""
+    """Move the times of all counted attempts into the past."""
     await postgres.execute("UPDATE throttles SET free_at = free_at - $1::interval, tried_at = tried_at - $1", by)
 
 
@@ -97,7 +97,7 @@ async def test_correct_password_is_throttled_too(app: Starlette, owner: str, pos
     for n in range(FREE_ATTEMPTS):
         assert await login(app, "198.51.100.7", owner, f"wrong {n}") == INVALID_CREDENTIALS
     assert await login(app, "198.51.100.7", owner, PASSWORD) == "RATE_LIMITED"
-    assert await postgres.fetchval("SELECT count(*) FROM sessions") == 1  # the one it was made with
+    assert await postgres.fetchval("SELECT count(*) FROM sessions") == 1  # the session of `add_user`
     await let_time_pass(postgres, dt.timedelta(seconds=2))
     assert await login(app, "198.51.100.7", owner, PASSWORD) == "LoggedIn"
 
@@ -178,7 +178,7 @@ async def test_throttles_are_anonymous_and_expire(
     assert "198.51.100.7" not in stored
     await let_time_pass(postgres, dt.timedelta(days=2))
     await sweep(shop)
-    assert await postgres.fetchval("SELECT array_agg(tries) FROM throttles") == [0]  # where the owner is at home
+    assert await postgres.fetchval("SELECT array_agg(tries) FROM throttles") == [0]  # the owner's usual address
     await let_time_pass(postgres, dt.timedelta(days=90))
     await sweep(shop)
     assert await postgres.fetchval("SELECT count(*) FROM throttles") == 0

@@ -1,4 +1,4 @@
-"""Hashing waits its turn: however many want to sign in at once, a few passwords are hashed, and the shop goes on."""
+"""Concurrent logins hash only a few passwords at a time; the rest get `retryAfter`, and other requests continue."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +16,7 @@ from tests.support.http.client import ApiClient, GraphQLResponse
 from tests.support.http.fault_app import GENRES_QUERY, UNAVAILABLE
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import PASSWORD, SignedInUser, add_book, add_user
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
@@ -42,14 +43,14 @@ def hasher(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> BlockingHasher:
 
 @asynccontextmanager
 async def full_hashing_queue(client: ApiClient, shop: Shop, hasher: BlockingHasher) -> AsyncIterator[None]:
-    """As many sign in as may wait; they come in when the block ends."""
+    """Keep the queue full of logins, which must succeed when the block is left."""
     logins = [
         asyncio.create_task(client.execute(LOGIN, email=EMAIL, password=PASSWORD)) for _ in range(THREADS + MAX_QUEUED)
     ]
     try:
-        async with asyncio.timeout(20):
-            while shop.passwords._pending_count < THREADS + MAX_QUEUED or hasher.in_progress < THREADS:
-                await asyncio.sleep(0.01)
+        await wait_until(
+            lambda: shop.passwords._pending_count >= THREADS + MAX_QUEUED and hasher.in_progress >= THREADS, 20
+        )
         yield
         assert not any(login.done() for login in logins)
     finally:
@@ -58,7 +59,7 @@ async def full_hashing_queue(client: ApiClient, shop: Shop, hasher: BlockingHash
     assert {response["login"]["__typename"] for response in replies} == {"LoggedIn"}
 
 
-# ── Whoever comes then ────────────────────────────────────────────────────────────────────
+# ── One login too many ────────────────────────────────────────────────────────────────────
 
 
 async def log_in_over_http(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
@@ -92,7 +93,7 @@ async def test_overload_reports_retry_after(
     postgres: asyncpg.Connection,
     comes: Callable[[ApiClient, SignedInUser, str], Awaitable[GraphQLResponse]],
 ) -> None:
-    """At once, in the same words, and no try is counted against them."""
+    """The error is immediate, the same for every login, and counts no failed attempt."""
     link = await request_reset_token(client, shop, postgres, EMAIL)
     async with full_hashing_queue(client, shop, hasher):
         before = await postgres.fetchrow(ACCOUNT_STATE)
@@ -105,7 +106,7 @@ async def test_overload_reports_retry_after(
     assert not again.errors
 
 
-# ── Meanwhile ─────────────────────────────────────────────────────────────────────────────
+# ── Other requests ─────────────────────────────────────────────────────────────────────────────
 
 
 async def test_other_requests_continue(

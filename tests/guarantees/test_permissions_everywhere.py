@@ -1,10 +1,9 @@
-"""Gates everywhere: what the contract prints as `@requiresAuth` is refused, field by field, and none is forgotten."""
+"""Every field marked `@requiresAuth` rejects callers without the permission."""
 
 import datetime as dt
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -17,11 +16,7 @@ from graphql import (
     GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInputType,
-    GraphQLObjectType,
-    build_schema,
-    get_named_type,
     get_nullable_type,
-    is_leaf_type,
     is_list_type,
     is_required_argument,
     is_required_input_field,
@@ -29,32 +24,31 @@ from graphql import (
 from strawberry.tools import create_type
 
 from domain.shop import Shop
-from graph.kit.declare import mutation, query
+from graph.kit.declare import query
 from graph.kit.ids import to_global_id
+from graph.kit.mutations import mutation
 from persistence.reviews import add_review
 from persistence.tables import Base, new_id
+from tests.support.graphql.schema_fields import build_document, build_path_variables, get_at_path, iterate_fields
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_admin, add_book, add_user
 
-SCHEMA = build_schema((Path(__file__).parents[2] / "schema.graphql").read_text())
 PUBLIC_FIELDS = {
     *("Query.node", "Query.nodes", "Query.books", "Query.book", "Query.genres", "Query.genre", "Query.authors"),
     *("Query.author", "Query.review", "Query.me", "Query.oauthLogins"),
     *("Mutation.register", "Mutation.login", "Mutation.loginWithOAuth", "Mutation.refreshSession", "Mutation.logout"),
     *("Mutation.verifyEmail", "Mutation.requestPasswordReset", "Mutation.resetPassword"),
 }
-PARENT_QUERIES = {
-    "Book": "query ($book: ID!) { it: book(by: {id: $book}) { it: %s } }",
-    "Reviewer": "query ($review: ID!) { it: review(id: $review) { it: reviewer { it: %s } } }",
-}
-"""How to come to a gate that is not at the top."""
+"""A public field is a decision, so it is listed here, too."""
 BOOK, REVIEW = (uuid.UUID(int=number) for number in (1, 2))
+LOOKUPS = {"Book": {"id": to_global_id("Book", BOOK)}, "Review": to_global_id("Review", REVIEW)}
+"""Objects with protected fields, by the types that the root looks up."""
 SAMPLE_VALUES = {"ID": to_global_id("Book", new_id()), "String": "x", "Int": 1, "Boolean": True, "Decimal": "1.00"}
 
 
 @dataclass(frozen=True, slots=True)
-class ProtectedField:
-    """A field with the least role that may use it, and a document that asks for it with the least that is valid."""
+class Field:
+    """A field, `Parent.field`, with the least role that may use it, and the smallest valid document that queries it."""
 
     name: str
     role: str | None
@@ -62,61 +56,42 @@ class ProtectedField:
     variables: dict[str, Any]
 
     async def query(self, client: ApiClient) -> tuple[Any, list[str]]:
-        """What is answered, and the codes of the errors."""
+        """Return the field's value and the codes of the errors."""
         response = await client.execute(self.document, **self.variables)
         assert response.data is not None, response.errors
-        found = response.data["it"]
-        while isinstance(found, dict) and "it" in found:
-            found = found["it"]
-        return found, response.codes
+        return get_at_path(response.data, self.name), response.codes
 
 
-def _list_fields() -> Iterator[ProtectedField]:
-    for parent in SCHEMA.type_map.values():
-        if isinstance(parent, GraphQLObjectType):
-            for name, field in parent.fields.items():
-                role = _get_printed_role(field)
-                if parent in (SCHEMA.query_type, SCHEMA.mutation_type):
-                    yield _build_root_field(parent, name, field, role)
-                elif role:
-                    yield _build_nested_field(parent, name, field, role)
+def _list_fields() -> Iterator[Field]:
+    """Yield all root fields, and those below them that are protected.
+
+    Raises:
+        LookupError: No path leads to the type of a protected field.
+        KeyError: `LOOKUPS` lacks the type that the path looks up.
+    """
+    for name, field in iterate_fields():
+        parent, role = name.partition(".")[0], _get_printed_role(field)
+        if parent in ("Query", "Mutation") or role:
+            required = {key: argument.type for key, argument in field.args.items() if is_required_argument(argument)}
+            variables = {key: _build_minimal_value(type_) for key, type_ in required.items()}
+            variables |= build_path_variables(parent, LOOKUPS)
+            yield Field(name, role, build_document(name, arguments=required), variables)
 
 
 def _get_printed_role(field: GraphQLField) -> str | None:
-    printed = (field.ast_node and field.ast_node.directives) or ()
-    gates = [node for node in printed if node.name.value == "requiresAuth"]
-    return _parse_role(gates[0]) if gates else None
+    """Return the role in the `@requiresAuth` of the printed schema."""
+    directives = (field.ast_node and field.ast_node.directives) or ()
+    return next((_parse_role(node) for node in directives if node.name.value == "requiresAuth"), None)
 
 
-def _parse_role(gate: DirectiveNode) -> str:
-    """`USER` is left out in print."""
-    values = [argument.value for argument in gate.arguments or ()]
+def _parse_role(directive: DirectiveNode) -> str:
+    """Return the directive's role, whose default is not printed."""
+    values = [argument.value for argument in directive.arguments or ()]
     return next((value.value for value in values if isinstance(value, EnumValueNode)), "USER")
 
 
-def _build_root_field(parent: GraphQLObjectType, name: str, field: GraphQLField, role: str | None) -> ProtectedField:
-    needed = {key: argument.type for key, argument in field.args.items() if is_required_argument(argument)}
-    declared = f"({', '.join(f'${key}: {type_}' for key, type_ in needed.items())})" if needed else ""
-    passed = f"({', '.join(f'{key}: ${key}' for key in needed)})" if needed else ""
-    selection = "" if is_leaf_type(get_named_type(field.type)) else " { __typename }"
-    document = f"{parent.name.lower()} {declared} {{ it: {name}{passed}{selection} }}"
-    return ProtectedField(
-        f"{parent.name}.{name}", role, document, {key: _build_minimal_value(type_) for key, type_ in needed.items()}
-    )
-
-
-def _build_nested_field(parent: GraphQLObjectType, name: str, field: GraphQLField, role: str) -> ProtectedField:
-    """A type without a way to it fails here, with its name."""
-    selection = "" if is_leaf_type(get_named_type(field.type)) else " { __typename }"
-    document = PARENT_QUERIES[parent.name] % (name + selection)
-    keys = {"book": to_global_id("Book", BOOK), "review": to_global_id("Review", REVIEW)}
-    return ProtectedField(
-        f"{parent.name}.{name}", role, document, {key: keys[key] for key in keys if f"${key}:" in document}
-    )
-
-
 def _build_minimal_value(input_type: GraphQLInputType) -> Any:
-    """The smallest value of this type."""
+    """Return the smallest value of this type."""
     type_ = get_nullable_type(input_type)
     if is_list_type(type_):
         return []
@@ -136,9 +111,9 @@ def _list_required_fields(type_: GraphQLInputObjectType) -> Iterator[tuple[str, 
 
 
 ALL_FIELDS = list(_list_fields())
-PROTECTED_FIELDS = [pytest.param(door, id=door.name) for door in ALL_FIELDS if door.role]
-ADMIN_FIELDS = [pytest.param(door, id=door.name) for door in ALL_FIELDS if door.role == "ADMIN"]
-CUSTOMER_FIELDS = [pytest.param(door, id=door.name) for door in ALL_FIELDS if door.role != "ADMIN"]
+PROTECTED_FIELDS = [pytest.param(field, id=field.name) for field in ALL_FIELDS if field.role]
+ADMIN_FIELDS = [pytest.param(field, id=field.name) for field in ALL_FIELDS if field.role == "ADMIN"]
+CUSTOMER_FIELDS = [pytest.param(field, id=field.name) for field in ALL_FIELDS if field.role != "ADMIN"]
 
 
 @pytest.fixture(autouse=True)
@@ -159,70 +134,70 @@ async def _dump_rows(postgres: asyncpg.Connection) -> list[str]:
 
 
 def test_every_non_public_field_requires_auth() -> None:
-    assert {door.name for door in ALL_FIELDS if door.role is None} == PUBLIC_FIELDS
-    assert {door.role for door in ALL_FIELDS} == {None, "USER", "ADMIN"}
+    assert {field.name for field in ALL_FIELDS if field.role is None} == PUBLIC_FIELDS
+    assert {field.role for field in ALL_FIELDS} == {None, "USER", "ADMIN"}
 
 
-@pytest.mark.parametrize("door", PROTECTED_FIELDS)
+@pytest.mark.parametrize("field", PROTECTED_FIELDS)
 async def test_anonymous_caller_is_unauthenticated(
-    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, door: ProtectedField
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, field: Field
 ) -> None:
-    assert await door.query(client) == (None, ["UNAUTHENTICATED"])
+    assert await field.query(client) == (None, ["UNAUTHENTICATED"])
     user = await add_user(shop)
     before = await _dump_rows(postgres)
-    late = shop.tokens.issue_access_token(user.id, "USER", user.session_id, -dt.timedelta(minutes=1)).text
-    assert await door.query(client.with_token(late)) == (None, ["AUTH_TOKEN_EXPIRED"])
-    assert await door.query(client.with_token("x")) == (None, ["UNAUTHENTICATED"])
+    expired = shop.tokens.issue_access_token(user.id, "USER", user.session_id, -dt.timedelta(minutes=1)).text
+    assert await field.query(client.with_token(expired)) == (None, ["AUTH_TOKEN_EXPIRED"])
+    assert await field.query(client.with_token("x")) == (None, ["UNAUTHENTICATED"])
     assert await _dump_rows(postgres) == before
 
 
-@pytest.mark.parametrize("door", PROTECTED_FIELDS)
+@pytest.mark.parametrize("field", PROTECTED_FIELDS)
 async def test_deactivated_and_logged_out_users_are_rejected(
-    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, door: ProtectedField
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, field: Field
 ) -> None:
-    out, over = await add_admin(shop), await add_admin(shop)
-    await postgres.execute("UPDATE users SET is_active = false WHERE id = $1", out.id)
-    await postgres.execute("UPDATE sessions SET revoked_at = now() WHERE id = $1", over.session_id)
+    deactivated, logged_out = await add_admin(shop), await add_admin(shop)
+    await postgres.execute("UPDATE users SET is_active = false WHERE id = $1", deactivated.id)
+    await postgres.execute("UPDATE sessions SET revoked_at = now() WHERE id = $1", logged_out.session_id)
     before = await _dump_rows(postgres)
-    assert await door.query(client.with_token(out.token)) == (None, ["AUTH_ACCOUNT_DEACTIVATED"])
-    assert await door.query(client.with_token(over.token)) == (None, ["UNAUTHENTICATED"])
+    assert await field.query(client.with_token(deactivated.token)) == (None, ["AUTH_ACCOUNT_DEACTIVATED"])
+    assert await field.query(client.with_token(logged_out.token)) == (None, ["UNAUTHENTICATED"])
     assert await _dump_rows(postgres) == before
 
 
-@pytest.mark.parametrize("door", ADMIN_FIELDS)
+@pytest.mark.parametrize("field", ADMIN_FIELDS)
 async def test_customer_is_forbidden_from_admin_fields(
-    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, door: ProtectedField
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, field: Field
 ) -> None:
     user = await add_user(shop)
     before = await _dump_rows(postgres)
-    assert await door.query(client.with_token(user.token)) == (None, ["FORBIDDEN"])
+    assert await field.query(client.with_token(user.token)) == (None, ["FORBIDDEN"])
     assert await _dump_rows(postgres) == before
 
 
-@pytest.mark.parametrize("door", ADMIN_FIELDS)
-async def test_admin_is_allowed(client: ApiClient, shop: Shop, door: ProtectedField) -> None:
+@pytest.mark.parametrize("field", ADMIN_FIELDS)
+async def test_admin_is_allowed(client: ApiClient, shop: Shop, field: Field) -> None:
     admin = await add_admin(shop)
-    assert not await _is_rejected(door, client.with_token(admin.token))
+    assert not await _is_rejected(field, client.with_token(admin.token))
 
 
-@pytest.mark.parametrize("door", CUSTOMER_FIELDS)
-async def test_public_fields_are_allowed(client: ApiClient, shop: Shop, door: ProtectedField) -> None:
-    caller = client.with_token((await add_user(shop)).token) if door.role else client
-    assert not await _is_rejected(door, caller)
+@pytest.mark.parametrize("field", CUSTOMER_FIELDS)
+async def test_public_fields_are_allowed(client: ApiClient, shop: Shop, field: Field) -> None:
+    caller = client.with_token((await add_user(shop)).token) if field.role else client
+    assert not await _is_rejected(field, caller)
 
 
-async def _is_rejected(door: ProtectedField, client: ApiClient) -> bool:
-    response = await client.execute(door.document, **door.variables)
+async def _is_rejected(field: Field, client: ApiClient) -> bool:
+    response = await client.execute(field.document, **field.variables)
     return bool({"UNAUTHENTICATED", "FORBIDDEN", "INTERNAL_SERVER_ERROR"} & set(response.codes))
 
 
 @pytest.mark.parametrize("declare", [query, mutation])
 def test_field_without_permission_cannot_be_declared(declare: Any) -> None:
-    async def opened_by_oversight() -> int:
-        """Forgets to say who may."""
+    async def without_permission() -> int:
+        """A resolver whose declaration names no permission."""
         return 1
 
-    with pytest.raises(TypeError, match="gate"):
-        declare()(opened_by_oversight)
+    with pytest.raises(TypeError, match="permission"):
+        declare()(without_permission)
     with pytest.raises(TypeError, match="not an instance of StrawberryField"):
-        create_type("Query", [declare(opened_by_oversight)])
+        create_type("Query", [declare(without_permission)])

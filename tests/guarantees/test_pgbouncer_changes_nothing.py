@@ -22,9 +22,11 @@ from server.settings import Settings
 from tests.support.database.db_snapshots import is_stock_consistent
 from tests.support.database.pgbouncer import PGBOUNCER, start_pgbouncer
 from tests.support.email.emails import list_email_statuses, run_worker, wait_until_queue_is_empty
-from tests.support.http.fault_app import INCREMENT_STOCK, running_client
-from tests.support.observability.prometheus import free_port, scrape_metrics, sum_series
+from tests.support.http.apps import running_client
+from tests.support.http.fault_app import INCREMENT_STOCK
+from tests.support.observability.prometheus import scrape_metrics, sum_series
 from tests.support.processes.cli import run_command
+from tests.support.processes.ports import find_free_port
 from tests.support.shop.carts import ADD_TO_CART, REMOVE_FROM_CART, change_cart
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_admin, add_book, book_id
@@ -166,8 +168,8 @@ async def test_thousand_concurrent_transactions(
     ends = {"CartUpdated", "OrderPlaced", "InsufficientStock", "ReviewSaved", "OrderCancelled", "StockUpdated"}
     assert set(told) <= ends | {"taken out", "told again"}
     assert min(told[end] for end in ends - {"InsufficientStock"}) > 0
-    assert await is_stock_consistent(postgres, shop)
-    assert await are_ratings_exact(postgres, shop)
+    assert await is_stock_consistent(postgres)
+    assert await are_ratings_exact(postgres)
     assert await find_violations(postgres) == []
 
 
@@ -186,7 +188,7 @@ async def test_email_worker_bypasses_the_pooler(
 
 
 async def test_metrics_bypass_the_pooler(pgbouncer_settings: Settings, shop: Shop) -> None:
-    watched = pgbouncer_settings.model_copy(update={"metrics_port": free_port()})
+    watched = pgbouncer_settings.model_copy(update={"metrics_port": find_free_port()})
     async with running_client(watched) as visitor:
         customer = await add_customer(visitor, shop, (await add_book(shop), 1))
         await customer.checkout()

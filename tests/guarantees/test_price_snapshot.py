@@ -1,4 +1,4 @@
-"""Price snapshot: an order keeps the titles and prices of its day, and nobody pays a total they were not shown."""
+"""An order keeps the titles and prices of its day, and a customer pays only the total shown."""
 
 import asyncio
 from decimal import Decimal
@@ -29,7 +29,7 @@ async def admin(client: ApiClient, shop: Shop) -> Customer:
 
 
 def _snapshot(order: Any) -> Any:
-    """What must not change, whatever happens to the books."""
+    """Return what must stay as it is, whatever happens to the books."""
     lines = [(item["title"], item["quantity"], item["unitPrice"], item["lineTotal"]) for item in order["items"]]
     return lines, order["total"], order["totalQuantity"]
 
@@ -105,9 +105,9 @@ async def test_any_other_total_is_rejected(
 async def test_cart_that_lost_a_book_is_not_sold_for_the_old_total(
     client: ApiClient, shop: Shop, admin: Customer, postgres: asyncpg.Connection
 ) -> None:
-    gone, stays = await add_book(shop, "Gone", price="5.00"), await add_book(shop, "Stays", price="7.50")
-    customer = await add_customer(client, shop, (gone, 1), (stays, 2))
-    await admin.execute(DELETE, id=book_id(gone))
+    deleted, remaining = await add_book(shop, "Gone", price="5.00"), await add_book(shop, "Stays", price="7.50")
+    customer = await add_customer(client, shop, (deleted, 1), (remaining, 2))
+    await admin.execute(DELETE, id=book_id(deleted))
     before = await take_snapshot(postgres)
 
     end = await customer.checkout(expectedTotal="20.00")
@@ -118,7 +118,7 @@ async def test_cart_that_lost_a_book_is_not_sold_for_the_old_total(
     assert (await customer.checkout(expectedTotal="15.00"))["__typename"] == "OrderPlaced"
 
 
-# ── While the buyer waits for the books ───────────────────────────────────────────────────
+# ── During a checkout ───────────────────────────────────────────────────
 
 
 async def test_price_change_during_checkout_is_noticed(
@@ -128,11 +128,11 @@ async def test_price_change_during_checkout_is_noticed(
     attentive, trusting = await add_customer(client, shop, (book, 1)), await add_customer(client, shop, (book, 2))
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]) as third:
         await third.execute("UPDATE books SET price = 8, title = 'Dearer' WHERE id = $1", book.id)
-        shown = asyncio.create_task(attentive.checkout(expectedTotal="7.50"))
+        checkout = asyncio.create_task(attentive.checkout(expectedTotal="7.50"))
         unseen = asyncio.create_task(trusting.checkout())
         await wait_for_blocked(postgres, 2)
 
-    assert (await shown)["__typename"] == "PriceChanged"
+    assert (await checkout)["__typename"] == "PriceChanged"
     order = (await unseen)["order"]
     assert _snapshot(order) == (
         [("Dearer", 2, {"amount": "8.00"}, {"amount": "16.00"})],
@@ -145,10 +145,10 @@ async def test_price_change_during_checkout_is_noticed(
 async def test_book_deleted_during_checkout_is_not_sold(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    gone, stays = await add_book(shop, "Gone"), await add_book(shop, "Stays")
-    customer = await add_customer(client, shop, (gone, 1), (stays, 1))
-    async with hold_lock(database_url, LOCK_BOOKS, [gone.id]):
-        deletion = asyncio.create_task(catalog.delete_book(shop, gone.id))
+    deleted, remaining = await add_book(shop, "Gone"), await add_book(shop, "Stays")
+    customer = await add_customer(client, shop, (deleted, 1), (remaining, 1))
+    async with hold_lock(database_url, LOCK_BOOKS, [deleted.id]):
+        deletion = asyncio.create_task(catalog.delete_book(shop, deleted.id))
         await wait_for_blocked(postgres, 1)
         purchase = asyncio.create_task(customer.checkout())
         await wait_for_blocked(postgres, 2)

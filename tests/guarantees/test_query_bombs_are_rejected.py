@@ -1,4 +1,4 @@
-"""Bombs cost nothing: a document beyond the limits is refused before anything slow looks at it, and nothing is done."""
+"""The server rejects documents that exceed its limits before it validates them, without a database query."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -50,23 +50,23 @@ EXPENSIVE_MUTATION = """mutation ($id: ID!) { addToCart(input: {bookId: $id}) { 
 
 @pytest.fixture(scope="module")
 async def counter(settings: Settings) -> AsyncIterator[QueryCounter]:
-    """A shop whose statements are counted."""
+    """Run a server whose statements are counted."""
     async with count_queries(settings) as counter:
         yield counter
 
 
 async def assert_rejected(client: ApiClient, code: str, document: str, **variables: object) -> str:
-    """With this code and nothing else; the message."""
+    """Assert that the document is rejected with this code, and return the message."""
     async with client.http() as http:
         response = await http.post(
             "/graphql",
             json={"query": document, "variables": variables},
             headers={"accept": "application/graphql-response+json"},
         )
-    told = response.json()
-    assert (response.status_code, list(told)) == (400, ["errors"]), response.text
-    assert {error["extensions"]["code"] for error in told["errors"]} == {code}, response.text
-    return str(told["errors"][0]["message"])
+    payload = response.json()
+    assert (response.status_code, list(payload)) == (400, ["errors"]), response.text
+    assert {error["extensions"]["code"] for error in payload["errors"]} == {code}, response.text
+    return str(payload["errors"][0]["message"])
 
 
 @pytest.mark.parametrize(("document", "code"), REJECTED_DOCUMENTS.values(), ids=REJECTED_DOCUMENTS)
@@ -77,9 +77,9 @@ async def test_query_bomb_is_rejected(
         raise AssertionError("validated")
 
     monkeypatch.setattr(documents, "validate", slow)
-    visitor = counter.client.with_token((await add_admin(shop)).token)
+    client = counter.client.with_token((await add_admin(shop)).token)
     before = counter.proxy.statements
-    message = await assert_rejected(visitor, code, document)
+    message = await assert_rejected(client, code, document)
     assert counter.proxy.statements == before
     assert code != "GRAPHQL_VALIDATION_FAILED" or "spreads itself" in message
 
@@ -105,7 +105,7 @@ async def test_too_expensive_document_is_rejected(
 ) -> None:
     statements = counter.proxy.statements
     message = await assert_rejected(counter.client, "QUERY_TOO_COMPLEX", document, **variables)
-    assert "costs 6,201 and may cost 5,000" in message
+    assert "costs 6,201, but the limit is 5,000" in message
     assert counter.proxy.statements == statements
 
 

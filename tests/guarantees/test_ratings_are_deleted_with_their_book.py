@@ -1,4 +1,4 @@
-"""Ratings go with their book: whoever deletes, writes and changes at the same moment, no figure is left that is wrong."""
+"""Ratings are deleted with their book; concurrent reviews and edits leave no wrong rating."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ CHANGES = {
     "a deletion": "mutation ($id: ID!) { end: deleteReview(input: {reviewId: $id}) { __typename } }",
     "a deletion in bulk": "mutation ($id: ID!) { end: deleteReviews(input: {reviewIds: [$id]}) { __typename } }",
 }
-"""What they answer is not asked for: the book may be gone by then."""
+"""They select nothing but the type: the book may be deleted by then."""
 RATINGS = "SELECT FROM book_ratings WHERE book_id = $1 FOR UPDATE"
 
 
@@ -47,15 +47,15 @@ async def test_book_deleted_during_a_review_change(
     name: str,
     book_first: bool,
 ) -> None:
-    reader, newcomer = await add_buyer(client, shop, book), await add_buyer(client, shop, book)
+    user, newcomer = await add_buyer(client, shop, book), await add_buyer(client, shop, book)
     other = await add_book(shop)
     await submit_review(await add_buyer(client, shop, other), other, 3)
-    review = (await submit_review(reader, book, 4))["review"]["id"]
-    who = {"a new review": newcomer, "a deletion in bulk": admin}.get(name, reader)
+    review = (await submit_review(user, book, 4))["review"]["id"]
+    caller = {"a new review": newcomer, "a deletion in bulk": admin}.get(name, user)
 
     async def change() -> Any:
-        asked = {"book": book_id(book)} if name == "a new review" else {"id": review}
-        return (await who.execute(CHANGES[name], **asked))["end"]["__typename"]
+        arguments = {"book": book_id(book)} if name == "a new review" else {"id": review}
+        return (await caller.execute(CHANGES[name], **arguments))["end"]["__typename"]
 
     async def deletion() -> Any:
         return (await admin.execute(DELETE_BOOK, book=book_id(book)))["end"]["__typename"]
@@ -70,11 +70,11 @@ async def test_book_deleted_during_a_review_change(
     assert ends - {"BookDeleted"} <= {"ReviewSaved", "ReviewDeleted", "ReviewsDeleted", "NotFound"}
     assert [stars for _, stars in await list_visible_reviews(postgres)] == [3]
     assert await postgres.fetchval("SELECT count(*) FROM book_ratings") == 1
-    assert await are_ratings_exact(postgres, shop)
+    assert await are_ratings_exact(postgres)
 
 
 async def test_every_book_has_ratings_and_sales_rows(shop: Shop, postgres: asyncpg.Connection) -> None:
-    """Those of a book that has none could never be wrong."""
+    """Otherwise the checks of ratings and sales would skip a book."""
     for stock in (0, 1):
         await add_book(shop, stock=stock)
     missing = "SELECT count(*) FROM books WHERE id NOT IN (SELECT book_id FROM {})"

@@ -1,4 +1,4 @@
-"""A refresh token works once: of ten clients at once, at most one is left with a token that goes on."""
+"""A refresh token works once, however many clients use it concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,13 +6,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from starlette.applications import Starlette
 
 from domain.shop import Shop
-from server.app import create_app
 from server.settings import Settings
 from tests.support.auth.sessions import TokenPair, is_authenticated, log_in, refresh_session, try_refresh
 from tests.support.database.locks import hold_lock, wait_for_blocked
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_user
 
@@ -25,16 +24,15 @@ LIVE = """SELECT count(*) FROM refresh_tokens JOIN sessions ON sessions.id = ses
 
 @pytest.fixture
 async def client_with_grace_period(shop: Shop, settings: Settings) -> AsyncIterator[ApiClient]:
-    """At a shop that gives a lost answer again for thirty seconds."""
-    app: Starlette = create_app(settings.model_copy(update={"refresh_grace_seconds": 30}))
-    async with app.router.lifespan_context(app):
-        yield ApiClient(app)
+    """Return a client of a server that repeats a lost response for thirty seconds."""
+    async with running_client(settings, refresh_grace_seconds=30) as client:
+        yield client
 
 
 async def _refresh_concurrently(
     client: ApiClient, held: TokenPair, database_url: str, postgres: asyncpg.Connection
 ) -> list[dict[str, Any]]:
-    """Ten clients with one token, let go when all ten have reached its row."""
+    """Refresh one session ten times, released together when all ten wait for its row."""
     async with hold_lock(database_url, EVERY_TOKEN):
         tabs = [asyncio.create_task(try_refresh(client, held.refresh_token)) for _ in range(TABS)]
         await wait_for_blocked(postgres, TABS)
@@ -49,7 +47,7 @@ async def test_one_of_ten_concurrent_refreshes_wins_and_session_ends(
     results = await _refresh_concurrently(client, tokens, database_url, postgres)
     assert sorted(result["__typename"] for result in results) == ["InvalidToken"] * 9 + ["SessionRefreshed"]
     assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens WHERE parent_id IS NOT NULL") == 1
-    assert await postgres.fetchval(LIVE) == 0  # nine of them were a second use
+    assert await postgres.fetchval(LIVE) == 0  # nine of them reused the token
     [child] = [TokenPair.from_result(outcome) for outcome in results if "tokens" in outcome]
     assert not await is_authenticated(client, child.access_token)
 

@@ -1,4 +1,4 @@
-"""Bodies are bounded: too large, too slow, compressed or cut short they are refused as soon as that shows, and do nothing."""
+"""The server rejects bodies that are too large, too slow, compressed or truncated, and executes nothing."""
 
 import asyncio
 import gzip
@@ -17,11 +17,13 @@ from persistence.catalog import BookRow
 from server.http.request_parsing import BODY_TIMEOUT, MAX_BODY_SIZE
 from server.settings import Settings
 from tests.support.database.db_snapshots import list_stock_movements
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, running_client
+from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK
 from tests.support.processes.clock import advance_clock
 from tests.support.processes.servers import Server, start_server
 from tests.support.shop.factories import add_admin, add_book, book_id
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
@@ -31,16 +33,16 @@ BODY_CHUNK = b" " * 10_000
 
 @dataclass(frozen=True, slots=True)
 class StockRequest:
-    """A copy for the shelf, as an administrator would note it: a request that changes something if it is heard."""
+    """An administrator's request that adds a copy to the stock if the server executes it."""
 
     book: BookRow
     body: bytes
-    visitor: ApiClient
+    client: ApiClient
 
     async def assert_rejected(
         self, content: bytes | AsyncIterator[bytes], status: int, **headers: str
     ) -> httpx2.Response:
-        async with self.visitor.http() as http:
+        async with self.client.http() as http:
             response = await http.post("/graphql", content=content, headers=AS_JSON | headers)
         assert response.status_code == status, response.text
         assert [error["extensions"] for error in response.json()["errors"]] == [{"code": "BAD_REQUEST"}]
@@ -48,7 +50,7 @@ class StockRequest:
         return response
 
     async def assert_accepted(self, content: bytes, **headers: str) -> None:
-        async with self.visitor.http() as http:
+        async with self.client.http() as http:
             response = await http.post("/graphql", content=content, headers=AS_JSON | headers)
         assert response.json() == {"data": {"updateStock": {"__typename": "StockUpdated"}}}
 
@@ -72,36 +74,36 @@ async def assert_unchanged(stock_request: StockRequest, postgres: asyncpg.Connec
 @pytest.mark.usefixtures("assert_unchanged")
 @pytest.mark.parametrize("length", [str(MAX_BODY_SIZE + 1), "9" * 5_000])
 async def test_large_content_length_is_rejected_without_reading(stock_request: StockRequest, length: str) -> None:
-    """Nothing of the body is read."""
-    heard: list[bytes] = []
+    """The server rejects by the header alone."""
+    sent: list[bytes] = []
 
     async def body() -> AsyncIterator[bytes]:
-        heard.append(stock_request.body)
+        sent.append(stock_request.body)
         yield stock_request.body
 
     await stock_request.assert_rejected(body(), 413, **{"content-length": length})
-    assert heard == []
+    assert sent == []
 
 
 @pytest.mark.usefixtures("assert_unchanged")
 async def test_oversized_body_is_not_read_to_the_end(stock_request: StockRequest) -> None:
-    heard = [stock_request.body]
+    sent = [stock_request.body]
 
     async def body() -> AsyncIterator[bytes]:
         yield stock_request.body
         while True:
-            heard.append(BODY_CHUNK)
+            sent.append(BODY_CHUNK)
             yield BODY_CHUNK
 
     await stock_request.assert_rejected(body(), 413)
-    assert sum(map(len, heard)) <= MAX_BODY_SIZE + len(BODY_CHUNK)
+    assert sum(map(len, sent)) <= MAX_BODY_SIZE + len(BODY_CHUNK)
 
 
 @pytest.mark.usefixtures("assert_unchanged")
 @pytest.mark.parametrize("length", ["-1", "many", "1e9", "²", ""])
 async def test_invalid_content_length_does_not_bypass_the_limit(stock_request: StockRequest, length: str) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", length.encode("latin-1"))]
-    async with stock_request.visitor.http() as http:
+    async with stock_request.client.http() as http:
         response = await http.post("/graphql", content=stock_request.body.ljust(MAX_BODY_SIZE + 1), headers=headers)
     assert response.status_code == 413
 
@@ -116,7 +118,7 @@ async def test_body_at_the_limit_is_accepted(stock_request: StockRequest, postgr
 
 @pytest.mark.usefixtures("assert_unchanged")
 async def test_slow_body_times_out(stock_request: StockRequest) -> None:
-    """All of it is there but for its end."""
+    """The document is complete, and the body does not end."""
 
     async def body() -> AsyncIterator[bytes]:
         yield stock_request.body
@@ -131,7 +133,7 @@ async def test_slow_body_times_out(stock_request: StockRequest) -> None:
 async def test_slow_bodies_do_not_block_other_requests(
     settings: Settings, shop: Shop, stock_request: StockRequest, postgres: asyncpg.Connection
 ) -> None:
-    """Nor do they hold the only connection to the database."""
+    """The slow bodies do not hold the only connection to the database."""
     begun = asyncio.Semaphore(0)
 
     async def body() -> AsyncIterator[bytes]:
@@ -139,13 +141,15 @@ async def test_slow_bodies_do_not_block_other_requests(
         begun.release()
         await asyncio.Event().wait()
 
-    async with running_client(settings, pool_size=1, pool_max_overflow=0) as visitor:
-        there = StockRequest(stock_request.book, stock_request.body, visitor.with_token((await add_admin(shop)).token))
-        slow = [asyncio.create_task(there.assert_rejected(body(), 408)) for _ in range(50)]
+    async with running_client(settings, pool_size=1, pool_max_overflow=0) as client:
+        own_request = StockRequest(
+            stock_request.book, stock_request.body, client.with_token((await add_admin(shop)).token)
+        )
+        slow = [asyncio.create_task(own_request.assert_rejected(body(), 408)) for _ in range(50)]
         for _ in slow:
             await begun.acquire()
-        assert (await visitor.execute(GENRES_QUERY))["genres"] == []
-        await there.assert_accepted(stock_request.body)
+        assert (await client.execute(GENRES_QUERY))["genres"] == []
+        await own_request.assert_accepted(stock_request.body)
         assert not any(task.done() for task in slow)
         advance_clock(BODY_TIMEOUT)
         await asyncio.gather(*slow)
@@ -158,39 +162,39 @@ async def test_slow_bodies_do_not_block_other_requests(
 @pytest.mark.usefixtures("assert_unchanged")
 @pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "nonsense"])
 async def test_compressed_body_is_rejected(stock_request: StockRequest, encoding: str) -> None:
-    """Nothing is unpacked, so nothing can swell; and what says that it is packed is not taken as it is."""
+    """The server decompresses nothing, and does not read a body that only claims to be compressed."""
     for content in (stock_request.body, gzip.compress(stock_request.body)):
         await stock_request.assert_rejected(content, 415, **{"content-encoding": encoding})
 
 
-# ── Over the wire ─────────────────────────────────────────────────────────────────────────
+# ── Over a socket ─────────────────────────────────────────────────────────────────────────
 
 
 class ChunkedRequest:
-    """A request over a bare connection, chunk by chunk, whose end is never sent."""
+    """A chunked request over a bare connection, whose last chunk is never sent."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        self.answer = asyncio.create_task(reader.read())
+        self.response = asyncio.create_task(reader.read())
 
     @classmethod
     async def start(cls, server: Server, token: str, *chunks: bytes) -> "ChunkedRequest":
-        place = urlsplit(server.url)
-        post = cls(*await asyncio.open_connection(place.hostname, place.port))
+        address = urlsplit(server.url)
+        request = cls(*await asyncio.open_connection(address.hostname, address.port))
         head = f"POST /graphql HTTP/1.1\r\nHost: shop.test\r\nAuthorization: Bearer {token}\r\n"
-        post._writer.write(f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        request._writer.write(f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         for chunk in chunks:
-            await post.send_chunk(chunk)
-        return post
+            await request.send_chunk(chunk)
+        return request
 
     async def send_chunk(self, chunk: bytes) -> None:
         self._writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
         await self._writer.drain()
 
     async def read_response(self) -> bytes:
-        answer = await self.answer
+        response = await self.response
         self.disconnect()
-        return answer
+        return response
 
     def disconnect(self) -> None:
         self._writer.close()
@@ -208,11 +212,9 @@ async def test_server_stops_reading_an_oversized_body(
         assert b" 413 " in await large.read_response()
         short = await ChunkedRequest.start(server, token, stock_request.body)
         short.disconnect()
-        async with asyncio.timeout(20):
-            while "status=400" not in server.log.read_text():
-                await asyncio.sleep(0.02)
-        while not slow.answer.done():
+        await wait_until(lambda: "status=400" in server.log.read_text(), 20)
+        while not slow.response.done():
             await slow.send_chunk(b" ")
-            await asyncio.wait({slow.answer}, timeout=1)
+            await asyncio.wait({slow.response}, timeout=1)
         assert b" 408 " in await slow.read_response()
         assert await list_stock_movements(postgres, stock_request.book) == [("NEW_BOOK", 1)]

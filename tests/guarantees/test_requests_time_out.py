@@ -1,4 +1,4 @@
-"""Answers come in time: what waits for longer is ended in PostgreSQL, too, and a change is made wholly or not at all."""
+"""Every request ends before its deadline, also in PostgreSQL; a mutation commits completely or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -17,15 +17,9 @@ from persistence.postgres.errors import Unavailable
 from server.settings import Settings
 from tests.support.database.db_snapshots import get_stock, list_payments, list_stock_movements, take_snapshot
 from tests.support.database.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient, GraphQLResponse
-from tests.support.http.fault_app import (
-    GENRES_QUERY,
-    INCREMENT_STOCK,
-    LOCK_GENRES,
-    UNAVAILABLE,
-    post_graphql,
-    running_client,
-)
+from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql
 from tests.support.processes.clock import advance_clock
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_admin, add_book, book_id
@@ -43,46 +37,46 @@ OFF = {"lock_timeout": "0", "statement_timeout": "0"}
 
 @pytest.fixture
 async def client(settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ApiClient]:
-    """Of a shop whose statements would wait for ever."""
+    """Return a client of a server whose statements have no timeouts of their own."""
     monkeypatch.setattr(connection, "SESSION_SETTINGS", connection.SESSION_SETTINGS | OFF)
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 100_000)
-    async with running_client(settings) as visitor:
-        yield visitor
+    async with running_client(settings) as client:
+        yield client
 
 
 async def assert_times_out(
     postgres: asyncpg.Connection,
     lock: AbstractAsyncContextManager[object],
-    asking: Coroutine[Any, Any, GraphQLResponse],
+    request: Coroutine[Any, Any, GraphQLResponse],
 ) -> GraphQLResponse:
-    """The answer to what waits for the lock when its time is over; nobody waits for the lock any more then."""
+    """Let a request that waits for the lock time out, and return its response; its statement must end, too."""
     async with lock:
-        asked = asyncio.create_task(asking)
+        response_task = asyncio.create_task(request)
         await wait_for_blocked(postgres, 1)
         advance_clock(deadline.EXECUTION_TIMEOUT)
         async with asyncio.timeout(20):
-            response = await asked
+            response = await response_task
             while await postgres.fetchval(COUNT_BLOCKED):
                 await asyncio.sleep(0.02)
     return response
 
 
-# ── A question ────────────────────────────────────────────────────────────────────────────
+# ── Queries ────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("lock", [LOCK_GENRES, LOCK_ALL_BOOKS])
 async def test_query_times_out(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str, lock: str
 ) -> None:
-    """Whether a resolver waits for PostgreSQL itself or for a batch of its loaders."""
+    """A resolver waits for PostgreSQL itself, or for a batch of its loader."""
     book = await add_book(shop)
-    question = client.execute(GENRES_QUERY) if lock is LOCK_GENRES else client.execute(BOOK_QUERY, id=book_id(book))
-    response = await assert_times_out(postgres, hold_lock(database_url, lock), question)
-    assert (response.data, response.codes) == (None, ["EXECUTION_TIMEOUT"])
+    request = client.execute(GENRES_QUERY) if lock is LOCK_GENRES else client.execute(BOOK_QUERY, id=book_id(book))
+    response = await assert_times_out(postgres, hold_lock(database_url, lock), request)
+    assert (response.data, response.codes) == (None, ["TIMEOUT"])
     assert (await client.execute(GENRES_QUERY))["genres"] == []
 
 
-# ── A change ──────────────────────────────────────────────────────────────────────────────
+# ── Mutations ──────────────────────────────────────────────────────────────────────────────
 
 
 async def test_blocked_mutation_times_out_without_effect(
@@ -93,7 +87,7 @@ async def test_blocked_mutation_times_out_without_effect(
     response = await assert_times_out(
         postgres, hold_lock(database_url, LOCK_BOOKS, [book.id]), admin.execute(INCREMENT_STOCK, id=book_id(book))
     )
-    assert (response.data, response.codes) == (None, ["EXECUTION_TIMEOUT"])
+    assert (response.data, response.codes) == (None, ["TIMEOUT"])
     assert await take_snapshot(postgres) == before
     assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
@@ -101,7 +95,7 @@ async def test_blocked_mutation_times_out_without_effect(
 
 @pytest.fixture
 async def slow_commits(postgres: asyncpg.Connection) -> AsyncIterator[str]:
-    """COMMIT waits for what this statement locks."""
+    """Make COMMIT wait for a lock, and yield the statement that takes it."""
     await postgres.execute("""
         CREATE FUNCTION wait_for_it() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END $$;
@@ -118,7 +112,7 @@ async def test_timeout_during_commit_is_all_or_nothing(
     response = await assert_times_out(
         postgres, hold_lock(database_url, slow_commits), admin.execute(INCREMENT_STOCK, id=book_id(book))
     )
-    assert response.codes == ["EXECUTION_TIMEOUT"]
+    assert response.codes == ["TIMEOUT"]
     assert await list_stock_movements(postgres, book) in ([("NEW_BOOK", 1)], [("NEW_BOOK", 1), ("DELIVERY", 1)])
 
 
@@ -132,12 +126,12 @@ async def test_timeout_among_several_mutations_is_all_or_nothing(
         hold_lock(database_url, LOCK_BOOKS, [second.id]),
         admin.execute(BOTH, first=book_id(first), second=book_id(second)),
     )
-    assert (response.data, response.codes) == (None, ["EXECUTION_TIMEOUT"])
+    assert (response.data, response.codes) == (None, ["TIMEOUT"])
     assert await list_stock_movements(postgres, first) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
     assert await list_stock_movements(postgres, second) == [("NEW_BOOK", 1)]
 
 
-# ── A purchase ────────────────────────────────────────────────────────────────────────────
+# ── Checkouts ────────────────────────────────────────────────────────────────────────────
 
 
 async def test_checkout_blocked_on_stock_times_out(
@@ -149,7 +143,7 @@ async def test_checkout_blocked_on_stock_times_out(
     response = await assert_times_out(
         postgres, hold_lock(database_url, LOCK_BOOKS, [book.id]), customer.try_checkout("once")
     )
-    assert (response.data, response.codes) == (None, ["EXECUTION_TIMEOUT"])
+    assert (response.data, response.codes) == (None, ["TIMEOUT"])
     assert await take_snapshot(postgres) == before
     assert (await customer.checkout("once"))["__typename"] == "OrderPlaced"
     assert await get_stock(postgres, book) == 1
@@ -157,19 +151,19 @@ async def test_checkout_blocked_on_stock_times_out(
 
 @pytest.mark.parametrize(
     ("seconds", "code"),
-    [(orders.PAYMENT_WAIT_TIMEOUT, "SERVICE_UNAVAILABLE"), (deadline.EXECUTION_TIMEOUT, "EXECUTION_TIMEOUT")],
+    [(orders.PAYMENT_WAIT_TIMEOUT, "SERVICE_UNAVAILABLE"), (deadline.EXECUTION_TIMEOUT, "TIMEOUT")],
 )
 async def test_checkout_during_payment_completes_after_timeout(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str, seconds: float, code: str
 ) -> None:
-    """Whoever buys hears in time that it takes longer, and finds out with the same key."""
+    """The customer gets an error in time, and the result by a retry with the same key."""
     book = await add_book(shop, stock=3)
     customer = await add_customer(client, shop, (book, 2))
     async with hold_lock(database_url, LOCK_PAYMENTS):
-        buying = asyncio.create_task(customer.try_checkout("once"))
+        checkout = asyncio.create_task(customer.try_checkout("once"))
         await wait_for_blocked(postgres, 1)
         advance_clock(seconds)
-        assert (await buying).codes == [code]
+        assert (await checkout).codes == [code]
     await assert_ordered_once(customer, postgres)
     assert await get_stock(postgres, book) == 1
 
@@ -192,23 +186,23 @@ async def test_statement_timeout(
     monkeypatch: pytest.MonkeyPatch,
     limit: str,
 ) -> None:
-    """Whichever of the limits comes first; here there is no other."""
+    """Each of PostgreSQL's limits works without the others."""
     for other in OFF.keys() - {limit}:
         monkeypatch.setitem(connection.SESSION_SETTINGS, other, "0")
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 100_000)
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     before = await take_snapshot(postgres)
-    async with running_client(settings) as visitor:
-        admin = visitor.with_token(token)
+    async with running_client(settings) as client:
+        admin = client.with_token(token)
         async with hold_lock(database_url, LOCK_GENRES), hold_lock(database_url, LOCK_BOOKS, [book.id]):
             read, write = await asyncio.gather(
-                post_graphql(visitor, GENRES_QUERY), post_graphql(admin, INCREMENT_STOCK, id=book_id(book))
+                post_graphql(client, GENRES_QUERY), post_graphql(admin, INCREMENT_STOCK, id=book_id(book))
             )
         assert (read.json()["data"], write.json()["data"]) == (None, {"updateStock": None})
         for response in (read, write):
             assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE]
         assert await take_snapshot(postgres) == before
-        assert (await visitor.execute(GENRES_QUERY))["genres"] == []
+        assert (await client.execute(GENRES_QUERY))["genres"] == []
         assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
 
 
@@ -220,7 +214,7 @@ async def test_idle_transaction_timeout(
 
     async def forgets() -> None:
         async with shop.database.transaction() as tx:
-            await update_book(tx, book.id, {"title": "Forgotten"})
+            await update_book(tx, book.id, title="Forgotten")
             restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
             await wait_for_blocked(postgres, 1)
             await wait_until_disconnected(postgres, [tx.driver_connection.get_server_pid()])

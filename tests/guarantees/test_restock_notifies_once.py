@@ -1,4 +1,4 @@
-"""A restock tells everyone who waits, once, wherever the copies came from; nobody waits for a book that is there."""
+"""A restock notifies each waiting customer once."""
 
 import asyncio
 from collections import Counter
@@ -12,10 +12,10 @@ from domain.shop import Shop
 from domain.stock import adjust_stock, set_stock
 from persistence.catalog import BookRow
 from persistence.prebookings import add_prebooking
-from server.app import create_app
 from server.settings import Settings
-from tests.support.database.counting_proxy import start_counting_proxy
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.database.query_counter import start_counting_proxy
+from tests.support.http.apps import get_shop, running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book, add_user, book_id
@@ -61,7 +61,7 @@ async def _add_waiting(client: ApiClient, shop: Shop, book: BookRow, count: int 
 
 
 async def _list_notified(postgres: asyncpg.Connection) -> Counter[Any]:
-    """Who was told, and by how many letters that are on their way."""
+    """Count the queued emails by the user they notify."""
     rows = await postgres.fetch(
         """SELECT p.user_id FROM prebookings p JOIN letters l ON l.subject_id = p.id AND l.user_id = p.user_id
         JOIN pgqueuer q ON convert_from(q.payload, 'UTF8') = l.id::text
@@ -81,16 +81,18 @@ async def test_restock_notifies_the_waiting_list(
 ) -> None:
     book, other = await add_book(shop, stock=0), await add_book(shop, stock=0)
     customers = await _add_waiting(client, shop, book)
-    gone = await add_customer(client, shop)
-    left = (await _prebook(gone, book))["prebooking"]["id"]
-    assert (await gone.execute(CANCEL_PREBOOKING, id=left))["cancelPrebooking"]["__typename"] == "PrebookingCancelled"
-    await _prebook(gone, other)
+    cancelling = await add_customer(client, shop)
+    prebooking_id = (await _prebook(cancelling, book))["prebooking"]["id"]
+    assert (await cancelling.execute(CANCEL_PREBOOKING, id=prebooking_id))["cancelPrebooking"][
+        "__typename"
+    ] == "PrebookingCancelled"
+    await _prebook(cancelling, other)
 
     first = (await admin.execute(UPDATE_STOCK, book=book_id(book), change=change))["updateStock"]
-    more = (await admin.execute(UPDATE_STOCK, book=book_id(book), change={"adjustBy": 5}))["updateStock"]
+    second_result = (await admin.execute(UPDATE_STOCK, book=book_id(book), change={"adjustBy": 5}))["updateStock"]
 
     assert (first["prebookingsNotified"], first["book"]["waitingPrebookings"]) == (3, 0)
-    assert more["prebookingsNotified"] == 0
+    assert second_result["prebookingsNotified"] == 0
     assert await _are_all_notified_once(postgres, customers)
 
 
@@ -100,8 +102,8 @@ async def test_changes_without_new_stock_notify_nobody(
 ) -> None:
     book = await add_book(shop, stock=0)
     await _add_waiting(client, shop, book, 1)
-    told = (await admin.execute(UPDATE_STOCK, book=book_id(book), change=change))["updateStock"]
-    assert (told["prebookingsNotified"], told["book"]["waitingPrebookings"]) == (0, 1)
+    notified_count = (await admin.execute(UPDATE_STOCK, book=book_id(book), change=change))["updateStock"]
+    assert (notified_count["prebookingsNotified"], notified_count["book"]["waitingPrebookings"]) == (0, 1)
     assert await _list_notified(postgres) == Counter()
 
 
@@ -111,8 +113,8 @@ async def test_user_who_prebooks_again_is_notified_again(
     book = await add_book(shop, stock=0)
     [customer] = await _add_waiting(client, shop, book, 1)
     for _ in range(2):
-        _, told = await set_stock(shop, book.id, 1)
-        assert told == 1
+        _, notified_count = await set_stock(shop, book.id, 1)
+        assert notified_count == 1
         await set_stock(shop, book.id, 0)
         await _prebook(customer, book)
     assert await _list_notified(postgres) == Counter({customer.user.id: 2})
@@ -129,11 +131,11 @@ async def test_cancelled_orders_and_declined_payments_notify(
     assert await _are_all_notified_once(postgres, first)
 
     other = await add_customer(client, shop, (book, 2))
-    async with shop.database.transaction() as tx:  # somebody waits while the payment is under way
-        late = await add_user(shop)
-        await add_prebooking(tx, late.id, book.id)
+    async with shop.database.transaction() as tx:  # a user joins the waiting list during the payment
+        later_prebookings = await add_user(shop)
+        await add_prebooking(tx, later_prebookings.id, book.id)
     assert (await other.checkout("two", "mock-decline"))["__typename"] == "PaymentFailed"
-    assert await _list_notified(postgres) == Counter([*(customer.user.id for customer in first), late.id])
+    assert await _list_notified(postgres) == Counter([*(customer.user.id for customer in first), later_prebookings.id])
 
 
 async def test_stock_import_notifies(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -151,28 +153,28 @@ async def test_prebooking_during_restock_is_rejected(
     book = await add_book(shop, stock=0)
     customers = [await add_customer(client, shop) for _ in range(4)]
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        early = [asyncio.create_task(_prebook(customer, book)) for customer in customers[:2]]
+        first_prebookings = [asyncio.create_task(_prebook(customer, book)) for customer in customers[:2]]
         await wait_for_blocked(postgres, 2)
         delivery = asyncio.create_task(adjust_stock(shop, book.id, 1))
         await wait_for_blocked(postgres, 3)
-        late = [asyncio.create_task(_prebook(customer, book)) for customer in customers[2:]]
+        later_prebookings = [asyncio.create_task(_prebook(customer, book)) for customer in customers[2:]]
         await wait_for_blocked(postgres, 5)
-    ends = [end["__typename"] for end in await asyncio.gather(*early, *late)]
-    _, told = await delivery
+    ends = [end["__typename"] for end in await asyncio.gather(*first_prebookings, *later_prebookings)]
+    _, notified_count = await delivery
 
     assert await postgres.fetchval(WAITING_LIST) == 0
-    assert ends.count("Prebooked") == told
+    assert ends.count("Prebooked") == notified_count
     assert set(ends) <= {"Prebooked", "BookInStock"}
-    assert sum((await _list_notified(postgres)).values()) == told
+    assert sum((await _list_notified(postgres)).values()) == notified_count
 
 
 async def test_restock_waits_for_a_concurrent_prebooking(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    """Who has seen the empty shelf and is not on the list yet would wait for ever for what is there."""
+    """A prebooking that has seen no stock, and is not stored yet, would otherwise miss the restock."""
     book, customer = await add_book(shop, stock=0), await add_customer(client, shop)
     async with hold_lock(database_url, "SELECT FROM users WHERE id = $1 FOR UPDATE", customer.user.id):
-        joining = asyncio.create_task(_prebook(customer, book))  # its row refers to the user
+        joining = asyncio.create_task(_prebook(customer, book))  # its row references the user
         await wait_for_blocked(postgres, 1)
         delivery = asyncio.create_task(adjust_stock(shop, book.id, 1))
         both_wait = asyncio.create_task(wait_for_blocked(postgres, 2))
@@ -192,7 +194,7 @@ async def test_concurrent_restocks_notify_once(
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
         deliveries = [asyncio.create_task(adjust_stock(shop, book.id, 1)) for _ in range(2)]
         await wait_for_blocked(postgres, 2)
-    assert sorted([told for _, told in await asyncio.gather(*deliveries)]) == [0, 3]
+    assert sorted([notified_count for _, notified_count in await asyncio.gather(*deliveries)]) == [0, 3]
     assert await _are_all_notified_once(postgres, customers)
 
 
@@ -201,20 +203,21 @@ async def test_statement_count_of_1000_notifications_equals_10(
 ) -> None:
     assert settings.database_url is not None
     counts = {}
-    async with start_counting_proxy(settings.database_url) as wire:
-        app = create_app(settings.model_copy(update={"database_url": wire.url}))
-        async with app.router.lifespan_context(app):
-            for many in (1, 10, 1_000):
-                book = await add_book(shop, stock=0)
-                await postgres.execute(
-                    """WITH added AS (INSERT INTO users (id, email, display_name)
-                    SELECT gen_random_uuid(), $1 || '-' || n || '@example.com', 'Reader' FROM generate_series(1, $2) n
-                    RETURNING id) INSERT INTO prebookings (id, user_id, book_id) SELECT gen_random_uuid(), id, $3 FROM added""",
-                    f"waiting-{many}", many, book.id,
-                )  # fmt: skip
-                before = wire.statements
-                _, told = await adjust_stock(app.state.shop, book.id, 1)
-                counts[many] = wire.statements - before
-                assert told == many
+    async with (
+        start_counting_proxy(settings.database_url) as proxy,
+        running_client(settings, database_url=proxy.url) as client,
+    ):
+        for count in (1, 10, 1_000):
+            book = await add_book(shop, stock=0)
+            await postgres.execute(
+                """WITH added AS (INSERT INTO users (id, email, display_name)
+                SELECT gen_random_uuid(), $1 || '-' || n || '@example.com', 'Reader' FROM generate_series(1, $2) n
+                RETURNING id) INSERT INTO prebookings (id, user_id, book_id) SELECT gen_random_uuid(), id, $3 FROM added""",
+                f"waiting-{count}", count, book.id,
+            )  # fmt: skip
+            before = proxy.statements
+            _, notified_count = await adjust_stock(get_shop(client), book.id, 1)
+            counts[count] = proxy.statements - before
+            assert notified_count == count
     assert counts[10] == counts[1_000]
     assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == 1_011

@@ -1,4 +1,4 @@
-"""SIGTERM: after its notice nobody new is let in, whoever is inside is served, and then the process ends."""
+"""On SIGTERM the server drains for `DRAIN_SECONDS`, closes its socket, and completes requests in flight."""
 
 import asyncio
 import signal
@@ -15,27 +15,28 @@ from server.http.health import DRAIN_TIMEOUT
 from server.settings import Settings
 from tests.support.database.db_snapshots import list_payments, list_stock_movements
 from tests.support.database.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, post_graphql
+from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, get_status, post_graphql
 from tests.support.processes.servers import Server, start_server, wait_until_refusing
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import add_admin, add_book, book_id
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
-OURS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid = ANY($1::int[])"
+LIST_CONNECTED_PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid = ANY($1::int[])"
 CALLERS = 20
 
 
-async def query_repeatedly(server: Server, told: Counter[int | str]) -> None:
-    """Over one connection after another until no more is made."""
-    async with httpx2.AsyncClient(base_url=server.url, timeout=30) as http:
+async def query_repeatedly(server: Server, outcomes: Counter[int | str]) -> None:
+    """Send requests until the server accepts no more connections, and count their outcomes."""
+    async with server.client.http() as http:
         while True:
             try:
                 response = await http.post("/graphql", json={"query": "{ __typename }"})
             except httpx2.TransportError:
-                told["not let in"] += 1
+                outcomes["refused"] += 1
                 return
-            told[response.status_code] += 1
+            outcomes[response.status_code] += 1
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -46,8 +47,8 @@ async def test_sigterm_under_load_completes_requests(
     token = (await add_admin(shop)).token
     async with start_server(settings, tmp_path, "--workers", workers, RATE_LIMIT_PER_SECOND="0") as server:
         customer = await add_customer(server.client, shop, (sold, 1))
-        told: Counter[int | str] = Counter()
-        crowd = [asyncio.create_task(query_repeatedly(server, told)) for _ in range(CALLERS)]
+        outcomes: Counter[int | str] = Counter()
+        callers = [asyncio.create_task(query_repeatedly(server, outcomes)) for _ in range(CALLERS)]
         async with AsyncExitStack() as locks:
             await locks.enter_async_context(hold_lock(database_url, LOCK_BOOKS, [stocked.id]))
             await locks.enter_async_context(hold_lock(database_url, LOCK_GENRES))
@@ -62,15 +63,15 @@ async def test_sigterm_under_load_completes_requests(
             await wait_until_refusing(server.url)
             assert not any(task.done() for task in (*begun, purchase))
         responses = await asyncio.gather(*begun)
-        assert [answer.status_code for answer in responses] == [200] * 6
-        assert not any("errors" in answer.json() for answer in responses)
+        assert [response.status_code for response in responses] == [200] * 6
+        assert not any("errors" in response.json() for response in responses)
         assert (await purchase)["__typename"] == "OrderPlaced"
         async with asyncio.timeout(DRAIN_TIMEOUT):
             assert await server.process.wait() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
-        await asyncio.gather(*crowd)
+        await asyncio.gather(*callers)
         await wait_until_disconnected(postgres, inside)
-    assert set(told) == {200, "not let in"}
-    assert told["not let in"] == CALLERS
+    assert set(outcomes) == {200, "refused"}
+    assert outcomes["refused"] == CALLERS
     assert await list_stock_movements(postgres, stocked) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
     assert await list_payments(postgres) == [("APPROVED", False)]
 
@@ -80,16 +81,12 @@ async def test_drain_period_is_unready_but_still_accepts(shop: Shop, settings: S
     async with start_server(settings, tmp_path, DRAIN_SECONDS="60") as server:
         customer = await add_customer(server.client, shop, (book, 1))
         server.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
-            while await _status(server) != 503:
-                await asyncio.sleep(0.02)
+
+        async def is_unready() -> bool:
+            return await get_status(server.client, "/ready") == 503
+
+        await wait_until(is_unready)
         assert (await customer.checkout())["__typename"] == "OrderPlaced"
         server.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(DRAIN_TIMEOUT):
             assert await server.process.wait() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
-
-
-async def _status(server: Server) -> int:
-    """Over a connection of its own, as a balancer asks."""
-    async with httpx2.AsyncClient(base_url=server.url, timeout=30) as http:
-        return (await http.get("/ready")).status_code

@@ -1,4 +1,4 @@
-"""Stock is a ledger: whatever happens to a book, the sum of its movements is its stock."""
+"""The stock of a book equals the sum of its ledger of stock movements."""
 
 import itertools
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ async def admin(client: ApiClient, shop: Shop) -> Customer:
 
 @dataclass(slots=True)
 class StockScenario:
-    """A book, someone who buys it, and how many copies there should be; `None` when it has left the catalogue."""
+    """A book, its buyer, and the expected quantity in stock, which is `None` once the book is deleted."""
 
     book: BookRow
     administrator: Customer
@@ -75,20 +75,20 @@ class StockScenario:
             "__typename"
         ]
         lines = await self.customer.get_cart_lines()
-        wanted = sum(quantity for _, quantity in lines)
+        ordered_quantity = sum(quantity for _, quantity in lines)
         end = await self.customer.checkout(str(next(self.keys)), token)
         if self.quantity is None:
             assert (added, end["__typename"]) == ("NotFound", "CartEmpty")
         elif not lines:
             assert (added, end["__typename"]) == ("InsufficientStock", "CartEmpty")
-        elif wanted > self.quantity:
+        elif ordered_quantity > self.quantity:
             assert end["__typename"] == "InsufficientStock"
         elif token == "mock-decline":
             assert end["__typename"] == "PaymentFailed"
         else:
             assert end["__typename"] == "OrderPlaced"
-            self.quantity -= wanted
-            self.placed_orders.append((end["order"]["id"], wanted))
+            self.quantity -= ordered_quantity
+            self.placed_orders.append((end["order"]["id"], ordered_quantity))
 
     async def cancel(self, which: int) -> None:
         if self.placed_orders:
@@ -130,11 +130,11 @@ async def test_movements_sum_to_the_stock(
     afterlife: list[StockEvent],
 ) -> None:
     book = await add_book(shop, stock=stock)
-    shelf = StockScenario(book, admin, await add_customer(client, shop), stock)
+    scenario = StockScenario(book, admin, await add_customer(client, shop), stock)
     for happen, number in life + afterlife:
-        await happen(shelf, number)
-        assert await get_stock(postgres, book) == shelf.quantity
-        assert await is_stock_consistent(postgres, shop)
+        await happen(scenario, number)
+        assert await get_stock(postgres, book) == scenario.quantity
+        assert await is_stock_consistent(postgres)
 
 
 @pytest.mark.parametrize(
@@ -162,14 +162,14 @@ async def test_movements_have_reasons(
     client: ApiClient, shop: Shop, admin: Customer, postgres: asyncpg.Connection
 ) -> None:
     book = await add_book(shop, stock=3)
-    shelf = StockScenario(book, admin, await add_customer(client, shop), 3)
-    await shelf.adjust_by(4)
-    await shelf.set_to(5)
-    await shelf.set_to(5)
-    await shelf.adjust_by(0)
-    await shelf.sell(2)
-    await shelf.cancel(0)
-    await shelf.fail_to_sell(1)
+    scenario = StockScenario(book, admin, await add_customer(client, shop), 3)
+    await scenario.adjust_by(4)
+    await scenario.set_to(5)
+    await scenario.set_to(5)
+    await scenario.adjust_by(0)
+    await scenario.sell(2)
+    await scenario.cancel(0)
+    await scenario.fail_to_sell(1)
     movements = [
         ("NEW_BOOK", 3),
         ("DELIVERY", 4),
@@ -181,7 +181,7 @@ async def test_movements_have_reasons(
     ]
     assert await list_stock_movements(postgres, book) == movements
 
-    await shelf.delete(0)
-    kept = await postgres.fetch("SELECT reason, change, title FROM stock_movements ORDER BY id")
-    assert [(row["reason"], row["change"]) for row in kept] == movements
-    assert {row["title"] for row in kept} == {book.title}
+    await scenario.delete(0)
+    movement_rows = await postgres.fetch("SELECT reason, change, title FROM stock_movements ORDER BY id")
+    assert [(row["reason"], row["change"]) for row in movement_rows] == movements
+    assert {row["title"] for row in movement_rows} == {book.title}

@@ -1,4 +1,4 @@
-"""A refresh token presented twice ends its session for whoever holds it; and no copy of the tables gives one away."""
+"""Reusing a refresh token ends its session; a copy of the tables reveals no usable token."""
 
 from base64 import urlsafe_b64decode
 
@@ -11,7 +11,7 @@ from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_user
 
 EMAIL = "owner@example.com"
-REFUSED = {
+INVALID_TOKEN = {
     "__typename": "InvalidToken",
     "code": "AUTH_TOKEN_INVALID",
     "message": "This session has ended. Log in again.",
@@ -30,19 +30,19 @@ async def test_replayed_token_revokes_newest_tokens(
     stolen = await log_in(client, EMAIL)
     newest = await refresh_session(client, await refresh_session(client, stolen))
     assert await is_authenticated(client, newest.access_token)
-    assert await try_refresh(client, stolen.refresh_token) == REFUSED
-    assert await _revoked_sessions(postgres) == 1  # committed, though the answer was a refusal
+    assert await try_refresh(client, stolen.refresh_token) == INVALID_TOKEN
+    assert await _revoked_sessions(postgres) == 1  # committed, although the result was a user error
     assert not await is_authenticated(client, newest.access_token)
     assert not await is_authenticated(client, stolen.access_token)
-    assert await try_refresh(client, newest.refresh_token) == REFUSED
+    assert await try_refresh(client, newest.refresh_token) == INVALID_TOKEN
 
 
 async def test_thief_loses_the_session_when_the_owner_refreshes(client: ApiClient, shop: Shop) -> None:
     await add_user(shop, EMAIL)
     owners = await log_in(client, EMAIL)
     thiefs = await refresh_session(client, owners)
-    assert await try_refresh(client, owners.refresh_token) == REFUSED
-    assert await try_refresh(client, thiefs.refresh_token) == REFUSED
+    assert await try_refresh(client, owners.refresh_token) == INVALID_TOKEN
+    assert await try_refresh(client, thiefs.refresh_token) == INVALID_TOKEN
     assert not await is_authenticated(client, thiefs.access_token)
 
 
@@ -50,7 +50,7 @@ async def test_other_sessions_of_the_user_continue(client: ApiClient, shop: Shop
     await add_user(shop, EMAIL)
     stolen, elsewhere = await log_in(client, EMAIL), await log_in(client, EMAIL)
     await refresh_session(client, stolen)
-    assert await try_refresh(client, stolen.refresh_token) == REFUSED
+    assert await try_refresh(client, stolen.refresh_token) == INVALID_TOKEN
     assert await _revoked_sessions(postgres) == 1
     assert await is_authenticated(client, elsewhere.access_token)
     assert await is_authenticated(client, (await refresh_session(client, elsewhere)).access_token)
@@ -59,7 +59,7 @@ async def test_other_sessions_of_the_user_continue(client: ApiClient, shop: Shop
 async def test_unknown_token_ends_nothing(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_user(shop, EMAIL)
     tokens = await log_in(client, EMAIL)
-    for made_up in (
+    for forged_token in (
         "",
         "x",
         tokens.refresh_token[:-1],
@@ -69,7 +69,7 @@ async def test_unknown_token_ends_nothing(client: ApiClient, shop: Shop, postgre
         "\x00",
         "💥",
     ):
-        assert await try_refresh(client, made_up) == REFUSED
+        assert await try_refresh(client, forged_token) == INVALID_TOKEN
     assert await _revoked_sessions(postgres) == 0
     assert await is_authenticated(client, (await refresh_session(client, tokens)).access_token)
 
@@ -80,7 +80,7 @@ async def test_expired_token_is_not_treated_as_theft(
     await add_user(shop, EMAIL)
     tokens = await log_in(client, EMAIL)
     await postgres.execute("UPDATE refresh_tokens SET expires_at = now() - interval '1 second'")
-    assert await try_refresh(client, tokens.refresh_token) == REFUSED
+    assert await try_refresh(client, tokens.refresh_token) == INVALID_TOKEN
     assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens WHERE used_at IS NULL") == 1
     assert await _revoked_sessions(postgres) == 0
 
@@ -107,7 +107,7 @@ async def _dump(postgres: asyncpg.Connection) -> str:
 
 
 def _encode_variants(held: TokenPair) -> list[str]:
-    """The beginnings of a refresh token as text, as bytes of that text, and as the bytes it stands for."""
+    """Return the beginning of a refresh token as text, as its bytes, and as the bytes that it encodes."""
     token = held.refresh_token
     return [
         token[:16],

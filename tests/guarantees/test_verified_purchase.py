@@ -1,4 +1,4 @@
-"""Verified purchase: only who has a confirmed or shipped order with a book may review it."""
+"""Only customers with a confirmed or shipped order of a book can review it."""
 
 import asyncpg
 import pytest
@@ -29,8 +29,8 @@ async def _assert_purchase_required(buyer: Customer, book: BookRow, postgres: as
 
 
 async def test_anonymous_callers_cannot_review(client: ApiClient, book: BookRow, postgres: asyncpg.Connection) -> None:
-    told = (await client.execute(CAN_REVIEW, id=book_id(book)))["book"]
-    assert told == {"viewerCanReview": False, "viewerReview": None}
+    viewer_fields = (await client.execute(CAN_REVIEW, id=book_id(book)))["book"]
+    assert viewer_fields == {"viewerCanReview": False, "viewerReview": None}
 
 
 async def test_user_without_purchase_cannot_review(
@@ -48,44 +48,44 @@ async def test_user_without_purchase_cannot_review(
 async def test_ineffective_order_does_not_allow_review(
     client: ApiClient, shop: Shop, book: BookRow, postgres: asyncpg.Connection, status: str
 ) -> None:
-    reader = await add_buyer(client, shop, book)
+    user = await add_buyer(client, shop, book)
     cancelled = "now()" if status == "CANCELLED" else "NULL"
     await postgres.execute(f"UPDATE orders SET status = '{status}', cancelled_at = {cancelled}")
-    await _assert_purchase_required(reader, book, postgres)
+    await _assert_purchase_required(user, book, postgres)
 
 
 @pytest.mark.parametrize("shipped", [False, True])
 async def test_confirmed_or_shipped_order_allows_review(
     client: ApiClient, shop: Shop, book: BookRow, shipped: bool
 ) -> None:
-    reader = await add_buyer(client, shop, book)
+    user = await add_buyer(client, shop, book)
     if shipped:
-        [order] = await reader.list_orders()
+        [order] = await user.list_orders()
         await (await add_customer(client, shop, role="ADMIN")).ship_order(order["id"])
-    assert (await reader.execute(CAN_REVIEW, id=book_id(book)))["book"]["viewerCanReview"] is True
-    end = await submit_review(reader, book, 5, "Read it twice.")
+    assert (await user.execute(CAN_REVIEW, id=book_id(book)))["book"]["viewerCanReview"] is True
+    end = await submit_review(user, book, 5, "Read it twice.")
     assert end["__typename"] == "ReviewSaved"
     assert end["review"]["isVerifiedPurchase"] is True
-    told = (await reader.execute(CAN_REVIEW, id=book_id(book)))["book"]
-    assert told == {"viewerCanReview": False, "viewerReview": {"id": end["review"]["id"]}}
+    viewer_fields = (await user.execute(CAN_REVIEW, id=book_id(book)))["book"]
+    assert viewer_fields == {"viewerCanReview": False, "viewerReview": {"id": end["review"]["id"]}}
 
 
 async def test_cancelled_order_removes_verified_mark_only(
     client: ApiClient, shop: Shop, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    reader = await add_buyer(client, shop, book)
-    review = (await submit_review(reader, book))["review"]
-    [order] = await reader.list_orders()
-    assert (await reader.cancel_order(order["id"]))["__typename"] == "OrderCancelled"
+    user = await add_buyer(client, shop, book)
+    review = (await submit_review(user, book))["review"]
+    [order] = await user.list_orders()
+    assert (await user.cancel_order(order["id"]))["__typename"] == "OrderCancelled"
     assert (await client.execute(VERIFIED, id=review["id"]))["review"] == {"isVerifiedPurchase": False}
-    assert (await submit_review(reader, book))["__typename"] == "DuplicateReview"
+    assert (await submit_review(user, book))["__typename"] == "DuplicateReview"
     assert await list_visible_reviews(postgres) == [(review["id"], 4)]
 
 
 async def test_deleted_book_cannot_be_reviewed(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
-    gone = await add_book(shop)
-    reader = await add_buyer(client, shop, gone)
-    await submit_review(reader, gone)
-    await postgres.execute("DELETE FROM books WHERE id = $1", gone.id)
+    deleted_book = await add_book(shop)
+    user = await add_buyer(client, shop, deleted_book)
+    await submit_review(user, deleted_book)
+    await postgres.execute("DELETE FROM books WHERE id = $1", deleted_book.id)
     assert await list_visible_reviews(postgres) == []
-    assert (await submit_review(reader, gone))["__typename"] == "NotFound"
+    assert (await submit_review(user, deleted_book))["__typename"] == "NotFound"

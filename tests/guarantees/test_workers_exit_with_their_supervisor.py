@@ -1,4 +1,4 @@
-"""A server that is killed leaves no processes that go on without it: they finish what was begun, and let the address go."""
+"""Workers of a killed supervisor complete their requests, exit, and free the address."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,8 +15,9 @@ from tests.support.database.db_snapshots import list_stock_movements
 from tests.support.database.embedded_postgres import find_postmaster, kill_leftover_server
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked, wait_until_disconnected
 from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, post_graphql
-from tests.support.observability.prometheus import free_port, sum_series, wait_for_metrics
+from tests.support.observability.prometheus import sum_series, wait_for_metrics
 from tests.support.processes.cli import CompletedCommand, run_command
+from tests.support.processes.ports import find_free_port
 from tests.support.processes.served_shop import serve_shop
 from tests.support.processes.servers import kill_processes, start_server, wait_until_ended, wait_until_refusing
 from tests.support.shop.factories import add_admin, add_book, book_id
@@ -24,7 +25,7 @@ from tests.support.shop.factories import add_admin, add_book, book_id
 
 @asynccontextmanager
 async def assert_processes_exit(family: list[psutil.Process]) -> AsyncIterator[None]:
-    """Sees that they end by themselves after the block; otherwise they are killed."""
+    """Assert after the block that the processes end by themselves; kill those that do not."""
     try:
         yield
         await wait_until_ended(family)
@@ -48,13 +49,13 @@ async def test_killed_server_completes_requests_and_accepts_none(
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     counted = tmp_path / "counted"
     counted.mkdir()
-    port = free_port()
+    port = find_free_port()
     watched = {"METRICS_PORT": str(port), "TMPDIR": str(counted)}
     async with (
         start_server(settings, tmp_path, *options, **watched) as server,
         assert_processes_exit(server.descendants),
     ):
-        await wait_for_metrics(port, lambda told: sum_series(told, "processes") == processes)
+        await wait_for_metrics(port, lambda metrics: sum_series(metrics, "processes") == processes)
         async with AsyncExitStack() as locks:
             await locks.enter_async_context(hold_lock(database_url, LOCK_GENRES))
             await locks.enter_async_context(hold_lock(database_url, LOCK_BOOKS, [book.id]))
@@ -69,8 +70,8 @@ async def test_killed_server_completes_requests_and_accepts_none(
             await wait_until_refusing(server.url)
             assert not any(task.done() for task in begun)
         responses = await asyncio.gather(*begun)
-    assert [answer.status_code for answer in responses] == [200] * 6
-    assert not any("errors" in answer.json() for answer in responses)
+    assert [response.status_code for response in responses] == [200] * 6
+    assert not any("errors" in response.json() for response in responses)
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
     await wait_until_disconnected(postgres, inside)
     assert list(counted.iterdir()) == []

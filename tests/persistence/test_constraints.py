@@ -1,4 +1,4 @@
-"""The safety net: what no row may be, whoever writes it, is refused by the constraint that has its name."""
+"""Every constraint rejects the rows that violate it, under its own name."""
 
 import asyncpg
 import pytest
@@ -122,7 +122,7 @@ RETURN lpad(number::text, 32, '0')::uuid
 
 @pytest.fixture
 async def rows(shop: Shop, postgres: asyncpg.Connection) -> asyncpg.Connection:
-    """A connection to tables with a few good rows in each. `uuid(1)` is short for the first one's key."""
+    """Return a connection to tables with a few valid rows each; `uuid(1)` is the first one's id."""
     async with postgres.transaction():
         await postgres.execute("DROP FUNCTION IF EXISTS pg_temp.uuid")
         await postgres.execute(UUID)
@@ -131,16 +131,18 @@ async def rows(shop: Shop, postgres: asyncpg.Connection) -> asyncpg.Connection:
 
 
 async def test_every_constraint_has_a_case(postgres: asyncpg.Connection) -> None:
-    there = {record["conname"] for record in await postgres.fetch(CONSTRAINTS) if "pgqueuer" not in record["conname"]}
+    constraints = {
+        record["conname"] for record in await postgres.fetch(CONSTRAINTS) if "pgqueuer" not in record["conname"]
+    }
 
-    assert there == {constraint for constraint, _ in VIOLATIONS}
+    assert constraints == {constraint for constraint, _ in VIOLATIONS}
 
 
-@pytest.mark.parametrize(("constraint", "breach"), VIOLATIONS)
+@pytest.mark.parametrize(("constraint", "violation"), VIOLATIONS)
 async def test_invalid_row_violates_the_named_constraint(
-    rows: asyncpg.Connection, constraint: str, breach: str
+    rows: asyncpg.Connection, constraint: str, violation: str
 ) -> None:
-    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
-        await rows.execute(breach.replace("uuid(", "pg_temp.uuid("))
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as rejection:
+        await rows.execute(violation.replace("uuid(", "pg_temp.uuid("))
 
-    assert refusal.value.constraint_name == constraint
+    assert rejection.value.constraint_name == constraint

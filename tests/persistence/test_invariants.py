@@ -13,15 +13,15 @@ from tests.support.shop.factories import add_book
 VIOLATIONS = {
     "stock is the sum of its ledger": "UPDATE books SET stock_quantity = stock_quantity + 1",
     "an order costs what its lines cost": "UPDATE order_items SET quantity = quantity + 1",
-    "an order that stands has taken its copies, another none": "UPDATE order_items SET quantity = quantity + 1",
-    "an order that stands is paid": "UPDATE mock_payments SET refunded_at = now()",
-    "money for an order that does not stand is back or on its way": "UPDATE orders SET refund_due_at = NULL",
-    "an order that stands has one letter, one that never stood has none": "DELETE FROM letters",
-    "a letter that is not settled has a job": "DELETE FROM pgqueuer",
-    "a session has one refresh token to use at most": """
+    "an effective order has taken its stock, another none": "UPDATE order_items SET quantity = quantity + 1",
+    "an effective order is paid": "UPDATE mock_payments SET refunded_at = now()",
+    "the payment of an ineffective order is refunded or due": "UPDATE orders SET refund_due_at = NULL",
+    "an effective order has one confirmation email, one never effective has none": "DELETE FROM letters",
+    "an unfinished email has a job": "DELETE FROM pgqueuer",
+    "a session has at most one unused refresh token": """
         INSERT INTO refresh_tokens (id, session_id, hash, expires_at)
         SELECT gen_random_uuid(), session_id, sha256(hash), expires_at FROM refresh_tokens""",
-    "ratings are those of the living reviews": "UPDATE book_ratings SET five = 1",
+    "ratings are the sums of the reviews": "UPDATE book_ratings SET five = 1",
 }
 
 

@@ -1,4 +1,4 @@
-"""How PostgreSQL goes about what the benchmarks' workloads ask: by indexes, however many books, reviews and orders there are."""
+"""The statements of the benchmarks' workloads use indexes, however many books, reviews and orders there are."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from persistence.postgres.connection import SESSION_SETTINGS
 from server.settings import Settings
 from tests.support.database.explain import iterate_plan_nodes
-from tests.support.http.browser import running_app
+from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
 from tools.bench.database import copy_database, ensure_database
 from tools.bench.fixtures import Fixtures, load_fixtures
@@ -24,9 +24,9 @@ from tools.bench.workloads import WORKLOADS
 
 DATA_SIZE = Size(books=20_000, reviews=40_000, users=8_000)
 MANY = 1_000
-"""Rows of a table that no statement may read whole."""
+"""Tables with more rows than this must not be scanned sequentially."""
 EXECUTIONS = 3
-"""Questions of each workload."""
+"""How many requests of each workload are sent."""
 WRITTEN_TABLES = {
     "W1": ["books"],
     "W1c": ["books"],
@@ -35,7 +35,7 @@ WRITTEN_TABLES = {
     "W4": ["books", "cart_items", "sessions"],
     "W5": ["books", "cart_items", "orders", "order_items", "sessions"],
 }
-"""Some of the tables that a workload cannot do without."""
+"""Some of the tables that each workload must read."""
 STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 
 
@@ -47,22 +47,22 @@ class Statement:
 
 @pytest.fixture
 def sent_statements(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
-    """What is sent to PostgreSQL."""
-    heard: list[Statement] = []
+    """Return a list that collects the statements sent to PostgreSQL."""
+    sent: list[Statement] = []
 
-    def listening(method: str) -> None:
-        real = getattr(asyncpg.Connection, method)
+    def record(method: str) -> None:
+        original = getattr(asyncpg.Connection, method)
 
-        async def heeding(connection: asyncpg.Connection, sql: str, *arguments: Any, **options: Any) -> Any:
+        async def recording(connection: asyncpg.Connection, sql: str, *arguments: Any, **options: Any) -> Any:
             if STATEMENT.match(sql):
-                heard.append(Statement(sql, tuple(next(iter(arguments[0])) if method == "executemany" else arguments)))
-            return await real(connection, sql, *arguments, **options)
+                sent.append(Statement(sql, tuple(next(iter(arguments[0])) if method == "executemany" else arguments)))
+            return await original(connection, sql, *arguments, **options)
 
-        monkeypatch.setattr(asyncpg.Connection, method, heeding)
+        monkeypatch.setattr(asyncpg.Connection, method, recording)
 
     for method in ("fetch", "execute", "executemany"):
-        listening(method)
-    return heard
+        record(method)
+    return sent
 
 
 @pytest.fixture(scope="module")
@@ -77,34 +77,34 @@ def benchmark_fixtures(server_url: str) -> Iterator[Fixtures]:
 @pytest.fixture
 async def plans(benchmark_fixtures: Fixtures) -> AsyncIterator["Plans"]:
     connection = await asyncpg.connect(benchmark_fixtures.url, server_settings=SESSION_SETTINGS)
-    large = await connection.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples > $1", MANY)
-    yield Plans(connection, frozenset(row["relname"] for row in large))
+    large_tables = await connection.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples > $1", MANY)
+    yield Plans(connection, frozenset(row["relname"] for row in large_tables))
     await connection.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """As PostgreSQL makes them in the shop's sessions."""
+    """Explains statements with the settings of the shop's sessions."""
 
     connection: asyncpg.Connection
-    large: frozenset[str]
+    large_tables: frozenset[str]
 
     async def explain(self, statement: Statement) -> list[Any]:
-        """For these arguments, and for any."""
+        """Return the custom plan for these arguments, and the generic plan."""
         await self.connection.execute("SET plan_cache_mode = force_custom_plan")
         custom = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement.sql}", *statement.arguments)
         await self.connection.execute("SET plan_cache_mode = force_generic_plan")
-        await self.connection.execute(f"PREPARE asked AS {statement.sql}")
-        anything = ", ".join("NULL" for _ in statement.arguments)
-        executed = f"EXECUTE asked({anything})" if anything else "EXECUTE asked"
-        generic = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON) {executed}")
-        await self.connection.execute("DEALLOCATE asked")
+        await self.connection.execute(f"PREPARE explained AS {statement.sql}")
+        arguments = ", ".join("NULL" for _ in statement.arguments)
+        execution = f"EXECUTE explained({arguments})" if arguments else "EXECUTE explained"
+        generic = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON) {execution}")
+        await self.connection.execute("DEALLOCATE explained")
         return [json.loads(custom), json.loads(generic)]
 
     def find_sequential_scans(self, plan: Any) -> list[str]:
-        """The large tables that are read from beginning to end."""
+        """Return the large tables that the plan scans sequentially."""
         scanned = (node["Relation Name"] for node in iterate_plan_nodes(plan) if node["Node Type"] == "Seq Scan")
-        return [table for table in scanned if table in self.large]
+        return [table for table in scanned if table in self.large_tables]
 
 
 async def _run_workload(settings: Settings, fixtures: Fixtures, name: str) -> None:
@@ -120,20 +120,20 @@ async def _run_workload(settings: Settings, fixtures: Fixtures, name: str) -> No
 async def test_no_sequential_scan_of_large_tables(
     settings: Settings, benchmark_fixtures: Fixtures, plans: Plans, sent_statements: list[Statement]
 ) -> None:
-    """W1c counts the whole catalogue, which takes a whole index, once a second at most."""
+    """W1c counts the whole catalog by scanning an index, at most once a second."""
     for name, tables in WRITTEN_TABLES.items():
         sent_statements.clear()
         await _run_workload(settings, benchmark_fixtures, name)
         statements = list({statement.sql: statement for statement in sent_statements}.values())
-        found = {statement.sql: await plans.explain(statement) for statement in statements}
-        assert {node.get("Relation Name") for plan in found.values() for node in iterate_plan_nodes(plan)}.issuperset(
-            tables
-        )
-        assert {(name, sql): whole for sql, plan in found.items() if (whole := plans.find_sequential_scans(plan))} == {}
+        plans_by_sql = {statement.sql: await plans.explain(statement) for statement in statements}
+        nodes = [node for plan in plans_by_sql.values() for node in iterate_plan_nodes(plan)]
+        assert {node.get("Relation Name") for node in nodes}.issuperset(tables)
+        scans = {(name, sql): plans.find_sequential_scans(plan) for sql, plan in plans_by_sql.items()}
+        assert {statement: scanned for statement, scanned in scans.items() if scanned} == {}
     assert WRITTEN_TABLES.keys() == WORKLOADS.keys()
 
 
 async def test_sequential_scan_is_detected(plans: Plans) -> None:
-    assert plans.large >= {"books", "reviews", "orders", "order_items", "cart_items"}
+    assert plans.large_tables >= {"books", "reviews", "orders", "order_items", "cart_items"}
     statement = Statement("SELECT * FROM books WHERE description = $1", ("",))
     assert [plans.find_sequential_scans(plan) for plan in await plans.explain(statement)] == [["books"], ["books"]]

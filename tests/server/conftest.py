@@ -54,7 +54,7 @@ def bookstore(shop: Shop, settings: Settings, tmp_path: Path) -> RunCommand:
 
     async def command(*arguments: str, typed: str = "", **overrides: str) -> CompletedCommand:
         environment = {"DATABASE_URL": str(settings.database_url)} | overrides
-        return await run_command(*arguments, directory=tmp_path, typed=typed, **environment)
+        return await run_command(*arguments, directory=tmp_path, stdin_text=typed, **environment)
 
     return command
 

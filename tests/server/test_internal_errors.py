@@ -9,15 +9,9 @@ from domain.shop import Shop
 from persistence import catalog
 from server.settings import Settings
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import (
-    GENRES_QUERY,
-    INCREMENT_STOCK,
-    LOCK_GENRES,
-    UNAVAILABLE,
-    post_graphql,
-    running_client,
-)
+from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql
 from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
 
 SECRET = "the password of the database is 1234"

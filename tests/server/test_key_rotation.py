@@ -15,7 +15,8 @@ from tests.support.auth.oauth_flow import app_with_providers, complete_login, ge
 from tests.support.auth.oauth_providers import FakeGitHub, FakeOpenIDProvider
 from tests.support.auth.sessions import LOGIN, is_authenticated, log_in, refresh_session
 from tests.support.email.email_links import list_link_tokens, request_password_reset, reset_password
-from tests.support.http.browser import open_browser, running_app
+from tests.support.http.apps import running_app
+from tests.support.http.browser import open_browser
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_user
 

@@ -19,7 +19,7 @@ async def _respond_differently(*_: Any) -> GraphQLResponse:
 async def test_differing_response_fails_the_test(
     app: Starlette, client: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(differential_transport, "answer", _respond_differently)
+    monkeypatch.setattr(differential_transport, "execute_request", _respond_differently)
     with pytest.raises(TransportConnectionFailed, match="differ"):
         await client.execute("{ genres { name slug id } }")
 

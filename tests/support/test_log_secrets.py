@@ -21,45 +21,45 @@ EMAIL = "anna@example.com"
 
 LEAKING_TESTS = """
 import logging, sys
-from tests.secrecy import keep
+from tests.support.observability.log_secrets import register_secrets
 
-def test_which_prints():
-    keep({"input": {"password": "quite-a-secret"}})
+def test_printed_secret():
+    register_secrets({"input": {"password": "quite-a-secret"}})
     print("asked with quite-a-secret")
 
-def test_which_writes():
-    keep({"input": {"password": "quite-a-secret"}})
+def test_secret_on_stderr():
+    register_secrets({"input": {"password": "quite-a-secret"}})
     sys.stderr.write("asked with quite-a-secret")
 
-def test_which_logs():
-    keep({"input": {"password": "quite-a-secret"}})
+def test_logged_secret():
+    register_secrets({"input": {"password": "quite-a-secret"}})
     logging.getLogger("anybody").warning("asked with quite-a-secret")
 
-def test_which_tells_what_another_has_used():
+def test_secret_of_another_test():
     print("asked with quite-a-secret")
 
-def test_which_tells_nothing():
-    keep({"input": {"password": "quite-a-secret"}})
+def test_without_secret():
+    register_secrets({"input": {"password": "quite-a-secret"}})
     print("asked with ****")
 """
 
 
-async def test_secrets_sent_over_http_are_registered(visitor: ApiClient, shop: Shop) -> None:
+async def test_secrets_sent_over_http_are_registered(client: ApiClient, shop: Shop) -> None:
     await add_user(shop, EMAIL)
-    tokens = await log_in(visitor, EMAIL)
-    await try_login(visitor, EMAIL, "not the password")
-    await visitor.with_token("forged-token").execute(ME_QUERY)
-    async with visitor.http() as client:
+    tokens = await log_in(client, EMAIL)
+    await try_login(client, EMAIL, "not the password")
+    await client.with_token("forged-token").execute(ME_QUERY)
+    async with client.http() as http:
         cookie = {"cookie": "refresh=from-a-cookie; other=x"}
-        await client.post("/graphql", json={"query": REFRESH, "variables": {"token": "in-a-variable"}}, headers=cookie)
-        await client.get("/graphql", params={"query": "{ __typename }", "code": "in-an-address"})
+        await http.post("/graphql", json={"query": REFRESH, "variables": {"token": "in-a-variable"}}, headers=cookie)
+        await http.get("/graphql", params={"query": "{ __typename }", "code": "in-an-address"})
     secrets = [PASSWORD, tokens.access_token, tokens.refresh_token, "not the password", "forged-token"]
     secrets += ["from-a-cookie", "in-a-variable", "in-an-address"]
     assert find_secrets("\n".join(secrets)) == sorted(secrets)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "values",
     [
         {"code": "AUTH_INVALID_CREDENTIALS"},
         {"password": "1234567"},
@@ -67,8 +67,8 @@ async def test_secrets_sent_over_http_are_registered(visitor: ApiClient, shop: S
         {"token": None, "password": 12345678},
     ],
 )
-def test_non_secrets_are_not_registered(told: dict[str, object]) -> None:
-    register_secrets({"data": [told]})
+def test_non_secrets_are_not_registered(values: dict[str, object]) -> None:
+    register_secrets({"data": [values]})
     assert find_secrets(f"{EMAIL} AUTH_INVALID_CREDENTIALS 12345678 The Secret Agent None") == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from domain.shop import Shop
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_book, book_id

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 
 from server.app import create_app
 from server.settings import Settings
-from tests.support.observability.prometheus import free_port
+from tests.support.processes.ports import find_free_port
 from tools.bench.observe import limit_time, require_export, start_collector
 
 
@@ -35,7 +35,7 @@ def test_a_block_that_takes_too_long(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_a_collector_that_is_not_reachable(settings: Settings) -> None:
-    app = create_traced_app(settings, f"http://127.0.0.1:{free_port()}")
+    app = create_traced_app(settings, f"http://127.0.0.1:{find_free_port()}")
     with app.state.tracing.span("lost"):
         pass
     with pytest.raises(RuntimeError, match="Failed to export"), require_export():

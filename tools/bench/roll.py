@@ -53,9 +53,9 @@ def upgrade() -> None:
 MIGRATE = """
 import os, sys
 from alembic import command
-from server.migrating import migrations
+from server.database.migrations import build_alembic_config
 
-config = migrations(os.environ["DATABASE_URL"])
+config = build_alembic_config(os.environ["DATABASE_URL"])
 config.set_main_option("version_locations", os.pathsep.join(sys.argv[1:]))
 config.set_main_option("path_separator", "os")
 command.upgrade(config, "head")

@@ -1,4 +1,4 @@
-"""Which answers caches may keep, and for how long: only what is declared for everybody, and the least of it."""
+"""The maximum age of responses: the minimum that all selected fields declare, for public fields only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from graph.kit.declare import field, query
 from graph.kit.permissions import admin_only, signed_in
 from graph.schema import schema
 
-QUERIES = {
+QUERY_MAX_AGES = {
     "node": None,
     "nodes": None,
     "books": 1,
@@ -26,7 +26,7 @@ QUERIES = {
     "oauthLogins": None,
     "admin": None,
 }
-PUBLIC = {
+TYPE_MAX_AGES = {
     "Book": 1,
     "Author": 60,
     "Genre": 60,
@@ -45,7 +45,7 @@ PUBLIC = {
     "GenreFacet": 1,
     "FormatFacet": 1,
 }
-"""Types, and what their fields declare unless they are named below."""
+"""The maximum age that the fields of a type declare, unless they are in `FIELD_MAX_AGES`."""
 FIELD_MAX_AGES = {
     "Author.books": 1,
     "Genre.books": 1,
@@ -62,41 +62,45 @@ FIELD_MAX_AGES = {
 
 def list_declared_max_ages(type_: GraphQLObjectType) -> dict[str, int | None]:
     return {
-        name: told.extensions["strawberry-definition"].metadata.get("max_age") for name, told in type_.fields.items()
+        name: field_.extensions["strawberry-definition"].metadata.get("max_age")
+        for name, field_ in type_.fields.items()
     }
 
 
-def fresh_for(document: str, name: str | None = None) -> int | None:
+def compute_max_age(document: str, name: str | None = None) -> int | None:
     operation = Documents(introspection=True).get(document).get_operation(name)
     assert operation is not None
     return operation.max_age
 
 
-# ── What is declared ──────────────────────────────────────────────────────────────────────
+# ── Declarations ──────────────────────────────────────────────────────────────────────────
 
 
 def test_max_age_of_every_query() -> None:
     assert schema._schema.query_type
-    assert list_declared_max_ages(schema._schema.query_type) == QUERIES
+    assert list_declared_max_ages(schema._schema.query_type) == QUERY_MAX_AGES
 
 
 def test_max_age_of_every_field() -> None:
     for type_ in schema._schema.type_map.values():
         if isinstance(type_, GraphQLObjectType) and not type_.name.startswith("__") and type_.name != "Query":
-            usual = PUBLIC.get(type_.name)
-            expected = {name: FIELD_MAX_AGES.get(f"{type_.name}.{name}", usual) for name in type_.fields}
+            default = TYPE_MAX_AGES.get(type_.name)
+            expected = {name: FIELD_MAX_AGES.get(f"{type_.name}.{name}", default) for name in type_.fields}
             has_definition = "strawberry-definition" in next(iter(type_.fields.values())).extensions
             assert has_definition, type_.name
             assert list_declared_max_ages(type_) == expected, type_.name
 
 
-@pytest.mark.parametrize("gate", [signed_in, admin_only])
-def test_private_fields_cannot_declare_max_age(gate: Any) -> None:
+@pytest.mark.parametrize("permission", [signed_in, admin_only])
+def test_private_fields_cannot_declare_max_age(permission: Any) -> None:
     async def secret() -> int:
-        """Tells."""
+        """Return a number."""
         return 1
 
-    for declare in (lambda: query(gate, max_age=1)(secret), lambda: field(permission=gate, max_age=1)(secret)):
+    for declare in (
+        lambda: query(permission, max_age=1)(secret),
+        lambda: field(permission=permission, max_age=1)(secret),
+    ):
         declaring: Callable[[], Any] = declare
         with pytest.raises(TypeError, match="secret is not for everybody"):
             declaring()
@@ -104,14 +108,14 @@ def test_private_fields_cannot_declare_max_age(gate: Any) -> None:
 
 def test_field_without_max_age_is_not_cacheable() -> None:
     @field()
-    def silent() -> int:
-        """Forgot to say."""
+    def undeclared() -> int:
+        """Return a number."""
         return 1
 
-    assert "max_age" not in silent.metadata
+    assert "max_age" not in undeclared.metadata
 
 
-# ── What comes of it ──────────────────────────────────────────────────────────────────────
+# ── Operations ────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ def test_field_without_max_age_is_not_cacheable() -> None:
     ],
 )
 def test_uncacheable_operations(document: str) -> None:
-    assert fresh_for(document) is None
+    assert compute_max_age(document) is None
 
 
 @pytest.mark.parametrize(
@@ -149,9 +153,9 @@ def test_uncacheable_operations(document: str) -> None:
     ],
 )  # fmt: skip
 def test_minimum_max_age_applies(document: str, seconds: int) -> None:
-    assert fresh_for(document) == seconds
+    assert compute_max_age(document) == seconds
 
 
 def test_each_operation_has_its_own_max_age() -> None:
     document = "query A { genres { name } } query B { me { id } }"
-    assert (fresh_for(document, "A"), fresh_for(document, "B")) == (60, None)
+    assert (compute_max_age(document, "A"), compute_max_age(document, "B")) == (60, None)

@@ -1,4 +1,4 @@
-"""What a document may look like, up to the limits; what lies beyond them is refused, and bombs have a guarantee."""
+"""Documents at the limits are accepted. Documents beyond them: tests/guarantees/test_query_bombs_are_rejected.py."""
 
 import pytest
 
@@ -10,12 +10,12 @@ LARGEST_DOCUMENTS = {
     "three directives": "{ __typename @include(if: true) @skip(if: false) }",
     "12 levels": "{ books { nodes { genre { books { nodes { genre { books { nodes { genre { books { nodes { id }"
     + "}" * 11,
-    "20 fields at the root": "{ " + "__typename " * 20 + "}",
+    "20 root fields": "{ " + "__typename " * 20 + "}",
     "five operations": " ".join(f"query q{n} {{ __typename }}" for n in range(5)),
     "30 fragments": "{ books { nodes { " + " ".join(f"...f{n}" for n in range(30)) + " } } } "
     + " ".join(f"fragment f{n} on Book {{ id }}" for n in range(30)),
     "10,000 characters": "{ __typename }" + " " * 9_986,
-    "fields a page's parts all need": "{ books { nodes { " + "...a ...b ...c " * 6 + "} } } "
+    "the same fields in several fragments": "{ books { nodes { " + "...a ...b ...c " * 6 + "} } } "
     "fragment a on Book { id title } fragment b on Book { id slug } fragment c on Book { id genre { name } }",
 }  # fmt: skip
 
@@ -23,8 +23,8 @@ LARGEST_DOCUMENTS = {
 def get_error_codes(document: str) -> set[str]:
     try:
         Documents(introspection=True).get(document)
-    except DocumentRejected as refused:
-        return {(error.extensions or {}).get("code", "GRAPHQL_PARSE_FAILED") for error in refused.errors}
+    except DocumentRejected as rejection:
+        return {(error.extensions or {}).get("code", "GRAPHQL_PARSE_FAILED") for error in rejection.errors}
     return set()
 
 
@@ -34,7 +34,7 @@ def test_documents_at_the_limits_are_accepted(document: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mutations", "told"),
+    ("mutations", "message"),
     [
         ("a: logout(input: {}) { __typename } " * 6, "more than 5 mutations"),
         ("login(input: {}) { __typename } logout(input: {}) { __typename }", "`login` must be the only mutation"),
@@ -47,24 +47,26 @@ def test_documents_at_the_limits_are_accepted(document: str) -> None:
         ("a: requestPasswordReset { __typename } b: logout { __typename }", "`requestPasswordReset` must"),
     ],
 )
-def test_multiple_mutations_in_one_document(mutations: str, told: str) -> None:
-    with pytest.raises(DocumentRejected) as refused:
+def test_multiple_mutations_in_one_document(mutations: str, message: str) -> None:
+    with pytest.raises(DocumentRejected) as rejection:
         Documents(introspection=True).get(f"mutation {{ {mutations} }}")
-    assert refused.value.errors[0].extensions == {"code": "QUERY_TOO_COMPLEX"}
-    assert told in refused.value.errors[0].message
+    assert rejection.value.errors[0].extensions == {"code": "QUERY_TOO_COMPLEX"}
+    assert message in rejection.value.errors[0].message
 
 
 def test_validation_stops_at_maximum_errors() -> None:
-    wrong = " ".join(f"wrong{n}" for n in range(400))
-    with pytest.raises(DocumentRejected) as refused:
-        Documents(introspection=True).get(f"{{ books {{ nodes {{ {wrong} }} }} }}")
-    assert len(refused.value.errors) == documents.MAX_VALIDATION_ERRORS + 1  # the last says that there may be more
+    unknown_fields = " ".join(f"unknown{n}" for n in range(400))
+    with pytest.raises(DocumentRejected) as rejection:
+        Documents(introspection=True).get(f"{{ books {{ nodes {{ {unknown_fields} }} }} }}")
+    assert (
+        len(rejection.value.errors) == documents.MAX_VALIDATION_ERRORS + 1
+    )  # the last error says that validation stopped
 
 
 def test_document_cache_is_bounded() -> None:
-    kept = Documents(introspection=True)
+    cached_documents = Documents(introspection=True)
     for number in range(100):
-        kept.get(f"{{ __typename }} # {number} " + "x" * 9_900)
-    assert sum(len(text) for text in kept._cache) <= documents.MAX_CACHED_CHARACTERS
+        cached_documents.get(f"{{ __typename }} # {number} " + "x" * 9_900)
+    assert sum(len(text) for text in cached_documents._cache) <= documents.MAX_CACHED_CHARACTERS
     latest = "{ __typename } # 99 " + "x" * 9_900
-    assert kept.get(latest) is kept.get(latest)
+    assert cached_documents.get(latest) is cached_documents.get(latest)

@@ -1,6 +1,6 @@
-"""The shop answers the same with the engine and without it: random documents over its schema, whoever asks.
+"""Random documents over the bookstore's schema have equal responses with both executors, for callers of each role.
 
-`FUZZ_DOCUMENTS` says how many for each part, `FUZZ_SEED` where chance begins; docs/fuzzing.md tells of long runs.
+`FUZZ_DOCUMENTS` sets the number of documents per test, `FUZZ_SEED` the seed; docs/how-to/fuzz.md describes long runs.
 """
 
 import asyncio
@@ -33,18 +33,17 @@ from tests.support.graphql.both_executors import (
     is_executable,
     prepare_fuzz_data,
 )
+from tests.support.graphql.comparison import TIMES
 from tests.support.graphql.document_generator import generate_documents
 from tests.support.graphql.fuzz_client import SERVER_ERROR_CODES
 from tests.support.graphql.response_comparison import GENERATED_VALUE, TIMESTAMP, ResponseNormalizer, are_equivalent
 
 DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "60"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-CALLERS = ("visitor", "customer", "administrator")
-TIMES = 3
-"""The engine is careful the first time, and swift from the second on."""
-
+CALLERS = ("anonymous", "customer", "administrator")
+MAX_ATTEMPTS = 3
 GENERATED_PATTERN = re.compile(rf"{TIMESTAMP.pattern}|{GENERATED_VALUE.pattern}|\\x[0-9a-f]+|\$argon2.*")
-"""In rows; digests and hashes, too."""
+"""Values in rows that the server generates, including digests and hashes."""
 Record = Callable[[str, object], None]
 
 
@@ -56,31 +55,31 @@ Record = Callable[[str, object], None]
 async def test_random_queries_have_equal_results(
     shop: Shop, postgres: asyncpg.Connection, caller: str, record_property: Record
 ) -> None:
-    asking = await prepare_fuzz_data(shop, postgres)
-    token, kinds = asking.tokens[caller], Counter[str]()
+    fuzz_data = await prepare_fuzz_data(shop, postgres)
+    token, kinds = fuzz_data.tokens[caller], Counter[str]()
     seed = SEED * 1000 + CALLERS.index(caller)
     for text, variables in generate_documents(
-        schema._schema, seed, DOCUMENTS, asking.samples, is_accepted=is_executable, operation_types=["query"]
+        schema._schema, seed, DOCUMENTS, fuzz_data.samples, is_accepted=is_executable, operation_types=["query"]
     ):
         expected = await _execute_without_internal_error(GRAPHQL_CORE, shop, token, text, variables)
         for _ in range(TIMES):
-            answer = await _execute_without_internal_error(COMPILED, shop, token, text, variables)
-            assert are_equivalent(answer, expected), text
-        kinds["failing" if expected.errors else "fine"] += 1
+            response = await _execute_without_internal_error(COMPILED, shop, token, text, variables)
+            assert are_equivalent(response, expected), text
+        kinds["failed" if expected.errors else "succeeded"] += 1
         kinds["executed"] += expected.is_executed
     record_property("documents", dict(kinds))
-    assert min(kinds["failing"], kinds["fine"], kinds["executed"]) > DOCUMENTS / 20
+    assert min(kinds["failed"], kinds["succeeded"], kinds["executed"]) > DOCUMENTS / 20
     assert COMPILED.executor is not None
     assert set(COMPILED.executor.fallbacks) <= {"introspection"}
 
 
-async def _execute_without_internal_error(*question: Any) -> GraphQLResponse:
-    """A busy machine may be too slow once, but not each time."""
-    for _ in range(TIMES):
-        answer = await execute_document(*question)
-        if not answer.error_codes & SERVER_ERROR_CODES:
-            return answer
-    raise AssertionError(f"{question[-2:]}: {answer.errors}")
+async def _execute_without_internal_error(*arguments: Any) -> GraphQLResponse:
+    """Execute a document; try again after a timeout, which may occur on a busy machine."""
+    for _ in range(MAX_ATTEMPTS):
+        response = await execute_document(*arguments)
+        if not response.error_codes & SERVER_ERROR_CODES:
+            return response
+    raise AssertionError(f"{arguments[-2:]}: {response.errors}")
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
@@ -88,20 +87,22 @@ async def _execute_without_internal_error(*question: Any) -> GraphQLResponse:
 
 @dataclass(frozen=True, slots=True)
 class ShopTwin:
+    """One of two shops whose databases have equal contents."""
+
     shop: Shop
     postgres: asyncpg.Connection
     fuzz_data: FuzzData
 
     async def restore_sessions(self) -> None:
-        """Whoever asks is signed in again, and has tried nothing."""
+        """Sign all callers in again, and forget their failed attempts."""
         await self.postgres.execute(
             "UPDATE sessions SET revoked_at = NULL WHERE id = ANY ($1)", self.fuzz_data.sessions
         )
         await self.postgres.execute("UPDATE users SET is_active = true WHERE NOT is_active")
         await self.postgres.execute("TRUNCATE throttles")
 
-    async def rows(self) -> dict[str, list[Any]]:
-        """All there are, by their tables."""
+    async def fetch_rows(self) -> dict[str, list[Any]]:
+        """Return all rows by table."""
         names = [table.name for table in Base.metadata.sorted_tables if table.name != "throttles"]
         query = "SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') FROM {} AS t"
         return {name: json.loads(await self.postgres.fetchval(query.format(name))) for name in names}
@@ -111,22 +112,23 @@ class ShopTwin:
 async def shop_twins(
     server_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[ShopTwin, ShopTwin]]:
-    """Two shops that were one, in neither of which payments are a matter of chance."""
-    monkeypatch.setattr("domain.payments._approves", lambda _, token: token != "mock-decline")
+    """Start two shops with equal databases, in which payments have deterministic results."""
+    monkeypatch.setattr("domain.payments._is_approved", lambda _, token: token != "mock-decline")
     name = f"bookstore_twin_{uuid.uuid4().hex[:12]}"
-    ours, theirs = (
-        make_url(server_url).set(database=it).render_as_string(hide_password=False) for it in (name, f"{name}_too")
+    our_url, their_url = (
+        make_url(server_url).set(database=database).render_as_string(hide_password=False)
+        for database in (name, f"{name}_copy")
     )
     server = await asyncpg.connect(server_url)
     await server.execute(f"CREATE DATABASE {name}")
-    await asyncio.to_thread(migrate, ours)
-    async with _running_shop(settings, ours) as (shop, postgres):
-        asking = await prepare_fuzz_data(shop, postgres)
-    await server.execute(f"CREATE DATABASE {name}_too TEMPLATE {name}")
-    async with _running_shop(settings, ours) as one, _running_shop(settings, theirs) as another:
-        yield ShopTwin(*one, asking), ShopTwin(*another, asking)
-    for each in (name, f"{name}_too"):
-        await server.execute(f"DROP DATABASE {each} WITH (FORCE)")
+    await asyncio.to_thread(migrate, our_url)
+    async with _running_shop(settings, our_url) as (shop, postgres):
+        fuzz_data = await prepare_fuzz_data(shop, postgres)
+    await server.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
+    async with _running_shop(settings, our_url) as ours, _running_shop(settings, their_url) as theirs:
+        yield ShopTwin(*ours, fuzz_data), ShopTwin(*theirs, fuzz_data)
+    for database in (name, f"{name}_copy"):
+        await server.execute(f"DROP DATABASE {database} WITH (FORCE)")
     await server.close()
 
 
@@ -142,56 +144,53 @@ async def _running_shop(settings: Settings, url: str) -> AsyncIterator[tuple[Sho
 async def test_random_mutations_have_equal_results(
     shop_twins: tuple[ShopTwin, ShopTwin], record_property: Record
 ) -> None:
-    """Each is done once by either, in databases that were one, and that are one afterwards, but for what shops make up."""
+    """Each executor executes each mutation once in its own database; only generated values differ afterwards."""
     ours, theirs = shop_twins
-    before, translation, kinds = (
-        Counter(_strings(await ours.rows())),
-        ResponseNormalizer(GENERATED_VALUE),
-        Counter[str](),
-    )
+    initial_strings = set(_iterate_strings(await ours.fetch_rows()))
+    normalizer, result_types = ResponseNormalizer(GENERATED_VALUE), Counter[str]()
     samples = ours.fuzz_data.samples
-    written = generate_documents(
+    documents = generate_documents(
         schema._schema, SEED * 1000 + 3, DOCUMENTS, samples, is_accepted=is_executable, operation_types=["mutation"]
     )
-    for number, (text, variables) in enumerate(written):
+    for number, (text, variables) in enumerate(documents):
         token = ours.fuzz_data.tokens[CALLERS[min(number % 5, 2)]]
         for twin in shop_twins:
             await twin.restore_sessions()
-        answer = await execute_document(COMPILED, ours.shop, token, text, variables)
+        response = await execute_document(COMPILED, ours.shop, token, text, variables)
         expected = await execute_document(GRAPHQL_CORE, theirs.shop, token, text, variables)
-        assert not (answer.error_codes | expected.error_codes) & SERVER_ERROR_CODES, text
-        assert are_equivalent(answer, expected, translation), text
-        kinds.update(_results(answer.data))
-    record_property("results", dict(kinds))
-    assert len(kinds) > 10 or DOCUMENTS < 60
-    here, there = await ours.rows(), await theirs.rows()
-    del here["secret_keys"]  # noted when a shop is opened
-    for name, rows in here.items():
-        assert _count_rows(rows, before) == _count_rows(there[name], before), name
+        assert not (response.error_codes | expected.error_codes) & SERVER_ERROR_CODES, text
+        assert are_equivalent(response, expected, normalizer), text
+        result_types.update(_iterate_result_types(response.data))
+    record_property("results", dict(result_types))
+    assert len(result_types) > 10 or DOCUMENTS < 60
+    our_rows, their_rows = await ours.fetch_rows(), await theirs.fetch_rows()
+    del our_rows["secret_keys"]  # written when a shop is opened
+    for name, rows in our_rows.items():
+        assert _count_rows(rows, initial_strings) == _count_rows(their_rows[name], initial_strings), name
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _iterate_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
-            yield from _strings(inner)
+            yield from _iterate_strings(inner)
 
 
-def _results(data: Any) -> Iterator[str]:
-    """The types of what mutations ended with, where they were asked for."""
+def _iterate_result_types(data: Any) -> Iterator[str]:
+    """Yield the type name of each mutation's result, if the document selects it."""
     for result in (data or {}).values():
-        yield result.get("__typename", "untold") if isinstance(result, dict) else str(result)
+        yield result.get("__typename", "not selected") if isinstance(result, dict) else str(result)
 
 
-def _count_rows(rows: list[Any], known: Container[str]) -> Counter[str]:
-    return Counter(json.dumps(_remove_generated(row, known), sort_keys=True) for row in rows)
+def _count_rows(rows: list[Any], initial_strings: Container[str]) -> Counter[str]:
+    return Counter(json.dumps(_mask_generated(row, initial_strings), sort_keys=True) for row in rows)
 
 
-def _remove_generated(value: Any, known: Container[str]) -> Any:
-    """Without what the shop has made up meanwhile."""
+def _mask_generated(value: Any, initial_strings: Container[str]) -> Any:
+    """Replace values that the shop has generated since."""
     if isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {key: _remove_generated(inner, known) for key, inner in items}
-    is_made_up = isinstance(value, str) and value not in known and GENERATED_PATTERN.fullmatch(value)
-    return "made up" if is_made_up else value
+        return {key: _mask_generated(inner, initial_strings) for key, inner in items}
+    is_generated = isinstance(value, str) and value not in initial_strings and GENERATED_PATTERN.fullmatch(value)
+    return "generated" if is_generated else value

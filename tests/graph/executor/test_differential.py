@@ -1,6 +1,6 @@
-"""The engine answers as graphql-core does: random documents, valid ones and failing ones, through both.
+"""Random documents over the chaos schema have equivalent results with both executors.
 
-`FUZZ_DOCUMENTS` says how many for each part, `FUZZ_SEED` where chance begins; docs/fuzzing.md tells of long runs.
+`FUZZ_DOCUMENTS` sets the number of documents per test, `FUZZ_SEED` the seed; docs/how-to/fuzz.md describes long runs.
 """
 
 import gc
@@ -9,11 +9,10 @@ import os
 import pytest
 from graphql import parse, validate
 
-from tests.support.graphql.chaos_schema import schema
-from tests.support.graphql.differential import assert_equivalent
+from tests.support.graphql.chaos_schema import assert_equivalent, schema
 from tests.support.graphql.document_generator import Samples, generate_documents
 
-# graphql-core leaves coroutines behind where it has given something up; they are swept up here, and not in another test.
+# graphql-core leaves coroutines unawaited after errors; gc.collect() below reports them in this test and not in another.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "300"))

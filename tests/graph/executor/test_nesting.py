@@ -1,11 +1,11 @@
-"""Selections within one another, deeper than Python lets loops be."""
+"""Selection sets that are nested more deeply than CPython can compile loops."""
 
 import pytest
 
-from tests.support.graphql.differential import assert_equivalent
+from tests.support.graphql.chaos_schema import assert_equivalent
 
 MAX_NESTED_BLOCKS = 20
-"""Within one another, that CPython compiles."""
+"""The most nested blocks that CPython compiles."""
 
 
 @pytest.mark.parametrize("depth", [MAX_NESTED_BLOCKS - 2, MAX_NESTED_BLOCKS, 3 * MAX_NESTED_BLOCKS])

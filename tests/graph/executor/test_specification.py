@@ -1,38 +1,27 @@
-"""The examples of the GraphQL specification, through both executors; the numbers are its sections (October 2021)."""
+"""The examples of the GraphQL specification (October 2021) with both executors, by section."""
 
-from collections.abc import Awaitable
 from typing import Any
 
 import orjson
 import pytest
-from graphql import GraphQLError, execute, get_operation_ast, parse, validate
+from graphql import parse, validate
 
-from graph.executor import Executor
-from tests.support.graphql.specification_examples import NumberContext, schema
-
-executor = Executor(schema)
+from tests.support.graphql.comparison import Execution, execute_with_both
+from tests.support.graphql.specification_examples import NumberContext, executor, schema
 
 
-def _format_response(data: Any, errors: list[GraphQLError] | None) -> str:
-    """With the order of fields, which the specification gives."""
-    response = {"data": data} if not errors else {"errors": [error.formatted for error in errors], "data": data}
-    return orjson.dumps(response).decode()
+def _format_response(execution: Execution) -> bytes:
+    """Serialize with the order of fields, which the specification defines."""
+    errors = {"errors": [error.formatted for error in execution.errors]} if execution.errors else {}
+    return orjson.dumps({**errors, "data": execution.data})
 
 
 async def execute_both(text: str, **variables: Any) -> dict[str, Any]:
-    """What graphql-core says, and the engine does: carefully, and then swiftly."""
-    document = parse(text)
-    assert validate(schema._schema, document) == []
-    result = execute(schema._schema, document, context_value=NumberContext(), variable_values=variables)
-    result = await result if isinstance(result, Awaitable) else result
-    expected = _format_response(result.data, result.errors)
-    operation = get_operation_ast(document)
-    assert operation is not None
-    plan = executor.compile(document, operation)
-    for _ in range(3):
-        plan_result = await plan.execute(NumberContext(), variables)
-        assert _format_response(plan_result.data, plan_result.errors) == expected
-    response: dict[str, Any] = orjson.loads(expected)
+    """Assert that both executors return the same response, and return it."""
+    expected, executions = await execute_with_both(executor, text, variables, NumberContext)
+    for execution in executions:
+        assert _format_response(execution) == _format_response(expected)
+    response: dict[str, Any] = orjson.loads(_format_response(expected))
     return response
 
 
@@ -229,26 +218,26 @@ NULL_BOX = "the box"
 @pytest.mark.parametrize(
     ("field", "of", "expected", "error_key"),
     [
-        ("loose", ["1", "2", "3"], [1, 2, 3], None),
-        ("loose", None, None, None),
-        ("loose", ["1", "2", "null"], [1, 2, None], None),
-        ("loose", ["1", "2", "Error"], [1, 2, None], 2),
-        ("there", ["1", "2", "3"], [1, 2, 3], None),
-        ("there", None, NULL_BOX, "there"),
-        ("there", ["1", "2", "null"], [1, 2, None], None),
-        ("there", ["1", "2", "Error"], [1, 2, None], 2),
-        ("full", ["1", "2", "3"], [1, 2, 3], None),
-        ("full", None, None, None),
-        ("full", ["1", "2", "null"], None, 2),
-        ("full", ["1", "2", "Error"], None, 2),
-        ("strict", ["1", "2", "3"], [1, 2, 3], None),
-        ("strict", None, NULL_BOX, "strict"),
-        ("strict", ["1", "2", "null"], NULL_BOX, 2),
-        ("strict", ["1", "2", "Error"], NULL_BOX, 2),
+        ("nullable", ["1", "2", "3"], [1, 2, 3], None),
+        ("nullable", None, None, None),
+        ("nullable", ["1", "2", "null"], [1, 2, None], None),
+        ("nullable", ["1", "2", "Error"], [1, 2, None], 2),
+        ("nonNullList", ["1", "2", "3"], [1, 2, 3], None),
+        ("nonNullList", None, NULL_BOX, "nonNullList"),
+        ("nonNullList", ["1", "2", "null"], [1, 2, None], None),
+        ("nonNullList", ["1", "2", "Error"], [1, 2, None], 2),
+        ("nonNullItems", ["1", "2", "3"], [1, 2, 3], None),
+        ("nonNullItems", None, None, None),
+        ("nonNullItems", ["1", "2", "null"], None, 2),
+        ("nonNullItems", ["1", "2", "Error"], None, 2),
+        ("nonNull", ["1", "2", "3"], [1, 2, 3], None),
+        ("nonNull", None, NULL_BOX, "nonNull"),
+        ("nonNull", ["1", "2", "null"], NULL_BOX, 2),
+        ("nonNull", ["1", "2", "Error"], NULL_BOX, 2),
     ],
 )
 async def test_list_and_non_null_combinations(field: str, of: list[str] | None, expected: Any, error_key: Any) -> None:
-    """`[Int]`, `[Int]!`, `[Int!]` and `[Int!]!`."""
+    """`[Int]`, `[Int]!`, `[Int!]` and `[Int!]!`, resolved sync and async."""
     response = await execute_both(f"query ($of: [String!]) {{ box {{ {field}(of: $of) }} }}", of=of)
     assert response["data"] == {"box": None if expected is NULL_BOX else {field: expected}}
     assert [error["path"][-1] for error in response.get("errors", [])] == ([] if error_key is None else [error_key])

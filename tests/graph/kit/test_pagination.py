@@ -1,7 +1,8 @@
-"""Pages: whichever way a list is walked, every item is seen once and in its place."""
+"""Pagination: every walk through a list returns each item once, in its place."""
 
 import base64
 import json
+from itertools import cycle
 from typing import Any
 
 import asyncpg
@@ -30,17 +31,17 @@ SIZES = st.lists(st.integers(1, 15), min_size=1, max_size=4)
 
 @pytest.fixture
 async def customer(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> ApiClient:
-    """Someone with orders, in a shop with something in every list."""
+    """A customer with orders, in a shop with items in every list."""
     return (await populate_connections(client, shop, postgres)).client
 
 
-# ── Refusals ──────────────────────────────────────────────────────────────────────────────
+# ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_invalid_arguments_are_request_errors(customer: ApiClient) -> None:
     for name, listing in CONNECTIONS.items():
         cursor = (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
-        wrong: list[dict[str, Any]] = [
+        bad_arguments: list[dict[str, Any]] = [
             {"first": -1},
             {"first": 101},
             {"last": -1},
@@ -58,14 +59,14 @@ async def test_invalid_arguments_are_request_errors(customer: ApiClient) -> None
             {"before": to_global_id("Book", new_id())},
         ]
         if listing.has_offset:
-            wrong += [
+            bad_arguments += [
                 {"offset": -1},
                 {"offset": 10_001},
                 {"offset": 0, "after": cursor},
                 {"offset": 1, "before": cursor},
                 {"offset": 1, "last": 1},
             ]
-        for arguments in wrong:
+        for arguments in bad_arguments:
             assert (await listing.execute(customer, **arguments)).codes == ["BAD_USER_INPUT"], (name, arguments)
 
 
@@ -75,9 +76,10 @@ async def test_cursor_of_another_list_or_sort_is_a_request_error(customer: ApiCl
         for name, listing in CONNECTIONS.items()
     }
     assert len(set(cursors.values())) == len(CONNECTIONS)
+    ways = cycle(("after", "before"))
     for name, listing in CONNECTIONS.items():
         for other, cursor in cursors.items():
-            for way in ("after", "before"):
+            for way in ("after", "before") if other == name else (next(ways),):
                 codes = (await listing.execute(customer, **{way: cursor})).codes
                 assert codes == ([] if other == name else ["BAD_USER_INPUT"]), (name, other)
 
@@ -104,19 +106,19 @@ FORGED_CURSORS = JSON | st.tuples(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(list(CONNECTIONS)), forged=FORGED_CURSORS, way=st.sampled_from(["after", "before"]))
-@example(name="books found", forged=(ORIGINAL_VALUE, 7), way="after")
-@example(name="orders", forged=(ORIGINAL_VALUE, None), way="before")
-@example(name="authors", forged=7, way="after")
-@example(name="books by PRICE_ASC", forged=("99999999999.99", ORIGINAL_VALUE), way="after")
+@example(name="books by search", forged=(ORIGINAL_VALUE, 7), way="after")
+@example(name="User.orders", forged=(ORIGINAL_VALUE, None), way="before")
+@example(name="Query.authors", forged=7, way="after")
+@example(name="Query.books by PRICE_ASC", forged=("99999999999.99", ORIGINAL_VALUE), way="after")
 async def test_forged_cursors_are_rejected(customer: ApiClient, name: str, forged: Any, way: str) -> None:
     listing = CONNECTIONS[name]
     cursor = (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
-    fingerprint, *place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    fingerprint, *original = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     if isinstance(forged, tuple):
-        parts = zip(forged, place, strict=True)
+        parts = zip(forged, original, strict=True)
         forged = [fingerprint, *(own if part == ORIGINAL_VALUE else part for part, own in parts)]
-    told = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode().rstrip("=")
-    assert (await listing.execute(customer, **{way: told})).codes in ([], ["BAD_USER_INPUT"])
+    cursor_text = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode().rstrip("=")
+    assert (await listing.execute(customer, **{way: cursor_text})).codes in ([], ["BAD_USER_INPUT"])
 
 
 # ── Walks ─────────────────────────────────────────────────────────────────────────────────
@@ -137,7 +139,7 @@ async def test_every_item_is_listed_once_and_in_order(
 
 @pytest.mark.parametrize("name", EXPECTED_SQL)
 async def test_ties_are_sorted_by_id(customer: ApiClient, postgres: asyncpg.Connection, name: str) -> None:
-    kind = {"authors": "Author", "orders": "Order"}[name]
+    kind = {"Query.authors": "Author", "User.orders": "Order"}[name]
     expected = [to_global_id(kind, row["id"]) for row in await postgres.fetch(EXPECTED_SQL[name])]
     assert await walk_pages(CONNECTIONS[name], customer, [3], forward=True) == expected
     assert await walk_pages(CONNECTIONS[name], customer, [4], forward=False) == expected
@@ -176,7 +178,7 @@ async def test_numbered_pages(customer: ApiClient, listing: ConnectionField, off
 
 
 async def test_first_and_last_numbered_page(customer: ApiClient) -> None:
-    books = CONNECTIONS["books by NEWEST"]
+    books = CONNECTIONS["Query.books by NEWEST"]
     assert get_ids(await books.fetch_page(customer, offset=10_000)) == []
     assert (
         await books.fetch_page(customer, offset=0)
@@ -199,29 +201,29 @@ async def test_an_empty_page_has_no_cursors(customer: ApiClient, listing: Connec
         assert page["totalCount"] > 0
 
 
-# ── A list that changes under the reader ──────────────────────────────────────────────────
+# ── A list that changes during a walk ─────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("sort", ["NEWEST", "TITLE_ASC", "PRICE_DESC", "PUBLISHED_DESC"])
 async def test_book_added_between_pages_causes_no_repeat_or_skip(customer: ApiClient, shop: Shop, sort: str) -> None:
-    books = CONNECTIONS[f"books by {sort}"]
+    books = CONNECTIONS[f"Query.books by {sort}"]
     before = get_ids(await books.fetch_page(customer, first=100))
-    seen: list[str] = []
+    seen_ids: list[str] = []
     cursor = None
-    while cursor is not None or not seen:
+    while cursor is not None or not seen_ids:
         page = await books.fetch_page(customer, first=7, after=cursor)
-        seen += get_ids(page)
+        seen_ids += get_ids(page)
         await add_book(shop, "\u00c4gypten", price="12.50")
         await add_book(shop, "Zebra", price="0.01")
-        cursor = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] and len(seen) < 200 else None
-    assert len(set(seen)) == len(seen)
-    assert [id_ for id_ in seen if id_ in set(before)] == before
+        cursor = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] and len(seen_ids) < 200 else None
+    assert len(set(seen_ids)) == len(seen_ids)
+    assert [id_ for id_ in seen_ids if id_ in set(before)] == before
 
 
 async def test_cursor_of_a_deleted_book_still_works(customer: ApiClient, client: ApiClient, shop: Shop) -> None:
     admin = client.with_token((await add_admin(shop)).token)
     for sort in ("PUBLISHED_ASC", "TITLE_DESC"):
-        books = CONNECTIONS[f"books by {sort}"]
+        books = CONNECTIONS[f"Query.books by {sort}"]
         everything = get_ids(await books.fetch_page(customer, first=100))
         cursor = (await books.fetch_page(customer, first=5))["pageInfo"]["endCursor"]
         deleted = await admin.execute(

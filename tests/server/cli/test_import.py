@@ -1,8 +1,9 @@
-"""The command `import` as a process: output, changes, and the state after being killed."""
+"""`bookstore import` as a process: its output, the rows it writes, and what a killed import leaves behind."""
 
 import asyncio
 import csv
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import asyncpg
 import pytest
 from stdnum.ean import calc_check_digit
 
+from domain.book_import import OPTIONAL_COLUMNS, REQUIRED_COLUMNS
 from domain.shop import Shop
 from server.settings import Settings
 from tests.support.database.db_snapshots import is_stock_consistent, list_stock_movements
@@ -49,7 +51,7 @@ class ImportResult:
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """Runs the command in a folder of its own."""
+    """Runs `bookstore import` in a folder of its own."""
 
     folder: Path
     settings: Settings
@@ -95,11 +97,11 @@ def build_csv(books: int) -> str:
     return "\n".join(["isbn,title,author,genre,price,stock", *rows, ""])
 
 
-# ── Invalid files ─────────────────────────────────────────────────────────────────────────
+# ── Invalid files ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "error_message"),
     [
         (b"", "feed.csv lacks the column isbn"),
         (b"isbn,title\n1,x\n", "feed.csv lacks the column price"),
@@ -108,15 +110,15 @@ def build_csv(books: int) -> str:
         (SMALL_CSV.encode("utf-16"), "feed.csv is not in UTF-8"),
         ((SMALL_CSV + f"{isbn(1)}," + "x" * 200_000 + ",,,1,1,\n").encode(), "feed.csv is not a valid CSV file"),
     ],
-    ids=["empty", "without a price", "semicolons", "latin-1", "utf-16", "an endless cell"],
+    ids=["empty", "without price", "semicolons", "latin-1", "utf-16", "oversized cell"],
 )  # fmt: skip
 async def test_invalid_file_is_rejected_entirely(
-    importer: Importer, postgres: asyncpg.Connection, content: bytes, message: str
+    importer: Importer, postgres: asyncpg.Connection, content: bytes, error_message: str
 ) -> None:
-    completed = await importer.run(content)
-    assert completed.exit_code == 1
-    assert message in completed.stderr
-    assert "Traceback" not in completed.stderr + completed.stdout
+    result = await importer.run(content)
+    assert result.exit_code == 1
+    assert error_message in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
     assert await take_catalog_snapshot(postgres) == [[], [], [], [], []]
 
 
@@ -127,29 +129,35 @@ async def test_missing_file_is_reported(importer: Importer) -> None:
     assert "nowhere.csv" in err.decode()
 
 
-# ── Output and changes ────────────────────────────────────────────────────────────────────
+async def test_help_lists_every_column(importer: Importer) -> None:
+    process = await importer.start("--help")
+    out, _ = await process.communicate()
+    assert set(REQUIRED_COLUMNS + OPTIONAL_COLUMNS) <= set(re.findall(r"\w+", out.decode()))
+
+
+# ── Output and effects ────────────────────────────────────────────────────────────────
 
 
 async def test_rejected_rows_are_reported_and_others_imported(
     importer: Importer, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    completed = await importer.run(SMALL_CSV)
-    assert (completed.exit_code, completed.counts) == (0, [2, 0, 0, 2])
-    assert "4/4 rows" in completed.stderr
+    result = await importer.run(SMALL_CSV)
+    assert (result.exit_code, result.counts) == (0, [2, 0, 0, 2])
+    assert "4/4 rows" in result.stderr
     assert importer.report() == [
         ["row", "reason"],
         ["3", "price must be a number such as 12.90. price is missing."],
-        ["5", "Row 2 has this ISBN already."],
+        ["5", "Row 2 already has this ISBN."],
     ]
-    assert "row 5: Row 2 has this ISBN already." in completed.stdout
-    assert "feed-rejected.csv" in completed.stdout
+    assert "row 5: Row 2 already has this ISBN." in result.stdout
+    assert "feed-rejected.csv" in result.stdout
     books = await postgres.fetch("SELECT isbn, title, price, stock_quantity, author_names FROM books ORDER BY title")
     assert [tuple(book) for book in books] == [
         ("9780141439518", "Pride and Prejudice", 5, 4, "Jane Austen"),
         (HOBBIT, "The Hobbit", 12.5, 7, "J. R. R. Tolkien"),
     ]
     assert await postgres.fetchval("SELECT count(*) FROM stock_movements WHERE reason = 'IMPORT'") == 2
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_second_run_changes_nothing(importer: Importer, postgres: asyncpg.Connection) -> None:
@@ -163,9 +171,9 @@ async def test_second_run_changes_nothing(importer: Importer, postgres: asyncpg.
 async def test_dry_run_writes_nothing(importer: Importer, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_book(shop, "Hobbit", isbn=HOBBIT, stock=3)
     before = await take_catalog_snapshot(postgres)
-    completed = await importer.run(SMALL_CSV, "--dry-run", "--set-stock")
-    assert (completed.exit_code, completed.counts) == (0, [1, 1, 0, 2])
-    assert "What would change" in completed.stdout
+    result = await importer.run(SMALL_CSV, "--dry-run", "--set-stock")
+    assert (result.exit_code, result.counts) == (0, [1, 1, 0, 2])
+    assert "What would change" in result.stdout
     assert await take_catalog_snapshot(postgres) == before
 
 
@@ -177,7 +185,7 @@ async def test_stock_of_existing_books_is_set_only_on_request(
     assert (await importer.run(feed)).counts == [0, 0, 1, 0]
     assert (await importer.run(feed, "--set-stock")).counts == [0, 1, 0, 0]
     assert await list_stock_movements(postgres, hobbit) == [("NEW_BOOK", 3), ("IMPORT", 4)]
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_spreadsheet_csv_formats(importer: Importer, postgres: asyncpg.Connection) -> None:
@@ -191,9 +199,9 @@ async def test_spreadsheet_csv_formats(importer: Importer, postgres: asyncpg.Con
         ",,,,,,",
         f"{isbn(2)},Long,1,,,,,too,many,cells",
     ]
-    completed = await importer.run("\ufeff" + "\r\n".join(lines))
-    assert (completed.exit_code, completed.counts) == (0, [3, 0, 0, 2])
-    assert "shelf mark" in completed.stderr
+    result = await importer.run("\ufeff" + "\r\n".join(lines))
+    assert (result.exit_code, result.counts) == (0, [3, 0, 0, 2])
+    assert "shelf mark" in result.stderr
     books = await postgres.fetch("SELECT isbn, title, author_names, description FROM books ORDER BY title")
     assert [tuple(book) for book in books] == [
         (EMMA, "Emma", "", None),
@@ -203,29 +211,29 @@ async def test_spreadsheet_csv_formats(importer: Importer, postgres: asyncpg.Con
     assert [row[0] for row in importer.report()] == ["row", "5", "6"]  # as a spreadsheet numbers them
 
 
-# ── Killed during the import ──────────────────────────────────────────────────────────────
+# ── Killed imports ────────────────────────────────────────────────────────────────────
 
 
 async def kill_during_batch(
     importer: Importer, postgres: asyncpg.Connection, database_url: str, locked_isbn: str
 ) -> None:
-    """Wait until the import blocks on the ISBN `held`, which another transaction has inserted."""
+    """Kill an import of `feed.csv` in the batch with the ISBN, whose row another connection has locked."""
     async with hold_lock(database_url, INSERT_EXISTING_BOOK, locked_isbn):
         process = await importer.start("feed.csv")
-        writing = await wait_for_blocked(postgres, 1)
+        writer = await wait_for_blocked(postgres, 1)
         process.kill()
         await process.communicate()
-    await wait_until_disconnected(postgres, writing)
+    await wait_until_disconnected(postgres, writer)
 
 
 async def test_rerun_completes_a_killed_import(
     importer: Importer, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    feed, books = build_csv(1200), "SELECT count(*) FROM books WHERE slug <> 'held'"
+    feed, count_books = build_csv(1200), "SELECT count(*) FROM books WHERE slug <> 'held'"
     (importer.folder / "feed.csv").write_text(feed)
     await kill_during_batch(importer, postgres, database_url, isbn(700))
-    assert await postgres.fetchval(books) == 500
-    assert await is_stock_consistent(postgres, shop)
+    assert await postgres.fetchval(count_books) == 500
+    assert await is_stock_consistent(postgres)
     orphans: list[Any] = await postgres.fetch(
         "SELECT id FROM books WHERE slug <> 'held' AND NOT EXISTS (SELECT FROM book_authors WHERE book_id = books.id)"
     )
@@ -236,7 +244,7 @@ async def test_rerun_completes_a_killed_import(
     assert await postgres.fetchval("SELECT count(*) FROM books") == 1200
     assert await postgres.fetchval("SELECT count(*) FROM book_authors") == 2400
     assert await postgres.fetchval("SELECT sum(change) FROM stock_movements") == sum(n % 4 for n in range(1200))
-    assert await is_stock_consistent(postgres, shop)
+    assert await is_stock_consistent(postgres)
 
 
 async def test_killed_in_first_batch_leaves_nothing(
@@ -244,6 +252,6 @@ async def test_killed_in_first_batch_leaves_nothing(
 ) -> None:
     (importer.folder / "feed.csv").write_text(build_csv(20))
     await kill_during_batch(importer, postgres, database_url, isbn(10))
-    books, *other_tables = await take_catalog_snapshot(postgres)
+    books, *others = await take_catalog_snapshot(postgres)
     assert len(books) == 1
-    assert other_tables == [[], [], [], []]
+    assert others == [[], [], [], []]

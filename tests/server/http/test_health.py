@@ -16,10 +16,11 @@ from server.http import health
 from server.http.health import DATABASE_UNREACHABLE, STOPPING, Readiness
 from server.messages import SCHEMA_OUTDATED
 from server.settings import Settings
-from tests.support.database.counting_proxy import start_counting_proxy
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
+from tests.support.database.query_counter import start_counting_proxy
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, running_client
+from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES
 from tests.support.shop.factories import add_admin, add_book, book_id
 
 

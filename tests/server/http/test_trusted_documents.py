@@ -73,7 +73,7 @@ async def test_unknown_document_id(
                 response = await http_client.post("/graphql", json=payload, headers={"accept": accept})
                 assert (response.status_code, get_error_codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
     message = (await http.post("/graphql", json=payload)).json()["errors"][0]["message"]
-    assert message == "No trusted document has this id, so send the document itself as `query`."
+    assert message == "No trusted document has this ID. Send the document itself as `query`."
 
 
 @pytest.mark.parametrize(

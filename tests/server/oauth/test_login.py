@@ -214,7 +214,10 @@ async def test_login_code_of_a_deactivated_user(
 async def test_callback_returns_tokens_without_a_frontend(
     settings: Settings, client: ApiClient, github: FakeGitHub
 ) -> None:
-    async with app_with_providers(settings, github_url=github.url, frontend_url=None) as app, open_browser(app) as browser:
+    async with (
+        app_with_providers(settings, github_url=github.url, frontend_url=None) as app,
+        open_browser(app) as browser,
+    ):
         response = await browser.http.get("/auth/github")
         tokens = response.json()
         assert response.headers["cache-control"] == "no-store"

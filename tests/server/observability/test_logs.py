@@ -33,8 +33,8 @@ from tests.support.auth.sessions import LOGIN, LOGOUT, REFRESH, REGISTER
 from tests.support.database.fault_proxy import start_fault_proxy
 from tests.support.email.emails import run_worker, wait_until_queue_is_empty, with_smtp_url
 from tests.support.email.smtp import start_mail_server
+from tests.support.http.apps import get_shop, running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import get_shop, running_client
 from tests.support.processes.servers import start_server
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import add_book

@@ -28,8 +28,9 @@ from tests.support.auth.sessions import LOGIN
 from tests.support.database.fault_proxy import start_fault_proxy
 from tests.support.email.emails import wait_until_queue_is_empty
 from tests.support.http.client import ApiClient
-from tests.support.observability.prometheus import MetricValues, free_port, scrape_metrics, sum_series, wait_for_metrics
+from tests.support.observability.prometheus import MetricValues, scrape_metrics, sum_series, wait_for_metrics
 from tests.support.processes.cli import RunCommand, get_error_line, start_command
+from tests.support.processes.ports import find_free_port
 from tests.support.processes.servers import start_server
 from tests.support.shop.factories import add_user
 from tests.support.shop.traffic import run_sample_traffic
@@ -38,7 +39,7 @@ from tests.support.shop.traffic import run_sample_traffic
 @asynccontextmanager
 async def running_app_with_metrics(settings: Settings, **overrides: Any) -> AsyncIterator[tuple[Starlette, int]]:
     """Run the application in this process, and provide the port of its metrics."""
-    port = free_port()
+    port = find_free_port()
     app = create_app(settings.model_copy(update={"metrics_port": port, **overrides}))
     async with app.router.lifespan_context(app):
         yield app, port
@@ -209,7 +210,7 @@ async def test_pool_waiters_are_reported(settings: Settings, shop: Shop) -> None
 
 async def test_disabled_observability_loads_nothing(app: Starlette, repository: Path) -> None:
     assert (app.state.metrics, app.state.tracing) == (None, None)
-    code = "import sys, server.app, server.cli; print({'prometheus_client', 'opentelemetry.sdk'} & sys.modules.keys())"
+    code = "import sys, server.app, server.cli.main; print({'prometheus_client', 'opentelemetry.sdk'} & sys.modules.keys())"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=repository, stdout=asyncio.subprocess.PIPE
     )
@@ -221,7 +222,7 @@ async def test_disabled_observability_loads_nothing(app: Starlette, repository: 
 
 
 async def test_scrape_includes_all_processes_and_dead_ones(settings: Settings, shop: Shop, tmp_path: Path) -> None:
-    port = free_port()
+    port = find_free_port()
     async with start_server(settings, tmp_path, "--workers", "2", METRICS_PORT=str(port)) as server:
         await wait_for_metrics(port, lambda series: sum_series(series, "processes") == 2)
         for _ in range(10):
@@ -244,7 +245,7 @@ def _workers(pid: int) -> list[psutil.Process]:
 
 
 async def test_worker_metrics(settings: Settings, shop: Shop, tmp_path: Path, postgres: asyncpg.Connection) -> None:
-    user, port = await add_user(shop), free_port()
+    user, port = await add_user(shop), find_free_port()
     environment = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0]}
     async with start_command(
         "worker", directory=tmp_path, settings=environment | {"METRICS_PORT": str(port)}
@@ -273,12 +274,12 @@ async def test_port_in_use_is_one_line(bookstore: RunCommand, command: str) -> N
 
 def test_several_processes_need_a_metrics_directory(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
-    several = settings.model_copy(update={"metrics_port": free_port()})
+    several = settings.model_copy(update={"metrics_port": find_free_port()})
     with pytest.raises(ConfigurationError, match="TMPDIR"), collect_process_metrics(several, is_multiprocess=True):
         pass
 
 
 async def test_metrics_port_must_differ_from_server_port(bookstore: RunCommand) -> None:
-    port = str(free_port())
+    port = str(find_free_port())
     line = await get_error_line(bookstore("serve", "--port", port, METRICS_PORT=port))
     assert line == f"METRICS_PORT is the server's own PORT, {port}: choose another one."

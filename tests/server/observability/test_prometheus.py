@@ -21,8 +21,8 @@ from server.settings import Settings
 from tests.server.observability.test_alerts import OBSERVABILITY_DIR, RULES, rules
 from tests.support.database.fault_proxy import FaultProxy, start_fault_proxy
 from tests.support.email.smtp import start_mail_server
-from tests.support.observability.prometheus import free_port
 from tests.support.processes.cli import start_command
+from tests.support.processes.ports import find_free_port
 from tests.support.processes.servers import start_server
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("prometheus"), reason="needs Pr
 
 async def test_every_expression_has_a_result(settings: Settings, shop: Shop, database_url: str, tmp_path: Path) -> None:
     without_result, evaluated = dict([*list_dashboard_expressions(), *list_rule_quantities()]), list[dict[str, Any]]()
-    at_shop, at_worker = free_port(), free_port()
+    at_shop, at_worker = find_free_port(), find_free_port()
     async with AsyncExitStack() as stack:
         mailbox = await stack.enter_async_context(start_mail_server())
         network = await stack.enter_async_context(start_fault_proxy(database_url))
@@ -124,7 +124,7 @@ class Prometheus:
 @asynccontextmanager
 async def start_prometheus(folder: Path, at_shop: int, at_worker: int) -> AsyncIterator[Prometheus]:
     """Start Prometheus as in compose.yml, with short intervals."""
-    port, config = free_port(), folder / "prometheus.yml"
+    port, config = find_free_port(), folder / "prometheus.yml"
     text = RULES.with_name("prometheus.yml").read_text("utf-8")
     places = (("shop:9000", f"127.0.0.1:{at_shop}"), ("worker:9000", f"127.0.0.1:{at_worker}"))
     for before, after in (*places, ("15s", "1s"), ("rules.yml", str(RULES))):

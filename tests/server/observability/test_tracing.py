@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 
 from domain.shop import Shop
-from persistence.postgres.database import ReadSession
+from persistence.postgres.read_session import ReadSession
 from server.app import create_app
 from server.settings import Settings
 from tests.support.auth.sessions import REGISTER

@@ -1,4 +1,4 @@
-"""Access tokens as a forger makes them: any header, any claims, signed by hand with whatever key."""
+"""Forged access tokens: any header and claims, signed with any key."""
 
 import hashlib
 import hmac
@@ -28,7 +28,7 @@ def forge_token(header: Any, claims: Any, sign: Signer) -> str:
 
 
 def decode_token(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims, for anyone to read."""
+    """Return header and claims, unverified."""
     header, claims, _ = token.split(".")
     return json.loads(_decode_base64url(header)), json.loads(_decode_base64url(claims))
 

@@ -1,4 +1,4 @@
-"""Hashers that take no time, or as long as a test wants them to."""
+"""Password hashers that are fast, or that wait for the test."""
 
 import threading
 from typing import Literal
@@ -7,14 +7,14 @@ from argon2 import PasswordHasher
 
 
 class FastHasher(PasswordHasher):
-    """Hashes with next to no work."""
+    """Hashes with the least work that Argon2 allows."""
 
     def __init__(self) -> None:
         super().__init__(time_cost=1, memory_cost=8, parallelism=1)
 
 
 class BlockingHasher(FastHasher):
-    """Verifies only once the gate is open, and counts how many stand before it."""
+    """Verifies once `may_continue` is set, and counts how many verifications are in progress."""
 
     def __init__(self) -> None:
         super().__init__()

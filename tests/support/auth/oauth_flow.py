@@ -1,4 +1,4 @@
-"""Coming in through a provider with a browser: from the button to the frontend, and in with the code."""
+"""Logging in through an OAuth provider with a browser."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,7 +11,8 @@ from starlette.applications import Starlette
 from server.settings import Settings
 from tests.support.auth.oauth_providers import CLIENT_ID, CLIENT_SECRET
 from tests.support.email.email_links import LOGIN_WITH_OAUTH
-from tests.support.http.browser import FRONTEND_URL, SHOP_URL, Browser, running_app
+from tests.support.http.apps import running_app
+from tests.support.http.browser import FRONTEND_URL, SHOP_URL, Browser
 
 ME_QUERY = """{ me { id email displayName isEmailVerified hasPassword linkedProviders } }"""
 LOGIN_TABLES = ("users", "sessions", "identities", "letters", "one_time_tokens")
@@ -19,7 +20,7 @@ OAUTH_LOGINS_QUERY = "{ oauthLogins { provider url } }"
 
 
 def provider_settings(google_url: str | None = None, github_url: str | None = None) -> dict[str, Any]:
-    """Settings for providers at these addresses."""
+    """Return settings with providers at these URLs."""
     changes: dict[str, Any] = {"public_url": SHOP_URL, "frontend_url": FRONTEND_URL}
     if google_url is not None:
         changes |= {"google_client_id": CLIENT_ID, "google_client_secret": CLIENT_SECRET, "google_issuer": google_url}
@@ -33,32 +34,33 @@ def provider_settings(google_url: str | None = None, github_url: str | None = No
 async def app_with_providers(
     settings: Settings, google_url: str | None = None, github_url: str | None = None, **overrides: Any
 ) -> AsyncIterator[Starlette]:
-    """A shop that offers to sign in through these."""
+    """Run an application that offers these providers."""
     async with running_app(settings, **(provider_settings(google_url, github_url) | overrides)) as app:
         yield app
 
 
 async def pick_google_account(browser: Browser, subject: str) -> httpx2.Response:
-    """The account is picked on the page of a provider that asks."""
+    """Start a login with Google and pick this account on the provider's page."""
     page = await browser.http.get("/auth/google")
     assert page.url.host == "localhost", page.url
     return await browser.http.post(str(page.url), data={"sub": subject})
 
 
 def get_frontend_params(response: httpx2.Response) -> Mapping[str, str]:
-    """What the frontend is told in the address that the browser ends at."""
+    """Return the query parameters of the frontend's page at which the login has ended."""
     assert response.url.host == "front.test", response.url
     assert (response.url.path, response.url.params["theme"]) == ("/welcome", "dark")
     return response.url.params
 
 
 def get_login_code(response: httpx2.Response) -> str:
+    """Return the login code of a successful login; the URL must contain nothing else."""
     assert sorted(get_frontend_params(response)) == ["code", "theme"]
     return get_frontend_params(response)["code"]
 
 
 async def exchange_login_code(browser: Browser, code: str) -> dict[str, Any]:
-    """The tokens that the code is traded for."""
+    """Exchange the login code for tokens and return them."""
     result = (await browser.execute(LOGIN_WITH_OAUTH, code=code))["loginWithOAuth"]
     assert result["__typename"] == "LoggedIn", result
     tokens: dict[str, Any] = result["tokens"]
@@ -66,13 +68,14 @@ async def exchange_login_code(browser: Browser, code: str) -> dict[str, Any]:
 
 
 async def complete_login(browser: Browser, response: httpx2.Response) -> dict[str, Any]:
-    """Who is in, once the code is traded."""
+    """Exchange the response's login code and return the user who is signed in."""
     return await fetch_current_user(
         browser, (await exchange_login_code(browser, get_login_code(response)))["accessToken"]
     )
 
 
 async def fetch_current_user(browser: Browser, access_token: str) -> dict[str, Any]:
+    """Return the `me` of this access token."""
     headers = {"authorization": f"Bearer {access_token}"}
     body = (await browser.http.post("/graphql", json={"query": ME_QUERY}, headers=headers)).json()
     assert "errors" not in body, body
@@ -81,7 +84,7 @@ async def fetch_current_user(browser: Browser, access_token: str) -> dict[str, A
 
 
 async def assert_login_rejected(postgres: asyncpg.Connection, response: httpx2.Response) -> str:
-    """The code that the frontend is told when nobody has come in and nothing was made."""
+    """Assert that the login failed and wrote nothing, and return the error code that the frontend gets."""
     assert sorted(get_frontend_params(response)) == ["error", "theme"], response.url
     for table in LOGIN_TABLES:
         assert await postgres.fetchval(f"SELECT count(*) FROM {table}") == 0, table

@@ -1,4 +1,4 @@
-"""Providers to sign in at, on the network: a GitHub and an OpenID provider that can be told to lie, fail and hang."""
+"""OAuth providers on the network: a GitHub and an OpenID provider that lie, fail and hang on demand."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ ResponseFactory = Callable[[], Response]
 
 @contextmanager
 def serve_in_thread(app: Starlette) -> Iterator[str]:
-    """At an address of its own, in a thread of its own."""
+    """Serve the application in a thread and yield its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -42,7 +42,10 @@ def serve_in_thread(app: Starlette) -> Iterator[str]:
 
 
 class FakeOAuthProvider:
-    """Says yes at once. `instead` answers in place of what is at a path; `denies` says no."""
+    """Grants every authorization at once.
+
+    `overrides` maps paths to functions that return other responses; with `is_denying` it denies access.
+    """
 
     authorize_path: str
     token_path: str
@@ -53,12 +56,14 @@ class FakeOAuthProvider:
         self.reset()
 
     def reset(self) -> None:
+        """Forget overrides, requests and codes."""
         self.overrides: dict[str, ResponseFactory] = {}
         self.is_denying = False
         self.requested_paths: list[str] = []
         self._codes: dict[str, dict[str, str]] = {}
 
     def app(self) -> Starlette:
+        """Return an application that handles every path."""
         return Starlette(routes=[Route("/{path:path}", self._handle, methods=["GET", "POST"])])
 
     async def _handle(self, request: Request) -> Response:
@@ -90,7 +95,7 @@ class FakeOAuthProvider:
         return RedirectResponse(back.include_query_params(code=code, state=params["state"]), 302)
 
     def _token(self, form: dict[str, str], request: Request) -> Response:
-        """For a code once, for whoever can show the verifier of its challenge."""
+        """Exchange a code once, for a client with the verifier of its challenge."""
         authorization = self._codes.pop(form["code"], None)
         digest = hashlib.sha256(form["code_verifier"].encode()).digest()
         is_verified = (
@@ -102,14 +107,16 @@ class FakeOAuthProvider:
         return self.issue_tokens(authorization, form, request)
 
     def issue_tokens(self, authorization: dict[str, str], form: dict[str, str], request: Request) -> Response:
+        """Return the tokens of a verified authorization."""
         raise NotImplementedError
 
     def get_resource(self, path: str, request: Request) -> Response:
+        """Return what is at any other path."""
         raise NotImplementedError
 
 
 class FakeGitHub(FakeOAuthProvider):
-    """`user` and `emails` are what its API says."""
+    """A GitHub whose API returns `user` and `emails`."""
 
     authorize_path, token_path = "/login/oauth/authorize", "/login/oauth/access_token"
 
@@ -128,7 +135,7 @@ class FakeGitHub(FakeOAuthProvider):
 
 
 class FakeOpenIDProvider(FakeOAuthProvider):
-    """`claims` go into its ID tokens, over what is right; `sign` signs them."""
+    """An OpenID provider. `claims` override those of its ID tokens, which `sign` signs; `metadata` its configuration."""
 
     authorize_path, token_path = "/authorize", "/token"
 
@@ -178,7 +185,8 @@ class FakeOpenIDProvider(FakeOAuthProvider):
 
 @contextmanager
 def run_provider(provider: FakeOAuthProvider) -> Iterator[None]:
+    """Serve the provider and assert at the end that it has not failed by itself."""
     with serve_in_thread(provider.app()) as url:
         provider.url = url
         yield
-    assert provider.failures == []  # a provider of ours that fails would pass for one that was told to
+    assert provider.failures == []  # a bug in the fake would look like a failure that a test wants

@@ -1,4 +1,4 @@
-"""Signing in and staying signed in, as a frontend does it: the documents, and what is held afterwards."""
+"""Registering, logging in, refreshing and logging out, as a frontend does it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,48 +22,52 @@ ME_QUERY = "{ me { id email } }"
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """What a signed-in client keeps."""
+    """The tokens that a signed-in client stores."""
 
     access_token: str
     refresh_token: str
 
     @classmethod
     def from_result(cls, result: dict[str, Any]) -> "TokenPair":
+        """Return the tokens of a `LoggedIn` or `SessionRefreshed`."""
         return cls(result["tokens"]["accessToken"], result["tokens"]["refreshToken"])
 
 
 async def try_login(client: ApiClient, email: str, password: str = PASSWORD) -> dict[str, Any]:
+    """Return the result of `login`, whichever member of its union."""
     result: dict[str, Any] = (await client.execute(LOGIN, email=email, password=password))["login"]
     return result
 
 
 async def log_in(client: ApiClient, email: str, password: str = PASSWORD) -> TokenPair:
+    """Log in, which must succeed, and return the tokens."""
     result = await try_login(client, email, password)
     assert result["__typename"] == "LoggedIn", result
     return TokenPair.from_result(result)
 
 
 async def try_refresh(client: ApiClient, refresh_token: str) -> dict[str, Any]:
+    """Return the result of `refreshSession`, whichever member of its union."""
     result: dict[str, Any] = (await client.execute(REFRESH, token=refresh_token))["refreshSession"]
     return result
 
 
 async def refresh_session(client: ApiClient, tokens: TokenPair) -> TokenPair:
+    """Refresh the session, which must succeed, and return the new tokens."""
     result = await try_refresh(client, tokens.refresh_token)
     assert result["__typename"] == "SessionRefreshed", result
     return TokenPair.from_result(result)
 
 
 async def log_out(client: ApiClient, refresh_token: str, *, everywhere: bool = False) -> int:
-    """How many sessions ended."""
-    session_count: int = (await client.execute(LOGOUT, token=refresh_token, everywhere=everywhere))["logout"][
-        "sessionsEnded"
-    ]
+    """Log out and return the number of sessions that ended."""
+    result = (await client.execute(LOGOUT, token=refresh_token, everywhere=everywhere))["logout"]
+    session_count: int = result["sessionsEnded"]
     return session_count
 
 
 async def is_authenticated(client: ApiClient, access_token: str) -> bool:
-    """Whether the access token still opens a door; where it does not, it says why."""
+    """Return whether the access token is accepted; if not, the error must be `UNAUTHENTICATED`."""
     response = await client.with_token(access_token).execute(ME_QUERY)
     assert response.data is not None
     if response.data["me"] is None:

@@ -1,4 +1,4 @@
-"""Databases that are made for a test: empty, or copies of one that is there."""
+"""Databases that exist for one test: empty, or copies of another database."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -10,7 +10,10 @@ from sqlalchemy import make_url
 
 @asynccontextmanager
 async def temporary_database(server_url: str, template: str = "template1") -> AsyncIterator[str]:
-    """The address of one that need not survive a power cut. Nobody may be connected to what it is copied from."""
+    """Create a database, yield its URL, and drop it.
+
+    It commits asynchronously. No session may be connected to the template.
+    """
     name = f"bookstore_test_{uuid.uuid4().hex[:12]}"
     connection = await asyncpg.connect(server_url)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")

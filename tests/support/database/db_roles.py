@@ -1,4 +1,4 @@
-"""Roles in PostgreSQL that may do less than its owner."""
+"""Database roles with fewer privileges than the owner."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 @asynccontextmanager
 async def temporary_role(postgres: asyncpg.Connection, *privileges: str) -> AsyncIterator[str]:
-    """The name of a role with these rights on all tables; its password is the same."""
+    """Create a role with these privileges on all tables and yield its name, which is its password, too."""
     role = f"guest_{uuid.uuid4().hex[:12]}"
     await postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
     for privilege in privileges:
@@ -24,4 +24,5 @@ async def temporary_role(postgres: asyncpg.Connection, *privileges: str) -> Asyn
 
 
 def get_role_url(role: str, database_url: str) -> str:
+    """Return the URL of the database with the role's name and password."""
     return make_url(database_url).set(username=role, password=role).render_as_string(hide_password=False)

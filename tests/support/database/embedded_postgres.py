@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL from outside: which process it is, and that none is left behind."""
+"""The process of the embedded PostgreSQL server, seen from outside."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,11 @@ from pathlib import Path
 import psutil
 
 from tests.support.processes.cli import COMMAND_TIMEOUT
+from tests.support.waiting import wait_until
 
 
 def find_postmaster(data_dir: Path) -> psutil.Process | None:
-    """The one that runs on this folder, whatever the files in it say."""
+    """Return the PostgreSQL process that runs on this directory, whatever its pid file says."""
     pgdata = str(data_dir.resolve() / "postgres")
     for process in psutil.process_iter(["name", "cmdline"]):
         if process.info["name"] == "postgres" and pgdata in (process.info["cmdline"] or ()):
@@ -21,14 +22,13 @@ def find_postmaster(data_dir: Path) -> psutil.Process | None:
 
 
 async def wait_until_stopped(data_dir: Path) -> None:
-    async with asyncio.timeout(COMMAND_TIMEOUT):
-        while find_postmaster(data_dir) is not None:
-            await asyncio.sleep(0.05)
+    """Wait until no PostgreSQL process runs on this directory."""
+    await wait_until(lambda: find_postmaster(data_dir) is None, COMMAND_TIMEOUT)
 
 
 @asynccontextmanager
 async def kill_leftover_server(data_dir: Path) -> AsyncIterator[Path]:
-    """A folder for an embedded database, whose server does not outlive the block."""
+    """Yield the directory, and kill the server that runs on it when the block is left."""
     try:
         yield data_dir
     finally:

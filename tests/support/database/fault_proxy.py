@@ -1,44 +1,51 @@
-"""A network between the shop and PostgreSQL that fails when told to: it hangs, breaks, or loses the answer to a COMMIT."""
+"""A proxy between the server and PostgreSQL that fails on demand: it hangs, breaks, or loses the response to a COMMIT."""
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import make_url
 
-from tests.support.database.counting_proxy import SIMPLE_QUERY, SSL_REQUEST, connect_to_postgres
+from tests.support.database.postgres_protocol import (
+    SIMPLE_QUERY,
+    connect_to_postgres,
+    read_message,
+    read_startup_message,
+)
+
+MESSAGE_HEADER_LENGTH = 5  # bytes: the type and the length
 
 
 @dataclass(slots=True)
 class FaultProxy:
-    """`url` is a second address of the same database."""
+    """`url` is a second URL of the same database."""
 
     url: str
     commits: int = 0
     lost_commit: int | None = None
-    """Which commit from the start never hears its answer."""
+    """The number of the COMMIT, counted from the start, whose response is lost."""
     _is_open: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _is_refusing: bool = False
 
     def hang(self) -> None:
-        """Nothing gets through any more, and nobody is told."""
+        """Forward nothing from now on, and keep the connections open."""
         self._is_open.clear()
 
     def break_connections(self) -> None:
-        """Every connection ends, and new ones are ended at once."""
+        """Abort every connection, and each new one at once."""
         self._is_refusing = True
         for writer in self._writers:
             writer.transport.abort()
 
     def restore(self) -> None:
+        """Forward again."""
         self._is_refusing = False
         self._is_open.set()
 
     def lose_commit_response(self, number: int) -> None:
-        """The server does it, and the connection breaks before the answer is through; counted from now on."""
+        """Break the connection after the server has executed the COMMIT of this number, counted from now on."""
         self.lost_commit = self.commits + number
 
     async def handle_connection(
@@ -72,21 +79,16 @@ class _ProxiedConnection:
 
     async def forward_requests(self) -> None:
         try:
-            length, code = struct.unpack("!II", await self.reader.readexactly(8))
-            if code == SSL_REQUEST:
-                self.writer.write(b"N")
-                length, code = struct.unpack("!II", await self.reader.readexactly(8))
+            startup_message = await read_startup_message(self.reader, self.writer)
             await self.proxy.wait_until_open()
-            self.server_writer.write(struct.pack("!II", length, code) + await self.reader.readexactly(length - 8))
+            self.server_writer.write(startup_message)
             while True:
-                header = await self.reader.readexactly(5)
-                kind, length = struct.unpack("!cI", header)
-                body = await self.reader.readexactly(length - 4)
+                kind, message = await read_message(self.reader)
                 await self.proxy.wait_until_open()
-                if kind == SIMPLE_QUERY and body.startswith(b"COMMIT"):
+                if kind == SIMPLE_QUERY and message.startswith(b"COMMIT", MESSAGE_HEADER_LENGTH):
                     self.proxy.commits += 1
                     self.is_lost = self.proxy.commits == self.proxy.lost_commit
-                self.server_writer.write(header + body)
+                self.server_writer.write(message)
         except (asyncio.IncompleteReadError, ConnectionError):
             self.server_writer.close()
 
@@ -106,6 +108,7 @@ class _ProxiedConnection:
 
 @asynccontextmanager
 async def start_fault_proxy(url: str) -> AsyncIterator[FaultProxy]:
+    """Start a proxy of this database that forwards everything until told otherwise."""
     tasks: set[asyncio.Task[None]] = set()
 
     def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,19 +130,21 @@ async def start_fault_proxy(url: str) -> AsyncIterator[FaultProxy]:
 
 @dataclass(slots=True)
 class SilentServer:
+    """Its port, and how many connections it has accepted."""
+
     port: int = 0
     connections: int = 0
 
 
 @asynccontextmanager
 async def start_silent_server() -> AsyncIterator[SilentServer]:
-    """A server that takes every call and never says a word, as one does that is frozen."""
+    """Start a server that accepts every connection and never sends a byte, as a frozen one does."""
     state = SilentServer()
 
     async def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         state.connections += 1
         try:
-            while await reader.read(65536):  # until the other side has had enough
+            while await reader.read(65536):  # until the client closes the connection
                 pass
         finally:
             writer.transport.abort()

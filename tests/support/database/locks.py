@@ -1,11 +1,12 @@
-"""Races made certain: a third connection holds a lock until everybody waits for it."""
+"""Deterministic races: a third connection holds a lock until the others wait for it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+
+from tests.support.waiting import wait_until
 
 LOCK_BOOKS = "SELECT FROM books WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
 LOCK_ORDERS = "SELECT FROM orders WHERE user_id = $1 FOR UPDATE"
@@ -17,7 +18,7 @@ _COUNT_CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1::in
 
 @asynccontextmanager
 async def hold_lock(database_url: str, statement: str, *arguments: Any) -> AsyncIterator[asyncpg.Connection]:
-    """Holds what the statement locks. Leaving commits what was done through the connection meanwhile."""
+    """Hold what the statement locks, and yield the connection; leaving the block commits what was done with it."""
     connection = await asyncpg.connect(database_url)
     try:
         async with connection.transaction():
@@ -28,15 +29,20 @@ async def hold_lock(database_url: str, statement: str, *arguments: Any) -> Async
 
 
 async def wait_for_blocked(postgres: asyncpg.Connection, count: int) -> list[int]:
-    """Comes back when this many connections wait for a lock, and names them."""
-    async with asyncio.timeout(20):
-        while len(blocked := await postgres.fetch(_BLOCKED_PIDS)) < count:
-            await asyncio.sleep(0.01)
-    return [record["pid"] for record in blocked]
+    """Wait until this many connections wait for a lock, and return their process ids."""
+
+    async def list_blocked() -> list[int]:
+        pids = [record["pid"] for record in await postgres.fetch(_BLOCKED_PIDS)]
+        return pids if len(pids) >= count else []
+
+    blocked: list[int] = await wait_until(list_blocked, 20)
+    return blocked
 
 
 async def wait_until_disconnected(postgres: asyncpg.Connection, pids: list[int]) -> None:
-    """Comes back when PostgreSQL has noticed that nobody is at the other end of these any more."""
-    async with asyncio.timeout(20):
-        while await postgres.fetchval(_COUNT_CONNECTED, pids):
-            await asyncio.sleep(0.01)
+    """Wait until PostgreSQL has ended the sessions with these process ids."""
+
+    async def are_disconnected() -> bool:
+        return not await postgres.fetchval(_COUNT_CONNECTED, pids)
+
+    await wait_until(are_disconnected, 20)

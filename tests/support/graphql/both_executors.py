@@ -1,4 +1,4 @@
-"""The shop, asked by way of the engine and of graphql-core, and everything there is to ask it for."""
+"""Executes documents over the bookstore's schema with either executor, and prepares a shop to execute them in."""
 
 import re
 from collections.abc import Sequence
@@ -13,9 +13,11 @@ from graph.context import Context
 from graph.execution.documents import DocumentRejected, Documents
 from graph.execution.execute import GraphQLRequest, GraphQLResponse, execute_request
 from graph.kit.ids import to_global_id
+from persistence.tables import Base
 from tests.support.graphql.bad_values import UNKNOWN_ID
 from tests.support.graphql.document_generator import Samples
 from tests.support.graphql.fuzz_client import TEXT_SAMPLES
+from tests.support.graphql.schema_fields import list_id_arguments, list_types_with_id, to_snake_case
 from tests.support.shop.factories import SignedInUser, add_admin, add_user, fill_cart
 from tests.support.shop.past_orders import add_past_order
 from tests.support.shop.sample_catalog import AUTHORS, create_sample_catalog
@@ -23,15 +25,16 @@ from tests.support.shop.sample_catalog import AUTHORS, create_sample_catalog
 COMPILED = Documents(introspection=True)
 GRAPHQL_CORE = Documents(introspection=True, compiled=False)
 MAX_COST = 1_500
-"""What a document may cost here, so that there is time for many."""
+"""The cost limit of a generated document, so that many can be executed."""
 
 
 def is_executable(text: str) -> bool:
-    """Whether the document would be executed, unless its variables forbid it."""
+    """Return whether the document is valid and cheap enough; its variables are not checked."""
     try:
-        return all(it.cost.evaluate({}) <= MAX_COST for it in GRAPHQL_CORE.get(text).operations.values())
+        operations = GRAPHQL_CORE.get(text).operations.values()
     except DocumentRejected:
         return False
+    return all(operation.cost.evaluate({}) <= MAX_COST for operation in operations)
 
 
 async def execute_document(
@@ -47,12 +50,12 @@ async def execute_document(
     )
 
 
-# ── What there is ─────────────────────────────────────────────────────────────────────────
+# ── Data ──────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class FuzzData:
-    """Who may ask, by what they are, and good and bad values for what they give."""
+    """Access tokens by role, session IDs, and good and bad values for arguments."""
 
     tokens: dict[str, str | None]
     sessions: list[Any]
@@ -60,7 +63,7 @@ class FuzzData:
 
 
 async def prepare_fuzz_data(shop: Shop, postgres: asyncpg.Connection) -> FuzzData:
-    """A shop with some of everything, most of it the administrator's and the customer's."""
+    """Fill the shop with rows of every kind, most of which belong to the administrator and the customer."""
     admin, customer = await add_admin(shop), await add_user(shop)
     books = (await create_sample_catalog(shop, postgres, books=12)).books
     orders = [(customer, "CONFIRMED"), (customer, "SHIPPED"), (admin, "CONFIRMED"), (customer, "CANCELLED")]
@@ -73,27 +76,16 @@ async def prepare_fuzz_data(shop: Shop, postgres: asyncpg.Connection) -> FuzzDat
         await fill_cart(shop, user, *((book, 1) for book in books if book.stock_quantity > 5))
         await _add_reviews_and_lists(postgres, user, [book.id for book in own_books])
     await postgres.execute(FILL_RATINGS)
-    await postgres.execute("UPDATE book_sales SET copies = copies + 9")  # for what may be cancelled
-    ids = {name: await _fetch_ids(postgres, kind, table) for name, (kind, table) in ID_ARGUMENTS.items()}
-    tokens = {"visitor": None, "customer": customer.token, "administrator": admin.token}
+    await postgres.execute("UPDATE book_sales SET copies = copies + 9")  # so that orders can be cancelled
+    ids = {
+        type_name: await _fetch_ids(postgres, type_name, table.name)
+        for type_name in list_types_with_id()
+        if "id" in (table := Base.metadata.tables[f"{to_snake_case(type_name)}s"]).columns
+    }
+    tokens = {"anonymous": None, "customer": customer.token, "administrator": admin.token}
     return FuzzData(
         tokens, [member.session_id for member in users], _build_samples(ids) | await _fetch_cursors(shop, customer)
     )
-
-
-ID_ARGUMENTS = {
-    "bookId": ("Book", "books"),
-    "genreId": ("Genre", "genres"),
-    "authorId": ("Author", "authors"),
-    "userId": ("User", "users"),
-    "orderId": ("Order", "orders"),
-    "reviewId": ("Review", "reviews"),
-    "reviewIds": ("Review", "reviews"),
-    "prebookingId": ("Prebooking", "prebookings"),
-    "sessionId": ("Session", "sessions"),
-    "wishlistItemId": ("WishlistItem", "wishlist_items"),
-}
-"""What arguments name, and where that is kept."""
 
 
 FILL_RATINGS = """
@@ -117,10 +109,8 @@ async def _add_reviews_and_lists(postgres: asyncpg.Connection, user: SignedInUse
 
 
 async def _fetch_ids(postgres: asyncpg.Connection, type_name: str, table: str) -> list[str]:
-    return [
-        to_global_id(type_name, row["id"])
-        for row in await postgres.fetch(f"SELECT id FROM {table} ORDER BY id LIMIT 6")
-    ]
+    rows = await postgres.fetch(f"SELECT id FROM {table} ORDER BY id LIMIT 6")
+    return [to_global_id(type_name, row["id"]) for row in rows]
 
 
 async def _fetch_cursors(shop: Shop, customer: SignedInUser) -> dict[str, list[Any]]:
@@ -133,11 +123,12 @@ async def _fetch_cursors(shop: Shop, customer: SignedInUser) -> dict[str, list[A
 
 
 def _build_samples(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
-    all_ids = [id_ for some in ids.values() for id_ in some]
+    """Return sample values by argument or scalar; `ids` are those of each type."""
+    all_ids = [id_ for ids_of_type in ids.values() for id_ in ids_of_type]
     invalid_ids = [all_ids[0], to_global_id("Book", UNKNOWN_ID), "no id"]
     return {
         **{name: [value] for name, value in TEXT_SAMPLES.items()},
-        **{name: some * 3 + invalid_ids for name, some in ids.items()},
+        **{name: ids[type_name] * 3 + invalid_ids for name, type_name in list_id_arguments().items()},
         "ID": all_ids + invalid_ids,
         "slug": ["fantasy", "emile-zola", "zebra", "the-hobbit", "no-slug"],
         "first": [1, 2, 3] * 6 + [0, -1, 101],

@@ -1,4 +1,4 @@
-"""A schema that has a bit of everything, and in which anything may go wrong: what, depends on who asks for what, never on chance."""
+"""A schema with every kind of field, in which any field may fail; which ones fail is deterministic."""
 
 import asyncio
 import datetime as dt
@@ -9,26 +9,28 @@ from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any
 
+import orjson
 import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import FieldExtension
 
-from graph.executor import BATCH_FIELD_KEY, BatchField
+from graph.executor import BATCH_FIELD_KEY, BatchField, Executor
+from tests.support.graphql.comparison import ComparableResult, Execution, execute_with_both
 
 
 class ResolverError(Exception):
-    """What resolvers fail with."""
+    """Raised by failing resolvers."""
 
 
 @dataclass(slots=True)
 class ChaosContext:
-    """The context. `troubled` of a thousand values are not what they should be; `log` tells what was changed, in its order."""
+    """The context. `failures_per_thousand` of 1,000 values are wrong; `log` lists the mutations in order."""
 
     failures_per_thousand: int = 0
     log: list[str] = field(default_factory=list)
 
     def choose_failure(self, *key: Any) -> int:
-        """0 for none, else its kind."""
+        """Return 0 for no failure, else the kind of failure (1 to 5)."""
         checksum = zlib.crc32(repr(key).encode())
         return 1 + checksum // 1000 % 5 if checksum % 1000 < self.failures_per_thousand else 0
 
@@ -44,7 +46,7 @@ def _maybe_fail(info: strawberry.Info, value: Any, *key: Any) -> Any:
         case 3:
             return ResolverError(f"{key} is a failure")
         case 4:
-            return object  # of no type that it could have
+            return object  # not of any type in the schema
         case _:
             raise GraphQLError(f"{key} is refused", extensions={"code": "REFUSED"})
 
@@ -57,7 +59,7 @@ class Colour(Enum):
 
 @dataclass(slots=True)
 class Row:
-    """What stands for a thing: its number, from which all else follows."""
+    """The object behind a `Thing`; all values are computed from its number."""
 
     number: int
     kind: int = 0
@@ -67,7 +69,7 @@ class Row:
         return Row(number % 1000, kind, self.depth + 1)
 
     def child_range(self, count: int) -> range:
-        """Fewer the deeper, so that no answer grows without end."""
+        """Return fewer children at greater depth, to bound the size of responses."""
         return range(min(count, max(0, 4 - self.depth)))
 
     @property
@@ -110,14 +112,14 @@ class Row:
 
     @property
     def preloaded_length(self) -> int:
-        """What most have along with them."""
+        """A preloaded value that most rows have."""
         if self.number % 7 == 5:
             raise AttributeError("preloaded_length")
         return self.number
 
     @property
     def label(self) -> int:
-        """The same of others."""
+        """Another preloaded value; other rows lack it."""
         if self.number % 9 == 4:
             raise AttributeError("label")
         return self.number + 1
@@ -128,7 +130,7 @@ class Row:
 
 
 class DoublingExtension(FieldExtension):
-    """An extension that has to be waited for."""
+    """An async field extension."""
 
     async def resolve_async(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
         value = next_(source, info, **kwargs)
@@ -141,7 +143,7 @@ class TriplingExtension(FieldExtension):
 
 
 class WeightLoader:
-    """Weighs many things at once, and knows at once what weighs little."""
+    """A batch loader that has cached the small values."""
 
     requires = frozenset({"number"})
     preloaded: str | None = None
@@ -149,7 +151,7 @@ class WeightLoader:
     async def load(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any]:
         await asyncio.sleep(0)
         if context.choose_failure("weighing"):
-            raise ResolverError("nothing can be weighed")
+            raise ResolverError("loading failed")
         return [
             ResolverError("too heavy") if context.choose_failure("weight", row.number) else row.number
             for row in parents
@@ -160,7 +162,7 @@ class WeightLoader:
 
 
 class LengthLoader:
-    """Measures those that do not bear their measure themselves."""
+    """A batch loader whose value some rows hold themselves."""
 
     requires = frozenset({"number"})
     preloaded: str | None = "preloaded_length"
@@ -180,7 +182,7 @@ class LengthLoader:
 
 
 class LabelLoader:
-    """Prints labels, and is never asked by those that all have theirs."""
+    """A batch loader that must not be called if all rows hold their value."""
 
     requires = frozenset({"number"})
     preloaded: str | None = "label"
@@ -188,7 +190,7 @@ class LabelLoader:
     async def load(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any]:
         await asyncio.sleep(0)
         if all(hasattr(row, "label") for row in parents):
-            raise RuntimeError("they have it along")
+            raise RuntimeError("all rows hold their label")
         return [row.number + 1 for row in parents]
 
     def get_cached(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any] | None:
@@ -215,7 +217,7 @@ def _batch_field(
 
 def _fail_or_null(value: int) -> int | None:
     if value % 5 == 4:
-        raise ResolverError("not said")
+        raise ResolverError("transform failed")
     return None if value % 5 == 3 else value
 
 
@@ -229,7 +231,7 @@ class Wish:
 
 @strawberry.input
 class Measure:
-    """Nothing in it can be changed by whoever gets it."""
+    """An input object of immutable values only."""
 
     width: int
     height: int | None = 3
@@ -412,3 +414,25 @@ class Mutation:
 
 
 schema = strawberry.Schema(query=Query, mutation=Mutation)
+executor = Executor(schema)
+
+
+# ── Comparison of the executors ───────────────────────────────────────────────────────────
+
+
+async def assert_equivalent(
+    text: str, variables: dict[str, Any] | None = None, failures_per_thousand: int = 0
+) -> ComparableResult:
+    """Assert that both executors return equivalent results, and return that of graphql-core."""
+    execution, executions = await execute_with_both(
+        executor, text, variables, lambda: ChaosContext(failures_per_thousand)
+    )
+    expected = _build_comparable(execution)
+    for actual in map(_build_comparable, executions):
+        assert actual.is_equivalent_to(expected), text
+    return expected
+
+
+def _build_comparable(execution: Execution) -> ComparableResult:
+    errors = [orjson.dumps(error.formatted, option=orjson.OPT_SORT_KEYS).decode() for error in execution.errors]
+    return ComparableResult(orjson.dumps(execution.data, default=repr).decode(), sorted(errors), execution.context.log)

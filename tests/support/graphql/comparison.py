@@ -1,30 +1,76 @@
-"""What is told of a document by two executors, and whether it comes to the same."""
+"""Executes documents with graphql-core and with the compiled executor, and compares the results."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from graphql import GraphQLError, execute, get_operation_ast, parse, validate
+
+from graph.executor import Executor, Plan
 
 ResponsePath = tuple[str | int, ...]
+TIMES = 3
+"""Executions per plan: the first takes the slow path, later ones the fast path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Data and errors of one execution, and the context that it was given."""
+
+    data: Any
+    errors: Sequence[GraphQLError]
+    context: Any
+
+
+def compile_document(executor: Executor, text: str) -> Plan:
+    document = parse(text)
+    operation = get_operation_ast(document)
+    assert operation is not None
+    return executor.compile(document, operation)
+
+
+async def execute_with_both(
+    executor: Executor, text: str, variables: dict[str, Any] | None, create_context: Callable[[], Any]
+) -> tuple[Execution, list[Execution]]:
+    """Execute a valid document once with graphql-core, and `TIMES` times with one plan."""
+    graphql_schema, document = executor.schema._schema, parse(text)
+    assert validate(graphql_schema, document) == []
+    context = create_context()
+    result = execute(graphql_schema, document, context_value=context, variable_values=variables)
+    result = await result if isinstance(result, Awaitable) else result
+    expected = Execution(result.data, result.errors or [], context)
+    plan, executions = compile_document(executor, text), []
+    for _ in range(TIMES):
+        context = create_context()
+        plan_result = await plan.execute(context, variables)
+        executions.append(Execution(plan_result.data, plan_result.errors, context))
+    return expected, executions
+
+
+# ── Comparison ────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class ComparableResult:
-    """`errors` in no order: what waits at the same time fails in any."""
+    """A result as JSON. `errors` are sorted, because concurrent fields may fail in any order. `log` lists the side effects."""
 
     data: str
     errors: list[str]
     log: list[str]
 
     def is_equivalent_to(self, other: "ComparableResult") -> bool:
-        """Where several things fail below one position, which becomes null as a whole, any of them may be told for it."""
+        """Return whether data and errors are equal.
+
+        If several fields fail below one position that becomes null, either result may report any of them.
+        """
         ours, theirs = self._group_errors_by_nulled_path(), other._group_errors_by_nulled_path()
         return (self.data, self.log, ours.keys()) == (other.data, other.log, theirs.keys()) and all(
             _are_equivalent(errors, theirs[path], path) for path, errors in ours.items()
         )
 
     def _group_errors_by_nulled_path(self) -> dict[ResponsePath, list[dict[str, Any]]]:
-        """Errors by the positions that they have made null."""
+        """Group the errors by the positions that became null because of them."""
         data, errors_by_path = orjson.loads(self.data), dict[ResponsePath, list[dict[str, Any]]]()
         for error in map(orjson.loads, self.errors):
             errors_by_path.setdefault(_find_nulled_path(data, error.get("path", [])), []).append(error)

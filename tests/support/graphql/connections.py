@@ -1,4 +1,4 @@
-"""Every list that comes in pages, how to ask for it, and how to walk it."""
+"""All connections of the schema, with documents to query them and functions to page through them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,123 +6,113 @@ from itertools import cycle
 from typing import Any
 
 import asyncpg
+from graphql import GraphQLEnumType, get_named_type
 
 from domain.shop import Shop
+from tests.support.graphql.schema_fields import (
+    build_document,
+    build_path_variables,
+    find_field,
+    get_at_path,
+    list_connections,
+)
 from tests.support.http.client import ApiClient, GraphQLResponse
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book, add_user
-from tests.support.shop.sample_catalog import ORDER_BY_SQL, create_sample_catalog
+from tests.support.shop.sample_catalog import create_sample_catalog
 
-_ARGUMENTS = "first: $first, after: $after, last: $last, before: $before"
-_VARIABLES = "$first: Int, $after: String, $last: Int, $before: String"
+_PAGE_ARGUMENTS = ("first", "after", "last", "before", "offset")
 _PAGE = """{ totalCount edges { cursor node { id } } nodes { id }
     pageInfo { hasNextPage hasPreviousPage startCursor endCursor } }"""
+SORT_OF_SEARCHES = "RELEVANCE"
+"""Without a search the same as another sort."""
+REVIEWED_SLUG = "a-book-with-reviews"
+_LOOKUPS = {
+    "Book": {"slug": REVIEWED_SLUG},
+    "Genre": {"slug": "fantasy"},
+    "Author": {"slug": "emile-zola"},
+}
+"""Objects with long lists, by the types that `populate_connections` adds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionField:
-    """A connection in the schema: its document, and what narrows and sorts it."""
+    """A connection field, named `Parent.field`, and the variables that filter and sort it."""
 
-    document: str
-    path: tuple[str, ...]
+    name: str
     variables: dict[str, Any] = field(default_factory=dict)
-    has_offset: bool = False
+
+    @property
+    def has_offset(self) -> bool:
+        """Whether its pages can be numbered."""
+        return "offset" in find_field(self.name).args
 
     async def execute(self, client: ApiClient, **arguments: Any) -> GraphQLResponse:
-        return await client.execute(self.document, **self.variables, **arguments)
+        """Query the connection with these arguments for its page."""
+        known_arguments = find_field(self.name).args
+        names = [argument for argument in (*_PAGE_ARGUMENTS, *self.variables) if argument in known_arguments]
+        path_variables = build_path_variables(self.name.partition(".")[0], _LOOKUPS)
+        document = build_document(self.name, _PAGE, names)
+        return await client.execute(document, **self.variables, **path_variables, **arguments)
 
     async def fetch_page(self, client: ApiClient, **arguments: Any) -> Any:
+        """Return a page of the connection, without errors."""
         response = await self.execute(client, **arguments)
-        page: Any = response[self.path[0]]
-        for step in self.path[1:]:
-            page = page[step]
-        return page
+        assert not response.errors, response.errors
+        return get_at_path(response.data, self.name)
 
 
-def _books_connection(**variables: Any) -> ConnectionField:
-    document = f"""query ({_VARIABLES}, $offset: Int, $search: String, $sort: BookSort, $filter: BookFilter) {{
-        books({_ARGUMENTS}, offset: $offset, search: $search, sort: $sort, filter: $filter) {_PAGE} }}"""
-    return ConnectionField(document, ("books",), variables, has_offset=True)
+def _list_cases() -> dict[str, ConnectionField]:
+    """Return every connection of the schema; of those with the same enum for `sort`, one in each order of it."""
+    cases: dict[str, ConnectionField] = {}
+    seen_enums: set[str] = set()
+    for name in sorted(list_connections(), key=_get_priority):
+        sort = find_field(name).args.get("sort")
+        sort_enum = sort and get_named_type(sort.type)
+        if isinstance(sort_enum, GraphQLEnumType) and sort_enum.name not in seen_enums:
+            seen_enums.add(sort_enum.name)
+            values = [value for value in sort_enum.values if value != SORT_OF_SEARCHES]
+            cases |= {f"{name} by {value}": ConnectionField(name, {"sort": value}) for value in values}
+        else:
+            cases[name] = ConnectionField(name)
+    return cases
 
 
-def _nested_books_connection(parent: str, slug: str, sort: str) -> ConnectionField:
-    document = f"""query ({_VARIABLES}, $offset: Int, $slug: String!, $sort: BookSort!) {{
-        {parent}(by: {{slug: $slug}}) {{ books({_ARGUMENTS}, offset: $offset, sort: $sort) {_PAGE} }} }}"""
-    return ConnectionField(document, (parent, "books"), {"slug": slug, "sort": sort}, has_offset=True)
+def _get_priority(name: str) -> tuple[bool, bool]:
+    """Sort root fields before others, and fields of administrators last."""
+    return not name.startswith("Query."), name.startswith("Admin.")
 
 
-def _authors_connection(**variables: Any) -> ConnectionField:
-    document = f"query ({_VARIABLES}, $search: String) {{ authors({_ARGUMENTS}, search: $search) {_PAGE} }}"
-    return ConnectionField(document, ("authors",), variables)
-
-
-def _reviews_connection(sort: str, **variables: Any) -> ConnectionField:
-    document = f"""query ({_VARIABLES}, $offset: Int, $sort: ReviewSort!, $ratings: [Int!]) {{
-        book(by: {{slug: "{REVIEWED_SLUG}"}}) {{ reviews({_ARGUMENTS}, offset: $offset, sort: $sort, ratings: $ratings) {_PAGE} }} }}"""
-    return ConnectionField(document, ("book", "reviews"), {"sort": sort, **variables}, has_offset=True)
-
-
-def _my_connection(name: str) -> ConnectionField:
-    return ConnectionField(f"query ({_VARIABLES}) {{ me {{ {name}({_ARGUMENTS}) {_PAGE} }} }}", ("me", name))
-
-
-def _my_prebookings_connection(*statuses: str) -> ConnectionField:
-    document = f"query ({_VARIABLES}, $statuses: [PrebookingStatus!]) {{ me {{ prebookings({_ARGUMENTS}, statuses: $statuses) {_PAGE} }} }}"
-    return ConnectionField(document, ("me", "prebookings"), {"statuses": list(statuses)})
-
-
-def _admin_connection(name: str, filter_type: str, filter_value: dict[str, Any] | None = None) -> ConnectionField:
-    document = f"query ({_VARIABLES}, $offset: Int, $filter: {filter_type}) {{ admin {{ {name}({_ARGUMENTS}, offset: $offset, filter: $filter) {_PAGE} }} }}"
-    return ConnectionField(document, ("admin", name), {"filter": filter_value}, has_offset=True)
-
-
-def _low_stock_connection(threshold: int) -> ConnectionField:
-    document = f"""query ({_VARIABLES}, $offset: Int, $threshold: Int!) {{
-        admin {{ lowStockBooks({_ARGUMENTS}, offset: $offset, threshold: $threshold) {_PAGE} }} }}"""
-    return ConnectionField(document, ("admin", "lowStockBooks"), {"threshold": threshold}, has_offset=True)
-
-
-def _my_orders_connection(**variables: Any) -> ConnectionField:
-    document = f"query ({_VARIABLES}, $statuses: [OrderStatus!]) {{ me {{ orders({_ARGUMENTS}, statuses: $statuses) {_PAGE} }} }}"
-    return ConnectionField(document, ("me", "orders"), variables)
-
-
-REVIEWED_SLUG = "a-book-with-reviews"
-CONNECTIONS = {
-    **{f"books by {sort}": _books_connection(sort=sort) for sort in ORDER_BY_SQL},
-    "books found": _books_connection(search="e"),
-    "books found, by price": _books_connection(search="e", sort="PRICE_DESC"),
-    "books guessed": _books_connection(search="tolkein"),
-    "books in stock": _books_connection(filter={"inStock": True}, sort="PUBLISHED_DESC"),
-    "books of a genre": _nested_books_connection("genre", "fantasy", "PUBLISHED_ASC"),
-    "books of an author": _nested_books_connection("author", "emile-zola", "PUBLISHED_DESC"),
-    "authors": _authors_connection(),
-    "authors found": _authors_connection(search="em"),
-    "orders": _my_orders_connection(),
-    "orders confirmed": _my_orders_connection(statuses=["CONFIRMED"]),
-    "books well rated": _books_connection(filter={"minRating": 3.5}, sort="TOP_RATED"),
-    "books found, by sales": _books_connection(search="e", sort="BESTSELLING"),
-    **{f"reviews by {sort}": _reviews_connection(sort) for sort in ("NEWEST", "HIGHEST_RATED", "LOWEST_RATED")},
-    "reviews of some stars": _reviews_connection("NEWEST", ratings=[2, 3, 3]),
-    **{f"my {name}": _my_connection(name) for name in ("reviews", "wishlist", "prebookings")},
-    "my prebookings over": _my_prebookings_connection("NOTIFIED", "CANCELLED"),
-    "all users": _admin_connection("users", "UserFilter"),
-    "users found": _admin_connection("users", "UserFilter", {"search": "EXAMPLE", "role": "USER", "isActive": True}),
-    "all orders": _admin_connection("orders", "OrderFilter"),
-    "orders found": _admin_connection("orders", "OrderFilter", {"search": "example", "statuses": ["CONFIRMED"]}),
-    "all reviews": _admin_connection("reviews", "ReviewFilter"),
-    "reviews found": _admin_connection("reviews", "ReviewFilter", {"minRating": 2, "maxRating": 4}),
-    "books to reorder": _low_stock_connection(50),
+CONNECTIONS = _list_cases() | {
+    "books by search": ConnectionField("Query.books", {"search": "e"}),
+    "books by search, by price": ConnectionField("Query.books", {"search": "e", "sort": "PRICE_DESC"}),
+    "books by search, by sales": ConnectionField("Query.books", {"search": "e", "sort": "BESTSELLING"}),
+    "books by misspelt search": ConnectionField("Query.books", {"search": "tolkein"}),
+    "books in stock": ConnectionField("Query.books", {"filter": {"inStock": True}, "sort": "PUBLISHED_DESC"}),
+    "books by rating": ConnectionField("Query.books", {"filter": {"minRating": 3.5}, "sort": "TOP_RATED"}),
+    "books of a genre by date": ConnectionField("Genre.books", {"sort": "PUBLISHED_ASC"}),
+    "books of an author by date": ConnectionField("Author.books", {"sort": "PUBLISHED_DESC"}),
+    "authors by search": ConnectionField("Query.authors", {"search": "em"}),
+    "reviews by rating": ConnectionField("Book.reviews", {"sort": "NEWEST", "ratings": [2, 3, 3]}),
+    "confirmed orders": ConnectionField("User.orders", {"statuses": ["CONFIRMED"]}),
+    "finished prebookings": ConnectionField("User.prebookings", {"statuses": ["NOTIFIED", "CANCELLED"]}),
+    "filtered users": ConnectionField(
+        "Admin.users", {"filter": {"search": "EXAMPLE", "role": "USER", "isActive": True}}
+    ),
+    "filtered orders": ConnectionField("Admin.orders", {"filter": {"search": "example", "statuses": ["CONFIRMED"]}}),
+    "filtered reviews": ConnectionField("Admin.reviews", {"filter": {"minRating": 2, "maxRating": 4}}),
+    "more low stock": ConnectionField("Admin.lowStockBooks", {"threshold": 50}),
 }
+"""Every connection of the schema, and some with filters."""
 
 EXPECTED_SQL = {
-    "authors": 'SELECT id FROM authors ORDER BY lower(unaccent(name)) COLLATE "C", id',
-    "orders": "SELECT id FROM orders ORDER BY placed_at DESC, id DESC",
+    "Query.authors": 'SELECT id FROM authors ORDER BY lower(unaccent(name)) COLLATE "C", id',
+    "User.orders": "SELECT id FROM orders ORDER BY placed_at DESC, id DESC",
 }
 
 
 async def populate_connections(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> Customer:
-    """Something in every list, with ties in each; comes back with whose orders they are."""
+    """Fill every connection with rows, including ties, and return the customer who owns the orders."""
     await create_sample_catalog(shop, postgres, books=40)
     for name in ("Emile Zola", "EMILE ZÓLA", "emile verhaeren", "Èmile Verhaeren"):
         await add_book(shop, "The Hobbit", authors=(name, "Émile Zola"))
@@ -141,7 +131,7 @@ async def populate_connections(client: ApiClient, shop: Shop, postgres: asyncpg.
 
 
 async def _add_reviews_and_prebookings(shop: Shop, postgres: asyncpg.Connection, customer: Customer) -> None:
-    """Others think something of a book; the customer does of all others, saves them and waits for them."""
+    """Add reviews of one book by other users, and reviews, wishlist items and prebookings of all other books by the customer."""
     book = await add_book(shop, "A book with reviews")
     assert book.slug == REVIEWED_SLUG
     others = [(await add_user(shop)).id for _ in range(23)]
@@ -150,21 +140,24 @@ async def _add_reviews_and_prebookings(shop: Shop, postgres: asyncpg.Connection,
         "SELECT id AS user_id, substring(email from '[0-9]+') AS email_number FROM users) AS numbered WHERE id = user_id"
     )
     await postgres.execute(
-        f"{_INSERT_REVIEWS} SELECT gen_random_uuid(), $1, id, {_PSEUDO_RANDOM} + 1, date '2026-01-01' + {_PSEUDO_RANDOM} FROM users WHERE id = ANY($2)",
+        f"{_INSERT_REVIEWS} SELECT gen_random_uuid(), $1, id, {_PSEUDO_RANDOM} + 1, {_DATE} FROM users WHERE id = ANY($2)",
         book.id,
         others,
     )
     for statement in (
-        f"{_INSERT_REVIEWS} SELECT gen_random_uuid(), id, $1, {_PSEUDO_RANDOM} + 1, date '2026-01-01' + {_PSEUDO_RANDOM} FROM books",
-        f"INSERT INTO wishlist_items (id, book_id, user_id, added_at) SELECT gen_random_uuid(), id, $1, date '2026-01-01' + {_PSEUDO_RANDOM} FROM books",
+        f"{_INSERT_REVIEWS} SELECT gen_random_uuid(), id, $1, {_PSEUDO_RANDOM} + 1, {_DATE} FROM books",
+        f"""INSERT INTO wishlist_items (id, book_id, user_id, added_at)
+            SELECT gen_random_uuid(), id, $1, {_DATE} FROM books""",
         f"""INSERT INTO prebookings (id, book_id, user_id, created_at, status, notified_at, cancelled_at)
-            SELECT gen_random_uuid(), id, $1, date '2026-01-01' + {_PSEUDO_RANDOM}, (ARRAY['WAITING', 'NOTIFIED', 'CANCELLED'])[{_PSEUDO_RANDOM} % 3 + 1],
+            SELECT gen_random_uuid(), id, $1, {_DATE},
+            (ARRAY['WAITING', 'NOTIFIED', 'CANCELLED'])[{_PSEUDO_RANDOM} % 3 + 1],
             CASE {_PSEUDO_RANDOM} % 3 WHEN 1 THEN now() END, CASE {_PSEUDO_RANDOM} % 3 WHEN 2 THEN now() END FROM books""",
     ):
         await postgres.execute(f"{statement} WHERE id <> $2", customer.user.id, book.id)
 
 
 _PSEUDO_RANDOM = "('x' || right(id::text, 2))::bit(8)::int % 5"
+_DATE = f"date '2026-01-01' + {_PSEUDO_RANDOM}"
 _INSERT_REVIEWS = "INSERT INTO reviews (id, book_id, user_id, rating, created_at)"
 
 
@@ -175,7 +168,7 @@ def get_ids(page: Any) -> list[str]:
 async def walk_pages(
     connection: ConnectionField, client: ApiClient, sizes: Iterable[int], *, forward: bool
 ) -> list[str]:
-    """The whole list from one end to the other in pages of these sizes, in the order of the list."""
+    """Return the IDs of the whole list, fetched in pages of these sizes, in the order of the list."""
     seen: list[str] = []
     size_name, cursor_name = ("first", "after") if forward else ("last", "before")
     next_flag, previous_flag, next_cursor = ("hasNextPage", "hasPreviousPage", "endCursor") if forward else (
@@ -194,4 +187,4 @@ async def walk_pages(
         assert len(page["nodes"]) == size
         cursor = page["pageInfo"][next_cursor]
         assert cursor == page["edges"][-1 if forward else 0]["cursor"]
-    raise AssertionError("There is a size at least.")
+    raise AssertionError("sizes is empty")

@@ -1,6 +1,6 @@
-"""Every query that the tests send to an app is asked twice: of the engine, as usual, and then of graphql-core.
+"""Sends each query of the tests to the app, and executes it with graphql-core as well.
 
-An answer that differs fails the test that asked, and so does a document that the engine leaves to graphql-core; introspection may be.
+The test fails if the responses differ, or if the executor leaves the document to graphql-core; introspection is allowed.
 """
 
 import os
@@ -20,13 +20,15 @@ from tests.support.graphql.fuzz_client import SERVER_ERROR_CODES
 from tests.support.graphql.response_comparison import are_equivalent
 
 MAX_ATTEMPTS = 3
-"""What changes meanwhile may be seen in one answer and not in the other, but not so often."""
+"""Data may change between two executions, but not this often."""
 ALLOWED_FALLBACKS = {"introspection"}
 
 _compared_requests = set[int]()
 
 
 class DifferentialTransport(httpx2.ASGITransport):
+    """Compares each response with that of graphql-core."""
+
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await super().handle_async_request(request)
         endpoint = _find_endpoint(self.app)
@@ -48,7 +50,7 @@ class DifferentialTransport(httpx2.ASGITransport):
             if _are_equivalent(ours, theirs):
                 return
             ours = await _read_response(await super().handle_async_request(request))
-        raise AssertionError(f"The engine and graphql-core differ over {graphql_request}: {ours} and {theirs}.")
+        raise AssertionError(f"The executor and graphql-core differ for {graphql_request}: {ours} and {theirs}.")
 
 
 def _find_endpoint(app: Any) -> GraphQLEndpoint | None:
@@ -63,7 +65,7 @@ def _get_graphql_core_documents(introspection: bool) -> Documents:
     return Documents(introspection=introspection, compiled=False)
 
 
-# ── Over HTTP ─────────────────────────────────────────────────────────────────────────────
+# ── HTTP ──────────────────────────────────────────────────────────────────────────────────
 
 
 def _parse_graphql_request(request: httpx2.Request) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def _parse_graphql_request(request: httpx2.Request) -> dict[str, Any]:
 
 
 def _get_token(request: httpx2.Request) -> str | None:
-    """As the server reads it."""
+    """Parse the access token as the server does."""
     header = request.headers.get("authorization")
     scheme, _, token = (header or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else header and ""
@@ -88,11 +90,11 @@ async def _read_response(response: httpx2.Response) -> GraphQLResponse:
     return GraphQLResponse(body.get("data"), body.get("errors", []), "data" in body)
 
 
-# ── What is compared ──────────────────────────────────────────────────────────────────────
+# ── Comparison ────────────────────────────────────────────────────────────────────────────
 
 
 def _is_new(request: httpx2.Request) -> bool:
-    """To this test: statements are counted in what it asks again and again."""
+    """Return whether this test has not sent the request yet; tests that count statements repeat requests."""
     key = hash((os.environ.get("PYTEST_CURRENT_TEST"), request.content, request.headers.get("authorization")))
     if key in _compared_requests:
         return False
@@ -111,5 +113,5 @@ def _is_query(documents: Documents, graphql_request: GraphQLRequest) -> bool:
 
 
 def _are_equivalent(ours: GraphQLResponse, theirs: GraphQLResponse) -> bool:
-    """Faults are of the moment."""
+    """Return whether the responses are equivalent. Internal errors and timeouts are temporary, so they are ignored."""
     return bool((ours.error_codes | theirs.error_codes) & SERVER_ERROR_CODES) or are_equivalent(ours, theirs)

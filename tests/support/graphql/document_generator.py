@@ -1,4 +1,4 @@
-"""Writes random documents over any schema: the same ones for the same chance. Most are valid."""
+"""Generates random documents over any schema, reproducible by their seed. Most are valid."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from graphql import (
 )
 
 Samples = Mapping[str, list[Any]]
-"""Values by the names of arguments or fields of inputs, else of scalars; some of them may be bad."""
+"""Values by the name of an argument or input field, or else of a scalar; some may be invalid."""
 
 SCALAR_SAMPLES: Samples = {
     "Int": [0, 1, 2, 3, 7, 40, -1, 2**31 - 1],
@@ -41,22 +41,22 @@ INVALID_VALUES = ["text", 12.5, 2**40, [], {}, None, True, ["x", None]]
 
 @dataclass
 class DocumentGenerator:
-    """Writes one document."""
+    """Generates one document."""
 
     schema: GraphQLSchema
     rng: Random
     samples: Samples = field(default_factory=dict)
     max_depth: int = 5
     remaining_fields: int = 40
-    """How many the document may have, more or less."""
+    """The approximate maximum number of fields."""
     invalid_variable_rate: float = 0.05
-    """How many of the variables get something wrong."""
+    """The share of variables that get an invalid value."""
     _variable_types: dict[str, str] = field(default_factory=dict)
     _variable_values: dict[str, Any] = field(default_factory=dict)
     _fragments: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def generate(self, operation_type: str, root_fields: Iterable[str] = ()) -> tuple[str, dict[str, Any]]:
-        """The document and its variables. Without `roots`, some of the root's fields are taken."""
+        """Return the document and its variables. Without `root_fields`, root fields are chosen at random."""
         root_type = {"query": self.schema.query_type, "mutation": self.schema.mutation_type}[operation_type]
         assert root_type is not None
         selections = [self._generate_field(name, root_type.fields[name], self.max_depth) for name in root_fields]
@@ -66,13 +66,11 @@ class DocumentGenerator:
             else self._generate_selection_set(root_type, self.max_depth)
         )
         variable_definitions = ", ".join(f"${name}: {type_}" for name, type_ in self._variable_types.items())
-        fragments = [f"fragment {name} on {on} {body_}" for name, (on, body_) in self._fragments.items()]
-        header = (
-            f"{operation_type} Written({variable_definitions})" if variable_definitions else f"{operation_type} Written"
-        )
+        fragments = [f"fragment {name} on {on} {body}" for name, (on, body) in self._fragments.items()]
+        header = f"{operation_type} Generated" + (f"({variable_definitions})" if variable_definitions else "")
         return "\n".join([f"{header} {selection_set}", *fragments]), self._variable_values
 
-    # ── What is selected ──────────────────────────────────────────────────────────────────
+    # ── Selections ────────────────────────────────────────────────────────────────────────
 
     def _generate_selection_set(self, type_: Any, depth: int) -> str:
         selections = [self._generate_selection(type_, depth) for _ in range(self.rng.randint(1, 5))]
@@ -93,8 +91,8 @@ class DocumentGenerator:
     def _generate_random_field(self, type_: Any, depth: int) -> str:
         names = [
             name
-            for name, it in type_.fields.items()
-            if is_leaf_type(get_named_type(it.type)) or (depth > 0 and self.remaining_fields > 0)
+            for name, field_ in type_.fields.items()
+            if is_leaf_type(get_named_type(field_.type)) or (depth > 0 and self.remaining_fields > 0)
         ]
         if not names:
             return "__typename"
@@ -104,9 +102,9 @@ class DocumentGenerator:
     def _generate_field(self, name: str, field_: GraphQLField, depth: int) -> str:
         self.remaining_fields -= 1
         argument_list = [
-            f"{key}: {self._generate_argument_value(key, it)}"
-            for key, it in field_.args.items()
-            if is_required_argument(it) or self.rng.random() < 0.4
+            f"{key}: {self._generate_argument_value(key, argument)}"
+            for key, argument in field_.args.items()
+            if is_required_argument(argument) or self.rng.random() < 0.4
         ]
         arguments = f"({', '.join(argument_list)})" if argument_list else ""
         named_type = get_named_type(field_.type)
@@ -119,7 +117,7 @@ class DocumentGenerator:
         return f"{self.rng.choice('abcde')}: {name}" if self.rng.random() < 0.12 else name
 
     def _choose_fragment_type(self, type_: Any, depth: int) -> Any:
-        """A type that a fragment may be on here; in the depths one that is no union again."""
+        """Choose a type condition that is valid here; at depth 0 an object type."""
         if isinstance(type_, GraphQLInterfaceType | GraphQLUnionType):
             own_type = [type_] if depth > 0 else []
             return self.rng.choice([*own_type, *self.schema.get_possible_types(type_)])
@@ -130,7 +128,7 @@ class DocumentGenerator:
         if existing and self.rng.random() < 0.5:
             return self.rng.choice(existing)
         name = f"F{len(self._fragments)}"
-        self._fragments[name] = (type_.name, "")  # not to be spread within itself
+        self._fragments[name] = (type_.name, "")  # an empty body: must not be spread within itself
         self._fragments[name] = (type_.name, self._generate_selection_set(type_, depth - 1))
         return name
 
@@ -142,7 +140,7 @@ class DocumentGenerator:
         argument = self._declare_variable("Boolean!", condition) if self.rng.random() < 0.6 else json.dumps(condition)
         return f" @{name}(if: {argument})"
 
-    # ── What is given ─────────────────────────────────────────────────────────────────────
+    # ── Arguments ─────────────────────────────────────────────────────────────────────────
 
     def _generate_argument_value(self, name: str, definition: GraphQLArgument | GraphQLInputField) -> str:
         type_ = get_nullable_type(definition.type)
@@ -154,11 +152,19 @@ class DocumentGenerator:
         return _print_literal(value, definition.type)
 
     def _generate_input_object(self, type_: GraphQLInputObjectType) -> str:
-        """Written out, with variables in some places."""
+        """Generate a literal, with variables for some of its fields."""
         fields = {
-            key: it for key, it in type_.fields.items() if is_required_input_field(it) or self._includes_optional()
+            key: input_field
+            for key, input_field in type_.fields.items()
+            if is_required_input_field(input_field) or self._includes_optional()
         }
-        return "{" + ", ".join(f"{key}: {self._generate_argument_value(key, it)}" for key, it in fields.items()) + "}"
+        return (
+            "{"
+            + ", ".join(
+                f"{key}: {self._generate_argument_value(key, input_field)}" for key, input_field in fields.items()
+            )
+            + "}"
+        )
 
     def _declare_variable(self, type_: str, value: Any) -> str:
         name = f"v{len(self._variable_types)}"
@@ -184,12 +190,14 @@ class DocumentGenerator:
             return self.rng.choice(self.samples.get(name) or self.samples.get(type_.name) or SCALAR_SAMPLES[type_.name])
         assert isinstance(type_, GraphQLInputObjectType)
         fields = {
-            key: it for key, it in type_.fields.items() if is_required_input_field(it) or self._includes_optional()
+            key: input_field
+            for key, input_field in type_.fields.items()
+            if is_required_input_field(input_field) or self._includes_optional()
         }
         if type_.is_one_of:
             key = self.rng.choice(list(type_.fields))
             return {key: self._choose_non_null_value(key, type_.fields[key].type)}
-        return {key: self._choose_value(key, it.type) for key, it in fields.items()}
+        return {key: self._choose_value(key, input_field.type) for key, input_field in fields.items()}
 
     def _includes_optional(self) -> bool:
         return self.rng.random() < 0.3
@@ -204,7 +212,9 @@ def _print_literal(value: Any, type_: Any) -> str:
         return "[" + ", ".join(_print_literal(item, type_.of_type) for item in value) + "]"
     if isinstance(type_, GraphQLInputObjectType):
         return (
-            "{" + ", ".join(f"{key}: {_print_literal(it, type_.fields[key].type)}" for key, it in value.items()) + "}"
+            "{"
+            + ", ".join(f"{key}: {_print_literal(inner, type_.fields[key].type)}" for key, inner in value.items())
+            + "}"
         )
     return str(value) if isinstance(type_, GraphQLEnumType) else json.dumps(value, ensure_ascii=False)
 
@@ -218,7 +228,7 @@ def generate_documents(
     is_accepted: Callable[[str], bool],
     operation_types: Sequence[str] = ("query", "query", "mutation"),
 ) -> Iterable[tuple[str, dict[str, Any]]]:
-    """So many that fit, of these kinds in turn, and their variables."""
+    """Yield `count` accepted documents with their variables; the operation types alternate."""
     rng, generated = Random(seed), 0
     while generated < count:
         text, variables = DocumentGenerator(schema, rng, samples).generate(

@@ -1,4 +1,4 @@
-"""A stranger who sends what no client library would, and looks at what it did to the shop."""
+"""A client that sends invalid requests, and checks the responses and that rejected requests change no row."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,89 +6,64 @@ from typing import Any
 
 import asyncpg
 import httpx2
-from graphql import (
-    GraphQLEnumType,
-    GraphQLField,
-    GraphQLObjectType,
-    GraphQLUnionType,
-    build_schema,
-    get_named_type,
-)
+from graphql import GraphQLEnumType, GraphQLField, GraphQLUnionType
 
 from domain.shop import Shop
 from graph.kit.ids import to_global_id
-from graph.schema import schema
 from persistence.prebookings import add_prebooking
 from persistence.reviews import add_review, adjust_ratings
 from persistence.tables import Base
 from tests.support.graphql.bad_values import dump_json
+from tests.support.graphql.schema_fields import (
+    SCHEMA,
+    build_document,
+    build_path_variables,
+    find_field,
+    get_result_type,
+    iterate_fields,
+)
 from tests.support.shop.factories import PASSWORD, SignedInUser, add_book, add_genre, add_user, fill_cart
 
-CONTRACT_SCHEMA = build_schema(schema.as_str())
-ADMIN_FIELDS = ("users", "orders", "reviews", "lowStockBooks", "salesSummary", "bestSellers")
-PARENT_DOCUMENTS = {
-    "Genre.books": "genre(by: {slug: $slug}) { %s }",
-    "Author.books": "author(by: {slug: $slug}) { %s }",
-    "Book.reviews": "book(by: {slug: $slug}) { %s }",
-    "Book.relatedBooks": "book(by: {slug: $slug}) { %s }",
-    **{f"User.{name}": "me { %s }" for name in ("orders", "wishlist", "prebookings", "reviews")},
-    **{f"Admin.{name}": "admin { %s }" for name in ADMIN_FIELDS},
+LOOKUPS = {
+    "Book": {"slug": "the-hobbit"},
+    "Genre": {"slug": "fantasy"},
+    "Author": {"slug": "j-r-r-tolkien"},
 }
-PARENT_SLUGS = {
-    "Genre.books": "fantasy",
-    "Author.books": "j-r-r-tolkien",
-    "Book.reviews": "the-hobbit",
-    "Book.relatedBooks": "the-hobbit",
-}
+"""Objects that `create_samples` adds, by the types that the root looks up."""
 SNAPSHOT_SQL = " UNION ALL ".join(
     f"SELECT '{table.name}', count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table.name} t"
     for table in Base.metadata.sorted_tables
-    if table.name != "throttles"  # which counts what is refused
+    if table.name != "throttles"  # failed attempts are counted there
 )
 PERSISTED_ERRORS = {"ORDER_PAYMENT_FAILED"}
-"""Refusals that are remembered: a declined order stays."""
+"""User errors that are stored: an order with a declined payment remains."""
 SERVER_ERROR_CODES = {"INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT"}
 
 
-def get_fields(parent: str) -> dict[str, GraphQLField]:
-    object_type = CONTRACT_SCHEMA.type_map[parent]
-    assert isinstance(object_type, GraphQLObjectType)
-    fields: dict[str, GraphQLField] = object_type.fields
-    return fields
-
-
 def list_error_codes() -> set[str]:
-    codes = CONTRACT_SCHEMA.type_map["ErrorCode"]
+    codes = SCHEMA.type_map["ErrorCode"]
     assert isinstance(codes, GraphQLEnumType)
     return set(codes.values)
 
 
-def find_field(name: str) -> GraphQLField:
-    """The field that is called `Parent.field`."""
-    parent, _, key = name.partition(".")
-    return get_fields(parent)[key]
+def list_fields_with_arguments() -> list[str]:
+    """Return the names of all fields with arguments, `Parent.field`."""
+    return [name for name, field in iterate_fields() if field.args]
 
 
-def build_document(name: str) -> str:
-    """An operation that hands each argument of the field over as a variable."""
-    parent, _, key = name.partition(".")
-    arguments = find_field(name).args
-    variable_definitions = [f"${each}: {argument.type}" for each, argument in arguments.items()]
-    if "$slug" in PARENT_DOCUMENTS.get(name, ""):
-        variable_definitions.append("$slug: String!")
-    selection = f"{key}({', '.join(f'{each}: ${each}' for each in arguments)}) {_selection(find_field(name))}"
-    kind = "mutation" if parent == "Mutation" else "query"
-    return f"{kind} ({', '.join(variable_definitions)}) {{ {PARENT_DOCUMENTS.get(name, '%s') % selection} }}"
+def build_fuzz_document(name: str) -> str:
+    """Build an operation that passes each argument of the field as a variable."""
+    return build_document(name, _build_selection_set(find_field(name)))
 
 
 def can_return_user_error(field: GraphQLField) -> bool:
-    """Whether a problem with a code is among its answers."""
-    result_type = get_named_type(field.type)
-    return isinstance(result_type, GraphQLUnionType) and any("code" in user.fields for user in result_type.types)
+    """Return whether the field's result union contains a user error."""
+    result_type = get_result_type(field)
+    return isinstance(result_type, GraphQLUnionType) and any("code" in member.fields for member in result_type.types)
 
 
-def _selection(field: GraphQLField) -> str:
-    result_type = get_named_type(field.type)
+def _build_selection_set(field: GraphQLField) -> str:
+    result_type = get_result_type(field)
     if result_type.name.endswith("Connection"):
         return "{ totalCount nodes { id } pageInfo { startCursor endCursor } }"
     if can_return_user_error(field):
@@ -98,7 +73,10 @@ def _selection(field: GraphQLField) -> str:
 
 @dataclass
 class FuzzClient:
-    """Signed in as an administrator with a full cart, so that every door is open."""
+    """A client that is signed in as an administrator with items in the cart, so every operation is permitted.
+
+    `failures` describes each response that is not as expected.
+    """
 
     http: httpx2.AsyncClient
     postgres: asyncpg.Connection
@@ -107,26 +85,21 @@ class FuzzClient:
     request_count: int = 0
 
     def samples_for(self, name: str) -> dict[str, Any]:
-        kind = {
-            "Query.genre": "genreId",
-            "Query.author": "authorId",
-            "Query.order": "orderId",
-            "Query.review": "reviewId",
-        }.get(name, "bookId")
-        slug = {"Query.author": "j-r-r-tolkien", "Query.book": "the-hobbit"}.get(name, "fantasy")
-        return {**self.samples, "id": self.samples[kind], "slug": slug}
+        """Return sample values for a field; `id` and `slug` name an existing object of its type."""
+        result_type = get_result_type(find_field(name)).name
+        id_argument = f"{result_type[0].lower()}{result_type[1:]}Id"
+        return {
+            **self.samples,
+            "id": self.samples.get(id_argument, self.samples["bookId"]),
+            **LOOKUPS.get(result_type, {"slug": "fantasy"}),
+        }
 
     async def send(self, name: str, text: str, variables: Any) -> dict[str, Any]:
-        """Notes a fault when the answer is not what it should be, or when a refusal or a query left a trace."""
+        """Send a request; record a failure if the response is unexpected, or if a query or a user error changed a row."""
         self.request_count += 1
         before = await self.postgres.fetch(SNAPSHOT_SQL)
-        slug = PARENT_SLUGS.get(name)
-        body = dump_json(
-            {
-                "query": text,
-                "variables": {**variables, "slug": slug} if slug else variables,
-            }
-        )
+        path_variables = build_path_variables(name.partition(".")[0], LOOKUPS)
+        body = dump_json({"query": text, "variables": {**variables, **path_variables}})
         response = await self.http.post(
             "/graphql",
             content=body.encode(),
@@ -138,7 +111,7 @@ class FuzzClient:
         if response.status_code >= 500 or not codes <= list_error_codes() - SERVER_ERROR_CODES:
             self.failures.append(description)
         if _must_not_write(name, payload) and await self.postgres.fetch(SNAPSHOT_SQL) != before:
-            self.failures.append(f"left a trace: {description}")
+            self.failures.append(f"changed rows: {description}")
         return payload
 
 
@@ -148,13 +121,13 @@ def _must_not_write(name: str, payload: dict[str, Any]) -> bool:
     is_query = not name.startswith("Mutation.")
     is_below = any(
         len(error.get("path", ())) > 1 for error in payload.get("errors", ())
-    )  # the mutation itself was done
+    )  # the mutation itself was executed
     is_rejected = not is_below and all(result is None or "code" in result for result in results)
     return is_query or (is_rejected and not user_error_codes & PERSISTED_ERRORS)
 
 
 async def create_samples(shop: Shop, user: SignedInUser) -> dict[str, Any]:
-    """Good values by the names of arguments, and a shop in which they are good."""
+    """Fill the shop, and return valid values by argument name."""
     genre, other = await add_genre(shop, "Fantasy"), await add_user(shop)
     book = await add_book(
         shop,
@@ -190,7 +163,7 @@ TEXT_SAMPLES = {
     "isbn": "0261102214", "number": "0000-0000-0000", "search": "hobbit", "author": "tolkien", "genres": "fantasy",
     "title": "A title", "subtitle": "A subtitle", "authors": "An author", "description": "Some lines",
     "coverUrl": "https://example.com/cover.jpg", "publisher": "A publisher", "language": "en", "name": "A name",
-    "displayName": "A name", "email": "somebody@example.com", "password": "a password nobody has",
+    "displayName": "A name", "email": "somebody@example.com", "password": "an unused password",
     "newPassword": "a new one of these", "currentPassword": PASSWORD, "refreshToken": "x" * 86,
     "token": "x" * 86, "code": "x" * 86, "text": "Some words",
     "idempotencyKey": "key", "expectedTotal": "10.00", "paymentToken": "mock-decline", "recipient": "Bilbo",

@@ -1,4 +1,4 @@
-"""Answers of the shop, compared."""
+"""Compares GraphQL responses of the server."""
 
 import datetime as dt
 import re
@@ -13,19 +13,22 @@ from tests.support.graphql.comparison import ComparableResult
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|\+00:00)")
 TIMESTAMP_TOLERANCE = dt.timedelta(minutes=1)
 GENERATED_VALUE = re.compile(r"[\w.=-]{14,}")
-"""An ID, a cursor, a token, the number of an order."""
+"""An ID, a cursor, a token or an order number."""
 
 
 @dataclass(slots=True)
 class ResponseNormalizer:
-    """Of answers given at different times, and by shops that were one and have made up things of their `own` since."""
+    """Removes expected differences between responses: timestamps, and values that two shops have generated.
+
+    `generated_values` matches generated values; each must correspond to the same value of the other shop throughout.
+    """
 
     generated_values: re.Pattern[str] | None = None
     _ours_by_theirs: dict[str, str] = field(default_factory=dict)
     _theirs_by_ours: dict[str, str] = field(default_factory=dict)
 
     def normalize(self, theirs: Any, ours: Any) -> Any:
-        """Theirs, in our words."""
+        """Return their data, with our values where a difference is expected."""
         if isinstance(theirs, dict) and isinstance(ours, dict):
             return {key: self.normalize(value, ours.get(key)) for key, value in theirs.items()}
         if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
@@ -43,15 +46,15 @@ class ResponseNormalizer:
         return theirs
 
     def _is_consistent(self, theirs: str, ours: str) -> bool:
-        """As before."""
+        """Return whether the two values have corresponded to each other so far."""
         return (
             self._ours_by_theirs.setdefault(theirs, ours) == ours
             and self._theirs_by_ours.setdefault(ours, theirs) == theirs
         )
 
 
-def _are_close(one: str, another: str) -> bool:
-    return abs(dt.datetime.fromisoformat(one) - dt.datetime.fromisoformat(another)) < TIMESTAMP_TOLERANCE
+def _are_close(theirs: str, ours: str) -> bool:
+    return abs(dt.datetime.fromisoformat(theirs) - dt.datetime.fromisoformat(ours)) < TIMESTAMP_TOLERANCE
 
 
 def build_comparable(response: GraphQLResponse) -> ComparableResult:
@@ -62,7 +65,7 @@ def build_comparable(response: GraphQLResponse) -> ComparableResult:
 def are_equivalent(
     ours: GraphQLResponse, theirs: GraphQLResponse, normalizer: ResponseNormalizer | None = None
 ) -> bool:
-    """Whether they come to the same."""
+    """Return whether two responses are equal, except for expected differences."""
     normalized = replace(theirs, data=(normalizer or ResponseNormalizer()).normalize(theirs.data, ours.data))
     return ours.is_executed == theirs.is_executed and build_comparable(ours).is_equivalent_to(
         build_comparable(normalized)

@@ -1,4 +1,4 @@
-"""The types that the GraphQL specification tells its examples with."""
+"""The schema of the examples in the GraphQL specification."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from enum import Enum
 
 import strawberry
 from graphql import GraphQLError
+
+from graph.executor import Executor
 
 
 @strawberry.enum
@@ -36,7 +38,7 @@ class Friend:
 
 @strawberry.type
 class NamedFriend:
-    """Whose name may not be null."""
+    """A friend whose name is non-null."""
 
     id: strawberry.ID
 
@@ -136,7 +138,7 @@ class ResolverError(Exception):
 
 
 def _parse_values(texts: list[str] | None) -> list[int | None]:
-    """What a table of the specification calls 1, null and Error."""
+    """Parse the values `1`, `null` and `Error` of the table in section 3.12."""
     values = [
         ResolverError("Error") if text == "Error" else None if text == "null" else int(text) for text in texts or ()
     ]
@@ -145,22 +147,22 @@ def _parse_values(texts: list[str] | None) -> list[int | None]:
 
 @strawberry.type
 class Box:
-    """Lists of each kind, at once and later."""
+    """A list field of each nullability, sync and async."""
 
     @strawberry.field
-    def loose(self, of: list[str] | None = None) -> list[int | None] | None:
+    def nullable(self, of: list[str] | None = None) -> list[int | None] | None:
         return _parse_values(of)
 
     @strawberry.field
-    async def there(self, of: list[str] | None = None) -> list[int | None]:
+    async def non_null_list(self, of: list[str] | None = None) -> list[int | None]:
         return _parse_values(of)
 
     @strawberry.field
-    async def full(self, of: list[str] | None = None) -> list[int] | None:
+    async def non_null_items(self, of: list[str] | None = None) -> list[int] | None:
         return _parse_values(of)  # type: ignore[return-value]
 
     @strawberry.field
-    def strict(self, of: list[str] | None = None) -> list[int]:
+    def non_null(self, of: list[str] | None = None) -> list[int]:
         return _parse_values(of)  # type: ignore[return-value]
 
 
@@ -210,12 +212,12 @@ class Number:
 
 @dataclass(slots=True)
 class NumberContext:
-    """The context: one number, which takes a while to change."""
+    """The context: one number that is changed asynchronously."""
 
     value: int = 0
 
     async def change(self, new: int) -> Number:
-        for _ in range(4 - new):  # the later ones would overtake the first
+        for _ in range(4 - new):  # without serial execution, later changes would overtake the first
             await asyncio.sleep(0)
         self.value = new
         await asyncio.sleep(0)
@@ -233,7 +235,8 @@ class Mutation:
         self, info: strawberry.Info[NumberContext, None], new_number: int
     ) -> Number | None:
         await info.context.change(new_number)
-        raise ResolverError("It was changed, and cannot be told.")
+        raise ResolverError("The number was changed, but cannot be returned.")
 
 
 schema = strawberry.Schema(query=Query, mutation=Mutation, types=[Dog, Cat, User, Page])
+executor = Executor(schema)

@@ -1,4 +1,4 @@
-"""A browser: keeps cookies, follows redirects from host to host, and asks the shop as its frontend would."""
+"""A browser, which keeps cookies and follows redirects between hosts."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,9 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from server.app import create_app
-from server.settings import Settings
 from tests.support.graphql.differential_transport import DifferentialTransport
+from tests.support.http.client import WITHOUT_TLS
 from tests.support.observability.log_secrets import EVENT_HOOKS
 
 SHOP_URL = "https://shop.test"
@@ -22,13 +21,16 @@ FRONTEND_URL = "https://front.test/welcome?theme=dark"
 
 @dataclass(frozen=True, slots=True)
 class Browser:
+    """A browser on the frontend's page."""
+
     http: httpx2.AsyncClient
 
     async def execute(self, document: str, /, **variables: Any) -> dict[str, Any]:
-        """The data of an answer without errors."""
+        """Return the data of a response without errors."""
         return (await self.execute_with_response(document, **variables))[0]
 
     async def execute_with_response(self, document: str, /, **variables: Any) -> tuple[dict[str, Any], httpx2.Response]:
+        """Return the data of a response without errors, and the HTTP response."""
         response = await self.http.post("/graphql", json={"query": document, "variables": variables})
         body = response.json()
         assert "errors" not in body, body
@@ -41,19 +43,11 @@ async def _frontend_page(_: Request) -> Response:
 
 
 @asynccontextmanager
-async def running_app(settings: Settings, **overrides: Any) -> AsyncIterator[Starlette]:
-    """A server of its own for the same database, with some settings changed."""
-    app = create_app(settings.model_copy(update=overrides))
-    async with app.router.lifespan_context(app):
-        yield app
-
-
-@asynccontextmanager
 async def open_browser(app: Starlette) -> AsyncIterator[Browser]:
-    """The shop and its frontend are at their addresses; every other host is on the network."""
+    """Open a browser for which SHOP_URL is the application and the frontend exists; other hosts are on the network."""
     frontend = Starlette(routes=[Route("/{path:path}", _frontend_page)])
     hosts = {SHOP_URL: DifferentialTransport(app), "https://front.test": httpx2.ASGITransport(frontend)}
     async with httpx2.AsyncClient(
-        base_url=SHOP_URL, mounts=hosts, follow_redirects=True, timeout=30, event_hooks=EVENT_HOOKS
+        base_url=SHOP_URL, mounts=hosts, follow_redirects=True, timeout=30, event_hooks=EVENT_HOOKS, **WITHOUT_TLS
     ) as http:
         yield Browser(http)

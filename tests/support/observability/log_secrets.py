@@ -1,4 +1,4 @@
-"""Passwords and tokens that a test uses, and a look for them in what was logged meanwhile: a test that finds one fails."""
+"""Fails a test whose output contains a password or token that the test has used."""
 
 import contextlib
 import json
@@ -10,22 +10,22 @@ import httpx2
 import pytest
 
 SECRET_NAME = re.compile("password|token|code(?!_challenge)|secret", re.IGNORECASE)
-"""How what must not be told is named; a challenge is told to everybody."""
+"""Names of secret values; a code challenge is public."""
 ERROR_CODE = re.compile("[A-Z_]+")
-"""Codes of errors, which may be told."""
+"""Codes of errors are public."""
 MIN_SECRET_LENGTH = 8
-"""What is shorter turns up by chance."""
+"""Characters; shorter values occur by chance."""
 
 _known_secrets: set[str] = set()
 
 
 def find_secrets(log: str) -> list[str]:
-    """The secrets of this test that the log tells."""
+    """Return the secrets of the running test that the log contains."""
     return sorted(secret for secret in _known_secrets if secret in log)
 
 
 def register_secrets(payload: Any) -> None:
-    """Whatever is named like a secret in it, at any depth, must not be logged."""
+    """Forbid to log the strings of the payload, at any depth, whose names are those of secrets."""
     _known_secrets.update(
         secret
         for secret in _extract_secrets(payload)
@@ -52,7 +52,7 @@ async def _on_request(request: httpx2.Request) -> None:
     register_secrets({"token": request.headers.get("authorization", "").partition(" ")[2]})
     register_secrets({"token": [cookie.partition("=")[2] for cookie in cookies]})
     register_secrets(dict(request.url.params))
-    with contextlib.suppress(httpx2.RequestNotRead, ValueError, RecursionError):  # what only broken clients send
+    with contextlib.suppress(httpx2.RequestNotRead, ValueError, RecursionError):  # bodies that are not JSON
         register_secrets(json.loads(request.content))
 
 
@@ -63,7 +63,7 @@ async def _on_response(response: httpx2.Response) -> None:
 
 
 EVENT_HOOKS: Any = {"request": [_on_request], "response": [_on_response]}
-"""For clients whose requests and answers hold secrets."""
+"""Hooks of HTTP clients that register the secrets in requests and responses."""
 
 
 # ── In pytest ─────────────────────────────────────────────────────────────────────────────
@@ -79,5 +79,5 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, py
     report = yield
     if call.when == "call" and (leaked := find_secrets(report.capstdout + report.capstderr + report.caplog)):
         report.outcome = "failed"
-        report.longrepr = f"The log tells {', '.join(map(repr, leaked))}."
+        report.longrepr = f"The log contains {', '.join(map(repr, leaked))}."
     return report

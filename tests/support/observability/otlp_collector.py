@@ -1,4 +1,4 @@
-"""Where traces are sent in tests and benchmarks: an OTLP collector that keeps spans, or nothing."""
+"""An OTLP collector for tests and benchmarks."""
 
 import threading
 from collections.abc import Iterator
@@ -12,6 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass(frozen=True, slots=True)
 class Span:
+    """A span as it was exported; ids are hexadecimal."""
+
     name: str
     id: str
     parent_id: str
@@ -22,11 +24,14 @@ class Span:
 
 @dataclass(slots=True)
 class OtlpCollector:
+    """The collector's URL and the spans that it has received; it keeps none unless it is recording."""
+
     url: str = ""
     spans: list[Span] = field(default_factory=list)
     is_recording: bool = True
 
     def receive(self, body: bytes) -> None:
+        """Record the spans of an export request."""
         if not self.is_recording:
             return
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
@@ -42,6 +47,7 @@ class OtlpCollector:
 
 @contextmanager
 def run_otlp_collector(*, is_recording: bool = True) -> Iterator[OtlpCollector]:
+    """Run a collector in a thread until the block is left."""
     collector = OtlpCollector(is_recording=is_recording)
 
     class Handler(BaseHTTPRequestHandler):
@@ -54,7 +60,7 @@ def run_otlp_collector(*, is_recording: bool = True) -> Iterator[OtlpCollector]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     collector.url = f"http://127.0.0.1:{server.server_port}"
@@ -67,6 +73,6 @@ def run_otlp_collector(*, is_recording: bool = True) -> Iterator[OtlpCollector]:
 
 
 def _parse_span(span: Any) -> Span:
-    attributes = {it.key: getattr(it.value, it.value.WhichOneof("value")) for it in span.attributes}
+    attributes = {item.key: getattr(item.value, item.value.WhichOneof("value")) for item in span.attributes}
     ids = (span.span_id.hex(), span.parent_span_id.hex(), span.trace_id.hex())
     return Span(span.name, *ids, attributes, is_error=span.status.code == span.status.STATUS_CODE_ERROR)

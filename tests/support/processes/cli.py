@@ -1,8 +1,7 @@
-"""`bookstore` as its operators use it: a command, what it said, and how it ended."""
+"""Runs `bookstore` commands and returns their exit code and output."""
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,13 +11,15 @@ from typing import Any
 from typer.testing import CliRunner
 
 from server.cli.main import app
-from tests.support.processes.servers import BOOKSTORE
+from tests.support.processes.servers import BOOKSTORE, get_inherited_environment
 
-COMMAND_TIMEOUT = 60  # seconds, for a machine that does other things
+COMMAND_TIMEOUT = 60  # seconds; generous, because the machine runs other tests
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedCommand:
+    """How a command ended, and its output."""
+
     exit_code: int | None
     stdout: str
     stderr: str
@@ -27,25 +28,28 @@ class CompletedCommand:
 RunCommand = Callable[..., Coroutine[Any, Any, CompletedCommand]]
 
 
-async def run_command(*arguments: str, directory: Path, typed: str = "", **settings: str) -> CompletedCommand:
-    """To its end, in a directory without a `.env`. `settings` are settings by their names."""
+async def run_command(*arguments: str, directory: Path, stdin_text: str = "", **settings: str) -> CompletedCommand:
+    """Run a command to its end, in a directory without a `.env`.
+
+    `settings` are environment variables; `stdin_text` is what its standard input says.
+    """
     async with (
         start_command(*arguments, directory=directory, settings=settings) as process,
         asyncio.timeout(COMMAND_TIMEOUT),
     ):
-        out, err = await process.communicate(typed.encode())
+        out, err = await process.communicate(stdin_text.encode())
     return CompletedCommand(process.returncode, out.decode(), err.decode())
 
 
 async def run_in_process(*arguments: str, **settings: str) -> CompletedCommand:
-    """The same in this process, in the directory it is in: for what a start of its own, a second long, would add nothing to."""
+    """Run a command in this process and its directory, which saves the second that a process takes to start."""
     environment = {"ENVIRONMENT": "development", **settings}
     result = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environment)
     return CompletedCommand(result.exit_code, result.stdout, result.stderr)
 
 
 async def get_error_line(command: Coroutine[Any, Any, CompletedCommand]) -> str:
-    """The one line."""
+    """Return the one line of standard error of a command that must fail."""
     completed = await command
     assert (completed.exit_code, completed.stdout) == (1, ""), completed
     assert completed.stderr.startswith("bookstore: ")
@@ -57,14 +61,13 @@ async def get_error_line(command: Coroutine[Any, Any, CompletedCommand]) -> str:
 async def start_command(
     *arguments: str, directory: Path, settings: Mapping[str, str], stdin: int = asyncio.subprocess.PIPE
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Killed at the end of the block, if it runs that long."""
-    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "PYTHONPATH")}
+    """Start a command, and kill it at the end of the block if it still runs."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         BOOKSTORE,
         *arguments,
         cwd=directory,
-        env=inherited | {"ENVIRONMENT": "development", **settings},
+        env=get_inherited_environment() | {"ENVIRONMENT": "development", **settings},
         stdin=stdin,
         stdout=pipe,
         stderr=pipe,

@@ -1,22 +1,23 @@
-"""`bookstore serve` as a newcomer starts it: with a database of its own in a folder."""
+"""`bookstore serve` as a new user starts it: with an embedded database in the directory."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx2
-
 from tests.support.http.client import ApiClient
 from tests.support.processes.cli import COMMAND_TIMEOUT, CompletedCommand, start_command
+from tests.support.processes.ports import find_free_port
+from tests.support.processes.servers import wait_until_healthy
 
 READY_MARKER = b"Ctrl+C"
 
 
 @dataclass(frozen=True, slots=True)
 class ServedShop:
+    """A running server: its URL, its process, and what it printed before it was ready."""
+
     url: str
     process: asyncio.subprocess.Process
     startup_message: str
@@ -26,6 +27,7 @@ class ServedShop:
         return ApiClient(self.url)
 
     async def stop(self, signal: int) -> CompletedCommand:
+        """Send the signal, wait for the end, and return the output since the start."""
         self.process.send_signal(signal)
         async with asyncio.timeout(COMMAND_TIMEOUT):
             out, err = await self.process.communicate()
@@ -34,26 +36,13 @@ class ServedShop:
 
 @asynccontextmanager
 async def serve_shop(*options: str, directory: Path, **settings: str) -> AsyncIterator[ServedShop]:
-    """Killed at the end of the block, if it is still open."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """Start a server, wait until it is ready, and kill it at the end of the block if it still runs."""
+    port = find_free_port()
     arguments = ("serve", "--port", str(port), *options)
     async with start_command(*arguments, directory=directory, settings={"LOG_LEVEL": "error", **settings}) as process:
         assert process.stdout is not None
         async with asyncio.timeout(COMMAND_TIMEOUT):
             startup_message = await process.stdout.readuntil(READY_MARKER)
-            shop = ServedShop(f"http://127.0.0.1:{port}", process, startup_message.decode())
-            await _wait_until_healthy(shop)
+        shop = ServedShop(f"http://127.0.0.1:{port}", process, startup_message.decode())
+        await wait_until_healthy(shop.url, process)
         yield shop
-
-
-async def _wait_until_healthy(shop: ServedShop) -> None:
-    async with shop.client.http() as http:
-        while True:
-            try:
-                (await http.get("/health")).raise_for_status()
-            except httpx2.TransportError:
-                await asyncio.sleep(0.05)
-            else:
-                return

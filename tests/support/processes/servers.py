@@ -1,8 +1,7 @@
-"""The shop in processes of its own, which can be killed as a power cut would."""
+"""Servers in processes of their own, which tests can kill."""
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -14,14 +13,18 @@ import httpx2
 import psutil
 
 from server.settings import Settings
-from tests.support.http.client import ApiClient
+from tests.support.http.client import WITHOUT_TLS, ApiClient
 from tests.support.observability.log_secrets import find_secrets
+from tests.support.processes.ports import find_free_port
+from tests.support.waiting import wait_until
 
 BOOKSTORE = Path(sys.executable).with_name("bookstore")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
+    """A running server: its URL, the process that was started, and its log file."""
+
     url: str
     process: asyncio.subprocess.Process
     log: Path
@@ -32,11 +35,11 @@ class Server:
 
     @property
     def descendants(self) -> list[psutil.Process]:
-        """The processes below the one that was started."""
+        """Its child processes, and theirs."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
     async def kill(self) -> None:
-        """At once, without a chance to tidy up, and all of its processes."""
+        """Kill it and its descendants with SIGKILL, and wait for its end."""
         descendants = self.descendants
         self.process.kill()
         kill_processes(descendants)
@@ -44,28 +47,30 @@ class Server:
 
 
 def kill_processes(processes: list[psutil.Process]) -> None:
+    """Kill with SIGKILL those that still run."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
 
 
 async def wait_until_refusing(url: str) -> None:
+    """Wait until the server accepts no connections."""
     address = urlsplit(url)
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection(address.hostname, address.port)
-            except ConnectionRefusedError:
-                return
-            writer.close()
-            await asyncio.sleep(0.02)
+
+    async def is_refusing() -> bool:
+        try:
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+        except ConnectionRefusedError:
+            return True
+        writer.close()
+        return False
+
+    await wait_until(is_refusing, 10)
 
 
 async def wait_until_ended(processes: list[psutil.Process]) -> None:
-    """A zombie has ended: whoever has inherited it will take notice some time."""
-    async with asyncio.timeout(30):
-        while any(map(_is_alive, processes)):
-            await asyncio.sleep(0.02)
+    """Wait until none of them runs. A zombie has ended: its new parent reaps it later."""
+    await wait_until(lambda: not any(map(_is_alive, processes)))
 
 
 def _is_alive(process: psutil.Process) -> bool:
@@ -77,13 +82,11 @@ def _is_alive(process: psutil.Process) -> bool:
 
 @asynccontextmanager
 async def start_server(settings: Settings, directory: Path, *options: str, **overrides: str) -> AsyncIterator[Server]:
-    """`bookstore serve` on the tests' database, which takes the tests' tokens and tells no secrets in its log.
+    """Start `bookstore serve` on the tests' database, and kill it at the end of the block.
 
-    `more` are settings by their names.
+    It accepts the tests' tokens. `overrides` are environment variables. Its log must contain no secrets.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_free_port()
     environment = {
         "DATABASE_URL": str(settings.database_url),
         "ENVIRONMENT": "development",
@@ -94,7 +97,7 @@ async def start_server(settings: Settings, directory: Path, *options: str, **ove
         "LOG_LEVEL": "debug",
     }
     log_path = directory / f"server-{port}.log"
-    with log_path.open("ab") as log:  # what a test writes there, too, stays
+    with log_path.open("ab") as log:  # appends, because a test writes to it, too
         process = await asyncio.create_subprocess_exec(
             BOOKSTORE,
             "serve",
@@ -102,31 +105,40 @@ async def start_server(settings: Settings, directory: Path, *options: str, **ove
             str(port),
             *options,
             cwd=directory,
-            env=_get_inherited_environment() | environment | overrides,
+            env=get_inherited_environment() | environment | overrides,
             stdout=log,
             stderr=log,
         )
     server = Server(f"http://127.0.0.1:{port}", process, log_path)
     try:
-        await _wait_until_healthy(server)
+        await wait_until_healthy(server.url, process)
         yield server
     finally:
         if process.returncode is None:
             await server.kill()
-    assert find_secrets(log_path.read_text("utf-8")) == [], "the log tells secrets"
+    assert find_secrets(log_path.read_text("utf-8")) == [], "the log contains secrets"
 
 
-def _get_inherited_environment() -> dict[str, str]:
+def get_inherited_environment() -> dict[str, str]:
+    """Return the environment variables that processes of the tests need, and no settings."""
     return {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "PYTHONPATH", "LANG")}
 
 
-async def _wait_until_healthy(server: Server) -> None:
-    async with asyncio.timeout(60), httpx2.AsyncClient() as client:
-        while server.process.returncode is None:
-            try:
-                (await client.get(f"{server.url}/health")).raise_for_status()
-            except httpx2.TransportError:
-                await asyncio.sleep(0.05)
-            else:
-                return
-    raise RuntimeError("The server ended before it was open.")
+async def wait_until_healthy(url: str, process: asyncio.subprocess.Process) -> None:
+    """Wait until the server answers `/health`.
+
+    Raises:
+        RuntimeError: The process has ended.
+    """
+
+    async def is_healthy() -> bool:
+        if process.returncode is not None:
+            raise RuntimeError("The server ended before it was ready.")
+        try:
+            (await http.get(f"{url}/health")).raise_for_status()
+        except httpx2.TransportError:
+            return False
+        return True
+
+    async with httpx2.AsyncClient(**WITHOUT_TLS) as http:
+        await wait_until(is_healthy, 60)

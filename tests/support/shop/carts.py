@@ -1,4 +1,4 @@
-"""What a customer asks to change their cart."""
+"""Mutations of a customer's cart."""
 
 from typing import Any
 
@@ -6,8 +6,10 @@ from persistence.catalog import BookRow
 from tests.support.shop.customers import CART_FRAGMENT, Customer
 from tests.support.shop.factories import book_id
 
-_USER_ERROR_FRAGMENT = """
-fragment Problem on UserError {
+_FRAGMENTS = (
+    CART_FRAGMENT
+    + """
+fragment UserErrorFields on UserError {
   code
   message
   ... on InsufficientStock { shortages { requested available book { title } } }
@@ -15,30 +17,38 @@ fragment Problem on UserError {
   ... on InvalidInput { issues { path rule } }
 }
 """
-_SELECTION = "{ __typename ...Problem ... on CartUpdated { cart { ...CartTold } } }"
+)
 
-ADD_TO_CART = f"{CART_FRAGMENT}{_USER_ERROR_FRAGMENT} mutation ($input: AddToCartInput!) {{ change: addToCart(input: $input) {_SELECTION} }}"
-UPDATE_CART_ITEM = f"{CART_FRAGMENT}{_USER_ERROR_FRAGMENT} mutation ($input: UpdateCartItemInput!) {{ change: updateCartItem(input: $input) {_SELECTION} }}"
-MERGE_CART = f"{CART_FRAGMENT}{_USER_ERROR_FRAGMENT} mutation ($input: MergeCartInput!) {{ change: mergeCart(input: $input) {_SELECTION} }}"
+
+def _build_mutation(name: str, input_type: str) -> str:
+    selection = "__typename ...UserErrorFields ... on CartUpdated { cart { ...CartFields } }"
+    return f"{_FRAGMENTS} mutation ($input: {input_type}!) {{ change: {name}(input: $input) {{ {selection} }} }}"
+
+
+ADD_TO_CART = _build_mutation("addToCart", "AddToCartInput")
+UPDATE_CART_ITEM = _build_mutation("updateCartItem", "UpdateCartItemInput")
+MERGE_CART = _build_mutation("mergeCart", "MergeCartInput")
 REMOVE_FROM_CART = (
     CART_FRAGMENT
     + """
 mutation ($input: RemoveFromCartInput!) {
-  change: removeFromCart(input: $input) { ... on CartUpdated { cart { ...CartTold } } }
+  change: removeFromCart(input: $input) { ... on CartUpdated { cart { ...CartFields } } }
 }
 """
 )
 
 
 async def change_cart(customer: Customer, document: str, book: BookRow, **fields: Any) -> Any:
+    """Return the result of one of these mutations for a book."""
     return (await customer.execute(document, input={"bookId": book_id(book), **fields}))["change"]
 
 
 async def merge_cart(customer: Customer, *lines: tuple[BookRow, int]) -> Any:
+    """Return the result of `mergeCart` with these books and quantities."""
     items = [{"bookId": book_id(book), "quantity": quantity} for book, quantity in lines]
     return (await customer.execute(MERGE_CART, input={"items": items}))["change"]
 
 
 def get_cart_lines(result: Any) -> list[tuple[str, int]]:
-    """Titles and copies, in the order of the cart."""
+    """Return the items of a result's cart, in its order, as (title, quantity)."""
     return [(item["book"]["title"], item["quantity"]) for item in result["cart"]["items"]]

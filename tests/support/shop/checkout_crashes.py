@@ -1,4 +1,4 @@
-"""Where a checkout can be killed: the places made certain by locks that a third connection holds."""
+"""Kills a server at defined points of a checkout, where a lock of another connection stops it."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -18,12 +18,13 @@ from tests.support.database.locks import (
 )
 from tests.support.processes.servers import Server
 from tests.support.shop.customers import Customer
+from tests.support.waiting import wait_until
 
 
 async def kill_before_charge(
     customer: Customer, server: Server, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    """The books are reserved, and the provider has not been told."""
+    """Kill the server when the stock is reserved and the payment provider has not been called."""
     async with hold_lock(database_url, LOCK_PAYMENTS):
         checkout = asyncio.create_task(customer.checkout("once"))
         blocked_pids = await wait_for_blocked(postgres, 1)
@@ -35,16 +36,14 @@ async def kill_before_charge(
 async def kill_before_finalize(
     customer: Customer, server: Server, postgres: asyncpg.Connection, database_url: str, token: str
 ) -> None:
-    """The provider has decided, and the shop has not written it down."""
+    """Kill the server when the provider has decided and the order does not say so yet."""
     async with AsyncExitStack() as payments_lock:
         await payments_lock.enter_async_context(hold_lock(database_url, LOCK_PAYMENTS))
         checkout = asyncio.create_task(customer.checkout("once", token))
         await wait_for_blocked(postgres, 1)
         async with hold_lock(database_url, LOCK_ORDERS, customer.user.id):
             await payments_lock.aclose()
-            async with asyncio.timeout(20):
-                while not await list_payments(postgres):
-                    await asyncio.sleep(0.01)
+            await wait_until(lambda: list_payments(postgres), 20)
             blocked_pids = await wait_for_blocked(postgres, 1)
             await server.kill()
             assert await has_no_response(checkout)
@@ -52,6 +51,6 @@ async def kill_before_finalize(
 
 
 async def has_no_response(checkout: "asyncio.Task[Any]") -> bool:
-    """Whether the buyer was left without an answer, and not with one that says no."""
+    """Return whether the connection broke before a response, successful or not, arrived."""
     await asyncio.wait({checkout})
     return isinstance(checkout.exception(), (httpx2.TransportError, TransportError))

@@ -1,4 +1,4 @@
-"""What tests start from, made by the shop's own functions."""
+"""Users, books, genres and carts, created with the product's own functions."""
 
 import datetime as dt
 import itertools
@@ -10,7 +10,7 @@ from typing import Any
 from argon2 import PasswordHasher
 
 from domain import cart, catalog
-from domain.catalog import BookDetails
+from domain.book_fields import BookDetails
 from domain.shop import Shop
 from graph.kit.ids import to_global_id
 from persistence import accounts
@@ -24,7 +24,7 @@ _sequence = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class SignedInUser:
-    """A user who is signed in."""
+    """A user with a session and its access token."""
 
     row: UserRow
     session_id: uuid.UUID
@@ -40,6 +40,7 @@ class SignedInUser:
 
 
 async def add_user(shop: Shop, email: str | None = None, *, role: str = "USER", **details: Any) -> SignedInUser:
+    """Add a user, with these columns of `users`, and a session of theirs; the password is `PASSWORD`."""
     email = email or f"reader-{next(_sequence)}@example.com"
     values = {"display_name": "Reader", "password_hash": PASSWORD_HASH, "role": role} | details
     async with shop.database.transaction() as tx:
@@ -54,6 +55,7 @@ async def add_user(shop: Shop, email: str | None = None, *, role: str = "USER", 
 
 
 async def add_admin(shop: Shop) -> SignedInUser:
+    """Add an administrator with a session."""
     return await add_user(shop, role="ADMIN")
 
 
@@ -66,18 +68,21 @@ async def add_book(
     authors: tuple[str, ...] = (),
     **fields: Any,
 ) -> BookRow:
-    details = BookDetails(title or f"Book {next(_sequence)}", authors, Decimal(price), **fields)
+    details = BookDetails(title=title or f"Book {next(_sequence)}", authors=authors, price=Decimal(price), **fields)
     return await catalog.create_book(shop, details, stock)
 
 
 async def add_genre(shop: Shop, name: str | None = None) -> GenreRow:
+    """Add a genre; without a name, one with a unique name."""
     return await catalog.create_genre(shop, name or f"Genre {next(_sequence)}")
 
 
 async def fill_cart(shop: Shop, user: SignedInUser, *lines: tuple[BookRow, int]) -> None:
+    """Add these books and quantities to the user's cart."""
     for book, quantity in lines:
         await cart.add_to_cart(shop, user.id, book.id, quantity)
 
 
 def book_id(book: BookRow) -> str:
+    """Return the book's global id."""
     return to_global_id("Book", book.id)

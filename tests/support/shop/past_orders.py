@@ -1,4 +1,4 @@
-"""Purchases of another day: orders put into the past, which no till can do."""
+"""Orders that were placed in the past, inserted with SQL because a checkout always places them now."""
 
 import datetime as dt
 import itertools
@@ -32,7 +32,7 @@ async def add_past_order(
     status: str = "CONFIRMED",
     at: dt.datetime | None = None,
 ) -> uuid.UUID:
-    """The order's id. Neither stock nor the figures of the last 90 days know of it."""
+    """Insert an order and return its id; it changes neither the stock nor the sales of the last 90 days."""
     placed_at = at or dt.datetime.now(dt.UTC)
     lines_json = ", ".join(f'{{"book_id": "{book.id}", "copies": {copies}}}' for book, copies in lines)
     order_id: uuid.UUID = await postgres.fetchval(

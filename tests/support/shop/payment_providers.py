@@ -1,20 +1,15 @@
-"""Payment providers that do as a test tells them, and shops that are paid through them."""
+"""Payment providers that wait or fail as a test demands."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from domain.payments import Approved, PaymentOutcome, PaymentProvider
-from server.app import create_app
-from server.settings import Settings
-from tests.support.http.client import ApiClient
+from domain.payments import Approved, PaymentOutcome
 
 
 @dataclass(slots=True)
 class SlowPayments:
-    """Charges are taken up at once and decided when the test lets them go on."""
+    """Accepts each charge at once and decides it when `may_continue` is set."""
 
     outcome: PaymentOutcome = field(default_factory=Approved)
     charge_started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -38,17 +33,9 @@ class SlowPayments:
         self.refunded.append(idempotency_key)
 
 
-@asynccontextmanager
-async def running_app_with_payments(payments: PaymentProvider, settings: Settings) -> AsyncIterator[ApiClient]:
-    """A server of its own for the same database."""
-    app = create_app(settings, payments)
-    async with app.router.lifespan_context(app):
-        yield ApiClient(app)
-
-
 @dataclass(slots=True)
 class UnreachablePayments:
-    """Cannot be reached, for this reason, until it comes back with something else to say."""
+    """Raises `error` at each call until a test removes it; then it returns `outcome`."""
 
     error: Exception | None
     outcome: PaymentOutcome | None = None

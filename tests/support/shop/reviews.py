@@ -1,4 +1,4 @@
-"""Reviewing over HTTP: what readers ask about the books they bought, and what the ratings come to."""
+"""Mutations of reviews, and the ratings that result from them."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import asyncpg
 
 from domain.shop import Shop
 from graph.kit.ids import to_global_id
-from persistence import reviews
 from persistence.catalog import BookRow
+from persistence.invariants import INVARIANTS
 from tests.support.http.client import ApiClient, GraphQLResponse
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import book_id
 
 REVIEW_FRAGMENT = """
-fragment ReviewTold on Review {
+fragment ReviewFields on Review {
   id rating text isVerifiedPurchase viewerCanUpdate viewerCanDelete
   book { id averageRating reviewCount } reviewer { displayName }
 }
@@ -25,8 +25,8 @@ mutation ($input: CreateReviewInput!) {
   createReview(input: $input) {
     __typename
     ... on UserError { code message }
-    ... on ReviewSaved { review { ...ReviewTold } }
-    ... on DuplicateReview { existingReview { ...ReviewTold } }
+    ... on ReviewSaved { review { ...ReviewFields } }
+    ... on DuplicateReview { existingReview { ...ReviewFields } }
     ... on PurchaseRequired { book { id } }
     ... on NotFound { id }
     ... on InvalidInput { issues { path rule } }
@@ -41,7 +41,7 @@ mutation ($input: UpdateReviewInput!) {
   updateReview(input: $input) {
     __typename
     ... on UserError { code message }
-    ... on ReviewSaved { review { ...ReviewTold } }
+    ... on ReviewSaved { review { ...ReviewFields } }
     ... on InvalidInput { issues { path rule } }
   }
 }
@@ -70,16 +70,10 @@ query ($id: ID!) {
   book(by: {id: $id}) { averageRating reviewCount ratingHistogram { stars count } }
 }
 """
-_RATING_DISCREPANCIES = """
-SELECT count(*) FROM book_ratings r WHERE (one, two, three, four, five) <> (
-  SELECT count(*) FILTER (WHERE rating = 1), count(*) FILTER (WHERE rating = 2), count(*) FILTER (WHERE rating = 3),
-    count(*) FILTER (WHERE rating = 4), count(*) FILTER (WHERE rating = 5)
-  FROM reviews WHERE book_id = r.book_id AND deleted_at IS NULL)
-"""
 
 
 async def add_buyer(client: ApiClient, shop: Shop, *books: BookRow) -> Customer:
-    """Someone who has bought these books."""
+    """Add a customer who has bought these books."""
     buyer = await add_customer(client, shop, *((book, 1) for book in books))
     if books:
         assert (await buyer.checkout())["__typename"] == "OrderPlaced"
@@ -87,25 +81,28 @@ async def add_buyer(client: ApiClient, shop: Shop, *books: BookRow) -> Customer:
 
 
 async def submit_review(buyer: Customer, book: BookRow, rating: int = 4, text: str | None = None) -> Any:
-    """How `createReview` ended."""
+    """Return the result of `createReview`, whichever member of its union."""
     fields = {"bookId": book_id(book), "rating": rating, "text": text}
     return (await buyer.execute(CREATE_REVIEW, input=fields))["createReview"]
 
 
 async def submit_review_update(buyer: Customer, review_id: str, **fields: Any) -> GraphQLResponse:
+    """Return the response to `updateReview`."""
     return await buyer.execute(UPDATE_REVIEW, input={"reviewId": review_id, **fields})
 
 
 async def submit_review_deletion(buyer: Customer, review_id: str) -> GraphQLResponse:
+    """Return the response to `deleteReview`."""
     return await buyer.execute(DELETE_REVIEW, id=review_id)
 
 
 async def submit_bulk_deletion(admin: Customer, review_ids: list[str]) -> Any:
+    """Return the result of `deleteReviews`, whichever member of its union."""
     return (await admin.execute(DELETE_REVIEWS, ids=review_ids))["deleteReviews"]
 
 
 async def get_ratings(client: ApiClient, book: BookRow) -> tuple[float | None, int, list[int]]:
-    """The average, the count, and how many gave five stars to one."""
+    """Return the average, the number of reviews, and how many have five stars, four, … one."""
     rated_book = (await client.execute(RATINGS_QUERY, id=book_id(book)))["book"]
     assert [bucket["stars"] for bucket in rated_book["ratingHistogram"]] == [5, 4, 3, 2, 1]
     return (
@@ -115,14 +112,12 @@ async def get_ratings(client: ApiClient, book: BookRow) -> tuple[float | None, i
     )
 
 
-async def are_ratings_exact(postgres: asyncpg.Connection, shop: Shop) -> bool:
-    """By the shop's own query and by one of the tests' own."""
-    return not await reviews.list_discrepancies(shop.database.read_session) and not await postgres.fetchval(
-        _RATING_DISCREPANCIES
-    )
+async def are_ratings_exact(postgres: asyncpg.Connection) -> bool:
+    """Return whether the ratings of every book are those of its reviews."""
+    return not await postgres.fetch(INVARIANTS["ratings are the sums of the reviews"])
 
 
 async def list_visible_reviews(postgres: asyncpg.Connection) -> list[tuple[str, int]]:
-    """(id, stars) of each, the first first."""
+    """Return the reviews that are not deleted, oldest first, as (global id, stars)."""
     rows = await postgres.fetch("SELECT id, rating FROM reviews WHERE deleted_at IS NULL ORDER BY id")
     return [(to_global_id("Review", row["id"]), row["rating"]) for row in rows]

@@ -1,4 +1,4 @@
-"""A catalogue to browse: made by chance from a seed, with ties, gaps, accents and capitals where they hurt."""
+"""A catalog that is random, but the same for a seed, with ties, nulls, accents and capitals."""
 
 import datetime as dt
 import random
@@ -38,15 +38,17 @@ _PSEUDO_RANDOM = "('x' || right(book_id::text, 2))::bit(8)::int"
 
 @dataclass(frozen=True, slots=True)
 class SampleCatalog:
+    """The books and the slugs of the genres that were added."""
+
     shop: Shop
     books: list[BookRow] = field(repr=False)
     genres: list[str]
-    """Slugs."""
 
 
 async def create_sample_catalog(
     shop: Shop, postgres: asyncpg.Connection, *, books: int = 50, seed: int = 7
 ) -> SampleCatalog:
+    """Add genres and this many books with sales and ratings."""
     rng = random.Random(seed)
     genres = [await add_genre(shop, name) for name in GENRES]
     created_books = [
@@ -62,11 +64,11 @@ async def create_sample_catalog(
         )
         for _ in range(books)
     ]
-    # several books a day, not in the order of their ids
+    # Several books have the same day, and days are not in the order of ids.
     await postgres.execute(
         "UPDATE books SET added_at = now() - (('x' || right(id::text, 2))::bit(8)::int % 9) * interval '1 day'"
     )
-    # some never sold and some unrated, with ties among the others
+    # Some books have no sales and some no ratings; the others have ties.
     await postgres.execute(f"UPDATE book_sales SET copies = {_PSEUDO_RANDOM} % 4")
     await postgres.execute(f"UPDATE book_ratings SET five = {_PSEUDO_RANDOM} % 3, two = {_PSEUDO_RANDOM} / 3 % 3")
     return SampleCatalog(shop, created_books, [genre.slug for genre in genres])
@@ -84,4 +86,4 @@ ORDER_BY_SQL = {
     "TOP_RATED": """(SELECT (5 * five + 2 * two)::numeric / nullif(five + two, 0) FROM book_ratings WHERE book_id = b.id)
         DESC NULLS LAST, b.id DESC""",
 }
-"""`BookSort` in SQL written by hand."""
+"""For each `BookSort` an ORDER BY clause that the tests wrote, not the product."""

@@ -1,4 +1,4 @@
-"""A day in a shop, in a few seconds: books looked at, an order, a refusal at the till, failed sign-ins, mistakes."""
+"""A small mix of requests: queries, orders, a rejected checkout, failed logins and invalid documents."""
 
 from domain.shop import Shop
 from tests.support.auth.sessions import REGISTER, try_login
@@ -11,7 +11,7 @@ BROWSE = "query Browse { books(first: 5) { nodes { title price { amount } } } }"
 
 
 async def run_sample_traffic(client: ApiClient, shop: Shop) -> None:
-    """One order, one letter of it and one of a registration; two sign-ins that fail, one checkout that is refused."""
+    """Send requests with two orders, a registration, two failed logins, a rejected checkout and two invalid requests."""
     book, rare = await add_book(shop, stock=50), await add_book(shop, stock=1)
     for _ in range(3):
         assert not (await client.execute(BROWSE)).errors

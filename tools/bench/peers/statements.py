@@ -10,8 +10,8 @@ from persistence import accounts, cart, catalog, orders, reviews
 from persistence.browse import book_projection, book_query
 from persistence.browse.book_projection import BookKey, BookProjection
 from persistence.browse.book_query import BookQuery, BookSort
-from persistence.postgres.database import ReadSession
 from persistence.postgres.keyset import PageRequest, Position
+from persistence.postgres.read_session import ReadSession
 from persistence.postgres.statements import Query
 from persistence.reviews import ReviewProjection, ReviewQuery
 

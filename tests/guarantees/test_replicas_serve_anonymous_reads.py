@@ -171,7 +171,7 @@ async def test_primary_serves_reads_while_no_replica_is_available(
         assert proxy.statements > 0
         await servers.replica.crash()
         assert [await list_genre_names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
-        assert await get_ready_notes(visitor) == [f"{NO_REPLICA_RESPONDS}: the primary serves visitors, too"]
+        assert await get_ready_notes(visitor) == [f"{NO_REPLICA_RESPONDS}: the primary serves anonymous reads, too"]
         await servers.replica.start()
         async with asyncio.timeout(30):
             while await get_ready_notes(visitor):
@@ -194,7 +194,7 @@ async def test_hanging_replica_is_skipped(
         assert await list_genre_names(visitor) == ["Fantasy"]
         proxy.hang()
         assert [await list_genre_names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
-        assert await get_ready_notes(visitor) == [f"{NO_REPLICA_RESPONDS}: the primary serves visitors, too"]
+        assert await get_ready_notes(visitor) == [f"{NO_REPLICA_RESPONDS}: the primary serves anonymous reads, too"]
 
 
 async def test_replica_serves_anonymous_reads_without_a_primary(
@@ -300,7 +300,7 @@ async def test_failing_replica_is_reported(
         running_client(settings, database_read_url=get_role_url(role, database_url)) as visitor,
     ):
         assert [await list_genre_names(visitor) for _ in range(FAILURE_THRESHOLD)] == [["Fantasy"]] * FAILURE_THRESHOLD
-        assert await get_ready_notes(visitor) == [f"{REPLICA_STATEMENTS_FAIL}: the primary serves visitors, too"]
+        assert await get_ready_notes(visitor) == [f"{REPLICA_STATEMENTS_FAIL}: the primary serves anonymous reads, too"]
 
 
 # ── Validity of a replica ─────────────────────────────────────────────────────────────────
@@ -315,7 +315,7 @@ async def test_unrelated_database_is_rejected_as_replica(
     assert error_message == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
     async with running_app(settings, servers, **urls) as (visitor, _):
         assert await list_genre_names(visitor) == []
-        assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
+        assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves anonymous reads, too"]
 
 
 async def test_other_database_on_the_same_server_is_rejected(settings: Settings, servers: ReplicatedPair) -> None:
@@ -335,7 +335,7 @@ async def test_diverged_copy_is_rejected_as_replica(
         async with running_app(settings, servers, **urls) as (visitor, shop):
             await add_genre(shop, "Fantasy")
             assert await list_genre_names(visitor) == ["Fantasy"]
-            assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
+            assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves anonymous reads, too"]
 
 
 async def test_promoted_replica_is_read_until_the_primary_returns(
@@ -353,7 +353,7 @@ async def test_promoted_replica_is_read_until_the_primary_returns(
         await servers.primary.start()
         await add_genre(shop, "Horror")
         assert await list_genre_names(visitor) == ["Fantasy", "Horror"]
-        assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
+        assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves anonymous reads, too"]
         urls = {"database_url": servers.primary.url, "database_read_url": servers.replica.url}
         error_message = await check_database_urls(settings.model_copy(update=urls))
         assert error_message == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")

@@ -23,15 +23,7 @@ from persistence.postgres.keyset import (
     fetch_page,
 )
 from persistence.postgres.read_session import ReadSession
-from persistence.postgres.statements import Query
-
-
-def build_like_pattern(text: str) -> str:
-    """Return a LIKE pattern that matches the text anywhere; wildcards in the text are escaped."""
-    for character in "\\%_":
-        text = text.replace(character, f"\\{character}")
-    return f"%{text}%"
-
+from persistence.postgres.statements import Query, build_like_pattern
 
 # ── Users ─────────────────────────────────────────────────────────────────────────────────
 
@@ -52,8 +44,7 @@ class UserQuery:
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of the statement."""
-        pattern = None if self.search is None else build_like_pattern(self.search)
-        return {"role": self.role, "is_active": self.is_active, "search": pattern}
+        return {name: getattr(self, name) for name in UserQueryShape._fields}
 
 
 class UserQueryShape(NamedTuple):
@@ -75,7 +66,7 @@ def _build_user_conditions(shape: UserQueryShape) -> list[ColumnElement[bool]]:
     if shape.is_active:
         conditions.append(_user.is_active == bindparam("is_active", type_=Boolean()))
     if shape.search:
-        pattern = bindparam("search", type_=String())
+        pattern = build_like_pattern(bindparam("search", type_=String()))
         conditions.append(or_(_user.email.ilike(pattern), _user.display_name.ilike(pattern)))
     return conditions
 
@@ -133,8 +124,7 @@ class OrderQuery:
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of the statement."""
-        values = {name: getattr(self, name) for name in OrderQueryShape._fields}
-        return values | {"email": None if self.email is None else build_like_pattern(self.email)}
+        return {name: getattr(self, name) for name in OrderQueryShape._fields}
 
 
 class OrderQueryShape(NamedTuple):
@@ -159,7 +149,8 @@ def _build_order_conditions(shape: OrderQueryShape) -> list[ColumnElement[bool]]
     if shape.user_id:
         conditions.append(_order.user_id == bindparam("user_id", type_=Uuid()))
     if shape.email:
-        customers = select(_user.id).where(_user.email.ilike(bindparam("email", type_=String())))
+        pattern = build_like_pattern(bindparam("email", type_=String()))
+        customers = select(_user.id).where(_user.email.ilike(pattern))
         by_customer = _order.user_id == any_(func.array(customers.scalar_subquery()))
         by_number = _order.number == bindparam("number", type_=String())
         conditions.append(or_(by_number, by_customer) if shape.number else by_customer)

@@ -86,7 +86,7 @@ async def execute_request(documents: Documents, context: Context, request: Graph
     except TimeoutError:
         context.cancel()
         log.warning(
-            "client disconnected" if deadline.is_disconnected else "execution timeout", operation=operation_name
+            "client_disconnected" if deadline.is_disconnected else "execution_timeout", operation=operation_name
         )
         timeout_error = error_with_code(
             "TIMEOUT", f"The execution took longer than {EXECUTION_TIMEOUT} seconds. Select less, or try again."

@@ -57,7 +57,7 @@ from persistence.postgres.keyset import (
     paginate,
 )
 from persistence.postgres.read_session import ReadSession
-from persistence.postgres.statements import Query
+from persistence.postgres.statements import Query, build_like_pattern
 from persistence.prebookings import PrebookingStatus
 
 MAX_SPELLING_WORDS = 4
@@ -239,18 +239,6 @@ def _bind(name: str, type_: Any) -> ColumnElement[Any]:
     return bindparam(name, type_=type_)
 
 
-def _build_like_pattern(name: str) -> ColumnElement[str]:
-    """Return SQL for a LIKE pattern that matches the folded parameter anywhere; wildcards in it are escaped."""
-    pattern: ColumnElement[str] = func.fold(_bind(name, String()))
-    for character in ("\\", "%", "_"):
-        pattern = func.replace(
-            pattern,
-            literal_column(f"'{character}'"),
-            literal_column(f"'\\{character}'"),
-        )
-    return literal_column("'%'").concat(pattern).concat(literal_column("'%'"))
-
-
 def build_conditions(shape: BookQueryShape) -> list[ColumnElement[bool]]:
     """Return the WHERE conditions of a list of books."""
     filters: list[ColumnElement[bool]] = []
@@ -264,7 +252,7 @@ def build_conditions(shape: BookQueryShape) -> list[ColumnElement[bool]]:
         genre_ids = select(tables.Genre.id).where(tables.Genre.slug == any_(_bind("genre_slugs", ARRAY(String()))))
         filters.append(tables.Book.genre_id == any_(func.array(genre_ids.scalar_subquery())))
     if shape.author:
-        filters.append(tables.Book.author_key.like(_build_like_pattern("author")))
+        filters.append(tables.Book.author_key.like(build_like_pattern(func.fold(_bind("author", String())))))
     if shape.formats:
         filters.append(tables.Book.format == any_(_bind("formats", ARRAY(String()))))
     if shape.price_min:

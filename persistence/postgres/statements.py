@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import Column, ColumnElement, Delete, Insert, Select, TextClause, Update, literal_column
+from sqlalchemy import Column, ColumnElement, Delete, Insert, Select, TextClause, Update, func, literal_column
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.schema import CallableColumnDefault
@@ -25,6 +25,17 @@ def _compile_statement(statement: Statement, parameter_names: Sequence[str] | No
     if compiled.post_compile_params:
         raise TypeError(f"IN is expanded for each list of values; use `= any_(…)` in {compiled}")
     return compiled
+
+
+_WILDCARDS: ColumnElement[str] = literal_column(r"'[\\%_]'")
+_ESCAPED: ColumnElement[str] = literal_column(r"'\\\&'")
+_ANYTHING: ColumnElement[str] = literal_column("'%'")
+
+
+def build_like_pattern(text: ColumnElement[str]) -> ColumnElement[str]:
+    """Return SQL for a LIKE pattern that matches the text anywhere; wildcards in the text are escaped."""
+    escaped: ColumnElement[str] = func.regexp_replace(text, _WILDCARDS, _ESCAPED, literal_column("'g'"))
+    return _ANYTHING.concat(escaped).concat(_ANYTHING)
 
 
 class Query(Generic[T]):

@@ -78,5 +78,5 @@ class RequestMiddleware:
 async def internal_error(request: Request, _: Exception) -> Response:
     """Return the masked response for an exception outside of any field; the traceback is in the log."""
     extensions = {"code": "INTERNAL_SERVER_ERROR", "requestId": request.state.request_id}
-    error = {"message": "Something went wrong on our side.", "extensions": extensions}
+    error = {"message": "Internal error. If it persists, report the request ID.", "extensions": extensions}
     return JSONResponse({"errors": [error]}, 500, headers={"cache-control": "no-store"})

@@ -126,7 +126,8 @@ class HttpSettings(BaseModel):
     @classmethod
     def _validate_storage(cls, value: str | None) -> str | None:
         if value not in (None, "memory", "postgresql"):
-            raise ValueError("must be memory or postgresql")
+            hint = "; the Redis storage was removed, use postgresql" if "://" in str(value) else ""
+            raise ValueError(f"must be memory or postgresql{hint}")
         return value
 
     @model_validator(mode="after")

@@ -79,7 +79,7 @@ async def test_query_is_cancelled(
             caller = await RawConnection.send_request(server, BOOK_QUERY, id=book_id(book))
         await wait_for_blocked(postgres, 1)
         caller.disconnect()
-        log = await wait_for_log_line(server, "client disconnected")
+        log = await wait_for_log_line(server, "client_disconnected")
         async with asyncio.timeout(1):  # less than the three seconds of lock_timeout
             while await postgres.fetchval(COUNT_BLOCKED):
                 await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Who asks for much waits, and nobody else does: what documents cost is taken off a budget that time refills."""
+"""Each caller has a budget of query cost that refills over time. Exhausting it affects no other caller."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,25 +22,25 @@ from tests.support.shop.factories import SignedInUser, add_user
 SLOW_RATE = Rate(burst=100, per_second=1)
 BOOKS_REQUEST = {"query": "{ books(first: 50) { nodes { id } } }"}  # 51
 TEST_RATE = Rate(burst=60, per_second=1)
-HOME, OFFICE = "192.0.2.1", "192.0.2.2"
+ADDRESS, OTHER_ADDRESS = "192.0.2.1", "192.0.2.2"
 
 
 @pytest.fixture(params=["memory", "postgresql"])
 async def limits(request: pytest.FixtureRequest, shop: Shop) -> AsyncIterator[RateLimitStore]:
-    made: dict[str, Callable[[], RateLimitStore]] = {
+    factories: dict[str, Callable[[], RateLimitStore]] = {
         "memory": MemoryStore,
         "postgresql": lambda: PostgresStore(shop.database),
     }
-    limits = made[request.param]()
+    limits = factories[request.param]()
     yield limits
     await limits.close()
 
 
 async def test_cost_is_deducted(limits: RateLimitStore) -> None:
     assert await limits.charge(b"spender", 60, SLOW_RATE) == 0
-    assert await limits.charge(b"spender", 60, SLOW_RATE) == 0  # more than is left, once
+    assert await limits.charge(b"spender", 60, SLOW_RATE) == 0  # one overdraft is allowed
     assert await limits.charge(b"spender", 1, SLOW_RATE) == pytest.approx(20, abs=5)
-    assert await limits.charge(b"somebody else", 1, SLOW_RATE) == 0
+    assert await limits.charge(b"other", 1, SLOW_RATE) == 0
 
 
 async def test_rejected_request_costs_nothing(limits: RateLimitStore) -> None:
@@ -94,23 +94,31 @@ async def test_memory_is_bounded() -> None:
 async def running_rate_limited_app(
     settings: Settings, rate: Rate = TEST_RATE, storage: str = "memory"
 ) -> AsyncIterator["RateLimitedClient"]:
-    limited = {"rate_limit_burst": rate.burst, "rate_limit_per_second": rate.per_second, "rate_limit_storage": storage}
-    app = create_app(settings.model_copy(update=limited))
+    overrides = {
+        "rate_limit_burst": rate.burst,
+        "rate_limit_per_second": rate.per_second,
+        "rate_limit_storage": storage,
+    }
+    app = create_app(settings.model_copy(update=overrides))
     async with app.router.lifespan_context(app):
         yield RateLimitedClient(app)
 
 
 class RateLimitedClient:
+    """Sends requests from a chosen network address."""
+
     def __init__(self, app: object) -> None:
         self._app = app
 
-    async def post(self, body: Mapping[str, object], address: str = HOME, token: str | None = None) -> httpx2.Response:
+    async def post(
+        self, body: Mapping[str, object], address: str = ADDRESS, token: str | None = None
+    ) -> httpx2.Response:
         transport = httpx2.ASGITransport(self._app, client=(address, 4711))  # type: ignore[arg-type]  # any ASGI app
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         async with httpx2.AsyncClient(base_url="http://shop", transport=transport, headers=headers) as http:
             return await http.post("/graphql", json=body)
 
-    async def spend_budget(self, address: str = HOME, token: str | None = None) -> None:
+    async def spend_budget(self, address: str = ADDRESS, token: str | None = None) -> None:
         for _ in range(2):
             assert (await self.post(BOOKS_REQUEST, address, token)).status_code == 200
 
@@ -121,71 +129,71 @@ async def customer(shop: Shop) -> SignedInUser:
 
 
 async def test_exhausted_budget_reports_retry_after(settings: Settings, shop: Shop) -> None:
-    async with running_rate_limited_app(settings) as door:
-        await door.spend_budget()
-        answer = await door.post(BOOKS_REQUEST)
-    assert answer.status_code == 429
-    told = answer.json()
-    assert "data" not in told
-    assert [error["extensions"]["code"] for error in told["errors"]] == ["RATE_LIMITED"]
-    assert 1 <= told["errors"][0]["extensions"]["retryAfter"] <= 43
-    assert answer.headers["retry-after"] == str(told["errors"][0]["extensions"]["retryAfter"])
+    async with running_rate_limited_app(settings) as client:
+        await client.spend_budget()
+        response = await client.post(BOOKS_REQUEST)
+    assert response.status_code == 429
+    payload = response.json()
+    assert "data" not in payload
+    assert [error["extensions"]["code"] for error in payload["errors"]] == ["RATE_LIMITED"]
+    assert 1 <= payload["errors"][0]["extensions"]["retryAfter"] <= 43
+    assert response.headers["retry-after"] == str(payload["errors"][0]["extensions"]["retryAfter"])
 
 
 async def test_rate_limited_request_is_not_executed(settings: Settings, shop: Shop, customer: SignedInUser) -> None:
-    wish = {"query": 'mutation { updateProfile(input: {displayName: "Somebody else"}) { __typename } }'}
+    mutation = {"query": 'mutation { updateProfile(input: {displayName: "Other name"}) { __typename } }'}
     me = {"query": "{ me { displayName } }"}
-    async with running_rate_limited_app(settings) as door:
-        before = (await door.post(me, token=customer.token)).json()
-        await door.spend_budget(token=customer.token)
-        assert (await door.post(wish, token=customer.token)).status_code == 429
-    async with running_rate_limited_app(settings) as door:
-        assert (await door.post(me, token=customer.token)).json() == before
+    async with running_rate_limited_app(settings) as client:
+        before = (await client.post(me, token=customer.token)).json()
+        await client.spend_budget(token=customer.token)
+        assert (await client.post(mutation, token=customer.token)).status_code == 429
+    async with running_rate_limited_app(settings) as client:
+        assert (await client.post(me, token=customer.token)).json() == before
 
 
 async def test_other_callers_are_unaffected(settings: Settings, shop: Shop) -> None:
-    async with running_rate_limited_app(settings) as door:
-        await door.spend_budget(HOME)
-        assert (await door.post(BOOKS_REQUEST, OFFICE)).status_code == 200
+    async with running_rate_limited_app(settings) as client:
+        await client.spend_budget(ADDRESS)
+        assert (await client.post(BOOKS_REQUEST, OTHER_ADDRESS)).status_code == 200
 
 
 async def test_users_have_their_own_budget_across_addresses(
     settings: Settings, shop: Shop, customer: SignedInUser
 ) -> None:
-    neighbour = await add_user(shop)
-    async with running_rate_limited_app(settings) as door:
-        await door.spend_budget(HOME)
-        await door.spend_budget(HOME, customer.token)
-        assert (await door.post(BOOKS_REQUEST, OFFICE, customer.token)).status_code == 429
-        assert (await door.post(BOOKS_REQUEST, HOME, neighbour.token)).status_code == 200
+    other_user = await add_user(shop)
+    async with running_rate_limited_app(settings) as client:
+        await client.spend_budget(ADDRESS)
+        await client.spend_budget(ADDRESS, customer.token)
+        assert (await client.post(BOOKS_REQUEST, OTHER_ADDRESS, customer.token)).status_code == 429
+        assert (await client.post(BOOKS_REQUEST, ADDRESS, other_user.token)).status_code == 200
 
 
 async def test_invalid_token_uses_the_address_budget(settings: Settings, shop: Shop, customer: SignedInUser) -> None:
-    async with running_rate_limited_app(settings) as door:
-        await door.spend_budget(HOME)
+    async with running_rate_limited_app(settings) as client:
+        await client.spend_budget(ADDRESS)
         for token in ("", "x", customer.token[:-2]):
-            assert (await door.post(BOOKS_REQUEST, HOME, token)).status_code == 429
+            assert (await client.post(BOOKS_REQUEST, ADDRESS, token)).status_code == 429
 
 
 async def test_ipv6_addresses_share_their_network_budget(settings: Settings, shop: Shop) -> None:
-    async with running_rate_limited_app(settings) as door:
-        await door.spend_budget("2001:db8::1")
-        assert (await door.post(BOOKS_REQUEST, "2001:db8::ffff:2")).status_code == 429
-        assert (await door.post(BOOKS_REQUEST, "2001:db8:0:1::1")).status_code == 200
-        await door.spend_budget(HOME)
-        assert (await door.post(BOOKS_REQUEST, f"::ffff:{HOME}")).status_code == 429
+    async with running_rate_limited_app(settings) as client:
+        await client.spend_budget("2001:db8::1")
+        assert (await client.post(BOOKS_REQUEST, "2001:db8::ffff:2")).status_code == 429
+        assert (await client.post(BOOKS_REQUEST, "2001:db8:0:1::1")).status_code == 200
+        await client.spend_budget(ADDRESS)
+        assert (await client.post(BOOKS_REQUEST, f"::ffff:{ADDRESS}")).status_code == 429
 
 
 @pytest.mark.parametrize("query", ["{ books {", "{ nothing }", "{ " * 30 + "}" * 30])
 async def test_rejected_documents_are_charged(settings: Settings, shop: Shop, query: str) -> None:
-    async with running_rate_limited_app(settings) as door:
-        statuses = [(await door.post({"query": query})).status_code for _ in range(6)]
+    async with running_rate_limited_app(settings) as client:
+        statuses = [(await client.post({"query": query})).status_code for _ in range(6)]
     assert statuses == [200] * 4 + [429] * 2
 
 
 async def test_zero_disables_rate_limiting(settings: Settings, shop: Shop) -> None:
-    async with running_rate_limited_app(settings, Rate(60, 0)) as door:
-        assert {(await door.post(BOOKS_REQUEST)).status_code for _ in range(5)} == {200}
+    async with running_rate_limited_app(settings, Rate(60, 0)) as client:
+        assert {(await client.post(BOOKS_REQUEST)).status_code for _ in range(5)} == {200}
 
 
 async def test_processes_share_budgets(settings: Settings, shop: Shop) -> None:
@@ -204,18 +212,18 @@ async def test_without_storage_each_process_counts_alone(
         raise Unavailable
 
     monkeypatch.setattr(PostgresStore, "charge", fail)
-    async with running_rate_limited_app(settings, storage="postgresql") as door:
-        await door.spend_budget()
-        assert (await door.post(BOOKS_REQUEST)).status_code == 429
+    async with running_rate_limited_app(settings, storage="postgresql") as client:
+        await client.spend_budget()
+        assert (await client.post(BOOKS_REQUEST)).status_code == 429
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """What a budget in memory takes for the time."""
-    hands = SimpleNamespace(now=0.0)
-    hands.monotonic = lambda: hands.now
-    monkeypatch.setattr(rate_limits, "time", hands)
-    return hands
+    """Replace the clock of budgets in memory."""
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(rate_limits, "time", clock)
+    return clock
 
 
 async def test_idle_time_does_not_accumulate(clock: SimpleNamespace) -> None:
@@ -242,4 +250,4 @@ async def test_rate_limited_caller_is_rejected_before_parsing() -> None:
         await limiter.charge("spender", 1)
     with pytest.raises(RateLimited):
         limiter.check("spender")
-    limiter.check("somebody else")
+    limiter.check("other")

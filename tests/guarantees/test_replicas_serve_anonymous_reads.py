@@ -1,4 +1,4 @@
-"""Standbys serve visitors and nobody else: who writes sees it, and when no standby answers, or a wrong one, the primary does."""
+"""Replicas serve anonymous reads only. Without a valid replica, the primary serves them. Users read their own writes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,8 +13,7 @@ from sqlalchemy import literal_column, select
 
 from domain.shop import Shop
 from persistence.catalog import is_empty
-from persistence.postgres import connection as connecting
-from persistence.postgres import replicas
+from persistence.postgres import connection, replicas
 from persistence.postgres.database import Database, PoolSettings
 from persistence.postgres.errors import Unavailable
 from persistence.postgres.pool import PoolConnection
@@ -64,13 +63,13 @@ ME_QUERY = "{ me { email } }"
 
 @pytest.fixture(scope="module")
 async def replicated_pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ReplicatedPair]:
-    async with start_replicated_pair(tmp_path_factory.mktemp("pair")) as both:
-        yield both
+    async with start_replicated_pair(tmp_path_factory.mktemp("pair")) as servers:
+        yield servers
 
 
 @pytest.fixture
 async def servers(replicated_pair: ReplicatedPair) -> ReplicatedPair:
-    """Running, empty, and the one as far as the other."""
+    """Return the pair with both servers running, all tables empty and the replica up to date."""
     if not replicated_pair.replica.is_running:
         await replicated_pair.replica.start()
     tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
@@ -84,8 +83,8 @@ async def servers(replicated_pair: ReplicatedPair) -> ReplicatedPair:
 async def running_app(
     settings: Settings, servers: ReplicatedPair, **overrides: Any
 ) -> AsyncIterator[tuple[ApiClient, Shop]]:
-    told = {"database_url": servers.primary.url, "database_read_url": servers.replica.url} | overrides
-    app = create_app(settings.model_copy(update=told))
+    urls = {"database_url": servers.primary.url, "database_read_url": servers.replica.url}
+    app = create_app(settings.model_copy(update=urls | overrides))
     async with app.router.lifespan_context(app):
         yield ApiClient(app), app.state.shop
 
@@ -106,7 +105,7 @@ async def get(http: httpx2.AsyncClient, **headers: str) -> httpx2.Response:
     return await http.get("/graphql", params={"query": "{ genres { name } }"}, headers=headers)
 
 
-# ── Who reads where ───────────────────────────────────────────────────────────────────────
+# ── Routing of reads ──────────────────────────────────────────────────────────────────────
 
 
 async def test_anonymous_reads_use_the_replica_and_signed_in_reads_the_primary(
@@ -127,7 +126,7 @@ async def test_anonymous_reads_use_the_replica_and_signed_in_reads_the_primary(
 
 
 async def test_login_switches_reads_to_the_primary(settings: Settings, servers: ReplicatedPair) -> None:
-    """The answer to a mutation without a token comes from the primary, too."""
+    """The response to a mutation without a token comes from the primary, too."""
     async with running_app(settings, servers) as (visitor, shop):
         assert await list_genre_names(visitor) == []
         await servers.pause_replay()
@@ -142,20 +141,20 @@ async def test_login_switches_reads_to_the_primary(settings: Settings, servers: 
 
 
 async def test_replica_etag_is_not_reported_as_unchanged(settings: Settings, servers: ReplicatedPair) -> None:
-    """The primary's version of the catalogue is not that of rows which a standby has not got yet."""
+    """The catalog's version at the primary does not apply to rows that the replica does not have yet."""
     async with running_app(settings, servers) as (visitor, shop), visitor.http() as http:
         await servers.pause_replay()
         await add_genre(shop, "Fantasy")
         old = await get(http)
         assert old.json()["data"]["genres"] == []
-        same = await get(http, **{"if-none-match": old.headers["etag"]})
-        assert same.status_code == 304
+        unchanged = await get(http, **{"if-none-match": old.headers["etag"]})
+        assert unchanged.status_code == 304
         await servers.resume_replay()
         new = await get(http, **{"if-none-match": old.headers["etag"]})
         assert new.json()["data"]["genres"] == [{"name": "Fantasy"}]
 
 
-# ── When none answers ─────────────────────────────────────────────────────────────────────
+# ── Unavailable replicas ──────────────────────────────────────────────────────────────────
 
 
 async def test_primary_serves_reads_while_no_replica_is_available(
@@ -163,13 +162,13 @@ async def test_primary_serves_reads_while_no_replica_is_available(
 ) -> None:
     monkeypatch.setattr(replicas, "PROBE_INTERVAL", 0.05)
     async with (
-        start_counting_proxy(servers.replica.url) as wire,
-        running_app(settings, servers, database_read_url=wire.url) as (visitor, shop),
+        start_counting_proxy(servers.replica.url) as proxy,
+        running_app(settings, servers, database_read_url=proxy.url) as (visitor, shop),
     ):
         await add_genre(shop, "Fantasy")
         await servers.resume_replay()
         assert await list_genre_names(visitor) == ["Fantasy"]
-        assert wire.statements > 0
+        assert proxy.statements > 0
         await servers.replica.crash()
         assert [await list_genre_names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
         assert await get_ready_notes(visitor) == [f"{NO_REPLICA_RESPONDS}: the primary serves visitors, too"]
@@ -177,23 +176,23 @@ async def test_primary_serves_reads_while_no_replica_is_available(
         async with asyncio.timeout(30):
             while await get_ready_notes(visitor):
                 await list_genre_names(visitor)
-        before = wire.statements
+        before = proxy.statements
         assert await list_genre_names(visitor) == ["Fantasy"]
-        assert wire.statements > before
+        assert proxy.statements > before
 
 
 async def test_hanging_replica_is_skipped(
     settings: Settings, servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "COMMAND_TIMEOUT", 0.5)
+    monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 0.5)
     async with (
-        start_fault_proxy(servers.replica.url) as network,
-        running_app(settings, servers, database_read_url=network.url) as (visitor, shop),
+        start_fault_proxy(servers.replica.url) as proxy,
+        running_app(settings, servers, database_read_url=proxy.url) as (visitor, shop),
     ):
         await add_genre(shop, "Fantasy")
         await servers.resume_replay()
         assert await list_genre_names(visitor) == ["Fantasy"]
-        network.hang()
+        proxy.hang()
         assert [await list_genre_names(visitor) for _ in range(3)] == [["Fantasy"]] * 3
         assert await get_ready_notes(visitor) == [f"{NO_REPLICA_RESPONDS}: the primary serves visitors, too"]
 
@@ -201,7 +200,7 @@ async def test_hanging_replica_is_skipped(
 async def test_replica_serves_anonymous_reads_without_a_primary(
     settings: Settings, servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At a server that nobody has read from yet, and at one that was started meanwhile."""
+    """This holds for a server that has not read anything yet, and for one that is started during the outage."""
     monkeypatch.setattr(replicas, "UNVERIFIED_TTL", 0)
     await fetch_value(
         servers.primary, "INSERT INTO genres (id, name, slug) VALUES (gen_random_uuid(), 'Fantasy', 'fantasy')"
@@ -235,7 +234,7 @@ async def test_cut_replica_connection_fails_no_request(settings: Settings, serve
 
 
 async def test_replica_behind_a_migration_fails_no_request(settings: Settings, servers: ReplicatedPair) -> None:
-    """The standby has no such column yet."""
+    """The replica does not have the column yet."""
     await fetch_value(servers.primary, "ALTER TABLE genres RENAME COLUMN name TO title")
     await servers.resume_replay()
     await servers.pause_replay()
@@ -247,52 +246,54 @@ async def test_replica_behind_a_migration_fails_no_request(settings: Settings, s
 
 
 SMALL_POOL = PoolSettings(size=2, max_overflow=0, timeout_seconds=0.5)
-WAITING: Query[str | None] = Query(select(literal_column("pg_advisory_xact_lock_shared(7)::text")), str)
+BLOCKED_QUERY: Query[str | None] = Query(select(literal_column("pg_advisory_xact_lock_shared(7)::text")), str)
 
 
 @asynccontextmanager
 async def two_blocked_statements(
-    database: Database, standby: PostgresServer
+    database: Database, replica: PostgresServer
 ) -> AsyncIterator[list[asyncio.Task[str | None]]]:
-    """Two statements at the standby, which has no answer until the end of the block."""
-    there = await asyncpg.connect(standby.url)
+    """Run two statements at the replica that are blocked until the end of the block."""
+    locker = await asyncpg.connect(replica.url)
     try:
-        await there.execute("SELECT pg_advisory_lock(7)")
-        waiting = [asyncio.create_task(database.replica_session.first(WAITING)) for _ in range(SMALL_POOL.max_size)]
-        await wait_for_blocked(there, SMALL_POOL.max_size)
-        yield waiting
+        await locker.execute("SELECT pg_advisory_lock(7)")
+        statements = [
+            asyncio.create_task(database.replica_session.first(BLOCKED_QUERY)) for _ in range(SMALL_POOL.max_size)
+        ]
+        await wait_for_blocked(locker, SMALL_POOL.max_size)
+        yield statements
     finally:
-        await there.close()
+        await locker.close()
 
 
 async def test_slow_replica_does_not_overload_the_primary(servers: ReplicatedPair) -> None:
     async with Database(servers.primary.url, SMALL_POOL, read_url=servers.replica.url) as database:
-        async with two_blocked_statements(database, servers.replica) as waiting:
+        async with two_blocked_statements(database, servers.replica) as statements:
             with pytest.raises(Unavailable):
                 await find_revision(database.replica_session)
             assert database.replica_failure is None
-        assert await asyncio.gather(*waiting) == ["", ""]
+        assert await asyncio.gather(*statements) == ["", ""]
         assert await find_revision(database.replica_session)
         assert database.pools["read"].statement_count == 0
 
 
 async def test_hanging_replica_with_a_full_pool_does_not_block(servers: ReplicatedPair) -> None:
     async with (
-        start_fault_proxy(servers.replica.url) as network,
-        Database(servers.primary.url, SMALL_POOL, read_url=network.url) as database,
-        two_blocked_statements(database, servers.replica) as waiting,
+        start_fault_proxy(servers.replica.url) as proxy,
+        Database(servers.primary.url, SMALL_POOL, read_url=proxy.url) as database,
+        two_blocked_statements(database, servers.replica) as statements,
     ):
-        network.hang()
+        proxy.hang()
         assert await find_revision(database.replica_session)
         assert database.replica_failure == NO_REPLICA_RESPONDS
-        for one in waiting:
-            one.cancel()
+        for statement in statements:
+            statement.cancel()
 
 
 async def test_failing_replica_is_reported(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    """As where its role may not read."""
+    """Statements fail, for example, when the role lacks privileges."""
     await add_genre(shop, "Fantasy")
     async with (
         temporary_role(postgres) as role,
@@ -302,36 +303,36 @@ async def test_failing_replica_is_reported(
         assert await get_ready_notes(visitor) == [f"{REPLICA_STATEMENTS_FAIL}: the primary serves visitors, too"]
 
 
-# ── Which one it is ───────────────────────────────────────────────────────────────────────
+# ── Validity of a replica ─────────────────────────────────────────────────────────────────
 
 
 async def test_unrelated_database_is_rejected_as_replica(
     settings: Settings, servers: ReplicatedPair, database_url: str, shop: Shop
 ) -> None:
     await add_genre(shop, "Of another shop")
-    theirs = {"database_url": servers.primary.url, "database_read_url": database_url}
-    problem = await check_database_urls(settings.model_copy(update=theirs))
-    assert problem == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
-    async with running_app(settings, servers, **theirs) as (visitor, _):
+    urls = {"database_url": servers.primary.url, "database_read_url": database_url}
+    error_message = await check_database_urls(settings.model_copy(update=urls))
+    assert error_message == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
+    async with running_app(settings, servers, **urls) as (visitor, _):
         assert await list_genre_names(visitor) == []
         assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
 
 
 async def test_other_database_on_the_same_server_is_rejected(settings: Settings, servers: ReplicatedPair) -> None:
     other = servers.primary.url.replace("/bookstore", "/postgres")
-    theirs = {"database_url": servers.primary.url, "database_read_url": other}
-    problem = await check_database_urls(settings.model_copy(update=theirs))
-    assert problem == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
+    urls = {"database_url": servers.primary.url, "database_read_url": other}
+    error_message = await check_database_urls(settings.model_copy(update=urls))
+    assert error_message == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
 
 
 async def test_diverged_copy_is_rejected_as_replica(
     settings: Settings, servers: ReplicatedPair, tmp_path: Path
 ) -> None:
     async with start_diverging_copy(servers.primary, tmp_path / "snapshot") as copy:
-        theirs = {"database_url": servers.primary.url, "database_read_url": copy.url}
-        problem = await check_database_urls(settings.model_copy(update=theirs))
-        assert problem == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
-        async with running_app(settings, servers, **theirs) as (visitor, shop):
+        urls = {"database_url": servers.primary.url, "database_read_url": copy.url}
+        error_message = await check_database_urls(settings.model_copy(update=urls))
+        assert error_message == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
+        async with running_app(settings, servers, **urls) as (visitor, shop):
             await add_genre(shop, "Fantasy")
             assert await list_genre_names(visitor) == ["Fantasy"]
             assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
@@ -340,7 +341,7 @@ async def test_diverged_copy_is_rejected_as_replica(
 async def test_promoted_replica_is_read_until_the_primary_returns(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may have succeeded; the addresses tell when there is somebody at the other one."""
+    """While the primary is down, the replica may be its successor. Once the primary is back, it is a diverged copy."""
     monkeypatch.setattr(replicas, "UNVERIFIED_TTL", 0)
     async with start_replicated_pair(tmp_path) as servers, running_app(settings, servers) as (visitor, shop):
         await add_genre(shop, "Fantasy")
@@ -353,44 +354,47 @@ async def test_promoted_replica_is_read_until_the_primary_returns(
         await add_genre(shop, "Horror")
         assert await list_genre_names(visitor) == ["Fantasy", "Horror"]
         assert await get_ready_notes(visitor) == [f"{NOT_A_VALID_REPLICA}: the primary serves visitors, too"]
-        addresses = {"database_url": servers.primary.url, "database_read_url": servers.replica.url}
-        problem = await check_database_urls(settings.model_copy(update=addresses))
-        assert problem == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
-        turned = {"database_url": servers.replica.url, "database_read_url": servers.replica.url}
-        assert await check_database_urls(settings.model_copy(update=turned)) is None
+        urls = {"database_url": servers.primary.url, "database_read_url": servers.replica.url}
+        error_message = await check_database_urls(settings.model_copy(update=urls))
+        assert error_message == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
+        promoted_urls = {"database_url": servers.replica.url, "database_read_url": servers.replica.url}
+        assert await check_database_urls(settings.model_copy(update=promoted_urls)) is None
         await assert_former_primary_is_not_read(servers)
 
 
 async def assert_former_primary_is_not_read(servers: ReplicatedPair) -> None:
-    """A former primary that lives on is not read when the other address has come to its successor."""
+    """Assert that a former primary is not read once `DATABASE_URL` leads to its successor."""
     successor: list[str] = []
 
-    async def primary() -> PoolConnection:
-        return await connecting.connect(*successor or [servers.primary.url])
+    async def connect_to_primary() -> PoolConnection:
+        return await connection.connect(*successor or [servers.primary.url])
 
-    standbys = ReplicaConnector(servers.primary.url, primary, use_prepared_statements=True, timeout=2)
-    (await standbys.connect()).terminate()
+    connector = ReplicaConnector(servers.primary.url, connect_to_primary, use_prepared_statements=True, timeout=2)
+    (await connector.connect()).terminate()
     successor.append(servers.replica.url)
     with pytest.raises(NoReplica, match=NOT_A_VALID_REPLICA):
-        await standbys.connect()
+        await connector.connect()
 
 
 async def test_correct_urls_pass_preflight(settings: Settings, servers: ReplicatedPair) -> None:
-    ours = {
+    urls = {
         "database_url": servers.multi_host_url("read-write"),
         "database_read_url": servers.multi_host_url("prefer-standby"),
         "database_direct_url": servers.primary.url,
     }
-    assert await check_database_urls(settings.model_copy(update=ours), sends_email=True) is None
-    ours["database_read_url"] = "postgresql://127.0.0.1:1/bookstore"  # nobody there, and the primary takes its place
-    assert await check_database_urls(settings.model_copy(update=ours), sends_email=True) is None
+    assert await check_database_urls(settings.model_copy(update=urls), sends_email=True) is None
+    urls["database_read_url"] = "postgresql://127.0.0.1:1/bookstore"  # unreachable: the primary serves all reads
+    assert await check_database_urls(settings.model_copy(update=urls), sends_email=True) is None
 
 
 async def test_replica_as_primary_is_reported(settings: Settings, servers: ReplicatedPair) -> None:
-    there = {"database_url": servers.replica.url}
-    assert await check_database_urls(settings.model_copy(update=there)) == IS_REPLICA.format(setting="DATABASE_URL")
-    alone = {"database_read_url": None, "rate_limit_storage": "postgresql"}  # whose table a standby has not got
-    async with running_app(settings, servers, **there, **alone) as (visitor, _):
+    urls = {"database_url": servers.replica.url}
+    assert await check_database_urls(settings.model_copy(update=urls)) == IS_REPLICA.format(setting="DATABASE_URL")
+    overrides = {
+        "database_read_url": None,
+        "rate_limit_storage": "postgresql",
+    }  # this table cannot be written at a replica
+    async with running_app(settings, servers, **urls, **overrides) as (visitor, _):
         assert await list_genre_names(visitor) == []
         assert (await visitor.execute(REGISTER % PASSWORD)).codes == ["SERVICE_UNAVAILABLE"]
         assert await get_ready_notes(visitor) == [READ_ONLY]
@@ -399,21 +403,23 @@ async def test_replica_as_primary_is_reported(settings: Settings, servers: Repli
 async def test_replica_as_direct_url_is_reported_by_its_setting(
     settings: Settings, servers: ReplicatedPair, tmp_path: Path
 ) -> None:
-    given = {"database_url": servers.primary.url, "database_direct_url": servers.replica.url}
-    told = IS_REPLICA.format(setting="DATABASE_DIRECT_URL")
-    for posts in (False, True):
-        assert await check_database_urls(settings.model_copy(update=given), sends_email=posts) == told
-    named = {name.upper(): value for name, value in given.items()}
-    assert await get_error_line(run_command("migrate", directory=tmp_path, **named)) == told
+    urls = {"database_url": servers.primary.url, "database_direct_url": servers.replica.url}
+    expected = IS_REPLICA.format(setting="DATABASE_DIRECT_URL")
+    for sends_email in (False, True):
+        assert await check_database_urls(settings.model_copy(update=urls), sends_email=sends_email) == expected
+    environment = {name.upper(): value for name, value in urls.items()}
+    assert await get_error_line(run_command("migrate", directory=tmp_path, **environment)) == expected
 
 
-# ── Several hosts in one address ──────────────────────────────────────────────────────────
+# ── Several hosts in one URL ──────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("wanted", ["read-write", "primary"])
-async def test_primary_is_found_among_several_hosts(settings: Settings, servers: ReplicatedPair, wanted: str) -> None:
-    """By reads of whoever is signed in, too."""
-    async with Database(servers.multi_host_url(wanted)) as database:
+@pytest.mark.parametrize("target_session_attrs", ["read-write", "primary"])
+async def test_primary_is_found_among_several_hosts(
+    settings: Settings, servers: ReplicatedPair, target_session_attrs: str
+) -> None:
+    """Reads of signed-in users find the primary, too."""
+    async with Database(servers.multi_host_url(target_session_attrs)) as database:
         await servers.pause_replay()
         async with database.transaction() as tx:
             await tx.driver_connection.execute(
@@ -426,28 +432,28 @@ async def test_primary_is_found_among_several_hosts(settings: Settings, servers:
         await servers.resume_replay()
 
 
-@pytest.mark.parametrize("wanted", ["prefer-standby", "read-only", "standby"])
-async def test_replica_is_found_among_several_hosts(servers: ReplicatedPair, wanted: str) -> None:
-    async with Database(servers.primary.url, read_url=servers.multi_host_url(wanted)) as database:
+@pytest.mark.parametrize("target_session_attrs", ["prefer-standby", "read-only", "standby"])
+async def test_replica_is_found_among_several_hosts(servers: ReplicatedPair, target_session_attrs: str) -> None:
+    async with Database(servers.primary.url, read_url=servers.multi_host_url(target_session_attrs)) as database:
         assert await is_empty(database.replica_session)
         connection = await database.replica_session._pool.acquire()
         assert await connection.fetchval("SELECT pg_is_in_recovery()")
         database.replica_session._pool.release(connection)
         await servers.replica.crash()
-        assert await is_empty(database.replica_session)  # from the other host, or from the other address
+        assert await is_empty(database.replica_session)  # from the other host, or from DATABASE_URL
         await servers.replica.start()
 
 
-@pytest.mark.parametrize("wanted", ["read-write", "prefer-standby", "any"])
-async def test_silent_host_does_not_block_the_others(servers: ReplicatedPair, wanted: str) -> None:
-    """It is asked once: the one that answered is asked first from then on."""
+@pytest.mark.parametrize("target_session_attrs", ["read-write", "prefer-standby", "any"])
+async def test_silent_host_does_not_block_the_others(servers: ReplicatedPair, target_session_attrs: str) -> None:
+    """The silent host is tried once. From then on, the host that responded is tried first."""
     async with start_silent_server() as silent:
-        url = f"{servers.primary.url.replace('@', f'@127.0.0.1:{silent.port},')}?target_session_attrs={wanted}"
+        url = f"{servers.primary.url.replace('@', f'@127.0.0.1:{silent.port},')}?target_session_attrs={target_session_attrs}"
         async with Database(url) as database:
             assert await find_revision(database.read_session)
             async with database.transaction() as tx:
                 await check_writable(tx)
-        if wanted == "any":
+        if target_session_attrs == "any":
             async with Database(url) as database:
                 assert await find_revision(database.read_session)
             assert silent.connections == 1
@@ -456,14 +462,14 @@ async def test_silent_host_does_not_block_the_others(servers: ReplicatedPair, wa
 async def test_silent_host_is_reported(settings: Settings) -> None:
     async with start_silent_server() as silent:
         url = f"postgresql://postgres@127.0.0.1:1,127.0.0.1:{silent.port}/bookstore"
-        problem = await check_database_urls(settings.model_copy(update={"database_url": url}))
-    assert problem == "The database cannot be reached: TimeoutError. Check DATABASE_URL."
+        error_message = await check_database_urls(settings.model_copy(update={"database_url": url}))
+    assert error_message == "The database cannot be reached: TimeoutError. Check DATABASE_URL."
 
 
 async def test_pool_returns_from_the_primary_to_the_replica(
     servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a failover: PostgreSQL keeps connections to a standby that is promoted."""
+    """After a failover, PostgreSQL keeps the connections to a replica that was promoted."""
     monkeypatch.setattr(replicas, "PRIMARY_CONNECTION_TTL", 0)
     await servers.replica.crash()
     async with Database(servers.primary.url, read_url=servers.multi_host_url("prefer-standby")) as database:
@@ -475,7 +481,7 @@ async def test_pool_returns_from_the_primary_to_the_replica(
         database.replica_session._pool.release(connection)
 
 
-# ── In the middle of work ─────────────────────────────────────────────────────────────────
+# ── Demotion ──────────────────────────────────────────────────────────────────────────────
 
 
 async def test_demoted_primary_is_reported(settings: Settings, servers: ReplicatedPair) -> None:
@@ -500,7 +506,7 @@ async def test_demoted_primary_is_reported(settings: Settings, servers: Replicat
         assert await get_ready_notes(visitor) == []
 
 
-# ── Told to whoever watches ───────────────────────────────────────────────────────────────
+# ── Metrics ───────────────────────────────────────────────────────────────────────────────
 
 
 async def test_metrics_report_read_targets(
@@ -510,17 +516,17 @@ async def test_metrics_report_read_targets(
     port = find_free_port()
     async with running_app(settings, servers, metrics_port=port) as (visitor, _):
         assert await list_genre_names(visitor) == []
-        found = await wait_for_metrics(
-            port, lambda found: sum_series(found, "statements_total", pool="standby read") > 0
+        metrics = await wait_for_metrics(
+            port, lambda metrics: sum_series(metrics, "statements_total", pool="standby read") > 0
         )
-        assert sum_series(found, "standby_up") == 1
+        assert sum_series(metrics, "standby_up") == 1
         await servers.replica.crash()
         assert await list_genre_names(visitor) == []
-        await wait_for_metrics(port, lambda found: sum_series(found, "standby_up") == 0)
+        await wait_for_metrics(port, lambda metrics: sum_series(metrics, "standby_up") == 0)
         await servers.replica.start()
         while await get_ready_notes(visitor):
             await list_genre_names(visitor)
-        await wait_for_metrics(port, lambda found: sum_series(found, "standby_up") == 1)
+        await wait_for_metrics(port, lambda metrics: sum_series(metrics, "standby_up") == 1)
 
 
 async def test_metrics_report_a_single_process_without_replica(
@@ -533,7 +539,7 @@ async def test_metrics_report_a_single_process_without_replica(
         assert sum_series(await scrape_metrics(port), "standby_up") == 1
         await servers.replica.crash()
         assert await list_genre_names(server.client) == []
-        await wait_for_metrics(port, lambda found: sum_series(found, "standby_up") == 0)
+        await wait_for_metrics(port, lambda metrics: sum_series(metrics, "standby_up") == 0)
     await servers.replica.start()
 
 

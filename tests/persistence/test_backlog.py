@@ -1,4 +1,4 @@
-"""What is asked of the database for whoever watches: it is right, and an index serves each of it."""
+"""The backlog is measured correctly, and an index bounds the cost of each query."""
 
 import datetime as dt
 import json
@@ -20,9 +20,9 @@ from tests.support.database.explain import iterate_plan_nodes
 from tests.support.shop.factories import add_book, add_user
 from tests.support.shop.past_orders import add_past_order
 
-NOTHING = QueueDepth(0, 0.0)
+EMPTY_QUEUE = QueueDepth(0, 0.0)
 HOUR = dt.timedelta(hours=1)
-ROWS, FEW = 20_000, 10
+ROW_COUNT, SMALL_CAP = 20_000, 10
 SEED_A_YEAR = (
     """INSERT INTO users (id, email, display_name) SELECT gen_random_uuid(), 'reader@example.com', 'Reader'
     WHERE $1::int > 0""",
@@ -42,18 +42,20 @@ QUERIES = {name: query for name, query in vars(backlog).items() if isinstance(qu
 
 
 async def test_backlog_of_an_empty_database(shop: Shop, database_url: str) -> None:
-    found = await measure_backlog(database_url)
-    assert (found.queued_emails, found.failed_emails, found.pending_orders, found.due_refunds) == (NOTHING,) * 4
-    assert found.recent_orders == {"PENDING": 0, "CONFIRMED": 0, "PAYMENT_FAILED": 0, "SHIPPED": 0, "CANCELLED": 0}
-    assert found.is_writable
+    measured = await measure_backlog(database_url)
+    assert (measured.queued_emails, measured.failed_emails, measured.pending_orders, measured.due_refunds) == (
+        EMPTY_QUEUE,
+    ) * 4
+    assert measured.recent_orders == {"PENDING": 0, "CONFIRMED": 0, "PAYMENT_FAILED": 0, "SHIPPED": 0, "CANCELLED": 0}
+    assert measured.is_writable
 
 
 async def test_locked_carts_hide_nothing_else(shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
     async with postgres.transaction():
         await postgres.execute("LOCK TABLE carts")
-        found = await measure_backlog(database_url)
-    assert not found.is_writable
-    assert found.queued_emails == NOTHING
+        measured = await measure_backlog(database_url)
+    assert not measured.is_writable
+    assert measured.queued_emails == EMPTY_QUEUE
 
 
 async def test_orders_of_the_last_day(shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
@@ -61,27 +63,27 @@ async def test_orders_of_the_last_day(shop: Shop, postgres: asyncpg.Connection, 
     for status, hours in (("CONFIRMED", 1), ("CONFIRMED", 23), ("CONFIRMED", 25), ("SHIPPED", 2), ("PENDING", 30)):
         await add_past_order(postgres, user, (book, 1), status=status, at=now - hours * HOUR)
     await postgres.execute("UPDATE orders SET refund_due_at = now() - interval '3 hours' WHERE status = 'SHIPPED'")
-    found = await measure_backlog(database_url)
-    assert found.recent_orders == {"PENDING": 0, "CONFIRMED": 2, "PAYMENT_FAILED": 0, "SHIPPED": 1, "CANCELLED": 0}
-    assert (found.pending_orders.count, found.due_refunds.count) == (1, 1)
-    assert found.pending_orders.oldest_age_seconds >= 30 * 3600 - 1
-    assert found.due_refunds.oldest_age_seconds >= 3 * 3600 - 1
+    measured = await measure_backlog(database_url)
+    assert measured.recent_orders == {"PENDING": 0, "CONFIRMED": 2, "PAYMENT_FAILED": 0, "SHIPPED": 1, "CANCELLED": 0}
+    assert (measured.pending_orders.count, measured.due_refunds.count) == (1, 1)
+    assert measured.pending_orders.oldest_age_seconds >= 30 * 3600 - 1
+    assert measured.due_refunds.oldest_age_seconds >= 3 * 3600 - 1
 
 
 async def test_queued_and_failed_emails(shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
     user = await add_user(shop)
     async with shop.database.transaction() as tx:
         await emails.enqueue_emails(tx, EmailKind.BOOK_BACK, [(uuid.uuid4(), user.id) for _ in range(3)])
-    given_up = await postgres.fetchval("SELECT id FROM letters LIMIT 1")
+    failed_id = await postgres.fetchval("SELECT id FROM letters LIMIT 1")
     async with shop.database.transaction() as tx:
-        await emails.finish_email(tx, uuid.UUID(str(given_up)), EmailStatus.FAILED, "Nobody here")
-    await postgres.execute("DELETE FROM pgqueuer WHERE payload = convert_to($1::text, 'UTF8')", str(given_up))
+        await emails.finish_email(tx, uuid.UUID(str(failed_id)), EmailStatus.FAILED, "No such mailbox")
+    await postgres.execute("DELETE FROM pgqueuer WHERE payload = convert_to($1::text, 'UTF8')", str(failed_id))
     await postgres.execute(
         "UPDATE pgqueuer SET created = now() - interval '1 hour' WHERE id = (SELECT min(id) FROM pgqueuer)"
     )
-    found = await measure_backlog(database_url)
-    assert (found.queued_emails.count, found.failed_emails.count) == (2, 1)
-    assert found.queued_emails.oldest_age_seconds >= 3599
+    measured = await measure_backlog(database_url)
+    assert (measured.queued_emails.count, measured.failed_emails.count) == (2, 1)
+    assert measured.queued_emails.oldest_age_seconds >= 3599
 
 
 async def test_counts_are_capped(shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
@@ -93,24 +95,24 @@ async def test_counts_are_capped(shop: Shop, postgres: asyncpg.Connection, datab
     assert (await measure_backlog(database_url)).queued_emails.count == backlog.MAX_COUNT
 
 
-# ── However large the tables are ──────────────────────────────────────────────────────────
+# ── Cost with large tables ────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
 async def large_database(server_url: str, template_database: str) -> AsyncIterator[asyncpg.Connection]:
-    """A shop that has been open for a year, in which a hundredth of everything waits, and letters that were never taken up."""
+    """Yield a database with a year of orders, 1% of them waiting, and many queued emails."""
     async with temporary_database(server_url, template_database) as url:
         connection = await asyncpg.connect(url)
         for statement in SEED_A_YEAR:
-            await connection.execute(statement, ROWS)
+            await connection.execute(statement, ROW_COUNT)
         await connection.execute("ANALYZE")
         yield connection
         await connection.close()
 
 
 async def explain_queries(connection: asyncpg.Connection, sql: str, *options: str) -> list[dict[str, Any]]:
-    told = await connection.fetchval(f"EXPLAIN ({', '.join((*options, 'FORMAT JSON'))}) {sql}")
-    return list(iterate_plan_nodes(json.loads(told)))
+    plan_json = await connection.fetchval(f"EXPLAIN ({', '.join((*options, 'FORMAT JSON'))}) {sql}")
+    return list(iterate_plan_nodes(json.loads(plan_json)))
 
 
 def find_scans(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -126,18 +128,18 @@ async def test_no_sequential_scans(large_database: asyncpg.Connection, name: str
 
 @pytest.mark.parametrize("name", QUERIES)
 async def test_reads_are_bounded_by_the_cap(large_database: asyncpg.Connection, name: str) -> None:
-    """In the order of an index, so that nothing has to be read to be sorted."""
-    sql = QUERIES[name].sql.replace(str(backlog.MAX_COUNT), str(FEW))
+    """Rows are read in the order of an index, so that none is read for sorting."""
+    sql = QUERIES[name].sql.replace(str(backlog.MAX_COUNT), str(SMALL_CAP))
     plan = await explain_queries(large_database, sql, "ANALYZE", "TIMING OFF")
-    assert [node["Actual Rows"] * node["Actual Loops"] for node in find_scans(plan)] == [FEW]
+    assert [node["Actual Rows"] * node["Actual Loops"] for node in find_scans(plan)] == [SMALL_CAP]
     assert [node.get("Rows Removed by Filter", 0) for node in find_scans(plan)] == [0]
 
 
 async def test_sequential_scan_is_detected(large_database: asyncpg.Connection) -> None:
-    sql = f"SELECT count(*) FROM (SELECT FROM orders WHERE status = 'CONFIRMED' ORDER BY total LIMIT {FEW}) AS first"
+    sql = f"SELECT count(*) FROM (SELECT FROM orders WHERE status = 'CONFIRMED' ORDER BY total LIMIT {SMALL_CAP}) AS first"
     [scan] = find_scans(await explain_queries(large_database, sql, "ANALYZE", "TIMING OFF"))
     assert scan["Node Type"] == "Seq Scan"
-    assert scan["Actual Rows"] > FEW
+    assert scan["Actual Rows"] > SMALL_CAP
 
 
 async def test_unreachable_database_is_reported() -> None:

@@ -10,7 +10,6 @@ import pytest
 PACKAGES = ("graph", "domain", "persistence", "server")
 TRUSTED_INTERPOLATIONS = {
     "persistence/backlog.py": 3,
-    "persistence/browse/book_query.py": 2,
     "persistence/orders.py": 1,
     "persistence/browse/relevance.py": 2,
 }

@@ -111,6 +111,13 @@ def test_unsupported_database_is_rejected(url: str) -> None:
     assert _get_error(**PRODUCTION | {"database_url": url}) == "DATABASE_URL must begin with postgresql://"
 
 
+def test_unknown_rate_limit_storage_is_rejected() -> None:
+    message = "rate_limit_storage must be memory or postgresql"
+    assert _get_error(rate_limit_storage="memcached") == message
+    removed = f"{message}; the Redis storage was removed, use postgresql"
+    assert _get_error(rate_limit_storage="redis://shop@cache.example.com") == removed
+
+
 @pytest.mark.parametrize("name", ["database_read_url", "database_direct_url"])
 def test_read_url_without_database_url_is_rejected(name: str) -> None:
     assert _get_error(**{name: DATABASE}).startswith(f"{name.upper()} needs DATABASE_URL")

@@ -1,4 +1,4 @@
-"""Processes that share budgets ask for them seldom, grant no more than they are, and take little that they do not need."""
+"""Leases save queries, never grant more than the budget, and waste little of it."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -19,21 +19,21 @@ ANN = b"ann"
 
 @dataclass
 class SharedStore:
-    """A budget of several, in memory here, which notes how much was taken of it, and does not answer when it is told not to."""
+    """A shared budget in memory that records each charge, and can be made to fail or to wait."""
 
     limits: MemoryStore = field(default_factory=MemoryStore)
-    taken: list[int] = field(default_factory=list)
-    is_away: bool = False
-    held: asyncio.Event | None = None
+    charges: list[int] = field(default_factory=list)
+    is_unavailable: bool = False
+    may_continue: asyncio.Event | None = None
 
     async def charge(self, caller: bytes, cost: int, rate: Rate) -> float:
-        if self.held is not None:
-            await self.held.wait()
-        if self.is_away:
+        if self.may_continue is not None:
+            await self.may_continue.wait()
+        if self.is_unavailable:
             raise Unavailable
         wait = await self.limits.charge(caller, cost, rate)
         if wait == 0:
-            self.taken.append(cost)
+            self.charges.append(cost)
         return wait
 
     async def evict_full(self) -> None: ...
@@ -47,36 +47,36 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def _freeze_clock(patch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The clock of budgets and of leases, which goes on when it is told to."""
-    hands = SimpleNamespace(now=0.0)
-    hands.monotonic = lambda: hands.now
+    """Replace the clock of budgets and leases by one that tests advance."""
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
     for module in (rate_limits, leased_rate_limits):
-        patch.setattr(module, "time", hands)
-    return hands
+        patch.setattr(module, "time", clock)
+    return clock
 
 
-async def _spend(limits: LeasedStore, cost: int, times: int = 1, rate: Rate = RATE) -> list[float]:
-    return [await limits.charge(ANN, cost, rate) for _ in range(times)]
+async def _spend(limits: LeasedStore, cost: int, count: int = 1, rate: Rate = RATE) -> list[float]:
+    return [await limits.charge(ANN, cost, rate) for _ in range(count)]
 
 
 async def test_rejection_charges_nothing_and_keeps_the_lease(clock: SimpleNamespace) -> None:
     shared = SharedStore()
-    here, there = LeasedStore(shared), LeasedStore(shared)
-    await _spend(here, 100, 2)  # 100 are left here
-    await _spend(there, 60_000)
-    taken = list(shared.taken)
+    first, second = LeasedStore(shared), LeasedStore(shared)
+    await _spend(first, 100, 2)  # leaves a lease of 100
+    await _spend(second, 60_000)
+    charges = list(shared.charges)
 
-    assert await here.charge(ANN, 101, RATE) > 0
-    assert shared.taken == taken
-    assert await here.charge(ANN, 100, RATE) == 0
-    assert await here.charge(ANN, 1, RATE) > 0
+    assert await first.charge(ANN, 101, RATE) > 0
+    assert shared.charges == charges
+    assert await first.charge(ANN, 100, RATE) == 0
+    assert await first.charge(ANN, 1, RATE) > 0
 
 
 async def test_lease_is_usable_while_storage_is_down(clock: SimpleNamespace) -> None:
     shared = SharedStore()
     limits = LeasedStore(shared)
     await _spend(limits, 100, 2)
-    shared.is_away = True
+    shared.is_unavailable = True
 
     with pytest.raises(Unavailable):
         await limits.charge(ANN, 101, RATE)
@@ -89,35 +89,35 @@ async def test_cancelled_request_keeps_the_lease(clock: SimpleNamespace) -> None
     shared = SharedStore()
     limits = LeasedStore(shared)
     await _spend(limits, 100, 2)
-    shared.held = asyncio.Event()
-    asking = asyncio.create_task(limits.charge(ANN, 101, RATE))
+    shared.may_continue = asyncio.Event()
+    task = asyncio.create_task(limits.charge(ANN, 101, RATE))
     await asyncio.sleep(0)
 
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
-    shared.held, shared.is_away = None, True
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    shared.may_continue, shared.is_unavailable = None, True
     assert await limits.charge(ANN, 100, RATE) == 0
 
 
 async def test_lease_is_spent_once(clock: SimpleNamespace) -> None:
-    """By requests at once, of which the first asks for all that it lacks."""
+    """Concurrent requests do not spend the same lease."""
     shared = SharedStore()
     limits = LeasedStore(shared)
-    await _spend(limits, 100, 2)  # 100 are left here
-    shared.held = asyncio.Event()
-    asking = [asyncio.create_task(limits.charge(ANN, cost, RATE)) for cost in (150, 100)]
+    await _spend(limits, 100, 2)  # leaves a lease of 100
+    shared.may_continue = asyncio.Event()
+    tasks = [asyncio.create_task(limits.charge(ANN, cost, RATE)) for cost in (150, 100)]
     await asyncio.sleep(0)
-    shared.held.set()
-    await asyncio.gather(*asking)
+    shared.may_continue.set()
+    await asyncio.gather(*tasks)
 
-    assert sum(shared.taken) - limits._leases[ANN].remaining == 100 + 100 + 150 + 100
+    assert sum(shared.charges) - limits._leases[ANN].remaining == 100 + 100 + 150 + 100
 
 
 async def test_busy_caller_rarely_uses_storage(clock: SimpleNamespace) -> None:
     shared = SharedStore()
     assert set(await _spend(LeasedStore(shared), 100, 400)) == {0}
-    assert len(shared.taken) < 50
-    assert sum(shared.taken) <= 400 * 100 + RATE.per_second
+    assert len(shared.charges) < 50
+    assert sum(shared.charges) <= 400 * 100 + RATE.per_second
 
 
 async def test_occasional_caller_is_charged_exactly(clock: SimpleNamespace) -> None:
@@ -127,7 +127,7 @@ async def test_occasional_caller_is_charged_exactly(clock: SimpleNamespace) -> N
         await _spend(limits, 5)
         clock.now += 0.01
     await _spend(processes[0], 5)
-    assert shared.taken == [5] * 101
+    assert shared.charges == [5] * 101
 
 
 async def test_lease_expires_after_a_second(clock: SimpleNamespace) -> None:
@@ -136,7 +136,7 @@ async def test_lease_expires_after_a_second(clock: SimpleNamespace) -> None:
     await _spend(limits, 100, 2)
     clock.now += leased_rate_limits.LEASE_TTL
     await _spend(limits, 100)
-    assert shared.taken == [100, 200, 100]
+    assert shared.charges == [100, 200, 100]
 
 
 async def test_lease_expiry_starts_when_it_is_taken(clock: SimpleNamespace) -> None:
@@ -145,7 +145,7 @@ async def test_lease_expiry_starts_when_it_is_taken(clock: SimpleNamespace) -> N
     for _ in range(3):
         await _spend(limits, 100)
         clock.now += 0.6 * leased_rate_limits.LEASE_TTL
-    assert shared.taken == [100, 200]
+    assert shared.charges == [100, 200]
 
 
 async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,29 +156,29 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(limits._leases) <= 100
 
 
-asked = st.lists(
+requests_strategy = st.lists(
     st.tuples(st.integers(0, 2), st.integers(1, 400), st.sampled_from([0.0, 0.0, 0.0, 0.1, 0.6, 1.0, 3.0])), max_size=80
 )
 
 
-@given(asked, st.sampled_from([Rate(burst=1_000, per_second=100), Rate(burst=100, per_second=1_000)]))
+@given(requests_strategy, st.sampled_from([Rate(burst=1_000, per_second=100), Rate(burst=100, per_second=1_000)]))
 def test_grants_never_exceed_the_budget_nor_leases_twice_the_grants(
-    asked: list[tuple[int, int, float]], rate: Rate
+    requests: list[tuple[int, int, float]], rate: Rate
 ) -> None:
-    """Of three processes, whatever they are asked for, and whenever."""
+    """The bounds hold for three processes, with any costs and pauses."""
 
-    async def ask(clock: SimpleNamespace) -> None:
+    async def charge_all(clock: SimpleNamespace) -> None:
         shared = SharedStore()
         processes = [LeasedStore(shared) for _ in range(3)]
         granted = 0
-        for process, cost, pause in asked:
+        for process, cost, pause in requests:
             clock.now += pause
             if await processes[process].charge(ANN, cost, rate) == 0:
                 granted += cost
-            assert granted <= sum(shared.taken) <= 2 * granted
-            assert sum(shared.taken) <= rate.burst + rate.per_second * clock.now + 400 + min(
+            assert granted <= sum(shared.charges) <= 2 * granted
+            assert sum(shared.charges) <= rate.burst + rate.per_second * clock.now + 400 + min(
                 rate.burst, rate.per_second
             )
 
     with pytest.MonkeyPatch.context() as patch:
-        asyncio.run(ask(_freeze_clock(patch)))
+        asyncio.run(charge_all(_freeze_clock(patch)))

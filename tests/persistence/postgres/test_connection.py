@@ -1,4 +1,4 @@
-"""How PostgreSQL is reached: both lanes read an address the same way."""
+"""Database URLs mean the same for reads and writes, and several hosts are supported."""
 
 import pytest
 from sqlalchemy import make_url
@@ -14,18 +14,18 @@ from persistence.postgres.statements import Command
 
 @pytest.mark.parametrize("parameters", [{"sslmode": "disable"}, {"sslmode": "prefer"}, {"target_session_attrs": "any"}])
 async def test_url_options_apply_to_reads_and_writes(database_url: str, shop: Shop, parameters: dict[str, str]) -> None:
-    async with Database(_address(database_url, parameters)) as database:
+    async with Database(_add_parameters(database_url, parameters)) as database:
         assert await is_empty(database.read_session)
         async with database.transaction() as tx:
             assert await tx.scalar(Command(sql("SELECT 1"))) == 1
 
 
-def _address(url: str, parameters: dict[str, str]) -> str:
+def _add_parameters(url: str, parameters: dict[str, str]) -> str:
     return make_url(url).update_query_dict(parameters).render_as_string(hide_password=False)
 
 
 @pytest.mark.parametrize(
-    ("told", "read"),
+    ("url", "dsn"),
     [
         ("postgresql+asyncpg://a:b@c/d", "postgresql://a:b@c/d"),
         ("postgresql://a@b:1,c:2/d?sslmode=require", "postgresql://a@b:1,c:2/d?sslmode=require"),
@@ -33,12 +33,12 @@ def _address(url: str, parameters: dict[str, str]) -> str:
         ("postgresql://a@/d?sslmode=require&host=/run/b", "postgresql://a@/d?sslmode=require&host=/run/b"),
     ],
 )
-def test_multi_host_url_keeps_all_hosts(told: str, read: str) -> None:
-    assert build_asyncpg_dsn(told) == read
+def test_multi_host_url_keeps_all_hosts(url: str, dsn: str) -> None:
+    assert build_asyncpg_dsn(url) == dsn
 
 
 @pytest.mark.parametrize(
-    ("told", "hosts"),
+    ("url", "host_urls"),
     [
         ("postgresql://a:b@c/d?sslmode=require", ["postgresql://a:b@c/d?sslmode=require"]),
         ("postgresql://a:b@c:1,d:2/e", ["postgresql://a:b@c:1/e", "postgresql://a:b@d:2/e"]),
@@ -51,5 +51,5 @@ def test_multi_host_url_keeps_all_hosts(told: str, read: str) -> None:
         ("postgresql:///d?host=b,c&port=1", ["postgresql:///d?host=b&port=1", "postgresql:///d?host=c&port=1"]),
     ],
 )
-def test_hosts_are_split_into_urls(told: str, hosts: list[str]) -> None:
-    assert split_hosts(told) == hosts
+def test_hosts_are_split_into_urls(url: str, host_urls: list[str]) -> None:
+    assert split_hosts(url) == host_urls

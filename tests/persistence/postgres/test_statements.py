@@ -1,4 +1,4 @@
-"""Commands are compiled once for each set of names, and what cannot be is refused where it is written."""
+"""Commands are compiled once per set of parameter names, and reject parameters that do not fit."""
 
 import uuid
 
@@ -14,14 +14,14 @@ SHELVES = Table(
     Column("id", Uuid(), primary_key=True, default=uuid.uuid4),
     Column("name", String()),
     Column("height", Integer()),
-    Column("colour", String()),
+    Column("color", String()),
 )
-ONE = SHELVES.c.id == bindparam("shelf", type_=Uuid())
+IS_SHELF = SHELVES.c.id == bindparam("shelf", type_=Uuid())
 SHELF = uuid.uuid4()
 
 
 def test_parameter_names_select_the_columns() -> None:
-    command = Command(update(SHELVES).where(ONE))
+    command = Command(update(SHELVES).where(IS_SHELF))
     assert command.bind({"shelf": SHELF, "height": 3}) == (
         "UPDATE shelves SET height=$1::INTEGER WHERE shelves.id = $2::UUID",
         [3, SHELF],
@@ -33,15 +33,15 @@ def test_parameter_names_select_the_columns() -> None:
 
 
 def test_each_set_of_names_is_compiled_once() -> None:
-    command = Command(update(SHELVES).where(ONE))
+    command = Command(update(SHELVES).where(IS_SHELF))
     first, _ = command.bind({"shelf": SHELF, "height": 3})
     other, _ = command.bind({"shelf": SHELF, "name": "A"})
-    again, _ = command.bind({"shelf": uuid.uuid4(), "height": 4})
-    assert again is first != other
+    repeated, _ = command.bind({"shelf": uuid.uuid4(), "height": 4})
+    assert repeated is first != other
 
 
 def test_values_in_the_statement_are_kept() -> None:
-    command = Command(update(SHELVES).where(ONE).values(height=0, colour=None))
+    command = Command(update(SHELVES).where(IS_SHELF).values(height=0, color=None))
     _, arguments = command.bind({"shelf": SHELF, "name": "A"})
     assert arguments == ["A", 0, None, SHELF]
 
@@ -62,15 +62,15 @@ def test_unknown_parameter_is_rejected() -> None:
 
 def test_missing_parameter_is_rejected() -> None:
     with pytest.raises(KeyError, match="shelf"):
-        Command(update(SHELVES).where(ONE)).bind({"height": 3})
+        Command(update(SHELVES).where(IS_SHELF)).bind({"height": 3})
 
 
 def test_expanding_list_parameter_is_rejected() -> None:
-    some = SHELVES.c.name.in_(["A", "B"])
+    condition = SHELVES.c.name.in_(["A", "B"])
     with pytest.raises(TypeError, match="any_"):
-        Command(update(SHELVES).where(some)).bind({"height": 3})
+        Command(update(SHELVES).where(condition)).bind({"height": 3})
     with pytest.raises(TypeError, match="any_"):
-        Query(select(SHELVES.c.id).where(some), lambda id_: id_)
+        Query(select(SHELVES.c.id).where(condition), lambda id_: id_)
 
 
 def test_non_callable_defaults_are_rejected() -> None:

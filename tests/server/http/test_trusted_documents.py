@@ -58,12 +58,12 @@ def get_error_codes(response: httpx2.Response) -> set[str]:
 
 @pytest.mark.parametrize("payload", [{"documentId": UNKNOWN}, {"documentId": f"sha256:{UNKNOWN}"}, apollo(UNKNOWN)])
 async def test_unknown_document_id(
-    http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, visitor: ApiClient, payload: dict[str, Any]
+    http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, client: ApiClient, payload: dict[str, Any]
 ) -> None:
-    async with visitor.http() as without_list:
-        for client in (http, trusted_only_http, without_list):
+    async with client.http() as without_list:
+        for http_client in (http, trusted_only_http, without_list):
             for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
-                response = await client.post("/graphql", json=payload, headers={"accept": accept})
+                response = await http_client.post("/graphql", json=payload, headers={"accept": accept})
                 assert (response.status_code, get_error_codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
     message = (await http.post("/graphql", json=payload)).json()["errors"][0]["message"]
     assert message == "No trusted document has this ID. Send the document itself as `query`."
@@ -186,15 +186,15 @@ async def test_operation_is_selected_by_name(trusted_only_http: httpx2.AsyncClie
     assert (await trusted_only_http.post("/graphql", json=payload)).json() == {"data": {"__typename": "Query"}}
 
 
-async def test_other_documents_are_allowed_by_default(visitor: ApiClient, http: httpx2.AsyncClient) -> None:
+async def test_other_documents_are_allowed_by_default(client: ApiClient, http: httpx2.AsyncClient) -> None:
     """Without a list, a correct hash next to the document is accepted, too."""
-    async with visitor.http() as without_list:
-        for client in (http, without_list):
+    async with client.http() as without_list:
+        for http_client in (http, without_list):
             for payload in (
                 {"query": "{ __typename }"},
                 {"query": "{ __typename }"} | apollo(sha256("{ __typename }")),
             ):
-                assert (await client.post("/graphql", json=payload)).json() == {"data": {"__typename": "Query"}}
+                assert (await http_client.post("/graphql", json=payload)).json() == {"data": {"__typename": "Query"}}
 
 
 async def test_manifest_formats_of_other_tools(settings: Settings, shop: Shop, path: Path) -> None:

@@ -111,7 +111,7 @@ async def test_authorization_state_cookie(browser: Browser) -> None:
 
 async def test_cookie_is_not_secure_on_localhost(settings: Settings, shop: Shop, github: FakeGitHub) -> None:
     async with (
-        app_with_providers(settings, github=github.url, public_url="http://localhost:8000") as app,
+        app_with_providers(settings, github_url=github.url, public_url="http://localhost:8000") as app,
         open_browser(app) as browser,
     ):
         response = await browser.http.get("/auth/github", follow_redirects=False)
@@ -214,7 +214,10 @@ async def test_login_code_of_a_deactivated_user(
 async def test_callback_returns_tokens_without_a_frontend(
     settings: Settings, client: ApiClient, github: FakeGitHub
 ) -> None:
-    async with app_with_providers(settings, github=github.url, frontend_url=None) as app, open_browser(app) as browser:
+    async with (
+        app_with_providers(settings, github_url=github.url, frontend_url=None) as app,
+        open_browser(app) as browser,
+    ):
         response = await browser.http.get("/auth/github")
         tokens = response.json()
         assert response.headers["cache-control"] == "no-store"
@@ -228,6 +231,6 @@ async def test_callback_sets_refresh_cookie_without_a_frontend(
     settings: Settings, client: ApiClient, github: FakeGitHub
 ) -> None:
     overrides: dict[str, Any] = {"frontend_url": None, "refresh_token_cookie": True}
-    async with app_with_providers(settings, github=github.url, **overrides) as app, open_browser(app) as browser:
+    async with app_with_providers(settings, github_url=github.url, **overrides) as app, open_browser(app) as browser:
         assert (await browser.http.get("/auth/github")).json()["refreshToken"] is None
         assert (await browser.execute(REFRESH, token=None))["refreshSession"]["__typename"] == "SessionRefreshed"

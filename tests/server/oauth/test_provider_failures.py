@@ -137,7 +137,7 @@ async def test_hanging_provider_holds_no_database_connection(
     let_go = threading.Event()
     github.overrides["/user"] = lambda: (let_go.wait(20) and JSONResponse(github.user)) or Response(status_code=500)
     few: dict[str, Any] = {"pool_size": 1, "pool_max_overflow": 0}
-    async with app_with_providers(settings, github=github.url, **few) as app, open_browser(app) as browser:
+    async with app_with_providers(settings, github_url=github.url, **few) as app, open_browser(app) as browser:
         coming = asyncio.create_task(browser.http.get("/auth/github"))
         while "/user" not in github.requested_paths:
             await asyncio.sleep(0.01)

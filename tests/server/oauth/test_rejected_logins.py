@@ -29,7 +29,7 @@ CALLBACK = "/auth/github/callback"
 
 @pytest.mark.parametrize("path", ["google", "google/callback", "Google", "facebook", "facebook/callback?code=x"])
 async def test_unknown_provider(settings: Settings, shop: Shop, github: FakeGitHub, path: str) -> None:
-    async with app_with_providers(settings, github=github.url) as app, open_browser(app) as browser:
+    async with app_with_providers(settings, github_url=github.url) as app, open_browser(app) as browser:
         response = await browser.http.get(f"/auth/{path}")
         assert (response.status_code, response.json()["error"]) == (404, "not_offered")
 

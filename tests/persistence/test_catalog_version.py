@@ -1,4 +1,4 @@
-"""The version of the catalogue: new after each change that visitors can see, and never taken for older than it is."""
+"""The catalog's version changes with each change of public data, and never repeats."""
 
 import asyncpg
 import pytest
@@ -9,16 +9,16 @@ from persistence.tables import Base
 from tests.support.shop.factories import add_book, add_genre, add_user
 from tests.support.shop.past_orders import add_past_order
 
-UNSEEN = {
+PRIVATE_TABLES = {
     *("sessions", "refresh_tokens", "identities", "one_time_tokens", "carts", "cart_items", "order_addresses"),
     *("stock_movements", "wishlist_items", "prebookings", "sales_window", "throttles", "rate_limits", "letters"),
     *("mock_payments", "secret_keys"),
 }
-"""Tables of which nothing can be seen by visitors. Every other one is watched."""
+"""Tables without public data. Every other table has a trigger."""
 TRIGGERS = (
     "SELECT DISTINCT event_object_table FROM information_schema.triggers WHERE trigger_name = 'note_catalog_change'"
 )
-CHANGES = [
+PUBLIC_CHANGES = [
     "UPDATE books SET price = price + 1",
     "UPDATE books SET stock_quantity = stock_quantity - 1",
     "UPDATE genres SET name = name || '!'",
@@ -32,7 +32,7 @@ CHANGES = [
     "TRUNCATE reviews",
     "DELETE FROM orders",
 ]
-UNSEEN_CHANGES = [
+PRIVATE_CHANGES = [
     "UPDATE users SET password_hash = NULL",
     "INSERT INTO users (id, email, display_name) VALUES (gen_random_uuid(), 'b@example.com', 'B')",
     "UPDATE sessions SET last_used_at = now()",
@@ -51,23 +51,23 @@ async def shop_with_order(shop: Shop, postgres: asyncpg.Connection) -> Shop:
 
 
 async def test_every_table_is_covered(postgres: asyncpg.Connection, shop: Shop) -> None:
-    watched = {record[0] for record in await postgres.fetch(TRIGGERS)}
-    assert watched | UNSEEN == {table.name for table in Base.metadata.sorted_tables}
-    assert watched & UNSEEN == set()
+    tables_with_trigger = {record[0] for record in await postgres.fetch(TRIGGERS)}
+    assert tables_with_trigger | PRIVATE_TABLES == {table.name for table in Base.metadata.sorted_tables}
+    assert tables_with_trigger & PRIVATE_TABLES == set()
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", PUBLIC_CHANGES)
 async def test_visible_change_increments_the_version(
     shop_with_order: Shop, postgres: asyncpg.Connection, change: str
 ) -> None:
-    reading = shop_with_order.database.read_session
-    before = await get_catalog_version(reading)
-    assert await get_catalog_version(reading) == before
+    db = shop_with_order.database.read_session
+    before = await get_catalog_version(db)
+    assert await get_catalog_version(db) == before
     await postgres.execute(change)
-    assert await get_catalog_version(reading) != before
+    assert await get_catalog_version(db) != before
 
 
-@pytest.mark.parametrize("change", UNSEEN_CHANGES)
+@pytest.mark.parametrize("change", PRIVATE_CHANGES)
 async def test_invisible_change_keeps_the_version(
     shop_with_order: Shop, postgres: asyncpg.Connection, change: str
 ) -> None:
@@ -79,26 +79,26 @@ async def test_invisible_change_keeps_the_version(
 async def test_first_change_creates_a_version(shop_with_order: Shop, postgres: asyncpg.Connection) -> None:
     await postgres.execute("ALTER SEQUENCE catalog_changes RESTART")
     before = await get_catalog_version(shop_with_order.database.read_session)
-    await postgres.execute(CHANGES[0])
+    await postgres.execute(PUBLIC_CHANGES[0])
     assert await get_catalog_version(shop_with_order.database.read_session) != before
 
 
-@pytest.mark.parametrize("ends", ["COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize("ending", ["COMMIT", "ROLLBACK"])
 async def test_concurrent_changes_never_repeat_a_version(
-    shop_with_order: Shop, postgres: asyncpg.Connection, ends: str
+    shop_with_order: Shop, postgres: asyncpg.Connection, ending: str
 ) -> None:
-    """It has been counted already and cannot be read yet, so what is read now must not be taken for what comes then."""
-    reading = shop_with_order.database.read_session
-    before = await get_catalog_version(reading)
+    """An open change is counted but not visible, so data read now must not get the later version."""
+    db = shop_with_order.database.read_session
+    before = await get_catalog_version(db)
     await postgres.execute("BEGIN")
     await postgres.execute("SAVEPOINT a")
-    await postgres.execute(CHANGES[0])
-    await postgres.execute("ROLLBACK TO a" if ends == "ROLLBACK" else "RELEASE a")
-    meanwhile = [await get_catalog_version(reading) for _ in range(2)]
-    await postgres.execute(ends)
-    after = await get_catalog_version(reading)
-    assert len({before, *meanwhile, after}) == 4
-    assert await get_catalog_version(reading) == after
+    await postgres.execute(PUBLIC_CHANGES[0])
+    await postgres.execute("ROLLBACK TO a" if ending == "ROLLBACK" else "RELEASE a")
+    versions_during_change = [await get_catalog_version(db) for _ in range(2)]
+    await postgres.execute(ending)
+    after = await get_catalog_version(db)
+    assert len({before, *versions_during_change, after}) == 4
+    assert await get_catalog_version(db) == after
 
 
 async def test_unrelated_changes_do_not_block(shop_with_order: Shop, postgres: asyncpg.Connection) -> None:

@@ -20,6 +20,8 @@ from server.settings import Environment, Settings
 from tests.support.database.databases import temporary_database
 from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
+from tests.support.observability.log_secrets import pytest_runtest_makereport as pytest_runtest_makereport
+from tests.support.observability.log_secrets import pytest_runtest_setup as pytest_runtest_setup
 
 hypothesis.settings.register_profile("ci", derandomize=True)  # a run of CI depends on the change alone
 if os.environ.get("CI"):

@@ -1,4 +1,4 @@
-"""What the documents point to is there."""
+"""Links in the documentation lead to existing files."""
 
 import re
 from pathlib import Path

@@ -9,9 +9,9 @@ from domain.shop import Shop
 from graph.kit.ids import to_global_id
 from persistence.catalog import BookRow
 from persistence.tables import new_id
-from server.app import create_app
 from server.settings import Settings
 from tests.support.database.db_snapshots import take_snapshot
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import CANCEL_ORDER, ORDER_FRAGMENT, Customer, add_customer
 from tests.support.shop.factories import add_book, fill_cart
@@ -188,11 +188,10 @@ async def test_unknown_status_is_a_request_error(customer: Customer) -> None:
 
 async def test_order_keeps_its_currency(customer: Customer, shop: Shop, book: BookRow, settings: Settings) -> None:
     await _order(shop, customer, book)
-    app = create_app(settings.model_copy(update={"currency": "USD"}))
-    async with app.router.lifespan_context(app):
+    async with running_client(settings, currency="USD") as client:
         document = (
             "{ me { orders { nodes { total { currency } items { unitPrice { currency } lineTotal { currency } } } } } }"
         )
-        [order] = (await customer.with_client(ApiClient(app)).execute(document))["me"]["orders"]["nodes"]
+        [order] = (await customer.with_client(client).execute(document))["me"]["orders"]["nodes"]
     [line] = order["items"]
     assert [money["currency"] for money in (order["total"], line["unitPrice"], line["lineTotal"])] == ["EUR"] * 3

@@ -65,10 +65,15 @@ class RecordingHasher(PasswordHasher):
         return super().hash(password, salt=salt)
 
 
+@pytest.fixture(scope="module")
+async def current_hash(open_shop: Shop) -> str:
+    """Hash the password once with the product's parameters, which takes a quarter of a second."""
+    return await open_shop.passwords.hash(PASSWORD)
+
+
 @pytest.fixture
-async def accounts(shop: Shop) -> None:
-    """Add an account with a password, one without, and a deactivated one, hashed with today's parameters."""
-    current_hash = await shop.passwords.hash(PASSWORD)
+async def accounts(shop: Shop, current_hash: str) -> None:
+    """Add an account with a password, one without, and a deactivated one."""
     await add_user(shop, WITH_PASSWORD, password_hash=current_hash)
     await add_user(shop, PROVIDER_ONLY, password_hash=None)
     await add_user(shop, DEACTIVATED, password_hash=current_hash, is_active=False)

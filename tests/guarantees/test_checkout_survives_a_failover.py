@@ -19,7 +19,7 @@ from tests.support.database.locks import LOCK_ORDERS, LOCK_PAYMENTS, hold_lock, 
 from tests.support.database.replication import ReplicatedPair, start_replicated_pair
 from tests.support.http.apps import get_shop, running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY
+from tests.support.http.probes import GENRES_QUERY
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book
 

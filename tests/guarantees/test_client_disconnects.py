@@ -13,7 +13,7 @@ from domain.shop import Shop
 from server.settings import Settings
 from tests.support.database.db_snapshots import get_stock, list_payments, list_stock_movements
 from tests.support.database.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES
 from tests.support.processes.servers import Server, start_server
 from tests.support.shop.customers import CHECKOUT_MUTATION, add_customer
 from tests.support.shop.factories import add_admin, add_book, book_id

@@ -1,4 +1,4 @@
-"""Every other page for customers and administrators does so, too."""
+"""Pages for customers and administrators cost the same number of SQL statements for few rows and many."""
 
 from collections.abc import AsyncIterator
 
@@ -10,6 +10,16 @@ from graph.kit.ids import to_global_id
 from persistence.catalog import BookRow
 from server.settings import Settings
 from tests.support.database.query_counter import QueryCounter, count_queries
+from tests.support.graphql.connections import LOOKUPS, populate_connections
+from tests.support.graphql.schema_fields import (
+    build_document,
+    build_path_variables,
+    build_selection,
+    find_field,
+    get_fields,
+    get_result_type,
+    list_connections,
+)
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import SignedInUser, add_admin, add_book, add_genre, add_user
 from tests.support.shop.past_orders import add_past_order
@@ -48,6 +58,8 @@ BOOK_PAGE_STATEMENTS = (10, 11)
 ORDERS_STATEMENTS = 8  # the viewer, the page, customers, addresses, the items, their books, the authors, the genres
 ADMIN_LIST_STATEMENTS = {"users": 2, "reviews": 3, "lowStockBooks": 3, "bestSellers": 3}
 VIEWER_LIST_STATEMENTS = {"wishlist": 3, "prebookings": 3, "reviews": 4}
+UNBATCHED = {"User.sessions"}
+"""A known exception: one statement for each user whose sessions an administrator lists."""
 
 
 @pytest.fixture
@@ -81,6 +93,21 @@ async def _add_activity(
 
 def _signed_in(counter: QueryCounter, user: SignedInUser) -> ApiClient:
     return counter.client.with_token(user.token)
+
+
+async def test_every_connection_batches_its_fields(
+    counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection
+) -> None:
+    """All fields of twenty nodes cost hardly more than those of ten, for which a loader may have nothing to load."""
+    me, unbatched = (await populate_connections(counter.client, shop, postgres)).client, {}
+    for name in list_connections():
+        selection = build_selection(get_fields(get_result_type(find_field(name)).name)["nodes"], without=UNBATCHED)
+        document = build_document(name, f"{{ nodes {selection} }}", ["first"])
+        variables = build_path_variables(name.partition(".")[0], LOOKUPS)
+        ten, twenty = [await counter.count(me, document, first=first, **variables) for first in (10, 20)]
+        if not 0 < ten <= twenty < ten + 5:
+            unbatched[name] = (ten, twenty)
+    assert unbatched == {}
 
 
 async def test_viewer_fields_cost_anonymous_callers_nothing(counter: QueryCounter, books: list[BookRow]) -> None:

@@ -17,7 +17,7 @@ from tests.support.database.fault_proxy import start_fault_proxy
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked, wait_until_disconnected
 from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, UNAVAILABLE, get_status, post_graphql
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, UNAVAILABLE, get_status, post_graphql
 from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
 
 pytestmark = pytest.mark.usefixtures("check_invariants")

@@ -18,7 +18,7 @@ from tests.support.database.db_snapshots import list_stock_movements
 from tests.support.database.embedded_postgres import find_postmaster
 from tests.support.http.apps import get_shop, running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, get_status, post_graphql
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, get_status, post_graphql
 from tests.support.shop.factories import add_admin, add_book, book_id
 from tests.support.waiting import wait_until
 

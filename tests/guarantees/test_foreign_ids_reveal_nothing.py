@@ -18,7 +18,7 @@ from tests.support.graphql.schema_fields import (
     list_types_with_id,
 )
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import post_graphql
+from tests.support.http.probes import post_graphql
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book, book_id
 

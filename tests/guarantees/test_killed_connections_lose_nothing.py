@@ -17,7 +17,7 @@ from tests.support.database.db_snapshots import (
 from tests.support.database.locks import LOCK_BOOKS, hold_lock
 from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
 from tests.support.waiting import wait_until

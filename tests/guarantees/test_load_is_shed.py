@@ -11,14 +11,7 @@ from server.settings import Settings
 from tests.support.database.db_snapshots import get_stock, is_stock_consistent
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
 from tests.support.http.apps import running_client
-from tests.support.http.fault_app import (
-    GENRES_QUERY,
-    INCREMENT_STOCK,
-    LOCK_GENRES,
-    UNAVAILABLE,
-    get_status,
-    post_graphql,
-)
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, get_status, post_graphql
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
 

@@ -13,7 +13,7 @@ from tests.support.database.db_snapshots import age_orders, is_stock_consistent,
 from tests.support.database.fault_proxy import FaultProxy, start_fault_proxy
 from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import INCREMENT_STOCK
+from tests.support.http.probes import INCREMENT_STOCK
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_admin, add_book, book_id
 

@@ -13,7 +13,7 @@ from tests.support.auth.hashers import BlockingHasher
 from tests.support.auth.sessions import LOGIN, REGISTER, log_in, refresh_session
 from tests.support.email.email_links import RESET_PASSWORD, request_reset_token
 from tests.support.http.client import ApiClient, GraphQLResponse
-from tests.support.http.fault_app import GENRES_QUERY, UNAVAILABLE
+from tests.support.http.probes import GENRES_QUERY, UNAVAILABLE
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import PASSWORD, SignedInUser, add_book, add_user
 from tests.support.waiting import wait_until

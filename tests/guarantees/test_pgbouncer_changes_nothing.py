@@ -23,7 +23,7 @@ from tests.support.database.db_snapshots import is_stock_consistent
 from tests.support.database.pgbouncer import PGBOUNCER, start_pgbouncer
 from tests.support.email.emails import list_email_statuses, run_worker, wait_until_queue_is_empty
 from tests.support.http.apps import running_client
-from tests.support.http.fault_app import INCREMENT_STOCK
+from tests.support.http.probes import INCREMENT_STOCK
 from tests.support.observability.prometheus import scrape_metrics, sum_series
 from tests.support.processes.cli import run_command
 from tests.support.processes.ports import find_free_port

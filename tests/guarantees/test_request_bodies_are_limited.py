@@ -19,7 +19,7 @@ from server.settings import Settings
 from tests.support.database.db_snapshots import list_stock_movements
 from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK
 from tests.support.processes.clock import advance_clock
 from tests.support.processes.servers import Server, start_server
 from tests.support.shop.factories import add_admin, add_book, book_id

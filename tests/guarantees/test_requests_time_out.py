@@ -19,7 +19,7 @@ from tests.support.database.db_snapshots import get_stock, list_payments, list_s
 from tests.support.database.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
 from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient, GraphQLResponse
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql
 from tests.support.processes.clock import advance_clock
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_admin, add_book, book_id

@@ -15,7 +15,7 @@ from server.http.health import DRAIN_TIMEOUT
 from server.settings import Settings
 from tests.support.database.db_snapshots import list_payments, list_stock_movements
 from tests.support.database.locks import LOCK_BOOKS, LOCK_PAYMENTS, hold_lock, wait_for_blocked, wait_until_disconnected
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, get_status, post_graphql
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, get_status, post_graphql
 from tests.support.processes.servers import Server, start_server, wait_until_refusing
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import add_admin, add_book, book_id

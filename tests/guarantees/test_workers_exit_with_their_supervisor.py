@@ -14,7 +14,7 @@ from server.settings import Settings
 from tests.support.database.db_snapshots import list_stock_movements
 from tests.support.database.embedded_postgres import find_postmaster, kill_leftover_server
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked, wait_until_disconnected
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, post_graphql
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, post_graphql
 from tests.support.observability.prometheus import sum_series, wait_for_metrics
 from tests.support.processes.cli import CompletedCommand, run_command
 from tests.support.processes.ports import find_free_port

@@ -11,7 +11,7 @@ from server.settings import Settings
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
 from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES, UNAVAILABLE, post_graphql
 from tests.support.shop.factories import add_admin, add_book, add_genre, book_id
 
 SECRET = "the password of the database is 1234"

@@ -1,4 +1,4 @@
-"""That every query is asked of both executors is no empty promise."""
+"""Queries of the tests fail when the executors differ, and when one is left to graphql-core."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A log that tells a secret is noticed: by the test that used it, or by the one that served it."""
+"""A secret in the log fails the test that used it, or the one whose server logged it."""
 
 import asyncio
 import sys
@@ -13,7 +13,12 @@ from server.http import endpoint
 from server.settings import Settings
 from tests.support.auth.sessions import ME_QUERY, REFRESH, log_in, try_login
 from tests.support.http.client import ApiClient
-from tests.support.observability.log_secrets import find_secrets, register_secrets
+from tests.support.observability.log_secrets import (
+    find_secrets,
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+    register_secrets,
+)
 from tests.support.processes.servers import start_server
 from tests.support.shop.factories import PASSWORD, add_user
 
@@ -25,22 +30,22 @@ from tests.support.observability.log_secrets import register_secrets
 
 def test_printed_secret():
     register_secrets({"input": {"password": "quite-a-secret"}})
-    print("asked with quite-a-secret")
+    print("requested with quite-a-secret")
 
 def test_secret_on_stderr():
     register_secrets({"input": {"password": "quite-a-secret"}})
-    sys.stderr.write("asked with quite-a-secret")
+    sys.stderr.write("requested with quite-a-secret")
 
 def test_logged_secret():
     register_secrets({"input": {"password": "quite-a-secret"}})
-    logging.getLogger("anybody").warning("asked with quite-a-secret")
+    logging.getLogger("anybody").warning("requested with quite-a-secret")
 
 def test_secret_of_another_test():
-    print("asked with quite-a-secret")
+    print("requested with quite-a-secret")
 
 def test_without_secret():
     register_secrets({"input": {"password": "quite-a-secret"}})
-    print("asked with ****")
+    print("requested with ****")
 """
 
 
@@ -75,28 +80,35 @@ def test_non_secrets_are_not_registered(values: dict[str, object]) -> None:
 async def test_app_that_logs_tokens_is_detected(client: ApiClient, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     token, bearer = (await add_user(shop)).token, endpoint._parse_bearer_token
 
-    def telling(header: bytes | None) -> str | None:
+    def log_header(header: bytes | None) -> str | None:
         get_logger().info("asked", authorization=header)
         return bearer(header)
 
     with capture_logs() as log:
         assert not (await client.with_token(token).execute(ME_QUERY)).errors
     assert (log[-1]["event"], find_secrets(str(log))) == ("request", [])
-    monkeypatch.setattr(endpoint, "_parse_bearer_token", telling)
+    monkeypatch.setattr(endpoint, "_parse_bearer_token", log_header)
     with capture_logs() as log:
         assert not (await client.with_token(token).execute(ME_QUERY)).errors
     assert find_secrets(str(log)) == [token]
 
 
 async def test_server_process_that_logs_a_password_is_detected(settings: Settings, shop: Shop, tmp_path: Path) -> None:
-    async def serves() -> None:
+    async def serve_and_log() -> None:
         async with start_server(settings, tmp_path) as server:
             await try_login(server.client, EMAIL, "quite-a-secret")
             with server.log.open("a") as log:
-                log.write("asked with quite-a-secret\n")
+                log.write("requested with quite-a-secret\n")
 
-    with pytest.raises(AssertionError, match="the log tells secrets"):
-        await serves()
+    with pytest.raises(AssertionError, match="the log contains secrets"):
+        await serve_and_log()
+
+
+def test_every_test_is_checked(request: pytest.FixtureRequest) -> None:
+    """conftest.py must register the hooks."""
+    plugins = request.config.pluginmanager.get_plugins()
+    assert any(getattr(plugin, "pytest_runtest_makereport", None) is pytest_runtest_makereport for plugin in plugins)
+    assert any(getattr(plugin, "pytest_runtest_setup", None) is pytest_runtest_setup for plugin in plugins)
 
 
 async def test_leaking_test_fails(repository: Path, tmp_path: Path) -> None:
@@ -118,6 +130,6 @@ async def test_leaking_test_fails(repository: Path, tmp_path: Path) -> None:
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
-    told = out.decode()
-    assert "3 failed, 2 passed" in told, told
-    assert "The log tells 'quite-a-secret'." in told
+    output = out.decode()
+    assert "3 failed, 2 passed" in output, output
+    assert "The log contains 'quite-a-secret'." in output

@@ -22,7 +22,6 @@ from domain.shop import Shop
 from graph.execution.execute import GraphQLResponse
 from graph.schema import schema
 from persistence.tables import Base
-from server.app import create_app
 from server.database.migrations import migrate
 from server.settings import Settings
 from tests.support.graphql.both_executors import (
@@ -37,6 +36,7 @@ from tests.support.graphql.comparison import TIMES
 from tests.support.graphql.document_generator import generate_documents
 from tests.support.graphql.fuzz_client import SERVER_ERROR_CODES
 from tests.support.graphql.response_comparison import GENERATED_VALUE, TIMESTAMP, ResponseNormalizer, are_equivalent
+from tests.support.http.apps import running_app
 
 DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "60"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
@@ -134,8 +134,8 @@ async def shop_twins(
 
 @asynccontextmanager
 async def _running_shop(settings: Settings, url: str) -> AsyncIterator[tuple[Shop, asyncpg.Connection]]:
-    app, postgres = create_app(settings.model_copy(update={"database_url": url})), await asyncpg.connect(url)
-    async with app.router.lifespan_context(app):
+    postgres = await asyncpg.connect(url)
+    async with running_app(settings, database_url=url) as app:
         yield app.state.shop, postgres
     await postgres.close()
 

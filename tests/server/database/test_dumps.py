@@ -13,11 +13,11 @@ from sqlalchemy import make_url
 from domain.shop import Shop
 from persistence.invariants import find_violations
 from persistence.tables import Base
-from server.app import create_app
 from server.database.dumps import dump, restore
 from server.database.preflight import check_database
 from server.settings import Settings
 from tests.support.database.databases import temporary_database
+from tests.support.http.apps import get_shop, running_client
 from tests.support.http.client import ApiClient
 from tests.support.processes.cli import CompletedCommand, RunCommand, get_error_line, run_command
 from tests.support.shop.customers import add_customer
@@ -42,9 +42,8 @@ async def exported_dump(
 ) -> AsyncIterator[ExportedDump]:
     folder = tmp_path_factory.mktemp("exported")
     async with temporary_database(server_url, template_database) as url:
-        app = create_app(settings.model_copy(update={"database_url": url}))
-        async with app.router.lifespan_context(app):
-            await place_orders(ApiClient(app), app.state.shop)
+        async with running_client(settings, database_url=url) as client:
+            await place_orders(client, get_shop(client))
         completed = await run_command("export-database", FILE, directory=folder, DATABASE_URL=url)
         yield ExportedDump(url, folder / FILE, completed)
 

@@ -1,7 +1,6 @@
 """Cache headers and conditional requests of the endpoint."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -12,10 +11,10 @@ from domain.shop import Shop
 from graph.kit.declare import MINUTE
 from graph.kit.ids import to_global_id
 from persistence.postgres.errors import Unavailable
-from server.app import create_app
 from server.http import cache
 from server.settings import Settings
 from tests.support.database.query_counter import QueryCounter, count_queries
+from tests.support.http.apps import running_http_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_admin, add_book, add_genre, add_user, book_id
 
@@ -37,13 +36,6 @@ async def http(client: ApiClient, shop: Shop) -> AsyncIterator[httpx2.AsyncClien
 async def counter(shop: Shop, settings: Settings) -> AsyncIterator[QueryCounter]:
     async with count_queries(settings) as counter:
         yield counter
-
-
-@asynccontextmanager
-async def running_client(settings: Settings, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
-    app = create_app(settings.model_copy(update=changes))
-    async with app.router.lifespan_context(app), ApiClient(app).http() as http:
-        yield http
 
 
 async def get(
@@ -121,7 +113,7 @@ async def test_invalid_requests_are_not_cached(http: httpx2.AsyncClient) -> None
 
 async def test_rate_limited_responses_are_not_cached(settings: Settings, shop: Shop) -> None:
     """A 304 costs 1, and a caller in debt cannot pay even that."""
-    async with running_client(settings, rate_limit_burst=20_000, rate_limit_per_second=1) as http:
+    async with running_http_client(settings, rate_limit_burst=20_000, rate_limit_per_second=1) as http:
         etag = (await get(http, PAGE_QUERY.replace("20", "100"))).headers["etag"]
         for _ in range(100):
             assert (await get(http, PAGE_QUERY.replace("20", "100"), etag)).status_code == 304
@@ -156,7 +148,7 @@ async def test_genre_names_are_cached_longer(http: httpx2.AsyncClient, shop: Sho
 
 @pytest.mark.parametrize("seconds", [0, 30])
 async def test_setting_overrides_max_age(settings: Settings, shop: Shop, seconds: int) -> None:
-    async with running_client(settings, cache_seconds=seconds) as http:
+    async with running_http_client(settings, cache_seconds=seconds) as http:
         for query in (PAGE_QUERY, GENRES):
             value = (await get(http, query)).headers["cache-control"]
             assert value == f"public, max-age=0, s-maxage={seconds}, must-revalidate"
@@ -166,7 +158,7 @@ async def test_setting_overrides_max_age(settings: Settings, shop: Shop, seconds
 async def test_vary_origin_with_cors(settings: Settings, shop: Shop) -> None:
     """Otherwise a cache would serve the response for one origin to another one, or to none."""
     origin = "https://www.example.com"
-    async with running_client(settings, cors_origins=[origin]) as http:
+    async with running_http_client(settings, cors_origins=[origin]) as http:
         etag = (await get(http)).headers["etag"]
         for response in (
             await get(http),
@@ -178,7 +170,7 @@ async def test_vary_origin_with_cors(settings: Settings, shop: Shop) -> None:
 
 
 async def test_cookies_do_not_affect_anonymous_responses(settings: Settings, shop: Shop) -> None:
-    async with running_client(settings, refresh_token_cookie=True) as http:
+    async with running_http_client(settings, refresh_token_cookie=True) as http:
         plain, with_cookie = await get(http), await get(http, cookie="refresh_token=abc")
     assert plain.headers["etag"] == with_cookie.headers["etag"]
     assert "set-cookie" not in with_cookie.headers
@@ -186,7 +178,9 @@ async def test_cookies_do_not_affect_anonymous_responses(settings: Settings, sho
 
 async def test_trusted_documents_by_get_are_cached(settings: Settings, shop: Shop, tmp_path: Any) -> None:
     (tmp_path / "list.json").write_text('{"genres": "{ genres { name } }"}')
-    async with running_client(settings, trusted_documents=tmp_path / "list.json", trusted_documents_only=True) as http:
+    async with running_http_client(
+        settings, trusted_documents=tmp_path / "list.json", trusted_documents_only=True
+    ) as http:
         response = await http.get("/graphql", params={"documentId": "genres"})
         assert response.headers["cache-control"] == f"public, max-age=0, s-maxage={MINUTE}, must-revalidate"
         headers = {"if-none-match": response.headers["etag"]}

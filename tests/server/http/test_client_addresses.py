@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from domain.auth.login_throttle import LOGIN_POLICY
 from domain.shop import Shop
-from server.app import create_app
 from server.settings import Settings
+from tests.support.http.apps import running_app
 
 LOGIN = 'mutation { login(input: {email: "nobody@example.com", password: "wrong wrong"}) { __typename } }'
 PROXY, STRANGER = "10.0.0.1", "192.0.2.66"
@@ -17,11 +17,9 @@ PROXY, STRANGER = "10.0.0.1", "192.0.2.66"
 
 async def count_free_attempts(settings: Settings, peer: str, *forwarded_for: str, **changes: Any) -> int:
     """Return how many attempts through `peer`, alternating between the forwarded addresses, are not rate limited."""
-    app = create_app(settings.model_copy(update=changes))
-    transport = httpx2.ASGITransport(app, client=(peer, 4711))
     async with (
-        app.router.lifespan_context(app),
-        httpx2.AsyncClient(base_url="http://shop", transport=transport) as http,
+        running_app(settings, **changes) as app,
+        httpx2.AsyncClient(base_url="http://shop", transport=httpx2.ASGITransport(app, client=(peer, 4711))) as http,
     ):
         responses = [
             await http.post("/graphql", json={"query": LOGIN}, headers={"x-forwarded-for": address} if address else {})

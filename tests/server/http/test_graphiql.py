@@ -9,9 +9,9 @@ import pytest
 from graphql import OperationDefinitionNode, parse, validate
 
 from graph.schema import schema
-from server.app import create_app
 from server.http import graphiql
 from server.settings import Settings
+from tests.support.http.apps import running_http_client
 from tests.support.http.client import ApiClient
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -71,8 +71,7 @@ async def test_no_other_file_is_served(http: httpx2.AsyncClient, path: str) -> N
 
 
 async def test_disabled_graphiql(settings: Settings) -> None:
-    app = create_app(settings.model_copy(update={"graphiql": False}))
-    async with app.router.lifespan_context(app), ApiClient(app).http() as http:
+    async with running_http_client(settings, graphiql=False) as http:
         page = await http.get("/graphql", headers=BROWSER)
         assert page.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
         assert (await http.get("/graphiql/graphiql.min.js")).status_code == 404

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from domain.shop import Shop
 from graph.execution import execute
-from server.app import create_app
 from server.http.middleware import SECURITY_HEADERS
 from server.settings import Settings
+from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
 
 FRONTEND = "https://www.example.com"
@@ -24,19 +24,17 @@ PREFLIGHT = {
 
 
 @asynccontextmanager
-async def running_client(settings: Settings, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
-    app = create_app(settings.model_copy(update=changes))
-    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx2.AsyncClient(base_url="http://shop", transport=transport) as http,
-    ):
-        yield http
+async def running_server(settings: Settings, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
+    """Run an application that responds to exceptions as a server does."""
+    async with running_app(settings, **changes) as app:
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(base_url="http://shop", transport=transport) as http:
+            yield http
 
 
 @pytest.fixture
 async def http(settings: Settings, shop: Shop) -> AsyncIterator[httpx2.AsyncClient]:
-    async with running_client(settings) as http:
+    async with running_server(settings) as http:
         yield http
 
 
@@ -73,7 +71,7 @@ async def test_graphiql_keeps_its_own_csp(http: httpx2.AsyncClient) -> None:
 
 
 async def test_hsts_behind_tls(settings: Settings, shop: Shop) -> None:
-    async with running_client(settings, public_url="https://api.example.com") as http:
+    async with running_server(settings, public_url="https://api.example.com") as http:
         assert "max-age=31536000" in (await http.get("/health")).headers["strict-transport-security"]
 
 
@@ -86,7 +84,7 @@ async def test_no_cors_by_default(http: httpx2.AsyncClient) -> None:
 
 
 async def test_configured_origins_are_allowed(settings: Settings, shop: Shop) -> None:
-    async with running_client(settings, cors_origins=[FRONTEND]) as http:
+    async with running_server(settings, cors_origins=[FRONTEND]) as http:
         preflight = await http.options("/graphql", headers=PREFLIGHT)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == FRONTEND
@@ -99,7 +97,7 @@ async def test_configured_origins_are_allowed(settings: Settings, shop: Shop) ->
 
 @pytest.mark.parametrize("origin", ["https://www.example.com.evil.org", "http://www.example.com", "null", "https://x"])
 async def test_other_origins_are_not_allowed(settings: Settings, shop: Shop, origin: str) -> None:
-    async with running_client(settings, cors_origins=[FRONTEND]) as http:
+    async with running_server(settings, cors_origins=[FRONTEND]) as http:
         preflight = await http.options("/graphql", headers=PREFLIGHT | {"origin": origin})
         assert preflight.status_code == 400
         answer = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": origin})

@@ -11,16 +11,15 @@ import pytest
 from sqlalchemy import make_url
 
 from domain.shop import Shop
-from server.app import create_app
 from server.http import health
 from server.http.health import DATABASE_UNREACHABLE, STOPPING, Readiness
 from server.messages import SCHEMA_OUTDATED
 from server.settings import Settings
 from tests.support.database.locks import LOCK_BOOKS, hold_lock, wait_for_blocked
 from tests.support.database.query_counter import start_counting_proxy
-from tests.support.http.apps import running_client
+from tests.support.http.apps import running_app, running_client, running_http_client
 from tests.support.http.client import ApiClient
-from tests.support.http.fault_app import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES
+from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, LOCK_GENRES
 from tests.support.shop.factories import add_admin, add_book, book_id
 
 
@@ -56,8 +55,7 @@ async def test_not_ready_before_migration(http: httpx2.AsyncClient, postgres: as
 
 async def test_not_ready_with_a_foreign_database(settings: Settings, server_url: str) -> None:
     other_url = make_url(server_url).set(database="template1").render_as_string(hide_password=False)
-    app = create_app(settings.model_copy(update={"database_url": other_url}))
-    async with app.router.lifespan_context(app), ApiClient(app).http() as http:
+    async with running_http_client(settings, database_url=other_url) as http:
         assert await get_readiness(http) == (503, SCHEMA_OUTDATED)
 
 
@@ -69,8 +67,7 @@ async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 async def test_not_ready_without_database_and_hides_its_address(settings: Settings) -> None:
     async with await asyncio.start_server(_say_nothing, "127.0.0.1", 0) as silent:
         for port in (1, silent.sockets[0].getsockname()[1]):  # one refuses connections, one does not respond
-            app = create_app(settings.model_copy(update={"database_url": f"postgresql://a:b@127.0.0.1:{port}/shop"}))
-            async with app.router.lifespan_context(app), ApiClient(app).http() as http:
+            async with running_http_client(settings, database_url=f"postgresql://a:b@127.0.0.1:{port}/shop") as http:
                 assert await get_readiness(http) == (503, DATABASE_UNREACHABLE)
 
 
@@ -138,7 +135,6 @@ async def test_drain_delays_shutdown_until_timeout_or_second_signal() -> None:
 
 
 async def test_health_reports_shutdown(settings: Settings, shop: Shop) -> None:
-    app = create_app(settings)
-    async with app.router.lifespan_context(app), ApiClient(app).http() as http:
+    async with running_app(settings) as app, ApiClient(app).http() as http:
         app.state.readiness.stopping_since = time.monotonic()
         assert await get_readiness(http) == (503, STOPPING)

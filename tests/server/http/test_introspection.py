@@ -6,8 +6,8 @@ import pytest
 from graphql import get_introspection_query
 
 from domain.shop import Shop
-from server.app import create_app
 from server.settings import Environment, Settings
+from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 
 MISTAKES = {
@@ -21,9 +21,8 @@ MISTAKES = {
 
 @pytest.fixture
 async def client_without_introspection(settings: Settings, shop: Shop) -> AsyncIterator[ApiClient]:
-    app = create_app(settings.model_copy(update={"introspection": False}))
-    async with app.router.lifespan_context(app):
-        yield ApiClient(app)
+    async with running_client(settings, introspection=False) as client:
+        yield client
 
 
 def test_introspection_is_off_in_production_by_default() -> None:

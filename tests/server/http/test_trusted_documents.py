@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from graph.execution.documents import DocumentRejected, Documents, sha256
 from server.app import create_app
 from server.runtime import ConfigurationError
 from server.settings import Settings
+from tests.support.http.apps import running_http_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_book
 
@@ -32,22 +32,15 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@asynccontextmanager
-async def running_client(settings: Settings, path: Path, **overrides: Any) -> AsyncIterator[httpx2.AsyncClient]:
-    app = create_app(settings.model_copy(update={"trusted_documents": path, **overrides}))
-    async with app.router.lifespan_context(app), ApiClient(app).http() as http:
-        yield http
-
-
 @pytest.fixture
 async def http(settings: Settings, shop: Shop, path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with running_client(settings, path) as http:
+    async with running_http_client(settings, trusted_documents=path) as http:
         yield http
 
 
 @pytest.fixture
 async def trusted_only_http(settings: Settings, shop: Shop, path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with running_client(settings, path, trusted_documents_only=True) as http:
+    async with running_http_client(settings, trusted_documents=path, trusted_documents_only=True) as http:
         yield http
 
 
@@ -119,7 +112,9 @@ async def test_trusted_mutation_by_get_is_rejected(trusted_only_http: httpx2.Asy
 async def test_trusted_documents_are_charged(settings: Settings, shop: Shop, path: Path) -> None:
     dear = "query ($first: Int) { books(first: $first) { nodes { authors { books(first: 50) { nodes { id } } } } } }"
     path.write_text(json.dumps({"dear": dear}))
-    async with running_client(settings, path, rate_limit_burst=20_000, rate_limit_per_second=1) as http:
+    async with running_http_client(
+        settings, trusted_documents=path, rate_limit_burst=20_000, rate_limit_per_second=1
+    ) as http:
         payload = {"documentId": "dear", "variables": {"first": 100}}
         assert get_error_codes(await http.post("/graphql", json=payload)) == {"QUERY_TOO_COMPLEX"}
         refusals = [await http.post("/graphql", json={"documentId": UNKNOWN}) for _ in range(1_001)]
@@ -211,7 +206,7 @@ async def test_manifest_formats_of_other_tools(settings: Settings, shop: Shop, p
         {f"sha256:{sha256(TITLES)}": TITLES, "titles": TITLES},
     ):
         path.write_text(json.dumps(manifest))
-        async with running_client(settings, path, trusted_documents_only=True) as http:
+        async with running_http_client(settings, trusted_documents=path, trusted_documents_only=True) as http:
             for id_ in ("titles", sha256(TITLES)):
                 answer = await http.post("/graphql", json={"documentId": id_})
                 assert answer.json() == {"data": {"books": {"nodes": []}}}

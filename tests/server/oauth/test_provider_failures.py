@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +20,7 @@ from tests.support.auth.sessions import try_login
 from tests.support.database.locks import hold_lock
 from tests.support.http.browser import Browser, open_browser
 from tests.support.http.client import ApiClient
+from tests.support.processes.ports import find_free_port
 from tests.support.shop.factories import add_user
 
 CALLBACK = "/auth/github/callback"
@@ -116,9 +116,7 @@ async def test_slow_provider(
 
 
 async def test_unreachable_provider(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nowhere = f"http://localhost:{free.getsockname()[1]}"
+    nowhere = f"http://localhost:{find_free_port()}"
     async with app_with_providers(settings, nowhere, nowhere) as app, open_browser(app) as browser:
         assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_unavailable"
 

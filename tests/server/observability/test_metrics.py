@@ -19,7 +19,6 @@ from starlette.applications import Starlette
 from domain.shop import Shop
 from persistence import emails
 from persistence.emails import EmailKind
-from server.app import create_app
 from server.observability.metrics import MAX_NAME_LENGTH, MAX_OPERATION_NAMES
 from server.observability.setup import collect_process_metrics
 from server.runtime import ConfigurationError
@@ -27,6 +26,7 @@ from server.settings import Settings
 from tests.support.auth.sessions import LOGIN
 from tests.support.database.fault_proxy import start_fault_proxy
 from tests.support.email.emails import wait_until_queue_is_empty
+from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
 from tests.support.observability.prometheus import MetricValues, scrape_metrics, sum_series, wait_for_metrics
 from tests.support.processes.cli import RunCommand, get_error_line, start_command
@@ -40,8 +40,7 @@ from tests.support.shop.traffic import run_sample_traffic
 async def running_app_with_metrics(settings: Settings, **overrides: Any) -> AsyncIterator[tuple[Starlette, int]]:
     """Run the application in this process, and provide the port of its metrics."""
     port = find_free_port()
-    app = create_app(settings.model_copy(update={"metrics_port": port, **overrides}))
-    async with app.router.lifespan_context(app):
+    async with running_app(settings, metrics_port=port, **overrides) as app:
         yield app, port
 
 

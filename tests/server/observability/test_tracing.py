@@ -15,11 +15,11 @@ from starlette.applications import Starlette
 
 from domain.shop import Shop
 from persistence.postgres.read_session import ReadSession
-from server.app import create_app
 from server.settings import Settings
 from tests.support.auth.sessions import REGISTER
 from tests.support.email.emails import wait_until_queue_is_empty
 from tests.support.email.smtp import start_mail_server
+from tests.support.http.apps import running_app
 from tests.support.http.client import ApiClient
 from tests.support.observability.otlp_collector import OtlpCollector, run_otlp_collector
 from tests.support.processes.servers import start_server
@@ -41,8 +41,7 @@ async def running_traced_app(
     settings: Settings, collector: OtlpCollector, **overrides: Any
 ) -> AsyncIterator[Starlette]:
     """Run the application; its spans are exported at the end of the block."""
-    app = create_app(settings.model_copy(update={"otel_exporter_otlp_endpoint": collector.url, **overrides}))
-    async with app.router.lifespan_context(app):
+    async with running_app(settings, otel_exporter_otlp_endpoint=collector.url, **overrides) as app:
         yield app
 
 

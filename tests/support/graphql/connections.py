@@ -27,7 +27,7 @@ _PAGE = """{ totalCount edges { cursor node { id } } nodes { id }
 SORT_OF_SEARCHES = "RELEVANCE"
 """Without a search the same as another sort."""
 REVIEWED_SLUG = "a-book-with-reviews"
-_LOOKUPS = {
+LOOKUPS = {
     "Book": {"slug": REVIEWED_SLUG},
     "Genre": {"slug": "fantasy"},
     "Author": {"slug": "emile-zola"},
@@ -51,7 +51,7 @@ class ConnectionField:
         """Query the connection with these arguments for its page."""
         known_arguments = find_field(self.name).args
         names = [argument for argument in (*_PAGE_ARGUMENTS, *self.variables) if argument in known_arguments]
-        path_variables = build_path_variables(self.name.partition(".")[0], _LOOKUPS)
+        path_variables = build_path_variables(self.name.partition(".")[0], LOOKUPS)
         document = build_document(self.name, _PAGE, names)
         return await client.execute(document, **self.variables, **path_variables, **arguments)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -146,6 +146,22 @@ def build_document(name: str, selection_set: str | None = None, arguments: Itera
         document = f"{step}{_parenthesize(passed)} {{ {document} }}"
     operation = "mutation" if parent == "Mutation" else "query"
     return f"{operation} {_parenthesize(definitions)} {{ {document} }}"
+
+
+def build_selection(field: GraphQLField, depth: int = 2, without: Container[str] = ()) -> str:
+    """Build a selection set of all fields without arguments, and of those below them down to this depth.
+
+    `without` names fields, `Parent.field`, to leave out.
+    """
+    type_name, selections = get_result_type(field).name, []
+    for name, child in get_fields(type_name).items():
+        if child.args or f"{type_name}.{name}" in without:
+            continue
+        if is_leaf_type(get_result_type(child)):
+            selections.append(name)
+        elif depth > 1 and isinstance(get_result_type(child), GraphQLObjectType):
+            selections.append(f"{name} {build_selection(child, depth - 1, without)}")
+    return f"{{ {' '.join(selections)} }}"
 
 
 def build_path_variables(type_name: str, lookups: Mapping[str, Any]) -> dict[str, Any]:

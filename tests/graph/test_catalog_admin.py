@@ -149,6 +149,12 @@ async def test_omitted_fields_stay_and_null_clears(
     assert await list_stock_movements(postgres, hobbit) == [("NEW_BOOK", 3)]
 
 
+async def test_update_sets_every_field(admin: Customer, shop: Shop) -> None:
+    emma = await add_book(shop, "Emma")
+    book = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(emma)} | FULL_INPUT))["result"]["book"]
+    assert to_input(book) == FULL_INPUT
+
+
 async def test_book_changes_or_loses_its_genre(admin: Customer, shop: Shop, hobbit: BookRow) -> None:
     classics = await add_genre(shop, "Classics")
     for genre_id, genre in ((to_global_id("Genre", classics.id), {"slug": "classics"}), (None, None)):

@@ -220,9 +220,11 @@ async def kill_during_batch(
     """Kill an import of `feed.csv` in the batch with the ISBN, whose row another connection has locked."""
     async with hold_lock(database_url, INSERT_EXISTING_BOOK, locked_isbn):
         process = await importer.start("feed.csv")
-        writer = await wait_for_blocked(postgres, 1)
-        process.kill()
-        await process.communicate()
+        try:
+            writer = await wait_for_blocked(postgres, 1)
+        finally:
+            process.kill()
+            await process.communicate()
     await wait_until_disconnected(postgres, writer)
 
 

@@ -20,7 +20,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from persistence.backlog import Backlog, measure_backlog
+from persistence.backlog import Backlog, QueueDepth, measure_backlog
 from server.settings import Settings
 
 log = structlog.get_logger()
@@ -105,9 +105,9 @@ class DatabaseCollector(Collector):
             return
         yield _create_gauge("database_writable", "Whether the database accepts writes.", backlog.is_writable)
         for name, (attribute, description) in BACKLOG_METRICS.items():
-            queue = getattr(backlog, attribute)
+            queue: QueueDepth = getattr(backlog, attribute)
             yield _create_gauge(name, f"{description}, at most 100,000.", queue.count)
-            yield _create_gauge(f"{name}_oldest_seconds", "Age of the oldest, in seconds.", queue.seconds)
+            yield _create_gauge(f"{name}_oldest_seconds", "Age of the oldest, in seconds.", queue.oldest_age_seconds)
         orders = GaugeMetricFamily(
             "bookstore_orders", "Orders of the last day by status, at most the latest 100,000.", labels=["status"]
         )

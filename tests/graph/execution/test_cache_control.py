@@ -102,7 +102,7 @@ def test_private_fields_cannot_declare_max_age(permission: Any) -> None:
         lambda: field(permission=permission, max_age=1)(secret),
     ):
         declaring: Callable[[], Any] = declare
-        with pytest.raises(TypeError, match="secret is not for everybody"):
+        with pytest.raises(TypeError, match="secret needs a permission"):
             declaring()
 
 

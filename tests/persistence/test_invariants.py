@@ -1,4 +1,4 @@
-"""The invariants that faults are tried against notice when something is wrong."""
+"""Each invariant detects data that violates it."""
 
 import asyncpg
 import pytest

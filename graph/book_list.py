@@ -42,10 +42,17 @@ from graph.loaders import GENRE
 from graph.projections import book_projection
 from graph.request_errors import BadUserInput
 from persistence import catalog
-from persistence.browse import author_query as author_rows
-from persistence.browse import book_query as listing
 from persistence.browse import facets
-from persistence.browse.book_query import KEY_TYPES, BookQuery, BookSort, MatchMode
+from persistence.browse.author_query import count_authors, list_authors
+from persistence.browse.book_query import (
+    KEY_TYPES,
+    BookQuery,
+    BookSort,
+    MatchMode,
+    count_books,
+    list_books,
+    matches_any,
+)
 from persistence.browse.facets import FormatCount, GenreCount
 from persistence.catalog import AuthorRow, BookRow, GenreRow
 from persistence.postgres.read_session import ReadSession
@@ -216,17 +223,17 @@ async def resolve_books(
         book_query, codec = _spell_corrected(book_query), _cursor_codec(_spell_corrected(book_query))
     page = parse_page(codec, first, after, last, before, offset)
     projection = book_projection(info)
-    page_result = await listing.list_books(info.context.read_session, book_query, page, projection)
+    page_result = await list_books(info.context.read_session, book_query, page, projection)
     if (
         not page_result.items
         and _may_be_misspelt(book_query)
-        and not await listing.matches_any(info.context.read_session, book_query.search or "")
+        and not await matches_any(info.context.read_session, book_query.search or "")
     ):
         book_query, codec = _spell_corrected(book_query), _cursor_codec(_spell_corrected(book_query))
-        page_result = await listing.list_books(info.context.read_session, book_query, page, projection)
+        page_result = await list_books(info.context.read_session, book_query, page, projection)
 
     return Connection(
-        codec, page_result, lambda: listing.count_books(info.context.read_session, book_query), book_query, book_query
+        codec, page_result, lambda: count_books(info.context.read_session, book_query), book_query, book_query
     )
 
 
@@ -373,8 +380,6 @@ async def authors(
     """The authors in the catalog, in alphabetical order."""
     text = parse_search(search)
     codec = CursorCodec(f"authors {text!r}", str)
-    page_result = await author_rows.list_authors(
-        info.context.read_session, text, parse_page(codec, first, after, last, before)
-    )
+    page_result = await list_authors(info.context.read_session, text, parse_page(codec, first, after, last, before))
 
-    return Connection(codec, page_result, lambda: author_rows.count_authors(info.context.read_session, text), codec)
+    return Connection(codec, page_result, lambda: count_authors(info.context.read_session, text), codec)

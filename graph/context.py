@@ -59,7 +59,7 @@ class Context:
         address: The caller's network address.
         wait_disconnected: Returns when the client has disconnected. A query is then cancelled, a mutation completes.
         catalog_version: The catalog's version when the request began. Cached counts are at least as recent.
-        read_from_replica: Whether a replica serves the reads, which may be a moment old.
+        is_query: Whether the operation is a query. Set before its execution.
     """
 
     shop: Shop
@@ -70,15 +70,16 @@ class Context:
     address: str = ""
     wait_disconnected: Callable[[], Awaitable[None]] | None = None
     catalog_version: Hashable = None
-    read_from_replica: bool = False
+    is_query: bool = False
     _loaders: Loaders | None = None
     _access_token_claims: AccessTokenClaims | InvalidAccessToken | None = None
     _viewer: asyncio.Task[Viewer | None] | None = field(default=None, repr=False)
 
     @property
     def read_session(self) -> ReadSession:
-        """The session for reads, on a replica for callers that may read from one."""
-        return self.shop.database.replica_session if self.read_from_replica else self.shop.database.read_session
+        """The session for reads: a replica's for anonymous queries, since a signed-in user must read their own writes."""
+        may_use_replica = self.is_query and self.access_token is None
+        return self.shop.database.replica_session if may_use_replica else self.shop.database.read_session
 
     @property
     def loaders(self) -> Loaders:

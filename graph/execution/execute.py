@@ -78,7 +78,7 @@ async def execute_request(documents: Documents, context: Context, request: Graph
         )
     extensions = {"cost": {"requested": cost, "limit": limit}} if request.include_cost else {}
     operation_name = operation.name
-    context.read_from_replica = operation.is_query and context.access_token is None
+    context.is_query = operation.is_query
     deadline = Deadline(context.wait_disconnected if operation.is_query else None)
     try:
         async with deadline:

@@ -207,10 +207,7 @@ class Database:
         )
         self._read_session = ReadSession(*self._create_read_pools(partial(connect_to_primary, read_only=True)))
         self._transactions = TransactionFactory(self._create_pool("write", connect_to_primary, self._settings.max_size))
-        timeout, max_idle = self._settings.timeout_seconds, self._settings.recycle_seconds
-        self._probe_pool = ConnectionPool(
-            partial(connect_to_primary, probe=True), 1, timeout=timeout, max_idle=max_idle
-        )
+        self._probe_pool = self._build_pool(partial(connect_to_primary, probe=True), 1)
         if self._read_url:
             connector = ReplicaConnector(
                 self._read_url,
@@ -243,9 +240,14 @@ class Database:
                 connection.add_query_logger(self._query_logger)
             return connection
 
-        timeout, max_idle = self._settings.timeout_seconds, self._settings.recycle_seconds
-        self.pools[name] = pool_class(connect_logged, max_size, timeout=timeout, max_idle=max_idle)
+        self.pools[name] = self._build_pool(connect_logged, max_size, pool_class)
         return self.pools[name]
+
+    def _build_pool(
+        self, connect: ConnectFunction, max_size: int, pool_class: type[ConnectionPool] = ConnectionPool
+    ) -> ConnectionPool:
+        timeout, max_idle = self._settings.timeout_seconds, self._settings.recycle_seconds
+        return pool_class(connect, max_size, timeout=timeout, max_idle=max_idle)
 
     async def __aexit__(self, *_: object) -> None:
         if self._replica_session is not None:

@@ -1,4 +1,4 @@
-"""Anonymous reads from replicas, with the primary as fallback while no replica responds."""
+"""Reads from replicas, with the primary as fallback while no replica responds; `Context.read_session` chooses them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

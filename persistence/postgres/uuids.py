@@ -1,4 +1,4 @@
-"""Keys of rows, as text."""
+"""Parsing of the UUIDs that identify rows."""
 
 import uuid
 
@@ -6,6 +6,11 @@ from asyncpg.pgproto.pgproto import UUID
 
 
 def parse_uuid(text: str) -> uuid.UUID:
-    """Of the driver's own class, which is made and sent seven times as fast. Raises `ValueError` or `TypeError` for what is none."""
+    """Parse a UUID into asyncpg's own class, which is seven times as fast to create and to send.
+
+    Raises:
+        ValueError: The text is not a UUID.
+        TypeError: The argument is not a string.
+    """
     value: uuid.UUID = UUID(text)
     return value

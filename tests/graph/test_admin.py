@@ -22,8 +22,8 @@ REVIEWS = """query ($filter: ReviewFilter, $sort: ReviewSort! = NEWEST) { admin 
     totalCount nodes { rating reviewer { displayName account { email } } } } } }"""
 LOW_STOCK = "query ($threshold: Int! = 5) { admin { lowStockBooks(threshold: $threshold) { totalCount nodes { title waitingPrebookings } } } }"
 SALES = """query ($period: SalesPeriod!) { admin { salesSummary(period: $period) {
-    current { ...Told } previous { ...Told } revenueChangePercent } } }
-fragment Told on SalesFigures { from to revenue { amount currency } orderCount averageOrderValue { amount } }"""
+    current { ...Figures } previous { ...Figures } revenueChangePercent } } }
+fragment Figures on SalesFigures { from to revenue { amount currency } orderCount averageOrderValue { amount } }"""
 BEST_SELLERS = """query ($first: Int! = 10, $by: BestSellerRank! = REVENUE) { admin {
     bestSellers(period: THIS_MONTH, rankBy: $by, first: $first) { unitsSold revenue { amount } book { title } } } }"""
 

@@ -14,15 +14,15 @@ from tests.support.shop.factories import add_book, add_genre
 from tests.support.shop.sample_catalog import SampleCatalog, create_sample_catalog
 
 FACETS = """
-fragment Told on BookFacets {
+fragment FacetFields on BookFacets {
   genres { count genre { slug } } formats { count format } minPrice { amount } maxPrice { amount } inStockCount
 }
 """
 LIST = FACETS + (
     "query ($filter: BookFilter, $search: String, $sort: BookSort, $first: Int = 3) {"
-    " of: books(filter: $filter, search: $search, sort: $sort, first: $first) { totalCount facets { ...Told } } }"
+    " of: books(filter: $filter, search: $search, sort: $sort, first: $first) { totalCount facets { ...FacetFields } } }"
 )
-SHELF = FACETS + "query ($slug: String!) { shelf: genre(by: {slug: $slug}) { books { facets { ...Told } } } }"
+SHELF = FACETS + "query ($slug: String!) { shelf: genre(by: {slug: $slug}) { books { facets { ...FacetFields } } } }"
 NARROWED = """
 WITH narrowed AS (
   SELECT b.*, g.slug AS shelf FROM books b LEFT JOIN genres g ON g.id = b.genre_id

@@ -16,7 +16,7 @@ from tests.support.http.client import ApiClient
 from tests.support.shop.customers import CANCEL_ORDER, ORDER_FRAGMENT, Customer, add_customer
 from tests.support.shop.factories import add_book, fill_cart
 
-BY = ORDER_FRAGMENT + "query ($by: OrderLookup!) { order(by: $by) { ...OrderTold } }"
+BY = ORDER_FRAGMENT + "query ($by: OrderLookup!) { order(by: $by) { ...OrderFields } }"
 NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"
 NODES = "query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
 PAGE = """

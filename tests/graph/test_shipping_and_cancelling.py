@@ -26,7 +26,7 @@ from tests.support.shop.customers import CANCEL_ORDER, ORDER_FRAGMENT, SHIP_ORDE
 from tests.support.shop.factories import add_book
 from tests.support.shop.payment_providers import SlowPayments
 
-BY = ORDER_FRAGMENT + "query ($id: ID!) { order(by: {id: $id}) { ...OrderTold } }"
+BY = ORDER_FRAGMENT + "query ($id: ID!) { order(by: {id: $id}) { ...OrderFields } }"
 
 
 @pytest.fixture

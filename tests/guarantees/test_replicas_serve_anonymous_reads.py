@@ -535,8 +535,9 @@ async def test_metrics_report_a_single_process_without_replica(
     port, there = find_free_port(), settings.model_copy(update={"database_url": servers.primary.url})
     given = {"METRICS_PORT": str(port), "DATABASE_READ_URL": servers.replica.url}
     async with start_server_process(there, tmp_path, "--workers", "2", **given) as server:
-        await wait_for_metrics(port, lambda found: sum_series(found, "processes") == 2)
-        assert sum_series(await scrape_metrics(port), "standby_up") == 1
+        await wait_for_metrics(
+            port, lambda metrics: (sum_series(metrics, "processes"), sum_series(metrics, "standby_up")) == (2, 1)
+        )
         await servers.replica.crash()
         assert await list_genre_names(server.client) == []
         await wait_for_metrics(port, lambda metrics: sum_series(metrics, "standby_up") == 0)

@@ -101,7 +101,7 @@ WORKLOADS = {
 }
 
 
-# ── The mix of a day, as docs/operations.md has it ────────────────────────────────────────
+# ── The mix of a day, as docs/reference/performance.md has it ────────────────────────────────────────
 
 SHARES = {"W1": 70, "W2": 10, "W3": 15, "W4": 4, "W5": 1}
 """Percent of the requests."""

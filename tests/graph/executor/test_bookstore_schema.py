@@ -1,6 +1,6 @@
 """Random documents over the bookstore's schema have equal responses with both executors, for callers of each role.
 
-`FUZZ_DOCUMENTS` sets the number of documents per test, `FUZZ_SEED` the seed; docs/how-to/fuzz.md describes long runs.
+`FUZZ_DOCUMENTS` sets the number of documents per test, `FUZZ_SEED` the seed; CONTRIBUTING.md describes long runs.
 """
 
 import asyncio

@@ -52,7 +52,7 @@ class FakeMailServer:
     response_delay: float = 0
     """Seconds that each response takes on the event loop's clock."""
     sends_byte_by_byte: bool = False
-    crashes_at: Literal["in a letter", "after a letter"] | None = None
+    crashes_at: Literal["during data", "after data"] | None = None
     crash_count: int = 0
 
     @property
@@ -104,7 +104,7 @@ class _Handler:
         state.submitted_recipients.append(envelope.rcpt_tos[0])
         if state.may_accept:
             await state.may_accept.wait()
-        if state.crashes_at == "after a letter":
+        if state.crashes_at == "after data":
             await _crash(state, server)
         if state.data_response:
             state.rejected_recipients.append(envelope.rcpt_tos[0])
@@ -137,7 +137,7 @@ class _SmtpProtocol(SMTP):
             await self._send_byte_by_byte(response)
         else:
             await super().push(response)
-        if state.crashes_at == "in a letter" and response.startswith("354"):
+        if state.crashes_at == "during data" and response.startswith("354"):
             await self._reader.readline()
             await _crash(state, self)
 

@@ -1,4 +1,4 @@
-"""The process of the embedded PostgreSQL server, seen from outside."""
+"""The process of the embedded PostgreSQL server, found among the running processes."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 
 
 def find_postmaster(data_dir: Path) -> psutil.Process | None:
-    """Return the PostgreSQL process that runs on this directory, whatever its pid file says."""
+    """Return the PostgreSQL process that runs on this directory, regardless of its pid file."""
     pgdata = str(data_dir.resolve() / "postgres")
     for process in psutil.process_iter(["name", "cmdline"]):
         if process.info["name"] == "postgres" and pgdata in (process.info["cmdline"] or ()):

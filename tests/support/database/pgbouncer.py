@@ -32,7 +32,7 @@ ignore_startup_parameters = {ignored}
 
 @asynccontextmanager
 async def start_pgbouncer(url: str, directory: Path, ignored_parameters: str = "") -> AsyncIterator[str]:
-    """Start PgBouncer and yield the database's URL through it; `ignored_parameters` are start-up parameters it drops."""
+    """Start PgBouncer and yield the database's URL through it; `ignored_parameters` are start-up parameters that it ignores."""
     assert PGBOUNCER is not None
     database_url = make_url(url)
     host = str(database_url.query.get("host") or database_url.host)

@@ -26,7 +26,7 @@ from tests.support.waiting import wait_until
 
 @dataclass(slots=True)
 class FakeMailServer:
-    """What has arrived, and how the server responds to the next emails."""
+    """The emails that the server received, and its responses to the next emails."""
 
     port: int = 0
     messages: list[EmailMessage] = field(default_factory=list)
@@ -40,7 +40,7 @@ class FakeMailServer:
     submitted_recipients: list[str] = field(default_factory=list)
     """The recipients of all submitted emails, accepted or not."""
     may_accept: asyncio.Event | None = None
-    """Submitted emails wait until it is set."""
+    """The server accepts submitted emails only after this event is set."""
     silent_recipients: set[str] = field(default_factory=set)
     """Recipients whose RCPT gets no response."""
     withheld_response: str | None = None
@@ -118,7 +118,7 @@ class _Handler:
 
 
 class _SmtpProtocol(SMTP):
-    """Sends the responses that the server's state demands."""
+    """Sends the responses that the server's state defines."""
 
     def __init__(self, state: FakeMailServer, **options: Any) -> None:
         super().__init__(_Handler(state), enable_SMTPUTF8=True, **options)
@@ -128,7 +128,7 @@ class _SmtpProtocol(SMTP):
         state, response = self._state, status if isinstance(status, str) else status.decode()
         if state.withheld_response and response.startswith(state.withheld_response):
             await state.hang(response)
-        if state.response_delay and response[3] == " ":  # its last line
+        if state.response_delay and response[3] == " ":  # the last line of the response
             advance_clock(state.response_delay)
             await asyncio.sleep(0.02)
         if state.endless_response and response.startswith(state.endless_response):
@@ -175,8 +175,8 @@ def create_self_signed_context(directory: Path) -> ssl.SSLContext:
         .sign(key, hashes.SHA256())
     )
     file = directory / "certificate.pem"
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(certificate.public_bytes(Encoding.PEM) + secret)
+    private_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(certificate.public_bytes(Encoding.PEM) + private_key)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(file)
     return context
@@ -186,7 +186,7 @@ def create_self_signed_context(directory: Path) -> ssl.SSLContext:
 async def start_mail_server(
     *, tls: ssl.SSLContext | None = None, implicit_tls: bool = False, password: str | None = None, port: int = 0
 ) -> AsyncIterator[FakeMailServer]:
-    """Start a mail server; with `tls` it offers STARTTLS or, implicitly, speaks TLS from the start.
+    """Start a mail server; with `tls` it offers STARTTLS or, with `implicit_tls`, starts with TLS.
 
     With a password it requires authentication.
     """
@@ -196,9 +196,9 @@ async def start_mail_server(
         state.usernames.append(getattr(credentials, "login", b"").decode())
         return AuthResult(success=getattr(credentials, "password", b"").decode() == password, handled=False)
 
-    def protocol() -> SMTP:
+    def create_protocol() -> SMTP:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of passwords without TLS, which tests check themselves
+            warnings.simplefilter("ignore")  # a warning about passwords without TLS, which tests check themselves
             return _SmtpProtocol(
                 state,
                 tls_context=None if implicit_tls else tls,
@@ -208,7 +208,7 @@ async def start_mail_server(
             )
 
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(protocol, "127.0.0.1", port, ssl=tls if implicit_tls else None)
+    server = await loop.create_server(create_protocol, "127.0.0.1", port, ssl=tls if implicit_tls else None)
     state.port = server.sockets[0].getsockname()[1]
     try:
         yield state

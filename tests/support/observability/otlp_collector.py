@@ -24,7 +24,7 @@ class Span:
 
 @dataclass(slots=True)
 class OtlpCollector:
-    """The collector's URL and the spans that it has received; it keeps none unless it is recording."""
+    """The collector's URL and the spans that it has received; it stores spans only while it is recording."""
 
     url: str = ""
     spans: list[Span] = field(default_factory=list)

@@ -60,7 +60,7 @@ async def _disable_fsync(url: str) -> None:
 async def template_database(server_url: str) -> AsyncIterator[str]:
     """Yield the name of a migrated, empty database to create copies of."""
     async with temporary_database(server_url) as url:
-        await asyncio.to_thread(migrate, url)  # alembic's env runs a loop of its own
+        await asyncio.to_thread(migrate, url)  # alembic's env runs its own event loop
         yield str(make_url(url).database)
 
 

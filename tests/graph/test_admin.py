@@ -177,8 +177,8 @@ async def test_low_stock_is_sorted_by_stock_then_waiting_count(
 ) -> None:
     books = {name: await add_book(shop, name, stock=stock) for name, stock in
              (("none", 0), ("waited for", 0), ("most waited for", 0), ("one", 1), ("five", 5), ("six", 6))}  # fmt: skip
-    for name, waiting in (("waited for", 1), ("most waited for", 2), ("none", 0)):
-        for _ in range(waiting):
+    for name, waiting_count in (("waited for", 1), ("most waited for", 2), ("none", 0)):
+        for _ in range(waiting_count):
             await postgres.execute(
                 "INSERT INTO prebookings (id, user_id, book_id) VALUES (gen_random_uuid(), $1, $2)",
                 (await add_user(shop)).id,

@@ -144,7 +144,7 @@ async def test_sales_window_moves_over_many_orders(client: ApiClient, shop: Shop
 
 @pytest.fixture
 async def rated_books(shop: Shop, postgres: asyncpg.Connection) -> None:
-    """Add four books: rated 5.0 by one user, 4.5 by two, 4.0 by one, and one without a rating."""
+    """Add four books: rated 5.0 by one user, 4.5 by two, 4.0 by one, and a book without a rating."""
     for title, stars in (("Best", {"five": 1}), ("Good", {"four": 1, "five": 1}), ("Fair", {"four": 1}), ("None", {})):
         book = await add_book(shop, title)
         for name, readers in stars.items():

@@ -58,25 +58,25 @@ async def test_sorted_by_bought_together_then_author_then_genre(
 async def test_ineffective_orders_do_not_relate_books(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, status: str
 ) -> None:
-    one, other = await add_book(shop), await add_book(shop)
-    await buy_together(shop, postgres, one, other, status=status)
-    assert await list_related(client, one) == []
+    first_book, second_book = await add_book(shop), await add_book(shop)
+    await buy_together(shop, postgres, first_book, second_book, status=status)
+    assert await list_related(client, first_book) == []
 
 
 async def test_cancelled_order_no_longer_relates_books(client: ApiClient, shop: Shop) -> None:
-    one, other = await add_book(shop, "One"), await add_book(shop, "Other")
-    buyer = await add_customer(client, shop, (one, 1), (other, 1))
+    first_book, second_book = await add_book(shop, "One"), await add_book(shop, "Other")
+    buyer = await add_customer(client, shop, (first_book, 1), (second_book, 1))
     order = (await buyer.checkout())["order"]
-    assert await list_related(client, one) == ["Other"]
+    assert await list_related(client, first_book) == ["Other"]
     await buyer.cancel_order(order["id"])
-    assert await list_related(client, one) == []
+    assert await list_related(client, first_book) == []
 
 
 async def test_deleted_book_is_not_related(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
-    one, other = await add_book(shop, authors=("A",)), await add_book(shop, authors=("A",))
-    await buy_together(shop, postgres, one, other)
-    await postgres.execute("DELETE FROM books WHERE id = $1", other.id)
-    assert await list_related(client, one) == []
+    first_book, second_book = await add_book(shop, authors=("A",)), await add_book(shop, authors=("A",))
+    await buy_together(shop, postgres, first_book, second_book)
+    await postgres.execute("DELETE FROM books WHERE id = $1", second_book.id)
+    assert await list_related(client, first_book) == []
 
 
 async def test_default_six_and_maximum_twenty(client: ApiClient, shop: Shop) -> None:

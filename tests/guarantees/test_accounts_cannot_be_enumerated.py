@@ -73,7 +73,7 @@ async def current_hash(open_shop: Shop) -> str:
 
 @pytest.fixture
 async def accounts(shop: Shop, current_hash: str) -> None:
-    """Add an account with a password, one without, and a deactivated one."""
+    """Add an account with a password, an account without a password, and a deactivated account."""
     await add_user(shop, WITH_PASSWORD, password_hash=current_hash)
     await add_user(shop, PROVIDER_ONLY, password_hash=None)
     await add_user(shop, DEACTIVATED, password_hash=current_hash, is_active=False)
@@ -107,7 +107,7 @@ async def proxy_and_client(settings: Settings, accounts: None) -> AsyncIterator[
         yield proxy, client
 
 
-EXPECTED_STATEMENTS = 7  # one reads the account; the others count the attempt, and begin and end its transactions
+EXPECTED_STATEMENTS = 7  # one statement reads the account; the others count the attempt in transactions
 
 
 @pytest.mark.parametrize(("email", "password"), FAILING_LOGINS)

@@ -1,4 +1,4 @@
-"""After PostgreSQL restarts or is killed, every acknowledged change is still there."""
+"""A restart or kill of PostgreSQL loses no acknowledged change."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Each email is sent once for a committed change, and never for a rolled-back one."""
+"""Each email is sent once for a committed change, and never for a rolled-back change."""
 
 import asyncio
 from pathlib import Path

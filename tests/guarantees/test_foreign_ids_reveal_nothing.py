@@ -1,4 +1,4 @@
-"""A foreign object and a missing one produce byte-identical responses."""
+"""A foreign object and a missing object produce byte-identical responses."""
 
 import json
 import uuid

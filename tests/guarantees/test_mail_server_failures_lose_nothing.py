@@ -1,4 +1,4 @@
-"""A mail server that hangs, refuses or fails delays no request, and every email arrives once it recovers."""
+"""A mail server that hangs, rejects or fails delays no request, and every email arrives when the server recovers."""
 
 import asyncio
 from collections.abc import Callable

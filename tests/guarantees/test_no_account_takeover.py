@@ -145,7 +145,7 @@ async def test_earlier_links_and_codes_are_invalid(
 async def test_concurrent_password_change(
     victim: Browser, attacker: ApiClient, postgres: asyncpg.Connection, settings: Settings
 ) -> None:
-    """Whichever commits first, the attacker has no access afterwards."""
+    """The attacker has no access afterwards, regardless of which request commits first."""
     tokens = await _register(attacker)
     assert settings.database_url is not None
     async with hold_lock(settings.database_url, "SELECT FROM users FOR UPDATE"):
@@ -228,7 +228,7 @@ async def test_unverified_provider_email_creates_no_account(
 
 
 async def test_reassigned_provider_email_moves_nothing(victim: Browser, google: FakeOpenIDProvider) -> None:
-    """The provider's user id identifies the account, whatever its address is today."""
+    """The provider's user id identifies the account; its current address does not."""
     mona = await complete_login(victim, await victim.http.get("/auth/google"))
     google.claims = {"sub": "2002", "email": "other@example.com"}
     other = await complete_login(victim, await victim.http.get("/auth/google"))

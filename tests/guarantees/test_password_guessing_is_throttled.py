@@ -60,7 +60,7 @@ async def login(app: Starlette, address: str, email: str, password: str) -> str:
     return str(extensions["code"])
 
 
-async def let_time_pass(postgres: asyncpg.Connection, by: dt.timedelta) -> None:
+async def advance_time(postgres: asyncpg.Connection, by: dt.timedelta) -> None:
     """Move the times of all counted attempts into the past."""
     await postgres.execute("UPDATE throttles SET free_at = free_at - $1::interval, tried_at = tried_at - $1", by)
 
@@ -98,7 +98,7 @@ async def test_correct_password_is_throttled_too(app: Starlette, owner: str, pos
         assert await login(app, "198.51.100.7", owner, f"wrong {n}") == INVALID_CREDENTIALS
     assert await login(app, "198.51.100.7", owner, PASSWORD) == "RATE_LIMITED"
     assert await postgres.fetchval("SELECT count(*) FROM sessions") == 1  # the session of `add_user`
-    await let_time_pass(postgres, dt.timedelta(seconds=2))
+    await advance_time(postgres, dt.timedelta(seconds=2))
     assert await login(app, "198.51.100.7", owner, PASSWORD) == "LoggedIn"
 
 
@@ -109,7 +109,7 @@ async def test_delays_double_up_to_an_hour(app: Starlette, owner: str, postgres:
         delays.append(
             await postgres.fetchval("SELECT round(extract(epoch FROM max(free_at - tried_at))) FROM throttles")
         )
-        await let_time_pass(postgres, dt.timedelta(hours=1))
+        await advance_time(postgres, dt.timedelta(hours=1))
     assert delays == [0] * (FREE_ATTEMPTS - 1) + [2**n for n in range(12)] + [3600] * 3
 
 
@@ -176,10 +176,10 @@ async def test_throttles_are_anonymous_and_expire(
     stored = str(await postgres.fetch("SELECT * FROM throttles"))
     assert owner not in stored
     assert "198.51.100.7" not in stored
-    await let_time_pass(postgres, dt.timedelta(days=2))
+    await advance_time(postgres, dt.timedelta(days=2))
     await sweep(shop)
     assert await postgres.fetchval("SELECT array_agg(tries) FROM throttles") == [0]  # the owner's usual address
-    await let_time_pass(postgres, dt.timedelta(days=90))
+    await advance_time(postgres, dt.timedelta(days=90))
     await sweep(shop)
     assert await postgres.fetchval("SELECT count(*) FROM throttles") == 0
 

@@ -43,7 +43,7 @@ def hasher(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> BlockingHasher:
 
 @asynccontextmanager
 async def full_hashing_queue(client: ApiClient, shop: Shop, hasher: BlockingHasher) -> AsyncIterator[None]:
-    """Keep the queue full of logins, which must succeed when the block is left."""
+    """Keep the queue full of logins, which must succeed when the block ends."""
     logins = [
         asyncio.create_task(client.execute(LOGIN, email=EMAIL, password=PASSWORD)) for _ in range(THREADS + MAX_QUEUED)
     ]

@@ -1,4 +1,4 @@
-"""A refresh token works once, however many clients use it concurrently."""
+"""A refresh token works once, even if many clients use it concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator

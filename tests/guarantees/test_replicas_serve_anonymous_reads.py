@@ -200,7 +200,7 @@ async def test_hanging_replica_is_skipped(
 async def test_replica_serves_anonymous_reads_without_a_primary(
     settings: Settings, servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This holds for a server that has not read anything yet, and for one that is started during the outage."""
+    """This holds for a server that has not read anything yet, and for a server that starts during the outage."""
     monkeypatch.setattr(replicas, "UNVERIFIED_TTL", 0)
     await fetch_value(
         servers.primary, "INSERT INTO genres (id, name, slug) VALUES (gen_random_uuid(), 'Fantasy', 'fantasy')"

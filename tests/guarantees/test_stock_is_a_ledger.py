@@ -90,9 +90,9 @@ class StockScenario:
             self.quantity -= ordered_quantity
             self.placed_orders.append((result["order"]["id"], ordered_quantity))
 
-    async def cancel(self, which: int) -> None:
+    async def cancel(self, index: int) -> None:
         if self.placed_orders:
-            order_id, copies = self.placed_orders.pop(which % len(self.placed_orders))
+            order_id, copies = self.placed_orders.pop(index % len(self.placed_orders))
             assert (await self.customer.cancel_order(order_id))["__typename"] == "OrderCancelled"
             self.quantity = None if self.quantity is None else self.quantity + copies
 

@@ -1,4 +1,4 @@
-"""A pool never hands a connection to two callers, never a broken one, and never opens more than `max_size`."""
+"""A pool never lends a connection twice, never lends a broken connection, and never opens more than `max_size`."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -51,7 +51,7 @@ class ImportResult:
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """Runs `bookstore import` in a folder of its own."""
+    """Runs `bookstore import` in a separate folder."""
 
     folder: Path
     settings: Settings

@@ -45,7 +45,7 @@ async def empty_database_url(server_url: str) -> AsyncIterator[str]:
 
 
 def build_multi_host_url(url: str) -> str:
-    """Return a URL with two hosts, as in `.env.example`; the first one does not respond."""
+    """Return a URL with two hosts, as in `.env.example`; the first host does not respond."""
     parsed_url = make_url(url)
     hosts = f"host=127.0.0.1:1&host={parsed_url.host}:{parsed_url.port}"
     return (

@@ -66,7 +66,10 @@ async def _never_respond(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 
 async def test_not_ready_without_database_and_hides_its_address(settings: Settings) -> None:
     async with await asyncio.start_server(_never_respond, "127.0.0.1", 0) as silent_server:
-        for port in (1, silent_server.sockets[0].getsockname()[1]):  # one refuses connections, one does not respond
+        for port in (
+            1,
+            silent_server.sockets[0].getsockname()[1],
+        ):  # the first port refuses connections, the second never responds
             async with running_http_client(settings, database_url=f"postgresql://a:b@127.0.0.1:{port}/shop") as http:
                 assert await get_readiness(http) == (503, DATABASE_UNREACHABLE)
 

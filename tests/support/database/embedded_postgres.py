@@ -28,7 +28,7 @@ async def wait_until_stopped(data_dir: Path) -> None:
 
 @asynccontextmanager
 async def kill_leftover_server(data_dir: Path) -> AsyncIterator[Path]:
-    """Yield the directory, and kill the server that runs on it when the block is left."""
+    """Yield the directory, and kill the server that runs on it when the block ends."""
     try:
         yield data_dir
     finally:

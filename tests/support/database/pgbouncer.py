@@ -77,7 +77,7 @@ async def _is_listening(port: int) -> bool:
 
 
 def _get_unprivileged_uid(host: str) -> int | None:
-    """Return the user to run as: PgBouncer refuses root, and needs access to the database's socket."""
+    """Return the user for PgBouncer, which does not run as root and needs access to the database's socket."""
     if os.geteuid() != 0:
         return None
     return Path(host).stat().st_uid if host.startswith("/") else 65534

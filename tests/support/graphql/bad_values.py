@@ -145,7 +145,7 @@ PAGINATION_ARGUMENTS = ("first", "last", "after", "before", "offset")
 
 
 def build_good_arguments(field: GraphQLField, samples: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return sets of valid arguments: one, or several for input objects with `@oneOf`."""
+    """Return sets of valid arguments: one set, or several sets for input objects with `@oneOf`."""
     return _build_good_fields(
         {
             name: argument.type

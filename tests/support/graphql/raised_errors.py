@@ -74,9 +74,9 @@ class RaisedErrors:
         uncaught = self._union(body, node.body)
         errors = self._union(body, [*node.orelse, *node.finalbody])
         for handler in node.handlers:
-            caught = {error for error in uncaught if issubclass(error, body.resolve_exceptions(handler.type))}
-            uncaught -= caught
-            errors |= self._union(body, handler.body) | (caught if _reraises(handler) else NO_ERRORS)
+            caught_errors = {error for error in uncaught if issubclass(error, body.resolve_exceptions(handler.type))}
+            uncaught -= caught_errors
+            errors |= self._union(body, handler.body) | (caught_errors if _reraises(handler) else NO_ERRORS)
         return errors | uncaught
 
     def _list_functions(self, target: Any) -> list[FunctionType]:

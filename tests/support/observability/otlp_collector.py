@@ -47,7 +47,7 @@ class OtlpCollector:
 
 @contextmanager
 def run_otlp_collector(*, is_recording: bool = True) -> Iterator[OtlpCollector]:
-    """Run a collector in a thread until the block is left."""
+    """Run a collector in a thread until the block ends."""
     collector = OtlpCollector(is_recording=is_recording)
 
     class Handler(BaseHTTPRequestHandler):

@@ -49,7 +49,7 @@ async def run_in_process(*arguments: str, **settings: str) -> CompletedCommand:
 
 
 async def get_error_line(command: Coroutine[Any, Any, CompletedCommand]) -> str:
-    """Return the one line of standard error of a command that must fail."""
+    """Return the only line of standard error of a command that must fail."""
     result = await command
     assert (result.exit_code, result.stdout) == (1, ""), result
     assert result.stderr.startswith("bookstore: ")

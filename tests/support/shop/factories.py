@@ -73,7 +73,7 @@ async def add_book(
 
 
 async def add_genre(shop: Shop, name: str | None = None) -> GenreRow:
-    """Add a genre; without a name, one with a unique name."""
+    """Add a genre; the default name is unique."""
     return await catalog.create_genre(shop, name or f"Genre {next(_sequence)}")
 
 

@@ -99,7 +99,7 @@ async def test_order_is_finalized_as_the_provider_reports(
 
 
 @pytest.mark.parametrize("error", CONNECTION_ERRORS)
-async def test_unreachable_provider_decides_nothing(
+async def test_unreachable_provider_finalizes_no_order(
     shop_without_provider: Shop,
     provider: UnreachablePayments,
     book: BookRow,

@@ -61,7 +61,7 @@ async def test_invalid_token_is_not_treated_as_anonymous(client: ApiClient, book
         assert response.codes == ["UNAUTHENTICATED"]
 
 
-async def test_each_user_sees_their_own(
+async def test_each_user_sees_their_own_values(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, book: BookRow
 ) -> None:
     reader, other = await add_customer(client, shop), await add_customer(client, shop)

@@ -110,7 +110,7 @@ async def test_every_connection_batches_its_fields(
     assert unbatched == {}
 
 
-async def test_viewer_fields_cost_anonymous_callers_nothing(counter: QueryCounter, books: list[BookRow]) -> None:
+async def test_anonymous_viewer_fields_cost_no_statements(counter: QueryCounter, books: list[BookRow]) -> None:
     assert await counter.count(counter.client, BOOKS_WITH_VIEWER_FIELDS, first=100) == 1
 
 

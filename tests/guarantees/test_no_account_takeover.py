@@ -227,7 +227,7 @@ async def test_unverified_provider_email_creates_no_account(
     assert await assert_login_rejected(postgres, await victim.http.get("/auth/google")) == "email_unverified"
 
 
-async def test_reassigned_provider_email_moves_nothing(victim: Browser, google: FakeOpenIDProvider) -> None:
+async def test_reassigned_provider_email_changes_no_account(victim: Browser, google: FakeOpenIDProvider) -> None:
     """The provider's user id identifies the account; its current address does not."""
     mona = await complete_login(victim, await victim.http.get("/auth/google"))
     google.claims = {"sub": "2002", "email": "other@example.com"}

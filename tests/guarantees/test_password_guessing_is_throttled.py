@@ -85,7 +85,7 @@ async def test_few_of_50_concurrent_guesses_are_checked(
     assert verification_count == FREE_ATTEMPTS
 
 
-async def test_unknown_email_is_throttled_alike(app: Starlette, shop: Shop) -> None:
+async def test_unknown_email_is_throttled_equally(app: Starlette, shop: Shop) -> None:
     responses = await asyncio.gather(*(login(app, "198.51.100.7", "nobody@example.com", "x" * 9) for _ in range(20)))
     assert (responses.count(INVALID_CREDENTIALS), responses.count("RATE_LIMITED")) == (
         FREE_ATTEMPTS,

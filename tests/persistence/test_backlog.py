@@ -59,7 +59,9 @@ async def test_backlog_of_an_empty_database(shop: Shop, database_url: str) -> No
     assert measurement.is_writable
 
 
-async def test_locked_carts_hide_nothing_else(shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
+async def test_locked_carts_do_not_hide_other_values(
+    shop: Shop, postgres: asyncpg.Connection, database_url: str
+) -> None:
     async with postgres.transaction():
         await postgres.execute("LOCK TABLE carts")
         measurement = await measure_backlog(database_url)

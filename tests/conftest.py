@@ -23,7 +23,7 @@ from tests.support.http.client import ApiClient
 from tests.support.observability.log_secrets import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.support.observability.log_secrets import pytest_runtest_setup as pytest_runtest_setup
 
-hypothesis.settings.register_profile("ci", derandomize=True)  # a run of CI depends on the change alone
+hypothesis.settings.register_profile("ci", derandomize=True)  # CI runs are reproducible
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
@@ -32,7 +32,7 @@ SECRET_KEY = "5f8e1c3a-tests-sign-with-this-9b7d2f60"
 
 @pytest.fixture(autouse=True)
 def uncached_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `/ready` look at the database each time; the test of its cache undoes this."""
+    """Let `/ready` query the database each time; the test of the cache restores the default."""
     monkeypatch.setattr(health, "CACHE_TTL", 0)
 
 
@@ -49,7 +49,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 async def _disable_fsync(url: str) -> None:
-    """Give up durability, because databases are then created and dropped many times faster."""
+    """Switch off durability, which makes creating and dropping databases many times faster."""
     connection = await asyncpg.connect(url)
     await connection.execute("ALTER SYSTEM SET fsync = off")
     await connection.execute("SELECT pg_reload_conf()")
@@ -60,7 +60,7 @@ async def _disable_fsync(url: str) -> None:
 async def template_database(server_url: str) -> AsyncIterator[str]:
     """Yield the name of a migrated, empty database to create copies of."""
     async with temporary_database(server_url) as url:
-        await asyncio.to_thread(migrate, url)  # alembic's env runs a loop of its own
+        await asyncio.to_thread(migrate, url)  # alembic's env runs its own event loop
         yield str(make_url(url).database)
 
 

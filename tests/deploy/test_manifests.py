@@ -14,23 +14,29 @@ ROOT = Path(__file__).parents[2]
 MANIFESTS = sorted(ROOT.glob("deploy/kubernetes/**/*.yaml"))
 SETTINGS = {name.upper() for name in Settings.model_fields}
 COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # only groups have it
-WRITABLE = {"/tmp", "/home/shopkeeper/.bookstore"}
-SECRET = {"DATABASE_URL", "SECRET_KEY", "SMTP_URL"}
+WRITABLE_PATHS = {"/tmp", "/home/shopkeeper/.bookstore"}
+SECRET_SETTINGS = {"DATABASE_URL", "SECRET_KEY", "SMTP_URL"}
 COMPOSE_SERVICES = yaml.safe_load((ROOT / "compose.yml").read_text())["services"]
-OWN_SERVICES = {name: it for name, it in COMPOSE_SERVICES.items() if it.get("image") == "bookstore:local"}
+OWN_SERVICES = {
+    name: service for name, service in COMPOSE_SERVICES.items() if service.get("image") == "bookstore:local"
+}
 
 
-def _read(path: Path) -> Any:
+def _read_yaml(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
 
 
-def _pods() -> dict[str, Any]:
-    manifests = {path.name: _read(path) for path in MANIFESTS}
-    return {name: it["spec"]["template"]["spec"] for name, it in manifests.items() if "template" in it.get("spec", {})}
+def _list_pods() -> dict[str, Any]:
+    manifests = {path.name: _read_yaml(path) for path in MANIFESTS}
+    return {
+        name: manifest["spec"]["template"]["spec"]
+        for name, manifest in manifests.items()
+        if "template" in manifest.get("spec", {})
+    }
 
 
 def test_manifests_exist() -> None:
-    assert set(_pods()) == {"server.yaml", "worker.yaml", "job.yaml"}
+    assert set(_list_pods()) == {"server.yaml", "worker.yaml", "job.yaml"}
     assert {"migrate", "shop", "worker"} <= set(OWN_SERVICES)
 
 
@@ -41,24 +47,24 @@ def test_compose(name: str) -> None:
     assert service["command"][0] == "bookstore"
     assert service["command"][1] in COMMANDS
     assert service["read_only"] is True
-    assert {*service["tmpfs"], *(it.partition(":")[2] for it in service["volumes"])} == WRITABLE
+    assert {*service["tmpfs"], *(volume.partition(":")[2] for volume in service["volumes"])} == WRITABLE_PATHS
 
 
 def test_prometheus_scrapes_every_process_with_metrics() -> None:
-    [job] = _read(ROOT / "deploy/observe/prometheus/prometheus.yml")["scrape_configs"]
+    [job] = _read_yaml(ROOT / "deploy/observe/prometheus/prometheus.yml")["scrape_configs"]
     [static_config] = job["static_configs"]
-    watched = {
+    targets = {
         f"{name}:{service['environment'].get('METRICS_PORT')}"
         for name, service in OWN_SERVICES.items()
         if service["profiles"] == ["shop"] and service["command"][1] in {"serve", "worker"}
     }
-    assert set(static_config["targets"]) == watched
-    assert {OWN_SERVICES[target.partition(":")[0]]["environment"]["METRICS_HOST"] for target in watched} == {"0.0.0.0"}
+    assert set(static_config["targets"]) == targets
+    assert {OWN_SERVICES[target.partition(":")[0]]["environment"]["METRICS_HOST"] for target in targets} == {"0.0.0.0"}
 
 
 def test_settings_in_kubernetes() -> None:
-    data = _read(ROOT / "deploy/kubernetes/settings.yaml")["data"]
-    assert set(data) <= SETTINGS - SECRET
+    data = _read_yaml(ROOT / "deploy/kubernetes/settings.yaml")["data"]
+    assert set(data) <= SETTINGS - SECRET_SETTINGS
     Settings(
         _env_file=None,
         database_url="postgresql://database/bookstore",
@@ -67,12 +73,12 @@ def test_settings_in_kubernetes() -> None:
     )
 
 
-@pytest.mark.parametrize("name", _pods())
+@pytest.mark.parametrize("name", _list_pods())
 def test_pods(name: str) -> None:
-    pod = _pods()[name]
+    pod = _list_pods()[name]
     [container] = pod["containers"]
     assert set(container.get("args", ["bookstore", "serve"])[1:]) <= COMMANDS
-    assert {mount["mountPath"] for mount in container["volumeMounts"]} <= WRITABLE
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} <= WRITABLE_PATHS
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert f"--uid {pod['securityContext']['runAsUser']} " in (ROOT / "Dockerfile").read_text()
 
@@ -80,17 +86,17 @@ def test_pods(name: str) -> None:
 def test_every_manifest_is_applied() -> None:
     """The migration has a kustomization of its own."""
     for folder in {path.parent for path in MANIFESTS}:
-        listed = set(_read(folder / "kustomization.yaml")["resources"])
-        assert listed == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
+        resources = set(_read_yaml(folder / "kustomization.yaml")["resources"])
+        assert resources == {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
 
 
 def test_image_contains_only_files_of_the_wheel() -> None:
     packages = {"graph", "domain", "persistence", "migrations", "server"}
-    included = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copied = {
+    included_paths = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied_paths = {
         word
         for line in (ROOT / "Dockerfile").read_text().splitlines()
         if line.startswith("COPY ") and "--from" not in line
         for word in line.split()[1:-1]
     }
-    assert copied == included == packages | {"pyproject.toml", "README.md", "LICENSE"}
+    assert copied_paths == included_paths == packages | {"pyproject.toml", "README.md", "LICENSE"}

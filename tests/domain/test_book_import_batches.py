@@ -66,7 +66,7 @@ async def test_import_adds_updates_and_skips_unchanged_books(shop: Shop, postgre
     assert await is_stock_consistent(postgres)
 
 
-ODD_NAMES = (
+UNUSUAL_NAMES = (
     "İhsan Oktay Anar",
     "i\u0307HSAN Oktay Anar",
     "Jane",
@@ -83,7 +83,7 @@ ODD_NAMES = (
 )
 
 
-@pytest.mark.parametrize("authors", [*ODD_NAMES, ";".join(ODD_NAMES)])
+@pytest.mark.parametrize("authors", [*UNUSUAL_NAMES, ";".join(UNUSUAL_NAMES)])
 async def test_authors_with_unusual_case_mappings_are_not_duplicated(
     shop: Shop, postgres: asyncpg.Connection, authors: str
 ) -> None:
@@ -94,7 +94,7 @@ async def test_authors_with_unusual_case_mappings_are_not_duplicated(
 
 
 CELLS = st.text(max_size=12) | st.sampled_from(
-    ["", " ", "12.5", "7", "0", "1937-09-21", "hardcover", "de", "A; b;a", *ODD_NAMES]
+    ["", " ", "12.5", "7", "0", "1937-09-21", "hardcover", "de", "A; b;a", *UNUSUAL_NAMES]
 )
 
 
@@ -111,10 +111,10 @@ async def test_importing_the_same_file_twice_changes_nothing(
         {"isbn": isbn, "title": title, "price": "1", **row}
         for isbn, title, row in zip(isbns, titles, rows, strict=False)
     ]
-    first = get_counts(await import_rows(shop, *feed, set_stock=True))
+    first_counts = get_counts(await import_rows(shop, *feed, set_stock=True))
     before = await take_catalog_snapshot(postgres)
-    again = get_counts(await import_rows(shop, *feed, set_stock=True))
-    assert again == (0, 0, len(feed) - first[3], first[3])
+    second_counts = get_counts(await import_rows(shop, *feed, set_stock=True))
+    assert second_counts == (0, 0, len(feed) - first_counts[3], first_counts[3])
     assert await take_catalog_snapshot(postgres) == before
     assert await is_stock_consistent(postgres)
 

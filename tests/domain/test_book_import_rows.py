@@ -1,4 +1,4 @@
-"""Rows of a supplier's CSV file: how they are parsed, and which are rejected for which reason."""
+"""Rows of a supplier's CSV file: how they are parsed, and why invalid rows are rejected."""
 
 import datetime as dt
 from decimal import Decimal
@@ -157,11 +157,11 @@ def test_every_column_sets_its_field() -> None:
 
 def test_missing_column_keeps_value_and_empty_cell_clears_it() -> None:
     assert parse_valid_row().details == {"title": "The Hobbit", "price": Decimal("12.50")}
-    empty = parse_valid_row(**dict.fromkeys(OPTIONAL_COLUMNS, " "))
-    cleared: dict[str, Any] = {name: None for name in OPTIONAL_COLUMNS if name not in ("author", "stock")}
-    cleared["genre_id"] = cleared.pop("genre")
-    assert empty.details == {"title": "The Hobbit", "price": Decimal("12.50"), "authors": ()} | cleared
-    assert (empty.genre, empty.stock) == (None, None)
+    row = parse_valid_row(**dict.fromkeys(OPTIONAL_COLUMNS, " "))
+    cleared_details: dict[str, Any] = {name: None for name in OPTIONAL_COLUMNS if name not in ("author", "stock")}
+    cleared_details["genre_id"] = cleared_details.pop("genre")
+    assert row.details == {"title": "The Hobbit", "price": Decimal("12.50"), "authors": ()} | cleared_details
+    assert (row.genre, row.stock) == (None, None)
 
 
 @pytest.mark.parametrize("price", ["1e1", "10", "+10.0", "10.00"])

@@ -23,13 +23,13 @@ from tests.support.shop.payment_providers import SlowPayments, UnreachablePaymen
 
 APPROVED = CheckoutRequest("key", payment_token="mock-approve")
 NUMBER = re.compile("[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){2}")
-MISREAD = {"0": "0Oo", "1": "1IiLl"}
+CONFUSABLE_CHARACTERS = {"0": "0Oo", "1": "1IiLl"}
 
 
 # ── Numbers ───────────────────────────────────────────────────────────────────────────
 
 
-def test_order_number_has_no_ambiguous_letters() -> None:
+def test_order_number_has_no_ambiguous_characters() -> None:
     for _ in range(200):
         number = generate_order_number()
         assert NUMBER.fullmatch(number)
@@ -37,12 +37,14 @@ def test_order_number_has_no_ambiguous_letters() -> None:
 
 
 @given(st.text(orders.ORDER_NUMBER_ALPHABET, min_size=12, max_size=12), st.data())
-def test_order_number_is_normalized(bare: str, data: st.DataObject) -> None:
-    number = "-".join((bare[:4], bare[4:8], bare[8:]))
-    misread = "".join(data.draw(st.sampled_from(MISREAD.get(character, character))) for character in number)
-    gap = data.draw(st.sampled_from(["-", " ", "", " - "]))
-    assert normalize_order_number(f" {misread} ".replace("-", gap)) == number
-    assert normalize_order_number(misread.lower()) == number
+def test_order_number_is_normalized(characters: str, data: st.DataObject) -> None:
+    number = "-".join((characters[:4], characters[4:8], characters[8:]))
+    misread_number = "".join(
+        data.draw(st.sampled_from(CONFUSABLE_CHARACTERS.get(character, character))) for character in number
+    )
+    separator = data.draw(st.sampled_from(["-", " ", "", " - "]))
+    assert normalize_order_number(f" {misread_number} ".replace("-", separator)) == number
+    assert normalize_order_number(misread_number.lower()) == number
 
 
 @given(st.text() | st.text(alphabet="0123456789abcdefghijklmnopqrstuvwxyz- ", min_size=11, max_size=15))
@@ -52,12 +54,12 @@ def test_normalized_order_number_is_valid(text: str) -> None:
 
 
 async def test_duplicate_order_number_is_regenerated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    book, one, other = await add_book(shop), await add_user(shop), await add_user(shop)
-    for user in (one, other):
+    book, first, second = await add_book(shop), await add_user(shop), await add_user(shop)
+    for user in (first, second):
         await fill_cart(shop, user, (book, 1))
     numbers = iter(["AAAA-AAAA-AAAA", "AAAA-AAAA-AAAA", "BBBB-BBBB-BBBB"])
     monkeypatch.setattr(orders, "generate_order_number", lambda: next(numbers))
-    placed_orders = [await checkout(shop, user.id, APPROVED) for user in (one, other)]
+    placed_orders = [await checkout(shop, user.id, APPROVED) for user in (first, second)]
     assert [order.number for order in placed_orders] == ["AAAA-AAAA-AAAA", "BBBB-BBBB-BBBB"]
 
 
@@ -73,15 +75,17 @@ REQUESTS = st.builds(
 
 
 @given(REQUESTS, REQUESTS)
-def test_different_checkout_requests_have_different_digests(one: CheckoutRequest, other: CheckoutRequest) -> None:
-    assert (one.digest == other.digest) == (one == other)
+def test_different_checkout_requests_have_different_digests(first: CheckoutRequest, second: CheckoutRequest) -> None:
+    assert (first.digest == second.digest) == (first == second)
 
 
 @given(REQUESTS, st.integers(0, 4))
 def test_trailing_zeros_of_total_do_not_change_digest(request: CheckoutRequest, zeros: int) -> None:
     if request.expected_total is not None:
-        same = replace(request, expected_total=request.expected_total.quantize(Decimal(10) ** -(2 + zeros)))
-        assert request.digest == same.digest
+        request_with_zeros = replace(
+            request, expected_total=request.expected_total.quantize(Decimal(10) ** -(2 + zeros))
+        )
+        assert request.digest == request_with_zeros.digest
 
 
 # ── Totals ────────────────────────────────────────────────────────────────────────────
@@ -103,10 +107,10 @@ async def test_a_total_is_the_sum_of_its_lines_to_the_cent(shop: Shop, lines: li
 
 
 async def test_buyer_and_admin_can_cancel_confirmed_order(shop: Shop) -> None:
-    buyer, stranger, admin = await add_user(shop), await add_user(shop), await add_admin(shop)
+    buyer, other_user, admin = await add_user(shop), await add_user(shop), await add_admin(shop)
     await fill_cart(shop, buyer, (await add_book(shop), 1))
     order = await checkout(shop, buyer.id, APPROVED)
-    for viewer, is_allowed in ((buyer, True), (stranger, False), (admin, True)):
+    for viewer, is_allowed in ((buyer, True), (other_user, False), (admin, True)):
         assert can_view(order, viewer.row) == is_allowed
         for status in OrderStatus:
             is_confirmed = status == OrderStatus.CONFIRMED
@@ -141,9 +145,9 @@ async def test_slow_charge_is_left_to_the_sweeper(
 async def test_failed_charge_is_left_to_the_sweeper(shop: Shop, postgres: asyncpg.Connection, error: Exception) -> None:
     user = await add_user(shop)
     await fill_cart(shop, user, (await add_book(shop), 2))
-    with pytest.raises(Overloaded) as raised:
+    with pytest.raises(Overloaded) as error_info:
         await checkout(replace(shop, payments=UnreachablePayments(error)), user.id, APPROVED)
-    assert raised.value.retry_after == orders.RETRY_AFTER
+    assert error_info.value.retry_after == orders.RETRY_AFTER
     assert await postgres.fetchval("SELECT status FROM orders") == "PENDING"
 
 

@@ -51,7 +51,7 @@ def is_start_of(day: dt.date, instant: dt.datetime, zone: ZoneInfo) -> bool:
     zone=st.sampled_from(ZONES),
     now=st.datetimes(
         dt.datetime(2000, 1, 1), dt.datetime(2037, 1, 1), timezones=st.just(dt.UTC)
-    ),  # `timezones` gives them one
+    ),  # `timezones` makes them aware
 )
 @example(period=SalesPeriod.TODAY, zone="Africa/Cairo", now=dt.datetime(2024, 4, 26, 3, tzinfo=dt.UTC))
 @example(period=SalesPeriod.TODAY, zone="America/Havana", now=dt.datetime(2024, 11, 3, 5, 30, tzinfo=dt.UTC))
@@ -96,10 +96,10 @@ def test_period_boundaries_in_berlin(
     )
 
 
-async def test_only_effective_orders_within_the_period_count(shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_only_effective_orders_in_the_period_are_counted(shop: Shop, postgres: asyncpg.Connection) -> None:
     user, book = await add_user(shop), await add_book(shop, price="10.00")
     begin, previous_begin = local_datetime("2026-05-13"), local_datetime("2026-05-12")
-    for status, copies, placed in (
+    for status, copies, placed_at in (
         ("CONFIRMED", 1, begin),
         ("SHIPPED", 2, NOW - INSTANT),
         ("CANCELLED", 4, begin),
@@ -111,7 +111,7 @@ async def test_only_effective_orders_within_the_period_count(shop: Shop, postgre
         ("CONFIRMED", 4, previous_begin - INSTANT),
         ("CONFIRMED", 4, previous_begin + (NOW - begin)),
     ):
-        await add_past_order(postgres, user, (book, copies), status=status, at=placed)
+        await add_past_order(postgres, user, (book, copies), status=status, at=placed_at)
     summary = await sales.summarize_sales(shop.database.read_session, SalesPeriod.TODAY, NOW, BERLIN)
     assert (summary.current.revenue, summary.current.order_count) == (Decimal("30.00"), 2)
     assert (summary.previous.revenue, summary.previous.order_count) == (Decimal("20.00"), 1)

@@ -1,4 +1,4 @@
-"""The sweeper: it finalizes stale orders only, retries after failures, and handles each order once."""
+"""The sweeper finalizes only stale orders, retries after failures, and handles each order once."""
 
 import asyncio
 import uuid
@@ -21,7 +21,7 @@ from tests.support.database.db_snapshots import age_orders, is_stock_consistent,
 from tests.support.shop.factories import SignedInUser, add_book, add_user, fill_cart
 from tests.support.shop.payment_providers import UnreachablePayments
 
-UNREACHABLE = [OSError(), TimeoutError(), Unavailable()]
+CONNECTION_ERRORS = [OSError(), TimeoutError(), Unavailable()]
 PROVIDER_BUG = ValueError("unexpected response")
 
 
@@ -32,7 +32,7 @@ def provider() -> UnreachablePayments:
 
 @pytest.fixture
 def shop_without_provider(shop: Shop, provider: UnreachablePayments) -> Shop:
-    """A shop whose payment provider is unreachable."""
+    """Return a shop whose payment provider is unreachable."""
     return replace(shop, payments=provider)
 
 
@@ -98,8 +98,8 @@ async def test_order_is_finalized_as_the_provider_reports(
     assert await is_stock_consistent(postgres)
 
 
-@pytest.mark.parametrize("error", UNREACHABLE)
-async def test_unreachable_provider_decides_nothing(
+@pytest.mark.parametrize("error", CONNECTION_ERRORS)
+async def test_unreachable_provider_finalizes_no_order(
     shop_without_provider: Shop,
     provider: UnreachablePayments,
     book: BookRow,
@@ -141,14 +141,14 @@ async def test_concurrent_sweepers_do_not_repeat_work(
 
 @pytest.fixture
 async def cancelled_order(shop: Shop, book: BookRow) -> str:
-    """The idempotency key of an order that was paid and then cancelled."""
+    """Return the idempotency key of an order that was paid and then cancelled."""
     user = await add_user(shop)
     await fill_cart(shop, user, (book, 1))
     order = await checkout(shop, user.id, CheckoutRequest("key", payment_token="mock-approve"))
     return str((await cancel_order(shop, user.row, order.id)).id)
 
 
-@pytest.mark.parametrize("error", UNREACHABLE)
+@pytest.mark.parametrize("error", CONNECTION_ERRORS)
 async def test_failed_refund_is_retried(
     shop_without_provider: Shop,
     provider: UnreachablePayments,
@@ -214,32 +214,34 @@ async def test_unfinalizable_order_does_not_block_others(
     provider = UnreachablePayments(OSError())
     unreachable_shop = replace(shop, payments=provider)
     first, second = await _add_pending_order(unreachable_shop, book), await _add_pending_order(unreachable_shop, book)
-    cancelled = await _add_pending_order(unreachable_shop, book)
+    cancelled_user = await _add_pending_order(unreachable_shop, book)
     provider.error, provider.outcome = None, Approved()
-    await finalize(unreachable_shop, await _get_order_id(postgres, cancelled), Approved())
-    await cancel_order(unreachable_shop, await _get_user(shop, cancelled), await _get_order_id(postgres, cancelled))
+    await finalize(unreachable_shop, await _get_order_id(postgres, cancelled_user), Approved())
+    await cancel_order(
+        unreachable_shop, await _get_user(shop, cancelled_user), await _get_order_id(postgres, cancelled_user)
+    )
     failing_order_id = str(await _get_order_id(postgres, first))
-    find = provider.find
+    original_find = provider.find
 
-    async def find_all_but_one(key: str) -> PaymentOutcome | None:
+    async def find_or_fail(key: str) -> PaymentOutcome | None:
         if key == failing_order_id:
             raise PROVIDER_BUG
-        return await find(key)
+        return await original_find(key)
 
-    monkeypatch.setattr(UnreachablePayments, "find", lambda _, key: find_all_but_one(key))
+    monkeypatch.setattr(UnreachablePayments, "find", lambda _, key: find_or_fail(key))
     await age_orders(postgres)
     await sweep(unreachable_shop)
     status_query = "SELECT status FROM orders WHERE user_id = $1"
     assert await postgres.fetchval(status_query, first.id) == "PENDING"
     assert await postgres.fetchval(status_query, second.id) == "CONFIRMED"
-    assert provider.refunded == [str(await _get_order_id(postgres, cancelled))]
+    assert provider.refunded == [str(await _get_order_id(postgres, cancelled_user))]
 
 
-async def test_stock_is_released_after_stock_was_set_meanwhile(shop: Shop, postgres: asyncpg.Connection) -> None:
-    full = await add_book(shop, stock=1_000_000)
+async def test_stock_is_released_on_top_of_stock_set_meanwhile(shop: Shop, postgres: asyncpg.Connection) -> None:
+    book_with_maximum_stock = await add_book(shop, stock=1_000_000)
     unreachable_shop = replace(shop, payments=UnreachablePayments(OSError()))
-    await _add_pending_order(unreachable_shop, full)
-    await set_stock(shop, full.id, 1_000_000)
+    await _add_pending_order(unreachable_shop, book_with_maximum_stock)
+    await set_stock(shop, book_with_maximum_stock.id, 1_000_000)
     await age_orders(postgres)
     await sweep(replace(shop, payments=UnreachablePayments(None)))
     assert await _get_statuses(postgres) == ["PAYMENT_FAILED"]

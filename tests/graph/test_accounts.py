@@ -14,7 +14,7 @@ from tests.support.http.client import ApiClient
 from tests.support.shop.factories import PASSWORD, PASSWORD_HASH, add_admin, add_book, add_user, book_id
 
 EMAIL, NEW_PASSWORD = "anna@example.com", "a better one for Anna"
-RENAME = """mutation ($input: UpdateProfileInput!) { updateProfile(input: $input) { __typename
+UPDATE_PROFILE = """mutation ($input: UpdateProfileInput!) { updateProfile(input: $input) { __typename
     ... on ProfileUpdated { user { displayName } } ... on InvalidInput { issues { path rule } } } }"""
 CHANGE_PASSWORD = """mutation ($current: String, $new: String!) {
     changePassword(input: {currentPassword: $current, newPassword: $new}) { __typename
@@ -26,8 +26,8 @@ LOCK_USER = "SELECT FROM users WHERE id = $1 FOR UPDATE"
 
 
 async def _count_live_sessions(postgres: asyncpg.Connection) -> int:
-    alive: int = await postgres.fetchval("SELECT count(*) FROM sessions WHERE revoked_at IS NULL")
-    return alive
+    count: int = await postgres.fetchval("SELECT count(*) FROM sessions WHERE revoked_at IS NULL")
+    return count
 
 
 # ── Profile and password ──────────────────────────────────────────────────────────────────
@@ -38,7 +38,7 @@ async def test_invalid_name_changes_nothing(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, name: str, rule: str
 ) -> None:
     me = client.with_token((await add_user(shop)).token)
-    result = (await me.execute(RENAME, input={"displayName": name}))["updateProfile"]
+    result = (await me.execute(UPDATE_PROFILE, input={"displayName": name}))["updateProfile"]
     assert result == {"__typename": "InvalidInput", "issues": [{"path": ["displayName"], "rule": rule}]}
     assert await postgres.fetchval("SELECT display_name FROM users") == "Reader"
 
@@ -46,12 +46,12 @@ async def test_invalid_name_changes_nothing(
 @pytest.mark.parametrize(
     ("changes", "name"), [({"displayName": " Anna "}, "Anna"), ({}, "Reader"), ({"displayName": None}, "Reader")]
 )
-async def test_omitted_profile_fields_are_kept(
+async def test_omitted_profile_fields_do_not_change(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, changes: dict[str, str | None], name: str
 ) -> None:
     await add_user(shop, display_name="Somebody else")
     user = await add_user(shop)
-    result = (await client.with_token(user.token).execute(RENAME, input=changes))["updateProfile"]
+    result = (await client.with_token(user.token).execute(UPDATE_PROFILE, input=changes))["updateProfile"]
     assert result == {"__typename": "ProfileUpdated", "user": {"displayName": name}}
     names = await postgres.fetch("SELECT display_name FROM users ORDER BY id")
     assert [row["display_name"] for row in names] == ["Somebody else", name]
@@ -59,7 +59,7 @@ async def test_omitted_profile_fields_are_kept(
 
 async def test_role_cannot_be_changed_in_profile(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     me = client.with_token((await add_user(shop)).token)
-    response = await me.execute(RENAME, input={"displayName": "Anna", "role": "ADMIN"})
+    response = await me.execute(UPDATE_PROFILE, input={"displayName": "Anna", "role": "ADMIN"})
     assert (response.data, response.codes) == (None, ["BAD_USER_INPUT"])
     response = await me.execute("mutation { updateProfile(input: {role: ADMIN}) { __typename } }")
     assert (response.data, response.codes) == (None, ["GRAPHQL_VALIDATION_FAILED"])
@@ -98,7 +98,7 @@ async def test_invalid_new_password_changes_nothing(
 
 
 async def test_a_new_password_ends_the_other_sessions(client: ApiClient, shop: Shop) -> None:
-    user, other = await add_user(shop, EMAIL), await add_user(shop)
+    user, other_user = await add_user(shop, EMAIL), await add_user(shop)
     this_session, other_session = await log_in(client, EMAIL), await log_in(client, EMAIL)
     response = await client.with_token(this_session.access_token).execute(
         CHANGE_PASSWORD, current=PASSWORD, new=NEW_PASSWORD
@@ -108,7 +108,7 @@ async def test_a_new_password_ends_the_other_sessions(client: ApiClient, shop: S
     assert not await is_authenticated(client, other_session.access_token)
     assert not await is_authenticated(client, user.token)
     assert (await try_refresh(client, other_session.refresh_token))["__typename"] == "InvalidToken"
-    assert await is_authenticated(client, other.token)
+    assert await is_authenticated(client, other_user.token)
     assert (await try_login(client, EMAIL, PASSWORD))["__typename"] == "InvalidCredentials"
     assert await is_authenticated(client, (await log_in(client, EMAIL, NEW_PASSWORD)).access_token)
 
@@ -155,10 +155,10 @@ async def test_login_in_progress_fails_when_password_changes(
 async def test_only_admins_deactivate_and_reactivate(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, document: str
 ) -> None:
-    customer, other = await add_user(shop), await add_user(shop, is_active=document is DEACTIVATE)
+    customer, other_user = await add_user(shop), await add_user(shop, is_active=document is DEACTIVATE)
     before = await postgres.fetch("SELECT * FROM users ORDER BY id")
     for caller, code in ((client, "UNAUTHENTICATED"), (client.with_token(customer.token), "FORBIDDEN")):
-        for user in (other, customer):
+        for user in (other_user, customer):
             response = await caller.execute(document, id=user.global_id)
             assert response.codes == [code]
             assert response.data is not None
@@ -170,8 +170,8 @@ async def test_only_admins_deactivate_and_reactivate(
 @pytest.mark.parametrize("document", [DEACTIVATE, REACTIVATE])
 async def test_unknown_user_is_not_found(client: ApiClient, shop: Shop, document: str) -> None:
     admin = client.with_token((await add_admin(shop)).token)
-    unknown = to_global_id("User", new_id())
-    response = await admin.execute(document, id=unknown)
+    unknown_id = to_global_id("User", new_id())
+    response = await admin.execute(document, id=unknown_id)
     assert response.data is not None
-    assert list(response.data.values()) == [{"__typename": "NotFound", "id": unknown}]
+    assert list(response.data.values()) == [{"__typename": "NotFound", "id": unknown_id}]
     assert (await admin.execute(document, id=book_id(await add_book(shop)))).codes == ["BAD_USER_INPUT"]

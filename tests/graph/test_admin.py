@@ -22,8 +22,8 @@ REVIEWS = """query ($filter: ReviewFilter, $sort: ReviewSort! = NEWEST) { admin 
     totalCount nodes { rating reviewer { displayName account { email } } } } } }"""
 LOW_STOCK = "query ($threshold: Int! = 5) { admin { lowStockBooks(threshold: $threshold) { totalCount nodes { title waitingPrebookings } } } }"
 SALES = """query ($period: SalesPeriod!) { admin { salesSummary(period: $period) {
-    current { ...Figures } previous { ...Figures } revenueChangePercent } } }
-fragment Figures on SalesFigures { from to revenue { amount currency } orderCount averageOrderValue { amount } }"""
+    current { ...FigureFields } previous { ...FigureFields } revenueChangePercent } } }
+fragment FigureFields on SalesFigures { from to revenue { amount currency } orderCount averageOrderValue { amount } }"""
 BEST_SELLERS = """query ($first: Int! = 10, $by: BestSellerRank! = REVENUE) { admin {
     bestSellers(period: THIS_MONTH, rankBy: $by, first: $first) { unitsSold revenue { amount } book { title } } } }"""
 
@@ -33,7 +33,7 @@ async def admin(client: ApiClient, shop: Shop) -> Customer:
     return await add_admin_customer(client, shop)
 
 
-# ── Bad input ─────────────────────────────────────────────────────────────────────────────
+# ── Invalid input ─────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ async def test_invalid_arguments_are_request_errors(admin: Customer, document: s
 
 
 async def test_zero_length_period_is_empty(admin: Customer) -> None:
-    moment = "2026-03-01T00:00:00Z"
-    page = (await admin.execute(ORDERS, filter={"placedFrom": moment, "placedBefore": moment}))["admin"]["orders"]
+    instant = "2026-03-01T00:00:00Z"
+    page = (await admin.execute(ORDERS, filter={"placedFrom": instant, "placedBefore": instant}))["admin"]["orders"]
     assert page == {"totalCount": 0, "nodes": []}
 
 
@@ -87,10 +87,10 @@ async def test_zero_length_period_is_empty(admin: Customer) -> None:
 async def test_users_are_filtered_by_role_state_and_search(
     client: ApiClient, shop: Shop, filters: dict[str, Any], expected: list[str]
 ) -> None:
-    boss = await add_user(shop, "boss@shop.test", role="ADMIN", display_name="The boss")
+    admin_user = await add_user(shop, "boss@shop.test", role="ADMIN", display_name="The boss")
     await add_user(shop, "sam_gamgee@shire.test", is_active=False)
     await add_user(shop, "frodo@shire.test", display_name="Mr. Baggins")
-    result = (await client.with_token(boss.token).execute(USERS, filter=filters))["admin"]["users"]
+    result = (await client.with_token(admin_user.token).execute(USERS, filter=filters))["admin"]["users"]
     assert [node["email"] for node in result["nodes"]] == expected
     assert result["totalCount"] == len(expected)
 
@@ -177,8 +177,8 @@ async def test_low_stock_is_sorted_by_stock_then_waiting_count(
 ) -> None:
     books = {name: await add_book(shop, name, stock=stock) for name, stock in
              (("none", 0), ("waited for", 0), ("most waited for", 0), ("one", 1), ("five", 5), ("six", 6))}  # fmt: skip
-    for name, waiting in (("waited for", 1), ("most waited for", 2), ("none", 0)):
-        for _ in range(waiting):
+    for name, waiting_count in (("waited for", 1), ("most waited for", 2), ("none", 0)):
+        for _ in range(waiting_count):
             await postgres.execute(
                 "INSERT INTO prebookings (id, user_id, book_id) VALUES (gen_random_uuid(), $1, $2)",
                 (await add_user(shop)).id,
@@ -198,8 +198,8 @@ async def test_low_stock_is_sorted_by_stock_then_waiting_count(
         ("five", 0),
     ]
     assert result["totalCount"] == 5
-    none_left = (await admin.execute(LOW_STOCK, threshold=0))["admin"]["lowStockBooks"]
-    assert (none_left["totalCount"], len(none_left["nodes"])) == (3, 3)
+    sold_out = (await admin.execute(LOW_STOCK, threshold=0))["admin"]["lowStockBooks"]
+    assert (sold_out["totalCount"], len(sold_out["nodes"])) == (3, 3)
     assert (await admin.execute(LOW_STOCK, threshold=1_000_000))["admin"]["lowStockBooks"]["totalCount"] == 6
 
 
@@ -222,13 +222,13 @@ async def test_sales_summary_covers_its_period(
 
 
 async def test_best_sellers_are_in_requested_order(admin: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:
-    cheap, dear = await add_book(shop, "Cheap", price="1.00"), await add_book(shop, "Dear", price="50.00")
-    await add_past_order(postgres, (await add_admin(shop)), (cheap, 5), (dear, 1))
-    sold = [
+    cheap, expensive = await add_book(shop, "Cheap", price="1.00"), await add_book(shop, "Dear", price="50.00")
+    await add_past_order(postgres, (await add_admin(shop)), (cheap, 5), (expensive, 1))
+    best_sellers = [
         {"unitsSold": 5, "revenue": {"amount": "5.00"}, "book": {"title": "Cheap"}},
         {"unitsSold": 1, "revenue": {"amount": "50.00"}, "book": {"title": "Dear"}},
     ]
-    assert (await admin.execute(BEST_SELLERS, by="UNITS"))["admin"]["bestSellers"] == sold
-    assert (await admin.execute(BEST_SELLERS))["admin"]["bestSellers"] == sold[::-1]
-    assert (await admin.execute(BEST_SELLERS, first=1))["admin"]["bestSellers"] == sold[1:]
+    assert (await admin.execute(BEST_SELLERS, by="UNITS"))["admin"]["bestSellers"] == best_sellers
+    assert (await admin.execute(BEST_SELLERS))["admin"]["bestSellers"] == best_sellers[::-1]
+    assert (await admin.execute(BEST_SELLERS, first=1))["admin"]["bestSellers"] == best_sellers[1:]
     assert (await admin.execute(BEST_SELLERS, first=0))["admin"]["bestSellers"] == []

@@ -1,4 +1,4 @@
-"""Books sorted by sales of the last 90 days and by rating: what counts, and how the window moves."""
+"""Books sorted by sales of the last 90 days and by rating: which orders count, and how the window moves."""
 
 import datetime as dt
 
@@ -15,12 +15,12 @@ from tests.support.shop.factories import add_book, add_user
 from tests.support.shop.past_orders import add_past_order
 
 TITLES = "query ($sort: BookSort!, $filter: BookFilter) { books(sort: $sort, filter: $filter) { nodes { title } } }"
-WRONG = """
+SELECT_WRONG_SALES = """
 SELECT book_id FROM book_sales s WHERE copies <> (
   SELECT coalesce(sum(quantity), 0) FROM order_items i JOIN orders o ON o.id = i.order_id
   WHERE i.book_id = s.book_id AND status IN ('CONFIRMED', 'SHIPPED') AND placed_at >= (SELECT since FROM sales_window))
 """
-"""Books whose sales figure is not that of their orders since the window begins."""
+"""Selects books whose sales differ from those of their orders since the window begins."""
 
 
 async def list_titles(client: ApiClient, sort: str, min_rating: float | None = None) -> list[str]:
@@ -33,11 +33,11 @@ async def get_sold_quantity(postgres: asyncpg.Connection, book: BookRow) -> int 
     return copies
 
 
-async def let_days_pass(postgres: asyncpg.Connection, days: float) -> None:
+async def advance_days(postgres: asyncpg.Connection, days: float) -> None:
     """Move all sales and the window back by this many days."""
-    ago = dt.timedelta(days=days)
-    await postgres.execute("UPDATE orders SET placed_at = placed_at - $1::interval", ago)
-    await postgres.execute("UPDATE sales_window SET since = since - $1::interval", ago)
+    shift = dt.timedelta(days=days)
+    await postgres.execute("UPDATE orders SET placed_at = placed_at - $1::interval", shift)
+    await postgres.execute("UPDATE sales_window SET since = since - $1::interval", shift)
 
 
 async def buy_books(
@@ -75,7 +75,7 @@ async def test_a_shipped_order_is_still_a_sale(client: ApiClient, shop: Shop, po
     customer = await buy_books(client, shop, (book, 2))
     await (await add_admin_customer(client, shop)).ship_order((await customer.list_orders())[0]["id"])
     assert await get_sold_quantity(postgres, book) == 2
-    assert await postgres.fetch(WRONG) == []
+    assert await postgres.fetch(SELECT_WRONG_SALES) == []
 
 
 @pytest.mark.parametrize(("days", "quantity"), [(0, 3), (89, 3), (89.95, 3), (90.1, 0), (400, 0)])
@@ -84,10 +84,10 @@ async def test_sales_older_than_90_days_do_not_count(
 ) -> None:
     book = await add_book(shop)
     await buy_books(client, shop, (book, 3))
-    await let_days_pass(postgres, days)
+    await advance_days(postgres, days)
     await sweep(shop)
     assert await get_sold_quantity(postgres, book) == quantity
-    assert await postgres.fetch(WRONG) == []
+    assert await postgres.fetch(SELECT_WRONG_SALES) == []
     await sweep(shop)
     assert await get_sold_quantity(postgres, book) == quantity
 
@@ -95,14 +95,14 @@ async def test_sales_older_than_90_days_do_not_count(
 async def test_new_sales_overtake_old_ones(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     old, new = await add_book(shop, "Old"), await add_book(shop, "New")
     await buy_books(client, shop, (old, 5))
-    await let_days_pass(postgres, 60)
+    await advance_days(postgres, 60)
     await buy_books(client, shop, (new, 2))
     await sweep(shop)
     assert await list_titles(client, "BESTSELLING") == ["Old", "New"]
-    await let_days_pass(postgres, 40)
+    await advance_days(postgres, 40)
     await sweep(shop)
     assert await list_titles(client, "BESTSELLING") == ["New", "Old"]
-    assert await postgres.fetch(WRONG) == []
+    assert await postgres.fetch(SELECT_WRONG_SALES) == []
 
 
 @pytest.mark.parametrize("days", [80, 100])
@@ -111,12 +111,12 @@ async def test_cancelled_old_order_is_subtracted_once(
 ) -> None:
     book = await add_book(shop)
     customer = await buy_books(client, shop, (book, 3))
-    await let_days_pass(postgres, days)
+    await advance_days(postgres, days)
     await buy_books(client, shop, (book, 4))
     await sweep(shop)
     await customer.cancel_order((await customer.list_orders())[0]["id"])
     assert await get_sold_quantity(postgres, book) == 4
-    assert await postgres.fetch(WRONG) == []
+    assert await postgres.fetch(SELECT_WRONG_SALES) == []
 
 
 async def test_sales_window_moves_over_many_orders(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -124,17 +124,17 @@ async def test_sales_window_moves_over_many_orders(client: ApiClient, shop: Shop
     now = dt.datetime.now(dt.UTC)
     for number, day in enumerate(range(0, 200, 10)):
         lines = [(book, 1 + day % 7) for book in books[: 1 + number % 3]]
-        placed = now - dt.timedelta(days=day, hours=2)
-        await add_past_order(postgres, user, *lines, at=placed, status="SHIPPED")
-        await add_past_order(postgres, user, *lines, at=placed, status=("CANCELLED", "PAYMENT_FAILED")[number % 2])
+        placed_at = now - dt.timedelta(days=day, hours=2)
+        await add_past_order(postgres, user, *lines, at=placed_at, status="SHIPPED")
+        await add_past_order(postgres, user, *lines, at=placed_at, status=("CANCELLED", "PAYMENT_FAILED")[number % 2])
     await postgres.execute("UPDATE sales_window SET since = now() - interval '300 days'")
     await postgres.execute(
         """UPDATE book_sales s SET copies = (SELECT coalesce(sum(quantity), 0) FROM order_items i
         JOIN orders o ON o.id = i.order_id WHERE i.book_id = s.book_id AND status = 'SHIPPED')"""
     )
-    assert await postgres.fetch(WRONG) == []
+    assert await postgres.fetch(SELECT_WRONG_SALES) == []
     await sweep(shop)
-    assert await postgres.fetch(WRONG) == []
+    assert await postgres.fetch(SELECT_WRONG_SALES) == []
     assert await postgres.fetchval("SELECT now() - since <= interval '91 days' FROM sales_window")
     assert sum([await get_sold_quantity(postgres, book) or 0 for book in books]) > 0
 
@@ -144,7 +144,7 @@ async def test_sales_window_moves_over_many_orders(client: ApiClient, shop: Shop
 
 @pytest.fixture
 async def rated_books(shop: Shop, postgres: asyncpg.Connection) -> None:
-    """Four books: rated 5.0 by one user, 4.5 by two, 4.0 by one, and one without a rating."""
+    """Add four books: rated 5.0 by one user, 4.5 by two, 4.0 by one, and a book without a rating."""
     for title, stars in (("Best", {"five": 1}), ("Good", {"four": 1, "five": 1}), ("Fair", {"four": 1}), ("None", {})):
         book = await add_book(shop, title)
         for name, readers in stars.items():

@@ -1,4 +1,4 @@
-"""The list of books: every filter and sort order returns what hand-written SQL returns."""
+"""The list of books: every filter and sort order returns the rows of hand-written SQL."""
 
 import uuid
 from typing import Any
@@ -18,7 +18,7 @@ from tests.support.shop.sample_catalog import GENRES, ORDER_BY_SQL, SampleCatalo
 BROWSE = """query ($filter: BookFilter, $sort: BookSort) {
     books(filter: $filter, sort: $sort, first: 100) { totalCount nodes { id } } }"""
 GENRE_BOOKS = """query ($slug: String!, $sort: BookSort!) {
-    of: genre(by: {slug: $slug}) { books(sort: $sort, first: 100) { totalCount nodes { id } } } }"""
+    parent: genre(by: {slug: $slug}) { books(sort: $sort, first: 100) { totalCount nodes { id } } } }"""
 AUTHOR_BOOKS = GENRE_BOOKS.replace("genre", "author")
 EXPECTED_SQL = """
 SELECT b.id FROM books b LEFT JOIN genres g ON g.id = b.genre_id
@@ -42,7 +42,7 @@ FILTERS = st.fixed_dictionaries(
     optional={
         "genres": st.lists(st.sampled_from(["fantasy", "editions-rares", "poetry", "nowhere"]), max_size=3),
         "author": st.sampled_from(["tolk", "EMILE", "Émile", "zola", "%", "_", "\\", "o'b", "le guin", "nobody"]),
-        "formats": st.lists(st.sampled_from([each.value for each in BookFormat]), max_size=2),
+        "formats": st.lists(st.sampled_from([format_.value for format_ in BookFormat]), max_size=2),
         "price": st.fixed_dictionaries(
             {}, optional={bound: st.sampled_from(["0", "9.99", "10", "10.005", "99999999.99"]) for bound in ("min", "max")}
         ),
@@ -71,7 +71,7 @@ async def query_expected(postgres: asyncpg.Connection, sort: str, filters: dict[
     return [to_global_id("Book", row["id"]) for row in rows]
 
 
-def ids(page: dict[str, Any]) -> list[str]:
+def list_ids(page: dict[str, Any]) -> list[str]:
     return [node["id"] for node in page["nodes"]]
 
 
@@ -90,7 +90,7 @@ async def test_filters_and_sorts(
 ) -> None:
     page = (await client.execute(BROWSE, filter=filters, sort=sort))["books"]
     expected = await query_expected(postgres, sort, filters)
-    assert ids(page) == expected
+    assert list_ids(page) == expected
     assert page["totalCount"] == len(expected)
 
 
@@ -99,17 +99,17 @@ async def test_each_sort_of_all_books(
     client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, sort: str
 ) -> None:
     page = (await client.execute(BROWSE, sort=sort))["books"]
-    assert ids(page) == await query_expected(postgres, sort, {})
+    assert list_ids(page) == await query_expected(postgres, sort, {})
     assert page["totalCount"] == len(sample_catalog.books)
 
 
-@pytest.mark.parametrize("absent", [None, "RELEVANCE", "NEWEST"])
+@pytest.mark.parametrize("sort", [None, "RELEVANCE", "NEWEST"])
 async def test_default_sort_is_newest(
-    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, absent: str | None
+    client: ApiClient, postgres: asyncpg.Connection, sample_catalog: SampleCatalog, sort: str | None
 ) -> None:
     expected = await query_expected(postgres, "NEWEST", {})
-    assert ids((await client.execute(BROWSE, sort=absent))["books"]) == expected
-    assert ids((await client.execute("{ books(first: 100) { nodes { id } } }"))["books"]) == expected
+    assert list_ids((await client.execute(BROWSE, sort=sort))["books"]) == expected
+    assert list_ids((await client.execute("{ books(first: 100) { nodes { id } } }"))["books"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_null_filter_is_ignored(
     client: ApiClient, sample_catalog: SampleCatalog, filters: dict[str, Any]
 ) -> None:
     page = (await client.execute(BROWSE, filter=filters))["books"]
-    assert page["totalCount"] == len(ids(page)) == len(sample_catalog.books)
+    assert page["totalCount"] == len(list_ids(page)) == len(sample_catalog.books)
 
 
 @pytest.mark.parametrize("sort", ORDER_BY_SQL)
@@ -141,9 +141,9 @@ async def test_the_books_of_a_genre_and_of_an_author(
         *((GENRE_BOOKS, PAGE_OF_GENRE, slug) for slug in sample_catalog.genres),
         *((AUTHOR_BOOKS, PAGE_OF_AUTHOR, slug) for slug in ("emile-zola", "j-r-r-tolkien")),
     ):
-        page = (await client.execute(document, slug=slug, sort=sort))["of"]["books"]
+        page = (await client.execute(document, slug=slug, sort=sort))["parent"]["books"]
         expected = [to_global_id("Book", row["id"]) for row in await postgres.fetch(sql + ORDER_BY_SQL[sort], slug)]
-        assert ids(page) == expected
+        assert list_ids(page) == expected
         assert page["totalCount"] == len(expected) > 0
 
 
@@ -205,17 +205,19 @@ async def test_authors_of_a_book_keep_their_order(client: ApiClient, shop: Shop)
     }
 
 
-@pytest.mark.parametrize(("stock", "word"), [(0, "OUT_OF_STOCK"), (5, "LOW_STOCK"), (6, "IN_STOCK")])
-async def test_availability(client: ApiClient, shop: Shop, stock: int, word: str) -> None:
+@pytest.mark.parametrize(("stock", "availability"), [(0, "OUT_OF_STOCK"), (5, "LOW_STOCK"), (6, "IN_STOCK")])
+async def test_availability(client: ApiClient, shop: Shop, stock: int, availability: str) -> None:
     await add_book(shop, stock=stock)
-    assert (await client.execute("{ books { nodes { availability } } }"))["books"]["nodes"] == [{"availability": word}]
+    assert (await client.execute("{ books { nodes { availability } } }"))["books"]["nodes"] == [
+        {"availability": availability}
+    ]
 
 
-@pytest.mark.parametrize("least", [0, 0.99, 5.01, -1, 1e300])
+@pytest.mark.parametrize("min_rating", [0, 0.99, 5.01, -1, 1e300])
 async def test_min_rating_out_of_range_is_an_error(
-    client: ApiClient, sample_catalog: SampleCatalog, least: float
+    client: ApiClient, sample_catalog: SampleCatalog, min_rating: float
 ) -> None:
-    assert (await client.execute(BROWSE, filter={"minRating": least})).codes == ["BAD_USER_INPUT"]
+    assert (await client.execute(BROWSE, filter={"minRating": min_rating})).codes == ["BAD_USER_INPUT"]
 
 
 @pytest.mark.parametrize("name", ["genres", "formats"])

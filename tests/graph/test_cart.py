@@ -62,8 +62,8 @@ async def test_unknown_book_is_not_found(
     book = await add_book(shop)
     await catalog.delete_book(shop, book.id)
     before = await take_snapshot(postgres)
-    changed = await change_cart(customer, document, book, quantity=1)
-    assert (changed["__typename"], changed["code"], changed["id"]) == ("NotFound", "NOT_FOUND", book_id(book))
+    result = await change_cart(customer, document, book, quantity=1)
+    assert (result["__typename"], result["code"], result["id"]) == ("NotFound", "NOT_FOUND", book_id(book))
     assert await take_snapshot(postgres) == before
 
 
@@ -75,8 +75,8 @@ async def test_quantities_out_of_range_are_invalid(
     book = await add_book(shop, stock=5000)
     customer = await add_customer(client, shop, (book, 1))
     before = await take_snapshot(postgres)
-    changed = await change_cart(customer, document, book, quantity=quantity)
-    assert (changed["__typename"], changed["issues"]) == ("InvalidInput", [{"path": ["quantity"], "rule": rule}])
+    result = await change_cart(customer, document, book, quantity=quantity)
+    assert (result["__typename"], result["issues"]) == ("InvalidInput", [{"path": ["quantity"], "rule": rule}])
     assert await take_snapshot(postgres) == before
 
 
@@ -96,8 +96,8 @@ async def test_cart_item_is_limited_to_999(client: ApiClient, shop: Shop, postgr
     book = await add_book(shop, stock=5000)
     customer = await add_customer(client, shop, (book, 999))
     before = await take_snapshot(postgres)
-    changed = await change_cart(customer, ADD_TO_CART, book, quantity=1)
-    assert changed["issues"] == [{"path": ["quantity"], "rule": "TOO_LARGE"}]
+    result = await change_cart(customer, ADD_TO_CART, book, quantity=1)
+    assert result["issues"] == [{"path": ["quantity"], "rule": "TOO_LARGE"}]
     assert await take_snapshot(postgres) == before
 
 
@@ -108,9 +108,9 @@ async def test_cart_item_is_limited_to_stock(
     book = await add_book(shop, "Emma", stock=4)
     customer = await add_customer(client, shop, (book, 3))
     before = await take_snapshot(postgres)
-    changed = await change_cart(customer, document, book, quantity=quantity)
-    assert (changed["__typename"], changed["code"]) == ("InsufficientStock", "ORDER_INSUFFICIENT_STOCK")
-    assert changed["shortages"] == [{"requested": 5, "available": 4, "book": {"title": "Emma"}}]
+    result = await change_cart(customer, document, book, quantity=quantity)
+    assert (result["__typename"], result["code"]) == ("InsufficientStock", "ORDER_INSUFFICIENT_STOCK")
+    assert result["shortages"] == [{"requested": 5, "available": 4, "book": {"title": "Emma"}}]
     assert await take_snapshot(postgres) == before
 
 
@@ -119,8 +119,8 @@ async def test_cart_is_limited_to_100_books(client: ApiClient, shop: Shop, postg
     customer = await add_customer(client, shop, *[(book, 1) for book in books[:100]])
     before = await take_snapshot(postgres)
 
-    one_too_many = await change_cart(customer, ADD_TO_CART, books[100], quantity=1)
-    assert (one_too_many["__typename"], one_too_many["issues"][0]["rule"]) == ("InvalidInput", "TOO_LONG")
+    rejected = await change_cart(customer, ADD_TO_CART, books[100], quantity=1)
+    assert (rejected["__typename"], rejected["issues"][0]["rule"]) == ("InvalidInput", "TOO_LONG")
     assert (await merge_cart(customer, (books[100], 1)))["issues"] == [{"path": ["items"], "rule": "TOO_LONG"}]
     assert (await merge_cart(customer, *[(books[0], 1)] * 101))["issues"] == [{"path": ["items"], "rule": "TOO_LONG"}]
     assert await take_snapshot(postgres) == before
@@ -134,8 +134,8 @@ async def test_update_of_book_not_in_cart_is_not_found(
 ) -> None:
     book = await add_book(shop)
     before = await take_snapshot(postgres)
-    changed = await change_cart(customer, UPDATE_CART_ITEM, book, quantity=2)
-    assert (changed["__typename"], changed["id"]) == ("NotFound", book_id(book))
+    result = await change_cart(customer, UPDATE_CART_ITEM, book, quantity=2)
+    assert (result["__typename"], result["id"]) == ("NotFound", book_id(book))
     assert await take_snapshot(postgres) == before
 
 
@@ -143,18 +143,18 @@ async def test_adding_twice_sums_quantities(customer: Customer, shop: Shop) -> N
     emma, persuasion = await add_book(shop, "Emma", price="7.50"), await add_book(shop, "Persuasion", price="0.99")
     await change_cart(customer, ADD_TO_CART, emma, quantity=1)
     await change_cart(customer, ADD_TO_CART, persuasion)
-    changed = await change_cart(customer, ADD_TO_CART, emma, quantity=2)
+    result = await change_cart(customer, ADD_TO_CART, emma, quantity=2)
 
-    assert get_cart_lines(changed) == [("Emma", 3), ("Persuasion", 1)]
-    assert changed["cart"]["totalQuantity"] == 4
-    assert changed["cart"]["total"] == {"amount": "23.49", "currency": "EUR"}
-    assert [item["lineTotal"]["amount"] for item in changed["cart"]["items"]] == ["22.50", "0.99"]
-    assert await customer.get_cart() == changed["cart"]
+    assert get_cart_lines(result) == [("Emma", 3), ("Persuasion", 1)]
+    assert result["cart"]["totalQuantity"] == 4
+    assert result["cart"]["total"] == {"amount": "23.49", "currency": "EUR"}
+    assert [item["lineTotal"]["amount"] for item in result["cart"]["items"]] == ["22.50", "0.99"]
+    assert await customer.get_cart() == result["cart"]
 
 
 async def test_empty_cart_has_zero_total(customer: Customer) -> None:
-    nothing = {"totalQuantity": 0, "total": {"amount": "0.00", "currency": "EUR"}, "items": [], "shortages": []}
-    assert await customer.get_cart() == nothing
+    empty_cart = {"totalQuantity": 0, "total": {"amount": "0.00", "currency": "EUR"}, "items": [], "shortages": []}
+    assert await customer.get_cart() == empty_cart
 
 
 async def test_updating_sets_the_quantity(client: ApiClient, shop: Shop) -> None:
@@ -173,23 +173,23 @@ async def test_removing_is_idempotent(client: ApiClient, shop: Shop) -> None:
 
 async def test_carts_are_separate(client: ApiClient, shop: Shop) -> None:
     book = await add_book(shop, "Emma")
-    one, other = await add_customer(client, shop, (book, 5)), await add_customer(client, shop, (book, 1))
-    await change_cart(other, REMOVE_FROM_CART, book)
-    assert await one.get_cart_lines() == [("Emma", 5)]
+    first, second = await add_customer(client, shop, (book, 5)), await add_customer(client, shop, (book, 1))
+    await change_cart(second, REMOVE_FROM_CART, book)
+    assert await first.get_cart_lines() == [("Emma", 5)]
 
 
-async def test_stock_that_shrinks_shows_as_a_shortage(client: ApiClient, shop: Shop) -> None:
-    short, gone, plenty = await add_book(shop), await add_book(shop), await add_book(shop)
-    customer = await add_customer(client, shop, (short, 5), (gone, 1), (plenty, 5))
-    await set_stock(shop, short.id, 4)
-    await set_stock(shop, gone.id, 0)
+async def test_reduced_stock_is_reported_as_a_shortage(client: ApiClient, shop: Shop) -> None:
+    scarce_book, sold_out_book, available_book = await add_book(shop), await add_book(shop), await add_book(shop)
+    customer = await add_customer(client, shop, (scarce_book, 5), (sold_out_book, 1), (available_book, 5))
+    await set_stock(shop, scarce_book.id, 4)
+    await set_stock(shop, sold_out_book.id, 0)
 
     cart = await customer.get_cart()
     assert cart["shortages"] == [
-        {"requested": 5, "available": 4, "book": {"id": book_id(short)}},
-        {"requested": 1, "available": 0, "book": {"id": book_id(gone)}},
+        {"requested": 5, "available": 4, "book": {"id": book_id(scarce_book)}},
+        {"requested": 1, "available": 0, "book": {"id": book_id(sold_out_book)}},
     ]
     assert cart["totalQuantity"] == 11
-    assert (await change_cart(customer, UPDATE_CART_ITEM, short, quantity=4))["cart"]["shortages"] == cart["shortages"][
-        1:
-    ]
+    assert (await change_cart(customer, UPDATE_CART_ITEM, scarce_book, quantity=4))["cart"]["shortages"] == cart[
+        "shortages"
+    ][1:]

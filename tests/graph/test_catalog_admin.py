@@ -1,4 +1,4 @@
-"""The catalog's administration: books as administrators add, change and delete them."""
+"""The catalog's administration: adding, changing and deleting books."""
 
 import asyncio
 from decimal import Decimal
@@ -85,15 +85,15 @@ async def test_input_is_normalized(admin: Customer) -> None:
 
 async def test_books_share_authors_but_not_slugs(admin: Customer, postgres: asyncpg.Connection) -> None:
     first = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT))["result"]["book"]
-    again = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"authors": ["New One", "jane AUSTEN"]}))["result"][
-        "book"
-    ]
-    assert (first["slug"], again["slug"]) == ("emma", "emma-2")
-    assert again["authors"] == [{"name": "New One", "slug": "new-one"}, {"name": "Jane Austen", "slug": "jane-austen"}]
+    second = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"authors": ["New One", "jane AUSTEN"]}))[
+        "result"
+    ]["book"]
+    assert (first["slug"], second["slug"]) == ("emma", "emma-2")
+    assert second["authors"] == [{"name": "New One", "slug": "new-one"}, {"name": "Jane Austen", "slug": "jane-austen"}]
     assert await postgres.fetchval("SELECT count(*) FROM authors") == 2
 
 
-async def test_concurrent_creations_with_one_isbn_make_one_book(
+async def test_concurrent_creations_with_one_isbn_create_one_book(
     admin: Customer, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     book_input = MINIMAL_INPUT | {"isbn": HOBBIT, "stockQuantity": 2}
@@ -193,15 +193,15 @@ async def test_deleted_book_leaves_carts_but_not_orders(
     emma = await add_book(shop, "Emma", price="1.00")
     buyer = await add_customer(client, shop, (hobbit, 1))
     order = (await buyer.checkout())["order"]
-    waiting = await add_customer(client, shop, (hobbit, 2), (emma, 1))
+    other_buyer = await add_customer(client, shop, (hobbit, 2), (emma, 1))
 
     result = (await admin.execute(DELETE_BOOK, id=book_id(hobbit)))["result"]
     assert result == {"__typename": "BookDeleted", "bookId": book_id(hobbit)}
 
-    assert await waiting.get_cart_lines() == [("Emma", 1)]
-    assert (await waiting.checkout(expectedTotal="26.00"))["__typename"] == "PriceChanged"
-    [order_afterwards] = await buyer.list_orders()
-    assert order_afterwards == order | {"items": [order["items"][0] | {"book": None}], "viewerCanCancel": True}
+    assert await other_buyer.get_cart_lines() == [("Emma", 1)]
+    assert (await other_buyer.checkout(expectedTotal="26.00"))["__typename"] == "PriceChanged"
+    [order_after_deletion] = await buyer.list_orders()
+    assert order_after_deletion == order | {"items": [order["items"][0] | {"book": None}], "viewerCanCancel": True}
     ledger = await postgres.fetch("SELECT change, reason FROM stock_movements WHERE title = 'The Hobbit' ORDER BY id")
     assert [tuple(row) for row in ledger] == [(3, "NEW_BOOK"), (-1, "SALE")]
     assert (await admin.execute(DELETE_BOOK, id=book_id(hobbit)))["result"]["__typename"] == "NotFound"

@@ -25,7 +25,7 @@ from tests.support.shop.catalog_admin import (
 from tests.support.shop.customers import Customer
 from tests.support.shop.factories import add_book, book_id
 
-INVALID: list[tuple[dict[str, Any], list[str], str]] = [
+INVALID_FIELDS: list[tuple[dict[str, Any], list[str], str]] = [
     ({"title": ""}, ["title"], "REQUIRED"),
     ({"title": " \t "}, ["title"], "REQUIRED"),
     ({"title": "x" * 501}, ["title"], "TOO_LONG"),
@@ -67,7 +67,7 @@ async def hobbit(shop: Shop) -> BookRow:
 
 @pytest.mark.parametrize(
     ("invalid", "path", "rule"),
-    [*INVALID, ({"stockQuantity": -1}, ["stockQuantity"], "TOO_SMALL"), ({"stockQuantity": 10**6 + 1}, ["stockQuantity"], "TOO_LARGE")],
+    [*INVALID_FIELDS, ({"stockQuantity": -1}, ["stockQuantity"], "TOO_SMALL"), ({"stockQuantity": 10**6 + 1}, ["stockQuantity"], "TOO_LARGE")],
 )  # fmt: skip
 async def test_invalid_book_is_not_created(
     admin: Customer,
@@ -85,7 +85,7 @@ async def test_invalid_book_is_not_created(
 
 @pytest.mark.parametrize(
     ("invalid", "path", "rule"),
-    [*INVALID, *(({name: None}, [name], "REQUIRED") for name in ("title", "authors", "price"))],
+    [*INVALID_FIELDS, *(({name: None}, [name], "REQUIRED") for name in ("title", "authors", "price"))],
 )
 async def test_invalid_update_is_rejected(
     admin: Customer,
@@ -120,11 +120,13 @@ async def test_all_validation_errors_are_reported(
 async def test_isbn_is_unique(
     admin: Customer, shop: Shop, hobbit: BookRow, postgres: asyncpg.Connection, isbn: str
 ) -> None:
-    other = await add_book(shop, "Other", authors=("Unheard Of",))
+    other_book = await add_book(shop, "Other", authors=("Unheard Of",))
     before = await take_catalog_snapshot(postgres)
     responses = [
         await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {"isbn": isbn, "authors": ["Somebody New"]}),
-        await admin.execute(UPDATE_BOOK, input={"bookId": book_id(other), "isbn": isbn, "authors": ["Somebody New"]}),
+        await admin.execute(
+            UPDATE_BOOK, input={"bookId": book_id(other_book), "isbn": isbn, "authors": ["Somebody New"]}
+        ),
     ]
     for response in responses:
         assert (response["result"]["__typename"], response["result"]["book"]) == ("IsbnTaken", {"id": book_id(hobbit)})
@@ -135,16 +137,20 @@ async def test_unknown_books_and_genres_are_not_found(
     admin: Customer, hobbit: BookRow, postgres: asyncpg.Connection
 ) -> None:
     before = await take_catalog_snapshot(postgres)
-    no_book, no_genre = to_global_id("Book", new_id()), to_global_id("Genre", new_id())
-    for document, variables, missing in (
-        (CREATE_BOOK, {"input": MINIMAL_INPUT | {"genreId": no_genre}}, no_genre),
-        (UPDATE_BOOK, {"input": {"bookId": book_id(hobbit), "title": "New", "genreId": no_genre}}, no_genre),
-        (UPDATE_BOOK, {"input": {"bookId": no_book, "title": "New", "authors": ["New"]}}, no_book),
-        (DELETE_BOOK, {"id": no_book}, no_book),
+    unknown_book_id, unknown_genre_id = to_global_id("Book", new_id()), to_global_id("Genre", new_id())
+    for document, variables, unknown_id in (
+        (CREATE_BOOK, {"input": MINIMAL_INPUT | {"genreId": unknown_genre_id}}, unknown_genre_id),
+        (
+            UPDATE_BOOK,
+            {"input": {"bookId": book_id(hobbit), "title": "New", "genreId": unknown_genre_id}},
+            unknown_genre_id,
+        ),
+        (UPDATE_BOOK, {"input": {"bookId": unknown_book_id, "title": "New", "authors": ["New"]}}, unknown_book_id),
+        (DELETE_BOOK, {"id": unknown_book_id}, unknown_book_id),
     ):
         result = (await admin.execute(document, **variables))["result"]
-        assert (result["__typename"], result["id"]) == ("NotFound", missing)
-    assert (await admin.execute(UPDATE_STOCK, id=no_book))["result"] == {"__typename": "NotFound"}
+        assert (result["__typename"], result["id"]) == ("NotFound", unknown_id)
+    assert (await admin.execute(UPDATE_STOCK, id=unknown_book_id))["result"] == {"__typename": "NotFound"}
     assert await take_catalog_snapshot(postgres) == before
 
 

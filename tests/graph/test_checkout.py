@@ -16,12 +16,12 @@ from tests.support.shop.factories import add_book, fill_cart
 from tests.support.shop.payment_providers import SlowPayments
 
 ADDRESS = {"recipient": "Ada Lovelace", "line1": "12 St James's Square", "city": "London", "country": "GB"}
-WHOLE_ADDRESS = ADDRESS | {"line2": "Flat 3", "region": "Greater London", "postalCode": "SW1Y 4JH", "phone": "+44 20 1"}
+FULL_ADDRESS = ADDRESS | {"line2": "Flat 3", "region": "Greater London", "postalCode": "SW1Y 4JH", "phone": "+44 20 1"}
 
 
 @pytest.fixture
 async def customer(client: ApiClient, shop: Shop) -> Customer:
-    """A customer with two copies of Emma in the cart."""
+    """Return a customer with two copies of Emma in the cart."""
     return await add_customer(client, shop, (await add_book(shop, "Emma", stock=5, price="7.50"), 2))
 
 
@@ -87,25 +87,25 @@ async def test_invalid_shipping_addresses_are_rejected(
     customer: Customer, postgres: asyncpg.Connection, field: str, value: str, rule: str
 ) -> None:
     before = await take_snapshot(postgres)
-    end = await customer.checkout(shippingAddress=ADDRESS | {field: value})
-    assert [(issue["path"], issue["rule"]) for issue in end["issues"]] == [(["shippingAddress", field], rule)]
+    result = await customer.checkout(shippingAddress=ADDRESS | {field: value})
+    assert [(issue["path"], issue["rule"]) for issue in result["issues"]] == [(["shippingAddress", field], rule)]
     assert await take_snapshot(postgres) == before
 
 
 async def test_all_validation_errors_are_reported(customer: Customer) -> None:
-    end = await customer.checkout("", shippingAddress={"recipient": "", "line1": "", "city": "", "country": "?"})
-    paths = [".".join(issue["path"]) for issue in end["issues"]]
+    result = await customer.checkout("", shippingAddress={"recipient": "", "line1": "", "city": "", "country": "?"})
+    paths = [".".join(issue["path"]) for issue in result["issues"]]
     names = ("recipient", "line1", "city", "country")
     assert paths == ["idempotencyKey", *(f"shippingAddress.{name}" for name in names)]
 
 
 async def test_total_above_maximum_is_rejected(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
-    dear = await add_book(shop, price="99999999.99", stock=999)
-    customer = await add_customer(client, shop, (dear, 999))
+    expensive_book = await add_book(shop, price="99999999.99", stock=999)
+    customer = await add_customer(client, shop, (expensive_book, 999))
     assert (await customer.get_cart())["total"]["amount"] == "99899999990.01"
     before = await take_snapshot(postgres)
-    end = await customer.checkout()
-    assert [(issue["path"], issue["rule"]) for issue in end["issues"]] == [(["expectedTotal"], "TOO_LARGE")]
+    result = await customer.checkout()
+    assert [(issue["path"], issue["rule"]) for issue in result["issues"]] == [(["expectedTotal"], "TOO_LARGE")]
     assert await take_snapshot(postgres) == before
 
 
@@ -115,14 +115,14 @@ async def test_total_above_maximum_is_rejected(client: ApiClient, shop: Shop, po
 async def test_order_contains_purchased_items(customer: Customer, shop: Shop, postgres: asyncpg.Connection) -> None:
     persuasion = await add_book(shop, "Persuasion", stock=1, price="0.99")
     await fill_cart(shop, customer.user, (persuasion, 1))
-    end = await customer.checkout(expectedTotal="15.99", shippingAddress=WHOLE_ADDRESS)
+    result = await customer.checkout(expectedTotal="15.99", shippingAddress=FULL_ADDRESS)
 
-    assert end["__typename"] == "OrderPlaced"
-    order = end["order"]
+    assert result["__typename"] == "OrderPlaced"
+    order = result["order"]
     assert [(item["title"], item["quantity"]) for item in order["items"]] == [("Emma", 2), ("Persuasion", 1)]
     assert (order["status"], order["totalQuantity"], order["viewerCanCancel"]) == ("CONFIRMED", 3, True)
     assert order["total"] == {"amount": "15.99", "currency": "EUR"}
-    assert order["shippingAddress"] == WHOLE_ADDRESS
+    assert order["shippingAddress"] == FULL_ADDRESS
     assert order["customer"]["id"] == customer.user.global_id
     assert (order["trackingUrl"], order["shippedAt"], order["cancelledAt"]) == (None, None, None)
     assert await customer.get_cart_lines() == []
@@ -135,9 +135,9 @@ async def test_order_without_address_is_for_pickup(customer: Customer) -> None:
 
 
 async def test_shipping_address_is_normalized(customer: Customer) -> None:
-    end = await customer.checkout(shippingAddress=ADDRESS | {"city": "  London ", "country": "gb", "line2": " "})
-    nothing = {"line2": None, "region": None, "postalCode": None, "phone": None}
-    assert end["order"]["shippingAddress"] == ADDRESS | nothing
+    result = await customer.checkout(shippingAddress=ADDRESS | {"city": "  London ", "country": "gb", "line2": " "})
+    empty_fields = {"line2": None, "region": None, "postalCode": None, "phone": None}
+    assert result["order"]["shippingAddress"] == ADDRESS | empty_fields
 
 
 async def test_declined_payment_restores_books_to_changed_cart(
@@ -146,16 +146,16 @@ async def test_declined_payment_restores_books_to_changed_cart(
     emma, persuasion = await add_book(shop, "Emma", stock=3), await add_book(shop, "Persuasion", stock=2000)
     customer = await add_customer(client, shop, (emma, 2), (persuasion, 600))
     provider = SlowPayments(outcome=Declined("No money."))
-    async with running_client(settings, provider) as slow:
-        purchase = asyncio.create_task(customer.with_client(slow).checkout())
+    async with running_client(settings, provider) as slow_client:
+        checkout = asyncio.create_task(customer.with_client(slow_client).checkout())
         await provider.charge_started.wait()
         await fill_cart(shop, customer.user, (emma, 1), (persuasion, 500))
         provider.may_continue.set()
-        end = await purchase
+        result = await checkout
 
-    assert (end["__typename"], end["code"]) == ("PaymentFailed", "ORDER_PAYMENT_FAILED")
-    assert "No money." in end["message"]
-    assert (end["order"]["status"], end["order"]["viewerCanCancel"]) == ("PAYMENT_FAILED", False)
+    assert (result["__typename"], result["code"]) == ("PaymentFailed", "ORDER_PAYMENT_FAILED")
+    assert "No money." in result["message"]
+    assert (result["order"]["status"], result["order"]["viewerCanCancel"]) == ("PAYMENT_FAILED", False)
     assert sorted(await customer.get_cart_lines()) == [("Emma", 3), ("Persuasion", 999)]
     assert await get_stock(postgres, emma) == 3
     assert await is_stock_consistent(postgres)

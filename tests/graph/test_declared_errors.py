@@ -1,4 +1,4 @@
-"""Each mutation declares the user errors that its domain functions can raise: all of them, and no others."""
+"""Each mutation declares the user errors that its domain functions can raise: all of them and no others."""
 
 import uuid
 from collections.abc import Callable
@@ -37,14 +37,16 @@ def raised_errors() -> RaisedErrors:
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_mutation_declares_the_errors_it_can_raise(mutation: StrawberryField, raised_errors: RaisedErrors) -> None:
-    [declared] = [extension.errors for extension in mutation.extensions if isinstance(extension, UserErrorExtension)]
+    [declared_errors] = [
+        extension.errors for extension in mutation.extensions if isinstance(extension, UserErrorExtension)
+    ]
     assert mutation.base_resolver is not None
-    raised = raised_errors.find(mutation.base_resolver.wrapped_func)
-    assert {error.__name__ for error in declared} == {error.__name__ for error in raised}
-    assert len(set(declared)) == len(declared)
+    actual_errors = raised_errors.find(mutation.base_resolver.wrapped_func)
+    assert {error.__name__ for error in declared_errors} == {error.__name__ for error in actual_errors}
+    assert len(set(declared_errors)) == len(declared_errors)
 
 
-# ── How errors are found ────────────────────────────────────────────────────────────────────
+# ── Search for errors ───────────────────────────────────────────────────────────────────────
 
 
 def _raise_through_helpers(kind: str) -> None:
@@ -72,7 +74,7 @@ def _translate() -> None:
         raise InvalidToken from error
 
 
-def _pass_on() -> None:
+def _reraise() -> None:
     try:
         _raise_cart_empty()
     except UserError:
@@ -100,11 +102,13 @@ class Raiser:
         (_raise_through_helpers, {InvalidInput}),
         (_raise_in_callback, {CartEmpty}),
         (_translate, {InvalidToken}),
-        (_pass_on, {CartEmpty}),
+        (_reraise, {CartEmpty}),
         (_recurse, {AccountDeactivated, NotFound}),
     ],
 )
-def test_raised_errors_follow_every_way_to_raise(function: Callable[..., None], expected: set[type[UserError]]) -> None:
+def test_raised_errors_include_every_kind_of_raise(
+    function: Callable[..., None], expected: set[type[UserError]]
+) -> None:
     assert RaisedErrors("domain", "tests").find(function) == expected
 
 

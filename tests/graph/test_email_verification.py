@@ -1,4 +1,4 @@
-"""Email verification: the link of the registration, and requesting another."""
+"""Email verification: the link in the registration email, and requests for another link."""
 
 import asyncio
 from typing import Any
@@ -17,13 +17,15 @@ from tests.support.http.client import ApiClient
 from tests.support.shop.factories import PASSWORD, SignedInUser, add_user
 
 EMAIL = "anna@example.com"
-REFUSED = {
+INVALID_TOKEN = {
     "__typename": "InvalidToken",
     "code": "AUTH_TOKEN_INVALID",
     "message": "This link or code is invalid, used or expired. Request a new one.",
 }
-LATER = "UPDATE one_time_tokens SET expires_at = now() - interval '1 millisecond'"
-LASTS = "SELECT round(extract(epoch FROM expires_at - created_at) / 60) FROM one_time_tokens WHERE purpose = $1"
+EXPIRE_TOKENS = "UPDATE one_time_tokens SET expires_at = now() - interval '1 millisecond'"
+SELECT_LIFETIME_MINUTES = (
+    "SELECT round(extract(epoch FROM expires_at - created_at) / 60) FROM one_time_tokens WHERE purpose = $1"
+)
 
 
 async def _register(client: ApiClient, email: str = EMAIL, password: str = PASSWORD) -> dict[str, Any]:
@@ -32,7 +34,7 @@ async def _register(client: ApiClient, email: str = EMAIL, password: str = PASSW
     return result
 
 
-async def _ask_for_link(client: ApiClient, user: SignedInUser) -> dict[str, Any]:
+async def _request_link(client: ApiClient, user: SignedInUser) -> dict[str, Any]:
     response = await client.with_token(user.token).execute(REQUEST_VERIFICATION)
     result: dict[str, Any] = response["requestEmailVerification"]
     return result
@@ -50,7 +52,7 @@ async def test_unknown_token_is_rejected(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, token: str
 ) -> None:
     await _register(client)
-    assert await verify_email(client, token) == REFUSED
+    assert await verify_email(client, token) == INVALID_TOKEN
     assert not await _is_verified(postgres)
 
 
@@ -58,14 +60,14 @@ async def test_used_token_is_rejected(client: ApiClient, shop: Shop, postgres: a
     await _register(client)
     [token] = await list_link_tokens(shop, postgres, EMAIL, "VERIFY_EMAIL")
     assert (await verify_email(client, token))["__typename"] == "EmailVerified"
-    assert await verify_email(client, token) == REFUSED
+    assert await verify_email(client, token) == INVALID_TOKEN
 
 
 async def test_expired_token_is_rejected(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     await _register(client)
     [token] = await list_link_tokens(shop, postgres, EMAIL, "VERIFY_EMAIL")
-    await postgres.execute(LATER)
-    assert await verify_email(client, token) == REFUSED
+    await postgres.execute(EXPIRE_TOKENS)
+    assert await verify_email(client, token) == INVALID_TOKEN
     assert not await _is_verified(postgres)
 
 
@@ -74,13 +76,13 @@ async def test_token_for_another_purpose_is_rejected(
 ) -> None:
     user = await add_user(shop, EMAIL)
     async with shop.database.transaction() as tx:
-        code = await one_time_tokens.issue(shop, tx, user.id, TokenPurpose.OAUTH_LOGIN)
+        code_id = await one_time_tokens.issue(shop, tx, user.id, TokenPurpose.OAUTH_LOGIN)
     for token in (
         await request_reset_token(client, shop, postgres, EMAIL),
-        shop.tokens.derive_one_time_token(code),
+        shop.tokens.derive_one_time_token(code_id),
         user.token,
     ):
-        assert await verify_email(client, token) == REFUSED
+        assert await verify_email(client, token) == INVALID_TOKEN
     assert not await _is_verified(postgres)
     assert await postgres.fetchval("SELECT count(*) FROM one_time_tokens WHERE used_at IS NOT NULL") == 0
 
@@ -128,25 +130,25 @@ async def test_registering_sends_a_link_that_verifies(
 
 async def test_using_one_link_invalidates_all(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     user, other = await add_user(shop, EMAIL), await add_user(shop, "bob@example.com")
-    for asking in (user, user, other):
-        result = await _ask_for_link(client, asking)
-        assert result == {"__typename": "VerificationEmailSent", "email": asking.row.email}
-    first, second = await list_link_tokens(shop, postgres, EMAIL, "VERIFY_EMAIL")
-    assert (await verify_email(client, second))["__typename"] == "EmailVerified"
-    assert await verify_email(client, first) == REFUSED
-    [others] = await list_link_tokens(shop, postgres, "bob@example.com", "VERIFY_EMAIL")
-    assert (await verify_email(client, others))["user"]["email"] == "bob@example.com"
+    for requester in (user, user, other):
+        result = await _request_link(client, requester)
+        assert result == {"__typename": "VerificationEmailSent", "email": requester.row.email}
+    first_token, second_token = await list_link_tokens(shop, postgres, EMAIL, "VERIFY_EMAIL")
+    assert (await verify_email(client, second_token))["__typename"] == "EmailVerified"
+    assert await verify_email(client, first_token) == INVALID_TOKEN
+    [other_token] = await list_link_tokens(shop, postgres, "bob@example.com", "VERIFY_EMAIL")
+    assert (await verify_email(client, other_token))["user"]["email"] == "bob@example.com"
 
 
 async def test_verified_user_gets_no_email(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     user = await add_user(shop, EMAIL)
-    await _ask_for_link(client, user)
+    await _request_link(client, user)
     [token] = await list_link_tokens(shop, postgres, EMAIL, "VERIFY_EMAIL")
     await verify_email(client, token)
-    since = await postgres.fetchval("SELECT email_verified_at FROM users")
-    assert (await _ask_for_link(client, user))["user"]["isEmailVerified"] is True
+    verified_at = await postgres.fetchval("SELECT email_verified_at FROM users")
+    assert (await _request_link(client, user))["user"]["isEmailVerified"] is True
     assert await postgres.fetchval("SELECT count(*) FROM letters") == 1
-    assert await postgres.fetchval("SELECT email_verified_at FROM users") == since
+    assert await postgres.fetchval("SELECT email_verified_at FROM users") == verified_at
 
 
 async def test_concurrent_verifications_succeed_once(
@@ -156,25 +158,25 @@ async def test_concurrent_verifications_succeed_once(
     [token] = await list_link_tokens(shop, postgres, EMAIL, "VERIFY_EMAIL")
     assert settings.database_url is not None
     async with hold_lock(settings.database_url, "SELECT FROM users FOR UPDATE"):
-        tries = [asyncio.create_task(verify_email(client, token)) for _ in range(4)]
+        verifications = [asyncio.create_task(verify_email(client, token)) for _ in range(4)]
         await wait_for_blocked(postgres, 4)
-    results = [result["__typename"] for result in await asyncio.gather(*tries)]
+    results = [result["__typename"] for result in await asyncio.gather(*verifications)]
     assert sorted(results) == ["EmailVerified", "InvalidToken", "InvalidToken", "InvalidToken"]
 
 
 async def test_token_lifetimes_and_hashed_storage(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     user = await add_user(shop, EMAIL)
-    await _ask_for_link(client, user)
-    plain = [
+    await _request_link(client, user)
+    tokens = [
         await request_reset_token(client, shop, postgres, EMAIL),
         *await list_link_tokens(shop, postgres, EMAIL, "VERIFY_EMAIL"),
     ]
     async with shop.database.transaction() as tx:
-        plain.append(
+        tokens.append(
             shop.tokens.derive_one_time_token(await one_time_tokens.issue(shop, tx, user.id, TokenPurpose.OAUTH_LOGIN))
         )
-    assert [await postgres.fetchval(LASTS, purpose) for purpose in TokenPurpose] == [24 * 60, 60, 1]
+    assert [await postgres.fetchval(SELECT_LIFETIME_MINUTES, purpose) for purpose in TokenPurpose] == [24 * 60, 60, 1]
     tables = ("one_time_tokens", "letters", "pgqueuer")
     contents = str([await postgres.fetch(f"SELECT t::text FROM {table} t") for table in tables])
-    assert not [token for token in plain if token in contents]
-    assert {len(token) for token in plain} == {86}
+    assert not [token for token in tokens if token in contents]
+    assert {len(token) for token in tokens} == {86}

@@ -1,4 +1,4 @@
-"""Random documents over the whole schema: a result or a typed error, never an internal error, and nothing written then.
+"""Random documents over the whole schema: a result or a typed error, never an internal error; errors write nothing.
 
 `FUZZ_EXAMPLES` is the number of documents for each root field.
 """
@@ -36,11 +36,11 @@ from tests.support.shop.factories import SignedInUser, add_admin
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
 FIELDS = [f"{parent}.{name}" for parent in ("Query", "Mutation") for name in get_fields(parent)]
-FUZZED = settings(
+FUZZ_SETTINGS = settings(
     max_examples=EXAMPLES,
     deadline=None,
     database=None,
-    suppress_health_check=list(HealthCheck),  # examples are large on purpose and share a shop
+    suppress_health_check=list(HealthCheck),  # examples are intentionally large and share a shop
 )
 
 
@@ -59,17 +59,17 @@ SCALARS = {
 @cache
 def documents(name: str) -> st.SearchStrategy[DocumentNode]:
     _, _, root = name.partition(".")
-    keep_ast: Any = lambda document: document  # noqa: E731
-    return from_schema(schema.as_str(), fields=[root], custom_scalars=SCALARS, print_ast=keep_ast)
+    identity: Any = lambda document: document  # noqa: E731
+    return from_schema(schema.as_str(), fields=[root], custom_scalars=SCALARS, print_ast=identity)
 
 
-CODE = parse("{ ... on UserError { code } }")
+CODE_DOCUMENT = parse("{ ... on UserError { code } }")
 
 
 def _select_error_code(root: Any) -> Any:
     if not can_return_user_error(get_fields("Mutation")[root.name.value]):
         return root
-    [operation] = CODE.definitions
+    [operation] = CODE_DOCUMENT.definitions
     assert isinstance(operation, OperationDefinitionNode)
     return _with_selections(root, *root.selection_set.selections, *operation.selection_set.selections)
 
@@ -80,7 +80,7 @@ def _with_selections(node: Any, *selections: Any) -> Any:
 
 
 class _MutateDocument(Visitor):
-    """Selects the error code of mutations, one per document, and replaces some strings by known or bad values."""
+    """Selects the error code of mutations, one per document, and replaces some strings by sample values or bad values."""
 
     def __init__(self, draw: Callable[[], str | None]) -> None:
         super().__init__()
@@ -89,12 +89,14 @@ class _MutateDocument(Visitor):
     def leave_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> OperationDefinitionNode | None:
         if node.operation is not OperationType.MUTATION:
             return None
-        changed: OperationDefinitionNode = _with_selections(node, _select_error_code(node.selection_set.selections[0]))
-        return changed
+        operation: OperationDefinitionNode = _with_selections(
+            node, _select_error_code(node.selection_set.selections[0])
+        )
+        return operation
 
     def enter_string_value(self, node: StringValueNode, *_: Any) -> StringValueNode | None:
-        drawn = self._draw()
-        return None if drawn is None else StringValueNode(value=drawn, block=False)
+        value = self._draw()
+        return None if value is None else StringValueNode(value=value, block=False)
 
 
 @dataclass
@@ -102,16 +104,16 @@ class Session:
     """An administrator's session, reactivated before each document."""
 
     fuzz_client: FuzzClient
-    member: SignedInUser
+    user: SignedInUser
     executed: list[bool] = field(default_factory=list)
 
     @property
-    def known_values(self) -> list[str]:
+    def sample_values(self) -> list[str]:
         return [*self.fuzz_client.samples.values(), *BAD_IDS, *(text for text in BAD_TEXTS if isinstance(text, str))]
 
     async def send(self, name: str, document: DocumentNode) -> None:
         reactivate = "UPDATE sessions SET revoked_at = NULL WHERE id = $1"
-        await self.fuzz_client.postgres.execute(reactivate, self.member.session_id)
+        await self.fuzz_client.postgres.execute(reactivate, self.user.session_id)
         response = await self.fuzz_client.send(name, print_ast(document), {})
         self.executed.append("data" in response)
 
@@ -131,10 +133,10 @@ async def fuzz_session(
 
 @pytest.mark.timeout(60 + EXAMPLES)
 @pytest.mark.parametrize("name", FIELDS)
-@FUZZED
+@FUZZ_SETTINGS
 @given(data=st.data())
 async def test_random_documents_cause_no_internal_error(fuzz_session: Session, name: str, data: st.DataObject) -> None:
-    choices = st.none() | st.sampled_from(fuzz_session.known_values)
+    choices = st.none() | st.sampled_from(fuzz_session.sample_values)
     document: DocumentNode = visit(data.draw(documents(name)), _MutateDocument(lambda: data.draw(choices)))
     await fuzz_session.send(name, document)
     assert fuzz_session.fuzz_client.failures == []

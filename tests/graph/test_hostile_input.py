@@ -1,4 +1,4 @@
-"""Bad values in every position: a typed error or an empty result, never an internal error, and nothing written."""
+"""Bad values in every position cause a typed error or an empty result, never an internal error or a write."""
 
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -45,45 +45,45 @@ async def fuzz_client(
 
 
 def _list_all_positions(name: str, samples: dict[str, Any]) -> Iterator[tuple[dict[str, Any], InputPosition]]:
-    """Return each position once, with good arguments that contain it."""
+    """Yield each position once, with good arguments that contain it."""
     visited = set()
-    for good in build_good_arguments(find_field(name), samples):
-        for position in iterate_positions(find_field(name), good):
+    for good_arguments in build_good_arguments(find_field(name), samples):
+        for position in iterate_positions(find_field(name), good_arguments):
             if position.path not in visited:
                 visited.add(position.path)
-                yield good, position
+                yield good_arguments, position
 
 
 @pytest.mark.parametrize("name", FIELDS)
 async def test_good_arguments_cause_no_request_error(fuzz_client: FuzzClient, name: str) -> None:
     """The tests below replace values of these arguments, so that only the replaced value is bad."""
-    for good in build_good_arguments(find_field(name), fuzz_client.samples_for(name)):
-        response = await fuzz_client.send(name, build_fuzz_document(name), good)
+    for good_arguments in build_good_arguments(find_field(name), fuzz_client.samples_for(name)):
+        response = await fuzz_client.send(name, build_fuzz_document(name), good_arguments)
         assert "errors" not in response, response
     assert fuzz_client.failures == []
 
 
 @pytest.mark.parametrize("name", FIELDS)
 async def test_one_bad_value(fuzz_client: FuzzClient, name: str) -> None:
-    for good, position in _list_all_positions(name, fuzz_client.samples_for(name)):
+    for good_arguments, position in _list_all_positions(name, fuzz_client.samples_for(name)):
         for value in list_bad_values(position.type, position.good_value):
-            await fuzz_client.send(name, build_fuzz_document(name), replace_at(good, position.path, value))
+            await fuzz_client.send(name, build_fuzz_document(name), replace_at(good_arguments, position.path, value))
     assert fuzz_client.failures == []
 
 
 @pytest.mark.parametrize("name", FIELDS)
-async def test_several_bad_values_at_once(fuzz_client: FuzzClient, name: str) -> None:
-    chance = random.Random(name)
-    for good in build_good_arguments(find_field(name), fuzz_client.samples_for(name)):
+async def test_several_bad_values_together(fuzz_client: FuzzClient, name: str) -> None:
+    rng = random.Random(name)
+    for good_arguments in build_good_arguments(find_field(name), fuzz_client.samples_for(name)):
         leaves = [
             position
-            for position in iterate_positions(find_field(name), good)
+            for position in iterate_positions(find_field(name), good_arguments)
             if not isinstance(position.good_value, dict)
         ]
         for _ in range(COMBINATIONS):
-            variables = good
-            for position in chance.sample(leaves, min(len(leaves), chance.randint(2, 4))):
-                value = chance.choice(list_bad_values(position.type, position.good_value))
+            variables = good_arguments
+            for position in rng.sample(leaves, min(len(leaves), rng.randint(2, 4))):
+                value = rng.choice(list_bad_values(position.type, position.good_value))
                 variables = replace_at(variables, position.path, value)
             await fuzz_client.send(name, build_fuzz_document(name), variables)
     assert fuzz_client.failures == []

@@ -1,4 +1,4 @@
-"""Loaders: one batch for several fields, and what cancelling one of them does."""
+"""Loaders: one batch for several fields, and the cancellation of one of them."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from graph.kit.loader import Loader
 
 
 async def test_cancelled_waiter_does_not_cancel_the_batch() -> None:
-    """As graphql-core cancels the fields beside one that failed."""
+    """graphql-core cancels the siblings of a field that failed."""
     is_requested, is_released = asyncio.Event(), asyncio.Event()
 
     async def double(keys: list[int]) -> list[int]:
@@ -17,10 +17,10 @@ async def test_cancelled_waiter_does_not_cancel_the_batch() -> None:
         return [2 * key for key in keys]
 
     loader = Loader(double, set())
-    cancelled, waiting = asyncio.create_task(loader.load(1)), asyncio.create_task(loader.load(1))
+    cancelled_load, other_load = asyncio.create_task(loader.load(1)), asyncio.create_task(loader.load(1))
     await is_requested.wait()
-    cancelled.cancel()
+    cancelled_load.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await cancelled
+        await cancelled_load
     is_released.set()
-    assert await waiting == 2
+    assert await other_load == 2

@@ -25,8 +25,8 @@ async def test_invalid_merge_changes_nothing_and_reports_all_errors(
     emma, persuasion = await add_book(shop), await add_book(shop)
     customer = await add_customer(client, shop, (emma, 1))
     before = await take_snapshot(postgres)
-    merged = await merge_cart(customer, (emma, 0), (persuasion, 2), (persuasion, 1000))
-    assert merged["issues"] == [
+    result = await merge_cart(customer, (emma, 0), (persuasion, 2), (persuasion, 1000))
+    assert result["issues"] == [
         {"path": ["items", "0", "quantity"], "rule": "TOO_SMALL"},
         {"path": ["items", "2", "quantity"], "rule": "TOO_LARGE"},
     ]
@@ -43,23 +43,23 @@ async def test_unknown_and_sold_out_books_are_skipped(client: ApiClient, shop: S
 
 @given(
     in_cart=st.lists(st.integers(0, 6), min_size=3, max_size=3),
-    picked=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), max_size=6),
+    merged_lines=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), max_size=6),
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_larger_quantity_wins_up_to_the_stock(
-    client: ApiClient, shop: Shop, in_cart: list[int], picked: list[tuple[int, int]]
+    client: ApiClient, shop: Shop, in_cart: list[int], merged_lines: list[tuple[int, int]]
 ) -> None:
     books = [await add_book(shop, stock=stock) for stock in (6, 8, 20)]
-    tokens = [(book, copies) for book, copies in zip(books, in_cart, strict=True) if copies]
-    customer = await add_customer(client, shop, *tokens)
+    cart_lines = [(book, copies) for book, copies in zip(books, in_cart, strict=True) if copies]
+    customer = await add_customer(client, shop, *cart_lines)
 
-    merged = await merge_cart(customer, *[(books[which], copies) for which, copies in picked])
+    result = await merge_cart(customer, *[(books[index], copies) for index, copies in merged_lines])
 
     quantities = list(in_cart)
-    for which, copies in picked:
-        quantities[which] = max(quantities[which], copies)
+    for index, copies in merged_lines:
+        quantities[index] = max(quantities[index], copies)
     expected = {
         book.title: min(copies, book.stock_quantity) for book, copies in zip(books, quantities, strict=True) if copies
     }
-    assert dict(get_cart_lines(merged)) == expected
-    assert len(merged["cart"]["items"]) == len(expected)
+    assert dict(get_cart_lines(result)) == expected
+    assert len(result["cart"]["items"]) == len(expected)

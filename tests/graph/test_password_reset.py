@@ -1,4 +1,4 @@
-"""Password reset: requesting the link, and what using it changes."""
+"""Password reset: requests for the link, and the effects of its use."""
 
 import asyncio
 import datetime as dt
@@ -25,15 +25,15 @@ from tests.support.email.email_links import (
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import PASSWORD, PASSWORD_HASH, add_user
 
-EMAIL, OTHER = "anna@example.com", "bob@example.com"
-NEW = "a horse of another colour"
-REFUSED = "InvalidToken"
-STATE = "SELECT password_hash, is_active, email_verified_at FROM users WHERE email = $1"
-ALIVE = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL"
+EMAIL, OTHER_EMAIL = "anna@example.com", "bob@example.com"
+NEW_PASSWORD = "a horse of another colour"
+INVALID_TOKEN = "InvalidToken"
+SELECT_STATE = "SELECT password_hash, is_active, email_verified_at FROM users WHERE email = $1"
+COUNT_LIVE_SESSIONS = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL"
 
 
-async def _state(postgres: asyncpg.Connection) -> tuple[str | None, bool, dt.datetime | None]:
-    row = await postgres.fetchrow(STATE, EMAIL)
+async def _fetch_state(postgres: asyncpg.Connection) -> tuple[str | None, bool, dt.datetime | None]:
+    row = await postgres.fetchrow(SELECT_STATE, EMAIL)
     assert row is not None
     return row["password_hash"], row["is_active"], row["email_verified_at"]
 
@@ -59,7 +59,7 @@ async def test_unknown_token_is_rejected(
 ) -> None:
     await add_user(shop, EMAIL)
     await request_reset_token(client, shop, postgres, EMAIL)
-    assert (await reset_password(client, token, NEW))["__typename"] == REFUSED
+    assert (await reset_password(client, token, NEW_PASSWORD))["__typename"] == INVALID_TOKEN
     assert await postgres.fetchval("SELECT password_hash FROM users") == PASSWORD_HASH
 
 
@@ -67,7 +67,7 @@ async def test_expired_token_is_rejected(client: ApiClient, shop: Shop, postgres
     await add_user(shop, EMAIL)
     token = await request_reset_token(client, shop, postgres, EMAIL)
     await postgres.execute("UPDATE one_time_tokens SET expires_at = now() - interval '1 millisecond'")
-    assert (await reset_password(client, token, NEW))["__typename"] == REFUSED
+    assert (await reset_password(client, token, NEW_PASSWORD))["__typename"] == INVALID_TOKEN
     assert await postgres.fetchval("SELECT password_hash FROM users") == PASSWORD_HASH
 
 
@@ -78,10 +78,10 @@ async def test_token_for_another_purpose_is_rejected(
     for purpose in (TokenPurpose.VERIFY_EMAIL, TokenPurpose.OAUTH_LOGIN):
         async with shop.database.transaction() as tx:
             token = shop.tokens.derive_one_time_token(await one_time_tokens.issue(shop, tx, user.id, purpose))
-        assert (await reset_password(client, token, NEW))["__typename"] == REFUSED
-    link = await request_reset_token(client, shop, postgres, EMAIL)
-    assert (await verify_email(client, link))["__typename"] == REFUSED
-    assert (await login_with_oauth(client, link))["__typename"] == REFUSED
+        assert (await reset_password(client, token, NEW_PASSWORD))["__typename"] == INVALID_TOKEN
+    reset_token = await request_reset_token(client, shop, postgres, EMAIL)
+    assert (await verify_email(client, reset_token))["__typename"] == INVALID_TOKEN
+    assert (await login_with_oauth(client, reset_token))["__typename"] == INVALID_TOKEN
     assert await postgres.fetchval("SELECT count(*) FROM one_time_tokens WHERE used_at IS NULL") == 3
     assert await postgres.fetchval("SELECT password_hash FROM users") == PASSWORD_HASH
 
@@ -105,9 +105,9 @@ async def test_invalid_password_does_not_use_up_the_link(
     token = await request_reset_token(client, shop, postgres, EMAIL)
     result = await reset_password(client, token, password)
     assert result["issues"] == [{"path": ["newPassword"], "rule": rule}]
-    assert await _state(postgres) == (PASSWORD_HASH, True, None)
-    assert await postgres.fetchval(ALIVE) == 1
-    assert (await reset_password(client, token, NEW))["__typename"] == "LoggedIn"
+    assert await _fetch_state(postgres) == (PASSWORD_HASH, True, None)
+    assert await postgres.fetchval(COUNT_LIVE_SESSIONS) == 1
+    assert (await reset_password(client, token, NEW_PASSWORD))["__typename"] == "LoggedIn"
 
 
 async def test_deactivated_account_cannot_reset_password(
@@ -116,10 +116,10 @@ async def test_deactivated_account_cannot_reset_password(
     await add_user(shop, EMAIL)
     token = await request_reset_token(client, shop, postgres, EMAIL)
     await postgres.execute("UPDATE users SET is_active = false")
-    assert (await reset_password(client, token, NEW))["code"] == "AUTH_ACCOUNT_DEACTIVATED"
-    assert await _state(postgres) == (PASSWORD_HASH, False, None)
+    assert (await reset_password(client, token, NEW_PASSWORD))["code"] == "AUTH_ACCOUNT_DEACTIVATED"
+    assert await _fetch_state(postgres) == (PASSWORD_HASH, False, None)
     await postgres.execute("UPDATE users SET is_active = true")
-    assert (await reset_password(client, token, NEW))["__typename"] == "LoggedIn"
+    assert (await reset_password(client, token, NEW_PASSWORD))["__typename"] == "LoggedIn"
 
 
 async def test_account_deactivated_during_hashing_is_not_reset(
@@ -128,12 +128,12 @@ async def test_account_deactivated_during_hashing_is_not_reset(
     await add_user(shop, EMAIL)
     token = await request_reset_token(client, shop, postgres, EMAIL)
     assert settings.database_url is not None
-    async with hold_lock(settings.database_url, "SELECT FROM users FOR UPDATE") as tokens:
-        trying = asyncio.create_task(reset_password(client, token, NEW))
+    async with hold_lock(settings.database_url, "SELECT FROM users FOR UPDATE") as connection:
+        reset = asyncio.create_task(reset_password(client, token, NEW_PASSWORD))
         await wait_for_blocked(postgres, 1)
-        await tokens.execute("UPDATE users SET is_active = false")
-    assert (await trying)["__typename"] == "AccountDeactivated"
-    assert await _state(postgres) == (PASSWORD_HASH, False, None)
+        await connection.execute("UPDATE users SET is_active = false")
+    assert (await reset)["__typename"] == "AccountDeactivated"
+    assert await _fetch_state(postgres) == (PASSWORD_HASH, False, None)
 
 
 # ── Effects of a reset ────────────────────────────────────────────────────────────────────
@@ -143,12 +143,12 @@ async def test_unknown_address_gets_same_response_and_no_email(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     await add_user(shop, EMAIL)
-    for_known, for_unknown = (
+    known_result, unknown_result = (
         await request_password_reset(client, f" {EMAIL.upper()}"),
-        await request_password_reset(client, OTHER),
+        await request_password_reset(client, OTHER_EMAIL),
     )
-    assert for_known == {"__typename": "PasswordResetRequested", "email": f" {EMAIL.upper()}"}
-    assert for_unknown == {"__typename": "PasswordResetRequested", "email": OTHER}
+    assert known_result == {"__typename": "PasswordResetRequested", "email": f" {EMAIL.upper()}"}
+    assert unknown_result == {"__typename": "PasswordResetRequested", "email": OTHER_EMAIL}
     assert len(await list_link_tokens(shop, postgres, EMAIL, "RESET_PASSWORD")) == 1
     assert await postgres.fetchval("SELECT count(*) FROM letters") == 1
 
@@ -156,9 +156,9 @@ async def test_unknown_address_gets_same_response_and_no_email(
 async def test_a_reset_ends_every_session_and_signs_in(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    user, bystander = await add_user(shop, EMAIL), await add_user(shop, OTHER)
-    thief = await log_in(client, EMAIL)
-    result = await reset_password(client, await request_reset_token(client, shop, postgres, EMAIL), NEW)
+    user, other_user = await add_user(shop, EMAIL), await add_user(shop, OTHER_EMAIL)
+    thief_tokens = await log_in(client, EMAIL)
+    result = await reset_password(client, await request_reset_token(client, shop, postgres, EMAIL), NEW_PASSWORD)
     assert result["user"] == {
         "id": user.global_id,
         "email": EMAIL,
@@ -166,31 +166,31 @@ async def test_a_reset_ends_every_session_and_signs_in(
         "hasPassword": True,
     }
     assert await is_authenticated(client, TokenPair.from_result(result).access_token)
-    for token in (user.token, thief.access_token):
+    for token in (user.token, thief_tokens.access_token):
         assert not await is_authenticated(client, token)
-    assert (await try_refresh(client, thief.refresh_token))["__typename"] == "InvalidToken"
-    assert await is_authenticated(client, bystander.token)
+    assert (await try_refresh(client, thief_tokens.refresh_token))["__typename"] == "InvalidToken"
+    assert await is_authenticated(client, other_user.token)
     assert (await try_login(client, EMAIL))["__typename"] == "InvalidCredentials"
-    assert (await try_login(client, EMAIL, NEW))["__typename"] == "LoggedIn"
+    assert (await try_login(client, EMAIL, NEW_PASSWORD))["__typename"] == "LoggedIn"
 
 
 async def test_reset_sets_a_first_password(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_user(shop, EMAIL, password_hash=None)
-    result = await reset_password(client, await request_reset_token(client, shop, postgres, EMAIL), NEW)
+    result = await reset_password(client, await request_reset_token(client, shop, postgres, EMAIL), NEW_PASSWORD)
     assert result["user"]["hasPassword"] is True
-    assert (await try_login(client, EMAIL, NEW))["__typename"] == "LoggedIn"
+    assert (await try_login(client, EMAIL, NEW_PASSWORD))["__typename"] == "LoggedIn"
 
 
 async def test_using_one_link_invalidates_all(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_user(shop, EMAIL)
-    await add_user(shop, OTHER)
-    first, second = [await request_reset_token(client, shop, postgres, EMAIL) for _ in range(2)]
-    others = await request_reset_token(client, shop, postgres, OTHER)
-    assert (await reset_password(client, second, NEW))["__typename"] == "LoggedIn"
-    for spent in (first, second):
-        assert (await reset_password(client, spent, "yet another horse"))["__typename"] == REFUSED
-    assert (await try_login(client, EMAIL, NEW))["__typename"] == "LoggedIn"
-    assert (await reset_password(client, others, NEW))["__typename"] == "LoggedIn"
+    await add_user(shop, OTHER_EMAIL)
+    first_token, second_token = [await request_reset_token(client, shop, postgres, EMAIL) for _ in range(2)]
+    other_token = await request_reset_token(client, shop, postgres, OTHER_EMAIL)
+    assert (await reset_password(client, second_token, NEW_PASSWORD))["__typename"] == "LoggedIn"
+    for token in (first_token, second_token):
+        assert (await reset_password(client, token, "yet another horse"))["__typename"] == INVALID_TOKEN
+    assert (await try_login(client, EMAIL, NEW_PASSWORD))["__typename"] == "LoggedIn"
+    assert (await reset_password(client, other_token, NEW_PASSWORD))["__typename"] == "LoggedIn"
 
 
 async def test_concurrent_resets_succeed_once(
@@ -200,30 +200,30 @@ async def test_concurrent_resets_succeed_once(
     token = await request_reset_token(client, shop, postgres, EMAIL)
     assert settings.database_url is not None
     async with hold_lock(settings.database_url, "SELECT FROM users FOR UPDATE"):
-        tries = [asyncio.create_task(reset_password(client, token, f"{NEW} {number}")) for number in range(3)]
+        resets = [asyncio.create_task(reset_password(client, token, f"{NEW_PASSWORD} {number}")) for number in range(3)]
         await wait_for_blocked(postgres, 3)
-    results = [result["__typename"] for result in await asyncio.gather(*tries)]
+    results = [result["__typename"] for result in await asyncio.gather(*resets)]
     assert sorted(results) == ["InvalidToken", "InvalidToken", "LoggedIn"]
-    assert await postgres.fetchval(ALIVE) == 1
+    assert await postgres.fetchval(COUNT_LIVE_SESSIONS) == 1
     winner = results.index("LoggedIn")
-    assert (await try_login(client, EMAIL, f"{NEW} {winner}"))["__typename"] == "LoggedIn"
+    assert (await try_login(client, EMAIL, f"{NEW_PASSWORD} {winner}"))["__typename"] == "LoggedIn"
 
 
 async def test_new_password_invalidates_links_and_codes(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     user = await add_user(shop, EMAIL)
-    link = await request_reset_token(client, shop, postgres, EMAIL)
+    reset_token = await request_reset_token(client, shop, postgres, EMAIL)
     async with shop.database.transaction() as tx:
         code = shop.tokens.derive_one_time_token(
             await one_time_tokens.issue(shop, tx, user.id, TokenPurpose.OAUTH_LOGIN)
         )
     document = """mutation ($current: String!, $new: String!) {
         changePassword(input: {currentPassword: $current, newPassword: $new}) { __typename } }"""
-    response = await client.with_token(user.token).execute(document, current=PASSWORD, new=NEW)
+    response = await client.with_token(user.token).execute(document, current=PASSWORD, new=NEW_PASSWORD)
     assert response["changePassword"] == {"__typename": "PasswordChanged"}
-    assert (await reset_password(client, link, "yet another horse"))["__typename"] == REFUSED
-    assert (await login_with_oauth(client, code))["__typename"] == REFUSED
+    assert (await reset_password(client, reset_token, "yet another horse"))["__typename"] == INVALID_TOKEN
+    assert (await login_with_oauth(client, code))["__typename"] == INVALID_TOKEN
 
 
 async def test_reset_ignores_an_invalid_access_token(
@@ -231,5 +231,5 @@ async def test_reset_ignores_an_invalid_access_token(
 ) -> None:
     await add_user(shop, EMAIL)
     token = await request_reset_token(client, shop, postgres, EMAIL)
-    response = await client.with_token("forged").execute(RESET_PASSWORD, token=token, password=NEW)
+    response = await client.with_token("forged").execute(RESET_PASSWORD, token=token, password=NEW_PASSWORD)
     assert response["resetPassword"]["__typename"] == "LoggedIn"

@@ -27,19 +27,19 @@ reviewer{displayName} reviewer{account{email}}
 """
 BOOKS = "query ($id: ID!) {{ book(by: {{id: $id}}) {{ {0} }} books {{ nodes {{ {0} }} edges {{ node {{ {0} }} }} }} }}"
 REVIEWS = "query ($id: ID!) {{ book(by: {{id: $id}}) {{ reviews {{ nodes {{ {0} }} edges {{ node {{ {0} }} }} }} }} }}"
-TIMES = 2
-"""The engine writes a document's functions when it is asked again, and uses them from then on."""
-NOTHING = "query ($id: ID!) { book(by: {id: $id}) { __typename authors { __typename } genre { __typename } } books { totalCount } }"
+EXECUTIONS = 2
+"""The executor compiles a document at its second execution and uses the compiled functions afterwards."""
+TYPENAMES_QUERY = "query ($id: ID!) { book(by: {id: $id}) { __typename authors { __typename } genre { __typename } } books { totalCount } }"
 
 
 @pytest.fixture
 async def client_and_book(client: ApiClient, shop: Shop) -> tuple[ApiClient, str]:
-    """An administrator, and a book with a value in each of its fields."""
-    shelf = (await add_genre(shop, "Fiction")).id
+    """Return an administrator's client, and the id of a book with a value in each of its fields."""
+    genre_id = (await add_genre(shop, "Fiction")).id
     book = await add_book(
-        shop, **SAMPLE_DETAILS | {"title": "Emma", "authors": ("Jane Austen", "A Friend"), "genre_id": shelf}
+        shop, **SAMPLE_DETAILS | {"title": "Emma", "authors": ("Jane Austen", "A Friend"), "genre_id": genre_id}
     )
-    await add_book(shop, "Persuasion", authors=("Jane Austen",), genre_id=shelf)
+    await add_book(shop, "Persuasion", authors=("Jane Austen",), genre_id=genre_id)
     assert (await submit_review(await add_buyer(client, shop, book), book, text="Fine."))["__typename"] == "ReviewSaved"
     await add_book(shop, "Without anything")
     return client.with_token((await add_admin(shop)).token), book_id(book)
@@ -56,43 +56,57 @@ async def test_fields_alone_and_together_are_equal(
     client_and_book: tuple[ApiClient, str], document: str, selections: str
 ) -> None:
     visitor, id_ = client_and_book
-    together = await visitor.execute(document.format(selections), id=id_)
-    assert not together.errors
-    for _ in range(TIMES):
-        assert (await visitor.execute(document.format(selections), id=id_)).data == together.data
+    all_fields = await visitor.execute(document.format(selections), id=id_)
+    assert not all_fields.errors
+    for _ in range(EXECUTIONS):
+        assert (await visitor.execute(document.format(selections), id=id_)).data == all_fields.data
     for selection in selections.split():
-        alone = await visitor.execute(document.format(selection), id=id_)
-        assert (alone.errors, alone.data) == ([], _of(together.data, alone.data)), selection
+        one_field = await visitor.execute(document.format(selection), id=id_)
+        assert (one_field.errors, one_field.data) == ([], _extract(all_fields.data, one_field.data)), selection
 
 
 @pytest.mark.parametrize(
-    "other_selection", [it for it in BOOK.split() if "{books" in it or it == "relatedBooks{title}"]
+    "other_selection",
+    [
+        field_selection
+        for field_selection in BOOK.split()
+        if "{books" in field_selection or field_selection == "relatedBooks{title}"
+    ],
 )
 @pytest.mark.parametrize(
-    "selection", [it for it in BOOK.split() if it.startswith(("average", "rating", "genre", "authors"))]
+    "selection",
+    [
+        field_selection
+        for field_selection in BOOK.split()
+        if field_selection.startswith(("average", "rating", "genre", "authors"))
+    ],
 )
 async def test_fields_beside_a_batched_field_are_equal(
     client_and_book: tuple[ApiClient, str], selection: str, other_selection: str
 ) -> None:
     visitor, id_ = client_and_book
     document = BOOKS.format(f"{selection} {other_selection}")
-    first = await visitor.execute(document, id=id_)
-    assert not first.errors
-    for _ in range(TIMES):
-        again = await visitor.execute(document, id=id_)
-        assert (again.errors, again.data) == ([], first.data)
+    first_response = await visitor.execute(document, id=id_)
+    assert not first_response.errors
+    for _ in range(EXECUTIONS):
+        later_response = await visitor.execute(document, id=id_)
+        assert (later_response.errors, later_response.data) == ([], first_response.data)
 
 
-def _of(value: Any, part: Any) -> Any:
-    """Return the part of the value that has the shape of `part`."""
+def _extract(value: Any, part: Any) -> Any:
+    """Return the part of the value that has the same shape as `part`."""
     if isinstance(part, list):
-        return [_of(each, some) for each, some in zip(value, part, strict=True)]
-    return {name: _of(value[name], some) for name, some in part.items()} if isinstance(part, dict) else value
+        return [_extract(item, part_item) for item, part_item in zip(value, part, strict=True)]
+    return (
+        {name: _extract(value[name], part_item) for name, part_item in part.items()}
+        if isinstance(part, dict)
+        else value
+    )
 
 
 async def test_typename_and_total_count_only(client_and_book: tuple[ApiClient, str]) -> None:
     visitor, id_ = client_and_book
-    value = await visitor.execute(NOTHING, id=id_)
+    value = await visitor.execute(TYPENAMES_QUERY, id=id_)
     assert value["book"] == {
         "__typename": "Book",
         "authors": [{"__typename": "Author"}] * 2,

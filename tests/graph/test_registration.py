@@ -26,10 +26,10 @@ async def _register(client: ApiClient, email: str, password: str = PASSWORD, **m
     return result
 
 
-def _list_issues(outcome: dict[str, Any]) -> list[tuple[list[str], str]]:
-    assert outcome["__typename"] == "InvalidInput", outcome
-    assert all(issue["message"] for issue in outcome["issues"])
-    return [(issue["path"], issue["rule"]) for issue in outcome["issues"]]
+def _list_issues(result: dict[str, Any]) -> list[tuple[list[str], str]]:
+    assert result["__typename"] == "InvalidInput", result
+    assert all(issue["message"] for issue in result["issues"])
+    return [(issue["path"], issue["rule"]) for issue in result["issues"]]
 
 
 async def _list_emails(postgres: asyncpg.Connection) -> list[str]:
@@ -124,11 +124,11 @@ async def test_email_address_is_unique_ignoring_case(
     assert (await try_login(client, "anna@example.com", PASSWORD))["__typename"] == "LoggedIn"
 
 
-@pytest.mark.parametrize("extra", [{"role": "ADMIN"}, {"isActive": True}, {"id": "x"}, {"password_hash": "x"}])
+@pytest.mark.parametrize("extra_fields", [{"role": "ADMIN"}, {"isActive": True}, {"id": "x"}, {"password_hash": "x"}])
 async def test_registration_always_creates_a_customer(
-    client: ApiClient, postgres: asyncpg.Connection, extra: dict[str, Any]
+    client: ApiClient, postgres: asyncpg.Connection, extra_fields: dict[str, Any]
 ) -> None:
-    fields_input = {"email": "anna@example.com", "password": PASSWORD, **extra}
+    fields_input = {"email": "anna@example.com", "password": PASSWORD, **extra_fields}
     response = await client.execute(REGISTER, input=fields_input)
     assert (response.data, response.codes) == (None, ["BAD_USER_INPUT"])
     fields = ", ".join(f'{name}: "{value}"' for name, value in fields_input.items())
@@ -141,8 +141,8 @@ async def test_registration_always_creates_a_customer(
 
 
 async def test_concurrent_registrations_create_one_account(client: ApiClient, postgres: asyncpg.Connection) -> None:
-    spellings = [f"{'Anna' if number % 2 else 'anna'}@example.com" for number in range(20)]
-    results = await asyncio.gather(*(_register(client, email) for email in spellings))
+    emails = [f"{'Anna' if number % 2 else 'anna'}@example.com" for number in range(20)]
+    results = await asyncio.gather(*(_register(client, email) for email in emails))
     assert sorted(result["__typename"] for result in results) == ["EmailTaken"] * 19 + ["LoggedIn"]
     assert await _list_emails(postgres) == ["anna@example.com"]
 
@@ -151,11 +151,11 @@ async def test_racing_registrations_create_one_account(
     client: ApiClient, shop: Shop, database_url: str, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shop.passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    async with hold_lock(database_url, ADD_USER, "anna@example.com") as first:
-        others = [asyncio.create_task(_register(client, "anna@example.com")) for _ in range(10)]
+    async with hold_lock(database_url, ADD_USER, "anna@example.com") as connection:
+        registrations = [asyncio.create_task(_register(client, "anna@example.com")) for _ in range(10)]
         await wait_for_blocked(postgres, 10)
-        await first.execute("DELETE FROM users")  # the first account is deleted meanwhile
-    results = await asyncio.gather(*others)
+        await connection.execute("DELETE FROM users")  # the locked account is deleted before the others continue
+    results = await asyncio.gather(*registrations)
     assert sorted(result["__typename"] for result in results) == ["EmailTaken"] * 9 + ["LoggedIn"]
     assert await _list_emails(postgres) == ["anna@example.com"]
     assert await postgres.fetchval("SELECT count(*) FROM carts") == 1
@@ -185,7 +185,7 @@ async def test_default_display_name(client: ApiClient, more_fields: dict[str, An
 
 
 @pytest.mark.parametrize("name", ["Al", "A" * 50, "Ὀδυσσεύς", "李小龙", "O’Neill-Ærø"])
-async def test_display_name_is_stored_as_given(client: ApiClient, name: str) -> None:
+async def test_valid_display_name_is_stored_unchanged(client: ApiClient, name: str) -> None:
     assert (await _register(client, "anna@example.com", displayName=name))["user"]["displayName"] == name
 
 

@@ -1,4 +1,4 @@
-"""Reviews over HTTP: user errors, the stored text, who may change them, and lists."""
+"""Reviews over HTTP: user errors, the stored text, permissions, and lists."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ query ($id: ID!, $ratings: [Int!], $sort: ReviewSort! = NEWEST, $first: Int, $of
 }
 """
 MY_REVIEWS = "{ me { reviews { totalCount nodes { rating text book { title } } } } }"
-REFUSED: list[tuple[dict[str, Any], str, str]] = [
+INVALID_FIELDS: list[tuple[dict[str, Any], str, str]] = [
     ({"rating": 0}, "rating", "TOO_SMALL"),
     ({"rating": -1}, "rating", "TOO_SMALL"),
     ({"rating": 6}, "rating", "TOO_LARGE"),
@@ -71,29 +71,31 @@ async def list_review_rows(postgres: asyncpg.Connection) -> list[tuple[Any, ...]
 # ── User errors ───────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("bad", "name", "rule"), REFUSED)
+@pytest.mark.parametrize(("invalid_fields", "name", "rule"), INVALID_FIELDS)
 async def test_invalid_review_changes_nothing(
     buyer: Customer,
     other_customer: Customer,
     book: BookRow,
     postgres: asyncpg.Connection,
-    bad: Any,
+    invalid_fields: Any,
     name: str,
     rule: str,
 ) -> None:
     review = (await submit_review(buyer, book, 3, "Good."))["review"]
     before = await list_review_rows(postgres)
     issues = [{"path": [name], "rule": rule}]
-    created = await other_customer.execute(CREATE_REVIEW, input={"bookId": book_id(book), "rating": 4} | bad)
-    assert (created["createReview"]["__typename"], created["createReview"]["issues"]) == ("InvalidInput", issues)
-    updated = await submit_review_update(buyer, review["id"], **bad)
-    assert (updated["updateReview"]["__typename"], updated["updateReview"]["issues"]) == ("InvalidInput", issues)
+    creation = await other_customer.execute(
+        CREATE_REVIEW, input={"bookId": book_id(book), "rating": 4} | invalid_fields
+    )
+    assert (creation["createReview"]["__typename"], creation["createReview"]["issues"]) == ("InvalidInput", issues)
+    update = await submit_review_update(buyer, review["id"], **invalid_fields)
+    assert (update["updateReview"]["__typename"], update["updateReview"]["issues"]) == ("InvalidInput", issues)
     assert await list_review_rows(postgres) == before
 
 
 async def test_all_validation_errors_are_reported(buyer: Customer, book: BookRow) -> None:
-    end = await submit_review(buyer, book, 0, "x" * 2_001)
-    assert [(issue["path"], issue["rule"]) for issue in end["issues"]] == [
+    result = await submit_review(buyer, book, 0, "x" * 2_001)
+    assert [(issue["path"], issue["rule"]) for issue in result["issues"]] == [
         (["rating"], "TOO_SMALL"),
         (["text"], "TOO_LONG"),
     ]
@@ -109,24 +111,24 @@ async def test_rating_is_an_integer(buyer: Customer, book: BookRow, postgres: as
 
 async def test_rating_is_required(buyer: Customer, book: BookRow, postgres: asyncpg.Connection) -> None:
     review = (await submit_review(buyer, book, 3))["review"]["id"]
-    end = (await submit_review_update(buyer, review, rating=None))["updateReview"]
-    assert end["issues"] == [{"path": ["rating"], "rule": "REQUIRED"}]
+    result = (await submit_review_update(buyer, review, rating=None))["updateReview"]
+    assert result["issues"] == [{"path": ["rating"], "rule": "REQUIRED"}]
     assert await list_visible_reviews(postgres) == [(review, 3)]
 
 
 @pytest.mark.parametrize("kind", ["Book", "Review"])
 async def test_unknown_ids_are_not_found(buyer: Customer, book: BookRow, kind: str) -> None:
-    nowhere, other = to_global_id(kind, new_id()), to_global_id("Genre", new_id())
+    unknown_id, genre_id = to_global_id(kind, new_id()), to_global_id("Genre", new_id())
     if kind == "Book":
-        end = (await buyer.execute(CREATE_REVIEW, input={"bookId": nowhere, "rating": 4}))["createReview"]
-        assert (end["__typename"], end["id"]) == ("NotFound", nowhere)
-        assert (await buyer.execute(CREATE_REVIEW, input={"bookId": other, "rating": 4})).codes == ["BAD_USER_INPUT"]
+        result = (await buyer.execute(CREATE_REVIEW, input={"bookId": unknown_id, "rating": 4}))["createReview"]
+        assert (result["__typename"], result["id"]) == ("NotFound", unknown_id)
+        assert (await buyer.execute(CREATE_REVIEW, input={"bookId": genre_id, "rating": 4})).codes == ["BAD_USER_INPUT"]
     else:
-        assert (await submit_review_update(buyer, nowhere, rating=4))["updateReview"]["__typename"] == "NotFound"
-        assert (await submit_review_deletion(buyer, nowhere))["deleteReview"]["__typename"] == "NotFound"
-        assert (await submit_review_update(buyer, other, rating=4)).codes == ["BAD_USER_INPUT"]
-        assert (await submit_review_deletion(buyer, other)).codes == ["BAD_USER_INPUT"]
-        assert (await buyer.execute(REVIEW_QUERY, id=nowhere)).data == {"review": None, "node": None}
+        assert (await submit_review_update(buyer, unknown_id, rating=4))["updateReview"]["__typename"] == "NotFound"
+        assert (await submit_review_deletion(buyer, unknown_id))["deleteReview"]["__typename"] == "NotFound"
+        assert (await submit_review_update(buyer, genre_id, rating=4)).codes == ["BAD_USER_INPUT"]
+        assert (await submit_review_deletion(buyer, genre_id)).codes == ["BAD_USER_INPUT"]
+        assert (await buyer.execute(REVIEW_QUERY, id=unknown_id)).data == {"review": None, "node": None}
 
 
 async def test_review_is_public_and_changed_by_its_author_only(
@@ -148,7 +150,7 @@ async def test_review_is_public_and_changed_by_its_author_only(
     assert await list_review_rows(postgres) == before
 
 
-async def test_review_of_another_user_is_not_mine(
+async def test_review_of_another_user_is_not_returned(
     client: ApiClient, shop: Shop, buyer: Customer, other_customer: Customer, book: BookRow
 ) -> None:
     await submit_review(buyer, book, 3)
@@ -162,12 +164,12 @@ async def test_bulk_deletion_is_limited_to_100(
 ) -> None:
     admin = await add_customer(client, shop, role="ADMIN")
     review = (await submit_review(buyer, book, 3))["review"]["id"]
-    nowhere = [to_global_id("Review", new_id()) for _ in range(100)]
-    end = await submit_bulk_deletion(admin, [*nowhere, review])
-    assert end["issues"] == [{"path": ["reviewIds"], "rule": "TOO_LONG"}]
+    unknown_ids = [to_global_id("Review", new_id()) for _ in range(100)]
+    result = await submit_bulk_deletion(admin, [*unknown_ids, review])
+    assert result["issues"] == [{"path": ["reviewIds"], "rule": "TOO_LONG"}]
     assert (await admin.execute(DELETE_REVIEWS, ids=[review, book_id(book)])).codes == ["BAD_USER_INPUT"]
     assert len(await list_visible_reviews(postgres)) == 1
-    assert (await submit_bulk_deletion(admin, [*nowhere[1:], review]))["reviewIds"] == [review]
+    assert (await submit_bulk_deletion(admin, [*unknown_ids[1:], review]))["reviewIds"] == [review]
     assert (await submit_bulk_deletion(admin, []))["reviewIds"] == []
 
 
@@ -180,7 +182,7 @@ async def test_rating_filter_out_of_range_is_an_error(client: ApiClient, book: B
 
 
 @pytest.mark.parametrize(
-    ("text", "list_ratings"),
+    ("text", "stored_text"),
     [
         (None, None),
         ("", None),
@@ -194,12 +196,12 @@ async def test_rating_filter_out_of_range_is_an_error(client: ApiClient, book: B
     ],
 )
 async def test_review_text_is_stripped_only(
-    buyer: Customer, book: BookRow, text: str | None, list_ratings: str | None
+    buyer: Customer, book: BookRow, text: str | None, stored_text: str | None
 ) -> None:
-    assert (await submit_review(buyer, book, 5, text))["review"]["text"] == list_ratings
+    assert (await submit_review(buyer, book, 5, text))["review"]["text"] == stored_text
 
 
-async def test_update_changes_given_fields_only(buyer: Customer, book: BookRow) -> None:
+async def test_update_changes_only_fields_in_the_input(buyer: Customer, book: BookRow) -> None:
     review = (await submit_review(buyer, book, 2, "Too long."))["review"]["id"]
     for changes, rating, text in (
         ({"rating": 5}, 5, "Too long."),
@@ -208,8 +210,8 @@ async def test_update_changes_given_fields_only(buyer: Customer, book: BookRow) 
         ({"text": None}, 5, None),
         ({"rating": 1, "text": "No."}, 1, "No."),
     ):
-        updated = (await submit_review_update(buyer, review, **changes))["updateReview"]["review"]
-        assert (updated["rating"], updated["text"], updated["book"]["averageRating"]) == (rating, text, float(rating))
+        update = (await submit_review_update(buyer, review, **changes))["updateReview"]["review"]
+        assert (update["rating"], update["text"], update["book"]["averageRating"]) == (rating, text, float(rating))
 
 
 async def test_update_sets_updated_at_and_keeps_created_at(
@@ -218,11 +220,11 @@ async def test_update_sets_updated_at_and_keeps_created_at(
     review = (await submit_review(buyer, book, 2))["review"]["id"]
     await postgres.execute("UPDATE reviews SET created_at = '2026-01-01', updated_at = '2026-01-01'")
     await submit_review_update(buyer, review)
-    untouched = (await buyer.execute(REVIEW_QUERY, id=review))["review"]
-    assert untouched["createdAt"] == untouched["updatedAt"] == "2026-01-01T00:00:00.000Z"
+    unchanged_review = (await buyer.execute(REVIEW_QUERY, id=review))["review"]
+    assert unchanged_review["createdAt"] == unchanged_review["updatedAt"] == "2026-01-01T00:00:00.000Z"
     await submit_review_update(buyer, review, rating=3)
-    changed = (await buyer.execute(REVIEW_QUERY, id=review))["review"]
-    assert changed["createdAt"] == "2026-01-01T00:00:00.000Z" < changed["updatedAt"]
+    changed_review = (await buyer.execute(REVIEW_QUERY, id=review))["review"]
+    assert changed_review["createdAt"] == "2026-01-01T00:00:00.000Z" < changed_review["updatedAt"]
 
 
 async def test_serial_mutations_see_earlier_changes(buyer: Customer, book: BookRow) -> None:
@@ -276,8 +278,8 @@ async def test_admin_deletes_reviews(
 ) -> None:
     review = (await submit_review(buyer, book, 1, "Spam."))["review"]["id"]
     admin = await add_customer(client, shop, role="ADMIN")
-    end = (await submit_review_deletion(admin, review))["deleteReview"]
-    assert (end["__typename"], end["reviewId"]) == ("ReviewDeleted", review)
+    result = (await submit_review_deletion(admin, review))["deleteReview"]
+    assert (result["__typename"], result["reviewId"]) == ("ReviewDeleted", review)
     assert (await buyer.execute(UPDATE_REVIEW, input={"reviewId": review, "rating": 5}))["updateReview"][
         "__typename"
     ] == "NotFound"

@@ -1,4 +1,4 @@
-"""Search: which books the words find, and in which order."""
+"""Search: the books that match the words, and their order."""
 
 import unicodedata
 from typing import Any
@@ -18,7 +18,7 @@ SEARCH = """query ($search: String, $filter: BookFilter, $sort: BookSort, $first
     books(search: $search, filter: $filter, sort: $sort, first: $first, after: $after) {
         totalCount nodes { id title } pageInfo { hasNextPage endCursor } } }"""
 DELETE = "mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }"
-RETITLE = """mutation ($id: ID!, $title: String!, $authors: [String!]) {
+UPDATE_BOOK = """mutation ($id: ID!, $title: String!, $authors: [String!]) {
     updateBook(input: {bookId: $id, title: $title, authors: $authors}) { __typename } }"""
 
 SAMPLE_BOOKS = (
@@ -39,13 +39,13 @@ async def sample_books(shop: Shop) -> list[BookRow]:
 
 
 async def search_titles(client: ApiClient, search: str, **arguments: Any) -> list[str]:
-    """Return the titles found, in the order of the list."""
+    """Return the titles of the results, in the order of the list."""
     page = (await client.execute(SEARCH, search=search, **arguments))["books"]
     assert page["totalCount"] == len(page["nodes"])
     return [node["title"] for node in page["nodes"]]
 
 
-# ── Texts that are not searches ───────────────────────────────────────────────────────────
+# ── Searches without words ────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("search", ["x" * 201, "ring\0", "ri\nng", "\x1b[31m"])
@@ -111,24 +111,26 @@ SEARCHES = st.lists(
 
 
 def fold_accents(text: str) -> list[str]:
-    return "".join(c for c in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(c)).split()
+    return "".join(
+        character for character in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(character)
+    ).split()
 
 
-def matches_prefix(word: str, books_words: list[str]) -> bool:
-    return any(each.startswith(word) for each in books_words)
+def matches_prefix(word: str, book_words: list[str]) -> bool:
+    return any(book_word.startswith(word) for book_word in book_words)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     titles=st.lists(st.tuples(TITLES, TITLES), min_size=1, max_size=4),
-    sought=st.lists(SEARCHES, min_size=1, max_size=4),
+    searches=st.lists(SEARCHES, min_size=1, max_size=4),
 )
 async def test_arbitrary_words_match_prefixes(
     client: ApiClient,
     shop: Shop,
     postgres: asyncpg.Connection,
     titles: list[tuple[str, str]],
-    sought: list[list[str]],
+    searches: list[list[str]],
 ) -> None:
     await postgres.execute("TRUNCATE books CASCADE")
     shop.count_cache.clear()
@@ -136,11 +138,11 @@ async def test_arbitrary_words_match_prefixes(
         book_id(await add_book(shop, title, authors=(author,))): fold_accents(f"{title} {author}")
         for title, author in titles
     }
-    for search in sought:
+    for search in searches:
         expected = {
             id_
-            for id_, own in words.items()
-            if all(matches_prefix(word, own) for word in fold_accents(" ".join(search)))
+            for id_, book_words in words.items()
+            if all(matches_prefix(word, book_words) for word in fold_accents(" ".join(search)))
         }
         assume(expected or all(len(word) < 3 for word in search))  # words without a match are searched as misspelt
         page = (await client.execute(SEARCH, search=" ".join(search)))["books"]
@@ -186,15 +188,15 @@ async def test_ranking_prefers_whole_words_and_titles(client: ApiClient, shop: S
 
 
 async def test_ties_are_sorted_by_id(client: ApiClient, shop: Shop) -> None:
-    tied = [book_id(await add_book(shop, "The Ring")) for _ in range(5)]
-    everything = (await client.execute(SEARCH, search="ring"))["books"]
-    assert [node["id"] for node in everything["nodes"]] == tied[::-1]
+    tied_ids = [book_id(await add_book(shop, "The Ring")) for _ in range(5)]
+    full_page = (await client.execute(SEARCH, search="ring"))["books"]
+    assert [node["id"] for node in full_page["nodes"]] == tied_ids[::-1]
     ids, after = [], None
-    for _ in tied:
+    for _ in tied_ids:
         page = (await client.execute(SEARCH, search="ring", first=1, after=after))["books"]
         ids += [node["id"] for node in page["nodes"]]
         after = page["pageInfo"]["endCursor"]
-    assert ids == tied[::-1]
+    assert ids == tied_ids[::-1]
     assert not page["pageInfo"]["hasNextPage"]
 
 
@@ -261,12 +263,12 @@ async def test_total_count_of_corrected_search_matches_list(
         SELECT gen_random_uuid(), 'ringwald-' || n, 'Ringwald', 1 FROM generate_series(1, 205) n"""
     )
     for sort in ("RELEVANCE", "PRICE_ASC"):
-        listed, after, arguments = 0, None, True
-        while arguments and listed < 300:
+        listed_count, after, has_next = 0, None, True
+        while has_next and listed_count < 300:
             page = (await client.execute(SEARCH, search="ringwold", sort=sort, after=after))["books"]
-            listed += len(page["nodes"])
-            after, arguments = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
-        assert page["totalCount"] == listed, sort
+            listed_count += len(page["nodes"])
+            after, has_next = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
+        assert page["totalCount"] == listed_count, sort
 
 
 # ── Changes between pages ─────────────────────────────────────────────────────────────────
@@ -284,8 +286,10 @@ async def test_updated_book_is_found_by_its_new_words_only(
     client: ApiClient, shop: Shop, sample_books: list[BookRow]
 ) -> None:
     admin = Customer(await add_admin(shop), client).with_client(client)
-    changed = await admin.execute(RETITLE, id=book_id(sample_books[2]), title="Protector", authors=["Edward Lerner"])
-    assert changed["updateBook"]["__typename"] == "BookSaved"
+    response = await admin.execute(
+        UPDATE_BOOK, id=book_id(sample_books[2]), title="Protector", authors=["Edward Lerner"]
+    )
+    assert response["updateBook"]["__typename"] == "BookSaved"
     assert await search_titles(client, "lern prot") == ["Protector"]
     assert await search_titles(client, "niven") == []
     assert await search_titles(client, "ringworld") == []

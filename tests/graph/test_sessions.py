@@ -1,4 +1,4 @@
-"""Sessions: where a user is signed in, and how each session ends."""
+"""Sessions: the list of a user's sessions, and the ways to end them."""
 
 from uuid import UUID
 
@@ -13,14 +13,14 @@ from tests.support.http.client import ApiClient
 from tests.support.shop.factories import PASSWORD, add_admin, add_user
 
 EMAIL = "anna@example.com"
-SESSIONS = "{ me { sessions { id userAgent createdAt lastUsedAt isCurrent } } }"
+SESSIONS_QUERY = "{ me { sessions { id userAgent createdAt lastUsedAt isCurrent } } }"
 REVOKE = """mutation ($id: ID!) { revokeSession(input: {sessionId: $id}) { __typename
     ... on LoggedOut { sessionsEnded } ... on NotFound { id code message } } }"""
 
 
 async def _count_live_sessions(postgres: asyncpg.Connection) -> int:
-    alive: int = await postgres.fetchval("SELECT count(*) FROM sessions WHERE revoked_at IS NULL")
-    return alive
+    count: int = await postgres.fetchval("SELECT count(*) FROM sessions WHERE revoked_at IS NULL")
+    return count
 
 
 async def test_sessions_are_sorted_by_last_use(client: ApiClient, shop: Shop) -> None:
@@ -29,11 +29,11 @@ async def test_sessions_are_sorted_by_last_use(client: ApiClient, shop: Shop) ->
     phone, laptop, tablet = [await log_in(client, EMAIL) for _ in range(3)]
     await log_out(client, tablet.refresh_token)
     await refresh_session(client, phone)
-    listed = [
-        [session["isCurrent"] for session in (await client.with_token(token).execute(SESSIONS))["me"]["sessions"]]
+    current_flags = [
+        [session["isCurrent"] for session in (await client.with_token(token).execute(SESSIONS_QUERY))["me"]["sessions"]]
         for token in (phone.access_token, laptop.access_token, user.token)
     ]
-    assert listed == [[True, False, False], [False, True, False], [False, False, True]]
+    assert current_flags == [[True, False, False], [False, True, False], [False, False, True]]
 
 
 @pytest.mark.parametrize(
@@ -83,16 +83,18 @@ async def test_invalid_session_id_is_a_request_error(client: ApiClient, shop: Sh
 
 async def test_session_is_revoked_once(client: ApiClient, shop: Shop) -> None:
     user = await add_user(shop, EMAIL)
-    lost = await log_in(client, EMAIL)
+    lost_tokens = await log_in(client, EMAIL)
     me = client.with_token(user.token)
-    [id_] = [session["id"] for session in (await me.execute(SESSIONS))["me"]["sessions"] if not session["isCurrent"]]
-    for ended in (1, 0):
+    [id_] = [
+        session["id"] for session in (await me.execute(SESSIONS_QUERY))["me"]["sessions"] if not session["isCurrent"]
+    ]
+    for ended_count in (1, 0):
         assert (await me.execute(REVOKE, id=id_))["revokeSession"] == {
             "__typename": "LoggedOut",
-            "sessionsEnded": ended,
+            "sessionsEnded": ended_count,
         }
-    assert not await is_authenticated(client, lost.access_token)
-    assert (await try_refresh(client, lost.refresh_token))["__typename"] == "InvalidToken"
+    assert not await is_authenticated(client, lost_tokens.access_token)
+    assert (await try_refresh(client, lost_tokens.refresh_token))["__typename"] == "InvalidToken"
     assert await is_authenticated(client, user.token)
 
 
@@ -110,13 +112,13 @@ async def test_logout_with_invalid_token_ends_nothing(
 ) -> None:
     user = await add_user(shop, EMAIL)
     tokens = await log_in(client, EMAIL)
-    for made_up in ("", "x", tokens.access_token, tokens.refresh_token[:-1], user.token):
+    for invalid_token in ("", "x", tokens.access_token, tokens.refresh_token[:-1], user.token):
         for everywhere in (False, True):
-            assert await log_out(client.with_token(user.token), made_up, everywhere=everywhere) == 0
+            assert await log_out(client.with_token(user.token), invalid_token, everywhere=everywhere) == 0
     assert await _count_live_sessions(postgres) == 2
 
 
-async def test_logout_everywhere_spares_other_users(client: ApiClient, shop: Shop) -> None:
+async def test_logout_everywhere_does_not_affect_other_users(client: ApiClient, shop: Shop) -> None:
     user, other = await add_user(shop, EMAIL), await add_user(shop)
     this_session, other_session = await log_in(client, EMAIL), await log_in(client, EMAIL)
     assert await log_out(client, this_session.refresh_token, everywhere=True) == 3

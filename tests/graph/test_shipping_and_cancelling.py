@@ -1,4 +1,4 @@
-"""Orders over HTTP: shipped by an administrator, or cancelled while that is possible."""
+"""Orders over HTTP: shipping by an administrator, and cancelling before shipment."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ from tests.support.shop.customers import CANCEL_ORDER, ORDER_FRAGMENT, SHIP_ORDE
 from tests.support.shop.factories import add_book
 from tests.support.shop.payment_providers import SlowPayments
 
-BY = ORDER_FRAGMENT + "query ($id: ID!) { order(by: {id: $id}) { ...OrderFields } }"
+ORDER_QUERY = ORDER_FRAGMENT + "query ($id: ID!) { order(by: {id: $id}) { ...OrderFields } }"
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def book(shop: Shop) -> BookRow:
 
 @pytest.fixture
 async def customer(client: ApiClient, shop: Shop, book: BookRow) -> Customer:
-    """A customer with two copies of Emma in the cart."""
+    """Return a customer with two copies of Emma in the cart."""
     return await add_customer(client, shop, (book, 2))
 
 
@@ -58,11 +58,11 @@ async def test_customers_cannot_ship(customer: Customer, postgres: asyncpg.Conne
 
 @pytest.mark.parametrize("document", [CANCEL_ORDER, SHIP_ORDER])
 async def test_unknown_order_is_not_found(admin: Customer, document: str) -> None:
-    nowhere = to_global_id("Order", new_id())
-    response = await admin.execute(document, id=nowhere)
+    unknown_id = to_global_id("Order", new_id())
+    response = await admin.execute(document, id=unknown_id)
     assert response.data is not None
-    [end] = response.data.values()
-    assert (end["__typename"], end["code"], end["id"]) == ("NotFound", "NOT_FOUND", nowhere)
+    [result] = response.data.values()
+    assert (result["__typename"], result["code"], result["id"]) == ("NotFound", "NOT_FOUND", unknown_id)
 
 
 @pytest.mark.parametrize("document", [CANCEL_ORDER, SHIP_ORDER])
@@ -77,8 +77,8 @@ async def test_tracking_url_must_be_a_web_url(
 ) -> None:
     order = (await customer.checkout())["order"]
     before = await take_snapshot(postgres)
-    end = await admin.ship_order(order["id"], url)
-    assert {(*issue["path"], issue["rule"]) for issue in end["issues"]} == {("trackingUrl", "MALFORMED")}
+    result = await admin.ship_order(order["id"], url)
+    assert {(*issue["path"], issue["rule"]) for issue in result["issues"]} == {("trackingUrl", "MALFORMED")}
     assert await take_snapshot(postgres) == before
 
 
@@ -99,14 +99,14 @@ async def test_only_a_confirmed_order_is_shipped_or_cancelled(
 
     before = await take_snapshot(postgres)
     for order, status in ((failed, "PAYMENT_FAILED"), (shipped, "SHIPPED"), (cancelled, "CANCELLED")):
-        not_shipped, not_cancelled = (
+        ship_result, cancel_result = (
             await admin.ship_order(order["id"]),
             await admin.cancel_order(order["id"]),
         )
-        assert (not_shipped["__typename"], not_shipped["code"]) == ("OrderNotShippable", "ORDER_NOT_SHIPPABLE")
-        assert (not_cancelled["__typename"], not_cancelled["code"]) == ("OrderNotCancellable", "ORDER_NOT_CANCELLABLE")
-        assert not_shipped["order"]["status"] == not_cancelled["order"]["status"] == status
-        assert not not_cancelled["order"]["viewerCanCancel"]
+        assert (ship_result["__typename"], ship_result["code"]) == ("OrderNotShippable", "ORDER_NOT_SHIPPABLE")
+        assert (cancel_result["__typename"], cancel_result["code"]) == ("OrderNotCancellable", "ORDER_NOT_CANCELLABLE")
+        assert ship_result["order"]["status"] == cancel_result["order"]["status"] == status
+        assert not cancel_result["order"]["viewerCanCancel"]
     assert await take_snapshot(postgres) == before
 
 
@@ -114,17 +114,17 @@ async def test_pending_order_is_neither_shipped_nor_cancelled(
     customer: Customer, admin: Customer, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
-    async with running_client(settings, provider) as slow:
-        purchase = asyncio.create_task(customer.with_client(slow).checkout())
+    async with running_client(settings, provider) as slow_client:
+        checkout = asyncio.create_task(customer.with_client(slow_client).checkout())
         await provider.charge_started.wait()
-        [pending] = await customer.list_orders()
+        [pending_order] = await customer.list_orders()
         before = await take_snapshot(postgres)
-        assert (pending["status"], pending["viewerCanCancel"]) == ("PENDING", False)
-        assert (await customer.cancel_order(pending["id"]))["__typename"] == "OrderNotCancellable"
-        assert (await admin.ship_order(pending["id"]))["__typename"] == "OrderNotShippable"
+        assert (pending_order["status"], pending_order["viewerCanCancel"]) == ("PENDING", False)
+        assert (await customer.cancel_order(pending_order["id"]))["__typename"] == "OrderNotCancellable"
+        assert (await admin.ship_order(pending_order["id"]))["__typename"] == "OrderNotShippable"
         assert await take_snapshot(postgres) == before
         provider.may_continue.set()
-        assert (await purchase)["order"]["status"] == "CONFIRMED"
+        assert (await checkout)["order"]["status"] == "CONFIRMED"
 
 
 # ── Shipping ──────────────────────────────────────────────────────────────────────────────
@@ -137,15 +137,15 @@ async def test_shipped_order_has_time_and_tracking_url(
     customer: Customer, admin: Customer, postgres: asyncpg.Connection, url: str | None, expected: str | None
 ) -> None:
     order = (await customer.checkout())["order"]
-    end = await admin.ship_order(order["id"], url)
-    assert (end["__typename"], end["order"]["status"], end["order"]["trackingUrl"]) == (
+    result = await admin.ship_order(order["id"], url)
+    assert (result["__typename"], result["order"]["status"], result["order"]["trackingUrl"]) == (
         "OrderShipped",
         "SHIPPED",
         expected,
     )
-    assert end["order"]["shippedAt"] is not None
-    [listed] = await customer.list_orders()
-    assert listed == end["order"] | {"viewerCanCancel": False}
+    assert result["order"]["shippedAt"] is not None
+    [order_in_list] = await customer.list_orders()
+    assert order_in_list == result["order"] | {"viewerCanCancel": False}
     assert await list_payments(postgres) == [("APPROVED", False)]
 
 
@@ -154,19 +154,19 @@ async def test_an_order_is_shipped_or_cancelled_but_not_both(
 ) -> None:
     order_id = (await customer.checkout())["order"]["id"]
     async with hold_lock(database_url, LOCK_ORDERS, customer.user.id):
-        shipping, cancelling = (
+        shipment, cancellation = (
             asyncio.create_task(admin.ship_order(order_id)),
             asyncio.create_task(customer.cancel_order(order_id)),
         )
         await wait_for_blocked(postgres, 2)
-    ends = ((await shipping)["__typename"], (await cancelling)["__typename"])
+    typenames = ((await shipment)["__typename"], (await cancellation)["__typename"])
 
-    sold, back = [("NEW_BOOK", 5), ("SALE", -2)], ("CANCELLATION", 2)
-    if ends == ("OrderShipped", "OrderNotCancellable"):
-        assert await list_stock_movements(postgres, book) == sold
+    sale_movements, return_movement = [("NEW_BOOK", 5), ("SALE", -2)], ("CANCELLATION", 2)
+    if typenames == ("OrderShipped", "OrderNotCancellable"):
+        assert await list_stock_movements(postgres, book) == sale_movements
     else:
-        assert ends == ("OrderNotShippable", "OrderCancelled")
-        assert await list_stock_movements(postgres, book) == [*sold, back]
+        assert typenames == ("OrderNotShippable", "OrderCancelled")
+        assert await list_stock_movements(postgres, book) == [*sale_movements, return_movement]
 
 
 # ── Cancelling ────────────────────────────────────────────────────────────────────────────
@@ -177,11 +177,11 @@ async def test_cancelling_restores_stock_and_refunds_once(
 ) -> None:
     order = (await customer.checkout())["order"]
     assert order["viewerCanCancel"]
-    end = await customer.cancel_order(order["id"])
+    result = await customer.cancel_order(order["id"])
 
-    assert (end["__typename"], end["order"]["status"]) == ("OrderCancelled", "CANCELLED")
-    assert end["order"]["cancelledAt"] is not None
-    assert not end["order"]["viewerCanCancel"]
+    assert (result["__typename"], result["order"]["status"]) == ("OrderCancelled", "CANCELLED")
+    assert result["order"]["cancelledAt"] is not None
+    assert not result["order"]["viewerCanCancel"]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("CANCELLATION", 2)]
     assert await is_stock_consistent(postgres)
     assert await customer.get_cart_lines() == []
@@ -197,16 +197,16 @@ async def test_concurrent_cancellations_restore_stock_once(
 ) -> None:
     order_id = (await customer.checkout())["order"]["id"]
     async with hold_lock(database_url, LOCK_ORDERS, customer.user.id):
-        clicks = [asyncio.create_task(customer.cancel_order(order_id)) for _ in range(2)]
+        cancellations = [asyncio.create_task(customer.cancel_order(order_id)) for _ in range(2)]
         await wait_for_blocked(postgres, 2)
-    ends = {end["__typename"] for end in await asyncio.gather(*clicks)}
-    assert ends == {"OrderCancelled", "OrderNotCancellable"}
+    typenames = {result["__typename"] for result in await asyncio.gather(*cancellations)}
+    assert typenames == {"OrderCancelled", "OrderNotCancellable"}
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("CANCELLATION", 2)]
 
 
 async def test_an_administrator_cancels_for_a_customer(customer: Customer, admin: Customer) -> None:
     order = (await customer.checkout())["order"]
-    assert (await admin.execute(BY, id=order["id"]))["order"]["viewerCanCancel"]
+    assert (await admin.execute(ORDER_QUERY, id=order["id"]))["order"]["viewerCanCancel"]
     assert (await admin.cancel_order(order["id"]))["order"]["customer"]["id"] == customer.user.global_id
 
 

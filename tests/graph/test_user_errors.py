@@ -26,23 +26,23 @@ SCHEMA = build_schema((Path(__file__).parents[2] / "schema.graphql").read_text()
 UNIONS = [type_ for type_ in SCHEMA.type_map.values() if isinstance(type_, GraphQLUnionType)]
 
 
-def _subclasses(base: type[T]) -> Iterator[type[T]]:
+def _iterate_subclasses(base: type[T]) -> Iterator[type[T]]:
     for subclass in base.__subclasses__():
         yield subclass
-        yield from _subclasses(subclass)
+        yield from _iterate_subclasses(subclass)
 
 
-USER_ERRORS = list(_subclasses(DomainUserError))
-REQUEST_ERRORS = list(_subclasses(RequestError))
+USER_ERRORS = list(_iterate_subclasses(DomainUserError))
+REQUEST_ERRORS = list(_iterate_subclasses(RequestError))
 
 
-def _user_error() -> GraphQLInterfaceType:
+def _get_user_error_interface() -> GraphQLInterfaceType:
     interface = SCHEMA.type_map["UserError"]
     assert isinstance(interface, GraphQLInterfaceType)
     return interface
 
 
-def _codes() -> dict[str, str]:
+def _get_code_descriptions() -> dict[str, str]:
     """Return the codes of the SDL with their descriptions."""
     enum = SCHEMA.type_map["ErrorCode"]
     assert isinstance(enum, GraphQLEnumType)
@@ -58,11 +58,11 @@ def test_error_types_cover_every_user_error() -> None:
 def test_user_error_has_a_type_of_its_name(error: type[DomainUserError]) -> None:
     object_type = SCHEMA.type_map[error.__name__]
     assert isinstance(object_type, GraphQLObjectType)
-    assert list(object_type.interfaces) == [_user_error()]
+    assert list(object_type.interfaces) == [_get_user_error_interface()]
     assert object_type.description
-    declared = getattr(user_errors, error.__name__)
-    assert ERROR_TYPES[error] is declared
-    assert get_type_hints(declared, include_extras=False)["error"] in (error, DomainUserError)
+    error_type = getattr(user_errors, error.__name__)
+    assert ERROR_TYPES[error] is error_type
+    assert get_type_hints(error_type, include_extras=False)["error"] in (error, DomainUserError)
 
 
 @pytest.mark.parametrize("error", USER_ERRORS)
@@ -72,33 +72,35 @@ def test_every_user_error_type_is_in_a_mutation_union(error: type[DomainUserErro
 
 @pytest.mark.parametrize("error", USER_ERRORS)
 def test_user_error_codes_are_in_the_schema(error: type[DomainUserError]) -> None:
-    assert _codes()[error.code].startswith(("Result: ", "Result or top-level: "))
+    assert _get_code_descriptions()[error.code].startswith(("Result: ", "Result or top-level: "))
 
 
 def test_user_error_codes_are_unique() -> None:
     by_code = {error.code: error for error in USER_ERRORS}
     assert len(by_code) == len(USER_ERRORS)
-    assert {code for code, description in _codes().items() if description.startswith("Result")} == set(by_code)
+    assert {code for code, description in _get_code_descriptions().items() if description.startswith("Result")} == set(
+        by_code
+    )
 
 
 def test_schema_has_no_unknown_user_error() -> None:
-    error_types = {type_.name for type_ in SCHEMA.get_possible_types(_user_error())}
+    error_types = {type_.name for type_ in SCHEMA.get_possible_types(_get_user_error_interface())}
     assert error_types == {error.__name__ for error in USER_ERRORS}
 
 
 def test_every_mutation_returns_one_success_type_or_user_errors() -> None:
     assert SCHEMA.mutation_type is not None
-    returned = [field.type for field in SCHEMA.mutation_type.fields.values()]
-    assert not [type_ for type_ in returned if isinstance(type_, GraphQLNonNull)]
-    assert {str(type_) for type_ in returned} == {union.name for union in UNIONS}
+    result_types = [field.type for field in SCHEMA.mutation_type.fields.values()]
+    assert not [type_ for type_ in result_types if isinstance(type_, GraphQLNonNull)]
+    assert {str(type_) for type_ in result_types} == {union.name for union in UNIONS}
     for union in UNIONS:
-        success_types = [member.name for member in union.types if _user_error() not in member.interfaces]
+        success_types = [member.name for member in union.types if _get_user_error_interface() not in member.interfaces]
         assert len(success_types) == (2 if union.name == "RequestEmailVerificationResult" else 1), union.name
 
 
 @pytest.mark.parametrize("error", REQUEST_ERRORS)
 def test_request_error_codes_are_in_the_schema(error: type[RequestError]) -> None:
-    assert _codes()[error.code].startswith(("Top-level: ", "Result or top-level: "))
+    assert _get_code_descriptions()[error.code].startswith(("Top-level: ", "Result or top-level: "))
 
 
 def test_input_rules_match_the_domain() -> None:

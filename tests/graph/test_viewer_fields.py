@@ -1,4 +1,4 @@
-"""Fields that begin with `viewer`: each caller's own values, and none for anonymous callers."""
+"""Fields that begin with `viewer`: they hold the caller's own values, and none for anonymous callers."""
 
 import asyncpg
 import pytest
@@ -11,7 +11,7 @@ from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book, book_id
 from tests.support.shop.past_orders import add_past_order
 
-VIEWED = """
+VIEWER_FIELDS_QUERY = """
 query ($id: ID!) {
   book(by: {id: $id}) {
     title viewerReview { rating text } viewerCanReview viewerHasWishlisted viewerPrebooking { status book { id } }
@@ -19,21 +19,21 @@ query ($id: ID!) {
   }
 }
 """
-NOTHING: dict[str, object] = {
+NO_VIEWER_VALUES: dict[str, object] = {
     "viewerReview": None,
     "viewerCanReview": False,
     "viewerHasWishlisted": False,
     "viewerPrebooking": None,
     "reviews": {"nodes": []},
 }
-REVIEW = """mutation ($id: ID!, $stars: Int!) { end: createReview(input: {bookId: $id, rating: $stars}) {
+CREATE_REVIEW = """mutation ($id: ID!, $stars: Int!) { result: createReview(input: {bookId: $id, rating: $stars}) {
     ... on ReviewSaved { review { id } } } }"""
 ADD_TO_WISHLIST = "mutation ($id: ID!) { addToWishlist(input: {bookId: $id}) { __typename } }"
-PREBOOK = "mutation ($id: ID!) { end: prebook(input: {bookId: $id}) { ... on Prebooked { prebooking { id } } } }"
+PREBOOK = "mutation ($id: ID!) { result: prebook(input: {bookId: $id}) { ... on Prebooked { prebooking { id } } } }"
 
 
 async def fetch_viewer_fields(viewer: ApiClient | Customer, book: BookRow) -> dict[str, object]:
-    fields: dict[str, object] = (await viewer.execute(VIEWED, id=book_id(book)))["book"]
+    fields: dict[str, object] = (await viewer.execute(VIEWER_FIELDS_QUERY, id=book_id(book)))["book"]
     assert fields.pop("title") == book.title
     return fields
 
@@ -44,8 +44,8 @@ async def book(shop: Shop) -> BookRow:
 
 
 async def test_anonymous_and_new_users_have_none(client: ApiClient, shop: Shop, book: BookRow) -> None:
-    assert await fetch_viewer_fields(client, book) == NOTHING
-    assert await fetch_viewer_fields(await add_customer(client, shop), book) == NOTHING
+    assert await fetch_viewer_fields(client, book) == NO_VIEWER_VALUES
+    assert await fetch_viewer_fields(await add_customer(client, shop), book) == NO_VIEWER_VALUES
 
 
 async def test_invalid_token_is_not_treated_as_anonymous(client: ApiClient, book: BookRow) -> None:
@@ -61,14 +61,14 @@ async def test_invalid_token_is_not_treated_as_anonymous(client: ApiClient, book
         assert response.codes == ["UNAUTHENTICATED"]
 
 
-async def test_each_user_sees_their_own(
+async def test_each_user_sees_their_own_values(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, book: BookRow
 ) -> None:
     reader, other = await add_customer(client, shop), await add_customer(client, shop)
     for customer in (reader, other):
         await add_past_order(postgres, customer.user, (book, 1))
-    assert await fetch_viewer_fields(reader, book) == NOTHING | {"viewerCanReview": True}
-    await reader.execute(REVIEW, id=book_id(book), stars=2)
+    assert await fetch_viewer_fields(reader, book) == NO_VIEWER_VALUES | {"viewerCanReview": True}
+    await reader.execute(CREATE_REVIEW, id=book_id(book), stars=2)
     await reader.execute(ADD_TO_WISHLIST, id=book_id(book))
     await reader.execute(PREBOOK, id=book_id(book))
     expected_review = {"rating": 2, "viewerCanUpdate": True, "viewerCanDelete": True}
@@ -79,20 +79,25 @@ async def test_each_user_sees_their_own(
         "viewerPrebooking": {"status": "WAITING", "book": {"id": book_id(book)}},
         "reviews": {"nodes": [expected_review]},
     }
-    hidden = {"rating": 2, "viewerCanUpdate": False, "viewerCanDelete": False}
-    assert await fetch_viewer_fields(other, book) == NOTHING | {"viewerCanReview": True, "reviews": {"nodes": [hidden]}}
+    expected_for_others = {"rating": 2, "viewerCanUpdate": False, "viewerCanDelete": False}
+    assert await fetch_viewer_fields(other, book) == NO_VIEWER_VALUES | {
+        "viewerCanReview": True,
+        "reviews": {"nodes": [expected_for_others]},
+    }
     admin = await add_customer(client, shop, role="ADMIN")
-    assert (await fetch_viewer_fields(admin, book))["reviews"] == {"nodes": [hidden | {"viewerCanDelete": True}]}
-    assert (await fetch_viewer_fields(client, book))["reviews"] == {"nodes": [hidden]}
+    assert (await fetch_viewer_fields(admin, book))["reviews"] == {
+        "nodes": [expected_for_others | {"viewerCanDelete": True}]
+    }
+    assert (await fetch_viewer_fields(client, book))["reviews"] == {"nodes": [expected_for_others]}
 
 
-async def test_ended_items_are_not_shown(
+async def test_deleted_and_cancelled_items_are_not_shown(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, book: BookRow
 ) -> None:
     reader = await add_customer(client, shop)
     order_id = await add_past_order(postgres, reader.user, (book, 1))
-    review = (await reader.execute(REVIEW, id=book_id(book), stars=2))["end"]["review"]["id"]
-    prebooking_id = (await reader.execute(PREBOOK, id=book_id(book)))["end"]["prebooking"]["id"]
+    review = (await reader.execute(CREATE_REVIEW, id=book_id(book), stars=2))["result"]["review"]["id"]
+    prebooking_id = (await reader.execute(PREBOOK, id=book_id(book)))["result"]["prebooking"]["id"]
     await reader.execute(ADD_TO_WISHLIST, id=book_id(book))
     for mutation in (
         f'deleteReview(input: {{reviewId: "{review}"}})',
@@ -100,24 +105,24 @@ async def test_ended_items_are_not_shown(
         f'removeFromWishlist(input: {{bookId: "{book_id(book)}"}})',
     ):
         assert not (await reader.execute(f"mutation {{ {mutation} {{ __typename }} }}")).errors
-    assert await fetch_viewer_fields(reader, book) == NOTHING | {"viewerCanReview": True}
+    assert await fetch_viewer_fields(reader, book) == NO_VIEWER_VALUES | {"viewerCanReview": True}
     await reader.cancel_order(to_global_id("Order", order_id))
-    assert await fetch_viewer_fields(reader, book) == NOTHING
+    assert await fetch_viewer_fields(reader, book) == NO_VIEWER_VALUES
 
 
 async def test_notified_prebooking_is_not_waiting(client: ApiClient, shop: Shop, book: BookRow) -> None:
-    reader, manager = await add_customer(client, shop), await add_customer(client, shop, role="ADMIN")
+    reader, admin = await add_customer(client, shop), await add_customer(client, shop, role="ADMIN")
     await reader.execute(PREBOOK, id=book_id(book))
     restock = "mutation ($id: ID!) { updateStock(input: {bookId: $id, change: {setTo: 1}}) { __typename } }"
-    await manager.execute(restock, id=book_id(book))
-    assert await fetch_viewer_fields(reader, book) == NOTHING
+    await admin.execute(restock, id=book_id(book))
+    assert await fetch_viewer_fields(reader, book) == NO_VIEWER_VALUES
 
 
 async def test_viewer_fields_in_a_list_of_books(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     books = [await add_book(shop, f"{number}", stock=0) for number in range(4)]
     reader = await add_customer(client, shop)
     await add_past_order(postgres, reader.user, (books[0], 1), (books[1], 1))
-    await reader.execute(REVIEW, id=book_id(books[0]), stars=4)
+    await reader.execute(CREATE_REVIEW, id=book_id(books[0]), stars=4)
     await reader.execute(ADD_TO_WISHLIST, id=book_id(books[2]))
     await reader.execute(PREBOOK, id=book_id(books[3]))
     response = await reader.execute(

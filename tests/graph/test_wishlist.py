@@ -1,4 +1,4 @@
-"""Wishlists over HTTP: keyed by book, at today's price and stock, visible to their owner and administrators."""
+"""Wishlists over HTTP: keyed by book, with the current price and stock, visible to their owner and administrators."""
 
 import asyncio
 from collections import Counter
@@ -17,9 +17,9 @@ from tests.support.http.client import ApiClient
 from tests.support.shop.customers import Customer, add_customer
 from tests.support.shop.factories import add_book, book_id
 
-ADD_TO_WISHLIST = """mutation ($id: ID!) { end: addToWishlist(input: {bookId: $id}) {
+ADD_TO_WISHLIST = """mutation ($id: ID!) { result: addToWishlist(input: {bookId: $id}) {
     __typename ... on WishlistItemAdded { item { id addedAt book { id } } } ... on NotFound { code id } } }"""
-REMOVE_FROM_WISHLIST = """mutation ($id: ID!) { end: removeFromWishlist(input: {bookId: $id}) {
+REMOVE_FROM_WISHLIST = """mutation ($id: ID!) { result: removeFromWishlist(input: {bookId: $id}) {
     __typename ... on WishlistItemRemoved { itemId book { id viewerHasWishlisted } } ... on NotFound { code id } } }"""
 MY_WISHLIST = """{ me { wishlist { totalCount nodes { id
     book { title stockQuantity availability price { amount } viewerHasWishlisted } } } } }"""
@@ -37,7 +37,7 @@ async def customer(client: ApiClient, shop: Shop) -> Customer:
 
 
 async def add_to_wishlist(customer: Customer, book: BookRow) -> Any:
-    return (await customer.execute(ADD_TO_WISHLIST, id=book_id(book)))["end"]
+    return (await customer.execute(ADD_TO_WISHLIST, id=book_id(book)))["result"]
 
 
 async def count_wishlist_items(postgres: asyncpg.Connection) -> int:
@@ -47,14 +47,14 @@ async def count_wishlist_items(postgres: asyncpg.Connection) -> int:
 
 @pytest.mark.parametrize("document", [ADD_TO_WISHLIST, REMOVE_FROM_WISHLIST])
 async def test_unknown_ids_are_not_found(customer: Customer, postgres: asyncpg.Connection, document: str) -> None:
-    nowhere = to_global_id("Book", new_id())
-    assert (await customer.execute(document, id=nowhere))["end"] == {
+    unknown_id = to_global_id("Book", new_id())
+    assert (await customer.execute(document, id=unknown_id))["result"] == {
         "__typename": "NotFound",
         "code": "NOT_FOUND",
-        "id": nowhere,
+        "id": unknown_id,
     }
-    for bad in (to_global_id("WishlistItem", new_id()), customer.user.global_id, "x", ""):
-        assert (await customer.execute(document, id=bad)).codes == ["BAD_USER_INPUT"]
+    for invalid_id in (to_global_id("WishlistItem", new_id()), customer.user.global_id, "x", ""):
+        assert (await customer.execute(document, id=invalid_id)).codes == ["BAD_USER_INPUT"]
     assert await count_wishlist_items(postgres) == 0
 
 
@@ -69,20 +69,20 @@ async def test_concurrent_additions_add_once(
     customer: Customer, book: BookRow, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        tabs = [asyncio.create_task(add_to_wishlist(customer, book)) for _ in range(3)]
+        attempts = [asyncio.create_task(add_to_wishlist(customer, book)) for _ in range(3)]
         await wait_for_blocked(postgres, 3)
-    ends = await asyncio.gather(*tabs)
-    assert len({end["item"]["id"] for end in ends}) == await count_wishlist_items(postgres) == 1
+    results = await asyncio.gather(*attempts)
+    assert len({result["item"]["id"] for result in results}) == await count_wishlist_items(postgres) == 1
 
 
 async def test_book_deleted_concurrently_is_not_added(
     customer: Customer, book: BookRow, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    async with hold_lock(database_url, LOCK_BOOKS, [book.id]) as third:
-        await third.execute("DELETE FROM books WHERE id = $1", book.id)
-        saving = asyncio.create_task(add_to_wishlist(customer, book))
+    async with hold_lock(database_url, LOCK_BOOKS, [book.id]) as connection:
+        await connection.execute("DELETE FROM books WHERE id = $1", book.id)
+        addition = asyncio.create_task(add_to_wishlist(customer, book))
         await wait_for_blocked(postgres, 1)
-    assert (await saving)["__typename"] == "NotFound"
+    assert (await addition)["__typename"] == "NotFound"
     assert await count_wishlist_items(postgres) == 0
 
 
@@ -90,10 +90,10 @@ async def test_removing_returns_the_item_then_null(
     customer: Customer, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
     item = (await add_to_wishlist(customer, book))["item"]["id"]
-    gone = {"id": book_id(book), "viewerHasWishlisted": False}
+    removed_book = {"id": book_id(book), "viewerHasWishlisted": False}
     for item_id in (item, None, None):
-        end = (await customer.execute(REMOVE_FROM_WISHLIST, id=book_id(book)))["end"]
-        assert end == {"__typename": "WishlistItemRemoved", "itemId": item_id, "book": gone}
+        result = (await customer.execute(REMOVE_FROM_WISHLIST, id=book_id(book)))["result"]
+        assert result == {"__typename": "WishlistItemRemoved", "itemId": item_id, "book": removed_book}
     assert await count_wishlist_items(postgres) == 0
 
 
@@ -127,8 +127,8 @@ async def test_deleted_book_leaves_every_wishlist(client: ApiClient, shop: Shop,
     for customer in customers:
         await add_to_wishlist(customer, book)
         await add_to_wishlist(customer, other)
-    manager = await add_customer(client, shop, role="ADMIN")
-    await manager.execute("mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }", id=book_id(book))
+    admin = await add_customer(client, shop, role="ADMIN")
+    await admin.execute("mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }", id=book_id(book))
     assert await count_wishlist_items(postgres) == 2
     for customer in customers:
         assert (await customer.execute(MY_WISHLIST))["me"]["wishlist"]["totalCount"] == 1
@@ -138,15 +138,15 @@ async def test_item_of_another_user_is_not_found(
     client: ApiClient, shop: Shop, customer: Customer, book: BookRow
 ) -> None:
     item = (await add_to_wishlist(customer, book))["item"]["id"]
-    nobodys = {"node": None, "nodes": [None]}
-    assert (await client.execute(NODE_QUERY, id=item)).data == nobodys
-    assert (await (await add_customer(client, shop)).execute(NODE_QUERY, id=item)).data == nobodys
+    not_found = {"node": None, "nodes": [None]}
+    assert (await client.execute(NODE_QUERY, id=item)).data == not_found
+    assert (await (await add_customer(client, shop)).execute(NODE_QUERY, id=item)).data == not_found
     visible = {"node": {"id": item, "book": {"title": "Emma"}}, "nodes": [{"id": item}]}
     assert (await customer.execute(NODE_QUERY, id=item)).data == visible
     assert (await (await add_customer(client, shop, role="ADMIN")).execute(NODE_QUERY, id=item)).data == visible
-    assert (await customer.execute(NODE_QUERY, id=to_global_id("WishlistItem", new_id()))).data == nobodys
-    stale = await client.with_token("x").execute(NODE_QUERY, id=item)
-    assert Counter(stale.codes) == Counter({"UNAUTHENTICATED": 2})
+    assert (await customer.execute(NODE_QUERY, id=to_global_id("WishlistItem", new_id()))).data == not_found
+    response = await client.with_token("x").execute(NODE_QUERY, id=item)
+    assert Counter(response.codes) == Counter({"UNAUTHENTICATED": 2})
 
 
 async def test_wishlists_are_separate(client: ApiClient, shop: Shop, customer: Customer, book: BookRow) -> None:

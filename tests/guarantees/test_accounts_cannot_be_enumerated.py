@@ -31,17 +31,17 @@ FAILING_LOGINS = [
     pytest.param("nobody@example.com", PASSWORD, id="unknown address"),
     pytest.param(WITH_PASSWORD, "not the password", id="wrong password"),
     pytest.param(PROVIDER_ONLY, PASSWORD, id="account without a password"),
-    pytest.param(PROVIDER_ONLY, "nobody's password", id="the password of nobody"),
-    pytest.param(PROVIDER_ONLY, "", id="account without a password, and none given"),
+    pytest.param(PROVIDER_ONLY, "nobody's password", id="password of the dummy hash"),
+    pytest.param(PROVIDER_ONLY, "", id="account without a password, empty password"),
     pytest.param(DEACTIVATED, "not the password", id="deactivated, wrong password"),
 ]
 MALFORMED_LOGINS = [
-    pytest.param("no address", PASSWORD, id="no address"),
+    pytest.param("no address", PASSWORD, id="invalid address"),
     pytest.param("", PASSWORD, id="empty address"),
     pytest.param(WITH_PASSWORD + "\x00", PASSWORD, id="NUL"),
-    pytest.param("a" * 9_000 + "@example.com", PASSWORD, id="endless address"),
-    pytest.param(WITH_PASSWORD, PASSWORD + "x" * MAX_PASSWORD_LENGTH, id="too long a password"),
-    pytest.param(WITH_PASSWORD, "x" * 90_000, id="endless password"),
+    pytest.param("a" * 9_000 + "@example.com", PASSWORD, id="oversized address"),
+    pytest.param(WITH_PASSWORD, PASSWORD + "x" * MAX_PASSWORD_LENGTH, id="password over the limit"),
+    pytest.param(WITH_PASSWORD, "x" * 90_000, id="oversized password"),
 ]
 
 
@@ -50,18 +50,18 @@ class RecordingHasher(PasswordHasher):
 
     def __init__(self) -> None:
         super().__init__()
-        self.verified: list[Parameters] = []
-        self.longest = 0
-        self.hashed = 0
+        self.verified_parameters: list[Parameters] = []
+        self.max_length = 0
+        self.hash_count = 0
 
     def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
         assert isinstance(hash, str)
-        self.verified.append(extract_parameters(hash))
-        self.longest = max(self.longest, len(password))
+        self.verified_parameters.append(extract_parameters(hash))
+        self.max_length = max(self.max_length, len(password))
         return super().verify(hash, password)
 
     def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
-        self.hashed += 1
+        self.hash_count += 1
         return super().hash(password, salt=salt)
 
 
@@ -73,7 +73,7 @@ async def current_hash(open_shop: Shop) -> str:
 
 @pytest.fixture
 async def accounts(shop: Shop, current_hash: str) -> None:
-    """Add an account with a password, one without, and a deactivated one."""
+    """Add an account with a password, an account without a password, and a deactivated account."""
     await add_user(shop, WITH_PASSWORD, password_hash=current_hash)
     await add_user(shop, PROVIDER_ONLY, password_hash=None)
     await add_user(shop, DEACTIVATED, password_hash=current_hash, is_active=False)
@@ -81,9 +81,9 @@ async def accounts(shop: Shop, current_hash: str) -> None:
 
 @pytest.fixture
 def recording_hasher(shop: Shop, accounts: None, monkeypatch: pytest.MonkeyPatch) -> RecordingHasher:
-    recorder = RecordingHasher()
-    monkeypatch.setattr(shop.passwords, "_hasher", recorder)
-    return recorder
+    hasher = RecordingHasher()
+    monkeypatch.setattr(shop.passwords, "_hasher", hasher)
+    return hasher
 
 
 @pytest.mark.parametrize(("email", "password"), FAILING_LOGINS + MALFORMED_LOGINS)
@@ -91,9 +91,9 @@ async def test_failed_logins_have_equal_responses_and_one_hash(
     client: ApiClient, recording_hasher: RecordingHasher, email: str, password: str
 ) -> None:
     assert await try_login(client, email, password) == INVALID_CREDENTIALS
-    assert recording_hasher.verified == [extract_parameters(PasswordHasher().hash("any"))]
-    assert recording_hasher.hashed == 0
-    assert recording_hasher.longest <= MAX_PASSWORD_LENGTH + 1
+    assert recording_hasher.verified_parameters == [extract_parameters(PasswordHasher().hash("any"))]
+    assert recording_hasher.hash_count == 0
+    assert recording_hasher.max_length <= MAX_PASSWORD_LENGTH + 1
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def proxy_and_client(settings: Settings, accounts: None) -> AsyncIterator[
         yield proxy, client
 
 
-EXPECTED_STATEMENTS = 7  # one reads the account; the others count the attempt, and begin and end its transactions
+EXPECTED_STATEMENTS = 7  # one statement reads the account; the others count the attempt in transactions
 
 
 @pytest.mark.parametrize(("email", "password"), FAILING_LOGINS)
@@ -125,13 +125,13 @@ async def test_password_reset_requests_send_equal_statements(
 ) -> None:
     proxy, client = proxy_and_client
     await request_password_reset(client, "first@example.com")  # opens the connection
-    sent, jobs = set(), await postgres.fetchval("SELECT count(*) FROM pgqueuer")
+    statement_counts, job_count = set(), await postgres.fetchval("SELECT count(*) FROM pgqueuer")
     for email in ("nobody@example.com", WITH_PASSWORD, PROVIDER_ONLY, DEACTIVATED, "nobody.either@example.com"):
         before = proxy.statements
         assert await request_password_reset(client, email) == {"__typename": "PasswordResetRequested", "email": email}
-        sent.add(proxy.statements - before)
-    assert len(sent) == 1
-    assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == jobs + 5
+        statement_counts.add(proxy.statements - before)
+    assert len(statement_counts) == 1
+    assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == job_count + 5
     assert await postgres.fetchval("SELECT count(*) FROM letters") == 3
 
 
@@ -145,4 +145,4 @@ async def test_deactivation_is_revealed_to_the_correct_password_only(client: Api
 
 async def test_correct_password_logs_in(client: ApiClient, recording_hasher: RecordingHasher) -> None:
     assert (await try_login(client, f" {WITH_PASSWORD.upper()} "))["__typename"] == "LoggedIn"
-    assert len(recording_hasher.verified) == 1
+    assert len(recording_hasher.verified_parameters) == 1

@@ -40,8 +40,8 @@ class SharedCache:
     hits: int = 0
 
     async def get(self, query: str, headers: dict[str, str]) -> httpx2.Response:
-        for varies, response in self.stored_responses.get(query, []):
-            if all(headers.get(name) == value for name, value in varies.items()):
+        for varying_headers, response in self.stored_responses.get(query, []):
+            if all(headers.get(name) == value for name, value in varying_headers.items()):
                 self.hits += 1
                 return response
         response = await self.http.get("/graphql", params={"query": query}, headers=headers)
@@ -53,13 +53,13 @@ class SharedCache:
 
 @pytest.fixture
 async def callers(shop: Shop) -> list[SignedInUser | None]:
-    """Return the tokens of an anonymous caller, of two users with data of their own, and of an administrator."""
-    readers, book = [await add_user(shop) for _ in range(2)], await add_book(shop)
-    for reader in readers:
-        await fill_cart(shop, reader, (book, 1))
+    """Return an anonymous caller (`None`), two users with data of their own, and an administrator."""
+    users, book = [await add_user(shop) for _ in range(2)], await add_book(shop)
+    for user in users:
+        await fill_cart(shop, user, (book, 1))
     async with shop.database.transaction() as tx:
-        await add_review(tx, readers[0].id, book.id, 4, None)
-    return [None, *readers, await add_admin(shop)]
+        await add_review(tx, users[0].id, book.id, 4, None)
+    return [None, *users, await add_admin(shop)]
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ async def test_responses_behind_a_cache_equal_uncached_ones(
     ] * 2
     random.Random(seed).shuffle(requests)
     for query, headers in requests:
-        through = await cache.get(query, headers)
-        direct = await http.get("/graphql", params={"query": query}, headers=headers)
-        assert "authorization" not in headers or through.headers["cache-control"] == "private, no-store"
-        assert (through.content, through.headers["content-type"]) == (direct.content, direct.headers["content-type"])
+        cached = await cache.get(query, headers)
+        uncached = await http.get("/graphql", params={"query": query}, headers=headers)
+        assert "authorization" not in headers or cached.headers["cache-control"] == "private, no-store"
+        assert (cached.content, cached.headers["content-type"]) == (uncached.content, uncached.headers["content-type"])
     assert cache.hits > 0
 
 
@@ -105,15 +105,15 @@ async def test_only_anonymous_responses_are_cached(
 async def test_anonymous_etag_is_ignored_for_signed_in_users(
     http: httpx2.AsyncClient, callers: list[SignedInUser | None]
 ) -> None:
-    visitors = await http.get("/graphql", params={"query": QUERIES[0]})
+    anonymous_response = await http.get("/graphql", params={"query": QUERIES[0]})
     for caller in callers[1:]:
-        headers = build_headers(caller, ACCEPT_HEADERS[0]) | {"if-none-match": visitors.headers["etag"]}
+        headers = build_headers(caller, ACCEPT_HEADERS[0]) | {"if-none-match": anonymous_response.headers["etag"]}
         assert (await http.get("/graphql", params={"query": QUERIES[0]}, headers=headers)).status_code == 200
 
 
 def find_paths(start: GraphQLObjectType) -> dict[str, str]:
     """Return a selection for each field below `start` whose value depends on the caller."""
-    paths, seen, queue = {}, {start.name}, [(start, "%s")]
+    paths, visited, queue = {}, {start.name}, [(start, "%s")]
     for type_, path in queue:
         for name, field_ in type_.fields.items():
             result_type = get_named_type(field_.type)
@@ -121,8 +121,8 @@ def find_paths(start: GraphQLObjectType) -> dict[str, str]:
                 paths[f"{type_.name}.{name}"] = path % (
                     name if is_leaf_type(result_type) else f"{name} {{ __typename }}"
                 )
-            elif isinstance(result_type, GraphQLObjectType) and result_type.name not in seen:
-                seen.add(result_type.name)
+            elif isinstance(result_type, GraphQLObjectType) and result_type.name not in visited:
+                visited.add(result_type.name)
                 queue.append((result_type, path % f"{name} {{ %s }}"))
     return paths
 

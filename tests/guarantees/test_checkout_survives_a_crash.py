@@ -62,11 +62,11 @@ async def test_killed_while_reserving_changes_nothing(
 ) -> None:
     before = await take_snapshot(postgres)
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        purchase = asyncio.create_task(customer.checkout("once"))
-        reserving = await wait_for_blocked(postgres, 1)
+        checkout = asyncio.create_task(customer.checkout("once"))
+        blocked_pids = await wait_for_blocked(postgres, 1)
         await server.kill()
-        assert await has_no_response(purchase)
-    await wait_until_disconnected(postgres, reserving)
+        assert await has_no_response(checkout)
+    await wait_until_disconnected(postgres, blocked_pids)
 
     assert await take_snapshot(postgres) == before
     assert (await customer.with_client(client).checkout("once"))["__typename"] == "OrderPlaced"
@@ -84,11 +84,11 @@ async def test_killed_before_charge_releases_stock(
 ) -> None:
     await kill_before_charge(customer, server, postgres, database_url)
     customer = customer.with_client(client)
-    assert await _statuses(postgres) == ["PENDING"]
+    assert await _list_statuses(postgres) == ["PENDING"]
     assert (await customer.get_cart_lines(), await get_stock(postgres, book)) == ([], 3)
     assert await is_stock_consistent(postgres)
 
-    # Too early to distinguish a dead checkout from a slow one.
+    # It is too early to distinguish an abandoned checkout from a slow one.
     monkeypatch.setattr(orders, "REPLAY_TIMEOUT", 0)
     before = await take_snapshot(postgres)
     assert await sweep(shop) == 0
@@ -97,8 +97,8 @@ async def test_killed_before_charge_releases_stock(
 
     await age_orders(postgres)
     await sweep(shop)
-    again = await customer.checkout("once")
-    assert (again["__typename"], again["order"]["status"]) == ("PaymentFailed", "PAYMENT_FAILED")
+    repeated_result = await customer.checkout("once")
+    assert (repeated_result["__typename"], repeated_result["order"]["status"]) == ("PaymentFailed", "PAYMENT_FAILED")
     assert await customer.get_cart_lines() == [("Emma", 2)]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
     assert await is_stock_consistent(postgres)
@@ -118,14 +118,14 @@ async def test_killed_after_approved_charge_confirms_the_order(
     database_url: str,
 ) -> None:
     await kill_before_finalize(customer, server, postgres, database_url, "mock-approve")
-    assert await _statuses(postgres) == ["PENDING"]
+    assert await _list_statuses(postgres) == ["PENDING"]
 
     await age_orders(postgres)
     await sweep(shop)
     customer = customer.with_client(client)
-    again = await customer.checkout("once")
-    assert (again["__typename"], again["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
-    assert await _statuses(postgres) == ["CONFIRMED"]
+    repeated_result = await customer.checkout("once")
+    assert (repeated_result["__typename"], repeated_result["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
+    assert await _list_statuses(postgres) == ["CONFIRMED"]
     assert await list_payments(postgres) == [("APPROVED", False)]
     assert await customer.get_cart_lines() == []
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
@@ -142,7 +142,7 @@ async def test_killed_after_declined_charge_releases_stock(
     database_url: str,
 ) -> None:
     await kill_before_finalize(customer, server, postgres, database_url, "mock-decline")
-    assert await _statuses(postgres) == ["PENDING"]
+    assert await _list_statuses(postgres) == ["PENDING"]
 
     await age_orders(postgres)
     await sweep(shop)
@@ -166,7 +166,7 @@ async def test_next_server_recovers_automatically(
     async with start_server(settings, tmp_path, SWEEP_AFTER_SECONDS="1", **FREQUENT_SWEEPS) as next_server:
 
         async def is_final() -> bool:
-            return await _statuses(postgres) != ["PENDING"]
+            return await _list_statuses(postgres) != ["PENDING"]
 
         await wait_until(is_final, 20)
         assert (await customer.with_client(next_server.client).checkout("once"))["order"]["status"] == "CONFIRMED"
@@ -176,8 +176,8 @@ async def test_next_server_recovers_automatically(
 async def test_killed_after_cancellation_refunds_once(
     server: Server, customer: Customer, book: BookRow, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    placed = await customer.checkout()
-    assert (await customer.cancel_order(placed["order"]["id"]))["__typename"] == "OrderCancelled"
+    result = await customer.checkout()
+    assert (await customer.cancel_order(result["order"]["id"]))["__typename"] == "OrderCancelled"
     await server.kill()
     assert await list_payments(postgres) == [("APPROVED", False)]
 
@@ -191,15 +191,15 @@ async def test_killed_after_cancellation_refunds_once(
 async def test_killed_during_refund_retries_it(
     customer: Customer, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    placed = await customer.checkout()
-    await customer.cancel_order(placed["order"]["id"])
+    result = await customer.checkout()
+    await customer.cancel_order(result["order"]["id"])
     async with (
         hold_lock(database_url, LOCK_PAYMENTS),
         start_server(settings, tmp_path, **FREQUENT_SWEEPS) as refunding_server,
     ):
-        refunding = await wait_for_blocked(postgres, 1)
+        blocked_pids = await wait_for_blocked(postgres, 1)
         await refunding_server.kill()
-    await wait_until_disconnected(postgres, refunding)
+    await wait_until_disconnected(postgres, blocked_pids)
     assert await list_payments(postgres) == [("APPROVED", False)]
 
     await age_orders(postgres)
@@ -216,20 +216,20 @@ async def test_charge_completed_after_sweep_is_refunded(
     provider = SlowPayments()
     async with running_client(settings, provider) as client:
         customer = await add_customer(client, shop, (book, 2))
-        purchase = asyncio.create_task(customer.checkout())
+        checkout = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
         await age_orders(postgres)
         await sweep(replace(shop, payments=provider))
-        assert await _statuses(postgres) == ["PAYMENT_FAILED"]
+        assert await _list_statuses(postgres) == ["PAYMENT_FAILED"]
         provider.refunded.clear()
 
         provider.may_continue.set()
-        assert (await purchase)["__typename"] == "PaymentFailed"
+        assert (await checkout)["__typename"] == "PaymentFailed"
         await age_orders(postgres)
         await sweep(replace(shop, payments=provider))
         assert provider.refunded == provider.charged
         assert await customer.get_cart_lines() == [("Emma", 2)]
-    assert await _statuses(postgres) == ["PAYMENT_FAILED"]
+    assert await _list_statuses(postgres) == ["PAYMENT_FAILED"]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
 
 
@@ -239,13 +239,13 @@ async def test_charge_with_lost_response_is_cancelled(
     provider = SlowPayments()
     async with running_client(settings, provider) as client:
         customer = await add_customer(client, shop, (book, 2))
-        purchase = asyncio.create_task(customer.checkout())
+        checkout = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
         await age_orders(postgres)
         await sweep(replace(shop, payments=provider))
         assert provider.refunded == provider.charged
         provider.may_continue.set()
-        await purchase
+        await checkout
 
 
 async def test_order_confirmed_during_sweep_is_not_refunded(
@@ -254,33 +254,33 @@ async def test_order_confirmed_during_sweep_is_not_refunded(
     provider = UncertainPayments()
     async with running_client(settings, provider) as client:
         customer = await add_customer(client, shop, (book, 2))
-        purchase = asyncio.create_task(customer.checkout())
+        checkout = asyncio.create_task(customer.checkout())
         await provider.charge_started.wait()
         await age_orders(postgres)
-        sweeping = asyncio.create_task(sweep(replace(shop, payments=provider)))
-        await provider.looked.wait()
+        sweep_task = asyncio.create_task(sweep(replace(shop, payments=provider)))
+        await provider.lookup_started.wait()
         provider.may_continue.set()
-        assert (await purchase)["__typename"] == "OrderPlaced"
-        provider.tell.set()
-        await sweeping
+        assert (await checkout)["__typename"] == "OrderPlaced"
+        provider.may_respond.set()
+        await sweep_task
         await age_orders(postgres)
         await sweep(replace(shop, payments=provider))
 
-    assert await _statuses(postgres) == ["CONFIRMED"]
+    assert await _list_statuses(postgres) == ["CONFIRMED"]
     assert provider.refunded == []
 
 
 @dataclass(slots=True)
 class UncertainPayments(SlowPayments):
-    """Looks for a charge before it exists, and reports the result only after it does."""
+    """Looks up a charge before it exists, and reports that only when `may_respond` is set."""
 
-    looked: asyncio.Event = field(default_factory=asyncio.Event)
-    tell: asyncio.Event = field(default_factory=asyncio.Event)
+    lookup_started: asyncio.Event = field(default_factory=asyncio.Event)
+    may_respond: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def find(self, idempotency_key: str) -> None:
-        self.looked.set()
-        await self.tell.wait()
+        self.lookup_started.set()
+        await self.may_respond.wait()
 
 
-async def _statuses(postgres: asyncpg.Connection) -> list[str]:
+async def _list_statuses(postgres: asyncpg.Connection) -> list[str]:
     return [record["status"] for record in await postgres.fetch("SELECT status FROM orders")]

@@ -40,11 +40,11 @@ async def client(
 ) -> AsyncIterator[ApiClient]:
     monkeypatch.setattr(orders, "REPLAY_TIMEOUT", 0)
     monkeypatch.setattr(replicas, "PRIMARY_CONNECTION_TTL", 0)
-    addresses = {
+    urls = {
         "database_url": servers.multi_host_url("read-write"),
         "database_read_url": servers.multi_host_url("prefer-standby"),
     }
-    async with running_client(settings, **addresses) as client:
+    async with running_client(settings, **urls) as client:
         assert (await client.execute(GENRES_QUERY))["genres"] == []
         yield client
 
@@ -67,23 +67,23 @@ async def retry_checkout(customer: Customer, shop: Shop, postgres: asyncpg.Conne
         assert response.codes == ["SERVICE_UNAVAILABLE"]
         await age_orders(postgres)
         await sweep(shop)
-    raise AssertionError("The checkout never ended.")
+    raise AssertionError("The checkout has no result after 20 retries.")
 
 
 async def test_failover_before_charge_releases_stock(client: ApiClient, servers: ReplicatedPair) -> None:
     shop = get_shop(client)
     book = await add_book(shop, "Emma", stock=5)
     customer = await add_customer(client, shop, (book, 2))
-    before = await asyncpg.connect(servers.primary.url)
-    async with AsyncExitStack() as provider:
-        await provider.enter_async_context(hold_lock(servers.primary.url, LOCK_PAYMENTS))
-        buying = asyncio.create_task(customer.try_checkout("once"))
-        await wait_for_blocked(before, 1)
-        [number] = [row["number"] for row in await before.fetch("SELECT number FROM orders")]
+    primary_connection = await asyncpg.connect(servers.primary.url)
+    async with AsyncExitStack() as payment_lock:
+        await payment_lock.enter_async_context(hold_lock(servers.primary.url, LOCK_PAYMENTS))
+        checkout = asyncio.create_task(customer.try_checkout("once"))
+        await wait_for_blocked(primary_connection, 1)
+        [number] = [row["number"] for row in await primary_connection.fetch("SELECT number FROM orders")]
         await fail_over(servers, client)
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
-            await provider.aclose()
-    assert (await buying).codes == ["SERVICE_UNAVAILABLE"]
+            await payment_lock.aclose()
+    assert (await checkout).codes == ["SERVICE_UNAVAILABLE"]
 
     postgres = await asyncpg.connect(servers.replica.url)
     assert await retry_checkout(customer, shop, postgres) == ("PaymentFailed", number)
@@ -98,21 +98,21 @@ async def test_failover_after_charge_confirms_the_order(client: ApiClient, serve
     shop = get_shop(client)
     book = await add_book(shop, "Emma", stock=5)
     customer = await add_customer(client, shop, (book, 2))
-    before = await asyncpg.connect(servers.primary.url)
-    async with AsyncExitStack() as settling, AsyncExitStack() as provider:
-        await provider.enter_async_context(hold_lock(servers.primary.url, LOCK_PAYMENTS))
-        buying = asyncio.create_task(customer.try_checkout("once"))
-        await wait_for_blocked(before, 1)
-        await settling.enter_async_context(hold_lock(servers.primary.url, LOCK_ORDERS, customer.user.id))
-        await provider.aclose()
-        while await list_payments(before) != [("APPROVED", False)]:
+    primary_connection = await asyncpg.connect(servers.primary.url)
+    async with AsyncExitStack() as order_lock, AsyncExitStack() as payment_lock:
+        await payment_lock.enter_async_context(hold_lock(servers.primary.url, LOCK_PAYMENTS))
+        checkout = asyncio.create_task(customer.try_checkout("once"))
+        await wait_for_blocked(primary_connection, 1)
+        await order_lock.enter_async_context(hold_lock(servers.primary.url, LOCK_ORDERS, customer.user.id))
+        await payment_lock.aclose()
+        while await list_payments(primary_connection) != [("APPROVED", False)]:
             await asyncio.sleep(0.01)
-        await wait_for_blocked(before, 1)
-        [number] = [row["number"] for row in await before.fetch("SELECT number FROM orders")]
+        await wait_for_blocked(primary_connection, 1)
+        [number] = [row["number"] for row in await primary_connection.fetch("SELECT number FROM orders")]
         await fail_over(servers, client)
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
-            await settling.aclose()
-    response = await buying  # the server retries, and may have succeeded
+            await order_lock.aclose()
+    response = await checkout  # the server retries, and may have succeeded
     assert response.codes == ["SERVICE_UNAVAILABLE"] or response["checkout"]["order"]["number"] == number
 
     postgres = await asyncpg.connect(servers.replica.url)

@@ -1,4 +1,4 @@
-"""A client that disconnects cancels its query, and never a mutation that has begun."""
+"""A disconnect cancels the client's query, but never a mutation in progress."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ async def server(shop: Shop, settings: Settings, tmp_path: Path) -> AsyncIterato
 
 
 class RawConnection:
-    """Asks over a bare connection, and may hang up."""
+    """Sends one request over a bare connection, and can disconnect before the response."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -42,8 +42,8 @@ class RawConnection:
     async def send_request(
         cls, server: Server, document: str, token: str | None = None, **variables: object
     ) -> "RawConnection":
-        address = urlsplit(server.url)
-        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        url = urlsplit(server.url)
+        _, writer = await asyncio.open_connection(url.hostname, url.port)
         body = json.dumps({"query": document, "variables": variables}).encode()
         lines = [
             "POST /graphql HTTP/1.1",
@@ -74,11 +74,11 @@ async def test_query_is_cancelled(
     book = await add_book(shop)
     async with hold_lock(database_url, lock):
         if lock is LOCK_GENRES:
-            caller = await RawConnection.send_request(server, GENRES_QUERY)
+            connection = await RawConnection.send_request(server, GENRES_QUERY)
         else:
-            caller = await RawConnection.send_request(server, BOOK_QUERY, id=book_id(book))
+            connection = await RawConnection.send_request(server, BOOK_QUERY, id=book_id(book))
         await wait_for_blocked(postgres, 1)
-        caller.disconnect()
+        connection.disconnect()
         log = await wait_for_log_line(server, "client_disconnected")
         async with asyncio.timeout(1):  # less than the three seconds of lock_timeout
             while await postgres.fetchval(COUNT_BLOCKED):
@@ -91,10 +91,10 @@ async def test_query_is_cancelled(
 async def test_mutation_continues(server: Server, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        caller = await RawConnection.send_request(server, INCREMENT_STOCK, token, id=book_id(book))
+        connection = await RawConnection.send_request(server, INCREMENT_STOCK, token, id=book_id(book))
         await wait_for_blocked(postgres, 1)
-        caller.disconnect()
-        await asyncio.sleep(1)  # longer than the server takes to notice
+        connection.disconnect()
+        await asyncio.sleep(1)  # longer than the server takes to detect the disconnect
         assert await postgres.fetchval(COUNT_BLOCKED) == 1
     await wait_for_log_line(server, "path=/graphql")
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
@@ -103,12 +103,14 @@ async def test_mutation_continues(server: Server, shop: Shop, postgres: asyncpg.
 async def test_checkout_continues(server: Server, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
     book = await add_book(shop, stock=3)
     customer = await add_customer(server.client, shop, (book, 1))
-    purchase = {"idempotencyKey": "once", "paymentToken": "mock-approve"}
+    checkout_input = {"idempotencyKey": "once", "paymentToken": "mock-approve"}
     async with hold_lock(database_url, LOCK_PAYMENTS):
-        caller = await RawConnection.send_request(server, CHECKOUT_MUTATION, customer.user.token, input=purchase)
+        connection = await RawConnection.send_request(
+            server, CHECKOUT_MUTATION, customer.user.token, input=checkout_input
+        )
         await wait_for_blocked(postgres, 1)
-        caller.disconnect()
+        connection.disconnect()
         await asyncio.sleep(1)
-    again = await customer.checkout("once")
-    assert (again["__typename"], again["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
+    retried = await customer.checkout("once")
+    assert (retried["__typename"], retried["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
     assert (await list_payments(postgres), await get_stock(postgres, book)) == ([("APPROVED", False)], 2)

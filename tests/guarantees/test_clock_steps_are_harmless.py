@@ -1,4 +1,4 @@
-"""A clock that moves by minutes ends no session and loses no order."""
+"""A clock step of minutes ends no session and loses no order."""
 
 import asyncio
 import datetime as dt
@@ -19,7 +19,9 @@ from tests.support.shop.factories import add_book, add_user
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
-STEPS = pytest.mark.parametrize("step", [dt.timedelta(minutes=5), dt.timedelta(minutes=-5)], ids=["on", "back"])
+STEPS = pytest.mark.parametrize(
+    "step", [dt.timedelta(minutes=5), dt.timedelta(minutes=-5)], ids=["forward", "backward"]
+)
 
 
 def step_clock(step: dt.timedelta) -> time_machine.travel:
@@ -37,10 +39,10 @@ async def test_signed_in_users_stay_signed_in(client: ApiClient, shop: Shop, ste
     tokens = await log_in(client, user.row.email)
     with step_clock(step):
         await assert_authenticated(client, tokens.access_token)
-        renewed = await refresh_session(client, tokens)
-        await assert_authenticated(client, renewed.access_token)
-    await assert_authenticated(client, renewed.access_token)
-    await refresh_session(client, renewed)
+        refreshed = await refresh_session(client, tokens)
+        await assert_authenticated(client, refreshed.access_token)
+    await assert_authenticated(client, refreshed.access_token)
+    await refresh_session(client, refreshed)
 
 
 @STEPS
@@ -51,35 +53,35 @@ async def test_clock_step_during_checkout(
     customer = await add_customer(client, shop, (book, 1))
     with ExitStack() as clock:
         async with hold_lock(database_url, LOCK_PAYMENTS):
-            purchase = asyncio.create_task(customer.checkout())
+            checkout = asyncio.create_task(customer.checkout())
             await wait_for_blocked(postgres, 1)
             clock.enter_context(step_clock(step))
             assert await sweep(shop) == 0
-        bought = await purchase
-        again = await customer.checkout()
-    assert (bought["__typename"], bought["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
-    assert again == bought
+        result = await checkout
+        repeated_result = await customer.checkout()
+    assert (result["__typename"], result["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
+    assert repeated_result == result
     assert (await list_payments(postgres), await get_stock(postgres, book)) == ([("APPROVED", False)], 2)
 
 
 async def test_postgresql_clock_step_during_checkout(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    """The checkout looks long dead: the sweeper and the customer race, and finalize it once."""
+    """The checkout looks abandoned: the sweeper and the checkout race, and finalize the order once."""
     book = await add_book(shop, stock=3)
     customer = await add_customer(client, shop, (book, 1))
     async with hold_lock(database_url, LOCK_PAYMENTS):
-        purchase = asyncio.create_task(customer.checkout())
+        checkout = asyncio.create_task(customer.checkout())
         await wait_for_blocked(postgres, 1)
         await age_orders(postgres)
-        sweeping = asyncio.create_task(sweep(shop))
+        sweep_task = asyncio.create_task(sweep(shop))
         await wait_for_blocked(postgres, 2)
-    result, _ = await asyncio.gather(purchase, sweeping)
+    result, _ = await asyncio.gather(checkout, sweep_task)
     await sweep(shop)
-    [(status, is_back)] = await list_payments(postgres)
-    stock, lines = await get_stock(postgres, book), await customer.get_cart_lines()
+    [(status, is_refunded)] = await list_payments(postgres)
+    stock, cart_lines = await get_stock(postgres, book), await customer.get_cart_lines()
     if result["__typename"] == "OrderPlaced":
-        assert (status, is_back, stock, lines) == ("APPROVED", False, 2, [])
+        assert (status, is_refunded, stock, cart_lines) == ("APPROVED", False, 2, [])
     else:
-        assert (result["__typename"], stock, lines) == ("PaymentFailed", 3, [(book.title, 1)])
-        assert status == "VOIDED" or is_back
+        assert (result["__typename"], stock, cart_lines) == ("PaymentFailed", 3, [(book.title, 1)])
+        assert status == "VOIDED" or is_refunded

@@ -14,7 +14,7 @@ from tests.support.database.query_counter import QueryCounter, count_queries
 from tests.support.shop.factories import SignedInUser, add_book, add_genre, add_user, book_id, fill_cart
 
 BOOKS = "query ($first: Int!) { books(first: $first) { nodes { title authors { name } genre { name } } } }"
-COUNTED = "{ books(first: 2) { totalCount nodes { title authors { name } genre { name } } } }"
+BOOKS_WITH_COUNT = "{ books(first: 2) { totalCount nodes { title authors { name } genre { name } } } }"
 BY_IDS = "query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Book { title authors { name } genre { name } } } }"
 CART = """{ me { cart { totalQuantity total { amount } shortages { requested }
     items { quantity lineTotal { amount } book { title authors { name } genre { name } } } } } }"""
@@ -44,7 +44,7 @@ async def _add_books(shop: Shop, count: int) -> list[BookRow]:
     ]
 
 
-async def _buy(shop: Shop, user: SignedInUser, books: list[BookRow]) -> None:
+async def _place_order(shop: Shop, user: SignedInUser, books: list[BookRow]) -> None:
     await fill_cart(shop, user, *((book, 1) for book in books))
     key = f"{user.id}-{books[0].id}-{len(books)}"
     await orders.checkout(shop, user.id, CheckoutRequest(key, payment_token="mock-approve"))
@@ -59,7 +59,7 @@ async def test_statement_count_of_100_books_equals_20(counter: QueryCounter, sho
 async def test_total_count_costs_a_statement_only_if_selected(counter: QueryCounter, shop: Shop) -> None:
     await _add_books(shop, 3)
     assert await counter.count(counter.client, BOOKS, first=2) == BOOK_STATEMENTS
-    assert await counter.count(counter.client, COUNTED) == BOOK_STATEMENTS + 1
+    assert await counter.count(counter.client, BOOKS_WITH_COUNT) == BOOK_STATEMENTS + 1
 
 
 async def test_statement_count_of_100_ids_equals_2(counter: QueryCounter, shop: Shop) -> None:
@@ -70,24 +70,24 @@ async def test_statement_count_of_100_ids_equals_2(counter: QueryCounter, shop: 
 
 async def test_statement_count_of_20_cart_items_equals_2(counter: QueryCounter, shop: Shop) -> None:
     books, user = await _add_books(shop, 20), await add_user(shop)
-    me = counter.client.with_token(user.token)
+    user_client = counter.client.with_token(user.token)
     await fill_cart(shop, user, *((book, 1) for book in books[:2]))
-    assert await counter.count(me, CART) == CART_STATEMENTS
+    assert await counter.count(user_client, CART) == CART_STATEMENTS
     await fill_cart(shop, user, *((book, 1) for book in books[2:]))
-    assert await counter.count(me, CART) == CART_STATEMENTS
+    assert await counter.count(user_client, CART) == CART_STATEMENTS
 
 
 async def test_statement_count_of_20_orders_equals_2(counter: QueryCounter, shop: Shop) -> None:
     books, user = await _add_books(shop, 20), await add_user(shop)
-    me = counter.client.with_token(user.token)
+    user_client = counter.client.with_token(user.token)
     for book in books[:2]:
-        await _buy(shop, user, [book, books[-1]])
-    assert await counter.count(me, ORDERS) == ORDER_STATEMENTS
+        await _place_order(shop, user, [book, books[-1]])
+    assert await counter.count(user_client, ORDERS) == ORDER_STATEMENTS
     for book in books[:18]:
-        await _buy(shop, user, [book, books[18], books[19]])
-    response = await me.execute(ORDERS)
+        await _place_order(shop, user, [book, books[18], books[19]])
+    response = await user_client.execute(ORDERS)
     assert len(response["me"]["orders"]["nodes"]) == 20
-    assert await counter.count(me, ORDERS) == ORDER_STATEMENTS
+    assert await counter.count(user_client, ORDERS) == ORDER_STATEMENTS
 
 
 async def test_counter_detects_unbatched_statements(counter: QueryCounter, shop: Shop) -> None:

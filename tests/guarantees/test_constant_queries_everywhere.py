@@ -24,12 +24,12 @@ from tests.support.http.client import ApiClient
 from tests.support.shop.factories import SignedInUser, add_admin, add_book, add_genre, add_user
 from tests.support.shop.past_orders import add_past_order
 
-VIEWED = """query ($first: Int!) { books(first: $first) { nodes { title
+BOOKS_WITH_VIEWER_FIELDS = """query ($first: Int!) { books(first: $first) { nodes { title
     viewerReview { rating } viewerCanReview viewerHasWishlisted viewerPrebooking { status } } } }"""
-RATED = (
+BOOKS_WITH_RATINGS = (
     "query ($first: Int!) { books(first: $first) { nodes { averageRating reviewCount ratingHistogram { count } } } }"
 )
-RELATED = "query ($first: Int!) { books(first: $first) { nodes { relatedBooks { title } } } }"
+BOOKS_WITH_RELATED = "query ($first: Int!) { books(first: $first) { nodes { relatedBooks { title } } } }"
 BOOK_PAGE = """query ($slug: String!) { book(by: {slug: $slug}) {
     title authors { name } genre { name } averageRating reviewCount ratingHistogram { stars count }
     viewerReview { id } viewerCanReview viewerHasWishlisted viewerPrebooking { id } relatedBooks { title }
@@ -51,7 +51,7 @@ VIEWER_LISTS = {
 BY_IDS = "query ($ids: [ID!]!) { nodes(ids: $ids) { id } }"
 FACETS = "{ books(first: 2) { nodes { title } facets { %s } } }"
 
-VIEWED_STATEMENTS = 6  # the viewer, the page, their purchases, reviews, wishlist items and prebookings
+VIEWER_FIELD_STATEMENTS = 6  # the viewer, the page, their purchases, reviews, wishlist items and prebookings
 # The viewer; the book with authors, genre and ratings; its related books; the viewer's four fields; the reviews with
 # their reviewers; their number; which reviewers bought the book. The viewer's purchases may be in the last statement.
 BOOK_PAGE_STATEMENTS = (10, 11)
@@ -91,14 +91,14 @@ async def _add_activity(
         )
 
 
-def _signed_in(counter: QueryCounter, user: SignedInUser) -> ApiClient:
+def _get_client(counter: QueryCounter, user: SignedInUser) -> ApiClient:
     return counter.client.with_token(user.token)
 
 
 async def test_every_connection_batches_its_fields(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    """All fields of twenty nodes cost hardly more than those of ten, for which a loader may have nothing to load."""
+    """Twenty nodes cost at most four statements more than ten, for which a loader may have nothing to load."""
     me, unbatched = (await populate_connections(counter.client, shop, postgres)).client, {}
     for name in list_connections():
         selection = build_selection(get_fields(get_result_type(find_field(name)).name)["nodes"], without=UNBATCHED)
@@ -110,22 +110,22 @@ async def test_every_connection_batches_its_fields(
     assert unbatched == {}
 
 
-async def test_viewer_fields_cost_anonymous_callers_nothing(counter: QueryCounter, books: list[BookRow]) -> None:
-    assert await counter.count(counter.client, VIEWED, first=100) == 1
+async def test_anonymous_viewer_fields_cost_no_statements(counter: QueryCounter, books: list[BookRow]) -> None:
+    assert await counter.count(counter.client, BOOKS_WITH_VIEWER_FIELDS, first=100) == 1
 
 
 async def test_statement_count_of_viewer_fields_is_constant(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow]
 ) -> None:
     user = await add_user(shop)
-    me = _signed_in(counter, user)
-    assert await counter.count(me, VIEWED, first=100) == VIEWED_STATEMENTS
+    me = _get_client(counter, user)
+    assert await counter.count(me, BOOKS_WITH_VIEWER_FIELDS, first=100) == VIEWER_FIELD_STATEMENTS
     await _add_activity(postgres, user, books)
-    assert await counter.count(me, VIEWED, first=20) == VIEWED_STATEMENTS
-    assert await counter.count(me, VIEWED, first=100) == VIEWED_STATEMENTS
+    assert await counter.count(me, BOOKS_WITH_VIEWER_FIELDS, first=20) == VIEWER_FIELD_STATEMENTS
+    assert await counter.count(me, BOOKS_WITH_VIEWER_FIELDS, first=100) == VIEWER_FIELD_STATEMENTS
 
 
-@pytest.mark.parametrize(("document", "statements"), [(RATED, 1), (RELATED, 2)])
+@pytest.mark.parametrize(("document", "statements"), [(BOOKS_WITH_RATINGS, 1), (BOOKS_WITH_RELATED, 2)])
 async def test_ratings_and_related_books_cost_one_statement_each(
     counter: QueryCounter, books: list[BookRow], document: str, statements: int
 ) -> None:
@@ -137,7 +137,7 @@ async def test_statement_count_of_50_reviews_equals_2(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow]
 ) -> None:
     users = [await add_user(shop) for _ in range(50)]
-    me = _signed_in(counter, users[0])
+    me = _get_client(counter, users[0])
     for user in users[:2]:
         await _add_activity(postgres, user, books[:1])
     assert await counter.count(me, BOOK_PAGE, slug=books[0].slug) in BOOK_PAGE_STATEMENTS
@@ -152,7 +152,7 @@ async def test_statement_count_of_50_reviews_equals_2(
 async def test_statement_count_of_admin_orders_is_constant(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow]
 ) -> None:
-    admin = _signed_in(counter, await add_admin(shop))
+    admin = _get_client(counter, await add_admin(shop))
     for number in range(2):
         await add_past_order(postgres, await add_user(shop), (books[number], 1), (books[99], 1))
     assert await counter.count(admin, ORDERS) == ORDERS_STATEMENTS
@@ -166,7 +166,7 @@ async def test_statement_count_of_admin_orders_is_constant(
 async def test_statement_count_of_every_admin_list_is_constant(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow], name: str
 ) -> None:
-    admin = _signed_in(counter, await add_admin(shop))
+    admin = _get_client(counter, await add_admin(shop))
     await _add_activity(postgres, await add_user(shop), books[:2])
     assert await counter.count(admin, ADMIN_LISTS[name]) == ADMIN_LIST_STATEMENTS[name]
     for _ in range(10):
@@ -179,7 +179,7 @@ async def test_statement_count_of_viewer_lists_is_constant(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, books: list[BookRow], name: str
 ) -> None:
     user = await add_user(shop)
-    me = _signed_in(counter, user)
+    me = _get_client(counter, user)
     await _add_activity(postgres, user, books[:2])
     assert await counter.count(me, VIEWER_LISTS[name]) == VIEWER_LIST_STATEMENTS[name]
     await _add_activity(postgres, user, books[2:])
@@ -196,14 +196,14 @@ async def test_statement_count_of_100_ids_equals_2(
     user = await add_user(shop)
     await _add_activity(postgres, user, books)
     ids = [to_global_id(kind, row["id"]) for row in await postgres.fetch(f"SELECT id FROM {table}")]
-    me, statements = _signed_in(counter, user), 1 if kind == "Review" else 2  # only private types need the viewer
+    me, statements = _get_client(counter, user), 1 if kind == "Review" else 2  # only private types need the viewer
     assert await counter.count(me, BY_IDS, ids=ids[:2]) == statements
     assert len(ids) == 100
     assert await counter.count(me, BY_IDS, ids=ids) == statements
 
 
 @pytest.mark.parametrize(
-    ("selected", "statements"),
+    ("selection", "statements"),
     [
         ("__typename", 0),
         ("inStockCount", 1),
@@ -215,6 +215,6 @@ async def test_statement_count_of_100_ids_equals_2(
     ],
 )
 async def test_only_selected_facets_cost_a_statement(
-    counter: QueryCounter, books: list[BookRow], selected: str, statements: int
+    counter: QueryCounter, books: list[BookRow], selection: str, statements: int
 ) -> None:
-    assert await counter.count(counter.client, FACETS % selected) == 1 + statements
+    assert await counter.count(counter.client, FACETS % selection) == 1 + statements

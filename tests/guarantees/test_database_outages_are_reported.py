@@ -1,4 +1,4 @@
-"""A database that hangs, fails, or rejects writes or connections is reported at once; the server recovers with it."""
+"""The server reports a database that hangs, fails, or rejects writes or connections, and recovers with it."""
 
 import asyncio
 
@@ -87,12 +87,12 @@ async def test_database_hangs_during_a_write(
     ):
         admin = client.with_token(token)
         async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-            restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
-            [writing] = await wait_for_blocked(postgres, 1)
+            restock = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+            [blocked_pid] = await wait_for_blocked(postgres, 1)
             proxy.hang()
-            assert (await restocking).codes == ["SERVICE_UNAVAILABLE"]
+            assert (await restock).codes == ["SERVICE_UNAVAILABLE"]
             proxy.restore()
-            await wait_until_disconnected(postgres, [writing])
+            await wait_until_disconnected(postgres, [blocked_pid])
         assert await take_snapshot(postgres) == before
         assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
 
@@ -118,7 +118,7 @@ async def test_read_only_database(
 
 
 @pytest.mark.parametrize(
-    ("done", "undone"),
+    ("statement", "undo_statement"),
     [
         (
             "ALTER ROLE {role} NOLOGIN",
@@ -130,7 +130,7 @@ async def test_read_only_database(
     ids=["role", "privileges", "connection limit"],
 )
 async def test_database_rejects_connections(
-    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, done: str, undone: str
+    settings: Settings, shop: Shop, postgres: asyncpg.Connection, database_url: str, statement: str, undo_statement: str
 ) -> None:
     await add_genre(shop, "Fantasy")
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
@@ -139,9 +139,9 @@ async def test_database_rejects_connections(
         temporary_role(postgres, "ALL") as role,
         running_client(settings, database_url=get_role_url(role, database_url)) as client,
     ):
-        named = {"role": role, "database": make_url(database_url).database}
+        names = {"role": role, "database": make_url(database_url).database}
         admin = client.with_token(token)
-        await postgres.execute(done.format(**named))
+        await postgres.execute(statement.format(**names))
         try:
             await assert_reported_unavailable(client, GENRES_QUERY)
             await assert_reported_unavailable(admin, INCREMENT_STOCK, id=book_id(book))
@@ -149,7 +149,7 @@ async def test_database_rejects_connections(
             assert await get_ready(client) == {"status": "not ready", "reason": DATABASE_UNREACHABLE}
             assert await take_snapshot(postgres) == before
         finally:
-            await postgres.execute(undone.format(**named))
+            await postgres.execute(undo_statement.format(**names))
         assert len((await client.execute(GENRES_QUERY))["genres"]) == 1
         assert (await admin.execute(INCREMENT_STOCK, id=book_id(book)))["updateStock"] == {"__typename": "StockUpdated"}
         assert await get_ready(client) == {"status": "ready"}
@@ -169,7 +169,7 @@ async def test_role_lacks_privileges(
 
 
 async def test_dropped_database(settings: Settings, shop: Shop, database_url: str) -> None:
-    """The database is missing, and may return."""
+    """The server reports it as unreachable, because it may return."""
     url = make_url(database_url).set(database="renamed").render_as_string(hide_password=False)
     async with running_client(settings, database_url=url) as client:
         await assert_reported_unavailable(client, GENRES_QUERY)

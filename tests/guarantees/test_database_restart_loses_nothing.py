@@ -1,4 +1,4 @@
-"""After PostgreSQL restarts or is killed, every acknowledged change is still there."""
+"""A restart or kill of PostgreSQL loses no acknowledged change."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ from tests.support.http.probes import GENRES_QUERY, INCREMENT_STOCK, get_status,
 from tests.support.shop.factories import add_admin, add_book, book_id
 from tests.support.waiting import wait_until
 
-CALLERS = 8
+CALLER_COUNT = 8
 
 
 @pytest.fixture
@@ -33,16 +33,16 @@ def own_server(tmp_path: Path) -> Iterator[str]:
 
 
 async def restart_postgres(folder: Path, stop_signal: signal.Signals) -> asyncio.subprocess.Process:
-    """Stop or kill the server with its processes, and start it again in the same way."""
+    """Stop or kill PostgreSQL with all its processes, and start it again with the same command."""
     postmaster = find_postmaster(folder)
     assert postmaster is not None
     command, working_directory, environment = postmaster.cmdline(), postmaster.cwd(), postmaster.environ()
-    owner, processes = postmaster.uids().real, [postmaster, *postmaster.children()]
+    user_id, processes = postmaster.uids().real, [postmaster, *postmaster.children()]
     postmaster.send_signal(stop_signal)
     await asyncio.to_thread(psutil.wait_procs, processes, 20)
-    quiet = asyncio.subprocess.DEVNULL
+    devnull = asyncio.subprocess.DEVNULL
     return await asyncio.create_subprocess_exec(
-        *command, cwd=working_directory, env=environment, user=owner, stdin=quiet, stdout=quiet, stderr=quiet
+        *command, cwd=working_directory, env=environment, user=user_id, stdin=devnull, stdout=devnull, stderr=devnull
     )
 
 
@@ -73,30 +73,32 @@ async def test_database_restart_under_load(
     async with running_client(settings, database_url=own_server) as client:
         shop = get_shop(client)
         book, token = await add_book(shop, stock=0), (await add_admin(shop)).token
-        changes, reads = Counter[str](), Counter[int]()
+        write_outcomes, read_outcomes = Counter[str](), Counter[int]()
         admin = client.with_token(token)
-        crowd = [asyncio.create_task(restock_repeatedly(admin, book_id(book), changes)) for _ in range(CALLERS)]
-        crowd += [asyncio.create_task(read_repeatedly(client, reads)) for _ in range(CALLERS)]
+        tasks = [
+            asyncio.create_task(restock_repeatedly(admin, book_id(book), write_outcomes)) for _ in range(CALLER_COUNT)
+        ]
+        tasks += [asyncio.create_task(read_repeatedly(client, read_outcomes)) for _ in range(CALLER_COUNT)]
         await asyncio.sleep(0.5)
-        restarting = asyncio.create_task(restart_postgres(tmp_path, stop_signal))
+        restart = asyncio.create_task(restart_postgres(tmp_path, stop_signal))
         await wait_for_status(client, 503)
         assert await get_status(client, "/health") == 200
-        server = await restarting
+        new_postmaster = await restart
         await wait_for_status(client, 200)
-        before = changes["done"]
-        await wait_until(lambda: changes["done"] >= before + CALLERS, 60)
-        for task in crowd:
+        done_before = write_outcomes["done"]
+        await wait_until(lambda: write_outcomes["done"] >= done_before + CALLER_COUNT, 60)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*crowd, return_exceptions=True)
-        assert set(changes) == {"done", "SERVICE_UNAVAILABLE"}
-        assert set(reads) == {200, 503}
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert set(write_outcomes) == {"done", "SERVICE_UNAVAILABLE"}
+        assert set(read_outcomes) == {200, 503}
 
         postgres = await asyncpg.connect(own_server)
         deliveries = await list_stock_movements(postgres, book)
-        # Every acknowledged COMMIT has happened; one without a response may have.
-        assert 0 <= len(deliveries) - changes["done"] <= changes["SERVICE_UNAVAILABLE"] + CALLERS
+        # Every acknowledged COMMIT took effect; a COMMIT without a response may have taken effect.
+        assert 0 <= len(deliveries) - write_outcomes["done"] <= write_outcomes["SERVICE_UNAVAILABLE"] + CALLER_COUNT
         assert set(deliveries) == {("DELIVERY", 1)}
         assert await find_violations(postgres) == []
         await postgres.close()
-    server.send_signal(signal.SIGINT)
-    await server.wait()
+    new_postmaster.send_signal(signal.SIGINT)
+    await new_postmaster.wait()

@@ -26,9 +26,9 @@ DEACTIVATE = """mutation ($id: ID!) { deactivateUser(input: {userId: $id}) { __t
 REACTIVATE = """mutation ($id: ID!) { reactivateUser(input: {userId: $id}) { __typename
     ... on UserReactivated { user { email isActive } } ... on UserError { code } } }"""
 DELETE_BOOK = "mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }"
-SESSIONS = "SELECT id, revoked_at, last_used_at FROM sessions ORDER BY id"
-EVERY_TOKEN = "SELECT FROM refresh_tokens FOR UPDATE"
-LOCK_USERS = "UPDATE users SET is_active = false WHERE id = $1"
+SELECT_SESSIONS = "SELECT id, revoked_at, last_used_at FROM sessions ORDER BY id"
+LOCK_REFRESH_TOKENS = "SELECT FROM refresh_tokens FOR UPDATE"
+DEACTIVATE_USER = "UPDATE users SET is_active = false WHERE id = $1"
 
 
 async def _deactivate(client: ApiClient, shop: Shop, user: SignedInUser) -> dict[str, Any]:
@@ -37,7 +37,7 @@ async def _deactivate(client: ApiClient, shop: Shop, user: SignedInUser) -> dict
     return result
 
 
-async def test_every_token_is_rejected_at_once(client: ApiClient, shop: Shop) -> None:
+async def test_every_token_is_rejected_immediately(client: ApiClient, shop: Shop) -> None:
     user = await add_user(shop, EMAIL)
     tokens = await log_in(client, EMAIL)
     assert await is_authenticated(client, tokens.access_token)
@@ -59,7 +59,7 @@ async def test_user_row_decides_even_with_a_live_session(
 ) -> None:
     user = await add_user(shop, EMAIL)
     tokens = await log_in(client, EMAIL)
-    await postgres.execute(LOCK_USERS, user.id)
+    await postgres.execute(DEACTIVATE_USER, user.id)
     assert (await client.with_token(tokens.access_token).execute(ME_QUERY)).codes == ["AUTH_ACCOUNT_DEACTIVATED"]
     assert (await try_refresh(client, tokens.refresh_token))["__typename"] == "AccountDeactivated"
     assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens WHERE used_at IS NOT NULL") == 0
@@ -69,7 +69,7 @@ async def test_login_in_progress_fails(
     client: ApiClient, shop: Shop, database_url: str, postgres: asyncpg.Connection
 ) -> None:
     user = await add_user(shop, EMAIL)
-    async with hold_lock(database_url, LOCK_USERS, user.id):
+    async with hold_lock(database_url, DEACTIVATE_USER, user.id):
         login = asyncio.create_task(try_login(client, EMAIL))
         await wait_for_blocked(postgres, 1)
     assert (await login)["__typename"] == "AccountDeactivated"
@@ -81,7 +81,7 @@ async def test_refresh_in_progress_returns_no_working_token(
 ) -> None:
     user = await add_user(shop, EMAIL)
     tokens = await log_in(client, EMAIL)
-    async with hold_lock(database_url, EVERY_TOKEN):
+    async with hold_lock(database_url, LOCK_REFRESH_TOKENS):
         refresh = asyncio.create_task(try_refresh(client, tokens.refresh_token))
         await wait_for_blocked(postgres, 1)
         assert (await _deactivate(client, shop, user))["__typename"] == "UserDeactivated"
@@ -105,16 +105,16 @@ async def test_revoked_admin_loses_all_permissions(client: ApiClient, shop: Shop
     admin = await add_admin(shop)
     book = await add_book(shop)
     await postgres.execute("UPDATE users SET role = 'USER' WHERE id = $1", admin.id)
-    demoted = client.with_token(admin.token)
-    response = await demoted.execute(DELETE_BOOK, id=book_id(book))
+    demoted_client = client.with_token(admin.token)
+    response = await demoted_client.execute(DELETE_BOOK, id=book_id(book))
     assert (response.data, response.codes) == ({"deleteBook": None}, ["FORBIDDEN"])
     assert await postgres.fetchval("SELECT count(*) FROM books") == 1
-    assert (await demoted.execute("{ me { role } }"))["me"] == {"role": "USER"}
+    assert (await demoted_client.execute("{ me { role } }"))["me"] == {"role": "USER"}
 
 
 async def test_reactivated_user_must_log_in_again(client: ApiClient, shop: Shop) -> None:
     user = await add_user(shop, EMAIL)
-    old = await log_in(client, EMAIL)
+    old_tokens = await log_in(client, EMAIL)
     await _deactivate(client, shop, user)
     admin = client.with_token((await add_admin(shop)).token)
     result = (await admin.execute(REACTIVATE, id=user.global_id))["reactivateUser"]
@@ -122,26 +122,26 @@ async def test_reactivated_user_must_log_in_again(client: ApiClient, shop: Shop)
         "__typename": "UserReactivated",
         "user": {"email": EMAIL, "isActive": True},
     }
-    assert not await is_authenticated(client, old.access_token)
-    assert (await try_refresh(client, old.refresh_token))["__typename"] == "InvalidToken"
-    fresh = await log_in(client, EMAIL, PASSWORD)
-    assert await is_authenticated(client, (await refresh_session(client, fresh)).access_token)
+    assert not await is_authenticated(client, old_tokens.access_token)
+    assert (await try_refresh(client, old_tokens.refresh_token))["__typename"] == "InvalidToken"
+    new_tokens = await log_in(client, EMAIL, PASSWORD)
+    assert await is_authenticated(client, (await refresh_session(client, new_tokens)).access_token)
 
 
 async def test_admins_cannot_deactivate_admins(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
-    admin, colleague = (
+    admin, other_admin = (
         await add_admin(shop),
         await add_admin(shop),
     )
-    before = await postgres.fetch(SESSIONS)
-    me = client.with_token(admin.token)
-    for protected in (colleague, admin):
-        result = (await me.execute(DEACTIVATE, id=protected.global_id))["deactivateUser"]
+    before = await postgres.fetch(SELECT_SESSIONS)
+    admin_client = client.with_token(admin.token)
+    for account in (other_admin, admin):
+        result = (await admin_client.execute(DEACTIVATE, id=account.global_id))["deactivateUser"]
         assert result == {
             "__typename": "ProtectedAccount",
             "code": "ADMIN_PROTECTED_ACCOUNT",
-            "user": {"email": protected.row.email},
+            "user": {"email": account.row.email},
         }
     assert await postgres.fetchval("SELECT bool_and(is_active) FROM users")
-    assert await postgres.fetch(SESSIONS) == before
-    assert await is_authenticated(client, colleague.token)
+    assert await postgres.fetch(SELECT_SESSIONS) == before
+    assert await is_authenticated(client, other_admin.token)

@@ -1,4 +1,4 @@
-"""Email workers share the queue, and another worker finishes what a dead one left."""
+"""Email workers share the queue, and take over the emails of a dead worker."""
 
 import asyncio
 import signal
@@ -42,8 +42,8 @@ async def test_each_email_is_sent_by_one_worker(
     client: ApiClient, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection
 ) -> None:
     sold_out = await add_book(shop, "Persuasion", stock=0)
-    waiting = [await add_user(shop) for _ in range(40)]
-    for user in waiting:
+    waiting_users = [await add_user(shop) for _ in range(40)]
+    for user in waiting_users:
         await client.with_token(user.token).execute(PREBOOK_MUTATION, id=book_id(sold_out))
     admin = client.with_token((await add_admin(shop)).token)
     async with start_mail_server() as mailbox:
@@ -55,24 +55,26 @@ async def test_each_email_is_sent_by_one_worker(
         ):
             await admin.execute(UPDATE_STOCK, id=book_id(sold_out))
             assert await wait_until_queue_is_empty(postgres) == [("BOOK_BACK", "SENT")] * 40
-    assert sorted(str(message["To"]) for message in mailbox.messages) == sorted(user.row.email for user in waiting)
+    assert sorted(str(message["To"]) for message in mailbox.messages) == sorted(
+        user.row.email for user in waiting_users
+    )
 
 
 async def test_slow_worker_keeps_its_claim(
     customer: Customer, shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection
 ) -> None:
-    """The queue takes the worker for dead, and another worker fetches its job."""
+    """The queue declares the worker dead, and another worker fetches its job."""
     async with start_mail_server() as mailbox:
         mailbox.may_accept = asyncio.Event()
         smtp_settings = with_smtp_url(mailbox, settings)
-        async with start_worker_process(smtp_settings, tmp_path) as slow:
+        async with start_worker_process(smtp_settings, tmp_path) as slow_worker:
             await customer.checkout()
             await mailbox.wait_for(1, mailbox.submitted_recipients)
-            slow.send_signal(signal.SIGSTOP)
+            slow_worker.send_signal(signal.SIGSTOP)
             async with run_worker(shop, smtp_settings):
                 await _wait_for_released_jobs(postgres, 1)
                 assert len(mailbox.submitted_recipients) == 1
-                slow.send_signal(signal.SIGCONT)
+                slow_worker.send_signal(signal.SIGCONT)
                 mailbox.may_accept.set()
                 assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
     assert (len(mailbox.submitted_recipients), len(mailbox.messages)) == (1, 1)
@@ -82,7 +84,9 @@ async def test_email_with_several_jobs_is_sent_once(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     await customer.checkout()
-    await postgres.execute(f"INSERT INTO pgqueuer ({JOB}) SELECT {JOB} FROM pgqueuer, generate_series(1, 3)")
+    await postgres.execute(
+        f"INSERT INTO pgqueuer ({JOB_COLUMNS}) SELECT {JOB_COLUMNS} FROM pgqueuer, generate_series(1, 3)"
+    )
     async with start_mail_server() as mailbox:
         mailbox.may_accept = asyncio.Event()
         async with run_worker(shop, with_smtp_url(mailbox, settings)):
@@ -111,7 +115,7 @@ async def test_stopped_worker_releases_its_email(
     assert len(mailbox.messages) == 1
 
 
-async def test_stopped_worker_finishes_what_it_can(
+async def test_stopped_worker_completes_deliveries_in_progress(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     async with start_mail_server() as mailbox:
@@ -131,15 +135,15 @@ async def test_worker_survives_a_cut_connection(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
-        listening = await _find_listener_pid(postgres)
-        await postgres.execute("SELECT pg_terminate_backend($1)", listening)
-        await wait_until_disconnected(postgres, [listening])
+        listener_pid = await _find_listener_pid(postgres)
+        await postgres.execute("SELECT pg_terminate_backend($1)", listener_pid)
+        await wait_until_disconnected(postgres, [listener_pid])
         await customer.checkout()
         assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
     assert len(mailbox.messages) == 1
 
 
-JOB = "priority, status, entrypoint, payload"
+JOB_COLUMNS = "priority, status, entrypoint, payload"
 
 
 @asynccontextmanager

@@ -34,7 +34,7 @@ LIST_APPLICATION_PIDS = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'bookstore%'"
 )
 FAST_TAKEOVER = replace(FAST_SETTINGS, heartbeat_timeout=1)
-"""A worker that takes others for dead as early as possible."""
+"""The worker declares other workers dead as early as possible."""
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ async def wait_until_requeued(postgres: asyncpg.Connection, mailbox: FakeMailSer
 
 
 async def test_primary_crashes_while_sending(settings: Settings, tmp_path: Path) -> None:
-    """The outage lasts until the retries to store the results are so slow that another worker would come first."""
+    """The outage lasts until the delay between retries is so long that another worker could claim the emails."""
     async with start_replicated_pair(tmp_path) as servers, start_mail_server() as mailbox:
         smtp_settings = with_smtp_url(mailbox, settings).model_copy(update={"database_url": servers.primary.url})
-        async with running_client(smtp_settings) as client, running_client(smtp_settings) as other:
-            shop, another = get_shop(client), get_shop(other)
+        async with running_client(smtp_settings) as client, running_client(smtp_settings) as other_client:
+            shop, other_shop = get_shop(client), get_shop(other_client)
             async with (
                 run_worker(shop, smtp_settings, worker_settings=FAST_TAKEOVER),
-                run_worker(another, smtp_settings, worker_settings=FAST_TAKEOVER),
+                run_worker(other_shop, smtp_settings, worker_settings=FAST_TAKEOVER),
             ):
                 mailbox.may_accept = asyncio.Event()
                 book = await add_book(shop, stock=EMAIL_COUNT)
@@ -76,7 +76,7 @@ async def test_primary_crashes_while_sending(settings: Settings, tmp_path: Path)
                     assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")] * EMAIL_COUNT
                     await postgres.close()
         assert len(mailbox.messages) == EMAIL_COUNT
-        assert sum(shop_.counters.emails[CONFIRMED, "SENT"] for shop_ in (shop, another)) == EMAIL_COUNT
+        assert sum(shop_.counters.emails[CONFIRMED, "SENT"] for shop_ in (shop, other_shop)) == EMAIL_COUNT
         assert sum(line["event"] == "email_finished" for line in log) == EMAIL_COUNT
 
 
@@ -104,7 +104,7 @@ async def test_connections_are_cut_while_sending(
 async def test_database_outage_outlasts_claims(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    """Another worker, reconnected first, leaves workers that have sent an email the time to store that."""
+    """A worker that reconnects first gives the sender of an email time to store the result."""
     async with start_mail_server() as mailbox, start_fault_proxy(database_url) as proxy:
         mailbox.may_accept = asyncio.Event()
         smtp_settings = with_smtp_url(mailbox, settings)
@@ -151,7 +151,7 @@ async def test_single_worker_waits_for_the_database(
 async def test_email_of_a_lost_worker_is_taken_over(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
-    """The email is claimed, and its worker is gone."""
+    """The worker that claimed the email no longer runs."""
     await customer.checkout()
     await postgres.execute("UPDATE letters SET taken_until = clock_timestamp() + interval '1 hour'")
     async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):

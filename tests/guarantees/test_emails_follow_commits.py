@@ -1,4 +1,4 @@
-"""Each email is sent once for a committed change, and never for a rolled-back one."""
+"""Each email is sent once for a committed change, and never for a rolled-back change."""
 
 import asyncio
 from pathlib import Path
@@ -37,13 +37,13 @@ async def customer(client: ApiClient, shop: Shop, book: BookRow) -> Customer:
     return await add_customer(client, shop, (book, 2))
 
 
-# ── Rolled back ───────────────────────────────────────────────────────────────────
+# ── Rolled back ───────────────────────────────────────────────────────────────────────────
 
 
 async def test_declined_payment_sends_no_confirmation(customer: Customer, postgres: asyncpg.Connection) -> None:
     assert (await customer.checkout(token="mock-decline"))["__typename"] == "PaymentFailed"
     assert await list_email_statuses(postgres) == []
-    assert await _jobs(postgres) == 0
+    assert await _count_jobs(postgres) == 0
 
 
 async def test_rejected_checkout_sends_no_confirmation(
@@ -51,7 +51,7 @@ async def test_rejected_checkout_sends_no_confirmation(
 ) -> None:
     response = await customer.checkout(expectedTotal="1.00")
     assert response["__typename"] == "PriceChanged"
-    assert (await list_email_statuses(postgres), await _jobs(postgres)) == ([], 0)
+    assert (await list_email_statuses(postgres), await _count_jobs(postgres)) == ([], 0)
 
 
 async def test_killed_before_commit_sends_nothing(
@@ -63,33 +63,33 @@ async def test_killed_before_commit_sends_nothing(
     postgres: asyncpg.Connection,
     database_url: str,
 ) -> None:
-    placed = await customer.checkout()
+    result = await customer.checkout()
     async with start_server(settings, tmp_path) as server, hold_lock(database_url, LOCK_BOOKS, [book.id]):
         # The email is enqueued, and releasing the stock fails.
-        cancelling = asyncio.create_task(customer.with_client(server.client).cancel_order(placed["order"]["id"]))
-        waiting = await wait_for_blocked(postgres, 1)
+        cancellation = asyncio.create_task(customer.with_client(server.client).cancel_order(result["order"]["id"]))
+        blocked_pids = await wait_for_blocked(postgres, 1)
         await server.kill()
-        await asyncio.wait({cancelling})
-        assert cancelling.exception() is not None
-    await wait_until_disconnected(postgres, waiting)
+        await asyncio.wait({cancellation})
+        assert cancellation.exception() is not None
+    await wait_until_disconnected(postgres, blocked_pids)
 
     async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
         assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
     assert len(mailbox.messages) == 1
 
 
-# ── Committed ───────────────────────────────────────────────────────────
+# ── Committed ─────────────────────────────────────────────────────────────────────────────
 
 
 async def test_order_is_confirmed_by_email(
     customer: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
-        placed = await customer.checkout()
+        result = await customer.checkout()
         assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")]
     [message] = mailbox.find_messages(customer.user.row.email)
     for part in get_text_and_html(message):
-        assert placed["order"]["number"] in part
+        assert result["order"]["number"] in part
         assert "Emma" in part
         assert "€25.00" in part
 
@@ -146,6 +146,6 @@ async def test_email_without_a_job_is_requeued(
     assert len(mailbox.messages) == 1
 
 
-async def _jobs(postgres: asyncpg.Connection) -> int:
+async def _count_jobs(postgres: asyncpg.Connection) -> int:
     count: int = await postgres.fetchval("SELECT count(*) FROM pgqueuer")
     return count

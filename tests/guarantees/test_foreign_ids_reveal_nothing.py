@@ -1,4 +1,4 @@
-"""A foreign object and a missing one produce byte-identical responses."""
+"""A foreign object and a missing object produce byte-identical responses."""
 
 import json
 import uuid
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("check_invariants")
 
 OWN_IDS_QUERY = """{ me { id cart { id items { id } } orders { nodes { id number items { id } } } wishlist { nodes { id } }
     prebookings { nodes { id } } sessions { id } reviews { nodes { id } } } }"""
-NODE = "query ($id: ID!) { node(id: $id) { __typename id } }"
-NODES = "query ($id: ID!) { nodes(ids: [$id]) { __typename id } }"
+NODE_QUERY = "query ($id: ID!) { node(id: $id) { __typename id } }"
+NODES_QUERY = "query ($id: ID!) { nodes(ids: [$id]) { __typename id } }"
 
 
 PUBLIC_TYPES = {"Book", "Author", "Genre", "Review"}
@@ -35,13 +35,13 @@ PUBLIC_TYPES = {"Book", "Author", "Genre", "Review"}
 
 
 def _list_documents(type_name: str) -> list[str]:
-    """Return every operation that takes nothing but the ID of an object of this type."""
+    """Return every operation whose only argument is the ID of an object of this type."""
     lookups = [
         build_document(name)
         for name, field in iterate_fields()
         if name.startswith("Query.") and field.args.keys() == {"id"} and get_result_type(field).name == type_name
     ]
-    return [NODE, NODES, *lookups, *_list_lookups_by_id(type_name), *_list_mutations(type_name)]
+    return [NODE_QUERY, NODES_QUERY, *lookups, *_list_lookups_by_id(type_name), *_list_mutations(type_name)]
 
 
 def _list_lookups_by_id(type_name: str) -> list[str]:
@@ -70,7 +70,7 @@ def _list_required_keys(field: GraphQLField) -> list[str]:
 
 
 DOCUMENTS = {name: _list_documents(name) for name in list_types_with_id() if name not in PUBLIC_TYPES}
-NUMBER = "query ($number: String!) { order(by: {number: $number}) { id } }"
+ORDER_BY_NUMBER_QUERY = "query ($number: String!) { order(by: {number: $number}) { id } }"
 CREATE_OWN_ITEMS = """mutation ($book: ID!, $soldOut: ID!) {
     addToWishlist(input: {bookId: $book}) { __typename } prebook(input: {bookId: $soldOut}) { __typename } }"""
 
@@ -78,16 +78,18 @@ CREATE_OWN_ITEMS = """mutation ($book: ID!, $soldOut: ID!) {
 @pytest.fixture
 async def owner(client: ApiClient, shop: Shop) -> Customer:
     """Return a customer who owns an object of every private type."""
-    bought, in_cart, sold_out = (
+    ordered_book, book_in_cart, sold_out_book = (
         await add_book(shop, stock=5),
         await add_book(shop, stock=5),
         await add_book(shop, stock=0),
     )
-    owner = await add_customer(client, shop, (bought, 1))
+    owner = await add_customer(client, shop, (ordered_book, 1))
     assert (await owner.checkout())["__typename"] == "OrderPlaced"
-    add = "mutation ($book: ID!) { addToCart(input: {bookId: $book}) { __typename } }"
-    assert not (await owner.execute(add, book=book_id(in_cart))).errors
-    assert not (await owner.execute(CREATE_OWN_ITEMS, book=book_id(bought), soldOut=book_id(sold_out))).errors
+    add_to_cart = "mutation ($book: ID!) { addToCart(input: {bookId: $book}) { __typename } }"
+    assert not (await owner.execute(add_to_cart, book=book_id(book_in_cart))).errors
+    assert not (
+        await owner.execute(CREATE_OWN_ITEMS, book=book_id(ordered_book), soldOut=book_id(sold_out_book))
+    ).errors
     return owner
 
 
@@ -101,31 +103,36 @@ def find_ids(data: object) -> set[str]:
 async def test_foreign_and_unknown_ids_get_equal_responses(
     owner: Customer, client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    me = (await owner.execute(OWN_IDS_QUERY))["me"]
+    own_data = (await owner.execute(OWN_IDS_QUERY))["me"]
     unknown_ids = {type_name: to_global_id(type_name, uuid.UUID(int=7)) for type_name in DOCUMENTS}
     callers = [client, (await add_customer(client, shop)).client]
     before = await postgres.fetch(SNAPSHOT_SQL)
-    tried = set()
-    for id_ in sorted(find_ids(me)):
+    tested_types = set()
+    for id_ in sorted(find_ids(own_data)):
         type_name, _ = from_global_id(id_)
         unknown_id = unknown_ids[type_name]
-        tried.add(type_name)
+        tested_types.add(type_name)
         for document in DOCUMENTS[type_name]:
             for caller in callers:
                 foreign = await post_graphql(caller, document, id=id_)
-                absent = await post_graphql(caller, document, id=unknown_id)
-                assert foreign.content.replace(id_.encode(), b"") == absent.content.replace(unknown_id.encode(), b""), (
+                missing = await post_graphql(caller, document, id=unknown_id)
+                assert foreign.content.replace(id_.encode(), b"") == missing.content.replace(
+                    unknown_id.encode(), b""
+                ), (
                     type_name,
                     document,
                 )
-                assert foreign.status_code == absent.status_code
-    assert tried == set(DOCUMENTS)
-    number = me["orders"]["nodes"][0]["number"]
+                assert foreign.status_code == missing.status_code
+    assert tested_types == set(DOCUMENTS)
+    number = own_data["orders"]["nodes"][0]["number"]
     for caller in callers:
-        foreign, absent = (
-            await post_graphql(caller, NUMBER, number=number),
-            await post_graphql(caller, NUMBER, number="0000-0000-0000"),
+        foreign, missing = (
+            await post_graphql(caller, ORDER_BY_NUMBER_QUERY, number=number),
+            await post_graphql(caller, ORDER_BY_NUMBER_QUERY, number="0000-0000-0000"),
         )
-        assert foreign.content == absent.content
+        assert foreign.content == missing.content
     assert await postgres.fetch(SNAPSHOT_SQL) == before
-    assert json.loads((await post_graphql(owner.client, NUMBER, number=number)).content)["data"]["order"] is not None
+    assert (
+        json.loads((await post_graphql(owner.client, ORDER_BY_NUMBER_QUERY, number=number)).content)["data"]["order"]
+        is not None
+    )

@@ -24,43 +24,43 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
-BLOCKED_PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> ALL($1::int[])"
+SELECT_BLOCKED_PID = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> ALL($1::int[])"
 
 
-async def kill_blocked(postgres: asyncpg.Connection, times: int = 1, *, until_again: bool = True) -> None:
-    """Kill a connection that waits for a lock, then the one that replaces it, this many times.
+async def kill_blocked(postgres: asyncpg.Connection, times: int = 1, *, wait_for_replacement: bool = True) -> None:
+    """Kill a connection that waits for a lock, then its replacement, this many times.
 
-    With `until_again`, wait for another one to take its place.
+    With `wait_for_replacement`, return only when the last connection is replaced, too.
     """
-    killed: list[int] = []
+    killed_pids: list[int] = []
     for _ in range(times):
-        pid = await _wait_for_next_blocked(postgres, killed)
+        pid = await _wait_for_next_blocked(postgres, killed_pids)
         await postgres.execute("SELECT pg_terminate_backend($1)", pid)
-        killed.append(pid)
-    if until_again:
-        await _wait_for_next_blocked(postgres, killed)
+        killed_pids.append(pid)
+    if wait_for_replacement:
+        await _wait_for_next_blocked(postgres, killed_pids)
 
 
-async def _wait_for_next_blocked(postgres: asyncpg.Connection, killed: list[int]) -> int:
-    pid: int = await wait_until(lambda: postgres.fetchval(BLOCKED_PIDS, killed), 20)
+async def _wait_for_next_blocked(postgres: asyncpg.Connection, killed_pids: list[int]) -> int:
+    pid: int = await wait_until(lambda: postgres.fetchval(SELECT_BLOCKED_PID, killed_pids), 20)
     return pid
 
 
 async def test_read_is_retried(client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
     await add_genre(shop, "Fantasy")
     async with hold_lock(database_url, LOCK_GENRES):
-        reading = asyncio.create_task(client.execute(GENRES_QUERY))
+        read = asyncio.create_task(client.execute(GENRES_QUERY))
         await kill_blocked(postgres)
-    assert len((await reading)["genres"]) == 1
+    assert len((await read)["genres"]) == 1
 
 
 async def test_read_killed_twice_fails(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     async with hold_lock(database_url, LOCK_GENRES):
-        reading = asyncio.create_task(post_graphql(client, GENRES_QUERY))
-        await kill_blocked(postgres, 2, until_again=False)
-        response = await reading
+        read = asyncio.create_task(post_graphql(client, GENRES_QUERY))
+        await kill_blocked(postgres, 2, wait_for_replacement=False)
+        response = await read
     assert response.status_code == 503
     assert [error["extensions"] for error in response.json()["errors"]] == [UNAVAILABLE]
 
@@ -70,9 +70,9 @@ async def test_write_is_retried_once(
 ) -> None:
     book, admin = await add_book(shop, stock=1), client.with_token((await add_admin(shop)).token)
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+        restock = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
         await kill_blocked(postgres, 2)
-    assert (await restocking)["updateStock"] == {"__typename": "StockUpdated"}
+    assert (await restock)["updateStock"] == {"__typename": "StockUpdated"}
     assert await get_stock(postgres, book) == 2
     assert await is_stock_consistent(postgres)
 
@@ -83,9 +83,9 @@ async def test_write_killed_every_time_changes_nothing(
     book, admin = await add_book(shop, stock=1), client.with_token((await add_admin(shop)).token)
     before = await take_snapshot(postgres)
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
-        await kill_blocked(postgres, 3, until_again=False)
-        assert (await restocking).codes == ["SERVICE_UNAVAILABLE"]
+        restock = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+        await kill_blocked(postgres, 3, wait_for_replacement=False)
+        assert (await restock).codes == ["SERVICE_UNAVAILABLE"]
     assert await take_snapshot(postgres) == before
 
 
@@ -95,9 +95,9 @@ async def test_checkout_is_retried_once(
     book = await add_book(shop, stock=5)
     customer = await add_customer(client, shop, (book, 2))
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        purchase = asyncio.create_task(customer.checkout("once"))
+        checkout = asyncio.create_task(customer.checkout("once"))
         await kill_blocked(postgres, 2)
-    assert (await purchase)["__typename"] == "OrderPlaced"
+    assert (await checkout)["__typename"] == "OrderPlaced"
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
     assert await list_payments(postgres) == [("APPROVED", False)]
     assert len(await customer.list_orders()) == 1
@@ -105,25 +105,25 @@ async def test_checkout_is_retried_once(
 
 async def test_dead_idle_connections_fail_no_read(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_genre(shop, "Fantasy")
-    others = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
+    other_pids = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
     async with running_client(settings) as client:
         await asyncio.gather(*(client.execute(GENRES_QUERY) for _ in range(20)))
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
-        assert await postgres.fetch(cut, others)
-        replies = await asyncio.gather(*(client.execute(GENRES_QUERY) for _ in range(20)))
-    assert [len(response["genres"]) for response in replies] == [1] * 20
+        terminate_connections = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
+        assert await postgres.fetch(terminate_connections, other_pids)
+        responses = await asyncio.gather(*(client.execute(GENRES_QUERY) for _ in range(20)))
+    assert [len(response["genres"]) for response in responses] == [1] * 20
 
 
 async def test_dead_idle_connections_fail_no_write(
     settings: Settings, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     book, token = await add_book(shop, stock=0), (await add_admin(shop)).token
-    others = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
+    other_pids = [record["pid"] for record in await postgres.fetch("SELECT pid FROM pg_stat_activity")]
     async with running_client(settings) as client:
         admin = client.with_token(token)
         await asyncio.gather(*(admin.execute(INCREMENT_STOCK, id=book_id(book)) for _ in range(10)))
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
-        assert await postgres.fetch(cut, others)
-        replies = await asyncio.gather(*(admin.execute(INCREMENT_STOCK, id=book_id(book)) for _ in range(10)))
-    assert [response["updateStock"]["__typename"] for response in replies] == ["StockUpdated"] * 10
+        terminate_connections = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> ALL($1)"
+        assert await postgres.fetch(terminate_connections, other_pids)
+        responses = await asyncio.gather(*(admin.execute(INCREMENT_STOCK, id=book_id(book)) for _ in range(10)))
+    assert [response["updateStock"]["__typename"] for response in responses] == ["StockUpdated"] * 10
     assert await get_stock(postgres, book) == 20

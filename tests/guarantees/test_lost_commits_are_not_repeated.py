@@ -19,7 +19,8 @@ from tests.support.shop.factories import add_admin, add_book, book_id
 
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
-RESERVED, CHARGED, SETTLED = 1, 2, 3
+RESERVED, CHARGED, FINALIZED = 1, 2, 3
+"""The commits of a checkout, in order."""
 COUNT_CONFIRMATIONS = "SELECT count(*) FROM letters WHERE kind = 'ORDER_CONFIRMED'"
 
 
@@ -68,7 +69,7 @@ async def test_lost_reservation_is_recovered(
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2), ("PAYMENT_FAILED", 2)]
 
 
-@pytest.mark.parametrize("commit", [CHARGED, SETTLED])
+@pytest.mark.parametrize("commit", [CHARGED, FINALIZED])
 async def test_paid_order_is_found_by_its_key(
     fault_proxy: FaultProxy,
     client: ApiClient,
@@ -85,14 +86,14 @@ async def test_paid_order_is_found_by_its_key(
 
     await age_orders(postgres)
     await sweep(shop)
-    await _bought_once(customer, postgres)
+    await _assert_bought_once(customer, postgres)
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
     assert await is_stock_consistent(postgres)
 
 
-async def _bought_once(customer: Customer, postgres: asyncpg.Connection) -> None:
-    again = await customer.checkout("once")
-    assert again["__typename"] == "OrderPlaced"
-    assert [order["id"] for order in await customer.list_orders()] == [again["order"]["id"]]
+async def _assert_bought_once(customer: Customer, postgres: asyncpg.Connection) -> None:
+    repeated_result = await customer.checkout("once")
+    assert repeated_result["__typename"] == "OrderPlaced"
+    assert [order["id"] for order in await customer.list_orders()] == [repeated_result["order"]["id"]]
     assert await list_payments(postgres) == [("APPROVED", False)]
     assert await postgres.fetchval(COUNT_CONFIRMATIONS) == 1

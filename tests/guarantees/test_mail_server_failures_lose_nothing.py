@@ -1,4 +1,4 @@
-"""A mail server that hangs, refuses or fails delays no request, and every email arrives once it recovers."""
+"""A mail server that hangs, rejects or fails delays no request, and every email arrives when the server recovers."""
 
 import asyncio
 from collections.abc import Callable
@@ -57,13 +57,13 @@ async def customer(client: ApiClient, shop: Shop, book: BookRow) -> Customer:
 
 
 async def assert_all_sent(mailbox: FakeMailServer, postgres: asyncpg.Connection, *orders: dict[str, str]) -> None:
-    """Assert that each of the orders has one email, and that there are no others."""
+    """Assert that each of the orders has one email, and that no other email exists."""
     assert await wait_until_queue_is_empty(postgres) == [(CONFIRMED, "SENT")] * len(orders)
     subjects = [str(message["Subject"]) for message in mailbox.messages]
     assert sorted(subjects) == sorted(f"Your order {order['number']} is confirmed" for order in orders)
 
 
-# ── It rejects ────────────────────────────────────────────────────────────────────────────
+# ── The mail server rejects ───────────────────────────────────────────────────────────────
 
 
 async def test_temporary_failures_delay_and_lose_nothing(
@@ -111,7 +111,7 @@ async def test_exhausted_retries_are_stored(
         await assert_all_sent(mailbox, postgres, order)
 
 
-# ── It hangs ───────────────────────────────────────────────────────────────────────
+# ── The mail server hangs ─────────────────────────────────────────────────────────────────
 
 
 def hang_before_greeting(mailbox: FakeMailServer) -> None:
@@ -130,16 +130,18 @@ def send_endless_response(mailbox: FakeMailServer) -> None:
     mailbox.endless_response = "250 OK"
 
 
-@pytest.mark.parametrize("says", [hang_before_greeting, hang_after_ehlo, hang_before_data, send_endless_response])
+@pytest.mark.parametrize(
+    "set_failure", [hang_before_greeting, hang_after_ehlo, hang_before_data, send_endless_response]
+)
 async def test_hanging_server_delays_and_loses_nothing(
     customer: Customer,
     shop: Shop,
     settings: Settings,
     postgres: asyncpg.Connection,
-    says: Callable[[FakeMailServer], None],
+    set_failure: Callable[[FakeMailServer], None],
 ) -> None:
     async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
-        says(mailbox)
+        set_failure(mailbox)
         order = (await customer.checkout())["order"]
         await mailbox.wait_for(1, mailbox.hanging)
         assert await list_email_statuses(postgres) == [(CONFIRMED, "QUEUED")]
@@ -147,7 +149,7 @@ async def test_hanging_server_delays_and_loses_nothing(
         await wait_for_attempts(postgres, 1)
 
         mailbox.withheld_response = mailbox.endless_response = None
-        advance_clock(STEP_TIMEOUT)  # for an attempt that hangs already
+        advance_clock(STEP_TIMEOUT)  # ends an attempt that already hangs
         await assert_all_sent(mailbox, postgres, order)
 
 
@@ -188,31 +190,37 @@ async def test_hanging_emails_do_not_block_others(
     client: ApiClient, shop: Shop, book: BookRow, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     """The hanging emails occupy all of the worker's slots."""
-    unlucky = [await add_customer(client, shop, (book, 1)) for _ in range(2)]
-    lucky = [await add_customer(client, shop, (book, 1)) for _ in range(3)]
-    patience, pace = RetryPolicy(timedelta(seconds=1), max_attempts=1000), replace(FAST_SETTINGS, concurrency=2)
-    async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings), patience, pace):
-        mailbox.silent_recipients = {customer_.user.row.email for customer_ in unlucky}
-        orders = [(await customer_.checkout())["order"] for customer_ in unlucky]
+    hanging_customers = [await add_customer(client, shop, (book, 1)) for _ in range(2)]
+    other_customers = [await add_customer(client, shop, (book, 1)) for _ in range(3)]
+    retry_policy, worker_settings = (
+        RetryPolicy(timedelta(seconds=1), max_attempts=1000),
+        replace(FAST_SETTINGS, concurrency=2),
+    )
+    async with (
+        start_mail_server() as mailbox,
+        run_worker(shop, with_smtp_url(mailbox, settings), retry_policy, worker_settings),
+    ):
+        mailbox.silent_recipients = {customer_.user.row.email for customer_ in hanging_customers}
+        orders = [(await customer_.checkout())["order"] for customer_ in hanging_customers]
         await mailbox.wait_for(2, mailbox.hanging)
-        orders += [(await customer_.checkout())["order"] for customer_ in lucky]
+        orders += [(await customer_.checkout())["order"] for customer_ in other_customers]
         assert mailbox.messages == []
-        given_up = 0
+        timed_out_count = 0
         for _ in range(1000):
-            if len(mailbox.hanging) == given_up + len(unlucky):
+            if len(mailbox.hanging) == timed_out_count + len(hanging_customers):
                 advance_clock(STEP_TIMEOUT)
-                given_up = len(mailbox.hanging)
-            if len(mailbox.messages) == len(lucky):
+                timed_out_count = len(mailbox.hanging)
+            if len(mailbox.messages) == len(other_customers):
                 break
             await asyncio.sleep(0.02)
-        assert all(len(mailbox.find_messages(customer_.user.row.email)) == 1 for customer_ in lucky)
+        assert all(len(mailbox.find_messages(customer_.user.row.email)) == 1 for customer_ in other_customers)
 
         mailbox.silent_recipients.clear()
         advance_clock(STEP_TIMEOUT)
         await assert_all_sent(mailbox, postgres, *orders)
 
 
-# ── It is slow ────────────────────────────────────────────────────────────────────────────
+# ── The mail server is slow ───────────────────────────────────────────────────────────────
 
 
 async def test_slow_responses_still_deliver(
@@ -239,7 +247,7 @@ async def test_total_timeout_over_slow_responses(
         await assert_all_sent(mailbox, postgres, order)
 
 
-# ── It is unreachable or crashes ───────────────────────────────────────────────────────────────────
+# ── The mail server is unreachable or crashes ─────────────────────────────────────────────
 
 
 async def test_unreachable_server_delays_and_loses_nothing(
@@ -255,16 +263,16 @@ async def test_unreachable_server_delays_and_loses_nothing(
             await assert_all_sent(mailbox, postgres, order)
 
 
-@pytest.mark.parametrize("dies", ["in a letter", "after a letter"])
+@pytest.mark.parametrize("crash_point", ["during data", "after data"])
 async def test_server_crash_during_data_loses_nothing(
     customer: Customer,
     shop: Shop,
     settings: Settings,
     postgres: asyncpg.Connection,
-    dies: Literal["in a letter", "after a letter"],
+    crash_point: Literal["during data", "after data"],
 ) -> None:
     async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
-        mailbox.crashes_at = dies
+        mailbox.crashes_at = crash_point
         order = (await customer.checkout())["order"]
         await wait_for_attempts(postgres, 3)
         assert mailbox.crash_count >= 3
@@ -274,7 +282,7 @@ async def test_server_crash_during_data_loses_nothing(
         await assert_all_sent(mailbox, postgres, order)
 
 
-# ── Other requests ─────────────────────────────────────────────────────────────────────────────
+# ── Other requests ────────────────────────────────────────────────────────────────────────
 
 
 async def test_checkout_does_not_wait_for_mail(
@@ -283,28 +291,32 @@ async def test_checkout_does_not_wait_for_mail(
     """The pool has one connection, which emails in delivery do not hold."""
     async with start_mail_server() as mailbox:
         mailbox.may_accept = asyncio.Event()
-        single = {"pool_size": 1, "pool_max_overflow": 0}
-        async with running_client(settings, worker=True, smtp_url=mailbox.url, **single) as client:
+        pool_settings = {"pool_size": 1, "pool_max_overflow": 0}
+        async with running_client(settings, worker=True, smtp_url=mailbox.url, **pool_settings) as client:
             customers = [await add_customer(client, shop, (book, 1)) for _ in range(12)]
             orders = [(await customer.checkout())["order"] for customer in customers]
             await mailbox.wait_for(10, mailbox.submitted_recipients)
-            latest = await add_customer(client, shop, (book, 1))
-            orders.append((await latest.checkout())["order"])
-            assert (await latest.list_orders())[0]["status"] == "CONFIRMED"
+            last_customer = await add_customer(client, shop, (book, 1))
+            orders.append((await last_customer.checkout())["order"])
+            assert (await last_customer.list_orders())[0]["status"] == "CONFIRMED"
             assert mailbox.messages == []
             mailbox.may_accept.set()
             await assert_all_sent(mailbox, postgres, *orders)
 
 
-# ── Delivery to a directory ────────────────────────────────────────────────────────────────
+# ── Delivery to a directory ───────────────────────────────────────────────────────────────
 
 
 async def test_full_maildir_delays_and_loses_nothing(
     customer: Customer, settings: Settings, postgres: asyncpg.Connection, tmp_path: Path
 ) -> None:
     """Writing to the maildir fails for a while."""
-    given = {"DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key[0], "MAIL_FOLDER": "mail"}
-    async with start_command("worker", directory=tmp_path, settings=given) as worker:
+    environment = {
+        "DATABASE_URL": str(settings.database_url),
+        "SECRET_KEY": settings.secret_key[0],
+        "MAIL_FOLDER": "mail",
+    }
+    async with start_command("worker", directory=tmp_path, settings=environment) as worker:
         assert worker.stdout is not None
         assert b"Sending emails" in await worker.stdout.readline()
         process = psutil.Process(worker.pid)

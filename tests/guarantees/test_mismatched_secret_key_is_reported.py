@@ -19,7 +19,7 @@ from tests.support.http.client import ApiClient
 from tests.support.processes.cli import COMMAND_TIMEOUT, start_command
 from tests.support.processes.served_shop import serve_shop
 
-OWN_KEY, NEW, STRANGE = "ours-8d21f7c05b-e94a-36", "new-6f0ab3d9c2-17e5-48", "strange-4c95e08b7d-2fa1"
+OWN_KEY, NEW_KEY, OTHER_KEY = "ours-8d21f7c05b-e94a-36", "new-6f0ab3d9c2-17e5-48", "foreign-4c95e08b7d-2fa1"
 StartApp = Callable[..., Any]
 
 
@@ -28,18 +28,18 @@ async def start_app(settings: Settings, shop: Shop) -> AsyncIterator[StartApp]:
     """Return a function that starts applications with these keys, which run until the test ends."""
     async with AsyncExitStack() as stack:
 
-        async def opens(*keys: str) -> Starlette:
+        async def open_app(*keys: str) -> Starlette:
             return await stack.enter_async_context(running_app(settings, secret_key=list(keys)))
 
-        yield opens
+        yield open_app
 
 
 async def get_ready_notes(app: Starlette) -> list[str]:
     async with ApiClient(app).http() as http:
         response = await http.get("/ready")
     assert response.status_code == 200
-    findings: list[str] = response.json().get("notes", [])
-    return findings
+    notes: list[str] = response.json().get("notes", [])
+    return notes
 
 
 async def count_stored_keys(postgres: asyncpg.Connection) -> int:
@@ -49,14 +49,14 @@ async def count_stored_keys(postgres: asyncpg.Connection) -> int:
 
 async def test_mismatched_key_is_reported_and_not_adopted(start_app: StartApp, postgres: asyncpg.Connection) -> None:
     assert await get_ready_notes(await start_app(OWN_KEY)) == []
-    assert await get_ready_notes(await start_app(STRANGE)) == [KEY_MISMATCH]
+    assert await get_ready_notes(await start_app(OTHER_KEY)) == [KEY_MISMATCH]
     assert await count_stored_keys(postgres) == 1
-    assert await get_ready_notes(await start_app(STRANGE)) == [KEY_MISMATCH]
+    assert await get_ready_notes(await start_app(OTHER_KEY)) == [KEY_MISMATCH]
     assert await get_ready_notes(await start_app(OWN_KEY)) == []
 
 
 async def test_key_rotation_is_not_reported(start_app: StartApp) -> None:
-    for keys in ([OWN_KEY], [OWN_KEY, NEW], [NEW, OWN_KEY], [NEW]):
+    for keys in ([OWN_KEY], [OWN_KEY, NEW_KEY], [NEW_KEY, OWN_KEY], [NEW_KEY]):
         assert await get_ready_notes(await start_app(*keys)) == []
 
 
@@ -64,21 +64,21 @@ async def test_replaced_key_is_adopted_after_an_hour_without_the_old_one(
     shop: Shop,
 ) -> None:
     old, new = SecretKeyCheck(["old"]), SecretKeyCheck(["new"])
-    strange = []
-    for keys in (old, new, old, new, new, SecretKeyCheck(["new"])):
-        await keys.check(shop.database)
-        strange.append(keys.is_mismatched)
-    assert strange == [False, True, False, True, False, False]
+    mismatches = []
+    for key_check in (old, new, old, new, new, SecretKeyCheck(["new"])):
+        await key_check.check(shop.database)
+        mismatches.append(key_check.is_mismatched)
+    assert mismatches == [False, True, False, True, False, False]
 
 
 async def test_check_repeats_every_hour(shop: Shop, postgres: asyncpg.Connection) -> None:
-    keys = SecretKeyCheck(["ours"])
-    await keys.check(shop.database)
+    key_check = SecretKeyCheck(["ours"])
+    await key_check.check(shop.database)
     await postgres.execute("DELETE FROM secret_keys")
-    await keys.check_if_due(shop.database)
+    await key_check.check_if_due(shop.database)
     assert await count_stored_keys(postgres) == 0
-    keys._next_check_at -= CHECK_INTERVAL
-    await keys.check_if_due(shop.database)
+    key_check._next_check_at -= CHECK_INTERVAL
+    await key_check.check_if_due(shop.database)
     assert await count_stored_keys(postgres) == 1
 
 
@@ -93,17 +93,19 @@ async def test_unused_keys_are_deleted(shop: Shop, postgres: asyncpg.Connection)
 
 async def test_serve_and_worker_report_mismatch_at_startup(settings: Settings, shop: Shop, tmp_path: Path) -> None:
     url = str(settings.database_url)
-    keys = {"DATABASE_URL": url, "SECRET_KEY": f"{STRANGE}-and-longer"}
-    async with serve_shop("--no-worker", directory=tmp_path, **(keys | {"SECRET_KEY": f"{OWN_KEY}-and-longer"})) as own:
-        async with serve_shop("--no-worker", directory=tmp_path, **keys) as another:
-            assert (await another.stop(15)).stderr.rstrip() == f"bookstore: {KEY_MISMATCH}"
+    environment = {"DATABASE_URL": url, "SECRET_KEY": f"{OTHER_KEY}-and-longer"}
+    async with serve_shop(
+        "--no-worker", directory=tmp_path, **(environment | {"SECRET_KEY": f"{OWN_KEY}-and-longer"})
+    ) as own_server:
+        async with serve_shop("--no-worker", directory=tmp_path, **environment) as other_server:
+            assert (await other_server.stop(15)).stderr.rstrip() == f"bookstore: {KEY_MISMATCH}"
         async with (
-            start_command("worker", directory=tmp_path, settings=keys) as worker,
+            start_command("worker", directory=tmp_path, settings=environment) as worker,
             asyncio.timeout(COMMAND_TIMEOUT),
         ):
             assert worker.stdout is not None
             await worker.stdout.readline()
             worker.terminate()
-            _, err = await worker.communicate()
-            assert f"bookstore: {KEY_MISMATCH}" in err.decode()
-        assert (await own.stop(15)).stderr == ""
+            _, stderr = await worker.communicate()
+            assert f"bookstore: {KEY_MISMATCH}" in stderr.decode()
+        assert (await own_server.stop(15)).stderr == ""

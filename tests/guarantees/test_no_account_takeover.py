@@ -39,7 +39,7 @@ from tests.support.http.client import ApiClient
 from tests.support.shop.factories import PASSWORD, add_user
 
 VICTIM = "mona@example.com"
-ACCOUNTS = "SELECT u::text FROM users u UNION ALL SELECT s::text FROM sessions s"
+SELECT_ACCOUNTS = "SELECT u::text FROM users u UNION ALL SELECT s::text FROM sessions s"
 NEW_PASSWORD = "a horse of another colour"
 CHANGE_PASSWORD = """mutation ($current: String!, $new: String!) {
     changePassword(input: {currentPassword: $current, newPassword: $new}) { __typename } }"""
@@ -60,25 +60,27 @@ def github() -> Iterator[FakeGitHub]:
 
 
 @pytest.fixture(scope="module")
-async def offered(settings: Settings, google: FakeOpenIDProvider, github: FakeGitHub) -> AsyncIterator[Starlette]:
+async def app_with_both_providers(
+    settings: Settings, google: FakeOpenIDProvider, github: FakeGitHub
+) -> AsyncIterator[Starlette]:
     async with app_with_providers(settings, google.url, github.url) as app:
         yield app
 
 
 @pytest.fixture
 async def victim(
-    offered: Starlette, google: FakeOpenIDProvider, github: FakeGitHub, shop: Shop
+    app_with_both_providers: Starlette, google: FakeOpenIDProvider, github: FakeGitHub, shop: Shop
 ) -> AsyncIterator[Browser]:
-    """A user with this address at both providers and no account in the store."""
+    """Return the browser of a user who has this address at both providers and no account in the store."""
     google.reset()
     github.reset()
-    async with open_browser(offered) as browser:
+    async with open_browser(app_with_both_providers) as browser:
         yield browser
 
 
 @pytest.fixture
-def attacker(offered: Starlette) -> ApiClient:
-    return ApiClient(offered)
+def attacker(app_with_both_providers: Starlette) -> ApiClient:
+    return ApiClient(app_with_both_providers)
 
 
 async def _register(attacker: ApiClient) -> TokenPair:
@@ -86,28 +88,28 @@ async def _register(attacker: ApiClient) -> TokenPair:
     return TokenPair.from_result(response["register"])
 
 
-async def _is_locked_out(attacker: ApiClient, held: TokenPair) -> bool:
-    refused = {
+async def _is_locked_out(attacker: ApiClient, tokens: TokenPair) -> bool:
+    rejections = {
         (await try_login(attacker, VICTIM))["__typename"] == "InvalidCredentials",
-        (await try_refresh(attacker, held.refresh_token))["__typename"] == "InvalidToken",
-        not await is_authenticated(attacker, held.access_token),
+        (await try_refresh(attacker, tokens.refresh_token))["__typename"] == "InvalidToken",
+        not await is_authenticated(attacker, tokens.access_token),
     }
-    return refused == {True}
+    return rejections == {True}
 
 
-# ── The attacker registers the victim's address first ─────────────────────────────────────────
+# ── The attacker registers the victim's address first ─────────────────────────────────────
 
 
 @pytest.mark.parametrize("provider", ["google", "github"])
 async def test_earlier_registrant_loses_access_to_the_owner(
     victim: Browser, attacker: ApiClient, shop: Shop, postgres: asyncpg.Connection, provider: str
 ) -> None:
-    first = await _register(attacker)
-    elsewhere = await log_in(attacker, VICTIM)
+    first_tokens = await _register(attacker)
+    second_tokens = await log_in(attacker, VICTIM)
     user = await complete_login(victim, await victim.http.get(f"/auth/{provider}"))
     assert (user["email"], user["isEmailVerified"], user["hasPassword"]) == (VICTIM, True, False)
     assert user["linkedProviders"] == [provider.upper()]
-    for tokens in (first, elsewhere):
+    for tokens in (first_tokens, second_tokens):
         assert await _is_locked_out(attacker, tokens)
     assert await postgres.fetchval("SELECT count(*) FROM letters WHERE kind = 'PROVIDER_LINKED'") == 1
 
@@ -124,36 +126,38 @@ async def test_earlier_links_and_codes_are_invalid(
 ) -> None:
     tokens = await _register(attacker)
     await attacker.with_token(tokens.access_token).execute(REQUEST_VERIFICATION)
-    owner = await postgres.fetchval("SELECT id FROM users")
+    user_id = await postgres.fetchval("SELECT id FROM users")
     async with shop.database.transaction() as tx:
-        code = shop.tokens.derive_one_time_token(await one_time_tokens.issue(shop, tx, owner, TokenPurpose.OAUTH_LOGIN))
-    link = await request_reset_token(attacker, shop, postgres, VICTIM)
-    verifications = await list_link_tokens(shop, postgres, VICTIM, "VERIFY_EMAIL")
-    mine = get_login_code(await victim.http.get("/auth/google"))
-    assert (await reset_password(attacker, link, NEW_PASSWORD))["__typename"] == "InvalidToken"
-    assert (await login_with_oauth(attacker, code))["__typename"] == "InvalidToken"
-    assert len(verifications) == 2
-    for token in verifications:
+        login_code = shop.tokens.derive_one_time_token(
+            await one_time_tokens.issue(shop, tx, user_id, TokenPurpose.OAUTH_LOGIN)
+        )
+    reset_token = await request_reset_token(attacker, shop, postgres, VICTIM)
+    verification_tokens = await list_link_tokens(shop, postgres, VICTIM, "VERIFY_EMAIL")
+    owners_code = get_login_code(await victim.http.get("/auth/google"))
+    assert (await reset_password(attacker, reset_token, NEW_PASSWORD))["__typename"] == "InvalidToken"
+    assert (await login_with_oauth(attacker, login_code))["__typename"] == "InvalidToken"
+    assert len(verification_tokens) == 2
+    for token in verification_tokens:
         assert (await verify_email(attacker, token))["__typename"] == "InvalidToken"
-    assert await exchange_login_code(victim, mine)
+    assert await exchange_login_code(victim, owners_code)
 
 
 async def test_concurrent_password_change(
     victim: Browser, attacker: ApiClient, postgres: asyncpg.Connection, settings: Settings
 ) -> None:
-    """Whichever commits first, the attacker has no access afterwards."""
+    """The attacker has no access afterwards, regardless of which request commits first."""
     tokens = await _register(attacker)
     assert settings.database_url is not None
     async with hold_lock(settings.database_url, "SELECT FROM users FOR UPDATE"):
-        coming = asyncio.create_task(victim.http.get("/auth/google"))
+        callback = asyncio.create_task(victim.http.get("/auth/google"))
         await wait_for_blocked(postgres, 1)
-        signing = asyncio.create_task(try_login(attacker, VICTIM))
-        changing = asyncio.create_task(
+        login = asyncio.create_task(try_login(attacker, VICTIM))
+        password_change = asyncio.create_task(
             attacker.with_token(tokens.access_token).execute(CHANGE_PASSWORD, current=PASSWORD, new=NEW_PASSWORD)
         )
         await wait_for_blocked(postgres, 3)
-    user = await complete_login(victim, await coming)
-    result, response = await signing, await changing
+    user = await complete_login(victim, await callback)
+    result, response = await login, await password_change
     assert user["hasPassword"] is False
     assert response["changePassword"]["__typename"] == "InvalidCredentials"
     assert result["__typename"] == "InvalidCredentials"
@@ -164,11 +168,13 @@ async def test_concurrent_registration(
     victim: Browser, attacker: ApiClient, postgres: asyncpg.Connection, settings: Settings
 ) -> None:
     assert settings.database_url is not None
-    add = "INSERT INTO users (id, email, display_name, password_hash) VALUES (gen_random_uuid(), $1, 'First', 'hash')"
-    async with hold_lock(settings.database_url, add, VICTIM):
-        coming = asyncio.create_task(victim.http.get("/auth/google"))
+    insert_user = (
+        "INSERT INTO users (id, email, display_name, password_hash) VALUES (gen_random_uuid(), $1, 'First', 'hash')"
+    )
+    async with hold_lock(settings.database_url, insert_user, VICTIM):
+        callback = asyncio.create_task(victim.http.get("/auth/google"))
         await wait_for_blocked(postgres, 1)
-    user = await complete_login(victim, await coming)
+    user = await complete_login(victim, await callback)
     assert (user["displayName"], user["hasPassword"], user["isEmailVerified"]) == ("First", False, True)
     assert await postgres.fetchval("SELECT count(*) FROM users") == 1
 
@@ -185,7 +191,7 @@ async def test_owners_password_reset_removes_earlier_access(
     assert await is_authenticated(attacker, TokenPair.from_result(result).access_token)
 
 
-# ── The attacker claims an unverified address ─────────────────────────────────────────────────────────
+# ── The attacker claims an unverified address ─────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("is_verified", [True, False])
@@ -199,17 +205,17 @@ async def test_unverified_provider_email_is_not_linked(
     is_verified: bool,
 ) -> None:
     """The attacker has the provider's account, and the victim that of the store."""
-    verified = dt.datetime.now(dt.UTC) if is_verified else None
-    user = await add_user(shop, VICTIM, email_verified_at=verified)
+    email_verified_at = dt.datetime.now(dt.UTC) if is_verified else None
+    user = await add_user(shop, VICTIM, email_verified_at=email_verified_at)
     google.claims = {"email_verified": False}
     github.emails = [{"email": VICTIM, "primary": True, "verified": False}]
-    before = await postgres.fetch(ACCOUNTS)
+    before = await postgres.fetch(SELECT_ACCOUNTS)
     for provider in ("google", "github"):
         assert get_frontend_params(await victim.http.get(f"/auth/{provider}"))["error"] == "email_unverified"
     github.emails = [{"email": "attacker@example.com", "primary": False, "verified": True}]
-    github.user["email"] = VICTIM  # anybody can write any address into a public profile
+    github.user["email"] = VICTIM  # a public profile may contain any address
     assert get_frontend_params(await victim.http.get("/auth/github"))["error"] == "email_missing"
-    assert await postgres.fetch(ACCOUNTS) == before
+    assert await postgres.fetch(SELECT_ACCOUNTS) == before
     assert await postgres.fetchval("SELECT count(*) FROM identities") == 0
     assert await is_authenticated(client, user.token)
 
@@ -221,8 +227,8 @@ async def test_unverified_provider_email_creates_no_account(
     assert await assert_login_rejected(postgres, await victim.http.get("/auth/google")) == "email_unverified"
 
 
-async def test_reassigned_provider_email_moves_nothing(victim: Browser, google: FakeOpenIDProvider) -> None:
-    """The provider's user id identifies the account, whatever its address is today."""
+async def test_reassigned_provider_email_changes_no_account(victim: Browser, google: FakeOpenIDProvider) -> None:
+    """The provider's user id identifies the account; its current address does not."""
     mona = await complete_login(victim, await victim.http.get("/auth/google"))
     google.claims = {"sub": "2002", "email": "other@example.com"}
     other = await complete_login(victim, await victim.http.get("/auth/google"))
@@ -231,37 +237,41 @@ async def test_reassigned_provider_email_moves_nothing(victim: Browser, google: 
     assert other["id"] != mona["id"]
 
 
-# ── Concurrently ────────────────────────────────────────────────────────────────────
+# ── Concurrent callbacks ──────────────────────────────────────────────────────────────────
 
 
 async def test_concurrent_first_callbacks_create_one_user(
-    victim: Browser, offered: Starlette, postgres: asyncpg.Connection, settings: Settings
+    victim: Browser, app_with_both_providers: Starlette, postgres: asyncpg.Connection, settings: Settings
 ) -> None:
     assert settings.database_url is not None
-    async with open_browser(offered) as other:
+    async with open_browser(app_with_both_providers) as other:
         async with hold_lock(settings.database_url, "LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE"):
-            coming = [asyncio.create_task(browser.http.get("/auth/google")) for browser in (victim, other)]
+            callbacks = [asyncio.create_task(browser.http.get("/auth/google")) for browser in (victim, other)]
             await wait_for_blocked(postgres, 2)
-        codes = [get_login_code(response) for response in await asyncio.gather(*coming)]
+        codes = [get_login_code(response) for response in await asyncio.gather(*callbacks)]
     assert await postgres.fetchval("SELECT count(DISTINCT user_id) FROM one_time_tokens") == 1
     assert await exchange_login_code(victim, codes[0])
     assert [await postgres.fetchval(f"SELECT count(*) FROM {table}") for table in ("users", "identities")] == [1, 1]
 
 
 async def test_concurrent_first_callbacks_link_once(
-    victim: Browser, attacker: ApiClient, offered: Starlette, postgres: asyncpg.Connection, settings: Settings
+    victim: Browser,
+    attacker: ApiClient,
+    app_with_both_providers: Starlette,
+    postgres: asyncpg.Connection,
+    settings: Settings,
 ) -> None:
     tokens = await _register(attacker)
     assert settings.database_url is not None
-    async with open_browser(offered) as other:
+    async with open_browser(app_with_both_providers) as other:
         async with hold_lock(settings.database_url, "SELECT FROM users FOR UPDATE"):
-            coming = [
+            callbacks = [
                 asyncio.create_task(victim.http.get("/auth/google")),
                 asyncio.create_task(other.http.get("/auth/google")),
                 asyncio.create_task(other.http.get("/auth/github")),
             ]
             await wait_for_blocked(postgres, 3)
-        codes = [get_login_code(response) for response in await asyncio.gather(*coming)]
+        codes = [get_login_code(response) for response in await asyncio.gather(*callbacks)]
     user = await fetch_current_user(victim, (await exchange_login_code(victim, codes[1]))["accessToken"])
     assert (user["linkedProviders"], user["hasPassword"]) == (["GITHUB", "GOOGLE"], False)
     assert await postgres.fetchval("SELECT count(*) FROM users") == 1
@@ -275,8 +285,8 @@ async def test_login_code_works_once_under_concurrency(
     code = get_login_code(await victim.http.get("/auth/google"))
     assert settings.database_url is not None
     async with hold_lock(settings.database_url, "SELECT FROM users FOR UPDATE"):
-        tries = [asyncio.create_task(login_with_oauth(attacker, code)) for _ in range(3)]
+        attempts = [asyncio.create_task(login_with_oauth(attacker, code)) for _ in range(3)]
         await wait_for_blocked(postgres, 3)
-    results: list[dict[str, Any]] = await asyncio.gather(*tries)
-    assert sorted(each["__typename"] for each in results) == ["InvalidToken", "InvalidToken", "LoggedIn"]
+    results: list[dict[str, Any]] = await asyncio.gather(*attempts)
+    assert sorted(result["__typename"] for result in results) == ["InvalidToken", "InvalidToken", "LoggedIn"]
     assert await postgres.fetchval("SELECT count(*) FROM sessions") == 1

@@ -32,11 +32,11 @@ async def test_concurrent_checkouts_sell_exactly_the_stock(
     buyers = [await add_customer(client, shop, (book, 1)) for _ in range(7)]
     await set_stock(shop, book.id, copies)
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        purchases = [asyncio.create_task(buyer.checkout()) for buyer in buyers]
-        await wait_for_blocked(postgres, len(purchases))
-    ends = Counter(end["__typename"] for end in await asyncio.gather(*purchases))
+        checkouts = [asyncio.create_task(buyer.checkout()) for buyer in buyers]
+        await wait_for_blocked(postgres, len(checkouts))
+    outcomes = Counter(result["__typename"] for result in await asyncio.gather(*checkouts))
 
-    assert ends == Counter(OrderPlaced=copies, InsufficientStock=7 - copies)
+    assert outcomes == Counter(OrderPlaced=copies, InsufficientStock=7 - copies)
     assert await get_stock(postgres, book) == 0
     assert await list_payments(postgres) == [("APPROVED", False)] * copies
     assert await postgres.fetchval("SELECT count(*) FROM orders") == copies
@@ -49,18 +49,18 @@ async def test_late_buyers_see_remaining_stock_and_keep_cart(
     book = await add_book(shop, "Emma", stock=3)
     buyers = [await add_customer(client, shop, (book, 2)) for _ in range(3)]
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        purchases = [asyncio.create_task(buyer.checkout()) for buyer in buyers]
-        await wait_for_blocked(postgres, len(purchases))
+        checkouts = [asyncio.create_task(buyer.checkout()) for buyer in buyers]
+        await wait_for_blocked(postgres, len(checkouts))
     rejected = [
-        (buyer, end)
-        for buyer, end in zip(buyers, await asyncio.gather(*purchases), strict=True)
-        if end["__typename"] == "InsufficientStock"
+        (buyer, result)
+        for buyer, result in zip(buyers, await asyncio.gather(*checkouts), strict=True)
+        if result["__typename"] == "InsufficientStock"
     ]
 
     assert len(rejected) == 2
-    for buyer, end in rejected:
+    for buyer, result in rejected:
         shortage = {"requested": 2, "available": 1, "book": {"id": book_id(book), "title": "Emma"}}
-        assert end["shortages"] == [shortage]
+        assert result["shortages"] == [shortage]
         assert await buyer.get_cart_lines() == [("Emma", 2)]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 3), ("SALE", -2)]
 
@@ -73,11 +73,11 @@ async def test_carts_in_opposite_order_do_not_deadlock(
         await add_customer(client, shop, *lines) for lines in [((first, 1), (second, 1)), ((second, 1), (first, 1))] * 3
     ]
     async with hold_lock(database_url, LOCK_BOOKS, [first.id, second.id]):
-        purchases = [asyncio.create_task(buyer.checkout()) for buyer in buyers]
-        await wait_for_blocked(postgres, len(purchases))
-    ends = Counter(end["__typename"] for end in await asyncio.gather(*purchases))
+        checkouts = [asyncio.create_task(buyer.checkout()) for buyer in buyers]
+        await wait_for_blocked(postgres, len(checkouts))
+    outcomes = Counter(result["__typename"] for result in await asyncio.gather(*checkouts))
 
-    assert ends == Counter(OrderPlaced=4, InsufficientStock=2)
+    assert outcomes == Counter(OrderPlaced=4, InsufficientStock=2)
     assert [await get_stock(postgres, book) for book in (first, second)] == [0, 0]
     assert await is_stock_consistent(postgres)
 
@@ -85,25 +85,27 @@ async def test_carts_in_opposite_order_do_not_deadlock(
 async def test_cart_is_sold_entirely_or_not_at_all(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    plenty, rare, sold_out = (
+    available_book, scarce_book, sold_out_book = (
         await add_book(shop, stock=9),
         await add_book(shop, stock=9),
         await add_book(shop, stock=9),
     )
-    buyer = await add_customer(client, shop, (plenty, 2), (rare, 2), (sold_out, 1))
-    async with hold_lock(database_url, LOCK_BOOKS, [rare.id, sold_out.id]) as third:
-        await third.execute("UPDATE books SET stock_quantity = 1 WHERE id = $1", rare.id)
-        await third.execute("UPDATE books SET stock_quantity = 0 WHERE id = $1", sold_out.id)
-        purchase = asyncio.create_task(buyer.checkout())
+    buyer = await add_customer(client, shop, (available_book, 2), (scarce_book, 2), (sold_out_book, 1))
+    async with hold_lock(database_url, LOCK_BOOKS, [scarce_book.id, sold_out_book.id]) as connection:
+        await connection.execute("UPDATE books SET stock_quantity = 1 WHERE id = $1", scarce_book.id)
+        await connection.execute("UPDATE books SET stock_quantity = 0 WHERE id = $1", sold_out_book.id)
+        checkout = asyncio.create_task(buyer.checkout())
         await wait_for_blocked(postgres, 1)
-    end = await purchase
+    result = await checkout
 
-    assert end["__typename"] == "InsufficientStock"
-    assert [(short["book"]["id"], short["requested"], short["available"]) for short in end["shortages"]] == [
-        (book_id(rare), 2, 1),
-        (book_id(sold_out), 1, 0),
+    assert result["__typename"] == "InsufficientStock"
+    assert [
+        (shortage["book"]["id"], shortage["requested"], shortage["available"]) for shortage in result["shortages"]
+    ] == [
+        (book_id(scarce_book), 2, 1),
+        (book_id(sold_out_book), 1, 0),
     ]
-    assert [await get_stock(postgres, book) for book in (plenty, rare, sold_out)] == [9, 1, 0]
-    assert await list_stock_movements(postgres, plenty) == [("NEW_BOOK", 9)]
+    assert [await get_stock(postgres, book) for book in (available_book, scarce_book, sold_out_book)] == [9, 1, 0]
+    assert await list_stock_movements(postgres, available_book) == [("NEW_BOOK", 9)]
     assert len(await buyer.get_cart_lines()) == 3
     assert await buyer.list_orders() == []

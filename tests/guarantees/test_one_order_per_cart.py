@@ -1,4 +1,4 @@
-"""A cart becomes one order, whatever double clicks, second tabs and retries do."""
+"""A cart becomes one order, despite double clicks, second tabs and retries."""
 
 import asyncio
 import uuid
@@ -40,12 +40,12 @@ async def test_double_click_places_one_order(
     book = await add_book(shop, stock=5)
     customer = await add_customer(client, shop, (book, 2))
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        clicks = [asyncio.create_task(customer.checkout("once")) for _ in range(4)]
-        await wait_for_blocked(postgres, len(clicks))
-    ends = await asyncio.gather(*clicks)
+        checkouts = [asyncio.create_task(customer.checkout("once")) for _ in range(4)]
+        await wait_for_blocked(postgres, len(checkouts))
+    results = await asyncio.gather(*checkouts)
 
-    assert {end["__typename"] for end in ends} == {"OrderPlaced"}
-    assert len({end["order"]["id"] for end in ends}) == 1
+    assert {result["__typename"] for result in results} == {"OrderPlaced"}
+    assert len({result["order"]["id"] for result in results}) == 1
     assert await postgres.fetchval("SELECT count(*) FROM orders") == 1
     assert await list_payments(postgres) == [("APPROVED", False)]
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 5), ("SALE", -2)]
@@ -57,11 +57,11 @@ async def test_second_tab_with_another_key_finds_an_empty_cart(
     book = await add_book(shop, stock=5)
     customer = await add_customer(client, shop, (book, 2))
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        tabs = [asyncio.create_task(customer.checkout(key)) for key in ("tab 1", "tab 2", "tab 3")]
-        await wait_for_blocked(postgres, len(tabs))
-    ends = Counter(end["__typename"] for end in await asyncio.gather(*tabs))
+        checkouts = [asyncio.create_task(customer.checkout(key)) for key in ("tab 1", "tab 2", "tab 3")]
+        await wait_for_blocked(postgres, len(checkouts))
+    outcomes = Counter(result["__typename"] for result in await asyncio.gather(*checkouts))
 
-    assert ends == Counter(OrderPlaced=1, CartEmpty=2)
+    assert outcomes == Counter(OrderPlaced=1, CartEmpty=2)
     assert await postgres.fetchval("SELECT count(*) FROM orders") == 1
     assert await list_payments(postgres) == [("APPROVED", False)]
     assert await get_stock(postgres, book) == 3
@@ -70,20 +70,20 @@ async def test_second_tab_with_another_key_finds_an_empty_cart(
 async def test_items_added_during_checkout_stay_in_the_cart(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    bought, late = await add_book(shop, "Bought"), await add_book(shop, "Late")
-    customer = await add_customer(client, shop, (bought, 1))
-    async with hold_lock(database_url, LOCK_BOOKS, [bought.id]):
-        purchase = asyncio.create_task(customer.checkout())
+    bought_book, late_book = await add_book(shop, "Bought"), await add_book(shop, "Late")
+    customer = await add_customer(client, shop, (bought_book, 1))
+    async with hold_lock(database_url, LOCK_BOOKS, [bought_book.id]):
+        checkout = asyncio.create_task(customer.checkout())
         await wait_for_blocked(postgres, 1)
-        adding = asyncio.create_task(fill_cart(shop, customer.user, (late, 1)))
+        addition = asyncio.create_task(fill_cart(shop, customer.user, (late_book, 1)))
         await wait_for_blocked(postgres, 2)
-    end, _ = await asyncio.gather(purchase, adding)
+    result, _ = await asyncio.gather(checkout, addition)
 
-    assert [item["title"] for item in end["order"]["items"]] == ["Bought"]
+    assert [item["title"] for item in result["order"]["items"]] == ["Bought"]
     assert await customer.get_cart_lines() == [("Late", 1)]
 
 
-# ── The same key again ────────────────────────────────────────────────────────────────────
+# ── Repeated keys ─────────────────────────────────────────────────────────────────────────
 
 
 async def test_same_key_returns_the_current_order(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -98,9 +98,9 @@ async def test_same_key_returns_the_current_order(client: ApiClient, shop: Shop,
 
     admin = Customer(await add_admin(shop), client).with_client(client)
     await admin.ship_order(first["order"]["id"])
-    again = await customer.checkout("once")
-    assert (again["__typename"], again["order"]["status"]) == ("OrderPlaced", "SHIPPED")
-    assert again["order"]["id"] == first["order"]["id"]
+    repeated_result = await customer.checkout("once")
+    assert (repeated_result["__typename"], repeated_result["order"]["status"]) == ("OrderPlaced", "SHIPPED")
+    assert repeated_result["order"]["id"] == first["order"]["id"]
 
 
 async def test_the_same_key_after_a_declined_payment_is_declined_again(
@@ -121,10 +121,11 @@ async def test_the_same_key_after_a_declined_payment_is_declined_again(
 
 @pytest.mark.parametrize("first_token", ["mock-approve", "mock-decline"])
 @pytest.mark.parametrize(
-    "other", [{"token": "mock-other"}, {"token": None}, {"expectedTotal": "20.00"}, {"shippingAddress": ADDRESS}]
+    "changed_argument",
+    [{"token": "mock-other"}, {"token": None}, {"expectedTotal": "20.00"}, {"shippingAddress": ADDRESS}],
 )
 async def test_same_key_for_another_request_is_rejected(
-    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, first_token: str, other: dict[str, Any]
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, first_token: str, changed_argument: dict[str, Any]
 ) -> None:
     book = await add_book(shop, stock=5)
     customer = await add_customer(client, shop, (book, 2))
@@ -132,10 +133,10 @@ async def test_same_key_for_another_request_is_rejected(
     await fill_cart(shop, customer.user, (book, 1))
     before = await take_snapshot(postgres)
 
-    end = await customer.checkout("once", **{"token": first_token, **other})
+    result = await customer.checkout("once", **{"token": first_token, **changed_argument})
 
-    assert end["__typename"] == "InvalidInput"
-    assert [(issue["path"], issue["rule"]) for issue in end["issues"]] == [(["idempotencyKey"], "NOT_ALLOWED")]
+    assert result["__typename"] == "InvalidInput"
+    assert [(issue["path"], issue["rule"]) for issue in result["issues"]] == [(["idempotencyKey"], "NOT_ALLOWED")]
     assert await take_snapshot(postgres) == before
 
 
@@ -147,8 +148,11 @@ async def test_differently_written_total_is_the_same_request(client: ApiClient, 
 
 async def test_two_customers_may_use_the_same_key(client: ApiClient, shop: Shop) -> None:
     book = await add_book(shop)
-    one, other = (await add_customer(client, shop, (book, 1)), await add_customer(client, shop, (book, 1)))
-    first, second = await one.checkout("1"), await other.checkout("1")
+    first_customer, other_customer = (
+        await add_customer(client, shop, (book, 1)),
+        await add_customer(client, shop, (book, 1)),
+    )
+    first, second = await first_customer.checkout("1"), await other_customer.checkout("1")
     assert first["__typename"] == second["__typename"] == "OrderPlaced"
     assert first["order"]["id"] != second["order"]["id"]
 
@@ -156,20 +160,20 @@ async def test_two_customers_may_use_the_same_key(client: ApiClient, shop: Shop)
 async def test_the_same_key_waits_while_the_first_is_being_paid(
     shop: Shop, settings: Settings, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen_pending = _watch_for_pending(monkeypatch)
+    retry_is_waiting = _watch_for_pending(monkeypatch)
     provider = SlowPayments()
     async with running_client(settings, provider) as client:
         customer = await add_customer(client, shop, (await add_book(shop), 1))
         first = asyncio.create_task(customer.checkout("once"))
         await provider.charge_started.wait()
         second = asyncio.create_task(customer.checkout("once"))
-        await seen_pending.wait()
+        await retry_is_waiting.wait()
         assert not second.done()
         provider.may_continue.set()
-        ends = await asyncio.gather(first, second)
+        results = await asyncio.gather(first, second)
 
-    assert ends[0]["__typename"] == "OrderPlaced"
-    assert ends[0] == ends[1]
+    assert results[0]["__typename"] == "OrderPlaced"
+    assert results[0] == results[1]
     assert len(provider.charged) == 1
     assert await postgres.fetchval("SELECT count(*) FROM orders") == 1
 
@@ -194,7 +198,7 @@ async def test_long_wait_reports_retry_after(
     assert len(provider.charged) == 1
 
 
-async def test_another_request_with_a_pending_key_is_rejected_at_once(
+async def test_another_request_with_a_pending_key_is_rejected_immediately(
     shop: Shop, settings: Settings, postgres: asyncpg.Connection
 ) -> None:
     provider = SlowPayments()
@@ -211,21 +215,21 @@ async def test_another_request_with_a_pending_key_is_rejected_at_once(
 
 def _watch_for_pending(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Return an event that is set when a retry finds its order pending and begins to wait."""
-    find, seen = stored_orders.find_order_by_idempotency_key, asyncio.Event()
+    find_order, retry_is_waiting = stored_orders.find_order_by_idempotency_key, asyncio.Event()
 
-    async def find_and_tell(
+    async def find_and_signal(
         db: ReadSession | Transaction, user_id: uuid.UUID, key: str
     ) -> stored_orders.OrderRow | None:
-        order = await find(db, user_id, key)
+        order = await find_order(db, user_id, key)
         if order is not None and order.status == "PENDING" and isinstance(db, ReadSession):
-            seen.set()
+            retry_is_waiting.set()
         return order
 
-    monkeypatch.setattr(stored_orders, "find_order_by_idempotency_key", find_and_tell)
-    return seen
+    monkeypatch.setattr(stored_orders, "find_order_by_idempotency_key", find_and_signal)
+    return retry_is_waiting
 
 
-# ── A user error does not use up the key ─────────────────────────────────────────────────────────
+# ── A user error does not use up the key ──────────────────────────────────────────────────
 
 
 async def test_key_is_free_after_empty_cart(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:

@@ -1,4 +1,4 @@
-"""A user has at most one review of a book, and can write another after deleting it."""
+"""A user has at most one review of a book, and can write a new review after deleting it."""
 
 import asyncio
 from collections import Counter
@@ -22,7 +22,7 @@ from tests.support.shop.reviews import (
     submit_review_deletion,
 )
 
-RATING = "SELECT FROM book_ratings WHERE book_id = $1 FOR UPDATE"
+LOCK_RATINGS = "SELECT FROM book_ratings WHERE book_id = $1 FOR UPDATE"
 REVIEW_BY_EVERY_PATH = """
 query ($id: ID!, $ids: [ID!]!, $book: ID!) {
   review(id: $id) { id }
@@ -55,13 +55,13 @@ async def test_second_review_returns_the_first(buyer: Customer, book: BookRow, p
 async def test_concurrent_reviews_create_one(
     buyer: Customer, client: ApiClient, shop: Shop, book: BookRow, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    async with hold_lock(database_url, RATING, book.id):
-        tries = [asyncio.create_task(submit_review(buyer, book, stars)) for stars in (1, 5)]
+    async with hold_lock(database_url, LOCK_RATINGS, book.id):
+        reviews = [asyncio.create_task(submit_review(buyer, book, stars)) for stars in (1, 5)]
         await wait_for_blocked(postgres, 2)
-    ends = await asyncio.gather(*tries)
-    assert Counter(end["__typename"] for end in ends) == Counter(ReviewSaved=1, DuplicateReview=1)
+    results = await asyncio.gather(*reviews)
+    assert Counter(result["__typename"] for result in results) == Counter(ReviewSaved=1, DuplicateReview=1)
     [(remaining_id, stars)] = await list_visible_reviews(postgres)
-    assert {(end.get("review") or end.get("existingReview"))["id"] for end in ends} == {remaining_id}
+    assert {(result.get("review") or result.get("existingReview"))["id"] for result in results} == {remaining_id}
     assert (await get_ratings(client, book))[:2] == (float(stars), 1)
     assert await are_ratings_exact(postgres)
 
@@ -85,13 +85,13 @@ async def test_deleted_review_can_be_replaced_and_is_unreachable(
         assert deletion["book"] == {"averageRating": None, "reviewCount": 0}
     assert (await submit_review_deletion(buyer, first))["deleteReview"]["__typename"] == "NotFound"
     response = await buyer.execute(REVIEW_BY_EVERY_PATH, id=first, ids=[first], book=book_id(book))
-    nothing = {"totalCount": 0, "nodes": []}
+    empty_connection = {"totalCount": 0, "nodes": []}
     assert response.data == {
         "review": None,
         "node": None,
         "nodes": [None],
-        "book": {"viewerReview": None, "reviews": nothing},
-        "me": {"reviews": nothing},
+        "book": {"viewerReview": None, "reviews": empty_connection},
+        "me": {"reviews": empty_connection},
     }
 
     shop.count_cache.clear()
@@ -105,8 +105,8 @@ async def test_deleted_review_can_be_replaced_and_is_unreachable(
 async def test_other_users_and_other_books_can_be_reviewed(
     buyer: Customer, client: ApiClient, shop: Shop, book: BookRow, postgres: asyncpg.Connection
 ) -> None:
-    other = await add_buyer(client, shop, book, again := await add_book(shop))
+    other_buyer = await add_buyer(client, shop, book, other_book := await add_book(shop))
     assert (await submit_review(buyer, book))["__typename"] == "ReviewSaved"
-    assert (await submit_review(other, book))["__typename"] == "ReviewSaved"
-    assert (await submit_review(other, again))["__typename"] == "ReviewSaved"
+    assert (await submit_review(other_buyer, book))["__typename"] == "ReviewSaved"
+    assert (await submit_review(other_buyer, other_book))["__typename"] == "ReviewSaved"
     assert len(await list_visible_reviews(postgres)) == 3

@@ -1,4 +1,4 @@
-"""Guessing passwords, tokens and addresses is slow, and never locks the owner out."""
+"""Throttling slows the guessing of passwords, and never locks the owner out."""
 
 import asyncio
 import datetime as dt
@@ -44,23 +44,23 @@ async def owner(shop: Shop) -> str:
 async def post_request(app: Starlette, address: str, document: str, **variables: Any) -> dict[str, Any]:
     transport = httpx2.ASGITransport(app, client=(address, 4711))
     async with httpx2.AsyncClient(base_url="http://shop", transport=transport) as http:
-        answer = (await http.post("/graphql", json={"query": document, "variables": variables})).json()
-    assert isinstance(answer, dict)
-    return answer
+        payload = (await http.post("/graphql", json={"query": document, "variables": variables})).json()
+    assert isinstance(payload, dict)
+    return payload
 
 
 async def login(app: Starlette, address: str, email: str, password: str) -> str:
     """Log in and return the type of the result, or the code of the error."""
-    answer = await post_request(app, address, LOGIN, email=email, password=password)
-    if "errors" not in answer:
-        return str(answer["data"]["login"]["__typename"])
-    extensions = answer["errors"][0]["extensions"]
+    payload = await post_request(app, address, LOGIN, email=email, password=password)
+    if "errors" not in payload:
+        return str(payload["data"]["login"]["__typename"])
+    extensions = payload["errors"][0]["extensions"]
     if extensions["code"] == "RATE_LIMITED":
         assert 1 <= extensions["retryAfter"] <= 3600
     return str(extensions["code"])
 
 
-async def let_time_pass(postgres: asyncpg.Connection, by: dt.timedelta) -> None:
+async def advance_time(postgres: asyncpg.Connection, by: dt.timedelta) -> None:
     """Move the times of all counted attempts into the past."""
     await postgres.execute("UPDATE throttles SET free_at = free_at - $1::interval, tried_at = tried_at - $1", by)
 
@@ -68,24 +68,24 @@ async def let_time_pass(postgres: asyncpg.Connection, by: dt.timedelta) -> None:
 async def test_few_of_50_concurrent_guesses_are_checked(
     app: Starlette, shop: Shop, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hashed = 0
+    verification_count = 0
     verify = type(shop.passwords).verify
 
-    async def counting(self: Any, password: str, hash_: str | None) -> bool:
-        nonlocal hashed
-        hashed += 1
+    async def count_and_verify(self: Any, password: str, hash_: str | None) -> bool:
+        nonlocal verification_count
+        verification_count += 1
         return await verify(self, password, hash_)
 
-    monkeypatch.setattr(type(shop.passwords), "verify", counting)
+    monkeypatch.setattr(type(shop.passwords), "verify", count_and_verify)
     responses = await asyncio.gather(*(login(app, "198.51.100.7", owner, f"wrong {n}") for n in range(50)))
     assert (responses.count(INVALID_CREDENTIALS), responses.count("RATE_LIMITED")) == (
         FREE_ATTEMPTS,
         50 - FREE_ATTEMPTS,
     )
-    assert hashed == FREE_ATTEMPTS
+    assert verification_count == FREE_ATTEMPTS
 
 
-async def test_unknown_email_is_throttled_alike(app: Starlette, shop: Shop) -> None:
+async def test_unknown_email_is_throttled_equally(app: Starlette, shop: Shop) -> None:
     responses = await asyncio.gather(*(login(app, "198.51.100.7", "nobody@example.com", "x" * 9) for _ in range(20)))
     assert (responses.count(INVALID_CREDENTIALS), responses.count("RATE_LIMITED")) == (
         FREE_ATTEMPTS,
@@ -98,19 +98,19 @@ async def test_correct_password_is_throttled_too(app: Starlette, owner: str, pos
         assert await login(app, "198.51.100.7", owner, f"wrong {n}") == INVALID_CREDENTIALS
     assert await login(app, "198.51.100.7", owner, PASSWORD) == "RATE_LIMITED"
     assert await postgres.fetchval("SELECT count(*) FROM sessions") == 1  # the session of `add_user`
-    await let_time_pass(postgres, dt.timedelta(seconds=2))
+    await advance_time(postgres, dt.timedelta(seconds=2))
     assert await login(app, "198.51.100.7", owner, PASSWORD) == "LoggedIn"
 
 
 async def test_delays_double_up_to_an_hour(app: Starlette, owner: str, postgres: asyncpg.Connection) -> None:
-    waits = []
+    delays = []
     for n in range(FREE_ATTEMPTS + 14):
         assert await login(app, "198.51.100.7", owner, f"wrong {n}") == INVALID_CREDENTIALS
-        waits.append(
+        delays.append(
             await postgres.fetchval("SELECT round(extract(epoch FROM max(free_at - tried_at))) FROM throttles")
         )
-        await let_time_pass(postgres, dt.timedelta(hours=1))
-    assert waits == [0] * (FREE_ATTEMPTS - 1) + [2**n for n in range(12)] + [3600] * 3
+        await advance_time(postgres, dt.timedelta(hours=1))
+    assert delays == [0] * (FREE_ATTEMPTS - 1) + [2**n for n in range(12)] + [3600] * 3
 
 
 async def test_login_resets_failed_attempts(app: Starlette, owner: str) -> None:
@@ -127,44 +127,44 @@ async def test_owner_can_log_in_from_another_address(app: Starlette, owner: str)
 
 
 async def test_distributed_guessing_is_throttled_but_not_the_owner(app: Starlette, owner: str) -> None:
-    rule = login_throttle.LOGIN_POLICY.account
-    assert rule is not None
+    policy = login_throttle.LOGIN_POLICY.account
+    assert policy is not None
     assert await login(app, "203.0.113.9", owner, PASSWORD) == "LoggedIn"
-    strangers = [await login(app, f"198.51.100.{n}", owner, "wrong") for n in range(rule.free_attempts + 10)]
-    assert (strangers.count(INVALID_CREDENTIALS), strangers.count("RATE_LIMITED")) == (rule.free_attempts, 10)
+    guesses = [await login(app, f"198.51.100.{n}", owner, "wrong") for n in range(policy.free_attempts + 10)]
+    assert (guesses.count(INVALID_CREDENTIALS), guesses.count("RATE_LIMITED")) == (policy.free_attempts, 10)
     assert await login(app, "203.0.113.9", owner, PASSWORD) == "LoggedIn"
 
 
 async def test_one_address_cannot_try_many_accounts(app: Starlette, shop: Shop, owner: str) -> None:
-    rule = login_throttle.LOGIN_POLICY.address
-    assert rule is not None
+    policy = login_throttle.LOGIN_POLICY.address
+    assert policy is not None
     responses = [
-        await login(app, "198.51.100.7", f"reader{n}@example.com", "wrong") for n in range(rule.free_attempts + 5)
+        await login(app, "198.51.100.7", f"reader{n}@example.com", "wrong") for n in range(policy.free_attempts + 5)
     ]
-    assert (responses.count(INVALID_CREDENTIALS), responses.count("RATE_LIMITED")) == (rule.free_attempts, 5)
+    assert (responses.count(INVALID_CREDENTIALS), responses.count("RATE_LIMITED")) == (policy.free_attempts, 5)
     assert await login(app, "198.51.100.7", owner, PASSWORD) == "RATE_LIMITED"
     assert await login(app, "203.0.113.9", owner, PASSWORD) == "LoggedIn"
 
 
 async def test_own_login_does_not_reset_the_attackers_throttle(app: Starlette, shop: Shop, owner: str) -> None:
     await add_user(shop, "mine@example.com", password_hash=await shop.passwords.hash(PASSWORD))
-    rule = login_throttle.LOGIN_POLICY.address
-    assert rule is not None
-    wrong = 0
-    for n in range(rule.free_attempts):
-        wrong += await login(app, "198.51.100.7", f"reader{n}@example.com", "wrong") == INVALID_CREDENTIALS
+    policy = login_throttle.LOGIN_POLICY.address
+    assert policy is not None
+    failure_count = 0
+    for n in range(policy.free_attempts):
+        failure_count += await login(app, "198.51.100.7", f"reader{n}@example.com", "wrong") == INVALID_CREDENTIALS
         if n % 10 == 0:
             assert await login(app, "198.51.100.7", "mine@example.com", PASSWORD) == "LoggedIn"
-    assert wrong == rule.free_attempts
+    assert failure_count == policy.free_attempts
     assert await login(app, "198.51.100.7", "another@example.com", "wrong") == "RATE_LIMITED"
 
 
 async def test_requested_emails_are_throttled(app: Starlette, owner: str, postgres: asyncpg.Connection) -> None:
     responses = [await post_request(app, f"198.51.100.{n}", REQUEST_RESET, email=owner.upper()) for n in range(10)]
-    refused = [answer for answer in responses if "errors" in answer]
-    assert {answer["errors"][0]["extensions"]["code"] for answer in refused} == {"RATE_LIMITED"}
+    rejected = [payload for payload in responses if "errors" in payload]
+    assert {payload["errors"][0]["extensions"]["code"] for payload in rejected} == {"RATE_LIMITED"}
     assert (
-        await postgres.fetchval("SELECT count(*) FROM letters WHERE kind = 'RESET_PASSWORD'") == 10 - len(refused) == 3
+        await postgres.fetchval("SELECT count(*) FROM letters WHERE kind = 'RESET_PASSWORD'") == 10 - len(rejected) == 3
     )
 
 
@@ -176,10 +176,10 @@ async def test_throttles_are_anonymous_and_expire(
     stored = str(await postgres.fetch("SELECT * FROM throttles"))
     assert owner not in stored
     assert "198.51.100.7" not in stored
-    await let_time_pass(postgres, dt.timedelta(days=2))
+    await advance_time(postgres, dt.timedelta(days=2))
     await sweep(shop)
     assert await postgres.fetchval("SELECT array_agg(tries) FROM throttles") == [0]  # the owner's usual address
-    await let_time_pass(postgres, dt.timedelta(days=90))
+    await advance_time(postgres, dt.timedelta(days=90))
     await sweep(shop)
     assert await postgres.fetchval("SELECT count(*) FROM throttles") == 0
 

@@ -43,7 +43,7 @@ def hasher(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> BlockingHasher:
 
 @asynccontextmanager
 async def full_hashing_queue(client: ApiClient, shop: Shop, hasher: BlockingHasher) -> AsyncIterator[None]:
-    """Keep the queue full of logins, which must succeed when the block is left."""
+    """Keep the queue full of logins, which must succeed when the block ends."""
     logins = [
         asyncio.create_task(client.execute(LOGIN, email=EMAIL, password=PASSWORD)) for _ in range(THREADS + MAX_QUEUED)
     ]
@@ -55,35 +55,35 @@ async def full_hashing_queue(client: ApiClient, shop: Shop, hasher: BlockingHash
         assert not any(login.done() for login in logins)
     finally:
         hasher.may_continue.set()
-        replies = await asyncio.gather(*logins)
-    assert {response["login"]["__typename"] for response in replies} == {"LoggedIn"}
+        responses = await asyncio.gather(*logins)
+    assert {response["login"]["__typename"] for response in responses} == {"LoggedIn"}
 
 
-# ── One login too many ────────────────────────────────────────────────────────────────────
+# ── Excess requests ───────────────────────────────────────────────────────────────────────
 
 
-async def log_in_over_http(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+async def log_in_over_http(client: ApiClient, user: SignedInUser, reset_token: str) -> GraphQLResponse:
     return await client.execute(LOGIN, email=EMAIL, password=PASSWORD)
 
 
-async def log_in_without_account(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+async def log_in_without_account(client: ApiClient, user: SignedInUser, reset_token: str) -> GraphQLResponse:
     return await client.execute(LOGIN, email="nobody@example.com", password=PASSWORD)
 
 
-async def register(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
+async def register(client: ApiClient, user: SignedInUser, reset_token: str) -> GraphQLResponse:
     return await client.execute(REGISTER, input={"email": "new@example.com", "password": NEW_PASSWORD})
 
 
-async def change_password(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
-    return await client.with_token(anna.token).execute(CHANGE_PASSWORD, old=PASSWORD, new=NEW_PASSWORD)
+async def change_password(client: ApiClient, user: SignedInUser, reset_token: str) -> GraphQLResponse:
+    return await client.with_token(user.token).execute(CHANGE_PASSWORD, old=PASSWORD, new=NEW_PASSWORD)
 
 
-async def reset_password_by_link(client: ApiClient, anna: SignedInUser, link: str) -> GraphQLResponse:
-    return await client.execute(RESET_PASSWORD, token=link, password=NEW_PASSWORD)
+async def reset_password_by_link(client: ApiClient, user: SignedInUser, reset_token: str) -> GraphQLResponse:
+    return await client.execute(RESET_PASSWORD, token=reset_token, password=NEW_PASSWORD)
 
 
 @pytest.mark.parametrize(
-    "comes", [log_in_over_http, log_in_without_account, register, change_password, reset_password_by_link]
+    "send_request", [log_in_over_http, log_in_without_account, register, change_password, reset_password_by_link]
 )
 async def test_overload_reports_retry_after(
     client: ApiClient,
@@ -91,22 +91,22 @@ async def test_overload_reports_retry_after(
     user: SignedInUser,
     hasher: BlockingHasher,
     postgres: asyncpg.Connection,
-    comes: Callable[[ApiClient, SignedInUser, str], Awaitable[GraphQLResponse]],
+    send_request: Callable[[ApiClient, SignedInUser, str], Awaitable[GraphQLResponse]],
 ) -> None:
     """The error is immediate, the same for every login, and counts no failed attempt."""
-    link = await request_reset_token(client, shop, postgres, EMAIL)
+    reset_token = await request_reset_token(client, shop, postgres, EMAIL)
     async with full_hashing_queue(client, shop, hasher):
         before = await postgres.fetchrow(ACCOUNT_STATE)
-        response = await comes(client, user, link)
+        response = await send_request(client, user, reset_token)
         assert response.data is not None
         assert list(response.data.values()) == [None]
         assert [error["extensions"] for error in response.errors] == [UNAVAILABLE]
         assert await postgres.fetchrow(ACCOUNT_STATE) == before
-    again = await comes(client, user, link)
-    assert not again.errors
+    retried_response = await send_request(client, user, reset_token)
+    assert not retried_response.errors
 
 
-# ── Other requests ─────────────────────────────────────────────────────────────────────────────
+# ── Other requests ────────────────────────────────────────────────────────────────────────
 
 
 async def test_other_requests_continue(

@@ -39,9 +39,9 @@ PUBLIC_FIELDS = {
     *("Mutation.register", "Mutation.login", "Mutation.loginWithOAuth", "Mutation.refreshSession", "Mutation.logout"),
     *("Mutation.verifyEmail", "Mutation.requestPasswordReset", "Mutation.resetPassword"),
 }
-"""A public field is a decision, so it is listed here, too."""
-BOOK, REVIEW = (uuid.UUID(int=number) for number in (1, 2))
-LOOKUPS = {"Book": {"id": to_global_id("Book", BOOK)}, "Review": to_global_id("Review", REVIEW)}
+"""This list repeats the declarations, so that no field becomes public by mistake."""
+BOOK_ID, REVIEW_ID = (uuid.UUID(int=number) for number in (1, 2))
+LOOKUPS = {"Book": {"id": to_global_id("Book", BOOK_ID)}, "Review": to_global_id("Review", REVIEW_ID)}
 """Objects with protected fields, by the types that the root looks up."""
 SAMPLE_VALUES = {"ID": to_global_id("Book", new_id()), "String": "x", "Int": 1, "Boolean": True, "Decimal": "1.00"}
 
@@ -121,8 +121,8 @@ async def _protected_data(shop: Shop, postgres: asyncpg.Connection) -> None:
     book, reader = await add_book(shop), await add_user(shop)
     async with shop.database.transaction() as tx:
         review_id = await add_review(tx, reader.id, book.id, 4, None)
-    await postgres.execute("UPDATE reviews SET id = $2 WHERE id = $1", review_id, REVIEW)
-    await postgres.execute("INSERT INTO books (id, slug, title, price) VALUES ($1, 'behind', 'Behind', 1)", BOOK)
+    await postgres.execute("UPDATE reviews SET id = $2 WHERE id = $1", review_id, REVIEW_ID)
+    await postgres.execute("INSERT INTO books (id, slug, title, price) VALUES ($1, 'behind', 'Behind', 1)", BOOK_ID)
 
 
 async def _dump_rows(postgres: asyncpg.Connection) -> list[str]:

@@ -1,4 +1,4 @@
-"""An order keeps the titles and prices of its day, and a customer pays only the total shown."""
+"""An order keeps the titles and prices of its checkout, and a customer pays only the total shown."""
 
 import asyncio
 from decimal import Decimal
@@ -29,7 +29,7 @@ async def admin(client: ApiClient, shop: Shop) -> Customer:
 
 
 def _snapshot(order: Any) -> Any:
-    """Return what must stay as it is, whatever happens to the books."""
+    """Return the parts of the order that later changes to the books must not alter."""
     lines = [(item["title"], item["quantity"], item["unitPrice"], item["lineTotal"]) for item in order["items"]]
     return lines, order["total"], order["totalQuantity"]
 
@@ -37,8 +37,8 @@ def _snapshot(order: Any) -> Any:
 async def test_an_order_keeps_its_titles_and_prices(client: ApiClient, shop: Shop, admin: Customer) -> None:
     emma, persuasion = await add_book(shop, "Emma", price="7.50"), await add_book(shop, "Persuasion", price="0.99")
     customer = await add_customer(client, shop, (emma, 2), (persuasion, 3))
-    placed = await customer.checkout()
-    assert _snapshot(placed["order"]) == (
+    result = await customer.checkout()
+    assert _snapshot(result["order"]) == (
         [
             ("Emma", 2, {"amount": "7.50"}, {"amount": "15.00"}),
             ("Persuasion", 3, {"amount": "0.99"}, {"amount": "2.97"}),
@@ -47,23 +47,23 @@ async def test_an_order_keeps_its_titles_and_prices(client: ApiClient, shop: Sho
         5,
     )
 
-    changed = await admin.execute(UPDATE, id=book_id(emma), title="Emma, revised", price="99.00")
-    assert changed["updateBook"] == {"__typename": "BookSaved", "book": {"title": "Emma, revised"}}
+    response = await admin.execute(UPDATE, id=book_id(emma), title="Emma, revised", price="99.00")
+    assert response["updateBook"] == {"__typename": "BookSaved", "book": {"title": "Emma, revised"}}
     [order] = await customer.list_orders()
-    assert order == placed["order"]
+    assert order == result["order"]
 
 
 async def test_order_survives_deleted_books(client: ApiClient, shop: Shop, admin: Customer) -> None:
     emma, persuasion = await add_book(shop, "Emma", price="7.50"), await add_book(shop, "Persuasion")
     customer = await add_customer(client, shop, (emma, 2), (persuasion, 1))
-    placed = await customer.checkout()
+    result = await customer.checkout()
 
     assert (await admin.execute(DELETE, id=book_id(emma)))["deleteBook"] == {"__typename": "BookDeleted"}
     [order] = await customer.list_orders()
-    assert _snapshot(order) == _snapshot(placed["order"])
+    assert _snapshot(order) == _snapshot(result["order"])
     assert [item["book"] for item in order["items"]] == [None, {"id": book_id(persuasion)}]
-    again = await customer.checkout()
-    assert (again["__typename"], _snapshot(again["order"])) == ("OrderPlaced", _snapshot(order))
+    repeated_result = await customer.checkout()
+    assert (repeated_result["__typename"], _snapshot(repeated_result["order"])) == ("OrderPlaced", _snapshot(order))
 
 
 async def test_changed_price_is_not_charged(
@@ -74,66 +74,72 @@ async def test_changed_price_is_not_charged(
     await admin.execute(UPDATE, id=book_id(book), title="Emma", price="7.00")
     before = await take_snapshot(postgres)
 
-    end = await customer.checkout(expectedTotal="15.00")
+    result = await customer.checkout(expectedTotal="15.00")
 
-    assert end["__typename"] == "PriceChanged"
-    assert end["expectedTotal"] == {"amount": "15.00", "currency": "EUR"}
-    assert end["cart"]["total"] == {"amount": "14.00", "currency": "EUR"}
+    assert result["__typename"] == "PriceChanged"
+    assert result["expectedTotal"] == {"amount": "15.00", "currency": "EUR"}
+    assert result["cart"]["total"] == {"amount": "14.00", "currency": "EUR"}
     assert await take_snapshot(postgres) == before
 
 
-@pytest.mark.parametrize("expected", ["-15.00", "14.9999999999", "99999999999999999999"])
+@pytest.mark.parametrize("expected_total", ["-15.00", "14.9999999999", "99999999999999999999"])
 async def test_impossible_total_is_invalid(
-    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, expected: str
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, expected_total: str
 ) -> None:
     customer = await add_customer(client, shop, (await add_book(shop, price="7.50"), 2))
     before = await take_snapshot(postgres)
-    assert (await customer.checkout(expectedTotal=expected))["__typename"] == "InvalidInput"
+    assert (await customer.checkout(expectedTotal=expected_total))["__typename"] == "InvalidInput"
     assert await take_snapshot(postgres) == before
 
 
-@pytest.mark.parametrize("expected", ["0", "0.00", "15.01", "9999999999.99"])
+@pytest.mark.parametrize("expected_total", ["0", "0.00", "15.01", "9999999999.99"])
 async def test_any_other_total_is_rejected(
-    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, expected: str
+    client: ApiClient, shop: Shop, postgres: asyncpg.Connection, expected_total: str
 ) -> None:
     customer = await add_customer(client, shop, (await add_book(shop, price="7.50"), 2))
     before = await take_snapshot(postgres)
-    assert (await customer.checkout(expectedTotal=expected))["__typename"] == "PriceChanged"
+    assert (await customer.checkout(expectedTotal=expected_total))["__typename"] == "PriceChanged"
     assert await take_snapshot(postgres) == before
 
 
 async def test_cart_that_lost_a_book_is_not_sold_for_the_old_total(
     client: ApiClient, shop: Shop, admin: Customer, postgres: asyncpg.Connection
 ) -> None:
-    deleted, remaining = await add_book(shop, "Gone", price="5.00"), await add_book(shop, "Stays", price="7.50")
-    customer = await add_customer(client, shop, (deleted, 1), (remaining, 2))
-    await admin.execute(DELETE, id=book_id(deleted))
+    deleted_book, remaining_book = (
+        await add_book(shop, "Gone", price="5.00"),
+        await add_book(shop, "Stays", price="7.50"),
+    )
+    customer = await add_customer(client, shop, (deleted_book, 1), (remaining_book, 2))
+    await admin.execute(DELETE, id=book_id(deleted_book))
     before = await take_snapshot(postgres)
 
-    end = await customer.checkout(expectedTotal="20.00")
+    result = await customer.checkout(expectedTotal="20.00")
 
-    assert end["__typename"] == "PriceChanged"
-    assert [(item["book"]["title"], item["quantity"]) for item in end["cart"]["items"]] == [("Stays", 2)]
+    assert result["__typename"] == "PriceChanged"
+    assert [(item["book"]["title"], item["quantity"]) for item in result["cart"]["items"]] == [("Stays", 2)]
     assert await take_snapshot(postgres) == before
     assert (await customer.checkout(expectedTotal="15.00"))["__typename"] == "OrderPlaced"
 
 
-# ── During a checkout ───────────────────────────────────────────────────
+# ── During a checkout ─────────────────────────────────────────────────────────────────────
 
 
-async def test_price_change_during_checkout_is_noticed(
+async def test_price_change_during_checkout_is_detected(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
     book = await add_book(shop, price="7.50")
-    attentive, trusting = await add_customer(client, shop, (book, 1)), await add_customer(client, shop, (book, 2))
-    async with hold_lock(database_url, LOCK_BOOKS, [book.id]) as third:
-        await third.execute("UPDATE books SET price = 8, title = 'Dearer' WHERE id = $1", book.id)
-        checkout = asyncio.create_task(attentive.checkout(expectedTotal="7.50"))
-        unseen = asyncio.create_task(trusting.checkout())
+    customer_with_total, customer_without_total = (
+        await add_customer(client, shop, (book, 1)),
+        await add_customer(client, shop, (book, 2)),
+    )
+    async with hold_lock(database_url, LOCK_BOOKS, [book.id]) as connection:
+        await connection.execute("UPDATE books SET price = 8, title = 'Dearer' WHERE id = $1", book.id)
+        checkout_with_total = asyncio.create_task(customer_with_total.checkout(expectedTotal="7.50"))
+        checkout_without_total = asyncio.create_task(customer_without_total.checkout())
         await wait_for_blocked(postgres, 2)
 
-    assert (await checkout)["__typename"] == "PriceChanged"
-    order = (await unseen)["order"]
+    assert (await checkout_with_total)["__typename"] == "PriceChanged"
+    order = (await checkout_without_total)["order"]
     assert _snapshot(order) == (
         [("Dearer", 2, {"amount": "8.00"}, {"amount": "16.00"})],
         {"amount": "16.00", "currency": "EUR"},
@@ -145,13 +151,13 @@ async def test_price_change_during_checkout_is_noticed(
 async def test_book_deleted_during_checkout_is_not_sold(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    deleted, remaining = await add_book(shop, "Gone"), await add_book(shop, "Stays")
-    customer = await add_customer(client, shop, (deleted, 1), (remaining, 1))
-    async with hold_lock(database_url, LOCK_BOOKS, [deleted.id]):
-        deletion = asyncio.create_task(catalog.delete_book(shop, deleted.id))
+    deleted_book, remaining_book = await add_book(shop, "Gone"), await add_book(shop, "Stays")
+    customer = await add_customer(client, shop, (deleted_book, 1), (remaining_book, 1))
+    async with hold_lock(database_url, LOCK_BOOKS, [deleted_book.id]):
+        deletion = asyncio.create_task(catalog.delete_book(shop, deleted_book.id))
         await wait_for_blocked(postgres, 1)
-        purchase = asyncio.create_task(customer.checkout())
+        checkout = asyncio.create_task(customer.checkout())
         await wait_for_blocked(postgres, 2)
     await deletion
 
-    assert [item["title"] for item in (await purchase)["order"]["items"]] == ["Stays"]
+    assert [item["title"] for item in (await checkout)["order"]["items"]] == ["Stays"]

@@ -23,19 +23,19 @@ REJECTED_DOCUMENTS = {
     **{name: (document, "GRAPHQL_VALIDATION_FAILED") for name, document in CYCLES.items()},
     **{name: (document, "GRAPHQL_PARSE_FAILED") for name, document in NOT_GRAPHQL.items()},
 }
-"""What validation does not get to see, and the code that it is refused with."""
+"""Documents that are rejected before validation, with the code of the error."""
 
 RESTOCK = "updateStock(input: {bookId: $id, change: {adjustBy: 1}}) { __typename }"
 CHECKOUT = 'checkout(input: {idempotencyKey: "KEY", paymentToken: "mock-approve"}) { __typename }'
 REGISTER = 'register(input: {email: "KEY@example.com", password: "correct horse battery"}) { __typename }'
-TOGETHER = {
+INVALID_COMBINATIONS = {
     "six mutations": " ".join(f"m{n}: {RESTOCK}" for n in range(6)),
     "two purchases": f"a: {CHECKOUT.replace('KEY', 'a')} b: {CHECKOUT.replace('KEY', 'b')}",
-    "a purchase beside something else": f"{RESTOCK} {CHECKOUT}",
+    "a purchase and another mutation": f"{RESTOCK} {CHECKOUT}",
     "thirty accounts": " ".join(f"m{n}: {REGISTER.replace('KEY', str(n))}" for n in range(30)),
 }
 
-TOO_DEAR: dict[str, tuple[str, dict[str, Any]]] = {
+TOO_EXPENSIVE: dict[str, tuple[str, dict[str, Any]]] = {
     "by its lists": ("{ books(first: 100) { nodes { reviews(first: 60) { nodes { id } } } } }", {}),
     "by its variables": (
         "query ($a: Int, $b: Int) { books(first: $a) { nodes { reviews(first: $b) { nodes { id } } } } }",
@@ -73,10 +73,10 @@ async def assert_rejected(client: ApiClient, code: str, document: str, **variabl
 async def test_query_bomb_is_rejected(
     counter: QueryCounter, shop: Shop, monkeypatch: pytest.MonkeyPatch, document: str, code: str
 ) -> None:
-    def slow(*_: Any, **__: Any) -> Any:
+    def fail_validation(*_: Any, **__: Any) -> Any:
         raise AssertionError("validated")
 
-    monkeypatch.setattr(documents, "validate", slow)
+    monkeypatch.setattr(documents, "validate", fail_validation)
     client = counter.client.with_token((await add_admin(shop)).token)
     before = counter.proxy.statements
     message = await assert_rejected(client, code, document)
@@ -84,7 +84,7 @@ async def test_query_bomb_is_rejected(
     assert code != "GRAPHQL_VALIDATION_FAILED" or "spreads itself" in message
 
 
-@pytest.mark.parametrize("mutations", TOGETHER.values(), ids=TOGETHER)
+@pytest.mark.parametrize("mutations", INVALID_COMBINATIONS.values(), ids=INVALID_COMBINATIONS)
 async def test_exclusive_mutations_are_rejected(
     counter: QueryCounter, shop: Shop, postgres: asyncpg.Connection, mutations: str
 ) -> None:
@@ -99,7 +99,7 @@ async def test_exclusive_mutations_are_rejected(
     assert await take_snapshot(postgres) == before
 
 
-@pytest.mark.parametrize(("document", "variables"), TOO_DEAR.values(), ids=TOO_DEAR)
+@pytest.mark.parametrize(("document", "variables"), TOO_EXPENSIVE.values(), ids=TOO_EXPENSIVE)
 async def test_too_expensive_document_is_rejected(
     counter: QueryCounter, document: str, variables: dict[str, Any]
 ) -> None:

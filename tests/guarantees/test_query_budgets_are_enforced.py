@@ -20,7 +20,7 @@ from server.settings import Settings
 from tests.support.shop.factories import SignedInUser, add_user
 
 SLOW_RATE = Rate(burst=100, per_second=1)
-BOOKS_REQUEST = {"query": "{ books(first: 50) { nodes { id } } }"}  # 51
+BOOKS_REQUEST = {"query": "{ books(first: 50) { nodes { id } } }"}  # costs 51
 TEST_RATE = Rate(burst=60, per_second=1)
 ADDRESS, OTHER_ADDRESS = "192.0.2.1", "192.0.2.2"
 
@@ -50,20 +50,20 @@ async def test_rejected_request_costs_nothing(limits: RateLimitStore) -> None:
 
 
 async def test_budget_refills_over_time(limits: RateLimitStore) -> None:
-    quick = Rate(burst=10, per_second=100)
-    await limits.charge(b"patient", 30, quick)
-    wait = await limits.charge(b"patient", 1, quick)
+    fast_rate = Rate(burst=10, per_second=100)
+    await limits.charge(b"patient", 30, fast_rate)
+    wait = await limits.charge(b"patient", 1, fast_rate)
     assert 0 < wait <= 0.2
     await asyncio.sleep(wait + 0.01)
-    assert await limits.charge(b"patient", 1, quick) == 0
+    assert await limits.charge(b"patient", 1, fast_rate) == 0
 
 
 async def test_budget_never_exceeds_its_maximum(limits: RateLimitStore) -> None:
-    quick = Rate(burst=10, per_second=100)
-    await limits.charge(b"idler", 5, quick)
+    fast_rate = Rate(burst=10, per_second=100)
+    await limits.charge(b"idler", 5, fast_rate)
     await asyncio.sleep(0.3)
-    await limits.charge(b"idler", 110, quick)
-    assert await limits.charge(b"idler", 1, quick) > 0.5
+    await limits.charge(b"idler", 110, fast_rate)
+    assert await limits.charge(b"idler", 1, fast_rate) > 0.5
 
 
 async def test_concurrent_requests_share_the_budget(limits: RateLimitStore) -> None:
@@ -141,14 +141,14 @@ async def test_exhausted_budget_reports_retry_after(settings: Settings, shop: Sh
 
 
 async def test_rate_limited_request_is_not_executed(settings: Settings, shop: Shop, customer: SignedInUser) -> None:
-    mutation = {"query": 'mutation { updateProfile(input: {displayName: "Other name"}) { __typename } }'}
-    me = {"query": "{ me { displayName } }"}
+    mutation_request = {"query": 'mutation { updateProfile(input: {displayName: "Other name"}) { __typename } }'}
+    me_request = {"query": "{ me { displayName } }"}
     async with running_rate_limited_app(settings) as client:
-        before = (await client.post(me, token=customer.token)).json()
+        before = (await client.post(me_request, token=customer.token)).json()
         await client.spend_budget(token=customer.token)
-        assert (await client.post(mutation, token=customer.token)).status_code == 429
+        assert (await client.post(mutation_request, token=customer.token)).status_code == 429
     async with running_rate_limited_app(settings) as client:
-        assert (await client.post(me, token=customer.token)).json() == before
+        assert (await client.post(me_request, token=customer.token)).json() == before
 
 
 async def test_other_callers_are_unaffected(settings: Settings, shop: Shop) -> None:
@@ -198,14 +198,14 @@ async def test_zero_disables_rate_limiting(settings: Settings, shop: Shop) -> No
 
 async def test_processes_share_budgets(settings: Settings, shop: Shop) -> None:
     async with (
-        running_rate_limited_app(settings, storage="postgresql") as one,
-        running_rate_limited_app(settings, storage="postgresql") as other,
+        running_rate_limited_app(settings, storage="postgresql") as first_client,
+        running_rate_limited_app(settings, storage="postgresql") as second_client,
     ):
-        await one.spend_budget()
-        assert (await other.post(BOOKS_REQUEST)).status_code == 429
+        await first_client.spend_budget()
+        assert (await second_client.post(BOOKS_REQUEST)).status_code == 429
 
 
-async def test_without_storage_each_process_counts_alone(
+async def test_processes_count_separately_without_storage(
     settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> float:
@@ -219,7 +219,7 @@ async def test_without_storage_each_process_counts_alone(
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Replace the clock of budgets in memory."""
+    """Replace the clock of `MemoryStore`."""
     clock = SimpleNamespace(now=0.0)
     clock.monotonic = lambda: clock.now
     monkeypatch.setattr(rate_limits, "time", clock)

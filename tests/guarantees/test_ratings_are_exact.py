@@ -29,13 +29,13 @@ from tests.support.shop.reviews import (
     submit_review_update,
 )
 
-ALL_RATINGS = "SELECT FROM book_ratings ORDER BY book_id FOR UPDATE"
-USERS, BOOKS = 3, 2
+LOCK_ALL_RATINGS = "SELECT FROM book_ratings ORDER BY book_id FOR UPDATE"
+USER_COUNT, BOOK_COUNT = 3, 2
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["write", "change", "delete", "delete all of a book"]),
-        st.integers(0, USERS - 1),
-        st.integers(0, BOOKS - 1),
+        st.integers(0, USER_COUNT - 1),
+        st.integers(0, BOOK_COUNT - 1),
         st.integers(1, 5),
     ),
     max_size=15,
@@ -44,12 +44,12 @@ STEPS = st.lists(
 
 @pytest.fixture
 async def books(shop: Shop) -> list[BookRow]:
-    return [await add_book(shop, stock=100) for _ in range(BOOKS)]
+    return [await add_book(shop, stock=100) for _ in range(BOOK_COUNT)]
 
 
 @pytest.fixture
 async def buyers(client: ApiClient, shop: Shop, books: list[BookRow]) -> list[Customer]:
-    return [await add_buyer(client, shop, *books) for _ in range(USERS)]
+    return [await add_buyer(client, shop, *books) for _ in range(USER_COUNT)]
 
 
 async def test_a_book_without_reviews_has_no_average(client: ApiClient, books: list[BookRow]) -> None:
@@ -69,7 +69,7 @@ async def test_average_is_rounded_half_up_to_one_decimal(
     assert ratings == (average, len(stars), [stars.count(number) for number in (5, 4, 3, 2, 1)])
 
 
-async def test_changes_are_visible_at_once(
+async def test_changes_are_visible_immediately(
     client: ApiClient, shop: Shop, books: list[BookRow], buyers: list[Customer], postgres: asyncpg.Connection
 ) -> None:
     first = (await submit_review(buyers[0], books[0], 1))["review"]
@@ -117,8 +117,8 @@ async def test_random_sequences_of_changes(
         elif step == "delete" and pair in reviews_by_pair:
             await delete_review(shop, user, reviews_by_pair.pop(pair).id)
         elif step == "delete all of a book":
-            pairs = [one for one in reviews_by_pair if one[1] == book]
-            await delete_reviews(shop, [reviews_by_pair.pop(one).id for one in pairs])
+            pairs = [pair_ for pair_ in reviews_by_pair if pair_[1] == book]
+            await delete_reviews(shop, [reviews_by_pair.pop(pair_).id for pair_ in pairs])
         assert await are_ratings_exact(postgres)
     assert len(await list_visible_reviews(postgres)) == len(reviews_by_pair)
 
@@ -131,13 +131,10 @@ async def test_concurrent_reviews_are_all_counted(
     postgres: asyncpg.Connection,
     database_url: str,
 ) -> None:
-    async with hold_lock(database_url, ALL_RATINGS):
-        deletions = [
-            asyncio.create_task(submit_review(user_index, books[0], stars))
-            for stars, user_index in enumerate(buyers, 1)
-        ]
-        await wait_for_blocked(postgres, USERS)
-    await asyncio.gather(*deletions)
+    async with hold_lock(database_url, LOCK_ALL_RATINGS):
+        reviews = [asyncio.create_task(submit_review(buyer, books[0], stars)) for stars, buyer in enumerate(buyers, 1)]
+        await wait_for_blocked(postgres, USER_COUNT)
+    await asyncio.gather(*reviews)
     assert await get_ratings(client, books[0]) == (2.0, 3, [0, 0, 1, 1, 1])
     assert await are_ratings_exact(postgres)
 
@@ -145,13 +142,16 @@ async def test_concurrent_reviews_are_all_counted(
 async def test_bulk_deletions_in_opposite_order_do_not_deadlock(
     shop: Shop, books: list[BookRow], buyers: list[Customer], postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    written = [(await submit_review(user_index, book))["review"]["id"] for user_index in buyers for book in books]
-    ids = [one for one, _ in await list_visible_reviews(postgres)]
-    assert sorted(written) == sorted(ids)
-    keys = [row["id"] for row in await postgres.fetch("SELECT id FROM reviews ORDER BY id")]
+    review_ids = [(await submit_review(buyer, book))["review"]["id"] for buyer in buyers for book in books]
+    visible_ids = [review_id for review_id, _ in await list_visible_reviews(postgres)]
+    assert sorted(review_ids) == sorted(visible_ids)
+    row_ids = [row["id"] for row in await postgres.fetch("SELECT id FROM reviews ORDER BY id")]
     with stamina.set_testing(True, attempts=1):  # no retries, so that a deadlock fails the test
-        async with hold_lock(database_url, "SELECT FROM reviews WHERE id = ANY($1::uuid[]) FOR UPDATE", keys[2:4]):
-            deletions = [asyncio.create_task(delete_reviews(shop, some)) for some in (keys[:4], keys[:1:-1])]
+        async with hold_lock(database_url, "SELECT FROM reviews WHERE id = ANY($1::uuid[]) FOR UPDATE", row_ids[2:4]):
+            deletions = [
+                asyncio.create_task(delete_reviews(shop, ids_to_delete))
+                for ids_to_delete in (row_ids[:4], row_ids[:1:-1])
+            ]
             await wait_for_blocked(postgres, 2)
         await asyncio.wait(deletions)
     assert sorted(len(deleted) for deleted in await asyncio.gather(*deletions)) == [2, 4]
@@ -162,16 +162,16 @@ async def test_bulk_deletions_in_opposite_order_do_not_deadlock(
 async def test_deletions_of_same_books_in_opposite_order_do_not_deadlock(
     client: ApiClient, shop: Shop, books: list[BookRow], postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    halves: list[list[uuid.UUID]] = []
+    review_id_lists: list[list[uuid.UUID]] = []
     for order in [books, books[::-1]] * 3:
-        user_index = await add_buyer(client, shop, *books)
-        written = [await create_review(shop, user_index.user.row, book.id, 5, None) for book in order]
-        halves.append([review.id for review in written])  # ascending, so that the order of the books is not
+        buyer = await add_buyer(client, shop, *books)
+        reviews = [await create_review(shop, buyer.user.row, book.id, 5, None) for book in order]
+        review_id_lists.append([review.id for review in reviews])  # the IDs ascend, so the order of the books differs
     with stamina.set_testing(True, attempts=1):
-        async with hold_lock(database_url, ALL_RATINGS):
-            deletions = [asyncio.create_task(delete_reviews(shop, half)) for half in halves]
+        async with hold_lock(database_url, LOCK_ALL_RATINGS):
+            deletions = [asyncio.create_task(delete_reviews(shop, review_ids)) for review_ids in review_id_lists]
             await wait_for_blocked(postgres, len(deletions))
         await asyncio.wait(deletions)
-    assert [len(deleted) for deleted in await asyncio.gather(*deletions)] == [2] * len(halves)
+    assert [len(deleted) for deleted in await asyncio.gather(*deletions)] == [2] * len(review_id_lists)
     assert await list_visible_reviews(postgres) == []
     assert await are_ratings_exact(postgres)

@@ -1,4 +1,4 @@
-"""A refresh token works once, however many clients use it concurrently."""
+"""A refresh token works once, even if many clients use it concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,9 +16,9 @@ from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_user
 
 EMAIL = "reader@example.com"
-TABS = 10
-EVERY_TOKEN = "SELECT FROM refresh_tokens FOR UPDATE"
-LIVE = """SELECT count(*) FROM refresh_tokens JOIN sessions ON sessions.id = session_id
+TAB_COUNT = 10
+LOCK_REFRESH_TOKENS = "SELECT FROM refresh_tokens FOR UPDATE"
+COUNT_LIVE_TOKENS = """SELECT count(*) FROM refresh_tokens JOIN sessions ON sessions.id = session_id
     WHERE used_at IS NULL AND revoked_at IS NULL"""
 
 
@@ -30,13 +30,13 @@ async def client_with_grace_period(shop: Shop, settings: Settings) -> AsyncItera
 
 
 async def _refresh_concurrently(
-    client: ApiClient, held: TokenPair, database_url: str, postgres: asyncpg.Connection
+    client: ApiClient, tokens: TokenPair, database_url: str, postgres: asyncpg.Connection
 ) -> list[dict[str, Any]]:
-    """Refresh one session ten times, released together when all ten wait for its row."""
-    async with hold_lock(database_url, EVERY_TOKEN):
-        tabs = [asyncio.create_task(try_refresh(client, held.refresh_token)) for _ in range(TABS)]
-        await wait_for_blocked(postgres, TABS)
-    return await asyncio.gather(*tabs)
+    """Send ten refreshes of one session, and release its row when all ten wait for it."""
+    async with hold_lock(database_url, LOCK_REFRESH_TOKENS):
+        refreshes = [asyncio.create_task(try_refresh(client, tokens.refresh_token)) for _ in range(TAB_COUNT)]
+        await wait_for_blocked(postgres, TAB_COUNT)
+    return await asyncio.gather(*refreshes)
 
 
 async def test_one_of_ten_concurrent_refreshes_wins_and_session_ends(
@@ -47,9 +47,9 @@ async def test_one_of_ten_concurrent_refreshes_wins_and_session_ends(
     results = await _refresh_concurrently(client, tokens, database_url, postgres)
     assert sorted(result["__typename"] for result in results) == ["InvalidToken"] * 9 + ["SessionRefreshed"]
     assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens WHERE parent_id IS NOT NULL") == 1
-    assert await postgres.fetchval(LIVE) == 0  # nine of them reused the token
-    [child] = [TokenPair.from_result(outcome) for outcome in results if "tokens" in outcome]
-    assert not await is_authenticated(client, child.access_token)
+    assert await postgres.fetchval(COUNT_LIVE_TOKENS) == 0  # nine of them reused the token
+    [child_tokens] = [TokenPair.from_result(result) for result in results if "tokens" in result]
+    assert not await is_authenticated(client, child_tokens.access_token)
 
 
 async def test_concurrent_refreshes_in_grace_period_share_one_successor(
@@ -59,7 +59,7 @@ async def test_concurrent_refreshes_in_grace_period_share_one_successor(
     tokens = await log_in(client_with_grace_period, EMAIL)
     results = await _refresh_concurrently(client_with_grace_period, tokens, database_url, postgres)
     assert len({TokenPair.from_result(result).refresh_token for result in results}) == 1
-    assert await postgres.fetchval(LIVE) == 1
+    assert await postgres.fetchval(COUNT_LIVE_TOKENS) == 1
     assert await is_authenticated(
         client_with_grace_period,
         (await refresh_session(client_with_grace_period, TokenPair.from_result(results[0]))).access_token,
@@ -70,73 +70,75 @@ async def test_refresh_in_grace_period_returns_the_same_successor(
     client_with_grace_period: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     await add_user(shop, EMAIL)
-    parent = await log_in(client_with_grace_period, EMAIL)
-    lost, again = (
-        await refresh_session(client_with_grace_period, parent),
-        await refresh_session(client_with_grace_period, parent),
+    parent_tokens = await log_in(client_with_grace_period, EMAIL)
+    lost_tokens, repeated_tokens = (
+        await refresh_session(client_with_grace_period, parent_tokens),
+        await refresh_session(client_with_grace_period, parent_tokens),
     )
-    assert again.refresh_token == lost.refresh_token != parent.refresh_token
-    assert await is_authenticated(client_with_grace_period, again.access_token)
-    assert await postgres.fetchval(LIVE) == 1
+    assert repeated_tokens.refresh_token == lost_tokens.refresh_token != parent_tokens.refresh_token
+    assert await is_authenticated(client_with_grace_period, repeated_tokens.access_token)
+    assert await postgres.fetchval(COUNT_LIVE_TOKENS) == 1
 
 
 async def test_grandparent_token_is_reuse_even_in_grace_period(
     client_with_grace_period: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     await add_user(shop, EMAIL)
-    grandparent = await log_in(client_with_grace_period, EMAIL)
-    newest = await refresh_session(
-        client_with_grace_period, await refresh_session(client_with_grace_period, grandparent)
+    grandparent_tokens = await log_in(client_with_grace_period, EMAIL)
+    newest_tokens = await refresh_session(
+        client_with_grace_period, await refresh_session(client_with_grace_period, grandparent_tokens)
     )
-    assert (await try_refresh(client_with_grace_period, grandparent.refresh_token))["__typename"] == "InvalidToken"
-    assert await postgres.fetchval(LIVE) == 0
-    assert not await is_authenticated(client_with_grace_period, newest.access_token)
+    assert (await try_refresh(client_with_grace_period, grandparent_tokens.refresh_token))[
+        "__typename"
+    ] == "InvalidToken"
+    assert await postgres.fetchval(COUNT_LIVE_TOKENS) == 0
+    assert not await is_authenticated(client_with_grace_period, newest_tokens.access_token)
 
 
 async def test_reuse_of_the_shared_successor_ends_the_session(
     client_with_grace_period: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     await add_user(shop, EMAIL)
-    parent = await log_in(client_with_grace_period, EMAIL)
-    owners, thiefs = (
-        await refresh_session(client_with_grace_period, parent),
-        await refresh_session(client_with_grace_period, parent),
+    parent_tokens = await log_in(client_with_grace_period, EMAIL)
+    owner_tokens, thief_tokens = (
+        await refresh_session(client_with_grace_period, parent_tokens),
+        await refresh_session(client_with_grace_period, parent_tokens),
     )
-    await refresh_session(client_with_grace_period, await refresh_session(client_with_grace_period, thiefs))
-    assert (await try_refresh(client_with_grace_period, owners.refresh_token))["__typename"] == "InvalidToken"
-    assert await postgres.fetchval(LIVE) == 0
+    await refresh_session(client_with_grace_period, await refresh_session(client_with_grace_period, thief_tokens))
+    assert (await try_refresh(client_with_grace_period, owner_tokens.refresh_token))["__typename"] == "InvalidToken"
+    assert await postgres.fetchval(COUNT_LIVE_TOKENS) == 0
 
 
 async def test_parent_token_is_reuse_after_grace_period(
     client_with_grace_period: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     await add_user(shop, EMAIL)
-    parent = await log_in(client_with_grace_period, EMAIL)
-    child = await refresh_session(client_with_grace_period, parent)
+    parent_tokens = await log_in(client_with_grace_period, EMAIL)
+    child_tokens = await refresh_session(client_with_grace_period, parent_tokens)
     await postgres.execute("UPDATE refresh_tokens SET used_at = used_at - interval '31 seconds'")
-    assert (await try_refresh(client_with_grace_period, parent.refresh_token))["__typename"] == "InvalidToken"
-    assert await postgres.fetchval(LIVE) == 0
-    assert not await is_authenticated(client_with_grace_period, child.access_token)
+    assert (await try_refresh(client_with_grace_period, parent_tokens.refresh_token))["__typename"] == "InvalidToken"
+    assert await postgres.fetchval(COUNT_LIVE_TOKENS) == 0
+    assert not await is_authenticated(client_with_grace_period, child_tokens.access_token)
 
 
 async def test_ended_session_returns_no_successor(
     client_with_grace_period: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     await add_user(shop, EMAIL)
-    parent = await log_in(client_with_grace_period, EMAIL)
-    await refresh_session(client_with_grace_period, parent)
+    parent_tokens = await log_in(client_with_grace_period, EMAIL)
+    await refresh_session(client_with_grace_period, parent_tokens)
     await postgres.execute("UPDATE sessions SET revoked_at = now()")
-    assert (await try_refresh(client_with_grace_period, parent.refresh_token))["__typename"] == "InvalidToken"
+    assert (await try_refresh(client_with_grace_period, parent_tokens.refresh_token))["__typename"] == "InvalidToken"
 
 
 async def test_session_has_a_maximum_lifetime(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_user(shop, EMAIL)
     tokens = await refresh_session(client, await log_in(client, EMAIL))
-    ends = "SELECT sessions.expires_at FROM sessions"
+    select_expiry = "SELECT sessions.expires_at FROM sessions"
     await postgres.execute("UPDATE sessions SET expires_at = now() + interval '1 day'")
-    newest = await refresh_session(client, tokens)
-    last = await postgres.fetchval("SELECT max(expires_at) FROM refresh_tokens WHERE used_at IS NULL")
-    assert last == await postgres.fetchval(ends)
+    newest_tokens = await refresh_session(client, tokens)
+    token_expires_at = await postgres.fetchval("SELECT max(expires_at) FROM refresh_tokens WHERE used_at IS NULL")
+    assert token_expires_at == await postgres.fetchval(select_expiry)
     await postgres.execute("UPDATE sessions SET expires_at = now()")
-    assert (await try_refresh(client, newest.refresh_token))["__typename"] == "InvalidToken"
-    assert not await is_authenticated(client, newest.access_token)
+    assert (await try_refresh(client, newest_tokens.refresh_token))["__typename"] == "InvalidToken"
+    assert not await is_authenticated(client, newest_tokens.access_token)

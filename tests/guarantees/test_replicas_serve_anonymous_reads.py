@@ -101,7 +101,7 @@ async def get_ready_notes(client: ApiClient) -> list[str]:
     return ready_notes
 
 
-async def get(http: httpx2.AsyncClient, **headers: str) -> httpx2.Response:
+async def fetch_genres(http: httpx2.AsyncClient, **headers: str) -> httpx2.Response:
     return await http.get("/graphql", params={"query": "{ genres { name } }"}, headers=headers)
 
 
@@ -130,13 +130,13 @@ async def test_login_switches_reads_to_the_primary(settings: Settings, servers: 
     async with running_app(settings, servers) as (visitor, shop):
         assert await list_genre_names(visitor) == []
         await servers.pause_replay()
-        registered = (await visitor.execute(REGISTER % PASSWORD))["register"]
-        ann = visitor.with_token(registered["tokens"]["accessToken"])
+        result = (await visitor.execute(REGISTER % PASSWORD))["register"]
+        ann = visitor.with_token(result["tokens"]["accessToken"])
         assert (await ann.execute(ME_QUERY))["me"] == {"email": "ann@example.com"}
         customer = await add_customer(visitor, shop, (await add_book(shop), 1))
         await customer.checkout()
-        signed_in = (await visitor.execute(LOGIN, email=customer.user.row.email, password=PASSWORD))["login"]
-        assert signed_in["user"] == {"orders": {"totalCount": 1}}
+        login_result = (await visitor.execute(LOGIN, email=customer.user.row.email, password=PASSWORD))["login"]
+        assert login_result["user"] == {"orders": {"totalCount": 1}}
         await servers.resume_replay()
 
 
@@ -145,13 +145,13 @@ async def test_replica_etag_is_not_reported_as_unchanged(settings: Settings, ser
     async with running_app(settings, servers) as (visitor, shop), visitor.http() as http:
         await servers.pause_replay()
         await add_genre(shop, "Fantasy")
-        old = await get(http)
-        assert old.json()["data"]["genres"] == []
-        unchanged = await get(http, **{"if-none-match": old.headers["etag"]})
-        assert unchanged.status_code == 304
+        old_response = await fetch_genres(http)
+        assert old_response.json()["data"]["genres"] == []
+        not_modified = await fetch_genres(http, **{"if-none-match": old_response.headers["etag"]})
+        assert not_modified.status_code == 304
         await servers.resume_replay()
-        new = await get(http, **{"if-none-match": old.headers["etag"]})
-        assert new.json()["data"]["genres"] == [{"name": "Fantasy"}]
+        new_response = await fetch_genres(http, **{"if-none-match": old_response.headers["etag"]})
+        assert new_response.json()["data"]["genres"] == [{"name": "Fantasy"}]
 
 
 # ── Unavailable replicas ──────────────────────────────────────────────────────────────────
@@ -200,7 +200,7 @@ async def test_hanging_replica_is_skipped(
 async def test_replica_serves_anonymous_reads_without_a_primary(
     settings: Settings, servers: ReplicatedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This holds for a server that has not read anything yet, and for one that is started during the outage."""
+    """This holds for a server that has not read anything yet, and for a server that starts during the outage."""
     monkeypatch.setattr(replicas, "UNVERIFIED_TTL", 0)
     await fetch_value(
         servers.primary, "INSERT INTO genres (id, name, slug) VALUES (gen_random_uuid(), 'Fantasy', 'fantasy')"
@@ -210,11 +210,11 @@ async def test_replica_serves_anonymous_reads_without_a_primary(
         await servers.primary.crash()
         try:
             assert await list_genre_names(visitor) == ["Fantasy"]
-            async with running_app(settings, servers) as (another, _):
-                assert await list_genre_names(another) == ["Fantasy"]
+            async with running_app(settings, servers) as (other_client, _):
+                assert await list_genre_names(other_client) == ["Fantasy"]
                 await servers.primary.start()
-                assert await list_genre_names(another) == ["Fantasy"]
-                assert await get_ready_notes(another) == []
+                assert await list_genre_names(other_client) == ["Fantasy"]
+                assert await get_ready_notes(other_client) == []
         finally:
             if not servers.primary.is_running:
                 await servers.primary.start()
@@ -319,8 +319,8 @@ async def test_unrelated_database_is_rejected_as_replica(
 
 
 async def test_other_database_on_the_same_server_is_rejected(settings: Settings, servers: ReplicatedPair) -> None:
-    other = servers.primary.url.replace("/bookstore", "/postgres")
-    urls = {"database_url": servers.primary.url, "database_read_url": other}
+    other_url = servers.primary.url.replace("/bookstore", "/postgres")
+    urls = {"database_url": servers.primary.url, "database_read_url": other_url}
     error_message = await check_database_urls(settings.model_copy(update=urls))
     assert error_message == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
 
@@ -328,8 +328,8 @@ async def test_other_database_on_the_same_server_is_rejected(settings: Settings,
 async def test_diverged_copy_is_rejected_as_replica(
     settings: Settings, servers: ReplicatedPair, tmp_path: Path
 ) -> None:
-    async with start_diverging_copy(servers.primary, tmp_path / "snapshot") as copy:
-        urls = {"database_url": servers.primary.url, "database_read_url": copy.url}
+    async with start_diverging_copy(servers.primary, tmp_path / "snapshot") as diverging_copy:
+        urls = {"database_url": servers.primary.url, "database_read_url": diverging_copy.url}
         error_message = await check_database_urls(settings.model_copy(update=urls))
         assert error_message == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
         async with running_app(settings, servers, **urls) as (visitor, shop):
@@ -447,8 +447,8 @@ async def test_replica_is_found_among_several_hosts(servers: ReplicatedPair, tar
 @pytest.mark.parametrize("target_session_attrs", ["read-write", "prefer-standby", "any"])
 async def test_silent_host_does_not_block_the_others(servers: ReplicatedPair, target_session_attrs: str) -> None:
     """The silent host is tried once. From then on, the host that responded is tried first."""
-    async with start_silent_server() as silent:
-        url = f"{servers.primary.url.replace('@', f'@127.0.0.1:{silent.port},')}?target_session_attrs={target_session_attrs}"
+    async with start_silent_server() as silent_server:
+        url = f"{servers.primary.url.replace('@', f'@127.0.0.1:{silent_server.port},')}?target_session_attrs={target_session_attrs}"
         async with Database(url) as database:
             assert await find_revision(database.read_session)
             async with database.transaction() as tx:
@@ -456,12 +456,12 @@ async def test_silent_host_does_not_block_the_others(servers: ReplicatedPair, ta
         if target_session_attrs == "any":
             async with Database(url) as database:
                 assert await find_revision(database.read_session)
-            assert silent.connections == 1
+            assert silent_server.connections == 1
 
 
 async def test_silent_host_is_reported(settings: Settings) -> None:
-    async with start_silent_server() as silent:
-        url = f"postgresql://postgres@127.0.0.1:1,127.0.0.1:{silent.port}/bookstore"
+    async with start_silent_server() as silent_server:
+        url = f"postgresql://postgres@127.0.0.1:1,127.0.0.1:{silent_server.port}/bookstore"
         error_message = await check_database_urls(settings.model_copy(update={"database_url": url}))
     assert error_message == "The database cannot be reached: TimeoutError. Check DATABASE_URL."
 
@@ -532,9 +532,9 @@ async def test_metrics_report_read_targets(
 async def test_metrics_report_a_single_process_without_replica(
     settings: Settings, servers: ReplicatedPair, tmp_path: Path
 ) -> None:
-    port, there = find_free_port(), settings.model_copy(update={"database_url": servers.primary.url})
-    given = {"METRICS_PORT": str(port), "DATABASE_READ_URL": servers.replica.url}
-    async with start_server_process(there, tmp_path, "--workers", "2", **given) as server:
+    port, primary_settings = find_free_port(), settings.model_copy(update={"database_url": servers.primary.url})
+    environment = {"METRICS_PORT": str(port), "DATABASE_READ_URL": servers.replica.url}
+    async with start_server_process(primary_settings, tmp_path, "--workers", "2", **environment) as server:
         await wait_for_metrics(
             port, lambda metrics: (sum_series(metrics, "processes"), sum_series(metrics, "standby_up")) == (2, 1)
         )
@@ -545,9 +545,9 @@ async def test_metrics_report_a_single_process_without_replica(
 
 
 async def test_metrics_report_a_read_only_primary(settings: Settings, servers: ReplicatedPair) -> None:
-    there = {"database_url": servers.replica.url, "database_read_url": None, "rate_limit_storage": "postgresql"}
+    overrides = {"database_url": servers.replica.url, "database_read_url": None, "rate_limit_storage": "postgresql"}
     port = find_free_port()
-    async with running_app(settings, servers, metrics_port=port, **there):
-        found = await scrape_metrics(port)
-    assert (sum_series(found, "database_up"), sum_series(found, "database_writable")) == (1, 0)
-    assert sum_series(found, "queued_letters") == 0
+    async with running_app(settings, servers, metrics_port=port, **overrides):
+        metrics = await scrape_metrics(port)
+    assert (sum_series(metrics, "database_up"), sum_series(metrics, "database_writable")) == (1, 0)
+    assert sum_series(metrics, "queued_letters") == 0

@@ -75,28 +75,28 @@ async def assert_unchanged(stock_request: StockRequest, postgres: asyncpg.Connec
 @pytest.mark.parametrize("length", [str(MAX_BODY_SIZE + 1), "9" * 5_000])
 async def test_large_content_length_is_rejected_without_reading(stock_request: StockRequest, length: str) -> None:
     """The server rejects by the header alone."""
-    sent: list[bytes] = []
+    sent_chunks: list[bytes] = []
 
     async def body() -> AsyncIterator[bytes]:
-        sent.append(stock_request.body)
+        sent_chunks.append(stock_request.body)
         yield stock_request.body
 
     await stock_request.assert_rejected(body(), 413, **{"content-length": length})
-    assert sent == []
+    assert sent_chunks == []
 
 
 @pytest.mark.usefixtures("assert_unchanged")
 async def test_oversized_body_is_not_read_to_the_end(stock_request: StockRequest) -> None:
-    sent = [stock_request.body]
+    sent_chunks = [stock_request.body]
 
     async def body() -> AsyncIterator[bytes]:
         yield stock_request.body
         while True:
-            sent.append(BODY_CHUNK)
+            sent_chunks.append(BODY_CHUNK)
             yield BODY_CHUNK
 
     await stock_request.assert_rejected(body(), 413)
-    assert sum(map(len, sent)) <= MAX_BODY_SIZE + len(BODY_CHUNK)
+    assert sum(map(len, sent_chunks)) <= MAX_BODY_SIZE + len(BODY_CHUNK)
 
 
 @pytest.mark.usefixtures("assert_unchanged")
@@ -134,25 +134,25 @@ async def test_slow_bodies_do_not_block_other_requests(
     settings: Settings, shop: Shop, stock_request: StockRequest, postgres: asyncpg.Connection
 ) -> None:
     """The slow bodies do not hold the only connection to the database."""
-    begun = asyncio.Semaphore(0)
+    started = asyncio.Semaphore(0)
 
     async def body() -> AsyncIterator[bytes]:
         yield stock_request.body
-        begun.release()
+        started.release()
         await asyncio.Event().wait()
 
     async with running_client(settings, pool_size=1, pool_max_overflow=0) as client:
         own_request = StockRequest(
             stock_request.book, stock_request.body, client.with_token((await add_admin(shop)).token)
         )
-        slow = [asyncio.create_task(own_request.assert_rejected(body(), 408)) for _ in range(50)]
-        for _ in slow:
-            await begun.acquire()
+        slow_requests = [asyncio.create_task(own_request.assert_rejected(body(), 408)) for _ in range(50)]
+        for _ in slow_requests:
+            await started.acquire()
         assert (await client.execute(GENRES_QUERY))["genres"] == []
         await own_request.assert_accepted(stock_request.body)
-        assert not any(task.done() for task in slow)
+        assert not any(task.done() for task in slow_requests)
         advance_clock(BODY_TIMEOUT)
-        await asyncio.gather(*slow)
+        await asyncio.gather(*slow_requests)
     assert await list_stock_movements(postgres, stock_request.book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
 
 
@@ -179,8 +179,8 @@ class ChunkedRequest:
 
     @classmethod
     async def start(cls, server: Server, token: str, *chunks: bytes) -> "ChunkedRequest":
-        address = urlsplit(server.url)
-        request = cls(*await asyncio.open_connection(address.hostname, address.port))
+        url = urlsplit(server.url)
+        request = cls(*await asyncio.open_connection(url.hostname, url.port))
         head = f"POST /graphql HTTP/1.1\r\nHost: shop.test\r\nAuthorization: Bearer {token}\r\n"
         request._writer.write(f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         for chunk in chunks:
@@ -205,16 +205,16 @@ async def test_server_stops_reading_an_oversized_body(
 ) -> None:
     token = (await add_admin(shop)).token
     async with start_server(settings, tmp_path, LOG_LEVEL="info") as server:
-        slow = await ChunkedRequest.start(server, token, stock_request.body)
-        large = await ChunkedRequest.start(
+        slow_request = await ChunkedRequest.start(server, token, stock_request.body)
+        large_request = await ChunkedRequest.start(
             server, token, stock_request.body, *[BODY_CHUNK] * (MAX_BODY_SIZE // len(BODY_CHUNK))
         )
-        assert b" 413 " in await large.read_response()
-        short = await ChunkedRequest.start(server, token, stock_request.body)
-        short.disconnect()
+        assert b" 413 " in await large_request.read_response()
+        truncated_request = await ChunkedRequest.start(server, token, stock_request.body)
+        truncated_request.disconnect()
         await wait_until(lambda: "status=400" in server.log.read_text(), 20)
-        while not slow.response.done():
-            await slow.send_chunk(b" ")
-            await asyncio.wait({slow.response}, timeout=1)
-        assert b" 408 " in await slow.read_response()
+        while not slow_request.response.done():
+            await slow_request.send_chunk(b" ")
+            await asyncio.wait({slow_request.response}, timeout=1)
+        assert b" 408 " in await slow_request.read_response()
         assert await list_stock_movements(postgres, stock_request.book) == [("NEW_BOOK", 1)]

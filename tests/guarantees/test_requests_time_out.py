@@ -28,17 +28,17 @@ pytestmark = pytest.mark.usefixtures("check_invariants")
 
 LOCK_ALL_BOOKS = "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"
 BOOK_QUERY = "query ($id: ID!) { book(by: {id: $id}) { title } }"
-BOTH = """mutation ($first: ID!, $second: ID!) {
+TWO_STOCK_UPDATES = """mutation ($first: ID!, $second: ID!) {
     first: updateStock(input: {bookId: $first, change: {adjustBy: 1}}) { __typename }
     second: updateStock(input: {bookId: $second, change: {adjustBy: 1}}) { __typename } }"""
 COUNT_BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-OFF = {"lock_timeout": "0", "statement_timeout": "0"}
+NO_TIMEOUTS = {"lock_timeout": "0", "statement_timeout": "0"}
 
 
 @pytest.fixture
 async def client(settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ApiClient]:
     """Return a client of a server whose statements have no timeouts of their own."""
-    monkeypatch.setattr(connection, "SESSION_SETTINGS", connection.SESSION_SETTINGS | OFF)
+    monkeypatch.setattr(connection, "SESSION_SETTINGS", connection.SESSION_SETTINGS | NO_TIMEOUTS)
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 100_000)
     async with running_client(settings) as client:
         yield client
@@ -61,7 +61,7 @@ async def assert_times_out(
     return response
 
 
-# ── Queries ────────────────────────────────────────────────────────────────────────────
+# ── Queries ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("lock", [LOCK_GENRES, LOCK_ALL_BOOKS])
@@ -76,7 +76,7 @@ async def test_query_times_out(
     assert (await client.execute(GENRES_QUERY))["genres"] == []
 
 
-# ── Mutations ──────────────────────────────────────────────────────────────────────────────
+# ── Mutations ─────────────────────────────────────────────────────────────────────────────
 
 
 async def test_blocked_mutation_times_out_without_effect(
@@ -124,14 +124,14 @@ async def test_timeout_among_several_mutations_is_all_or_nothing(
     response = await assert_times_out(
         postgres,
         hold_lock(database_url, LOCK_BOOKS, [second.id]),
-        admin.execute(BOTH, first=book_id(first), second=book_id(second)),
+        admin.execute(TWO_STOCK_UPDATES, first=book_id(first), second=book_id(second)),
     )
     assert (response.data, response.codes) == (None, ["TIMEOUT"])
     assert await list_stock_movements(postgres, first) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
     assert await list_stock_movements(postgres, second) == [("NEW_BOOK", 1)]
 
 
-# ── Checkouts ────────────────────────────────────────────────────────────────────────────
+# ── Checkouts ─────────────────────────────────────────────────────────────────────────────
 
 
 async def test_checkout_blocked_on_stock_times_out(
@@ -169,15 +169,15 @@ async def test_checkout_during_payment_completes_after_timeout(
 
 
 async def assert_ordered_once(customer: Customer, postgres: asyncpg.Connection) -> None:
-    again = await customer.checkout("once")
-    assert (again["__typename"], again["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
+    repeated_result = await customer.checkout("once")
+    assert (repeated_result["__typename"], repeated_result["order"]["status"]) == ("OrderPlaced", "CONFIRMED")
     assert await list_payments(postgres) == [("APPROVED", False)]
 
 
 # ── PostgreSQL's own limits ───────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("limit", OFF)
+@pytest.mark.parametrize("limit", NO_TIMEOUTS)
 async def test_statement_timeout(
     settings: Settings,
     shop: Shop,
@@ -187,7 +187,7 @@ async def test_statement_timeout(
     limit: str,
 ) -> None:
     """Each of PostgreSQL's limits works without the others."""
-    for other in OFF.keys() - {limit}:
+    for other in NO_TIMEOUTS.keys() - {limit}:
         monkeypatch.setitem(connection.SESSION_SETTINGS, other, "0")
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT", 100_000)
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
@@ -212,15 +212,15 @@ async def test_idle_transaction_timeout(
     monkeypatch.setattr(deadline, "EXECUTION_TIMEOUT", 100_000)
     book, admin = await add_book(shop, stock=1), client.with_token((await add_admin(shop)).token)
 
-    async def forgets() -> None:
+    async def leave_transaction_idle() -> None:
         async with shop.database.transaction() as tx:
             await update_book(tx, book.id, title="Forgotten")
-            restocking = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+            restock = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
             await wait_for_blocked(postgres, 1)
             await wait_until_disconnected(postgres, [tx.driver_connection.get_server_pid()])
-            assert (await restocking)["updateStock"] == {"__typename": "StockUpdated"}
+            assert (await restock)["updateStock"] == {"__typename": "StockUpdated"}
 
     with pytest.raises(Unavailable):
-        await forgets()
+        await leave_transaction_idle()
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
     assert await postgres.fetchval("SELECT title FROM books") == book.title

@@ -39,7 +39,7 @@ mutation ($book: ID!, $change: StockChangeInput!) {
   }
 }
 """
-WAITING_LIST = (
+COUNT_UNNOTIFIED_PREBOOKINGS = (
     "SELECT count(*) FROM prebookings JOIN books b ON b.id = book_id WHERE status = 'WAITING' AND stock_quantity > 0"
 )
 
@@ -60,7 +60,7 @@ async def _add_waiting(client: ApiClient, shop: Shop, book: BookRow, count: int 
     return customers
 
 
-async def _list_notified(postgres: asyncpg.Connection) -> Counter[Any]:
+async def _count_notifications(postgres: asyncpg.Connection) -> Counter[Any]:
     """Count the queued emails by the user they notify."""
     rows = await postgres.fetch(
         """SELECT p.user_id FROM prebookings p JOIN letters l ON l.subject_id = p.id AND l.user_id = p.user_id
@@ -72,39 +72,39 @@ async def _list_notified(postgres: asyncpg.Connection) -> Counter[Any]:
 
 
 async def _are_all_notified_once(postgres: asyncpg.Connection, customers: list[Customer]) -> bool:
-    return await _list_notified(postgres) == Counter(customer.user.id for customer in customers)
+    return await _count_notifications(postgres) == Counter(customer.user.id for customer in customers)
 
 
 @pytest.mark.parametrize("change", [{"setTo": 2}, {"adjustBy": 1}])
 async def test_restock_notifies_the_waiting_list(
     admin: Customer, client: ApiClient, shop: Shop, postgres: asyncpg.Connection, change: dict[str, int]
 ) -> None:
-    book, other = await add_book(shop, stock=0), await add_book(shop, stock=0)
-    customers = await _add_waiting(client, shop, book)
-    cancelling = await add_customer(client, shop)
-    prebooking_id = (await _prebook(cancelling, book))["prebooking"]["id"]
-    assert (await cancelling.execute(CANCEL_PREBOOKING, id=prebooking_id))["cancelPrebooking"][
+    book, other_book = await add_book(shop, stock=0), await add_book(shop, stock=0)
+    waiting_customers = await _add_waiting(client, shop, book)
+    cancelling_customer = await add_customer(client, shop)
+    prebooking_id = (await _prebook(cancelling_customer, book))["prebooking"]["id"]
+    assert (await cancelling_customer.execute(CANCEL_PREBOOKING, id=prebooking_id))["cancelPrebooking"][
         "__typename"
     ] == "PrebookingCancelled"
-    await _prebook(cancelling, other)
+    await _prebook(cancelling_customer, other_book)
 
-    first = (await admin.execute(UPDATE_STOCK, book=book_id(book), change=change))["updateStock"]
+    first_result = (await admin.execute(UPDATE_STOCK, book=book_id(book), change=change))["updateStock"]
     second_result = (await admin.execute(UPDATE_STOCK, book=book_id(book), change={"adjustBy": 5}))["updateStock"]
 
-    assert (first["prebookingsNotified"], first["book"]["waitingPrebookings"]) == (3, 0)
+    assert (first_result["prebookingsNotified"], first_result["book"]["waitingPrebookings"]) == (3, 0)
     assert second_result["prebookingsNotified"] == 0
-    assert await _are_all_notified_once(postgres, customers)
+    assert await _are_all_notified_once(postgres, waiting_customers)
 
 
 @pytest.mark.parametrize("change", [{"setTo": 0}, {"adjustBy": 0}])
-async def test_changes_without_new_stock_notify_nobody(
+async def test_changes_without_new_stock_send_no_notification(
     admin: Customer, client: ApiClient, shop: Shop, postgres: asyncpg.Connection, change: dict[str, int]
 ) -> None:
     book = await add_book(shop, stock=0)
     await _add_waiting(client, shop, book, 1)
-    notified_count = (await admin.execute(UPDATE_STOCK, book=book_id(book), change=change))["updateStock"]
-    assert (notified_count["prebookingsNotified"], notified_count["book"]["waitingPrebookings"]) == (0, 1)
-    assert await _list_notified(postgres) == Counter()
+    result = (await admin.execute(UPDATE_STOCK, book=book_id(book), change=change))["updateStock"]
+    assert (result["prebookingsNotified"], result["book"]["waitingPrebookings"]) == (0, 1)
+    assert await _count_notifications(postgres) == Counter()
 
 
 async def test_user_who_prebooks_again_is_notified_again(
@@ -117,7 +117,7 @@ async def test_user_who_prebooks_again_is_notified_again(
         assert notified_count == 1
         await set_stock(shop, book.id, 0)
         await _prebook(customer, book)
-    assert await _list_notified(postgres) == Counter({customer.user.id: 2})
+    assert await _count_notifications(postgres) == Counter({customer.user.id: 2})
 
 
 async def test_cancelled_orders_and_declined_payments_notify(
@@ -126,16 +126,18 @@ async def test_cancelled_orders_and_declined_payments_notify(
     book = await add_book(shop, stock=2)
     buyer = await add_customer(client, shop, (book, 2))
     order = (await buyer.checkout("one"))["order"]
-    first = await _add_waiting(client, shop, book)
+    first_customers = await _add_waiting(client, shop, book)
     assert (await buyer.cancel_order(order["id"]))["__typename"] == "OrderCancelled"
-    assert await _are_all_notified_once(postgres, first)
+    assert await _are_all_notified_once(postgres, first_customers)
 
-    other = await add_customer(client, shop, (book, 2))
+    other_buyer = await add_customer(client, shop, (book, 2))
     async with shop.database.transaction() as tx:  # a user joins the waiting list during the payment
-        later_prebookings = await add_user(shop)
-        await add_prebooking(tx, later_prebookings.id, book.id)
-    assert (await other.checkout("two", "mock-decline"))["__typename"] == "PaymentFailed"
-    assert await _list_notified(postgres) == Counter([*(customer.user.id for customer in first), later_prebookings.id])
+        later_user = await add_user(shop)
+        await add_prebooking(tx, later_user.id, book.id)
+    assert (await other_buyer.checkout("two", "mock-decline"))["__typename"] == "PaymentFailed"
+    assert await _count_notifications(postgres) == Counter(
+        [*(customer.user.id for customer in first_customers), later_user.id]
+    )
 
 
 async def test_stock_import_notifies(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -155,34 +157,34 @@ async def test_prebooking_during_restock_is_rejected(
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
         first_prebookings = [asyncio.create_task(_prebook(customer, book)) for customer in customers[:2]]
         await wait_for_blocked(postgres, 2)
-        delivery = asyncio.create_task(adjust_stock(shop, book.id, 1))
+        restock = asyncio.create_task(adjust_stock(shop, book.id, 1))
         await wait_for_blocked(postgres, 3)
         later_prebookings = [asyncio.create_task(_prebook(customer, book)) for customer in customers[2:]]
         await wait_for_blocked(postgres, 5)
-    ends = [end["__typename"] for end in await asyncio.gather(*first_prebookings, *later_prebookings)]
-    _, notified_count = await delivery
+    typenames = [result["__typename"] for result in await asyncio.gather(*first_prebookings, *later_prebookings)]
+    _, notified_count = await restock
 
-    assert await postgres.fetchval(WAITING_LIST) == 0
-    assert ends.count("Prebooked") == notified_count
-    assert set(ends) <= {"Prebooked", "BookInStock"}
-    assert sum((await _list_notified(postgres)).values()) == notified_count
+    assert await postgres.fetchval(COUNT_UNNOTIFIED_PREBOOKINGS) == 0
+    assert typenames.count("Prebooked") == notified_count
+    assert set(typenames) <= {"Prebooked", "BookInStock"}
+    assert sum((await _count_notifications(postgres)).values()) == notified_count
 
 
 async def test_restock_waits_for_a_concurrent_prebooking(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    """A prebooking that has seen no stock, and is not stored yet, would otherwise miss the restock."""
+    """Otherwise a prebooking that read no stock, and is not stored yet, would miss the restock."""
     book, customer = await add_book(shop, stock=0), await add_customer(client, shop)
     async with hold_lock(database_url, "SELECT FROM users WHERE id = $1 FOR UPDATE", customer.user.id):
-        joining = asyncio.create_task(_prebook(customer, book))  # its row references the user
+        prebooking = asyncio.create_task(_prebook(customer, book))  # its row references the user
         await wait_for_blocked(postgres, 1)
-        delivery = asyncio.create_task(adjust_stock(shop, book.id, 1))
-        both_wait = asyncio.create_task(wait_for_blocked(postgres, 2))
-        await asyncio.wait([delivery, both_wait], return_when=asyncio.FIRST_COMPLETED)
-        both_wait.cancel()
-    assert (await joining)["__typename"] == "Prebooked"
-    assert (await delivery)[1] == 1
-    assert await postgres.fetchval(WAITING_LIST) == 0
+        restock = asyncio.create_task(adjust_stock(shop, book.id, 1))
+        both_blocked = asyncio.create_task(wait_for_blocked(postgres, 2))
+        await asyncio.wait([restock, both_blocked], return_when=asyncio.FIRST_COMPLETED)
+        both_blocked.cancel()
+    assert (await prebooking)["__typename"] == "Prebooked"
+    assert (await restock)[1] == 1
+    assert await postgres.fetchval(COUNT_UNNOTIFIED_PREBOOKINGS) == 0
     assert await _are_all_notified_once(postgres, [customer])
 
 
@@ -192,9 +194,9 @@ async def test_concurrent_restocks_notify_once(
     book = await add_book(shop, stock=0)
     customers = await _add_waiting(client, shop, book)
     async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-        deliveries = [asyncio.create_task(adjust_stock(shop, book.id, 1)) for _ in range(2)]
+        restocks = [asyncio.create_task(adjust_stock(shop, book.id, 1)) for _ in range(2)]
         await wait_for_blocked(postgres, 2)
-    assert sorted([notified_count for _, notified_count in await asyncio.gather(*deliveries)]) == [0, 3]
+    assert sorted([notified_count for _, notified_count in await asyncio.gather(*restocks)]) == [0, 3]
     assert await _are_all_notified_once(postgres, customers)
 
 

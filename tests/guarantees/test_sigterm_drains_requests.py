@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.usefixtures("check_invariants")
 
 LIST_CONNECTED_PIDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid = ANY($1::int[])"
-CALLERS = 20
+CALLER_COUNT = 20
 
 
 async def query_repeatedly(server: Server, outcomes: Counter[int | str]) -> None:
@@ -43,36 +43,38 @@ async def query_repeatedly(server: Server, outcomes: Counter[int | str]) -> None
 async def test_sigterm_under_load_completes_requests(
     shop: Shop, settings: Settings, postgres: asyncpg.Connection, database_url: str, tmp_path: Path, workers: str
 ) -> None:
-    sold, stocked = await add_book(shop, stock=3), await add_book(shop, stock=1)
+    sold_book, restocked_book = await add_book(shop, stock=3), await add_book(shop, stock=1)
     token = (await add_admin(shop)).token
     async with start_server(settings, tmp_path, "--workers", workers, RATE_LIMIT_PER_SECOND="0") as server:
-        customer = await add_customer(server.client, shop, (sold, 1))
+        customer = await add_customer(server.client, shop, (sold_book, 1))
         outcomes: Counter[int | str] = Counter()
-        callers = [asyncio.create_task(query_repeatedly(server, outcomes)) for _ in range(CALLERS)]
+        callers = [asyncio.create_task(query_repeatedly(server, outcomes)) for _ in range(CALLER_COUNT)]
         async with AsyncExitStack() as locks:
-            await locks.enter_async_context(hold_lock(database_url, LOCK_BOOKS, [stocked.id]))
+            await locks.enter_async_context(hold_lock(database_url, LOCK_BOOKS, [restocked_book.id]))
             await locks.enter_async_context(hold_lock(database_url, LOCK_GENRES))
             await locks.enter_async_context(hold_lock(database_url, LOCK_PAYMENTS))
-            begun = [asyncio.create_task(post_graphql(server.client, GENRES_QUERY)) for _ in range(5)]
-            begun.append(
-                asyncio.create_task(post_graphql(server.client.with_token(token), INCREMENT_STOCK, id=book_id(stocked)))
+            requests = [asyncio.create_task(post_graphql(server.client, GENRES_QUERY)) for _ in range(5)]
+            requests.append(
+                asyncio.create_task(
+                    post_graphql(server.client.with_token(token), INCREMENT_STOCK, id=book_id(restocked_book))
+                )
             )
-            purchase = asyncio.create_task(customer.checkout())
-            inside = await wait_for_blocked(postgres, 7)
+            checkout = asyncio.create_task(customer.checkout())
+            blocked_pids = await wait_for_blocked(postgres, 7)
             server.process.send_signal(signal.SIGTERM)
             await wait_until_refusing(server.url)
-            assert not any(task.done() for task in (*begun, purchase))
-        responses = await asyncio.gather(*begun)
+            assert not any(task.done() for task in (*requests, checkout))
+        responses = await asyncio.gather(*requests)
         assert [response.status_code for response in responses] == [200] * 6
         assert not any("errors" in response.json() for response in responses)
-        assert (await purchase)["__typename"] == "OrderPlaced"
+        assert (await checkout)["__typename"] == "OrderPlaced"
         async with asyncio.timeout(DRAIN_TIMEOUT):
             assert await server.process.wait() in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
         await asyncio.gather(*callers)
-        await wait_until_disconnected(postgres, inside)
+        await wait_until_disconnected(postgres, blocked_pids)
     assert set(outcomes) == {200, "refused"}
-    assert outcomes["refused"] == CALLERS
-    assert await list_stock_movements(postgres, stocked) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
+    assert outcomes["refused"] == CALLER_COUNT
+    assert await list_stock_movements(postgres, restocked_book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
     assert await list_payments(postgres) == [("APPROVED", False)]
 
 

@@ -55,13 +55,13 @@ class StockScenario:
         await self._change({"adjustBy": copies}, (self.quantity or 0) + copies)
 
     async def _change(self, change: dict[str, int], copies: int) -> None:
-        end = (await self.administrator.execute(UPDATE_STOCK, id=book_id(self.book), change=change))["updateStock"]
+        result = (await self.administrator.execute(UPDATE_STOCK, id=book_id(self.book), change=change))["updateStock"]
         if self.quantity is None and change.get("setTo", 0) >= 0:
-            assert end["__typename"] == "NotFound"
+            assert result["__typename"] == "NotFound"
         elif copies < 0:
-            assert end["__typename"] == "InvalidInput"
+            assert result["__typename"] == "InvalidInput"
         else:
-            assert end == {"__typename": "StockUpdated", "book": {"stockQuantity": copies}}
+            assert result == {"__typename": "StockUpdated", "book": {"stockQuantity": copies}}
             self.quantity = copies
 
     async def sell(self, copies: int) -> None:
@@ -71,34 +71,34 @@ class StockScenario:
         await self._check_out(copies, "mock-decline")
 
     async def _check_out(self, copies: int, token: str) -> None:
-        added = (await self.customer.execute(ADD_TO_CART, id=book_id(self.book), quantity=copies))["addToCart"][
+        cart_result = (await self.customer.execute(ADD_TO_CART, id=book_id(self.book), quantity=copies))["addToCart"][
             "__typename"
         ]
-        lines = await self.customer.get_cart_lines()
-        ordered_quantity = sum(quantity for _, quantity in lines)
-        end = await self.customer.checkout(str(next(self.keys)), token)
+        cart_lines = await self.customer.get_cart_lines()
+        ordered_quantity = sum(quantity for _, quantity in cart_lines)
+        result = await self.customer.checkout(str(next(self.keys)), token)
         if self.quantity is None:
-            assert (added, end["__typename"]) == ("NotFound", "CartEmpty")
-        elif not lines:
-            assert (added, end["__typename"]) == ("InsufficientStock", "CartEmpty")
+            assert (cart_result, result["__typename"]) == ("NotFound", "CartEmpty")
+        elif not cart_lines:
+            assert (cart_result, result["__typename"]) == ("InsufficientStock", "CartEmpty")
         elif ordered_quantity > self.quantity:
-            assert end["__typename"] == "InsufficientStock"
+            assert result["__typename"] == "InsufficientStock"
         elif token == "mock-decline":
-            assert end["__typename"] == "PaymentFailed"
+            assert result["__typename"] == "PaymentFailed"
         else:
-            assert end["__typename"] == "OrderPlaced"
+            assert result["__typename"] == "OrderPlaced"
             self.quantity -= ordered_quantity
-            self.placed_orders.append((end["order"]["id"], ordered_quantity))
+            self.placed_orders.append((result["order"]["id"], ordered_quantity))
 
-    async def cancel(self, which: int) -> None:
+    async def cancel(self, index: int) -> None:
         if self.placed_orders:
-            order_id, copies = self.placed_orders.pop(which % len(self.placed_orders))
+            order_id, copies = self.placed_orders.pop(index % len(self.placed_orders))
             assert (await self.customer.cancel_order(order_id))["__typename"] == "OrderCancelled"
             self.quantity = None if self.quantity is None else self.quantity + copies
 
     async def delete(self, _: int) -> None:
-        end = (await self.administrator.execute(DELETE_BOOK, id=book_id(self.book)))["deleteBook"]["__typename"]
-        assert end == ("NotFound" if self.quantity is None else "BookDeleted")
+        result = (await self.administrator.execute(DELETE_BOOK, id=book_id(self.book)))["deleteBook"]["__typename"]
+        assert result == ("NotFound" if self.quantity is None else "BookDeleted")
         self.quantity = None
 
 
@@ -116,8 +116,9 @@ DELETION = st.tuples(st.just(StockScenario.delete), st.just(0))
 
 @given(
     stock=st.integers(0, 6),
-    life=st.lists(STOCK_EVENTS, max_size=8),
-    afterlife=st.just([]) | st.tuples(DELETION, st.lists(STOCK_EVENTS, max_size=3)).map(lambda two: [two[0], *two[1]]),
+    events=st.lists(STOCK_EVENTS, max_size=8),
+    events_after_deletion=st.just([])
+    | st.tuples(DELETION, st.lists(STOCK_EVENTS, max_size=3)).map(lambda parts: [parts[0], *parts[1]]),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_movements_sum_to_the_stock(
@@ -126,13 +127,13 @@ async def test_movements_sum_to_the_stock(
     admin: Customer,
     postgres: asyncpg.Connection,
     stock: int,
-    life: list[StockEvent],
-    afterlife: list[StockEvent],
+    events: list[StockEvent],
+    events_after_deletion: list[StockEvent],
 ) -> None:
     book = await add_book(shop, stock=stock)
     scenario = StockScenario(book, admin, await add_customer(client, shop), stock)
-    for happen, number in life + afterlife:
-        await happen(scenario, number)
+    for apply_event, number in events + events_after_deletion:
+        await apply_event(scenario, number)
         assert await get_stock(postgres, book) == scenario.quantity
         assert await is_stock_consistent(postgres)
 
@@ -153,8 +154,8 @@ async def test_invalid_stock_is_rejected(
 ) -> None:
     book = await add_book(shop, stock=3)
     before = await take_snapshot(postgres)
-    end: Any = (await admin.execute(UPDATE_STOCK, id=book_id(book), change=change))["updateStock"]
-    assert end == {"__typename": "InvalidInput", "issues": [{"path": ["change", path], "rule": rule}]}
+    result: Any = (await admin.execute(UPDATE_STOCK, id=book_id(book), change=change))["updateStock"]
+    assert result == {"__typename": "InvalidInput", "issues": [{"path": ["change", path], "rule": rule}]}
     assert await take_snapshot(postgres) == before
 
 

@@ -18,7 +18,7 @@ INVALID_TOKEN = {
 }
 
 
-async def _revoked_sessions(postgres: asyncpg.Connection) -> int:
+async def _count_revoked_sessions(postgres: asyncpg.Connection) -> int:
     count: int = await postgres.fetchval("SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL")
     return count
 
@@ -27,33 +27,33 @@ async def test_replayed_token_revokes_newest_tokens(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
     await add_user(shop, EMAIL)
-    stolen = await log_in(client, EMAIL)
-    newest = await refresh_session(client, await refresh_session(client, stolen))
-    assert await is_authenticated(client, newest.access_token)
-    assert await try_refresh(client, stolen.refresh_token) == INVALID_TOKEN
-    assert await _revoked_sessions(postgres) == 1  # committed, although the result was a user error
-    assert not await is_authenticated(client, newest.access_token)
-    assert not await is_authenticated(client, stolen.access_token)
-    assert await try_refresh(client, newest.refresh_token) == INVALID_TOKEN
+    stolen_tokens = await log_in(client, EMAIL)
+    newest_tokens = await refresh_session(client, await refresh_session(client, stolen_tokens))
+    assert await is_authenticated(client, newest_tokens.access_token)
+    assert await try_refresh(client, stolen_tokens.refresh_token) == INVALID_TOKEN
+    assert await _count_revoked_sessions(postgres) == 1  # committed, although the result was a user error
+    assert not await is_authenticated(client, newest_tokens.access_token)
+    assert not await is_authenticated(client, stolen_tokens.access_token)
+    assert await try_refresh(client, newest_tokens.refresh_token) == INVALID_TOKEN
 
 
 async def test_thief_loses_the_session_when_the_owner_refreshes(client: ApiClient, shop: Shop) -> None:
     await add_user(shop, EMAIL)
-    owners = await log_in(client, EMAIL)
-    thiefs = await refresh_session(client, owners)
-    assert await try_refresh(client, owners.refresh_token) == INVALID_TOKEN
-    assert await try_refresh(client, thiefs.refresh_token) == INVALID_TOKEN
-    assert not await is_authenticated(client, thiefs.access_token)
+    owner_tokens = await log_in(client, EMAIL)
+    thief_tokens = await refresh_session(client, owner_tokens)
+    assert await try_refresh(client, owner_tokens.refresh_token) == INVALID_TOKEN
+    assert await try_refresh(client, thief_tokens.refresh_token) == INVALID_TOKEN
+    assert not await is_authenticated(client, thief_tokens.access_token)
 
 
 async def test_other_sessions_of_the_user_continue(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
     await add_user(shop, EMAIL)
-    stolen, elsewhere = await log_in(client, EMAIL), await log_in(client, EMAIL)
-    await refresh_session(client, stolen)
-    assert await try_refresh(client, stolen.refresh_token) == INVALID_TOKEN
-    assert await _revoked_sessions(postgres) == 1
-    assert await is_authenticated(client, elsewhere.access_token)
-    assert await is_authenticated(client, (await refresh_session(client, elsewhere)).access_token)
+    stolen_tokens, other_tokens = await log_in(client, EMAIL), await log_in(client, EMAIL)
+    await refresh_session(client, stolen_tokens)
+    assert await try_refresh(client, stolen_tokens.refresh_token) == INVALID_TOKEN
+    assert await _count_revoked_sessions(postgres) == 1
+    assert await is_authenticated(client, other_tokens.access_token)
+    assert await is_authenticated(client, (await refresh_session(client, other_tokens)).access_token)
 
 
 async def test_unknown_token_ends_nothing(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -70,7 +70,7 @@ async def test_unknown_token_ends_nothing(client: ApiClient, shop: Shop, postgre
         "💥",
     ):
         assert await try_refresh(client, forged_token) == INVALID_TOKEN
-    assert await _revoked_sessions(postgres) == 0
+    assert await _count_revoked_sessions(postgres) == 0
     assert await is_authenticated(client, (await refresh_session(client, tokens)).access_token)
 
 
@@ -82,7 +82,7 @@ async def test_expired_token_is_not_treated_as_theft(
     await postgres.execute("UPDATE refresh_tokens SET expires_at = now() - interval '1 second'")
     assert await try_refresh(client, tokens.refresh_token) == INVALID_TOKEN
     assert await postgres.fetchval("SELECT count(*) FROM refresh_tokens WHERE used_at IS NULL") == 1
-    assert await _revoked_sessions(postgres) == 0
+    assert await _count_revoked_sessions(postgres) == 0
 
 
 async def test_database_dump_contains_no_token(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> None:
@@ -90,14 +90,14 @@ async def test_database_dump_contains_no_token(client: ApiClient, shop: Shop, po
     first = await log_in(client, EMAIL)
     second = await refresh_session(client, first)
     third = await refresh_session(client, second)
-    dump = await _dump(postgres)
+    dump = await _dump_tables(postgres)
     assert EMAIL in dump
     for tokens in (first, second, third):
-        for form in _encode_variants(tokens):
-            assert form not in dump
+        for encoded_token in _encode_variants(tokens):
+            assert encoded_token not in dump
 
 
-async def _dump(postgres: asyncpg.Connection) -> str:
+async def _dump_tables(postgres: asyncpg.Connection) -> str:
     rows = [
         row[0]
         for table in Base.metadata.sorted_tables
@@ -106,12 +106,12 @@ async def _dump(postgres: asyncpg.Connection) -> str:
     return "\n".join(rows)
 
 
-def _encode_variants(held: TokenPair) -> list[str]:
+def _encode_variants(tokens: TokenPair) -> list[str]:
     """Return the beginning of a refresh token as text, as its bytes, and as the bytes that it encodes."""
-    token = held.refresh_token
+    token = tokens.refresh_token
     return [
         token[:16],
         token[:16].encode().hex(),
         urlsafe_b64decode(token + "==")[:12].hex(),
-        held.access_token[-16:],
+        tokens.access_token[-16:],
     ]

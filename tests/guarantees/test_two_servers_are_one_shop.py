@@ -58,9 +58,9 @@ async def test_flows_continue_on_the_other_server(
     await fill_cart(shop, user, (await add_book(shop, "Emma"), 1))
     tokens = await log_in(first_client, "ann@example.com")
     ann = Customer(user, second_client.with_token(tokens.access_token))
-    bought = await ann.checkout("once")
-    assert bought["__typename"] == "OrderPlaced"
-    assert await Customer(user, first_client.with_token(tokens.access_token)).checkout("once") == bought
+    result = await ann.checkout("once")
+    assert result["__typename"] == "OrderPlaced"
+    assert await Customer(user, first_client.with_token(tokens.access_token)).checkout("once") == result
 
     tokens = await refresh_session(second_client, tokens)
     assert await log_out(first_client, tokens.refresh_token) == 1
@@ -88,12 +88,15 @@ async def test_unfinished_work_is_completed_once(
     await wait_until(are_final, 60)
     assert await wait_until_queue_is_empty(postgres) == [("ORDER_CONFIRMED", "SENT")] * (UNFINISHED_ORDER_COUNT // 2)
     assert len(mailbox.messages) == UNFINISHED_ORDER_COUNT // 2
-    swept = Counter(
-        line["order"] for server in two_servers for line in _log(server) if line["event"] == "pending_order_finalized"
+    finalizations = Counter(
+        line["order"]
+        for server in two_servers
+        for line in _read_log(server)
+        if line["event"] == "pending_order_finalized"
     )
-    assert set(swept.values()) == {1}
-    assert len(swept) == UNFINISHED_ORDER_COUNT
+    assert set(finalizations.values()) == {1}
+    assert len(finalizations) == UNFINISHED_ORDER_COUNT
 
 
-def _log(server: Server) -> list[dict[str, str]]:
+def _read_log(server: Server) -> list[dict[str, str]]:
     return [json.loads(line) for line in server.log.read_text("utf-8").splitlines() if line.startswith("{")]

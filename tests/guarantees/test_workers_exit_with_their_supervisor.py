@@ -24,18 +24,18 @@ from tests.support.shop.factories import add_admin, add_book, book_id
 
 
 @asynccontextmanager
-async def assert_processes_exit(family: list[psutil.Process]) -> AsyncIterator[None]:
+async def assert_processes_exit(processes: list[psutil.Process]) -> AsyncIterator[None]:
     """Assert after the block that the processes end by themselves; kill those that do not."""
     try:
         yield
-        await wait_until_ended(family)
+        await wait_until_ended(processes)
     finally:
-        kill_processes(family)
+        kill_processes(processes)
 
 
 @pytest.mark.usefixtures("check_invariants")
 @pytest.mark.parametrize(
-    ("options", "processes"), [(("--workers", "2"), 2), (("--reload",), 1)], ids=["workers", "reload"]
+    ("options", "process_count"), [(("--workers", "2"), 2), (("--reload",), 1)], ids=["workers", "reload"]
 )
 async def test_killed_server_completes_requests_and_accepts_none(
     shop: Shop,
@@ -44,51 +44,51 @@ async def test_killed_server_completes_requests_and_accepts_none(
     database_url: str,
     tmp_path: Path,
     options: tuple[str, ...],
-    processes: int,
+    process_count: int,
 ) -> None:
     book, token = await add_book(shop, stock=1), (await add_admin(shop)).token
-    counted = tmp_path / "counted"
-    counted.mkdir()
+    counter_directory = tmp_path / "counters"
+    counter_directory.mkdir()
     port = find_free_port()
-    watched = {"METRICS_PORT": str(port), "TMPDIR": str(counted)}
+    environment = {"METRICS_PORT": str(port), "TMPDIR": str(counter_directory)}
     async with (
-        start_server(settings, tmp_path, *options, **watched) as server,
+        start_server(settings, tmp_path, *options, **environment) as server,
         assert_processes_exit(server.descendants),
     ):
-        await wait_for_metrics(port, lambda metrics: sum_series(metrics, "processes") == processes)
+        await wait_for_metrics(port, lambda metrics: sum_series(metrics, "processes") == process_count)
         async with AsyncExitStack() as locks:
             await locks.enter_async_context(hold_lock(database_url, LOCK_GENRES))
             await locks.enter_async_context(hold_lock(database_url, LOCK_BOOKS, [book.id]))
-            begun = [asyncio.create_task(post_graphql(server.client, GENRES_QUERY)) for _ in range(5)]
-            begun.append(
+            requests = [asyncio.create_task(post_graphql(server.client, GENRES_QUERY)) for _ in range(5)]
+            requests.append(
                 asyncio.create_task(post_graphql(server.client.with_token(token), INCREMENT_STOCK, id=book_id(book)))
             )
-            inside = await wait_for_blocked(postgres, 6)
-            assert list(counted.iterdir())
+            blocked_pids = await wait_for_blocked(postgres, 6)
+            assert list(counter_directory.iterdir())
             server.process.kill()
             await server.process.wait()
             await wait_until_refusing(server.url)
-            assert not any(task.done() for task in begun)
-        responses = await asyncio.gather(*begun)
+            assert not any(task.done() for task in requests)
+        responses = await asyncio.gather(*requests)
     assert [response.status_code for response in responses] == [200] * 6
     assert not any("errors" in response.json() for response in responses)
     assert await list_stock_movements(postgres, book) == [("NEW_BOOK", 1), ("DELIVERY", 1)]
-    await wait_until_disconnected(postgres, inside)
-    assert list(counted.iterdir()) == []
+    await wait_until_disconnected(postgres, blocked_pids)
+    assert list(counter_directory.iterdir()) == []
 
 
 async def test_embedded_database_is_reused_and_stopped_by_the_next_server(tmp_path: Path) -> None:
     command_line = ("--data", str(tmp_path / "data"))
     async with kill_leftover_server(tmp_path / "data") as data:
         async with serve_shop(*command_line, "--workers", "2", directory=tmp_path) as shop:
-            family = psutil.Process(shop.process.pid).children(recursive=True)
-            async with assert_processes_exit(family):
-                before = (await shop.client.execute("{ books { totalCount } }"))["books"]
+            descendants = psutil.Process(shop.process.pid).children(recursive=True)
+            async with assert_processes_exit(descendants):
+                books = (await shop.client.execute("{ books { totalCount } }"))["books"]
                 shop.process.kill()
         assert find_postmaster(data) is not None
 
         async with serve_shop(*command_line, directory=tmp_path) as shop:
-            assert (await shop.client.execute("{ books { totalCount } }"))["books"] == before
+            assert (await shop.client.execute("{ books { totalCount } }"))["books"] == books
         assert await run_command("migrate", *command_line, directory=tmp_path) == CompletedCommand(
             0, "The database is up to date.\n", ""
         )

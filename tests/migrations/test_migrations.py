@@ -1,4 +1,4 @@
-"""The migrations: up, down, concurrent, interrupted, and equal to the models."""
+"""The migrations: upgrades, downgrades, concurrency, interruptions, and equality with the models."""
 
 import asyncio
 import os
@@ -24,20 +24,22 @@ from tests.support.database.locks import hold_lock, wait_for_blocked, wait_until
 from tests.support.processes.cli import run_command, run_in_process
 
 HEAD = ScriptDirectory.from_config(build_alembic_config()).get_current_head()
-UNMIGRATED = f"bookstore: {SCHEMA_OUTDATED}\n"
-LOCK = "SELECT pg_advisory_xact_lock(422776367987)"  # "books"
-BEFORE_TRIGGERS = "5d0c3f1be6a7"  # the next revision waits for open sales
-REPLICAS = 3
-KEEPS_EXTENSIONS_OUT = "LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE"
-"""The first migration creates extensions."""
+UNMIGRATED_ERROR = f"bookstore: {SCHEMA_OUTDATED}\n"
+TAKE_MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(422776367987)"  # "books"
+BEFORE_TRIGGERS = "5d0c3f1be6a7"  # the next revision waits for transactions that write books
+PROCESS_COUNT = 3
+LOCK_EXTENSIONS = "LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE"
+"""Blocks the first migration, which creates extensions."""
 TERMINATE_CONNECTIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database
 WHERE locktype = 'advisory' AND granted AND datname = current_database()
 """
-STOPPED = "bookstore: The connection that held the migration lock was lost, so the migration stopped: run `bookstore migrate` again.\n"
-ASKING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
-LOCK_AS_WRITER = "LOCK TABLE books IN ROW EXCLUSIVE MODE"
-CONCURRENTLY = f"""
+LOCK_LOST_ERROR = "bookstore: The connection that held the migration lock was lost, so the migration stopped: run `bookstore migrate` again.\n"
+COUNT_IDLE_IN_TRANSACTION = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
+)
+LOCK_BOOKS_FOR_WRITING = "LOCK TABLE books IN ROW EXCLUSIVE MODE"
+LATER_REVISION = f"""
 from alembic import op
 
 revision, down_revision, branch_labels, depends_on = "later", {HEAD!r}, None, None
@@ -49,10 +51,10 @@ def upgrade() -> None:
         op.execute("CREATE INDEX CONCURRENTLY ix_books_later ON books (price)")
 """
 
-TABLES = """
+DESCRIBE_TABLES = """
 SELECT format('%s.%s %s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
     CASE WHEN attnotnull THEN 'NOT NULL' END, pg_get_expr(adbin, adrelid),
-    col_description(attrelid, attnum)) AS said
+    col_description(attrelid, attnum)) AS description
 FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
     AND attnum > 0 AND NOT attisdropped
@@ -62,13 +64,13 @@ UNION SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class ON pg_class
 WHERE relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
 UNION SELECT format('%s %s', relname, reloptions) FROM pg_class WHERE reloptions IS NOT NULL AND relkind = 'r'
 """
-FUNCTIONS = """
-SELECT pg_get_functiondef(oid) AS said FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+DESCRIBE_FUNCTIONS = """
+SELECT pg_get_functiondef(oid) AS description FROM pg_proc WHERE pronamespace = 'public'::regnamespace
     AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e') ORDER BY oid
 """
 
 
-TO_LATER = """
+UPGRADE_SCRIPT = """
 import os, sys
 from alembic import command
 from server.database.migrations import build_alembic_config
@@ -78,12 +80,12 @@ config.set_main_option("version_locations", os.pathsep.join(sys.argv[2:]))
 config.set_main_option("path_separator", "os")
 command.upgrade(config, "head")
 """
-"""Migrates like a later release with one more revision."""
+"""Migrates as a later release with one more revision would."""
 
 
 @pytest.fixture
 async def empty_database_url(server_url: str) -> AsyncIterator[str]:
-    """The URL of an empty database."""
+    """Yield the URL of an empty database."""
     async with temporary_database(server_url) as url:
         yield url
 
@@ -97,7 +99,7 @@ async def database(empty_database_url: str) -> AsyncIterator[asyncpg.Connection]
 
 @pytest.fixture
 async def migrated_database_url(server_url: str, template_database: str) -> AsyncIterator[str]:
-    """The URL of a migrated database."""
+    """Yield the URL of a migrated database."""
     async with temporary_database(server_url, template_database) as url:
         yield url
 
@@ -119,20 +121,23 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def fetch_messages(database: asyncpg.Connection, query: str) -> list[str]:
-    return [record["said"] for record in await database.fetch(query)]
+async def fetch_descriptions(database: asyncpg.Connection, query: str) -> list[str]:
+    return [record["description"] for record in await database.fetch(query)]
 
 
 async def test_upgrade_downgrade_and_upgrade(empty_database_url: str, database: asyncpg.Connection) -> None:
     await asyncio.to_thread(migrate, empty_database_url)
-    first = await fetch_messages(database, TABLES)
+    tables = await fetch_descriptions(database, DESCRIBE_TABLES)
     await asyncio.to_thread(command.downgrade, build_alembic_config(empty_database_url), "base")
-    before = await fetch_messages(database, TABLES), await fetch_messages(database, FUNCTIONS)
+    after_downgrade = (
+        await fetch_descriptions(database, DESCRIBE_TABLES),
+        await fetch_descriptions(database, DESCRIBE_FUNCTIONS),
+    )
     await asyncio.to_thread(migrate, empty_database_url)
 
-    assert first
-    assert before == ([], [])
-    assert sorted(await fetch_messages(database, TABLES)) == sorted(first)
+    assert tables
+    assert after_downgrade == ([], [])
+    assert sorted(await fetch_descriptions(database, DESCRIBE_TABLES)) == sorted(tables)
 
 
 async def test_second_migration_is_a_no_op(migrated_database_url: str, migrated_database: asyncpg.Connection) -> None:
@@ -149,17 +154,16 @@ async def test_migrated_schema_matches_the_models(
     """Compare constraints, defaults and comments, too, which Alembic's check omits."""
     await database.execute("CREATE EXTENSION unaccent")
     await database.execute("CREATE EXTENSION pg_trgm")
-    for function in await fetch_messages(postgres, FUNCTIONS):
+    for function in await fetch_descriptions(postgres, DESCRIBE_FUNCTIONS):
         await database.execute(function)
     engine = create_async_engine(make_url(empty_database_url).set(drivername="postgresql+asyncpg"))
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     await engine.dispose()
 
-    described = [
-        line for line in await fetch_messages(postgres, TABLES) if "pgqueuer" not in line
-    ]  # PgQueuer's tables are not among our models
-    assert sorted(await fetch_messages(database, TABLES)) == sorted(described)
+    # PgQueuer's tables have no models.
+    descriptions = [line for line in await fetch_descriptions(postgres, DESCRIBE_TABLES) if "pgqueuer" not in line]
+    assert sorted(await fetch_descriptions(database, DESCRIBE_TABLES)) == sorted(descriptions)
 
 
 async def test_alembic_autogenerate_is_empty(database_url: str) -> None:
@@ -169,45 +173,48 @@ async def test_alembic_autogenerate_is_empty(database_url: str) -> None:
 async def test_one_of_several_processes_migrates(
     empty_database_url: str, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    async with hold_lock(empty_database_url, LOCK):
-        all_ = [
+    async with hold_lock(empty_database_url, TAKE_MIGRATION_LOCK):
+        tasks = [
             asyncio.create_task(run_command("migrate", directory=tmp_path, DATABASE_URL=empty_database_url))
-            for _ in range(REPLICAS)
+            for _ in range(PROCESS_COUNT)
         ]
         async with asyncio.timeout(60):
-            while await database.fetchval(ASKING) < REPLICAS + 1:  # and the holder of the lock
+            # The processes and the holder of the lock are idle in transactions.
+            while await database.fetchval(COUNT_IDLE_IN_TRANSACTION) < PROCESS_COUNT + 1:
                 await asyncio.sleep(0.05)
-    completed = await asyncio.gather(*all_)
+    results = await asyncio.gather(*tasks)
 
-    assert [(one.exit_code, one.stdout) for one in completed] == [(0, "The database is up to date.\n")] * REPLICAS
+    assert [(result.exit_code, result.stdout) for result in results] == [
+        (0, "The database is up to date.\n")
+    ] * PROCESS_COUNT
     assert await check_database(empty_database_url) is None
 
 
 async def test_migration_stops_when_its_lock_is_lost(
     empty_database_url: str, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    async with hold_lock(empty_database_url, KEEPS_EXTENSIONS_OUT):
-        migrating = asyncio.create_task(run_command("migrate", directory=tmp_path, DATABASE_URL=empty_database_url))
-        waiting = await wait_for_blocked(database, 1)
+    async with hold_lock(empty_database_url, LOCK_EXTENSIONS):
+        migration = asyncio.create_task(run_command("migrate", directory=tmp_path, DATABASE_URL=empty_database_url))
+        blocked_pids = await wait_for_blocked(database, 1)
         await database.execute(TERMINATE_CONNECTIONS)
-        completed = await migrating
-        await wait_until_disconnected(database, waiting)
+        result = await migration
+        await wait_until_disconnected(database, blocked_pids)
 
-    assert (completed.exit_code, completed.stdout, completed.stderr) == (1, "", STOPPED)
-    assert await fetch_messages(database, TABLES) == []
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", LOCK_LOST_ERROR)
+    assert await fetch_descriptions(database, DESCRIBE_TABLES) == []
 
 
 async def test_blocked_ddl_yields_and_retries(
     migrated_database_url: str, migrated_database: asyncpg.Connection
 ) -> None:
     await asyncio.to_thread(command.downgrade, build_alembic_config(migrated_database_url), BEFORE_TRIGGERS)
-    async with hold_lock(migrated_database_url, LOCK_AS_WRITER):
-        migrating = asyncio.create_task(asyncio.to_thread(migrate, migrated_database_url))
+    async with hold_lock(migrated_database_url, LOCK_BOOKS_FOR_WRITING):
+        migration = asyncio.create_task(asyncio.to_thread(migrate, migrated_database_url))
         await wait_for_blocked(migrated_database, 1)
         async with asyncio.timeout(30), migrated_database.transaction():
-            await migrated_database.execute(LOCK_AS_WRITER)  # conflicts with the change before it
-        assert not migrating.done()
-    await migrating
+            await migrated_database.execute(LOCK_BOOKS_FOR_WRITING)  # conflicts with the change before it
+        assert not migration.done()
+    await migration
 
     assert await check_database(migrated_database_url) is None
 
@@ -215,23 +222,24 @@ async def test_blocked_ddl_yields_and_retries(
 async def test_index_is_built_concurrently(
     migrated_database_url: str, migrated_database: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    (tmp_path / "later.py").write_text(CONCURRENTLY)
+    (tmp_path / "later.py").write_text(LATER_REVISION)
     command_line = (
         sys.executable,
         "-c",
-        TO_LATER,
+        UPGRADE_SCRIPT,
         migrated_database_url,
         str(files("migrations") / "versions"),
         str(tmp_path),
     )
-    async with hold_lock(migrated_database_url, LOCK_AS_WRITER), asyncio.timeout(60):
-        both = [await asyncio.create_subprocess_exec(*command_line) for _ in range(2)]
-        await wait_for_blocked(migrated_database, 1)  # the index build waits for the open sale
-        while await migrated_database.fetchval(ASKING) < 3:  # the holder of the lock, the waiting process, and the sale
+    async with hold_lock(migrated_database_url, LOCK_BOOKS_FOR_WRITING), asyncio.timeout(60):
+        processes = [await asyncio.create_subprocess_exec(*command_line) for _ in range(2)]
+        await wait_for_blocked(migrated_database, 1)  # the index build waits for the open transaction
+        # The holder of the lock, the waiting process and the writer are idle in transactions.
+        while await migrated_database.fetchval(COUNT_IDLE_IN_TRANSACTION) < 3:
             await asyncio.sleep(0.05)
         await migrated_database.execute("UPDATE books SET title = title")
     async with asyncio.timeout(60):
-        assert [await process.wait() for process in both] == [0, 0]
+        assert [await process.wait() for process in processes] == [0, 0]
 
     assert await migrated_database.fetchval(
         "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_books_later'::regclass"
@@ -242,10 +250,10 @@ async def test_index_is_built_concurrently(
 async def test_server_does_not_start_on_an_unmigrated_database(
     empty_database_url: str, database: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    completed = await run_command("serve", "--port", "0", directory=tmp_path, DATABASE_URL=empty_database_url)
+    result = await run_command("serve", "--port", "0", directory=tmp_path, DATABASE_URL=empty_database_url)
 
-    assert (completed.exit_code, completed.stdout, completed.stderr) == (1, "", UNMIGRATED)
-    assert await fetch_messages(database, TABLES) == []
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", UNMIGRATED_ERROR)
+    assert await fetch_descriptions(database, DESCRIBE_TABLES) == []
 
 
 @pytest.mark.parametrize(
@@ -262,22 +270,24 @@ async def test_commands_fail_on_an_unmigrated_database(
     empty_database_url: str, database: asyncpg.Connection, clean_environment: Path, command_line: tuple[str, ...]
 ) -> None:
     (clean_environment / "feed.csv").write_text("isbn,title,price\n")
-    completed = await run_in_process(*command_line, DATABASE_URL=empty_database_url)
+    result = await run_in_process(*command_line, DATABASE_URL=empty_database_url)
 
-    assert (completed.exit_code, completed.stdout, completed.stderr) == (1, "", UNMIGRATED)
-    assert await fetch_messages(database, TABLES) == []
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", UNMIGRATED_ERROR)
+    assert await fetch_descriptions(database, DESCRIBE_TABLES) == []
 
 
 @pytest.mark.usefixtures("clean_environment")
-async def test_tables_of_another_program_are_left_alone(empty_database_url: str, database: asyncpg.Connection) -> None:
+async def test_tables_of_another_program_are_not_changed(empty_database_url: str, database: asyncpg.Connection) -> None:
     await database.execute("CREATE TABLE alembic_version (version_num text)")
     await database.execute("INSERT INTO alembic_version VALUES ('another program')")
-    completed = await run_in_process("serve", "--port", "0", DATABASE_URL=empty_database_url)
-    migrated = await run_in_process("migrate", DATABASE_URL=empty_database_url)
+    result = await run_in_process("serve", "--port", "0", DATABASE_URL=empty_database_url)
+    migrate_result = await run_in_process("migrate", DATABASE_URL=empty_database_url)
 
-    assert (completed.exit_code, completed.stdout, completed.stderr) == (1, "", UNMIGRATED)
-    assert migrated.exit_code == 1
-    assert migrated.stderr.startswith("bookstore: The tables do not belong to an earlier version of this program: ")
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", UNMIGRATED_ERROR)
+    assert migrate_result.exit_code == 1
+    assert migrate_result.stderr.startswith(
+        "bookstore: The tables do not belong to an earlier version of this program: "
+    )
 
 
 @pytest.mark.usefixtures("clean_environment")

@@ -1,4 +1,4 @@
-"""The backlog is measured correctly, and an index bounds the cost of each query."""
+"""The backlog is measured correctly, and each query reads a bounded number of rows by an index."""
 
 import datetime as dt
 import json
@@ -23,7 +23,7 @@ from tests.support.shop.past_orders import add_past_order
 EMPTY_QUEUE = QueueDepth(0, 0.0)
 HOUR = dt.timedelta(hours=1)
 ROW_COUNT, SMALL_CAP = 20_000, 10
-SEED_A_YEAR = (
+SEED_STATEMENTS = (
     """INSERT INTO users (id, email, display_name) SELECT gen_random_uuid(), 'reader@example.com', 'Reader'
     WHERE $1::int > 0""",
     """INSERT INTO orders (id, number, user_id, status, total, total_quantity, currency, idempotency_key, input_digest,
@@ -42,20 +42,31 @@ QUERIES = {name: query for name, query in vars(backlog).items() if isinstance(qu
 
 
 async def test_backlog_of_an_empty_database(shop: Shop, database_url: str) -> None:
-    measured = await measure_backlog(database_url)
-    assert (measured.queued_emails, measured.failed_emails, measured.pending_orders, measured.due_refunds) == (
-        EMPTY_QUEUE,
-    ) * 4
-    assert measured.recent_orders == {"PENDING": 0, "CONFIRMED": 0, "PAYMENT_FAILED": 0, "SHIPPED": 0, "CANCELLED": 0}
-    assert measured.is_writable
+    measurement = await measure_backlog(database_url)
+    assert (
+        measurement.queued_emails,
+        measurement.failed_emails,
+        measurement.pending_orders,
+        measurement.due_refunds,
+    ) == (EMPTY_QUEUE,) * 4
+    assert measurement.recent_orders == {
+        "PENDING": 0,
+        "CONFIRMED": 0,
+        "PAYMENT_FAILED": 0,
+        "SHIPPED": 0,
+        "CANCELLED": 0,
+    }
+    assert measurement.is_writable
 
 
-async def test_locked_carts_hide_nothing_else(shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
+async def test_locked_carts_do_not_hide_other_values(
+    shop: Shop, postgres: asyncpg.Connection, database_url: str
+) -> None:
     async with postgres.transaction():
         await postgres.execute("LOCK TABLE carts")
-        measured = await measure_backlog(database_url)
-    assert not measured.is_writable
-    assert measured.queued_emails == EMPTY_QUEUE
+        measurement = await measure_backlog(database_url)
+    assert not measurement.is_writable
+    assert measurement.queued_emails == EMPTY_QUEUE
 
 
 async def test_orders_of_the_last_day(shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
@@ -63,11 +74,17 @@ async def test_orders_of_the_last_day(shop: Shop, postgres: asyncpg.Connection, 
     for status, hours in (("CONFIRMED", 1), ("CONFIRMED", 23), ("CONFIRMED", 25), ("SHIPPED", 2), ("PENDING", 30)):
         await add_past_order(postgres, user, (book, 1), status=status, at=now - hours * HOUR)
     await postgres.execute("UPDATE orders SET refund_due_at = now() - interval '3 hours' WHERE status = 'SHIPPED'")
-    measured = await measure_backlog(database_url)
-    assert measured.recent_orders == {"PENDING": 0, "CONFIRMED": 2, "PAYMENT_FAILED": 0, "SHIPPED": 1, "CANCELLED": 0}
-    assert (measured.pending_orders.count, measured.due_refunds.count) == (1, 1)
-    assert measured.pending_orders.oldest_age_seconds >= 30 * 3600 - 1
-    assert measured.due_refunds.oldest_age_seconds >= 3 * 3600 - 1
+    measurement = await measure_backlog(database_url)
+    assert measurement.recent_orders == {
+        "PENDING": 0,
+        "CONFIRMED": 2,
+        "PAYMENT_FAILED": 0,
+        "SHIPPED": 1,
+        "CANCELLED": 0,
+    }
+    assert (measurement.pending_orders.count, measurement.due_refunds.count) == (1, 1)
+    assert measurement.pending_orders.oldest_age_seconds >= 30 * 3600 - 1
+    assert measurement.due_refunds.oldest_age_seconds >= 3 * 3600 - 1
 
 
 async def test_queued_and_failed_emails(shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
@@ -81,9 +98,9 @@ async def test_queued_and_failed_emails(shop: Shop, postgres: asyncpg.Connection
     await postgres.execute(
         "UPDATE pgqueuer SET created = now() - interval '1 hour' WHERE id = (SELECT min(id) FROM pgqueuer)"
     )
-    measured = await measure_backlog(database_url)
-    assert (measured.queued_emails.count, measured.failed_emails.count) == (2, 1)
-    assert measured.queued_emails.oldest_age_seconds >= 3599
+    measurement = await measure_backlog(database_url)
+    assert (measurement.queued_emails.count, measurement.failed_emails.count) == (2, 1)
+    assert measurement.queued_emails.oldest_age_seconds >= 3599
 
 
 async def test_counts_are_capped(shop: Shop, postgres: asyncpg.Connection, database_url: str) -> None:
@@ -103,7 +120,7 @@ async def large_database(server_url: str, template_database: str) -> AsyncIterat
     """Yield a database with a year of orders, 1% of them waiting, and many queued emails."""
     async with temporary_database(server_url, template_database) as url:
         connection = await asyncpg.connect(url)
-        for statement in SEED_A_YEAR:
+        for statement in SEED_STATEMENTS:
             await connection.execute(statement, ROW_COUNT)
         await connection.execute("ANALYZE")
         yield connection
@@ -128,7 +145,7 @@ async def test_no_sequential_scans(large_database: asyncpg.Connection, name: str
 
 @pytest.mark.parametrize("name", QUERIES)
 async def test_reads_are_bounded_by_the_cap(large_database: asyncpg.Connection, name: str) -> None:
-    """Rows are read in the order of an index, so that none is read for sorting."""
+    """The queries read rows in the order of an index, and sort none."""
     sql = QUERIES[name].sql.replace(str(backlog.MAX_COUNT), str(SMALL_CAP))
     plan = await explain_queries(large_database, sql, "ANALYZE", "TIMING OFF")
     assert [node["Actual Rows"] * node["Actual Loops"] for node in find_scans(plan)] == [SMALL_CAP]

@@ -15,7 +15,7 @@ PRIVATE_TABLES = {
     *("mock_payments", "secret_keys"),
 }
 """Tables without public data. Every other table has a trigger."""
-TRIGGERS = (
+SELECT_TABLES_WITH_TRIGGER = (
     "SELECT DISTINCT event_object_table FROM information_schema.triggers WHERE trigger_name = 'note_catalog_change'"
 )
 PUBLIC_CHANGES = [
@@ -51,7 +51,7 @@ async def shop_with_order(shop: Shop, postgres: asyncpg.Connection) -> Shop:
 
 
 async def test_every_table_is_covered(postgres: asyncpg.Connection, shop: Shop) -> None:
-    tables_with_trigger = {record[0] for record in await postgres.fetch(TRIGGERS)}
+    tables_with_trigger = {record[0] for record in await postgres.fetch(SELECT_TABLES_WITH_TRIGGER)}
     assert tables_with_trigger | PRIVATE_TABLES == {table.name for table in Base.metadata.sorted_tables}
     assert tables_with_trigger & PRIVATE_TABLES == set()
 
@@ -83,19 +83,19 @@ async def test_first_change_creates_a_version(shop_with_order: Shop, postgres: a
     assert await get_catalog_version(shop_with_order.database.read_session) != before
 
 
-@pytest.mark.parametrize("ending", ["COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize("end_statement", ["COMMIT", "ROLLBACK"])
 async def test_concurrent_changes_never_repeat_a_version(
-    shop_with_order: Shop, postgres: asyncpg.Connection, ending: str
+    shop_with_order: Shop, postgres: asyncpg.Connection, end_statement: str
 ) -> None:
-    """An open change is counted but not visible, so data read now must not get the later version."""
+    """An uncommitted change has a version but is not visible, so reads during it need another version."""
     db = shop_with_order.database.read_session
     before = await get_catalog_version(db)
     await postgres.execute("BEGIN")
     await postgres.execute("SAVEPOINT a")
     await postgres.execute(PUBLIC_CHANGES[0])
-    await postgres.execute("ROLLBACK TO a" if ending == "ROLLBACK" else "RELEASE a")
+    await postgres.execute("ROLLBACK TO a" if end_statement == "ROLLBACK" else "RELEASE a")
     versions_during_change = [await get_catalog_version(db) for _ in range(2)]
-    await postgres.execute(ending)
+    await postgres.execute(end_statement)
     after = await get_catalog_version(db)
     assert len({before, *versions_during_change, after}) == 4
     assert await get_catalog_version(db) == after

@@ -5,7 +5,7 @@ import pytest
 
 from domain.shop import Shop
 
-ROWS = """
+INSERT_ROWS = """
 INSERT INTO users (id, email, display_name) VALUES
     (uuid(1), 'ann@example.com', 'Ann'), (uuid(2), 'ben@example.com', 'Ben');
 INSERT INTO genres (id, slug, name) VALUES (uuid(1), 'drama', 'Drama'), (uuid(2), 'poetry', 'Poetry');
@@ -108,13 +108,13 @@ VIOLATIONS = (
     ("uq_wishlist_items_user_id_book_id", "UPDATE wishlist_items SET book_id = uuid(1)"),
 )
 
-CONSTRAINTS = """
+SELECT_CONSTRAINTS = """
 SELECT conname FROM pg_constraint WHERE contype IN ('c', 'u') AND connamespace = 'public'::regnamespace
 UNION SELECT indexrelid::regclass::text FROM pg_index
 WHERE indisunique AND NOT indisprimary AND indrelid::regclass::text IN (SELECT tablename FROM pg_tables WHERE schemaname = 'public')
 """
 
-UUID = """
+CREATE_UUID_FUNCTION = """
 CREATE FUNCTION pg_temp.uuid(number int) RETURNS uuid LANGUAGE sql IMMUTABLE
 RETURN lpad(number::text, 32, '0')::uuid
 """
@@ -122,17 +122,17 @@ RETURN lpad(number::text, 32, '0')::uuid
 
 @pytest.fixture
 async def rows(shop: Shop, postgres: asyncpg.Connection) -> asyncpg.Connection:
-    """Return a connection to tables with a few valid rows each; `uuid(1)` is the first one's id."""
+    """Return a connection to tables with a few valid rows each; `uuid(1)` is the id of the first row."""
     async with postgres.transaction():
         await postgres.execute("DROP FUNCTION IF EXISTS pg_temp.uuid")
-        await postgres.execute(UUID)
-        await postgres.execute(ROWS.replace("uuid(", "pg_temp.uuid("))
+        await postgres.execute(CREATE_UUID_FUNCTION)
+        await postgres.execute(INSERT_ROWS.replace("uuid(", "pg_temp.uuid("))
     return postgres
 
 
 async def test_every_constraint_has_a_case(postgres: asyncpg.Connection) -> None:
     constraints = {
-        record["conname"] for record in await postgres.fetch(CONSTRAINTS) if "pgqueuer" not in record["conname"]
+        record["conname"] for record in await postgres.fetch(SELECT_CONSTRAINTS) if "pgqueuer" not in record["conname"]
     }
 
     assert constraints == {constraint for constraint, _ in VIOLATIONS}
@@ -142,7 +142,7 @@ async def test_every_constraint_has_a_case(postgres: asyncpg.Connection) -> None
 async def test_invalid_row_violates_the_named_constraint(
     rows: asyncpg.Connection, constraint: str, violation: str
 ) -> None:
-    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as rejection:
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as error_info:
         await rows.execute(violation.replace("uuid(", "pg_temp.uuid("))
 
-    assert rejection.value.constraint_name == constraint
+    assert error_info.value.constraint_name == constraint

@@ -30,13 +30,13 @@ async def test_each_invariant_detects_its_violation(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, invariant: str
 ) -> None:
     book = await add_book(shop, stock=5)
-    for key in ("stands", "cancelled"):
+    for key in ("confirmed", "cancelled"):
         customer = await add_customer(client, shop, (book, 1))
-        placed = await customer.checkout(key)
+        result = await customer.checkout(key)
         if key == "cancelled":
-            await customer.cancel_order(placed["order"]["id"])
-    newcomer = {"email": "new@example.com", "password": "correct horse battery", "displayName": "New"}
-    assert (await client.execute(REGISTER, input=newcomer))["register"]["__typename"] == "LoggedIn"
+            await customer.cancel_order(result["order"]["id"])
+    registration = {"email": "new@example.com", "password": "correct horse battery", "displayName": "New"}
+    assert (await client.execute(REGISTER, input=registration))["register"]["__typename"] == "LoggedIn"
     assert await find_violations(postgres) == []
     await postgres.execute(VIOLATIONS[invariant])
     assert invariant in await find_violations(postgres)

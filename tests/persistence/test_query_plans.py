@@ -1,4 +1,4 @@
-"""The statements of the benchmarks' workloads use indexes, however many books, reviews and orders there are."""
+"""The statements of the benchmarks' workloads use indexes for large numbers of books, reviews and orders."""
 
 import itertools
 import json
@@ -23,11 +23,11 @@ from tools.bench.processes import PUBLIC_URL, SECRET
 from tools.bench.workloads import WORKLOADS
 
 DATA_SIZE = Size(books=20_000, reviews=40_000, users=8_000)
-MANY = 1_000
+MAX_SCANNED_ROWS = 1_000
 """Tables with more rows than this must not be scanned sequentially."""
 EXECUTIONS = 3
-"""How many requests of each workload are sent."""
-WRITTEN_TABLES = {
+"""The number of requests of each workload."""
+READ_TABLES = {
     "W1": ["books"],
     "W1c": ["books"],
     "W2": ["books"],
@@ -48,28 +48,30 @@ class Statement:
 @pytest.fixture
 def sent_statements(monkeypatch: pytest.MonkeyPatch) -> list[Statement]:
     """Return a list that collects the statements sent to PostgreSQL."""
-    sent: list[Statement] = []
+    statements: list[Statement] = []
 
     def record(method: str) -> None:
         original = getattr(asyncpg.Connection, method)
 
-        async def recording(connection: asyncpg.Connection, sql: str, *arguments: Any, **options: Any) -> Any:
+        async def record_and_call(connection: asyncpg.Connection, sql: str, *arguments: Any, **options: Any) -> Any:
             if STATEMENT.match(sql):
-                sent.append(Statement(sql, tuple(next(iter(arguments[0])) if method == "executemany" else arguments)))
+                statements.append(
+                    Statement(sql, tuple(next(iter(arguments[0])) if method == "executemany" else arguments))
+                )
             return await original(connection, sql, *arguments, **options)
 
-        monkeypatch.setattr(asyncpg.Connection, method, recording)
+        monkeypatch.setattr(asyncpg.Connection, method, record_and_call)
 
     for method in ("fetch", "execute", "executemany"):
         record(method)
-    return sent
+    return statements
 
 
 @pytest.fixture(scope="module")
 def benchmark_fixtures(server_url: str) -> Iterator[Fixtures]:
     url = make_url(server_url).set(database="postgres").render_as_string(hide_password=False)
-    with copy_database(url, ensure_database(url, DATA_SIZE, lambda _: None)) as copy:
-        fixtures = load_fixtures(copy)
+    with copy_database(url, ensure_database(url, DATA_SIZE, lambda _: None)) as copy_url:
+        fixtures = load_fixtures(copy_url)
         fixtures.fill_carts(DATA_SIZE.users)
         yield fixtures
 
@@ -77,7 +79,9 @@ def benchmark_fixtures(server_url: str) -> Iterator[Fixtures]:
 @pytest.fixture
 async def plans(benchmark_fixtures: Fixtures) -> AsyncIterator["Plans"]:
     connection = await asyncpg.connect(benchmark_fixtures.url, server_settings=SESSION_SETTINGS)
-    large_tables = await connection.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples > $1", MANY)
+    large_tables = await connection.fetch(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples > $1", MAX_SCANNED_ROWS
+    )
     yield Plans(connection, frozenset(row["relname"] for row in large_tables))
     await connection.close()
 
@@ -92,25 +96,25 @@ class Plans:
     async def explain(self, statement: Statement) -> list[Any]:
         """Return the custom plan for these arguments, and the generic plan."""
         await self.connection.execute("SET plan_cache_mode = force_custom_plan")
-        custom = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement.sql}", *statement.arguments)
+        custom_plan = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement.sql}", *statement.arguments)
         await self.connection.execute("SET plan_cache_mode = force_generic_plan")
         await self.connection.execute(f"PREPARE explained AS {statement.sql}")
         arguments = ", ".join("NULL" for _ in statement.arguments)
         execution = f"EXECUTE explained({arguments})" if arguments else "EXECUTE explained"
-        generic = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON) {execution}")
+        generic_plan = await self.connection.fetchval(f"EXPLAIN (FORMAT JSON) {execution}")
         await self.connection.execute("DEALLOCATE explained")
-        return [json.loads(custom), json.loads(generic)]
+        return [json.loads(custom_plan), json.loads(generic_plan)]
 
     def find_sequential_scans(self, plan: Any) -> list[str]:
         """Return the large tables that the plan scans sequentially."""
-        scanned = (node["Relation Name"] for node in iterate_plan_nodes(plan) if node["Node Type"] == "Seq Scan")
-        return [table for table in scanned if table in self.large_tables]
+        tables = (node["Relation Name"] for node in iterate_plan_nodes(plan) if node["Node Type"] == "Seq Scan")
+        return [table for table in tables if table in self.large_tables]
 
 
 async def _run_workload(settings: Settings, fixtures: Fixtures, name: str) -> None:
     workload = WORKLOADS[name]
-    changes = {"database_url": fixtures.url, "secret_key": [SECRET], "public_url": PUBLIC_URL}
-    async with running_app(settings, **changes) as app:
+    overrides = {"database_url": fixtures.url, "secret_key": [SECRET], "public_url": PUBLIC_URL}
+    async with running_app(settings, **overrides) as app:
         for request in itertools.islice(workload.requests(fixtures, "plans"), EXECUTIONS):
             response = await ApiClient(app, request.token).execute(workload.document, **request.variables)
             assert not response.errors
@@ -121,16 +125,16 @@ async def test_no_sequential_scan_of_large_tables(
     settings: Settings, benchmark_fixtures: Fixtures, plans: Plans, sent_statements: list[Statement]
 ) -> None:
     """W1c counts the whole catalog by scanning an index, at most once a second."""
-    for name, tables in WRITTEN_TABLES.items():
+    for name, expected_tables in READ_TABLES.items():
         sent_statements.clear()
         await _run_workload(settings, benchmark_fixtures, name)
         statements = list({statement.sql: statement for statement in sent_statements}.values())
         plans_by_sql = {statement.sql: await plans.explain(statement) for statement in statements}
         nodes = [node for plan in plans_by_sql.values() for node in iterate_plan_nodes(plan)]
-        assert {node.get("Relation Name") for node in nodes}.issuperset(tables)
+        assert {node.get("Relation Name") for node in nodes}.issuperset(expected_tables)
         scans = {(name, sql): plans.find_sequential_scans(plan) for sql, plan in plans_by_sql.items()}
-        assert {statement: scanned for statement, scanned in scans.items() if scanned} == {}
-    assert WRITTEN_TABLES.keys() == WORKLOADS.keys()
+        assert {statement: scanned_tables for statement, scanned_tables in scans.items() if scanned_tables} == {}
+    assert READ_TABLES.keys() == WORKLOADS.keys()
 
 
 async def test_sequential_scan_is_detected(plans: Plans) -> None:

@@ -13,7 +13,7 @@ TRUSTED_INTERPOLATIONS = {
     "persistence/orders.py": 1,
     "persistence/browse/relevance.py": 2,
 }
-"""How many interpolations each file may have: constants of the program that the planner has to see in the SQL text."""
+"""The number of interpolations allowed per file: constants that the planner needs in the SQL text."""
 SQL_FUNCTIONS = {
     "text",
     "execute",
@@ -34,7 +34,7 @@ def _parse_sources(repository: Path) -> Iterator[tuple[Path, ast.Module]]:
 
 
 def find_interpolated_sql(tree: ast.AST) -> Iterator[ast.Call]:
-    """Yield the calls whose SQL argument interpolates anything but a constant of the module."""
+    """Yield the calls whose SQL argument interpolates a value that is not a constant of the module."""
     constants = {
         target.id
         for node in ast.walk(tree)
@@ -51,7 +51,7 @@ def find_interpolated_sql(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def _is_constant(sql: ast.expr, constants: set[str]) -> bool:
-    """Return whether an argument is no interpolation.
+    """Return whether an argument is free of interpolation.
 
     SQLAlchemy objects and plain names are accepted; a name is checked where its value is built.
     """
@@ -74,7 +74,7 @@ def test_no_statement_is_built_from_values(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    "code",
     [
         "text(f'SELECT {name}')",
         "await connection.fetch('SELECT ' + name)",
@@ -83,5 +83,5 @@ def test_no_statement_is_built_from_values(repository: Path) -> None:
         "text(' '.join(parts))",
     ],
 )
-def test_interpolated_statement_is_detected(bad: str) -> None:
-    assert list(find_interpolated_sql(ast.parse(bad)))
+def test_interpolated_statement_is_detected(code: str) -> None:
+    assert list(find_interpolated_sql(ast.parse(code)))

@@ -31,7 +31,7 @@ def test_every_column_of_a_book_is_writable() -> None:
 
 
 if TYPE_CHECKING:
-    # mypy reports an unused ignore, and so fails, where one of these lines is no error.
+    # mypy reports an unused ignore, and fails, if one of these lines is not an error.
     from persistence.postgres.database import Transaction
 
     async def misspell_columns(tx: Transaction, id_: uuid.UUID) -> None:

@@ -52,9 +52,9 @@ def bookstore(shop: Shop, settings: Settings, tmp_path: Path) -> RunCommand:
     """Run a command on the test database."""
     (tmp_path / "feed.csv").write_text("isbn,title,price\n")
 
-    async def command(*arguments: str, typed: str = "", **overrides: str) -> CompletedCommand:
+    async def command(*arguments: str, stdin_text: str = "", **overrides: str) -> CompletedCommand:
         environment = {"DATABASE_URL": str(settings.database_url)} | overrides
-        return await run_command(*arguments, directory=tmp_path, stdin_text=typed, **environment)
+        return await run_command(*arguments, directory=tmp_path, stdin_text=stdin_text, **environment)
 
     return command
 

@@ -16,9 +16,9 @@ from server.settings import Environment, Settings
 from server.settings.accounts import load_or_create_secret
 
 SECRET, OLD_SECRET = "Zx7-qLw2_vR9tYp4KsD8hJf3NcB6mGa1", "another0One9Of8Thirty7Two6Bytes5!"
-DATABASE = "postgresql://shop@db.example.com/shop"
-PUBLIC = "https://api.example.com"
-PRODUCTION: dict[str, Any] = {"database_url": DATABASE, "secret_key": SECRET, "public_url": PUBLIC}
+DATABASE_URL = "postgresql://shop@db.example.com/shop"
+PUBLIC_URL = "https://api.example.com"
+PRODUCTION: dict[str, Any] = {"database_url": DATABASE_URL, "secret_key": SECRET, "public_url": PUBLIC_URL}
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +31,12 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def _get_error(**values: Any) -> str:
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(ValidationError) as error_info:
         Settings(**values)
-    [problem] = caught.value.errors()
-    assert SECRET not in str(caught.value)  # it may be logged
-    where = ".".join(str(part) for part in problem["loc"])
-    return f"{where} {problem['msg'].removeprefix('Value error, ')}".strip()
+    [error] = error_info.value.errors()
+    assert SECRET not in str(error_info.value)  # it may be logged
+    location = ".".join(str(part) for part in error["loc"])
+    return f"{location} {error['msg'].removeprefix('Value error, ')}".strip()
 
 
 # ── Invalid settings ──────────────────────────────────────────────────────────────────────
@@ -114,19 +114,19 @@ def test_unsupported_database_is_rejected(url: str) -> None:
 def test_unknown_rate_limit_storage_is_rejected() -> None:
     message = "rate_limit_storage must be memory or postgresql"
     assert _get_error(rate_limit_storage="memcached") == message
-    removed = f"{message}; the Redis storage was removed, use postgresql"
-    assert _get_error(rate_limit_storage="redis://shop@cache.example.com") == removed
+    redis_message = f"{message}; the Redis storage was removed, use postgresql"
+    assert _get_error(rate_limit_storage="redis://shop@cache.example.com") == redis_message
 
 
 @pytest.mark.parametrize("name", ["database_read_url", "database_direct_url"])
 def test_read_url_without_database_url_is_rejected(name: str) -> None:
-    assert _get_error(**{name: DATABASE}).startswith(f"{name.upper()} needs DATABASE_URL")
+    assert _get_error(**{name: DATABASE_URL}).startswith(f"{name.upper()} needs DATABASE_URL")
     assert _get_error(**PRODUCTION | {name: "mysql://db/shop"}) == f"{name.upper()} must begin with postgresql://"
 
 
 def test_pooler_without_direct_url_is_rejected() -> None:
     assert _get_error(**PRODUCTION, prepared_statements=False).startswith("PREPARED_STATEMENTS=false is for a pooler")
-    assert not Settings(**PRODUCTION, prepared_statements=False, database_direct_url=DATABASE).prepared_statements
+    assert not Settings(**PRODUCTION, prepared_statements=False, database_direct_url=DATABASE_URL).prepared_statements
 
 
 def test_trusted_documents_only_without_documents_is_rejected() -> None:
@@ -134,9 +134,9 @@ def test_trusted_documents_only_without_documents_is_rejected() -> None:
 
 
 def test_graphiql_with_trusted_documents_only_is_rejected(tmp_path: Path) -> None:
-    only: dict[str, Any] = {"trusted_documents": tmp_path / "list.json", "trusted_documents_only": True}
-    assert _get_error(**only, graphiql=True).startswith("GRAPHIQL cannot be used with TRUSTED_DOCUMENTS_ONLY")
-    assert not Settings(**only).serves_graphiql
+    values: dict[str, Any] = {"trusted_documents": tmp_path / "list.json", "trusted_documents_only": True}
+    assert _get_error(**values, graphiql=True).startswith("GRAPHIQL cannot be used with TRUSTED_DOCUMENTS_ONLY")
+    assert not Settings(**values).serves_graphiql
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_value_out_of_range_is_rejected(name: str, values: list[Any]) -> None:
 def test_settings_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POOL_SIZE", "0")
     monkeypatch.setenv("CURRENCY", "JPY")
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(ConfigurationError) as error_info:
         read_settings()
-    assert str(caught.value).splitlines() == [
+    assert str(error_info.value).splitlines() == [
         "POOL_SIZE: Input should be greater than or equal to 1",
         "CURRENCY: is a currency without two decimals, which prices require",
     ]
@@ -209,18 +209,19 @@ def test_default_environment_is_development() -> None:
 def test_database_url_implies_production() -> None:
     settings = Settings(**PRODUCTION)
     assert settings.is_production
-    assert (settings.serves_graphiql, settings.uses_json_logs, settings.issuer) == (False, True, PUBLIC)
+    assert (settings.serves_graphiql, settings.uses_json_logs, settings.issuer) == (False, True, PUBLIC_URL)
     assert Settings(**PRODUCTION, graphiql=True, log_format="pretty").serves_graphiql
 
 
-def test_development_may_name_a_database_and_nothing_else() -> None:
-    settings = Settings(environment=Environment.DEVELOPMENT, database_url=DATABASE)
+def test_development_with_only_a_database_url() -> None:
+    settings = Settings(environment=Environment.DEVELOPMENT, database_url=DATABASE_URL)
     assert not settings.is_production
     assert settings.secret_key == []
 
 
 @pytest.mark.parametrize(
-    "url", ["http://localhost", "http://127.0.0.1:8000", "http://[::1]:8000", "http://shop.localhost", PUBLIC + "/shop"]
+    "url",
+    ["http://localhost", "http://127.0.0.1:8000", "http://[::1]:8000", "http://shop.localhost", PUBLIC_URL + "/shop"],
 )
 def test_secure_public_urls(url: str) -> None:
     assert Settings(**PRODUCTION | {"public_url": url}).issuer == url
@@ -240,12 +241,12 @@ def test_settings_from_environment_and_file(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_secret_key_is_created_once_and_private(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
-    created = load_or_create_secret(folder)
+    secret = load_or_create_secret(folder)
     [file] = folder.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert load_or_create_secret(folder) == created == file.read_text()
-    assert load_or_create_secret(tmp_path / "another") != created
-    assert Settings(secret_key=[created]).secret_key == [created]
+    assert load_or_create_secret(folder) == secret == file.read_text()
+    assert load_or_create_secret(tmp_path / "another") != secret
+    assert Settings(secret_key=[secret]).secret_key == [secret]
 
 
 def test_existing_secret_key_is_kept(tmp_path: Path) -> None:

@@ -16,45 +16,45 @@ def send_sigterm() -> None:
 
 
 @contextmanager
-def resource(done: list[str], *, is_interrupted: bool = False) -> Iterator[None]:
+def resource(events: list[str], *, is_interrupted: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
         if is_interrupted:
             send_sigterm()
-        done.append("in order")
+        events.append("closed")
 
 
 def test_sigterm_runs_cleanup() -> None:
-    done: list[str] = []
-    with pytest.raises(SystemExit) as left, sigterm_as_exit(), resource(done):
+    events: list[str] = []
+    with pytest.raises(SystemExit) as exit_info, sigterm_as_exit(), resource(events):
         send_sigterm()
 
-    assert (left.value.code, done) == (SIGTERM_EXIT_CODE, ["in order"])
+    assert (exit_info.value.code, events) == (SIGTERM_EXIT_CODE, ["closed"])
 
 
 def test_cleanup_runs_to_its_end() -> None:
-    done: list[str] = []
+    events: list[str] = []
     with (
-        pytest.raises(SystemExit) as left,
+        pytest.raises(SystemExit) as exit_info,
         sigterm_as_exit(),
-        defer_sigterm_on_exit(resource(done, is_interrupted=True)),
+        defer_sigterm_on_exit(resource(events, is_interrupted=True)),
     ):
         pass
 
-    assert (left.value.code, done) == (SIGTERM_EXIT_CODE, ["in order"])
+    assert (exit_info.value.code, events) == (SIGTERM_EXIT_CODE, ["closed"])
 
 
 def test_second_sigterm_does_not_interrupt_cleanup() -> None:
-    done: list[str] = []
+    events: list[str] = []
     with (
-        pytest.raises(SystemExit) as left,
+        pytest.raises(SystemExit) as exit_info,
         sigterm_as_exit(),
-        defer_sigterm_on_exit(resource(done, is_interrupted=True)),
+        defer_sigterm_on_exit(resource(events, is_interrupted=True)),
     ):
         send_sigterm()
 
-    assert (left.value.code, done) == (SIGTERM_EXIT_CODE, ["in order"])
+    assert (exit_info.value.code, events) == (SIGTERM_EXIT_CODE, ["closed"])
 
 
 def test_signal_handler_is_restored() -> None:

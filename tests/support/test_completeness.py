@@ -1,4 +1,4 @@
-"""What tests must write by hand for parts of the schema is complete: an addition fails here by its name."""
+"""The handwritten test data for parts of the schema is complete; a new part fails these tests with its name."""
 
 from graphql import GraphQLEnumType, is_required_argument
 
@@ -26,8 +26,8 @@ def test_every_connection_can_be_reached() -> None:
     assert {connection.name for connection in CONNECTIONS.values()} == set(list_connections())
     for name in list_connections():
         assert build_path_variables(name.partition(".")[0], connections.LOOKUPS) is not None
-        required = [key for key, argument in find_field(name).args.items() if is_required_argument(argument)]
-        assert required == [], name
+        required_arguments = [key for key, argument in find_field(name).args.items() if is_required_argument(argument)]
+        assert required_arguments == [], name
 
 
 def test_every_argument_has_a_sample() -> None:

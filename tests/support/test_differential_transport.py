@@ -1,4 +1,4 @@
-"""Queries of the tests fail when the executors differ, and when one is left to graphql-core."""
+"""A test fails when the executors' responses to its query differ, or when the query falls back to graphql-core."""
 
 from typing import Any
 
@@ -29,5 +29,7 @@ async def test_fallback_to_graphql_core_fails_the_test(app: Starlette, client: A
     assert endpoint is not None
     assert endpoint.documents.executor is not None
     with pytest.raises(TransportConnectionFailed, match=NULL_CONDITION):
-        await client.execute("query ($yes: Boolean = true) { genres @include(if: $yes) { name } }", yes=None)
+        await client.execute(
+            "query ($condition: Boolean = true) { genres @include(if: $condition) { name } }", condition=None
+        )
     del endpoint.documents.executor.fallbacks[NULL_CONDITION]

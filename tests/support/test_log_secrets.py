@@ -1,4 +1,4 @@
-"""A secret in the log fails the test that used it, or the one whose server logged it."""
+"""A secret in the log fails the test that used it, or the test whose server logged it."""
 
 import asyncio
 import sys
@@ -38,7 +38,7 @@ def test_secret_on_stderr():
 
 def test_logged_secret():
     register_secrets({"input": {"password": "quite-a-secret"}})
-    logging.getLogger("anybody").warning("requested with quite-a-secret")
+    logging.getLogger("example").warning("requested with quite-a-secret")
 
 def test_secret_of_another_test():
     print("requested with quite-a-secret")
@@ -78,11 +78,11 @@ def test_non_secrets_are_not_registered(values: dict[str, object]) -> None:
 
 
 async def test_app_that_logs_tokens_is_detected(client: ApiClient, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    token, bearer = (await add_user(shop)).token, endpoint._parse_bearer_token
+    token, parse_bearer_token = (await add_user(shop)).token, endpoint._parse_bearer_token
 
     def log_header(header: bytes | None) -> str | None:
-        get_logger().info("asked", authorization=header)
-        return bearer(header)
+        get_logger().info("authorizing", authorization=header)
+        return parse_bearer_token(header)
 
     with capture_logs() as log:
         assert not (await client.with_token(token).execute(ME_QUERY)).errors
@@ -112,7 +112,7 @@ def test_every_test_is_checked(request: pytest.FixtureRequest) -> None:
 
 
 async def test_leaking_test_fails(repository: Path, tmp_path: Path) -> None:
-    (tmp_path / "test_telling.py").write_text(LEAKING_TESTS)
+    (tmp_path / "test_leaks.py").write_text(LEAKING_TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     process = await asyncio.create_subprocess_exec(
         *(
@@ -129,7 +129,7 @@ async def test_leaking_test_fails(repository: Path, tmp_path: Path) -> None:
         cwd=repository,
         stdout=asyncio.subprocess.PIPE,
     )
-    out, _ = await process.communicate()
-    output = out.decode()
+    stdout, _ = await process.communicate()
+    output = stdout.decode()
     assert "3 failed, 2 passed" in output, output
     assert "The log contains 'quite-a-secret'." in output

@@ -1,4 +1,4 @@
-"""Waiting for what another task or process does."""
+"""Waits for conditions that another task or process fulfills."""
 
 import asyncio
 import inspect
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-INTERVAL = 0.02  # seconds between two looks
+INTERVAL = 0.02  # seconds between two checks
 
 
 async def wait_until(condition: Callable[[], Any], timeout: float = 30) -> Any:

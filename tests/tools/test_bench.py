@@ -1,4 +1,4 @@
-"""The benchmarks: their database is sound, their peers send our SQL, and their arithmetic is right."""
+"""The benchmarks: their database has no violations, their peers send the same SQL, and their ratios are correct."""
 
 from collections import Counter
 from itertools import islice
@@ -34,12 +34,12 @@ from tools.bench.workloads import (
 
 
 def test_the_generated_database_satisfies_the_invariants(server_url: str) -> None:
-    address = make_url(server_url).set(database="postgres").render_as_string(hide_password=False)
-    size, shown = Size(books=300, reviews=3_000, users=400), list[str]()
-    name = ensure_database(address, size, shown.append)
-    assert shown[-1] == "invariants"
-    assert ensure_database(address, size, shown.append) == name
-    assert shown.count("invariants") == 1
+    url = make_url(server_url).set(database="postgres").render_as_string(hide_password=False)
+    size, messages = Size(books=300, reviews=3_000, users=400), list[str]()
+    name = ensure_database(url, size, messages.append)
+    assert messages[-1] == "invariants"
+    assert ensure_database(url, size, messages.append) == name
+    assert messages.count("invariants") == 1
 
 
 def test_every_placeholder_is_replaced() -> None:
@@ -53,27 +53,27 @@ def test_exported_statements_name_their_parameters() -> None:
     assert statements["search"].skewed
 
 
-async def test_peers_with_our_sql_send_the_same_statements(
+async def test_exported_statements_equal_the_sent_statements(
     client: ApiClient, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And ours are no larger: no column is read that the documents do not select."""
-    sent, fetch = list[str](), ReadSession._fetch_once
+    """The statements read only the columns that the documents select."""
+    sent_sql, fetch = list[str](), ReadSession._fetch_once
 
-    async def record(self: ReadSession, query: Query[Any], arguments: list[Any]) -> Any:
-        sent.append(query.sql)
+    async def record_and_fetch(self: ReadSession, query: Query[Any], arguments: list[Any]) -> Any:
+        sent_sql.append(query.sql)
         return await fetch(self, query, arguments)
 
     book = await add_book(shop, "Two words")
-    monkeypatch.setattr(ReadSession, "_fetch_once", record)
+    monkeypatch.setattr(ReadSession, "_fetch_once", record_and_fetch)
     statements = export_statements()
     for document, variables, names in (
         (CATALOG, {"first": 20, "after": None}, ["newest"]),
         (SEARCH, {"first": 20, "words": "two words"}, ["search"]),
         (BOOK, {"first": 10, "id": book_id(book)}, ["book", "reviews"]),
     ):
-        sent.clear()
+        sent_sql.clear()
         assert not (await client.execute(document, **variables)).errors
-        assert sent[: len(names)] == [statements[name].sql for name in names]
+        assert sent_sql[: len(names)] == [statements[name].sql for name in names]
 
 
 # ── More processes ────────────────────────────────────────────────────────────────────────
@@ -92,11 +92,11 @@ def test_the_mix_has_its_shares_and_each_user_once() -> None:
 
 def test_callers_repeat_and_new_callers_do_not() -> None:
     fixtures = Fixtures("", [], [], [], [])
-    for workload, new in ((FEW_CALLERS, 0), (MANY_CALLERS, 0), (NEW_CALLERS, 200)):
+    for workload, new_count in ((FEW_CALLERS, 0), (MANY_CALLERS, 0), (NEW_CALLERS, 200)):
         first, second = (
             {request.address for request in islice(workload.requests(fixtures, key), 200)} for key in ("1", "2")
         )
-        assert (len(first), len(second - first)) == (100 if workload is FEW_CALLERS else 200, new)
+        assert (len(first), len(second - first)) == (100 if workload is FEW_CALLERS else 200, new_count)
     requests = GraphQL().encode_requests(MANY_CALLERS, fixtures, "1", 1)
     assert requests[0].count(b"\r\nx-forwarded-for: 10.") == 1
 
@@ -120,9 +120,9 @@ def test_topologies_are_compared_round_by_round() -> None:
             uss=1,
         )
 
-    one = [sample("one", *figures) for figures in ((100, 1), (10, 2), (50, 4))]
-    two = [sample("two", *figures) for figures in ((150, 1), (20, 4), (200, 2))]
-    (ratio,) = compute_ratios("workers", [*one, *two])
+    first_samples = [sample("one", *figures) for figures in ((100, 1), (10, 2), (50, 4))]
+    second_samples = [sample("two", *figures) for figures in ((150, 1), (20, 4), (200, 2))]
+    (ratio,) = compute_ratios("workers", [*first_samples, *second_samples])
     assert (ratio.target, ratio.baseline) == ("two", "one")
     assert ratio.figures == {"requests/s": 2.0, "server CPU": 1.0, "database CPU": 1.0, "total CPU": 1.0}
 

@@ -1,4 +1,4 @@
-"""`just cluster`: no order is lost, and no process or file is left behind."""
+"""`just cluster` loses no order, and leaves no process or file behind."""
 
 import os
 import signal
@@ -30,10 +30,10 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clust
 
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path) -> None:
     (tmp_path / "haproxy").touch(0o755)
-    with pytest.raises(MissingProgram) as raised:
+    with pytest.raises(MissingProgram) as error_info:
         find_programs(str(tmp_path))
-    assert "etcd and pgbouncer cannot be found" in str(raised.value)
-    assert "apt-get install --no-install-recommends etcd-server pgbouncer" in str(raised.value)
+    assert "etcd and pgbouncer cannot be found" in str(error_info.value)
+    assert "apt-get install --no-install-recommends etcd-server pgbouncer" in str(error_info.value)
 
 
 def test_ports_are_distinct() -> None:
@@ -62,24 +62,24 @@ def test_failure_leaves_no_process_or_file(tmp_path: Path) -> None:
 
 
 async def test_a_process_that_exits_is_reported_with_its_log(processes: ClusterProcesses) -> None:
-    async def never() -> None:
+    async def return_none() -> None:
         return None
 
     processes.start("short", "sh", "-c", "echo no more >&2; exit 3")
     with pytest.raises(ProcessFailed, match=r"(?s)short exited with 3.*no more"):
-        await processes.wait_for("It", 20, never)
+        await processes.wait_for("It", 20, return_none)
 
 
 async def test_waiting_times_out(processes: ClusterProcesses) -> None:
-    async def never() -> None:
+    async def return_none() -> None:
         return None
 
     with pytest.raises(ProcessFailed, match="It did not happen"):
-        await processes.wait_for("It", 0.2, never)
+        await processes.wait_for("It", 0.2, return_none)
 
 
 def test_a_gap_may_exceed_its_span() -> None:
-    writes = [Attempt(Kind.WRITE, at) for at in (1, 9, 17, 18, 30)]
+    writes = [Attempt(Kind.WRITE, time_) for time_ in (1, 9, 17, 18, 30)]
     journal = Journal([*writes, Attempt(Kind.WRITE, 12, "502"), Attempt(Kind.READ, 13)])
     assert journal.longest_gap(SPAN, Kind.WRITE) == 12
     assert journal.count(SPAN, Kind.WRITE) == 3
@@ -95,9 +95,9 @@ def test_without_a_success_the_gap_is_the_whole_span() -> None:
 async def test_no_order_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = find_programs()
     account = ACCOUNT if programs.prefix else None
-    shown = list[str]()
+    messages = list[str]()
     with ClusterProcesses(programs.prefix, account) as processes:
-        outcome = await run_scenario(Cluster(processes, programs), Plan(kills=1, calm=2), Journal(), shown.append)
+        outcome = await run_scenario(Cluster(processes, programs), Plan(kills=1, calm=2), Journal(), messages.append)
     assert [span.name for span in outcome.spans] == [CALM, KILL, SWITCHOVER, KILL_SERVER]
     assert outcome.lost == []
     assert outcome.violations == []
@@ -108,8 +108,8 @@ async def test_no_order_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_leaves_no_process_or_file(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_leaves_no_process_or_file(tmp_path: Path, signal_number: signal.Signals) -> None:
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "tools.cluster"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -117,10 +117,10 @@ def test_signal_leaves_no_process_or_file(tmp_path: Path, number: signal.Signals
         line = next((line for line in process.stdout if "Two bookstore servers" in line), None)
         assert line is not None
         [folder] = tmp_path.glob("bookstore-cluster-*")
-        running = len(_list_processes(folder))
-        process.send_signal(number)
-        assert process.wait(60) == 128 + number
-    assert running > 10
+        process_count = len(_list_processes(folder))
+        process.send_signal(signal_number)
+        assert process.wait(60) == 128 + signal_number
+    assert process_count > 10
     assert _list_processes(folder) == []
     assert not folder.exists()
 

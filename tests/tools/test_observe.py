@@ -13,7 +13,7 @@ from tests.support.processes.ports import find_free_port
 from tools.bench.observe import limit_time, require_export, start_collector
 
 
-def exit_at_once(_: Connection) -> None:
+def exit_immediately(_: Connection) -> None:
     os._exit(3)
 
 
@@ -24,7 +24,7 @@ def wait_for_lock() -> None:
 
 
 def test_a_collector_that_exits_before_it_is_ready() -> None:
-    with pytest.raises(RuntimeError, match="exited with 3"), start_collector(exit_at_once):
+    with pytest.raises(RuntimeError, match="exited with 3"), start_collector(exit_immediately):
         pass
 
 
@@ -43,13 +43,13 @@ async def test_a_collector_that_is_not_reachable(settings: Settings) -> None:
 
 
 async def test_a_collector_that_is_ready(settings: Settings) -> None:
-    with start_collector() as address:
-        app = create_traced_app(settings, address)
+    with start_collector() as url:
+        app = create_traced_app(settings, url)
         with app.state.tracing.span("received"):
             pass
         with require_export():
             app.state.tracing.flush()
 
 
-def create_traced_app(settings: Settings, address: str) -> Starlette:
-    return create_app(settings.model_copy(update={"otel_exporter_otlp_endpoint": address}))
+def create_traced_app(settings: Settings, url: str) -> Starlette:
+    return create_app(settings.model_copy(update={"otel_exporter_otlp_endpoint": url}))

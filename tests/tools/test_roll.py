@@ -1,4 +1,4 @@
-"""`just bench roll` at half its rate: a release is rolled out, and no request fails."""
+"""`just bench roll` at half its rate rolls out a release, and no request fails."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from server.database.embedded import run_embedded_postgres
 from tools.bench.roll import roll_out_under_load, serve_two
 
 PATH = f"{os.environ['PATH']}:/usr/sbin"
-RATE = 50  # requests a second: some are likely to be in flight when a server stops
+RATE = 50  # requests per second: enough that some are in flight when a server stops
 STEPS = 4
 
 

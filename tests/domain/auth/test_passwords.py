@@ -44,7 +44,7 @@ async def test_argon2id_matches_rfc_9106_vectors() -> None:
     assert (await Passwords().hash(PASSWORD)).startswith(CURRENT_PARAMETERS)
 
 
-async def test_no_account_and_no_password_match_nothing() -> None:
+async def test_dummy_and_invalid_hashes_match_no_password() -> None:
     passwords = Passwords(FastHasher())
     for hash_ in (None, "", "x", "$argon2id$", "$2b$12$abcdefghijklmnopqrstuv"):
         for password in ("", PASSWORD, "nobody's password"):
@@ -66,31 +66,31 @@ any_text = st.text(st.characters(), max_size=20)
 
 @settings(deadline=None)
 @given(password=any_text, other=any_text)
-async def test_a_password_matches_itself_and_nothing_else(password: str, other: str) -> None:
+async def test_a_password_matches_only_itself(password: str, other: str) -> None:
     hash_ = await _fast_passwords.hash(password)
     assert await _fast_passwords.verify(password, hash_)
-    same = unicodedata.normalize("NFC", password) == unicodedata.normalize("NFC", other)
-    assert await _fast_passwords.verify(other, hash_) is same
+    is_equal = unicodedata.normalize("NFC", password) == unicodedata.normalize("NFC", other)
+    assert await _fast_passwords.verify(other, hash_) is is_equal
 
 
 # ── Queue limit ───────────────────────────────────────────────────────────────────────────
 
 
-async def test_full_hashing_queue_rejects_at_once_and_recovers() -> None:
+async def test_full_hashing_queue_rejects_immediately_and_recovers() -> None:
     hasher = BlockingHasher()
     passwords = Passwords(hasher)
     hash_ = hasher.hash(PASSWORD)
-    waiting = [asyncio.create_task(passwords.verify(PASSWORD, hash_)) for _ in range(THREADS + MAX_QUEUED)]
+    verifications = [asyncio.create_task(passwords.verify(PASSWORD, hash_)) for _ in range(THREADS + MAX_QUEUED)]
     await asyncio.sleep(0)  # every task is queued
     try:
-        with pytest.raises(Overloaded) as raised:
+        with pytest.raises(Overloaded) as error_info:
             await passwords.verify(PASSWORD, hash_)
-        assert raised.value.retry_after == 2
+        assert error_info.value.retry_after == 2
         with pytest.raises(Overloaded):
             await passwords.hash(PASSWORD)
     finally:
         hasher.may_continue.set()
-    assert await asyncio.gather(*waiting) == [True] * (THREADS + MAX_QUEUED)
+    assert await asyncio.gather(*verifications) == [True] * (THREADS + MAX_QUEUED)
     assert hasher.max_in_progress <= THREADS
     assert await passwords.verify(PASSWORD, hash_)
 

@@ -17,21 +17,21 @@ from tests.support.auth.forged_tokens import Signer, decode_token, encode_base64
 
 SECRET, OLD_SECRET = "this-shop-signs-with-4f9a1c7e-it", "that-shop-signed-with-8b2d6035-it"
 ISSUER = "https://api.example.com"
-MINUTES = dt.timedelta(minutes=15)
+LIFETIME = dt.timedelta(minutes=15)
 USER, SESSION = uuid.uuid4(), uuid.uuid4()
 KEY, OLD_KEY = derive_key(SECRET, "access-token"), derive_key(OLD_SECRET, "access-token")
 
 tokens = Tokens([SECRET], ISSUER)
 VALID_TOKEN = tokens.issue_access_token(USER, "ADMIN", SESSION, dt.timedelta(days=1)).text
 HEADER, CLAIMS = decode_token(VALID_TOKEN)
-OLD_KID = decode_token(Tokens([OLD_SECRET], ISSUER).issue_access_token(USER, "USER", SESSION, MINUTES).text)[0]["kid"]
+OLD_KID = decode_token(Tokens([OLD_SECRET], ISSUER).issue_access_token(USER, "USER", SESSION, LIFETIME).text)[0]["kid"]
 
 
 def _is_rejected(tokens: Tokens, text: str) -> bool:
     """Return whether the token is rejected as invalid, and not as expired."""
-    with pytest.raises(InvalidAccessToken) as raised:
+    with pytest.raises(InvalidAccessToken) as error_info:
         tokens.decode_access_token(text)
-    return raised.type is InvalidAccessToken
+    return error_info.type is InvalidAccessToken
 
 
 # ── Access tokens ─────────────────────────────────────────────────────────────────────────
@@ -39,23 +39,23 @@ def _is_rejected(tokens: Tokens, text: str) -> bool:
 
 def test_own_token_is_accepted() -> None:
     assert tokens.decode_access_token(VALID_TOKEN).session_id == SESSION
-    # the forgeries below differ from this token in one detail
+    # the forged tokens below differ from this token in one detail
     assert tokens.decode_access_token(forge_token(HEADER, CLAIMS, hs256(KEY))).session_id == SESSION
 
 
 def test_token_issued_before_clock_step_back_is_accepted() -> None:
-    early = forge_token(HEADER, CLAIMS | {"iat": CLAIMS["iat"] + 300}, hs256(KEY))
-    assert tokens.decode_access_token(early).session_id == SESSION
+    future_token = forge_token(HEADER, CLAIMS | {"iat": CLAIMS["iat"] + 300}, hs256(KEY))
+    assert tokens.decode_access_token(future_token).session_id == SESSION
 
 
 def test_claims_of_an_access_token() -> None:
-    issued = tokens.issue_access_token(USER, "ADMIN", SESSION, MINUTES)
-    header, claims = decode_token(issued.text)
+    token = tokens.issue_access_token(USER, "ADMIN", SESSION, LIFETIME)
+    header, claims = decode_token(token.text)
     assert (header["alg"], header["typ"]) == ("HS256", "at+jwt")
     assert claims.keys() == {"sub", "role", "sid", "jti", "iat", "exp", "iss", "aud"}
     assert (claims["sub"], claims["role"], claims["sid"]) == (str(USER), "ADMIN", str(SESSION))
-    assert claims["exp"] - claims["iat"] == MINUTES.total_seconds()
-    assert issued.expires_at == dt.datetime.fromtimestamp(claims["exp"], dt.UTC)
+    assert claims["exp"] - claims["iat"] == LIFETIME.total_seconds()
+    assert token.expires_at == dt.datetime.fromtimestamp(claims["exp"], dt.UTC)
     assert decode_token(VALID_TOKEN)[1]["jti"] != claims["jti"]
 
 
@@ -64,7 +64,7 @@ def test_claims_of_an_access_token() -> None:
     [
         pytest.param({"alg": "none"}, unsigned, id="none"),
         pytest.param({"alg": "None"}, unsigned, id="None"),
-        pytest.param({"alg": "none"}, hs256(KEY), id="none, but signed"),
+        pytest.param({"alg": "none"}, hs256(KEY), id="none with a signature"),
         pytest.param({}, unsigned, id="no signature"),
         pytest.param({}, hs256(b""), id="empty key"),
         pytest.param({}, hs256(OLD_KEY), id="wrong key"),
@@ -75,7 +75,7 @@ def test_claims_of_an_access_token() -> None:
         pytest.param({"typ": "JWT"}, hs256(KEY), id="JWT"),
         pytest.param({"typ": "id+jwt"}, hs256(KEY), id="another kind of token"),
         pytest.param({"typ": None}, hs256(KEY), id="null type"),
-        pytest.param({"kid": OLD_KID}, hs256(KEY), id="kid of another"),
+        pytest.param({"kid": OLD_KID}, hs256(KEY), id="kid of another key"),
         pytest.param({"kid": ""}, hs256(KEY), id="empty kid"),
         pytest.param({"kid": None}, hs256(KEY), id="null kid"),
         pytest.param({"kid": ["x"]}, hs256(KEY), id="kid that is not a string"),
@@ -100,14 +100,14 @@ def test_incomplete_header_is_rejected(missing: str) -> None:
 
 
 def test_public_key_is_not_accepted_as_secret() -> None:
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public = private.public_key().public_bytes(
+    private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public_key = private_key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     header = HEADER | {"alg": "RS256"}
-    signed = forge_token(header, CLAIMS, lambda text: private.sign(text, padding.PKCS1v15(), hashes.SHA256()))
-    assert _is_rejected(tokens, signed)
-    assert _is_rejected(tokens, forge_token(HEADER, CLAIMS, hs256(public)))
+    rs256_token = forge_token(header, CLAIMS, lambda text: private_key.sign(text, padding.PKCS1v15(), hashes.SHA256()))
+    assert _is_rejected(tokens, rs256_token)
+    assert _is_rejected(tokens, forge_token(HEADER, CLAIMS, hs256(public_key)))
 
 
 @pytest.mark.parametrize("missing", REQUIRED_CLAIMS)
@@ -138,9 +138,9 @@ def test_foreign_claims_are_rejected(claims: dict[str, Any]) -> None:
 
 
 def test_expired_token_is_reported_as_expired() -> None:
-    late = tokens.issue_access_token(USER, "USER", SESSION, -dt.timedelta(seconds=31)).text
+    expired_token = tokens.issue_access_token(USER, "USER", SESSION, -dt.timedelta(seconds=31)).text
     with pytest.raises(ExpiredAccessToken):
-        tokens.decode_access_token(late)
+        tokens.decode_access_token(expired_token)
 
 
 def test_expired_forgery_is_reported_as_invalid() -> None:
@@ -170,13 +170,13 @@ def test_arbitrary_json_is_an_invalid_token(header: Any, claims: Any) -> None:
 
 @given(position=st.integers(0, len(VALID_TOKEN) - 1), character=st.characters(codec="ascii"))
 def test_any_changed_character_invalidates_the_token(position: int, character: str) -> None:
-    changed = VALID_TOKEN[:position] + character + VALID_TOKEN[position + 1 :]
+    changed_token = VALID_TOKEN[:position] + character + VALID_TOKEN[position + 1 :]
     try:
-        assert tokens.decode_access_token(changed).session_id == SESSION
+        assert tokens.decode_access_token(changed_token).session_id == SESSION
     except InvalidAccessToken:
         return
     # the last base64 character contains unused bits
-    assert changed == VALID_TOKEN or position == len(VALID_TOKEN) - 1
+    assert changed_token == VALID_TOKEN or position == len(VALID_TOKEN) - 1
 
 
 @pytest.mark.parametrize("nested", [b"[" * 20_000, b'{"a":' * 9_000, b'{"alg":' + b"9" * 9_000 + b"}"])
@@ -188,18 +188,22 @@ def test_deeply_nested_header_is_rejected(nested: bytes) -> None:
 
 
 def test_first_secret_signs_and_all_secrets_verify() -> None:
-    old, rotated = Tokens([OLD_SECRET], ISSUER), Tokens([SECRET, OLD_SECRET], ISSUER)
-    before = old.issue_access_token(USER, "USER", SESSION, MINUTES).text
-    after = rotated.issue_access_token(USER, "USER", SESSION, MINUTES).text
-    assert rotated.decode_access_token(before).session_id == rotated.decode_access_token(after).session_id == SESSION
-    assert tokens.decode_access_token(after).session_id == SESSION
-    assert _is_rejected(old, after)
-    assert _is_rejected(tokens, before)
+    old_tokens, rotated_tokens = Tokens([OLD_SECRET], ISSUER), Tokens([SECRET, OLD_SECRET], ISSUER)
+    old_token = old_tokens.issue_access_token(USER, "USER", SESSION, LIFETIME).text
+    new_token = rotated_tokens.issue_access_token(USER, "USER", SESSION, LIFETIME).text
+    assert (
+        rotated_tokens.decode_access_token(old_token).session_id
+        == rotated_tokens.decode_access_token(new_token).session_id
+        == SESSION
+    )
+    assert tokens.decode_access_token(new_token).session_id == SESSION
+    assert _is_rejected(old_tokens, new_token)
+    assert _is_rejected(tokens, old_token)
 
 
 def test_kid_of_another_secret_is_rejected() -> None:
-    rotated = Tokens([SECRET, OLD_SECRET], ISSUER)
-    assert _is_rejected(rotated, forge_token(HEADER, CLAIMS, hs256(OLD_KEY)))
+    rotated_tokens = Tokens([SECRET, OLD_SECRET], ISSUER)
+    assert _is_rejected(rotated_tokens, forge_token(HEADER, CLAIMS, hs256(OLD_KEY)))
 
 
 # ── Refresh tokens ────────────────────────────────────────────────────────────────────────
@@ -227,12 +231,12 @@ def test_successor_depends_on_parent_id_and_secret(
 def test_successor_is_rederived_while_its_secret_is_configured() -> None:
     parent = tokens.generate_refresh_token()
     child = Tokens([OLD_SECRET], ISSUER).derive_refresh_token(parent, SESSION)
-    rotated = Tokens([SECRET, OLD_SECRET], ISSUER)
-    assert rotated.rederive_refresh_token(parent, SESSION, hash_token(child)) == child
-    assert rotated.derive_refresh_token(parent, SESSION) != child
+    rotated_tokens = Tokens([SECRET, OLD_SECRET], ISSUER)
+    assert rotated_tokens.rederive_refresh_token(parent, SESSION, hash_token(child)) == child
+    assert rotated_tokens.derive_refresh_token(parent, SESSION) != child
     assert tokens.rederive_refresh_token(parent, SESSION, hash_token(child)) is None
-    assert rotated.rederive_refresh_token(child, SESSION, hash_token(child)) is None
-    assert rotated.rederive_refresh_token(parent, USER, hash_token(child)) is None
+    assert rotated_tokens.rederive_refresh_token(child, SESSION, hash_token(child)) is None
+    assert rotated_tokens.rederive_refresh_token(parent, USER, hash_token(child)) is None
 
 
 def test_keys_for_different_purposes_differ() -> None:

@@ -50,7 +50,7 @@ class FakeEmailBackend:
     error: BaseException | None = None
     messages: list[EmailMessage] = field(default_factory=list)
     may_accept: asyncio.Event = field(default_factory=asyncio.Event)
-    """While it is cleared, `send` waits."""
+    """`send` waits while this event is cleared."""
     started: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -123,7 +123,7 @@ async def enqueue_provider_linked_email(shop: Shop, client: ApiClient) -> Signed
 
 
 EnqueueEmail = Callable[[Shop, ApiClient], Awaitable[SignedInUser]]
-ALL: list[EnqueueEmail] = [
+ALL_KINDS: list[EnqueueEmail] = [
     enqueue_order_email,
     enqueue_restock_email,
     enqueue_verification_email,
@@ -132,7 +132,7 @@ ALL: list[EnqueueEmail] = [
 ]
 
 
-@pytest.mark.parametrize("enqueue_email", ALL)
+@pytest.mark.parametrize("enqueue_email", ALL_KINDS)
 async def test_each_kind_is_sent_and_only_once(
     enqueue_email: EnqueueEmail, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
@@ -143,7 +143,7 @@ async def test_each_kind_is_sent_and_only_once(
     assert await get_email_state(postgres) == ("SENT", 1, None)
 
 
-@pytest.mark.parametrize("enqueue_email", ALL)
+@pytest.mark.parametrize("enqueue_email", ALL_KINDS)
 async def test_emails_are_suppressed_when_mail_is_disabled(
     enqueue_email: EnqueueEmail, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
@@ -155,7 +155,7 @@ async def test_emails_are_suppressed_when_mail_is_disabled(
     assert backend.messages == []
 
 
-@pytest.mark.parametrize("enqueue_email", ALL)
+@pytest.mark.parametrize("enqueue_email", ALL_KINDS)
 async def test_deactivated_user_gets_order_emails_only(
     enqueue_email: EnqueueEmail, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
@@ -246,7 +246,7 @@ async def test_permanent_failure_is_not_retried(shop: Shop, client: ApiClient, p
         (TemporaryFailure("451 Not now"), "451 Not now"),
         (ConnectionRefusedError("no"), "no"),
         (TimeoutError(), "TimeoutError"),
-        (ZeroDivisionError("ours"), "ours"),
+        (ZeroDivisionError("internal"), "internal"),
         (TemporaryFailure("x" * 10_000), "x" * 500),
     ],
 )
@@ -265,11 +265,11 @@ async def test_other_failures_are_retried(
 
 
 async def test_template_error_loses_no_email(shop: Shop, client: ApiClient, postgres: asyncpg.Connection) -> None:
-    def render_broken(_: EmailContent) -> EmailMessage:
+    def fail_to_render(_: EmailContent) -> EmailMessage:
         raise KeyError("context")
 
     await enqueue_order_email(shop, client)
-    assert await deliver(shop, Mailer(render_broken, FakeEmailBackend()), await get_email_id(postgres)) is not None
+    assert await deliver(shop, Mailer(fail_to_render, FakeEmailBackend()), await get_email_id(postgres)) is not None
     assert await get_email_state(postgres) == ("QUEUED", 1, "'context'")
 
 
@@ -282,7 +282,7 @@ SENT_CONFIRMATION = ("ORDER_CONFIRMED", "SENT")
 async def start_sending(
     shop: Shop, backend: FakeEmailBackend, email_id: uuid.UUID
 ) -> "asyncio.Task[dt.timedelta | None]":
-    """Start a delivery whose `send` has begun but not returned."""
+    """Start a delivery, and wait until its `send` blocks."""
     backend.may_accept.clear()
     delivery = asyncio.create_task(deliver(shop, backend.mailer, email_id))
     await backend.started.wait()
@@ -329,14 +329,14 @@ async def test_email_sent_by_two_workers_is_counted_once(
 ) -> None:
     """The first worker's lease expires while it sends."""
     await enqueue_order_email(shop, client)
-    slow, fast, email_id = FakeEmailBackend(), FakeEmailBackend(), await get_email_id(postgres)
+    slow_backend, fast_backend, email_id = FakeEmailBackend(), FakeEmailBackend(), await get_email_id(postgres)
     before = shop.counters.emails[SENT_CONFIRMATION]
-    first = await start_sending(shop, slow, email_id)
+    delivery = await start_sending(shop, slow_backend, email_id)
     await expire_claims(postgres)
-    assert await deliver(shop, fast.mailer, email_id) is None
-    slow.may_accept.set()
-    assert await first is None
-    assert (len(slow.messages), len(fast.messages)) == (1, 1)
+    assert await deliver(shop, fast_backend.mailer, email_id) is None
+    slow_backend.may_accept.set()
+    assert await delivery is None
+    assert (len(slow_backend.messages), len(fast_backend.messages)) == (1, 1)
     assert (await get_email_state(postgres), shop.counters.emails[SENT_CONFIRMATION]) == (("SENT", 1, None), before + 1)
 
 
@@ -347,17 +347,17 @@ async def test_late_worker_does_not_overwrite_new_claim(
     error: BaseException, shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
     await enqueue_order_email(shop, client)
-    slow, fast, email_id = FakeEmailBackend(error), FakeEmailBackend(), await get_email_id(postgres)
-    first = await start_sending(shop, slow, email_id)
+    slow_backend, fast_backend, email_id = FakeEmailBackend(error), FakeEmailBackend(), await get_email_id(postgres)
+    first_delivery = await start_sending(shop, slow_backend, email_id)
     await expire_claims(postgres)
-    second = await start_sending(shop, fast, email_id)
-    taken_until = await postgres.fetchval("SELECT taken_until FROM letters")
-    slow.may_accept.set()
-    await asyncio.wait({first})
-    assert await postgres.fetchval("SELECT taken_until FROM letters") == taken_until is not None
+    second_delivery = await start_sending(shop, fast_backend, email_id)
+    claimed_until = await postgres.fetchval("SELECT taken_until FROM letters")
+    slow_backend.may_accept.set()
+    await asyncio.wait({first_delivery})
+    assert await postgres.fetchval("SELECT taken_until FROM letters") == claimed_until is not None
     assert await get_email_state(postgres) == ("QUEUED", 0, None)
-    fast.may_accept.set()
-    assert await second is None
+    fast_backend.may_accept.set()
+    assert await second_delivery is None
     assert await get_email_state(postgres) == ("SENT", 1, None)
 
 
@@ -375,17 +375,17 @@ async def test_worker_with_expired_claim_does_not_send(
     assert (await get_email_state(postgres), backend.messages) == (("QUEUED", 1, "TimeoutError"), [])
 
 
-async def test_postponed_or_released_email_can_be_claimed_at_once(
+async def test_postponed_or_released_email_can_be_claimed_immediately(
     shop: Shop, client: ApiClient, postgres: asyncpg.Connection
 ) -> None:
     await enqueue_order_email(shop, client)
     backend, email_id = FakeEmailBackend(TemporaryFailure("451 Not now")), await get_email_id(postgres)
     await deliver(shop, backend.mailer, email_id)
     assert await postgres.fetchval("SELECT taken_until FROM letters") is None
-    released = await start_sending(shop, backend, email_id)
-    released.cancel()
-    await asyncio.wait({released})
-    assert released.cancelled()
+    delivery = await start_sending(shop, backend, email_id)
+    delivery.cancel()
+    await asyncio.wait({delivery})
+    assert delivery.cancelled()
     assert await postgres.fetchval("SELECT taken_until FROM letters") is None
     assert await get_email_state(postgres) == ("QUEUED", 1, "451 Not now")
 

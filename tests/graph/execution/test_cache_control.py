@@ -128,7 +128,7 @@ def test_field_without_max_age_is_not_cacheable() -> None:
         "{ books { nodes { title viewerHasWishlisted @skip(if: true) } } }",
         "query ($mine: Boolean!) { books { nodes { title viewerReview @include(if: $mine) { id } } } }",
         "{ books { nodes { reviews { nodes { viewerCanUpdate } } } } }",
-        "{ books { nodes { ... { ...Mine } } } } fragment Mine on Book { title ...More } fragment More on Book { viewerCanReview }",
+        "{ books { nodes { ... { ...Outer } } } } fragment Outer on Book { title ...Inner } fragment Inner on Book { viewerCanReview }",
         "{ books { nodes { ... on Node { id } } } }",
         '{ node(id: "a") { ... on Book { title } } }',
         "{ genres { name } __schema { types { name } } }",

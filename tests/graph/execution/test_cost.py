@@ -85,10 +85,14 @@ def test_variables_cost_the_same_as_literals(books: int, reviews: int) -> None:
     document = (
         "{ books(first: BOOKS) { nodes { authors { id } reviews(first: REVIEWS) { totalCount nodes { id } } } } }"
     )
-    literal = document.replace("BOOKS", str(books)).replace("REVIEWS", str(reviews))
-    named = "query ($books: Int, $reviews: Int) " + document.replace("BOOKS", "$books").replace("REVIEWS", "$reviews")
+    document_with_literals = document.replace("BOOKS", str(books)).replace("REVIEWS", str(reviews))
+    document_with_variables = "query ($books: Int, $reviews: Int) " + document.replace("BOOKS", "$books").replace(
+        "REVIEWS", "$reviews"
+    )
     assert (
-        compute_cost(named, books=books, reviews=reviews) == compute_cost(literal) == 1 + books * (1 + 3 + 6 + reviews)
+        compute_cost(document_with_variables, books=books, reviews=reviews)
+        == compute_cost(document_with_literals)
+        == 1 + books * (1 + 3 + 6 + reviews)
     )
 
 

@@ -48,18 +48,18 @@ def test_documents_at_the_limits_are_accepted(document: str) -> None:
     ],
 )
 def test_multiple_mutations_in_one_document(mutations: str, message: str) -> None:
-    with pytest.raises(DocumentRejected) as rejection:
+    with pytest.raises(DocumentRejected) as error_info:
         Documents(introspection=True).get(f"mutation {{ {mutations} }}")
-    assert rejection.value.errors[0].extensions == {"code": "QUERY_TOO_COMPLEX"}
-    assert message in rejection.value.errors[0].message
+    assert error_info.value.errors[0].extensions == {"code": "QUERY_TOO_COMPLEX"}
+    assert message in error_info.value.errors[0].message
 
 
 def test_validation_stops_at_maximum_errors() -> None:
     unknown_fields = " ".join(f"unknown{n}" for n in range(400))
-    with pytest.raises(DocumentRejected) as rejection:
+    with pytest.raises(DocumentRejected) as error_info:
         Documents(introspection=True).get(f"{{ books {{ nodes {{ {unknown_fields} }} }} }}")
     assert (
-        len(rejection.value.errors) == documents.MAX_VALIDATION_ERRORS + 1
+        len(error_info.value.errors) == documents.MAX_VALIDATION_ERRORS + 1
     )  # the last error says that validation stopped
 
 

@@ -1,4 +1,4 @@
-"""Records fields that were executed on the slow path."""
+"""Fixture that records the fields executed on the slow path."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from graph.executor.selection_set import SelectionSet
 
 @pytest.fixture
 def slow_fields(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Fields that have a fast path but were executed on the slow path, in the order of execution."""
+    """Return the fields that have a fast path but were executed on the slow path, in the order of execution."""
     names: list[str] = []
     run_slow_path = SelectionSet._run_slow_path
 

@@ -56,7 +56,7 @@ async def test_random_queries_have_equal_results(
     shop: Shop, postgres: asyncpg.Connection, caller: str, record_property: Record
 ) -> None:
     fuzz_data = await prepare_fuzz_data(shop, postgres)
-    token, kinds = fuzz_data.tokens[caller], Counter[str]()
+    token, result_counts = fuzz_data.tokens[caller], Counter[str]()
     seed = SEED * 1000 + CALLERS.index(caller)
     for text, variables in generate_documents(
         schema._schema, seed, DOCUMENTS, fuzz_data.samples, is_accepted=is_executable, operation_types=["query"]
@@ -65,16 +65,16 @@ async def test_random_queries_have_equal_results(
         for _ in range(TIMES):
             response = await _execute_without_internal_error(COMPILED, shop, token, text, variables)
             assert are_equivalent(response, expected), text
-        kinds["failed" if expected.errors else "succeeded"] += 1
-        kinds["executed"] += expected.is_executed
-    record_property("documents", dict(kinds))
-    assert min(kinds["failed"], kinds["succeeded"], kinds["executed"]) > DOCUMENTS / 20
+        result_counts["failed" if expected.errors else "succeeded"] += 1
+        result_counts["executed"] += expected.is_executed
+    record_property("documents", dict(result_counts))
+    assert min(result_counts["failed"], result_counts["succeeded"], result_counts["executed"]) > DOCUMENTS / 20
     assert COMPILED.executor is not None
     assert set(COMPILED.executor.fallbacks) <= {"introspection"}
 
 
 async def _execute_without_internal_error(*arguments: Any) -> GraphQLResponse:
-    """Execute a document; try again after a timeout, which may occur on a busy machine."""
+    """Execute a document, and repeat it after a timeout, which can occur on a busy machine."""
     for _ in range(MAX_ATTEMPTS):
         response = await execute_document(*arguments)
         if not response.error_codes & SERVER_ERROR_CODES:
@@ -94,7 +94,7 @@ class ShopTwin:
     fuzz_data: FuzzData
 
     async def restore_sessions(self) -> None:
-        """Sign all callers in again, and forget their failed attempts."""
+        """Restore the sessions of all callers, and delete their failed attempts."""
         await self.postgres.execute(
             "UPDATE sessions SET revoked_at = NULL WHERE id = ANY ($1)", self.fuzz_data.sessions
         )
@@ -115,18 +115,18 @@ async def shop_twins(
     """Start two shops with equal databases, in which payments have deterministic results."""
     monkeypatch.setattr("domain.payments._is_approved", lambda _, token: token != "mock-decline")
     name = f"bookstore_twin_{uuid.uuid4().hex[:12]}"
-    our_url, their_url = (
+    compiled_url, core_url = (
         make_url(server_url).set(database=database).render_as_string(hide_password=False)
         for database in (name, f"{name}_copy")
     )
     server = await asyncpg.connect(server_url)
     await server.execute(f"CREATE DATABASE {name}")
-    await asyncio.to_thread(migrate, our_url)
-    async with _running_shop(settings, our_url) as (shop, postgres):
+    await asyncio.to_thread(migrate, compiled_url)
+    async with _running_shop(settings, compiled_url) as (shop, postgres):
         fuzz_data = await prepare_fuzz_data(shop, postgres)
     await server.execute(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
-    async with _running_shop(settings, our_url) as ours, _running_shop(settings, their_url) as theirs:
-        yield ShopTwin(*ours, fuzz_data), ShopTwin(*theirs, fuzz_data)
+    async with _running_shop(settings, compiled_url) as compiled_twin, _running_shop(settings, core_url) as core_twin:
+        yield ShopTwin(*compiled_twin, fuzz_data), ShopTwin(*core_twin, fuzz_data)
     for database in (name, f"{name}_copy"):
         await server.execute(f"DROP DATABASE {database} WITH (FORCE)")
     await server.close()
@@ -145,28 +145,28 @@ async def test_random_mutations_have_equal_results(
     shop_twins: tuple[ShopTwin, ShopTwin], record_property: Record
 ) -> None:
     """Each executor executes each mutation once in its own database; only generated values differ afterwards."""
-    ours, theirs = shop_twins
-    initial_strings = set(_iterate_strings(await ours.fetch_rows()))
+    compiled_twin, core_twin = shop_twins
+    initial_strings = set(_iterate_strings(await compiled_twin.fetch_rows()))
     normalizer, result_types = ResponseNormalizer(GENERATED_VALUE), Counter[str]()
-    samples = ours.fuzz_data.samples
+    samples = compiled_twin.fuzz_data.samples
     documents = generate_documents(
         schema._schema, SEED * 1000 + 3, DOCUMENTS, samples, is_accepted=is_executable, operation_types=["mutation"]
     )
     for number, (text, variables) in enumerate(documents):
-        token = ours.fuzz_data.tokens[CALLERS[min(number % 5, 2)]]
+        token = compiled_twin.fuzz_data.tokens[CALLERS[min(number % 5, 2)]]
         for twin in shop_twins:
             await twin.restore_sessions()
-        response = await execute_document(COMPILED, ours.shop, token, text, variables)
-        expected = await execute_document(GRAPHQL_CORE, theirs.shop, token, text, variables)
+        response = await execute_document(COMPILED, compiled_twin.shop, token, text, variables)
+        expected = await execute_document(GRAPHQL_CORE, core_twin.shop, token, text, variables)
         assert not (response.error_codes | expected.error_codes) & SERVER_ERROR_CODES, text
         assert are_equivalent(response, expected, normalizer), text
         result_types.update(_iterate_result_types(response.data))
     record_property("results", dict(result_types))
     assert len(result_types) > 10 or DOCUMENTS < 60
-    our_rows, their_rows = await ours.fetch_rows(), await theirs.fetch_rows()
-    del our_rows["secret_keys"]  # written when a shop is opened
-    for name, rows in our_rows.items():
-        assert _count_rows(rows, initial_strings) == _count_rows(their_rows[name], initial_strings), name
+    compiled_rows, core_rows = await compiled_twin.fetch_rows(), await core_twin.fetch_rows()
+    del compiled_rows["secret_keys"]  # each shop writes its own
+    for name, rows in compiled_rows.items():
+        assert _count_rows(rows, initial_strings) == _count_rows(core_rows[name], initial_strings), name
 
 
 def _iterate_strings(value: Any) -> Iterator[str]:
@@ -188,7 +188,7 @@ def _count_rows(rows: list[Any], initial_strings: Container[str]) -> Counter[str
 
 
 def _mask_generated(value: Any, initial_strings: Container[str]) -> Any:
-    """Replace values that the shop has generated since."""
+    """Replace the values that the shop has generated since the start of the test."""
     if isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         return {key: _mask_generated(inner, initial_strings) for key, inner in items}

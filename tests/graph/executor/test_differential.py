@@ -12,7 +12,7 @@ from graphql import parse, validate
 from tests.support.graphql.chaos_schema import assert_equivalent, schema
 from tests.support.graphql.document_generator import Samples, generate_documents
 
-# graphql-core leaves coroutines unawaited after errors; gc.collect() below reports them in this test and not in another.
+# graphql-core leaves coroutines unawaited after errors; gc.collect() below reports them in this test instead of another.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 DOCUMENTS = int(os.environ.get("FUZZ_DOCUMENTS", "300"))

@@ -18,9 +18,9 @@ def test_introspection_falls_back() -> None:
 
 async def test_null_condition_falls_back() -> None:
     executor = Executor(schema)
-    plan = compile_document(executor, "query ($it: Boolean = true) { thing { name @include(if: $it) } }")
-    assert (await plan.execute(ChaosContext(), {"it": False})).data == {"thing": {}}
+    plan = compile_document(executor, "query ($condition: Boolean = true) { thing { name @include(if: $condition) } }")
+    assert (await plan.execute(ChaosContext(), {"condition": False})).data == {"thing": {}}
     assert executor.fallbacks == Counter()
     with pytest.raises(Unsupported):
-        await plan.execute(ChaosContext(), {"it": None})
+        await plan.execute(ChaosContext(), {"condition": None})
     assert executor.fallbacks == Counter({"null condition": 1})

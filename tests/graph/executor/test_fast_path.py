@@ -1,9 +1,9 @@
-"""The fast path is taken: any exception in generated code leads to the slow path, which would hide a mistake in the generator."""
+"""Fields take the fast path. An exception in generated code leads to the slow path, which would hide a bug in the generator."""
 
 from tests.support.graphql import chaos_schema, specification_examples
 from tests.support.graphql.comparison import compile_document
 
-ALL_KINDS_OF_FIELDS = """query ($width: Int!, $times: Int!) { things(first: 2) {
+ALL_FIELD_KINDS_QUERY = """query ($width: Int!, $times: Int!) { things(first: 2) {
     __typename id name maybe size maybeSize share isEven price day colour words looseWords
     text(times: $times, measure: {width: $width, colour: GREEN}) maybeText(at: "2026-01-31")
     weight heavier length longer marks { name } label labelled { name label } soon maybeLater doubled tripled(plus: 1)
@@ -13,7 +13,7 @@ ALL_KINDS_OF_FIELDS = """query ($width: Int!, $times: Int!) { things(first: 2) {
 
 
 async def test_every_kind_of_field_takes_the_fast_path(slow_fields: list[str]) -> None:
-    plan = compile_document(chaos_schema.executor, ALL_KINDS_OF_FIELDS)
+    plan = compile_document(chaos_schema.executor, ALL_FIELD_KINDS_QUERY)
     variables = {"width": 3, "times": 2}
     first = await plan.execute(chaos_schema.ChaosContext(), variables)
     assert first.errors == []

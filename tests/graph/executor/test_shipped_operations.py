@@ -43,8 +43,8 @@ def iterate_queries(fuzz_data: FuzzData) -> Iterator[tuple[str, dict[str, Any], 
 @pytest.mark.parametrize("name", SHIPPED_OPERATIONS)
 def test_all_operations_are_compiled(name: str) -> None:
     documents = Documents(introspection=True)
-    validated = documents.get(SHIPPED_OPERATIONS[name])
-    assert [operation.name for operation in validated.operations.values() if operation.plan is None] == []
+    document = documents.get(SHIPPED_OPERATIONS[name])
+    assert [operation.name for operation in document.operations.values() if operation.plan is None] == []
     assert documents.executor is not None
     assert not documents.executor.fallbacks
 

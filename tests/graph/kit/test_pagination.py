@@ -1,4 +1,4 @@
-"""Pagination: every walk through a list returns each item once, in its place."""
+"""Pagination: every walk through a list returns each item once, in order."""
 
 import base64
 import json
@@ -24,14 +24,16 @@ from tests.support.graphql.connections import (
 from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_admin, add_book
 
-ALL_CONNECTIONS = [pytest.param(listing, id=name) for name, listing in CONNECTIONS.items()]
-NUMBERED_CONNECTIONS = [pytest.param(listing, id=name) for name, listing in CONNECTIONS.items() if listing.has_offset]
+ALL_CONNECTIONS = [pytest.param(connection, id=name) for name, connection in CONNECTIONS.items()]
+NUMBERED_CONNECTIONS = [
+    pytest.param(connection, id=name) for name, connection in CONNECTIONS.items() if connection.has_offset
+]
 SIZES = st.lists(st.integers(1, 15), min_size=1, max_size=4)
 
 
 @pytest.fixture
 async def customer(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) -> ApiClient:
-    """A customer with orders, in a shop with items in every list."""
+    """Return the client of a customer with orders, in a shop with items in every list."""
     return (await populate_connections(client, shop, postgres)).client
 
 
@@ -39,8 +41,8 @@ async def customer(client: ApiClient, shop: Shop, postgres: asyncpg.Connection) 
 
 
 async def test_invalid_arguments_are_request_errors(customer: ApiClient) -> None:
-    for name, listing in CONNECTIONS.items():
-        cursor = (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
+    for name, connection in CONNECTIONS.items():
+        cursor = (await connection.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
         bad_arguments: list[dict[str, Any]] = [
             {"first": -1},
             {"first": 101},
@@ -58,7 +60,7 @@ async def test_invalid_arguments_are_request_errors(customer: ApiClient) -> None
             {"after": "é"},
             {"before": to_global_id("Book", new_id())},
         ]
-        if listing.has_offset:
+        if connection.has_offset:
             bad_arguments += [
                 {"offset": -1},
                 {"offset": 10_001},
@@ -67,21 +69,21 @@ async def test_invalid_arguments_are_request_errors(customer: ApiClient) -> None
                 {"offset": 1, "last": 1},
             ]
         for arguments in bad_arguments:
-            assert (await listing.execute(customer, **arguments)).codes == ["BAD_USER_INPUT"], (name, arguments)
+            assert (await connection.execute(customer, **arguments)).codes == ["BAD_USER_INPUT"], (name, arguments)
 
 
 async def test_cursor_of_another_list_or_sort_is_a_request_error(customer: ApiClient) -> None:
     cursors = {
-        name: (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
-        for name, listing in CONNECTIONS.items()
+        name: (await connection.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
+        for name, connection in CONNECTIONS.items()
     }
     assert len(set(cursors.values())) == len(CONNECTIONS)
-    ways = cycle(("after", "before"))
-    for name, listing in CONNECTIONS.items():
-        for other, cursor in cursors.items():
-            for way in ("after", "before") if other == name else (next(ways),):
-                codes = (await listing.execute(customer, **{way: cursor})).codes
-                assert codes == ([] if other == name else ["BAD_USER_INPUT"]), (name, other)
+    alternating_arguments = cycle(("after", "before"))
+    for name, connection in CONNECTIONS.items():
+        for other_name, cursor in cursors.items():
+            for argument in ("after", "before") if other_name == name else (next(alternating_arguments),):
+                codes = (await connection.execute(customer, **{argument: cursor})).codes
+                assert codes == ([] if other_name == name else ["BAD_USER_INPUT"]), (name, other_name)
 
 
 JSON = st.recursive(
@@ -98,43 +100,43 @@ JSON = st.recursive(
 )
 
 
-ORIGINAL_VALUE = "what was there"
+ORIGINAL_VALUE = "the original value"
 FORGED_CURSORS = JSON | st.tuples(
     JSON | st.just(ORIGINAL_VALUE), JSON | st.just(ORIGINAL_VALUE) | st.uuids().map(lambda key: key.hex)
 )
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=st.sampled_from(list(CONNECTIONS)), forged=FORGED_CURSORS, way=st.sampled_from(["after", "before"]))
-@example(name="books by search", forged=(ORIGINAL_VALUE, 7), way="after")
-@example(name="User.orders", forged=(ORIGINAL_VALUE, None), way="before")
-@example(name="Query.authors", forged=7, way="after")
-@example(name="Query.books by PRICE_ASC", forged=("99999999999.99", ORIGINAL_VALUE), way="after")
-async def test_forged_cursors_are_rejected(customer: ApiClient, name: str, forged: Any, way: str) -> None:
-    listing = CONNECTIONS[name]
-    cursor = (await listing.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
+@given(name=st.sampled_from(list(CONNECTIONS)), forged=FORGED_CURSORS, argument=st.sampled_from(["after", "before"]))
+@example(name="books by search", forged=(ORIGINAL_VALUE, 7), argument="after")
+@example(name="User.orders", forged=(ORIGINAL_VALUE, None), argument="before")
+@example(name="Query.authors", forged=7, argument="after")
+@example(name="Query.books by PRICE_ASC", forged=("99999999999.99", ORIGINAL_VALUE), argument="after")
+async def test_forged_cursors_are_rejected(customer: ApiClient, name: str, forged: Any, argument: str) -> None:
+    connection = CONNECTIONS[name]
+    cursor = (await connection.fetch_page(customer, first=1))["pageInfo"]["endCursor"]
     fingerprint, *original = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     if isinstance(forged, tuple):
         parts = zip(forged, original, strict=True)
-        forged = [fingerprint, *(own if part == ORIGINAL_VALUE else part for part, own in parts)]
+        forged = [fingerprint, *(original_part if part == ORIGINAL_VALUE else part for part, original_part in parts)]
     cursor_text = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode().rstrip("=")
-    assert (await listing.execute(customer, **{way: cursor_text})).codes in ([], ["BAD_USER_INPUT"])
+    assert (await connection.execute(customer, **{argument: cursor_text})).codes in ([], ["BAD_USER_INPUT"])
 
 
 # ── Walks ─────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("listing", ALL_CONNECTIONS)
+@pytest.mark.parametrize("connection", ALL_CONNECTIONS)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=SIZES)
 async def test_every_item_is_listed_once_and_in_order(
-    customer: ApiClient, listing: ConnectionField, sizes: list[int]
+    customer: ApiClient, connection: ConnectionField, sizes: list[int]
 ) -> None:
-    everything = await listing.fetch_page(customer, first=100)
-    assert len(set(get_ids(everything))) == len(get_ids(everything)) == everything["totalCount"] > 1
-    assert await listing.fetch_page(customer, last=100) == everything
-    assert await walk_pages(listing, customer, sizes, forward=True) == get_ids(everything)
-    assert await walk_pages(listing, customer, sizes, forward=False) == get_ids(everything)
+    full_page = await connection.fetch_page(customer, first=100)
+    assert len(set(get_ids(full_page))) == len(get_ids(full_page)) == full_page["totalCount"] > 1
+    assert await connection.fetch_page(customer, last=100) == full_page
+    assert await walk_pages(connection, customer, sizes, forward=True) == get_ids(full_page)
+    assert await walk_pages(connection, customer, sizes, forward=False) == get_ids(full_page)
 
 
 @pytest.mark.parametrize("name", EXPECTED_SQL)
@@ -145,36 +147,36 @@ async def test_ties_are_sorted_by_id(customer: ApiClient, postgres: asyncpg.Conn
     assert await walk_pages(CONNECTIONS[name], customer, [4], forward=False) == expected
 
 
-@pytest.mark.parametrize("listing", ALL_CONNECTIONS)
+@pytest.mark.parametrize("connection", ALL_CONNECTIONS)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.tuples(st.integers(0, 60), st.integers(0, 60)), size=st.integers(0, 30))
 async def test_between_two_cursors(
-    customer: ApiClient, listing: ConnectionField, cuts: tuple[int, int], size: int
+    customer: ApiClient, connection: ConnectionField, cuts: tuple[int, int], size: int
 ) -> None:
-    edges = (await listing.fetch_page(customer, first=100))["edges"]
+    edges = (await connection.fetch_page(customer, first=100))["edges"]
     start, end = (cut % len(edges) for cut in cuts)
-    between = [edge["node"]["id"] for edge in edges[start + 1 : end]]
+    ids_between = [edge["node"]["id"] for edge in edges[start + 1 : end]]
     window = {"after": edges[start]["cursor"], "before": edges[end]["cursor"]}
 
-    from_start = await listing.fetch_page(customer, first=size, **window)
-    assert get_ids(from_start) == between[:size]
-    assert from_start["pageInfo"]["hasNextPage"] is (len(between) > size)
-    from_end = await listing.fetch_page(customer, last=size, **window)
-    assert get_ids(from_end) == between[max(0, len(between) - size) :]
-    assert from_end["pageInfo"]["hasPreviousPage"] is (len(between) > size)
+    from_start = await connection.fetch_page(customer, first=size, **window)
+    assert get_ids(from_start) == ids_between[:size]
+    assert from_start["pageInfo"]["hasNextPage"] is (len(ids_between) > size)
+    from_end = await connection.fetch_page(customer, last=size, **window)
+    assert get_ids(from_end) == ids_between[max(0, len(ids_between) - size) :]
+    assert from_end["pageInfo"]["hasPreviousPage"] is (len(ids_between) > size)
     assert from_start["totalCount"] == from_end["totalCount"] == len(edges)
 
 
-@pytest.mark.parametrize("listing", NUMBERED_CONNECTIONS)
+@pytest.mark.parametrize("connection", NUMBERED_CONNECTIONS)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(offset=st.integers(0, 50), size=st.integers(0, 30))
-async def test_numbered_pages(customer: ApiClient, listing: ConnectionField, offset: int, size: int) -> None:
-    everything = get_ids(await listing.fetch_page(customer, first=100))
-    page = await listing.fetch_page(customer, first=size, offset=offset)
-    assert get_ids(page) == everything[offset : offset + size]
+async def test_numbered_pages(customer: ApiClient, connection: ConnectionField, offset: int, size: int) -> None:
+    all_ids = get_ids(await connection.fetch_page(customer, first=100))
+    page = await connection.fetch_page(customer, first=size, offset=offset)
+    assert get_ids(page) == all_ids[offset : offset + size]
     assert page["pageInfo"]["hasPreviousPage"] is (offset > 0)
-    assert page["pageInfo"]["hasNextPage"] is (len(everything) > offset + size)
-    assert page["totalCount"] == len(everything)
+    assert page["pageInfo"]["hasNextPage"] is (len(all_ids) > offset + size)
+    assert page["totalCount"] == len(all_ids)
 
 
 async def test_first_and_last_numbered_page(customer: ApiClient) -> None:
@@ -190,14 +192,14 @@ async def test_first_and_last_numbered_page(customer: ApiClient) -> None:
     )
 
 
-@pytest.mark.parametrize("listing", ALL_CONNECTIONS)
-async def test_an_empty_page_has_no_cursors(customer: ApiClient, listing: ConnectionField) -> None:
+@pytest.mark.parametrize("connection", ALL_CONNECTIONS)
+async def test_an_empty_page_has_no_cursors(customer: ApiClient, connection: ConnectionField) -> None:
     for arguments in ({"first": 0}, {"last": 0}):
-        page = await listing.fetch_page(customer, **arguments)
+        page = await connection.fetch_page(customer, **arguments)
         assert (page["nodes"], page["edges"]) == ([], [])
         assert (page["pageInfo"]["startCursor"], page["pageInfo"]["endCursor"]) == (None, None)
-        more = (page["pageInfo"]["hasNextPage"], page["pageInfo"]["hasPreviousPage"])
-        assert more == ("first" in arguments, "last" in arguments)
+        page_flags = (page["pageInfo"]["hasNextPage"], page["pageInfo"]["hasPreviousPage"])
+        assert page_flags == ("first" in arguments, "last" in arguments)
         assert page["totalCount"] > 0
 
 
@@ -224,11 +226,11 @@ async def test_cursor_of_a_deleted_book_still_works(customer: ApiClient, client:
     admin = client.with_token((await add_admin(shop)).token)
     for sort in ("PUBLISHED_ASC", "TITLE_DESC"):
         books = CONNECTIONS[f"Query.books by {sort}"]
-        everything = get_ids(await books.fetch_page(customer, first=100))
+        all_ids = get_ids(await books.fetch_page(customer, first=100))
         cursor = (await books.fetch_page(customer, first=5))["pageInfo"]["endCursor"]
-        deleted = await admin.execute(
-            "mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }", id=everything[4]
+        response = await admin.execute(
+            "mutation ($id: ID!) { deleteBook(input: {bookId: $id}) { __typename } }", id=all_ids[4]
         )
-        assert deleted["deleteBook"]["__typename"] == "BookDeleted"
-        assert get_ids(await books.fetch_page(customer, first=100, after=cursor)) == everything[5:]
-        assert get_ids(await books.fetch_page(customer, last=100, before=cursor)) == everything[:4]
+        assert response["deleteBook"]["__typename"] == "BookDeleted"
+        assert get_ids(await books.fetch_page(customer, first=100, after=cursor)) == all_ids[5:]
+        assert get_ids(await books.fetch_page(customer, last=100, before=cursor)) == all_ids[:4]

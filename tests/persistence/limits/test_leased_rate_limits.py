@@ -19,7 +19,7 @@ ANN = b"ann"
 
 @dataclass
 class SharedStore:
-    """A shared budget in memory that records each charge, and can be made to fail or to wait."""
+    """A shared budget in memory that records each charge; tests can make it fail or wait."""
 
     limits: MemoryStore = field(default_factory=MemoryStore)
     charges: list[int] = field(default_factory=list)
@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def _freeze_clock(patch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Replace the clock of budgets and leases by one that tests advance."""
+    """Replace the clock of budgets and leases by a clock that tests advance."""
     clock = SimpleNamespace(now=0.0)
     clock.monotonic = lambda: clock.now
     for module in (rate_limits, leased_rate_limits):
@@ -113,7 +113,7 @@ async def test_lease_is_spent_once(clock: SimpleNamespace) -> None:
     assert sum(shared.charges) - limits._leases[ANN].remaining == 100 + 100 + 150 + 100
 
 
-async def test_busy_caller_rarely_uses_storage(clock: SimpleNamespace) -> None:
+async def test_frequent_caller_rarely_uses_storage(clock: SimpleNamespace) -> None:
     shared = SharedStore()
     assert set(await _spend(LeasedStore(shared), 100, 400)) == {0}
     assert len(shared.charges) < 50
@@ -170,12 +170,12 @@ def test_grants_never_exceed_the_budget_nor_leases_twice_the_grants(
     async def charge_all(clock: SimpleNamespace) -> None:
         shared = SharedStore()
         processes = [LeasedStore(shared) for _ in range(3)]
-        granted = 0
+        granted_cost = 0
         for process, cost, pause in requests:
             clock.now += pause
             if await processes[process].charge(ANN, cost, rate) == 0:
-                granted += cost
-            assert granted <= sum(shared.charges) <= 2 * granted
+                granted_cost += cost
+            assert granted_cost <= sum(shared.charges) <= 2 * granted_cost
             assert sum(shared.charges) <= rate.burst + rate.per_second * clock.now + 400 + min(
                 rate.burst, rate.per_second
             )

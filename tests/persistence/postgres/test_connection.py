@@ -1,4 +1,4 @@
-"""Database URLs mean the same for reads and writes, and several hosts are supported."""
+"""Options of database URLs apply to reads and writes, and URLs may have several hosts."""
 
 import pytest
 from sqlalchemy import make_url

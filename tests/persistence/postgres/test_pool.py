@@ -1,4 +1,4 @@
-"""A pool never hands a connection to two callers, never a broken one, and never opens more than `max_size`."""
+"""A pool never lends a connection twice, never lends a broken connection, and never opens more than `max_size`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,12 +11,12 @@ from persistence.postgres.pool import ConnectionPool, PoolConnection, PoolTimeou
 
 MAX_SIZE = 2
 MAX_IDLE = 100.0
-PID = "SELECT pg_backend_pid()"
+SELECT_PID = "SELECT pg_backend_pid()"
 IS_SLEEPING = "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $1"
 
 
 class FlakyConnector:
-    """Opens connections, and can be made to fail or to wait."""
+    """Opens connections; tests can make it fail or wait."""
 
     def __init__(self, url: str) -> None:
         self._dsn = build_asyncpg_dsn(url)
@@ -62,9 +62,9 @@ async def test_connecting_times_out(connector: FlakyConnector) -> None:
     pool = create_pool(connector, timeout=0.01)
     connector.may_connect.clear()
     for _ in range(MAX_SIZE + 1):
-        with pytest.raises(TimeoutError) as raised:
+        with pytest.raises(TimeoutError) as error_info:
             await pool.acquire()
-        assert not isinstance(raised.value, PoolTimeout)
+        assert not isinstance(error_info.value, PoolTimeout)
     connector.may_connect.set()
     pool._timeout = 30
     assert len({await pool.acquire() for _ in range(MAX_SIZE)}) == MAX_SIZE
@@ -116,7 +116,7 @@ async def test_cancelled_waiter_is_skipped(connector: FlakyConnector) -> None:
     assert await remaining is first
 
 
-async def test_connection_of_a_cancelled_waiter_goes_to_the_next(connector: FlakyConnector) -> None:
+async def test_connection_of_a_cancelled_waiter_is_given_to_the_next_waiter(connector: FlakyConnector) -> None:
     pool = create_pool(connector)
     first, _ = [await pool.acquire() for _ in range(MAX_SIZE)]
     cancelled, remaining = (asyncio.create_task(pool.acquire()) for _ in range(2))
@@ -129,24 +129,24 @@ async def test_connection_of_a_cancelled_waiter_goes_to_the_next(connector: Flak
 
 async def test_broken_connection_is_not_reused(connector: FlakyConnector, postgres: asyncpg.Connection) -> None:
     pool = create_pool(connector)
-    broken = await pool.acquire()
-    pid = await broken.fetchval(PID)
-    pool.release(broken)
+    broken_connection = await pool.acquire()
+    pid = await broken_connection.fetchval(SELECT_PID)
+    pool.release(broken_connection)
     await postgres.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
-    while not broken.is_closed():
+    while not broken_connection.is_closed():
         await asyncio.sleep(0.001)
     replacements = [await pool.acquire() for _ in range(MAX_SIZE)]
-    assert broken not in replacements
-    assert await replacements[0].fetchval(PID) != pid
+    assert broken_connection not in replacements
+    assert await replacements[0].fetchval(SELECT_PID) != pid
 
 
 async def test_broken_connection_frees_a_slot_for_waiters(connector: FlakyConnector) -> None:
     pool = create_pool(connector)
-    broken, _ = [await pool.acquire() for _ in range(MAX_SIZE)]
+    broken_connection, _ = [await pool.acquire() for _ in range(MAX_SIZE)]
     waiter = asyncio.create_task(pool.acquire())
     await asyncio.sleep(0)
-    broken.terminate()
-    pool.release(broken)
+    broken_connection.terminate()
+    pool.release(broken_connection)
     assert await (await waiter).fetchval("SELECT 1") == 1
     assert len(connector.opened) == MAX_SIZE + 1
 
@@ -156,7 +156,7 @@ async def test_connection_is_reused_after_its_cancelled_statement_ends(
 ) -> None:
     pool = create_pool(connector)
     connection = await pool.acquire()
-    pid = await connection.fetchval(PID)
+    pid = await connection.fetchval(SELECT_PID)
     statement = asyncio.create_task(connection.fetch("SELECT pg_sleep(60)"))
     while not await postgres.fetchval(IS_SLEEPING, pid):
         await asyncio.sleep(0.001)
@@ -165,9 +165,9 @@ async def test_connection_is_reused_after_its_cancelled_statement_ends(
     pool.release_after_reset(connection)
     other = await pool.acquire()
     assert other is not connection
-    reused = await pool.acquire()
-    assert reused is connection
-    assert await reused.fetchval("SELECT 1") == 1
+    acquired = await pool.acquire()
+    assert acquired is connection
+    assert await acquired.fetchval("SELECT 1") == 1
 
 
 @pytest.mark.parametrize("steps", [["BEGIN"], ["BEGIN", "SELECT 1"], ["BEGIN", "SELECT 1 / 0"]])
@@ -175,37 +175,37 @@ async def test_connection_cancelled_in_a_transaction_is_reset(connector: FlakyCo
     pool = create_pool(connector)
     connection, _ = [await pool.acquire() for _ in range(MAX_SIZE)]
     for number, step in enumerate(steps, 1):
-        running = asyncio.create_task(connection.execute(step))
+        task = asyncio.create_task(connection.execute(step))
         if number == len(steps) == 1:
             await asyncio.sleep(0)  # the statement was sent, and no response was read
-            running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
     pool.release_after_reset(connection)
-    reused = await pool.acquire()
-    assert reused is connection
-    assert not reused.is_in_transaction()
-    assert await reused.fetchval("SELECT 1") == 1
+    acquired = await pool.acquire()
+    assert acquired is connection
+    assert not acquired.is_in_transaction()
+    assert await acquired.fetchval("SELECT 1") == 1
 
 
 async def test_idle_connections_are_closed(connector: FlakyConnector) -> None:
     pool = create_pool(connector)
-    busy, idle = [await pool.acquire() for _ in range(MAX_SIZE)]
-    pool.release(idle)
-    pool.release(busy)
-    idle.released_at -= MAX_IDLE + 1
-    assert await pool.acquire() is busy
-    pool.release(busy)
-    assert idle.is_closed()
-    assert not busy.is_closed()
-    assert idle not in [await pool.acquire() for _ in range(MAX_SIZE)]
+    busy_connection, idle_connection = [await pool.acquire() for _ in range(MAX_SIZE)]
+    pool.release(idle_connection)
+    pool.release(busy_connection)
+    idle_connection.released_at -= MAX_IDLE + 1
+    assert await pool.acquire() is busy_connection
+    pool.release(busy_connection)
+    assert idle_connection.is_closed()
+    assert not busy_connection.is_closed()
+    assert idle_connection not in [await pool.acquire() for _ in range(MAX_SIZE)]
 
 
 async def test_closed_pool_rejects_acquire(connector: FlakyConnector) -> None:
     pool = create_pool(connector)
-    connection, idle = [await pool.acquire() for _ in range(MAX_SIZE)]
-    pool.release(idle)
+    connection, idle_connection = [await pool.acquire() for _ in range(MAX_SIZE)]
+    pool.release(idle_connection)
     await pool.close()
-    assert idle.is_closed()
+    assert idle_connection.is_closed()
     with pytest.raises(asyncpg.InterfaceError, match="closed"):
         await pool.acquire()
     assert await connection.fetchval("SELECT 1") == 1

@@ -1,4 +1,4 @@
-"""Commands are compiled once per set of parameter names, and reject parameters that do not fit."""
+"""Commands are compiled once per set of parameter names, and reject unknown and missing parameters."""
 
 import uuid
 
@@ -16,34 +16,34 @@ SHELVES = Table(
     Column("height", Integer()),
     Column("color", String()),
 )
-IS_SHELF = SHELVES.c.id == bindparam("shelf", type_=Uuid())
-SHELF = uuid.uuid4()
+HAS_ID = SHELVES.c.id == bindparam("shelf", type_=Uuid())
+SHELF_ID = uuid.uuid4()
 
 
 def test_parameter_names_select_the_columns() -> None:
-    command = Command(update(SHELVES).where(IS_SHELF))
-    assert command.bind({"shelf": SHELF, "height": 3}) == (
+    command = Command(update(SHELVES).where(HAS_ID))
+    assert command.bind({"shelf": SHELF_ID, "height": 3}) == (
         "UPDATE shelves SET height=$1::INTEGER WHERE shelves.id = $2::UUID",
-        [3, SHELF],
+        [3, SHELF_ID],
     )
-    assert command.bind({"name": None, "shelf": SHELF, "height": 4}) == (
+    assert command.bind({"name": None, "shelf": SHELF_ID, "height": 4}) == (
         "UPDATE shelves SET name=$1::VARCHAR, height=$2::INTEGER WHERE shelves.id = $3::UUID",
-        [None, 4, SHELF],
+        [None, 4, SHELF_ID],
     )
 
 
 def test_each_set_of_names_is_compiled_once() -> None:
-    command = Command(update(SHELVES).where(IS_SHELF))
-    first, _ = command.bind({"shelf": SHELF, "height": 3})
-    other, _ = command.bind({"shelf": SHELF, "name": "A"})
+    command = Command(update(SHELVES).where(HAS_ID))
+    first, _ = command.bind({"shelf": SHELF_ID, "height": 3})
+    other, _ = command.bind({"shelf": SHELF_ID, "name": "A"})
     repeated, _ = command.bind({"shelf": uuid.uuid4(), "height": 4})
     assert repeated is first != other
 
 
-def test_values_in_the_statement_are_kept() -> None:
-    command = Command(update(SHELVES).where(IS_SHELF).values(height=0, color=None))
-    _, arguments = command.bind({"shelf": SHELF, "name": "A"})
-    assert arguments == ["A", 0, None, SHELF]
+def test_values_in_the_statement_are_bound() -> None:
+    command = Command(update(SHELVES).where(HAS_ID).values(height=0, color=None))
+    _, arguments = command.bind({"shelf": SHELF_ID, "name": "A"})
+    assert arguments == ["A", 0, None, SHELF_ID]
 
 
 def test_missing_keys_are_generated_per_row() -> None:
@@ -52,7 +52,7 @@ def test_missing_keys_are_generated_per_row() -> None:
     assert sql.startswith("INSERT INTO shelves (id, name) VALUES ($1::UUID, $2::VARCHAR)")
     assert first[0] != second[0]
     assert isinstance(first[0], uuid.UUID)
-    assert command.bind({"name": "A", "id": SHELF})[1] == [SHELF, "A"]
+    assert command.bind({"name": "A", "id": SHELF_ID})[1] == [SHELF_ID, "A"]
 
 
 def test_unknown_parameter_is_rejected() -> None:
@@ -62,7 +62,7 @@ def test_unknown_parameter_is_rejected() -> None:
 
 def test_missing_parameter_is_rejected() -> None:
     with pytest.raises(KeyError, match="shelf"):
-        Command(update(SHELVES).where(IS_SHELF)).bind({"height": 3})
+        Command(update(SHELVES).where(HAS_ID)).bind({"height": 3})
 
 
 def test_expanding_list_parameter_is_rejected() -> None:

@@ -1,4 +1,4 @@
-"""A transaction commits on return and rolls back on an error. Its connection is reused only outside of a transaction."""
+"""A transaction commits on return and rolls back on an error. Only then its connection is reused."""
 
 import asyncio
 import itertools
@@ -19,9 +19,9 @@ from tests.support.database.locks import wait_for_blocked
 
 ROWS_TABLE = table("numbers", column("number", Integer()))
 INSERT_ROW = Command(insert(ROWS_TABLE))
-COUNT = "SELECT count(*) FROM numbers"
+COUNT_ROWS = "SELECT count(*) FROM numbers"
 LOCK_TABLE = Command(text("LOCK TABLE numbers IN ACCESS EXCLUSIVE MODE"))
-IN_TRANSACTION = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state LIKE 'idle in transaction%'"
+COUNT_IN_TRANSACTION = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state LIKE 'idle in transaction%'"
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ async def get_pid(database: Database) -> int:
 async def test_returning_commits_and_raising_rolls_back(database: Database, postgres: asyncpg.Connection) -> None:
     async with database.transaction() as tx:
         await tx.execute(INSERT_ROW, number=1)
-        assert await postgres.fetchval(COUNT) == 0
-    assert await postgres.fetchval(COUNT) == 1
+        assert await postgres.fetchval(COUNT_ROWS) == 0
+    assert await postgres.fetchval(COUNT_ROWS) == 1
     pid = await get_pid(database)
 
     async def raise_inside() -> None:
@@ -54,8 +54,8 @@ async def test_returning_commits_and_raising_rolls_back(database: Database, post
 
     with pytest.raises(LookupError):
         await raise_inside()
-    assert await postgres.fetchval(IN_TRANSACTION, pid) == 0
-    assert await postgres.fetchval(COUNT) == 1
+    assert await postgres.fetchval(COUNT_IN_TRANSACTION, pid) == 0
+    assert await postgres.fetchval(COUNT_ROWS) == 1
     assert await get_pid(database) == pid
 
 
@@ -74,10 +74,10 @@ async def test_bulk_insert_is_all_or_nothing(database: Database, postgres: async
 
     with pytest.raises(asyncpg.UniqueViolationError):
         await add_rows(1, 2, 1)
-    assert await postgres.fetchval(COUNT) == 0
+    assert await postgres.fetchval(COUNT_ROWS) == 0
     await add_rows(1, 2, 3)
     await add_rows()
-    assert await postgres.fetchval(COUNT) == 3
+    assert await postgres.fetchval(COUNT_ROWS) == 3
 
 
 async def test_swallowed_failure_is_reported(database: Database, postgres: asyncpg.Connection) -> None:
@@ -89,7 +89,7 @@ async def test_swallowed_failure_is_reported(database: Database, postgres: async
 
     with pytest.raises(RuntimeError, match="rolled back"):
         await swallow_error()
-    assert await postgres.fetchval(COUNT) == 0
+    assert await postgres.fetchval(COUNT_ROWS) == 0
 
 
 @pytest.mark.parametrize("in_statement", [True, False], ids=["in a statement", "between statements"])
@@ -115,7 +115,7 @@ async def test_cancelled_transaction_rolls_back(
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
         assert await get_pid(database) == pid  # reused while the lock is still held
-    assert await postgres.fetchval(COUNT) == 0
+    assert await postgres.fetchval(COUNT_ROWS) == 0
 
 
 async def test_connection_is_reused_after_cancelled_commit(database: Database, postgres: asyncpg.Connection) -> None:
@@ -139,7 +139,7 @@ async def test_connection_is_reused_after_cancelled_commit(database: Database, p
             await asyncio.gather(task, return_exceptions=True)
             assert task.cancelled()
             assert await get_pid(database) == pid
-        assert await postgres.fetchval(COUNT) == 0
+        assert await postgres.fetchval(COUNT_ROWS) == 0
     finally:
         await postgres.execute("DROP TRIGGER slow ON numbers; DROP FUNCTION wait_for_lock")
 
@@ -163,7 +163,7 @@ async def test_dead_idle_connection_is_replaced_once(
     monkeypatch.setattr(PoolConnection, "execute", fail_on_begin)
     with nullcontext() if succeeds else pytest.raises(Conflict):
         await add_rows()
-    assert await postgres.fetchval(COUNT) == int(succeeds)
+    assert await postgres.fetchval(COUNT_ROWS) == int(succeeds)
 
 
 async def test_a_connection_lost_before_the_commit_is_a_conflict(
@@ -177,7 +177,7 @@ async def test_a_connection_lost_before_the_commit_is_a_conflict(
 
     with pytest.raises(Conflict):
         await lose_connection()
-    assert await postgres.fetchval(COUNT) == 0
+    assert await postgres.fetchval(COUNT_ROWS) == 0
     assert await get_pid(database)
 
 

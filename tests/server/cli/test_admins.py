@@ -16,45 +16,47 @@ from tests.support.http.client import ApiClient
 from tests.support.processes.cli import COMMAND_TIMEOUT, CompletedCommand, RunCommand, get_error_line, start_command
 from tests.support.shop.factories import PASSWORD, add_admin, add_user
 
-GOOD = "a-long-and-winding-sentence"
+VALID_PASSWORD = "a-long-and-winding-sentence"
 LOGIN = """mutation ($email: String!, $password: String!) {
     login(input: {email: $email, password: $password}) { ... on LoggedIn { user { role } } ... on UserError { code } }
 }"""
-USERS = "SELECT email, role, is_active, password_hash FROM users ORDER BY email"
+SELECT_USERS = "SELECT email, role, is_active, password_hash FROM users ORDER BY email"
 
 
 @pytest.mark.parametrize(
-    ("email", "password", "complaint"),
+    ("email", "password", "error_message"),
     [
-        ("ann at example.com", GOOD, "This is not a valid email address."),
+        ("ann at example.com", VALID_PASSWORD, "This is not a valid email address."),
         ("ann@example.com", "2short", "The password must have at least 8 characters."),
         ("ann@example.com", "", "There is no account with this email. Set BOOKSTORE_ADMIN_PASSWORD to create it."),
     ],
 )
 async def test_invalid_admin_is_rejected(
-    bookstore_in_process: RunCommand, postgres: asyncpg.Connection, email: str, password: str, complaint: str
+    bookstore_in_process: RunCommand, postgres: asyncpg.Connection, email: str, password: str, error_message: str
 ) -> None:
     assert (
         await get_error_line(bookstore_in_process("admin", "create", email, BOOKSTORE_ADMIN_PASSWORD=password))
-        == complaint
+        == error_message
     )
-    assert await postgres.fetch(USERS) == []
+    assert await postgres.fetch(SELECT_USERS) == []
 
 
 async def test_new_admin_can_log_in(bookstore: RunCommand, client: ApiClient) -> None:
-    completed = await bookstore("admin", "create", "Ann@Example.com", BOOKSTORE_ADMIN_PASSWORD=GOOD)
+    result = await bookstore("admin", "create", "Ann@Example.com", BOOKSTORE_ADMIN_PASSWORD=VALID_PASSWORD)
 
-    assert completed == CompletedCommand(0, "ann@example.com is an administrator with a new account.\n", "")
-    assert (await client.execute(LOGIN, email="ann@example.com", password=GOOD))["login"] == {"user": {"role": "ADMIN"}}
+    assert result == CompletedCommand(0, "ann@example.com is an administrator with a new account.\n", "")
+    assert (await client.execute(LOGIN, email="ann@example.com", password=VALID_PASSWORD))["login"] == {
+        "user": {"role": "ADMIN"}
+    }
 
 
 async def test_existing_account_becomes_admin_and_keeps_its_password(
     bookstore: RunCommand, shop: Shop, client: ApiClient
 ) -> None:
     await add_user(shop, "ben@example.com")
-    completed = await bookstore("admin", "create", "ben@example.com")
+    result = await bookstore("admin", "create", "ben@example.com")
 
-    assert completed == CompletedCommand(0, "ben@example.com is an administrator now.\n", "")
+    assert result == CompletedCommand(0, "ben@example.com is an administrator now.\n", "")
     assert (await client.execute(LOGIN, email="ben@example.com", password=PASSWORD))["login"] == {
         "user": {"role": "ADMIN"}
     }
@@ -63,9 +65,9 @@ async def test_existing_account_becomes_admin_and_keeps_its_password(
 async def test_revoked_admin_is_a_customer(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
     admin = await add_admin(shop)
     email = admin.row.email
-    completed = await bookstore("admin", "revoke", email)
+    result = await bookstore("admin", "revoke", email)
 
-    assert completed == CompletedCommand(0, f"{email} is a customer again.\n", "")
+    assert result == CompletedCommand(0, f"{email} is a customer again.\n", "")
     assert await postgres.fetchval("SELECT role FROM users") == "USER"
     assert await get_error_line(bookstore("admin", "revoke", email)) == f"{email} is not an administrator."
 
@@ -100,26 +102,28 @@ async def test_password_prompt_on_a_terminal(shop: Shop, settings: Settings, cli
         process,
         keyboard,
     ):
-        os.write(keyboard, f"{GOOD}\n".encode())
-        out, err = await process.communicate()
+        os.write(keyboard, f"{VALID_PASSWORD}\n".encode())
+        stdout, stderr = await process.communicate()
 
     assert process.returncode == 0
-    assert GOOD.encode() not in out + err
-    assert (await client.execute(LOGIN, email="ann@example.com", password=GOOD))["login"] == {"user": {"role": "ADMIN"}}
+    assert VALID_PASSWORD.encode() not in stdout + stderr
+    assert (await client.execute(LOGIN, email="ann@example.com", password=VALID_PASSWORD))["login"] == {
+        "user": {"role": "ADMIN"}
+    }
 
 
 async def test_aborted_prompt_changes_nothing(
     shop: Shop, settings: Settings, postgres: asyncpg.Connection, tmp_path: Path
 ) -> None:
     await add_user(shop, "ben@example.com")
-    before = await postgres.fetch(USERS)
+    before = await postgres.fetch(SELECT_USERS)
     url = str(settings.database_url)
     async with start_in_terminal("admin", "create", "ben@example.com", directory=tmp_path, url=url) as (
         process,
         keyboard,
     ):
         os.write(keyboard, b"\x04")
-        _, err = await process.communicate()
+        _, stderr = await process.communicate()
 
-    assert (process.returncode, err.decode().split()) == (1, ["Aborted."])
-    assert await postgres.fetch(USERS) == before
+    assert (process.returncode, stderr.decode().split()) == (1, ["Aborted."])
+    assert await postgres.fetch(SELECT_USERS) == before

@@ -11,21 +11,21 @@ COMMANDS = (
     ("migrate",), ("migrate", "--check"), ("demo",), ("import", "feed.csv"), ("serve", "--port", "0"),
     ("admin", "create", "ann@example.com"), ("admin", "revoke", "ann@example.com"),
 )  # fmt: skip
-UNREACHABLE = "postgresql://nobody:s3same@127.0.0.1:1/none"
+UNREACHABLE_URL = "postgresql://nobody:s3same@127.0.0.1:1/none"
 
 
 @pytest.mark.parametrize(
     "command_line", [(), ("admin",), *(command[:2] if command[0] == "admin" else command[:1] for command in COMMANDS)]
 )
 async def test_every_command_has_help(bookstore: RunCommand, command_line: tuple[str, ...]) -> None:
-    completed = await bookstore(*command_line, "--help")
+    result = await bookstore(*command_line, "--help")
 
-    assert (completed.exit_code, completed.stderr) == (0, "")
-    assert "Usage: " + " ".join(("bookstore", *command_line)) in completed.stdout
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "Usage: " + " ".join(("bookstore", *command_line)) in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("command_line", "complaint"),
+    ("command_line", "error_message"),
     [
         (("sell",), "No such command 'sell'"),
         (("serve", "--port", "65536"), "'--port'"),
@@ -36,18 +36,18 @@ async def test_every_command_has_help(bookstore: RunCommand, command_line: tuple
     ],
 )
 async def test_unknown_command_is_rejected_by_name(
-    bookstore: RunCommand, command_line: tuple[str, ...], complaint: str
+    bookstore: RunCommand, command_line: tuple[str, ...], error_message: str
 ) -> None:
-    completed = await bookstore(*command_line)
+    result = await bookstore(*command_line)
 
-    assert (completed.exit_code, completed.stdout) == (2, "")
-    assert complaint in completed.stderr
-    assert "--help' for help" in completed.stderr
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert error_message in result.stderr
+    assert "--help' for help" in result.stderr
 
 
 @pytest.mark.parametrize("command_line", COMMANDS)
 async def test_unreachable_database_is_one_line(bookstore: RunCommand, command_line: tuple[str, ...]) -> None:
-    line = await get_error_line(bookstore(*command_line, DATABASE_URL=UNREACHABLE))
+    line = await get_error_line(bookstore(*command_line, DATABASE_URL=UNREACHABLE_URL))
 
     assert line.startswith("The database cannot be reached: ")
     assert line.endswith("Check DATABASE_URL.")
@@ -91,7 +91,7 @@ async def test_unusable_data_directory_is_rejected(tmp_path: Path, command_line:
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "error_message"),
     [
         (b"", "lacks the column isbn"),
         (b"PK\x03\x04", "lacks the column isbn"),
@@ -101,43 +101,43 @@ async def test_unusable_data_directory_is_rejected(tmp_path: Path, command_line:
     ],
 )
 async def test_file_without_required_columns_is_rejected(
-    bookstore: RunCommand, postgres: asyncpg.Connection, tmp_path: Path, content: bytes, complaint: str
+    bookstore: RunCommand, postgres: asyncpg.Connection, tmp_path: Path, content: bytes, error_message: str
 ) -> None:
     (tmp_path / "odd.csv").write_bytes(content)
 
-    assert complaint in await get_error_line(bookstore("import", "odd.csv"))
+    assert error_message in await get_error_line(bookstore("import", "odd.csv"))
     assert await postgres.fetchval("SELECT count(*) FROM books") == 0
 
 
 async def test_unwritable_report_is_one_line(bookstore: RunCommand, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("isbn,title,price\nnone,Emma,5\n")
-    completed = await bookstore("import", "bad.csv", "--report", "nowhere/report.csv")
+    result = await bookstore("import", "bad.csv", "--report", "nowhere/report.csv")
 
-    assert completed.exit_code == 1
-    assert completed.stderr.splitlines()[-1] == (
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
         "bookstore: nowhere/report.csv cannot be written: No such file or directory. Name another file with --report."
     )
 
 
 async def test_the_demo_is_loaded_once(bookstore: RunCommand, postgres: asyncpg.Connection) -> None:
-    first = await bookstore("demo")
-    before = [await postgres.fetch(f"SELECT * FROM {table}") for table in ("books", "stock_movements", "authors")]
-    second = await bookstore("demo")
+    first_result = await bookstore("demo")
+    rows = [await postgres.fetch(f"SELECT * FROM {table}") for table in ("books", "stock_movements", "authors")]
+    second_result = await bookstore("demo")
 
-    assert first == CompletedCommand(0, f"{len(before[0])} books added.\n", "")
-    assert len(before[0]) > 100
-    assert second == CompletedCommand(0, "0 books added.\n", "")
-    assert [await postgres.fetch(f"SELECT * FROM {t}") for t in ("books", "stock_movements", "authors")] == before
+    assert first_result == CompletedCommand(0, f"{len(rows[0])} books added.\n", "")
+    assert len(rows[0]) > 100
+    assert second_result == CompletedCommand(0, "0 books added.\n", "")
+    assert [await postgres.fetch(f"SELECT * FROM {table}") for table in ("books", "stock_movements", "authors")] == rows
 
 
 async def test_schema_is_exported_and_checked(bookstore: RunCommand, repository: Path, tmp_path: Path) -> None:
-    printed = await bookstore("schema")
-    missing = await get_error_line(bookstore("schema", "--check"))
-    (tmp_path / "schema.graphql").write_text(printed.stdout)
-    equal = await bookstore("schema", "--check")
-    (tmp_path / "schema.graphql").write_text(printed.stdout + "\ntype Late { id: ID! }\n")
-    different = await get_error_line(bookstore("schema", "--check"))
+    export = await bookstore("schema")
+    missing_error = await get_error_line(bookstore("schema", "--check"))
+    (tmp_path / "schema.graphql").write_text(export.stdout)
+    check = await bookstore("schema", "--check")
+    (tmp_path / "schema.graphql").write_text(export.stdout + "\ntype Late { id: ID! }\n")
+    outdated_error = await get_error_line(bookstore("schema", "--check"))
 
-    assert (printed.exit_code, printed.stdout) == (0, (repository / "schema.graphql").read_text())
-    assert equal == CompletedCommand(0, "schema.graphql is up to date.\n", "")
-    assert missing == different == "schema.graphql is not up to date. Update it with `just schema`."
+    assert (export.exit_code, export.stdout) == (0, (repository / "schema.graphql").read_text())
+    assert check == CompletedCommand(0, "schema.graphql is up to date.\n", "")
+    assert missing_error == outdated_error == "schema.graphql is not up to date. Update it with `just schema`."

@@ -20,7 +20,7 @@ from tests.support.processes.cli import COMMAND_TIMEOUT, CompletedCommand, RunCo
 from tests.support.processes.served_shop import serve_shop
 from tests.support.shop.factories import add_user
 
-REFUSED = "550 5.1.1 [bold]Nobody[/] here by that name"
+SMTP_ERROR = "550 5.1.1 [bold]Nobody[/] here by that name"
 
 
 async def fail_email(shop: Shop, postgres: asyncpg.Connection) -> tuple[uuid.UUID, str]:
@@ -30,7 +30,7 @@ async def fail_email(shop: Shop, postgres: asyncpg.Connection) -> tuple[uuid.UUI
         await emails.enqueue_emails(tx, EmailKind.ORDER_CONFIRMED, [(uuid.uuid4(), user.id)])
     email_id = uuid.UUID(str(await postgres.fetchval("SELECT id FROM letters WHERE user_id = $1", user.id)))
     async with shop.database.transaction() as tx:
-        await emails.finish_email(tx, email_id, EmailStatus.FAILED, REFUSED)
+        await emails.finish_email(tx, email_id, EmailStatus.FAILED, SMTP_ERROR)
     return email_id, user.row.email
 
 
@@ -41,10 +41,10 @@ async def test_no_failed_emails(bookstore: RunCommand) -> None:
 
 async def test_failed_emails_are_listed(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
     email_id, email = await fail_email(shop, postgres)
-    completed = await bookstore("emails")
-    assert completed.exit_code == 0
-    [line] = [line for line in completed.stdout.splitlines() if str(email_id) in line]
-    for expected in ("ORDER_CONFIRMED", email, " 1 ", REFUSED):
+    result = await bookstore("emails")
+    assert result.exit_code == 0
+    [line] = [line for line in result.stdout.splitlines() if str(email_id) in line]
+    for expected in ("ORDER_CONFIRMED", email, " 1 ", SMTP_ERROR):
         assert expected in line
 
 
@@ -59,24 +59,24 @@ async def test_all_failed_emails_are_requeued(bookstore: RunCommand, shop: Shop,
 
 async def test_named_emails_are_requeued(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
     await fail_email(shop, postgres)
-    second, _ = await fail_email(shop, postgres)
-    assert await bookstore("emails", str(second), "--requeue") == CompletedCommand(0, "1 requeued.\n", "")
+    second_id, _ = await fail_email(shop, postgres)
+    assert await bookstore("emails", str(second_id), "--requeue") == CompletedCommand(0, "1 requeued.\n", "")
     assert await list_email_statuses(postgres) == [("ORDER_CONFIRMED", "FAILED"), ("ORDER_CONFIRMED", "QUEUED")]
-    assert await get_error_line(bookstore("emails", "--requeue", str(second))) == (
+    assert await get_error_line(bookstore("emails", "--requeue", str(second_id))) == (
         "0 of 1 requeued: the others are not among the failed emails."
     )
 
 
 @pytest.mark.parametrize("arguments", [("not-an-id", "--requeue"), (str(uuid.uuid4()),)])
 async def test_unknown_email_ids_are_reported(bookstore: RunCommand, arguments: tuple[str, ...]) -> None:
-    completed = await bookstore("emails", *arguments)
-    assert (completed.exit_code, completed.stdout) == (2, "")
-    assert "Traceback" not in completed.stderr
+    result = await bookstore("emails", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
 async def test_worker_runs_until_stopped(
-    shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection, number: int
+    shop: Shop, settings: Settings, tmp_path: Path, postgres: asyncpg.Connection, stop_signal: int
 ) -> None:
     user = await add_user(shop)
     environment = {
@@ -94,9 +94,9 @@ async def test_worker_runs_until_stopped(
         async with shop.database.transaction() as tx:
             await emails.enqueue_emails(tx, EmailKind.BOOK_BACK, [(uuid.uuid4(), user.id)])
         assert await wait_until_queue_is_empty(postgres) == [("BOOK_BACK", "OBSOLETE")]
-        worker.send_signal(number)
-        out, err = await worker.communicate()
-    assert (worker.returncode, out, err) == (0, b"", b"")
+        worker.send_signal(stop_signal)
+        stdout, stderr = await worker.communicate()
+    assert (worker.returncode, stdout, stderr) == (0, b"", b"")
 
 
 async def test_development_server_shows_its_emails(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ async def test_server_without_worker(
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "complaint"),
+    ("setting", "value", "error_message"),
     [
         ("SMTP_URL", "mail:25", "SMTP_URL: must look like smtp://host:port or smtps://user:password@host:port"),
         (
@@ -153,5 +153,7 @@ async def test_server_without_worker(
         ("TIME_ZONE", "Mars/Base", "TIME_ZONE: is not a time zone such as Europe/Berlin"),
     ],
 )
-async def test_invalid_settings_are_one_line(bookstore: RunCommand, setting: str, value: str, complaint: str) -> None:
-    assert await get_error_line(bookstore("worker", **{setting: value})) == complaint
+async def test_invalid_settings_are_one_line(
+    bookstore: RunCommand, setting: str, value: str, error_message: str
+) -> None:
+    assert await get_error_line(bookstore("worker", **{setting: value})) == error_message

@@ -1,4 +1,4 @@
-"""`bookstore import` as a process: its output, the rows it writes, and what a killed import leaves behind."""
+"""`bookstore import` as a process: its output, the rows it writes, and the state after a killed import."""
 
 import asyncio
 import csv
@@ -51,7 +51,7 @@ class ImportResult:
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """Runs `bookstore import` in a folder of its own."""
+    """Runs `bookstore import` in a separate folder."""
 
     folder: Path
     settings: Settings
@@ -208,7 +208,7 @@ async def test_spreadsheet_csv_formats(importer: Importer, postgres: asyncpg.Con
         (isbn(2), "Long", "", None),
         (HOBBIT, 'The "Hobbit", or There', "Tolkien\nLee", "one\ntwo"),
     ]
-    assert [row[0] for row in importer.report()] == ["row", "5", "6"]  # as a spreadsheet numbers them
+    assert [row[0] for row in importer.report()] == ["row", "5", "6"]  # the row numbers of a spreadsheet
 
 
 # ── Killed imports ────────────────────────────────────────────────────────────────────
@@ -221,11 +221,11 @@ async def kill_during_batch(
     async with hold_lock(database_url, INSERT_EXISTING_BOOK, locked_isbn):
         process = await importer.start("feed.csv")
         try:
-            writer = await wait_for_blocked(postgres, 1)
+            blocked_pids = await wait_for_blocked(postgres, 1)
         finally:
             process.kill()
             await process.communicate()
-    await wait_until_disconnected(postgres, writer)
+    await wait_until_disconnected(postgres, blocked_pids)
 
 
 async def test_rerun_completes_a_killed_import(
@@ -236,10 +236,10 @@ async def test_rerun_completes_a_killed_import(
     await kill_during_batch(importer, postgres, database_url, isbn(700))
     assert await postgres.fetchval(count_books) == 500
     assert await is_stock_consistent(postgres)
-    orphans: list[Any] = await postgres.fetch(
+    books_without_authors: list[Any] = await postgres.fetch(
         "SELECT id FROM books WHERE slug <> 'held' AND NOT EXISTS (SELECT FROM book_authors WHERE book_id = books.id)"
     )
-    assert orphans == []
+    assert books_without_authors == []
 
     assert (await importer.run(feed)).counts == [699, 1, 500, 0]
     assert (await importer.run(feed)).counts == [0, 0, 1200, 0]
@@ -254,6 +254,6 @@ async def test_killed_in_first_batch_leaves_nothing(
 ) -> None:
     (importer.folder / "feed.csv").write_text(build_csv(20))
     await kill_during_batch(importer, postgres, database_url, isbn(10))
-    books, *others = await take_catalog_snapshot(postgres)
+    books, *other_tables = await take_catalog_snapshot(postgres)
     assert len(books) == 1
-    assert others == [[], [], [], []]
+    assert other_tables == [[], [], [], []]

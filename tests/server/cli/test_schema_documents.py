@@ -9,9 +9,9 @@ from graph.execution.documents import sha256
 from tests.support.processes.cli import CompletedCommand, get_error_line, run_command
 
 GENRES = "query Genres { genres { name } }\n"
-BOOKS = "query Books { books { nodes { ...It } } }\r\nfragment It on Book { title }"
+BOOKS = "query Books { books { nodes { ...BookFields } } }\r\nfragment BookFields on Book { title }"
 EXPENSIVE_DOCUMENT = "{ books(first: 100) { nodes { authors { books { nodes { id } } } } } }"
-INVALID_DOCUMENT = {
+INVALID_DOCUMENTS = {
     b"query {\n  boks { id }\n}": ":2:3: Cannot query field 'boks' on type 'Query'. Did you mean 'books' or 'book'?",
     b"{ books {": ":1:10: Syntax Error",
     b"": ":1:1: Syntax Error",
@@ -31,18 +31,18 @@ def documents_directory(tmp_path: Path) -> Path:
     (tmp_path / "src" / "deep").mkdir(parents=True)
     (tmp_path / "src" / "genres.graphql").write_text(GENRES)
     (tmp_path / "src" / "deep" / "books.gql").write_bytes(BOOKS.encode())
-    (tmp_path / "src" / "notes.txt").write_text("{ not one }")
+    (tmp_path / "src" / "notes.txt").write_text("{ not a document }")
     return tmp_path
 
 
-@pytest.mark.parametrize(("content", "complaint"), INVALID_DOCUMENT.items(), ids=range(len(INVALID_DOCUMENT)))
-async def test_invalid_document_writes_nothing(documents_directory: Path, content: bytes, complaint: str) -> None:
+@pytest.mark.parametrize(("content", "error_message"), INVALID_DOCUMENTS.items(), ids=range(len(INVALID_DOCUMENTS)))
+async def test_invalid_document_writes_nothing(documents_directory: Path, content: bytes, error_message: str) -> None:
     (documents_directory / "src" / "wrong.graphql").write_bytes(content)
-    completed = await run_command("schema", "documents", "src", "--out", "list.json", directory=documents_directory)
-    *problems, last = completed.stderr.splitlines()
-    assert (completed.exit_code, completed.stdout) == (1, "")
-    assert any(line.startswith(f"src/wrong.graphql{complaint}") for line in problems)
-    assert last == "bookstore: 1 of 3 documents are not valid. Nothing was written."
+    result = await run_command("schema", "documents", "src", "--out", "list.json", directory=documents_directory)
+    *error_lines, summary = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert any(line.startswith(f"src/wrong.graphql{error_message}") for line in error_lines)
+    assert summary == "bookstore: 1 of 3 documents are not valid. Nothing was written."
     assert not (documents_directory / "list.json").exists()
 
 
@@ -54,28 +54,28 @@ async def test_directory_without_documents_is_rejected(documents_directory: Path
 
 
 async def test_missing_directory_and_unwritable_output_are_rejected(documents_directory: Path) -> None:
-    nowhere = await run_command("schema", "documents", "nowhere", directory=documents_directory)
-    assert (nowhere.exit_code, nowhere.stdout) == (2, "")
-    written = get_error_line(
+    missing_directory = await run_command("schema", "documents", "nowhere", directory=documents_directory)
+    assert (missing_directory.exit_code, missing_directory.stdout) == (2, "")
+    error_line = get_error_line(
         run_command("schema", "documents", "src", "--out", "nowhere/list.json", directory=documents_directory)
     )
-    assert await written == "nowhere/list.json cannot be written: No such file or directory."
+    assert await error_line == "nowhere/list.json cannot be written: No such file or directory."
 
 
 async def test_list_contains_documents_verbatim(documents_directory: Path) -> None:
-    printed = await run_command("schema", "documents", "src", directory=documents_directory)
-    assert (printed.exit_code, printed.stderr) == (0, "")
-    assert json.loads(printed.stdout) == {sha256(text): text for text in (BOOKS, GENRES)}
-    written = await run_command("schema", "documents", "src", "--out", "list.json", directory=documents_directory)
-    assert written == CompletedCommand(0, "2 documents in list.json.\n", "")
-    assert (documents_directory / "list.json").read_text() == printed.stdout
+    output = await run_command("schema", "documents", "src", directory=documents_directory)
+    assert (output.exit_code, output.stderr) == (0, "")
+    assert json.loads(output.stdout) == {sha256(text): text for text in (BOOKS, GENRES)}
+    result = await run_command("schema", "documents", "src", "--out", "list.json", directory=documents_directory)
+    assert result == CompletedCommand(0, "2 documents in list.json.\n", "")
+    assert (documents_directory / "list.json").read_text() == output.stdout
 
 
 async def test_admin_only_documents_are_reported_and_listed(documents_directory: Path) -> None:
-    (documents_directory / "src" / "dear.graphql").write_text(EXPENSIVE_DOCUMENT)
-    completed = await run_command("schema", "documents", "src", directory=documents_directory)
-    assert completed.stderr == "src/dear.graphql: It costs more than 5,000: only administrators can execute it.\n"
-    assert sha256(EXPENSIVE_DOCUMENT) in json.loads(completed.stdout)
+    (documents_directory / "src" / "expensive.graphql").write_text(EXPENSIVE_DOCUMENT)
+    result = await run_command("schema", "documents", "src", directory=documents_directory)
+    assert result.stderr == "src/expensive.graphql: It costs more than 5,000: only administrators can execute it.\n"
+    assert sha256(EXPENSIVE_DOCUMENT) in json.loads(result.stdout)
 
 
 async def test_invalid_list_prevents_startup_with_one_line(documents_directory: Path) -> None:

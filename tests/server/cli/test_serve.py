@@ -14,12 +14,12 @@ from tests.support.processes.cli import get_error_line, run_command
 from tests.support.processes.served_shop import serve_shop
 
 TITLES = "{ books(first: 3) { totalCount nodes { title } } }"
-EVERYTHING = "SELECT (SELECT count(*) FROM books) + (SELECT count(*) FROM users)"
+COUNT_ROWS = "SELECT (SELECT count(*) FROM books) + (SELECT count(*) FROM users)"
 
 
 @pytest.fixture(scope="module")
 async def data(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path]:
-    """A data folder for all tests of this module, because creating one takes seconds."""
+    """Yield a data folder for all tests of this module, because creating one takes seconds."""
     async with kill_leftover_server(tmp_path_factory.mktemp("shop") / "data") as folder:
         yield folder
 
@@ -30,7 +30,7 @@ async def test_first_start_has_demo_books_and_instructions(tmp_path: Path) -> No
             health = await http.get("/health")
             page = await http.get("/graphql", headers={"accept": "text/html"})
         books = (await shop.client.execute(TITLES))["books"]
-        completed = await shop.stop(signal.SIGINT)
+        result = await shop.stop(signal.SIGINT)
 
         assert health.json() == {"status": "ok"}
         assert page.headers["content-type"].startswith("text/html")
@@ -38,7 +38,7 @@ async def test_first_start_has_demo_books_and_instructions(tmp_path: Path) -> No
         assert f"{books['totalCount']} demo books loaded" in shop.startup_message
         assert f"http://localhost:{shop.url.rpartition(':')[2]}/graphql" in shop.startup_message
         assert "bookstore admin create you@example.com  (in" in shop.startup_message
-        assert (completed.exit_code, completed.stderr) == (0, "")
+        assert (result.exit_code, result.stderr) == (0, "")
         assert find_postmaster(data) is None
 
 
@@ -50,10 +50,10 @@ async def test_stopping_stops_embedded_postgres(
     async with serve_shop("--data", str(data), *options, directory=tmp_path) as shop:
         assert find_postmaster(data) is not None
         assert (await shop.client.execute(TITLES)).errors == []
-        completed = await shop.stop(stop_signal)
+        result = await shop.stop(stop_signal)
 
-    assert completed.exit_code in (0, 128 + stop_signal)
-    assert completed.stderr == ""
+    assert result.exit_code in (0, 128 + stop_signal)
+    assert result.stderr == ""
     assert find_postmaster(data) is None
 
 
@@ -62,16 +62,16 @@ async def test_other_commands_work_while_serving(data: Path, tmp_path: Path) -> 
     feed.write_text("isbn,title,price\n9780141439587,A Book That Came Later,5\n")
     query = '{ books(search: "came later") { nodes { title } } }'
     async with serve_shop("--data", str(data), directory=tmp_path) as shop:
-        imported = await run_command("import", "feed.csv", "--data", str(data), directory=tmp_path)
-        revoked = await get_error_line(
+        import_result = await run_command("import", "feed.csv", "--data", str(data), directory=tmp_path)
+        error_line = await get_error_line(
             run_command("admin", "revoke", "ann@example.com", "--data", str(data), directory=tmp_path)
         )
         nodes = (await shop.client.execute(query))["books"]["nodes"]
 
         assert f"bookstore admin create you@example.com --data {data}" in shop.startup_message
 
-    assert imported.exit_code == 0
-    assert revoked == "ann@example.com is not an administrator."
+    assert import_result.exit_code == 0
+    assert error_line == "ann@example.com is not an administrator."
     assert nodes == [{"title": "A Book That Came Later"}]
 
 
@@ -85,16 +85,16 @@ async def test_demo_can_be_disabled(tmp_path: Path) -> None:
 async def test_external_database_gets_no_demo_books(
     shop: Shop, settings: Settings, postgres: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    async with serve_shop(directory=tmp_path, DATABASE_URL=str(settings.database_url)) as mine:
-        assert (await mine.client.execute(TITLES))["books"]["totalCount"] == 0
-        await mine.stop(signal.SIGINT)
+    async with serve_shop(directory=tmp_path, DATABASE_URL=str(settings.database_url)) as server:
+        assert (await server.client.execute(TITLES))["books"]["totalCount"] == 0
+        await server.stop(signal.SIGINT)
 
-    assert await postgres.fetchval(EVERYTHING) == 0
+    assert await postgres.fetchval(COUNT_ROWS) == 0
     assert not (tmp_path / ".bookstore" / "postgres").exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "environment", "shared"),
+    ("options", "environment", "budget_count"),
     [
         (("--workers", "2"), {}, 1),
         ((), {}, 0),
@@ -109,13 +109,13 @@ async def test_several_processes_share_budgets_by_default(
     tmp_path: Path,
     options: tuple[str, ...],
     environment: dict[str, str],
-    shared: int,
+    budget_count: int,
 ) -> None:
     url = str(settings.database_url)
-    async with serve_shop(*options, directory=tmp_path, DATABASE_URL=url, **environment) as mine:
-        assert (await mine.client.execute(TITLES)).errors == []
-        await mine.stop(signal.SIGTERM)
-    assert await postgres.fetchval("SELECT count(*) FROM rate_limits") == shared
+    async with serve_shop(*options, directory=tmp_path, DATABASE_URL=url, **environment) as server:
+        assert (await server.client.execute(TITLES)).errors == []
+        await server.stop(signal.SIGTERM)
+    assert await postgres.fetchval("SELECT count(*) FROM rate_limits") == budget_count
 
 
 async def test_address_in_use_is_one_line(settings: Settings, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""SIGTERM during a dump leaves neither files nor processes behind."""
+"""SIGTERM during an export or import leaves no files, processes or rows behind."""
 
 import asyncio
 import signal
@@ -15,15 +15,15 @@ from tests.support.database.locks import hold_lock, wait_for_blocked, wait_until
 from tests.support.processes.cli import COMMAND_TIMEOUT, start_command
 
 FILE = "shop.dump"
-KEEPS_READERS_OUT = "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"
-KEEPS_EXTENSIONS_OUT = "LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE"
-"""The first statement of the script."""
+LOCK_BOOKS = "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"
+LOCK_EXTENSIONS = "LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE"
+"""Blocks the first statement of the dump's script."""
 
 
 @pytest.fixture
 async def blocked_database_url(server_url: str, template_database: str) -> AsyncIterator[str]:
     """Lock the books, so that a dump blocks."""
-    async with temporary_database(server_url, template_database) as url, hold_lock(url, KEEPS_READERS_OUT):
+    async with temporary_database(server_url, template_database) as url, hold_lock(url, LOCK_BOOKS):
         yield url
 
 
@@ -45,38 +45,38 @@ async def test_stopped_export_leaves_nothing(
         asyncio.timeout(COMMAND_TIMEOUT),
     ):
         await wait_for_blocked(postgres, 1)
-        family = psutil.Process(process.pid).children(recursive=True)
+        children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
-        code = await process.wait()
-        still_there = [child for child in family if child.is_running()]
+        exit_code = await process.wait()
+        running_children = [child for child in children if child.is_running()]
     await postgres.close()
 
-    assert len(family) == 1
-    assert (code, still_there) == (128 + signal.SIGTERM, [])
+    assert len(children) == 1
+    assert (exit_code, running_children) == (128 + signal.SIGTERM, [])
     assert [*temporary_directory.iterdir(), *tmp_path.glob(f"{FILE}*")] == []
 
 
 async def test_stopped_import_leaves_nothing(
     server_url: str, template_database: str, tmp_path: Path, temporary_directory: Path
 ) -> None:
-    async with temporary_database(server_url, template_database) as full:
-        await asyncio.to_thread(dump, full, tmp_path / FILE)
-    async with temporary_database(server_url) as empty:
-        settings = {"DATABASE_URL": empty, "TMPDIR": str(temporary_directory)}
-        postgres = await asyncpg.connect(empty)
+    async with temporary_database(server_url, template_database) as source_url:
+        await asyncio.to_thread(dump, source_url, tmp_path / FILE)
+    async with temporary_database(server_url) as target_url:
+        settings = {"DATABASE_URL": target_url, "TMPDIR": str(temporary_directory)}
+        postgres = await asyncpg.connect(target_url)
         async with (
-            hold_lock(empty, KEEPS_EXTENSIONS_OUT),
+            hold_lock(target_url, LOCK_EXTENSIONS),
             start_command("import-database", FILE, directory=tmp_path, settings=settings) as process,
             asyncio.timeout(COMMAND_TIMEOUT),
         ):
-            waiting = await wait_for_blocked(postgres, 1)
-            family = psutil.Process(process.pid).children(recursive=True)
+            blocked_pids = await wait_for_blocked(postgres, 1)
+            children = psutil.Process(process.pid).children(recursive=True)
             process.terminate()
-            code = await process.wait()
-            still_there = [child for child in family if child.is_running()]
-        await wait_until_disconnected(postgres, waiting)
-        kept_nothing = await postgres.fetchval(IS_EMPTY)
+            exit_code = await process.wait()
+            running_children = [child for child in children if child.is_running()]
+        await wait_until_disconnected(postgres, blocked_pids)
+        is_empty = await postgres.fetchval(IS_EMPTY)
         await postgres.close()
 
-    assert (code, still_there, kept_nothing) == (128 + signal.SIGTERM, [], True)
+    assert (exit_code, running_children, is_empty) == (128 + signal.SIGTERM, [], True)
     assert [*temporary_directory.iterdir()] == []

@@ -33,9 +33,9 @@ URL_FORMS = {
 """URLs as asyncpg accepts them, and the equivalent for libpq."""
 
 
-@pytest.mark.parametrize("address", URL_FORMS)
-def test_url_means_the_same_to_libpq_and_asyncpg(address: str) -> None:
-    assert split_password(address) == (URL_FORMS[address], PASSWORD)
+@pytest.mark.parametrize("url", URL_FORMS)
+def test_url_is_equivalent_for_libpq_and_asyncpg(url: str) -> None:
+    assert split_password(url) == (URL_FORMS[url], PASSWORD)
 
 
 @pytest.fixture
@@ -45,53 +45,55 @@ async def empty_database_url(server_url: str) -> AsyncIterator[str]:
 
 
 def build_multi_host_url(url: str) -> str:
-    """Return a URL with two hosts, as in `.env.example`; the first one does not respond."""
-    target = make_url(url)
-    hosts = f"host=127.0.0.1:1&host={target.host}:{target.port}"
-    return f"postgresql://{target.username}:{PASSWORD}@/{target.database}?{hosts}&target_session_attrs=read-write"
+    """Return a URL with two hosts, as in `.env.example`; the first host does not respond."""
+    parsed_url = make_url(url)
+    hosts = f"host=127.0.0.1:1&host={parsed_url.host}:{parsed_url.port}"
+    return (
+        f"postgresql://{parsed_url.username}:{PASSWORD}@/{parsed_url.database}?{hosts}&target_session_attrs=read-write"
+    )
 
 
 async def test_multi_host_url(
     bookstore: RunCommand, settings: Settings, empty_database_url: str, tmp_path: Path
 ) -> None:
     async with (
-        start_fault_proxy(str(settings.database_url)) as target,
-        start_fault_proxy(empty_database_url) as other_proxy,
+        start_fault_proxy(str(settings.database_url)) as source_proxy,
+        start_fault_proxy(empty_database_url) as target_proxy,
     ):
-        exported = await bookstore("export-database", FILE, DATABASE_URL=build_multi_host_url(target.url))
-        imported = await bookstore("import-database", FILE, DATABASE_URL=build_multi_host_url(other_proxy.url))
-        rehearsed = await bookstore("rehearse-restore", DATABASE_URL=build_multi_host_url(target.url))
+        export = await bookstore("export-database", FILE, DATABASE_URL=build_multi_host_url(source_proxy.url))
+        import_ = await bookstore("import-database", FILE, DATABASE_URL=build_multi_host_url(target_proxy.url))
+        rehearsal = await bookstore("rehearse-restore", DATABASE_URL=build_multi_host_url(source_proxy.url))
 
-    assert (exported.exit_code, imported.exit_code, rehearsed.exit_code) == (0, 0, 0), (exported, imported, rehearsed)
+    assert (export.exit_code, import_.exit_code, rehearsal.exit_code) == (0, 0, 0), (export, import_, rehearsal)
     assert (tmp_path / FILE).exists()
-    assert "0 books" in imported.stdout
+    assert "0 books" in import_.stdout
 
 
 async def test_a_password_in_the_query_is_not_shown(server_url: str, template_database: str, tmp_path: Path) -> None:
     async with temporary_database(server_url, template_database) as url:
-        target = make_url(url)
-        url_with_query = target.set(username=None, password=None).update_query_pairs(
-            [("user", str(target.username)), ("password", PASSWORD)]
+        parsed_url = make_url(url)
+        url_with_query = parsed_url.set(username=None, password=None).update_query_pairs(
+            [("user", str(parsed_url.username)), ("password", PASSWORD)]
         )
         settings = {"DATABASE_URL": url_with_query.render_as_string(hide_password=False)}
         postgres = await asyncpg.connect(url)
         async with start_command("export-database", FILE, directory=tmp_path, settings=settings) as process:
             async with hold_lock(url, "LOCK TABLE books IN ACCESS EXCLUSIVE MODE"), asyncio.timeout(COMMAND_TIMEOUT):
                 await wait_for_blocked(postgres, 1)
-                [dumping] = psutil.Process(process.pid).children(recursive=True)
-                command_line, environment = dumping.cmdline(), dumping.environ()
-            code = await process.wait()
+                [pg_dump] = psutil.Process(process.pid).children(recursive=True)
+                command_line, environment = pg_dump.cmdline(), pg_dump.environ()
+            exit_code = await process.wait()
         await postgres.close()
 
-    assert code == 0
+    assert exit_code == 0
     assert PASSWORD not in " ".join(command_line)
     assert environment["PGPASSWORD"] == PASSWORD
 
 
 async def test_secret_visible_to_others_is_rejected(bookstore: RunCommand, settings: Settings) -> None:
-    address = make_url(str(settings.database_url)).update_query_pairs([("sslpassword", PASSWORD)])
+    url = make_url(str(settings.database_url)).update_query_pairs([("sslpassword", PASSWORD)])
     message = await get_error_line(
-        bookstore("export-database", FILE, DATABASE_URL=address.render_as_string(hide_password=False))
+        bookstore("export-database", FILE, DATABASE_URL=url.render_as_string(hide_password=False))
     )
 
     assert message == (

@@ -1,4 +1,4 @@
-"""Exported databases can be restored, also by an ordinary role, and violated invariants are reported."""
+"""Exported databases can be restored, also by a role without other privileges; violated invariants are reported."""
 
 import asyncio
 import uuid
@@ -44,17 +44,17 @@ async def exported_dump(
     async with temporary_database(server_url, template_database) as url:
         async with running_client(settings, database_url=url) as client:
             await place_orders(client, get_shop(client))
-        completed = await run_command("export-database", FILE, directory=folder, DATABASE_URL=url)
-        yield ExportedDump(url, folder / FILE, completed)
+        export = await run_command("export-database", FILE, directory=folder, DATABASE_URL=url)
+        yield ExportedDump(url, folder / FILE, export)
 
 
 async def place_orders(client: ApiClient, shop: Shop) -> None:
     book = await add_book(shop, "Émile, or On Education", authors=("Jean-Jacques Rousseau",), stock=5)
-    for key in ("stands", "cancelled"):
+    for key in ("confirmed", "cancelled"):
         customer = await add_customer(client, shop, (book, 1))
-        placed = await customer.checkout(key)
+        result = await customer.checkout(key)
         if key == "cancelled":
-            await customer.cancel_order(placed["order"]["id"])
+            await customer.cancel_order(result["order"]["id"])
 
 
 @pytest.fixture
@@ -72,17 +72,17 @@ async def empty_database_url(server_url: str) -> AsyncIterator[str]:
 
 async def dump_all_tables(postgres: asyncpg.Connection) -> dict[str, list[asyncpg.Record]]:
     names = [*(table.name for table in Base.metadata.sorted_tables), "pgqueuer"]
-    return {name: await postgres.fetch(f"SELECT * FROM {name} AS it ORDER BY it::text") for name in names}
+    return {name: await postgres.fetch(f"SELECT * FROM {name} AS row_ ORDER BY row_::text") for name in names}
 
 
 async def test_import_restores_everything(
     bookstore: RunCommand, exported_dump: ExportedDump, empty_database_url: str
 ) -> None:
-    imported = await bookstore("import-database", str(exported_dump.file), DATABASE_URL=empty_database_url)
+    import_result = await bookstore("import-database", str(exported_dump.file), DATABASE_URL=empty_database_url)
 
-    assert (exported_dump.output.exit_code, imported.exit_code) == (0, 0), (exported_dump, imported)
+    assert (exported_dump.output.exit_code, import_result.exit_code) == (0, 0), (exported_dump, import_result)
     assert exported_dump.file.stat().st_mode & 0o777 == 0o600
-    assert "1 books, 2 users, 2 orders" in imported.stdout
+    assert "1 books, 2 users, 2 orders" in import_result.stdout
     assert await check_database(empty_database_url) is None
     source, target = await asyncpg.connect(exported_dump.url), await asyncpg.connect(empty_database_url)
     try:
@@ -94,25 +94,25 @@ async def test_import_restores_everything(
         await source.close()
 
 
-async def test_rehearse_restore_reports_a_sound_database(bookstore: RunCommand, exported_dump: ExportedDump) -> None:
-    sound = await bookstore("rehearse-restore", DATABASE_URL=exported_dump.url)
+async def test_rehearse_restore_passes_without_violations(bookstore: RunCommand, exported_dump: ExportedDump) -> None:
+    result = await bookstore("rehearse-restore", DATABASE_URL=exported_dump.url)
 
-    assert (sound.exit_code, sound.stderr) == (0, "")
-    assert "invariants hold" in sound.stdout
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "invariants hold" in result.stdout
 
 
 async def test_rehearse_restore_reports_violations(
     bookstore: RunCommand, exported_dump: ExportedDump, server_url: str, tmp_path: Path
 ) -> None:
-    async with temporary_database(server_url, str(make_url(exported_dump.url).database)) as copy:
-        connection = await asyncpg.connect(copy)
+    async with temporary_database(server_url, str(make_url(exported_dump.url).database)) as copy_url:
+        connection = await asyncpg.connect(copy_url)
         await connection.execute("UPDATE books SET stock_quantity = stock_quantity + 1")
         await connection.close()
-        await asyncio.to_thread(dump, copy, tmp_path / FILE)
-    broken = await bookstore("rehearse-restore", FILE)
+        await asyncio.to_thread(dump, copy_url, tmp_path / FILE)
+    failure = await bookstore("rehearse-restore", FILE)
 
-    assert broken.exit_code == 1
-    assert broken.stderr.strip() == (
+    assert failure.exit_code == 1
+    assert failure.stderr.strip() == (
         "bookstore: The imported data violates invariants. It is not true that stock is the sum of its ledger."
     )
 

@@ -28,7 +28,7 @@ async def data(tmp_path: Path) -> AsyncIterator[Path]:
 
 @pytest.fixture
 def other_process() -> Iterator[psutil.Process]:
-    """A running process that is not PostgreSQL."""
+    """Yield a running process that is not PostgreSQL."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         try:
             yield psutil.Process(process.pid)
@@ -36,34 +36,34 @@ def other_process() -> Iterator[psutil.Process]:
             process.kill()
 
 
-def handles(data: Path) -> list[int]:
+def list_user_pids(data: Path) -> list[int]:
     """Return the process ids that the library counts as users of the server."""
-    listed: list[int] = json.loads((data / "postgres" / ".handle_pids.json").read_text())
-    return listed
+    pids: list[int] = json.loads((data / "postgres" / ".handle_pids.json").read_text())
+    return pids
 
 
 async def test_data_survives_and_last_user_stops_the_server(data: Path, tmp_path: Path) -> None:
-    loaded = await run_command("demo", "--data", str(data), directory=tmp_path)
-    stopped = find_postmaster(data)
-    completed = await run_command("demo", "--data", str(data), directory=tmp_path)
+    first_result = await run_command("demo", "--data", str(data), directory=tmp_path)
+    postmaster = find_postmaster(data)
+    second_result = await run_command("demo", "--data", str(data), directory=tmp_path)
 
-    assert loaded.stdout.endswith(" books added.\n")
-    assert loaded.stdout != "0 books added.\n"
-    assert stopped is None
-    assert completed == CompletedCommand(0, "0 books added.\n", "")
+    assert first_result.stdout.endswith(" books added.\n")
+    assert first_result.stdout != "0 books added.\n"
+    assert postmaster is None
+    assert second_result == CompletedCommand(0, "0 books added.\n", "")
     assert find_postmaster(data) is None
 
 
 async def test_two_concurrent_first_starts_share_one_server(data: Path, tmp_path: Path) -> None:
     async with (
-        serve_shop("--data", str(data), directory=tmp_path) as one,
-        serve_shop("--data", str(data), directory=tmp_path) as two,
+        serve_shop("--data", str(data), directory=tmp_path) as first_server,
+        serve_shop("--data", str(data), directory=tmp_path) as second_server,
     ):
-        assert len(handles(data)) == 2
-        counts = [(await shop.client.execute(TITLES))["books"]["totalCount"] for shop in (one, two)]
-        await one.stop(signal.SIGTERM)
-        counts.append((await two.client.execute(TITLES))["books"]["totalCount"])
-        await two.stop(signal.SIGTERM)
+        assert len(list_user_pids(data)) == 2
+        counts = [(await shop.client.execute(TITLES))["books"]["totalCount"] for shop in (first_server, second_server)]
+        await first_server.stop(signal.SIGTERM)
+        counts.append((await second_server.client.execute(TITLES))["books"]["totalCount"])
+        await second_server.stop(signal.SIGTERM)
 
     assert len(set(counts)) == 1
     assert find_postmaster(data) is None
@@ -80,7 +80,7 @@ async def test_killed_process_does_not_keep_the_server_running(data: Path, tmp_p
     async with serve_shop("--data", str(data), directory=tmp_path) as shop:
         shop.process.kill()
         await shop.process.wait()
-    assert find_postmaster(data) is not None  # an orphan that still lists the killed shop
+    assert find_postmaster(data) is not None  # an orphan that still lists the killed server
 
     assert await run_command("migrate", "--data", str(data), directory=tmp_path) == UP_TO_DATE
     assert find_postmaster(data) is None
@@ -93,7 +93,7 @@ async def test_killed_postgres_restarts_with_its_data(data: Path, tmp_path: Path
         assert postmaster is not None
         shop.process.kill()
         await shop.process.wait()
-        postmaster.kill()  # its children exit some time later
+        postmaster.kill()  # its children exit later
     assert (data / "postgres" / "postmaster.pid").exists()
 
     async with serve_shop("--data", str(data), directory=tmp_path) as shop:
@@ -138,17 +138,17 @@ async def test_incomplete_pid_file_is_ignored(data: Path, tmp_path: Path, conten
 
 async def test_start_after_killed_first_start(data: Path, tmp_path: Path) -> None:
     async with (
-        start_command("migrate", "--data", str(data), directory=tmp_path, settings={}) as first,
+        start_command("migrate", "--data", str(data), directory=tmp_path, settings={}) as process,
         asyncio.timeout(60),
     ):
         while not (data / "postgres" / "PG_VERSION").exists():
             await asyncio.sleep(0)
-        at_work = psutil.Process(first.pid).children(recursive=True)
-        assert "initdb" in [process.name() for process in at_work]
-        first.kill()
-        for process in at_work:
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert "initdb" in [child.name() for child in children]
+        process.kill()
+        for child in children:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+                child.kill()
     await wait_until_stopped(data)
 
     assert await run_command("migrate", "--data", str(data), directory=tmp_path) == UP_TO_DATE

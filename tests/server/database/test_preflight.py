@@ -1,4 +1,4 @@
-"""The check of the database URLs before the shop opens: each problem is one line that says what to do."""
+"""The check of the database URLs at startup: each error is one line that says what to do."""
 
 import asyncio
 from pathlib import Path
@@ -18,8 +18,8 @@ from tests.support.processes.cli import RunCommand, get_error_line
 UNREACHABLE_URL = "postgresql://nobody:s3same@127.0.0.1:1/none"
 
 
-async def get_preflight_error(settings: Settings, **changes: object) -> str | None:
-    return await check_database_urls(settings.model_copy(update=changes), sends_email=True)
+async def get_preflight_error(settings: Settings, **overrides: object) -> str | None:
+    return await check_database_urls(settings.model_copy(update=overrides), sends_email=True)
 
 
 async def test_one_url_is_enough(settings: Settings) -> None:
@@ -31,9 +31,11 @@ async def test_wrong_setting_is_named(settings: Settings) -> None:
     assert str(await get_preflight_error(settings, database_direct_url=UNREACHABLE_URL)).endswith(
         "Check DATABASE_DIRECT_URL."
     )
-    both = await get_preflight_error(settings, database_url=UNREACHABLE_URL, database_direct_url=settings.database_url)
-    assert str(both).endswith("Check DATABASE_URL.")
-    assert "s3same" not in str(both)
+    error_message = await get_preflight_error(
+        settings, database_url=UNREACHABLE_URL, database_direct_url=settings.database_url
+    )
+    assert str(error_message).endswith("Check DATABASE_URL.")
+    assert "s3same" not in str(error_message)
 
 
 async def test_invalid_read_url_is_reported_without_its_password(settings: Settings) -> None:
@@ -55,11 +57,11 @@ async def test_non_utf8_database_is_rejected(
     name = f"{make_url(str(settings.database_url)).database}_latin"
     options = "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' LOCALE_PROVIDER libc"
     await postgres.execute(f"CREATE DATABASE {name} {options}")
-    other = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    other_url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     try:
         message = WRONG_ENCODING.format(setting="DATABASE_URL", encoding="LATIN1")
-        assert await get_error_line(bookstore("migrate", DATABASE_URL=other)) == message
-        assert await get_error_line(bookstore("serve", "--port", "0", DATABASE_URL=other)) == message
+        assert await get_error_line(bookstore("migrate", DATABASE_URL=other_url)) == message
+        assert await get_error_line(bookstore("serve", "--port", "0", DATABASE_URL=other_url)) == message
     finally:
         await postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -79,16 +81,17 @@ async def test_missing_privileges_are_reported(
     settings: Settings, postgres: asyncpg.Connection, bookstore: RunCommand
 ) -> None:
     url = str(settings.database_url)
-    async with temporary_role(postgres, "SELECT") as reader, temporary_role(postgres) as stranger:
+    async with temporary_role(postgres, "SELECT") as read_only_role, temporary_role(postgres) as unprivileged_role:
         message = MISSING_PRIVILEGES.format(setting="DATABASE_URL", table="pgqueuer")
         assert (
-            await get_error_line(bookstore("serve", "--port", "0", DATABASE_URL=get_role_url(reader, url))) == message
+            await get_error_line(bookstore("serve", "--port", "0", DATABASE_URL=get_role_url(read_only_role, url)))
+            == message
         )
-        assert await get_preflight_error(settings, database_read_url=get_role_url(reader, url)) is None
+        assert await get_preflight_error(settings, database_read_url=get_role_url(read_only_role, url)) is None
         message = MISSING_PRIVILEGES.format(setting="DATABASE_READ_URL", table="alembic_version")
-        assert await get_preflight_error(settings, database_read_url=get_role_url(stranger, url)) == message
+        assert await get_preflight_error(settings, database_read_url=get_role_url(unprivileged_role, url)) == message
         message = MISSING_PRIVILEGES.format(setting="DATABASE_URL", table="alembic_version")
-        assert await get_error_line(bookstore("migrate", DATABASE_URL=get_role_url(stranger, url))) == message
+        assert await get_error_line(bookstore("migrate", DATABASE_URL=get_role_url(unprivileged_role, url))) == message
 
 
 async def test_urls_of_different_databases_are_rejected(
@@ -97,21 +100,21 @@ async def test_urls_of_different_databases_are_rejected(
     """A second database of the same server with the same tables is a different database."""
     name = f"{make_url(str(settings.database_url)).database}_other"
     await postgres.execute(f"CREATE DATABASE {name}")
-    other = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    other_url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     try:
-        await asyncio.to_thread(migrate, other)
-        reads, direct = (
-            await get_preflight_error(settings, database_read_url=other),
-            await get_preflight_error(settings, database_direct_url=other),
+        await asyncio.to_thread(migrate, other_url)
+        read_url_error, direct_url_error = (
+            await get_preflight_error(settings, database_read_url=other_url),
+            await get_preflight_error(settings, database_direct_url=other_url),
         )
     finally:
         await postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    assert reads == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
-    assert direct == DIFFERENT_DATABASE.format(setting="DATABASE_DIRECT_URL")
+    assert read_url_error == DIFFERENT_DATABASE.format(setting="DATABASE_READ_URL")
+    assert direct_url_error == DIFFERENT_DATABASE.format(setting="DATABASE_DIRECT_URL")
 
 
 async def test_unwritable_maildir_is_rejected(bookstore: RunCommand, tmp_path: Path) -> None:
-    (tmp_path / "mail").write_text("in the way")
+    (tmp_path / "mail").write_text("not a folder")
     line = await get_error_line(bookstore("serve", "--port", "0", MAIL_FOLDER="mail"))
     assert line.startswith(f"{tmp_path}/mail is not writable: ")
     assert line.endswith("Name another folder with MAIL_FOLDER, or a mail server with SMTP_URL.")

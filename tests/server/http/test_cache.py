@@ -38,7 +38,7 @@ async def counter(shop: Shop, settings: Settings) -> AsyncIterator[QueryCounter]
         yield counter
 
 
-async def get(
+async def send_get(
     http: httpx2.AsyncClient, query: str = PAGE_QUERY, if_none_match: str | None = None, **headers: str
 ) -> httpx2.Response:
     all_headers = headers | ({"if-none-match": if_none_match} if if_none_match is not None else {})
@@ -46,7 +46,7 @@ async def get(
 
 
 def expire_cache(shop: Shop) -> None:
-    """Expire all values that may be a second old."""
+    """Expire all values that are cached for a second."""
     shop.count_cache.clear()
 
 
@@ -76,7 +76,7 @@ def is_uncacheable(response: httpx2.Response) -> bool:
 )
 async def test_private_or_failed_responses_are_not_cached(http: httpx2.AsyncClient, query: str) -> None:
     for if_none_match in (None, "*"):
-        response = await get(http, query, if_none_match)
+        response = await send_get(http, query, if_none_match)
         assert response.status_code != 304
         assert is_uncacheable(response)
 
@@ -85,16 +85,16 @@ async def test_private_or_failed_responses_are_not_cached(http: httpx2.AsyncClie
 async def test_responses_to_signed_in_users_are_not_cached(
     http: httpx2.AsyncClient, shop: Shop, authorization: str
 ) -> None:
-    etag = (await get(http)).headers["etag"]
+    etag = (await send_get(http)).headers["etag"]
     value = authorization.format(token=(await add_user(shop)).token)
     for if_none_match in (None, etag, "*"):
-        response = await get(http, if_none_match=if_none_match, authorization=value)
+        response = await send_get(http, if_none_match=if_none_match, authorization=value)
         assert response.status_code == 200
         assert is_uncacheable(response)
 
 
 async def test_post_responses_are_not_cached(http: httpx2.AsyncClient) -> None:
-    etag = (await get(http)).headers["etag"]
+    etag = (await send_get(http)).headers["etag"]
     response = await http.post("/graphql", json={"query": PAGE_QUERY}, headers={"if-none-match": etag})
     assert response.status_code == 200
     assert is_uncacheable(response)
@@ -103,7 +103,7 @@ async def test_post_responses_are_not_cached(http: httpx2.AsyncClient) -> None:
 async def test_invalid_requests_are_not_cached(http: httpx2.AsyncClient) -> None:
     for response in (
         await http.get("/graphql"),
-        await get(http, accept="image/png"),
+        await send_get(http, accept="image/png"),
         await http.head("/graphql", params={"query": PAGE_QUERY}),
         await http.get("/graphql", params={"documentId": "unknown"}),
         await http.get("/graphql", headers={"accept": "text/html"}),
@@ -112,17 +112,17 @@ async def test_invalid_requests_are_not_cached(http: httpx2.AsyncClient) -> None
 
 
 async def test_rate_limited_responses_are_not_cached(settings: Settings, shop: Shop) -> None:
-    """A 304 costs 1, and a caller in debt cannot pay even that."""
+    """A 304 costs 1, which is too much for a caller without budget."""
     async with running_http_client(settings, rate_limit_burst=20_000, rate_limit_per_second=1) as http:
-        etag = (await get(http, PAGE_QUERY.replace("20", "100"))).headers["etag"]
+        etag = (await send_get(http, PAGE_QUERY.replace("20", "100"))).headers["etag"]
         for _ in range(100):
-            assert (await get(http, PAGE_QUERY.replace("20", "100"), etag)).status_code == 304
-        while (response := await get(http, PAGE_QUERY.replace("20", "100"))).status_code == 200:
+            assert (await send_get(http, PAGE_QUERY.replace("20", "100"), etag)).status_code == 304
+        while (response := await send_get(http, PAGE_QUERY.replace("20", "100"))).status_code == 200:
             pass
         assert response.status_code == 429
         assert is_uncacheable(response)
-        rejected = await get(http, PAGE_QUERY.replace("20", "100"), etag)
-    assert (rejected.status_code, is_uncacheable(rejected)) == (429, True)
+        limited_response = await send_get(http, PAGE_QUERY.replace("20", "100"), etag)
+    assert (limited_response.status_code, is_uncacheable(limited_response)) == (429, True)
 
 
 # ── Public responses ──────────────────────────────────────────────────────────────────────
@@ -130,7 +130,7 @@ async def test_rate_limited_responses_are_not_cached(settings: Settings, shop: S
 
 async def test_anonymous_catalog_page_is_cached(http: httpx2.AsyncClient, shop: Shop) -> None:
     await add_book(shop)
-    response = await get(http)
+    response = await send_get(http)
     assert response.status_code == 200
     assert response.headers["cache-control"] == ONE_SECOND
     assert response.headers["vary"] == "accept, authorization"
@@ -141,7 +141,7 @@ async def test_anonymous_catalog_page_is_cached(http: httpx2.AsyncClient, shop: 
 
 async def test_genre_names_are_cached_longer(http: httpx2.AsyncClient, shop: Shop) -> None:
     await add_genre(shop)
-    assert (await get(http, GENRES)).headers[
+    assert (await send_get(http, GENRES)).headers[
         "cache-control"
     ] == f"public, max-age=0, s-maxage={MINUTE}, must-revalidate"
 
@@ -150,20 +150,20 @@ async def test_genre_names_are_cached_longer(http: httpx2.AsyncClient, shop: Sho
 async def test_setting_overrides_max_age(settings: Settings, shop: Shop, seconds: int) -> None:
     async with running_http_client(settings, cache_seconds=seconds) as http:
         for query in (PAGE_QUERY, GENRES):
-            value = (await get(http, query)).headers["cache-control"]
+            value = (await send_get(http, query)).headers["cache-control"]
             assert value == f"public, max-age=0, s-maxage={seconds}, must-revalidate"
-        assert is_uncacheable(await get(http, "{ me { id } }"))
+        assert is_uncacheable(await send_get(http, "{ me { id } }"))
 
 
 async def test_vary_origin_with_cors(settings: Settings, shop: Shop) -> None:
-    """Otherwise a cache would serve the response for one origin to another one, or to none."""
+    """Otherwise a cache would serve the response for one origin to requests with another origin or none."""
     origin = "https://www.example.com"
     async with running_http_client(settings, cors_origins=[origin]) as http:
-        etag = (await get(http)).headers["etag"]
+        etag = (await send_get(http)).headers["etag"]
         for response in (
-            await get(http),
-            await get(http, origin=origin),
-            await get(http, if_none_match=etag, origin=origin),
+            await send_get(http),
+            await send_get(http, origin=origin),
+            await send_get(http, if_none_match=etag, origin=origin),
         ):
             names = {name.strip().lower() for name in response.headers["vary"].split(",")}
             assert names == {"accept", "authorization", "origin"}
@@ -171,8 +171,8 @@ async def test_vary_origin_with_cors(settings: Settings, shop: Shop) -> None:
 
 async def test_cookies_do_not_affect_anonymous_responses(settings: Settings, shop: Shop) -> None:
     async with running_http_client(settings, refresh_token_cookie=True) as http:
-        plain, with_cookie = await get(http), await get(http, cookie="refresh_token=abc")
-    assert plain.headers["etag"] == with_cookie.headers["etag"]
+        without_cookie, with_cookie = await send_get(http), await send_get(http, cookie="refresh_token=abc")
+    assert without_cookie.headers["etag"] == with_cookie.headers["etag"]
     assert "set-cookie" not in with_cookie.headers
 
 
@@ -193,14 +193,14 @@ async def test_trusted_documents_by_get_are_cached(settings: Settings, shop: Sho
 async def test_unchanged_response_is_not_executed_again(counter: QueryCounter, shop: Shop) -> None:
     await add_book(shop, authors=("Jane Austen",))
     async with counter.client.http() as http:
-        first = await get(http)
+        first = await send_get(http)
         before = counter.proxy.statements
-        cached_response = await get(http, if_none_match=first.headers["etag"])
+        cached_response = await send_get(http, if_none_match=first.headers["etag"])
         assert counter.proxy.statements == before
         expire_cache(counter.shop)
-        later = await get(http, if_none_match=first.headers["etag"])
+        recomputed_response = await send_get(http, if_none_match=first.headers["etag"])
         assert counter.proxy.statements == before + VERSION_STATEMENTS
-    for response in (cached_response, later):
+    for response in (cached_response, recomputed_response):
         assert (response.status_code, response.content) == (304, b"")
         assert "content-type" not in response.headers
         for name in ("etag", "cache-control", "vary"):
@@ -208,34 +208,34 @@ async def test_unchanged_response_is_not_executed_again(counter: QueryCounter, s
 
 
 async def test_price_change_changes_the_etag(http: httpx2.AsyncClient, client: ApiClient, shop: Shop) -> None:
-    book, manager = await add_book(shop), client.with_token((await add_admin(shop)).token)
-    etag = (await get(http)).headers["etag"]
-    assert not (await manager.execute(RAISE_PRICE, id=book_id(book))).errors
+    book, admin = await add_book(shop), client.with_token((await add_admin(shop)).token)
+    etag = (await send_get(http)).headers["etag"]
+    assert not (await admin.execute(RAISE_PRICE, id=book_id(book))).errors
     expire_cache(shop)
-    changed = await get(http, if_none_match=etag)
+    changed = await send_get(http, if_none_match=etag)
     assert changed.status_code == 200
     assert changed.json()["data"]["books"]["nodes"][0]["price"]["amount"] == "99.00"
     assert changed.headers["etag"] != etag
-    assert (await get(http, if_none_match=etag)).status_code == 200
-    assert (await get(http, if_none_match=changed.headers["etag"])).status_code == 304
+    assert (await send_get(http, if_none_match=etag)).status_code == 200
+    assert (await send_get(http, if_none_match=changed.headers["etag"])).status_code == 304
 
 
 async def test_unrelated_change_keeps_the_etag(http: httpx2.AsyncClient, shop: Shop) -> None:
-    """The response is resolved once more, and is equal to the byte."""
+    """The query is executed again, and the response has the same bytes."""
     await add_book(shop)
-    etag = (await get(http)).headers["etag"]
+    etag = (await send_get(http)).headers["etag"]
     await add_genre(shop)
     expire_cache(shop)
-    assert (await get(http, if_none_match=etag)).status_code == 304
-    assert (await get(http)).headers["etag"] == etag
+    assert (await send_get(http, if_none_match=etag)).status_code == 304
+    assert (await send_get(http)).headers["etag"] == etag
 
 
 async def test_total_count_matches_its_catalog_version(http: httpx2.AsyncClient, client: ApiClient, shop: Shop) -> None:
-    """Otherwise an outdated count would count as unchanged until the next change."""
+    """Otherwise the ETag would confirm an outdated count until the next change."""
     await add_book(shop)
     assert (await client.execute(PAGE_QUERY))["books"]["totalCount"] == 1
     await add_book(shop)
-    assert (await get(http)).json()["data"]["books"]["totalCount"] == 2
+    assert (await send_get(http)).json()["data"]["books"]["totalCount"] == 2
 
 
 async def test_uncommitted_change_is_visible_after_commit(
@@ -244,27 +244,29 @@ async def test_uncommitted_change_is_visible_after_commit(
     await add_book(shop)
     async with postgres.transaction():
         await postgres.execute("UPDATE books SET title = 'Committed'")
-        early = await get(http)
-        assert (await get(http, if_none_match=early.headers["etag"])).status_code == 304
+        old_response = await send_get(http)
+        assert (await send_get(http, if_none_match=old_response.headers["etag"])).status_code == 304
         expire_cache(shop)
-        assert (await get(http, if_none_match=early.headers["etag"])).status_code == 304
+        assert (await send_get(http, if_none_match=old_response.headers["etag"])).status_code == 304
     expire_cache(shop)
-    late = await get(http, if_none_match=early.headers["etag"])
-    assert late.json()["data"]["books"]["nodes"][0]["title"] == "Committed"
+    new_response = await send_get(http, if_none_match=old_response.headers["etag"])
+    assert new_response.json()["data"]["books"]["nodes"][0]["title"] == "Committed"
 
 
 async def test_etag_depends_on_request_and_media_type(http: httpx2.AsyncClient, shop: Shop) -> None:
     await add_book(shop)
     responses = [
-        await get(http, accept="application/json"),
-        await get(http, accept=GRAPHQL_JSON),
-        await get(http, PAGE_QUERY.replace("title", "slug")),
+        await send_get(http, accept="application/json"),
+        await send_get(http, accept=GRAPHQL_JSON),
+        await send_get(http, PAGE_QUERY.replace("title", "slug")),
         await http.get("/graphql", params={"query": PAGE_QUERY, "extensions": '{"cost": true}'}),
     ]
     etags = {response.headers["etag"] for response in responses}
     assert len(etags) == 4
     for response in responses[1:]:
-        assert (await get(http, if_none_match=response.headers["etag"], accept="application/json")).status_code == 200
+        assert (
+            await send_get(http, if_none_match=response.headers["etag"], accept="application/json")
+        ).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -275,17 +277,17 @@ async def test_etag_depends_on_request_and_media_type(http: httpx2.AsyncClient, 
     ],
 )  # fmt: skip
 async def test_if_none_match(http: httpx2.AsyncClient, shop: Shop, value: str, status: int) -> None:
-    """With and without a remembered ETag."""
+    """The server responds equally with and without a cached ETag."""
     await add_book(shop)
-    if_none_match = value.replace("{}", (await get(http)).headers["etag"])
-    assert (await get(http, if_none_match=if_none_match)).status_code == status
+    if_none_match = value.replace("{}", (await send_get(http)).headers["etag"])
+    assert (await send_get(http, if_none_match=if_none_match)).status_code == status
     await add_genre(shop)
     expire_cache(shop)
-    assert (await get(http, if_none_match=if_none_match)).status_code == status
+    assert (await send_get(http, if_none_match=if_none_match)).status_code == status
 
 
 async def test_multiple_if_none_match_headers(http: httpx2.AsyncClient) -> None:
-    etag = (await get(http)).headers["etag"]
+    etag = (await send_get(http)).headers["etag"]
     lines = [("if-none-match", '"other"'), ("if-none-match", etag)]
     assert (await http.get("/graphql", params={"query": PAGE_QUERY}, headers=lines)).status_code == 304
 
@@ -311,21 +313,21 @@ async def test_response_without_a_catalog_version_has_no_cached_etag(
 
     monkeypatch.setattr(cache, "get_catalog_version", fail)
     book = await add_book(shop)
-    etag = (await get(http)).headers["etag"]
-    assert (await get(http, if_none_match=etag)).status_code == 304
+    etag = (await send_get(http)).headers["etag"]
+    assert (await send_get(http, if_none_match=etag)).status_code == 304
     async with shop.database.transaction() as tx:
         await tx.driver_connection.execute("UPDATE books SET price = 1")
-    assert (await get(http, if_none_match=etag)).json()["data"]["books"]["nodes"][0]["title"] == book.title
+    assert (await send_get(http, if_none_match=etag)).json()["data"]["books"]["nodes"][0]["title"] == book.title
 
 
 async def test_etag_cache_is_bounded(counter: QueryCounter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_CACHED_ETAGS", 2)
-    questions = [f"{{ it{number}: genres {{ name }} }}" for number in range(3)]
+    queries = [f"{{ field{number}: genres {{ name }} }}" for number in range(3)]
     async with counter.client.http() as http:
-        etags = [(await get(http, question)).headers["etag"] for question in questions]
-        resolved = []
-        for question, etag in zip(reversed(questions), reversed(etags), strict=True):
+        etags = [(await send_get(http, query)).headers["etag"] for query in queries]
+        was_resolved = []
+        for query, etag in zip(reversed(queries), reversed(etags), strict=True):
             before = counter.proxy.statements
-            assert (await get(http, question, etag)).status_code == 304
-            resolved.append(counter.proxy.statements > before)
-    assert resolved == [False, False, True]
+            assert (await send_get(http, query, etag)).status_code == 304
+            was_resolved.append(counter.proxy.statements > before)
+    assert was_resolved == [False, False, True]

@@ -13,7 +13,7 @@ from tests.support.shop.factories import add_admin, add_book
 
 GRAPHQL_JSON = "application/graphql-response+json"
 BOOKS = "query Titles($first: Int) { books(first: $first) { nodes { title } } }"
-TWO = "query First { genres { id } } query Second { __typename }"
+TWO_OPERATIONS = "query First { genres { id } } query Second { __typename }"
 ADD_GENRE = 'mutation { createGenre(input: {name: "Fantasy"}) { __typename } }'
 
 
@@ -78,19 +78,19 @@ async def test_mutation_by_get_is_rejected(
 async def test_operation_is_selected_by_name(
     http: httpx2.AsyncClient,
 ) -> None:
-    selected = await http.post("/graphql", json={"query": TWO, "operationName": "Second"})
-    assert selected.json() == {"data": {"__typename": "Query"}}
+    response = await http.post("/graphql", json={"query": TWO_OPERATIONS, "operationName": "Second"})
+    assert response.json() == {"data": {"__typename": "Query"}}
 
 
 @pytest.mark.parametrize("name", [None, "Third", ""])
 async def test_missing_or_unknown_operation_name(http: httpx2.AsyncClient, name: str | None) -> None:
-    response = await http.post("/graphql", json={"query": TWO, "operationName": name})
+    response = await http.post("/graphql", json={"query": TWO_OPERATIONS, "operationName": name})
     assert [error["extensions"]["code"] for error in response.json()["errors"]] == ["BAD_USER_INPUT"]
     assert "data" not in response.json()
 
 
 @pytest.mark.parametrize(
-    ("accept", "answered"),
+    ("accept", "media_type"),
     [
         ("", "application/json"),
         ("*/*", "application/json"),
@@ -101,13 +101,13 @@ async def test_missing_or_unknown_operation_name(http: httpx2.AsyncClient, name:
         (f"application/json, {GRAPHQL_JSON}", GRAPHQL_JSON),
     ],
 )
-async def test_media_type_follows_accept(http: httpx2.AsyncClient, accept: str, answered: str) -> None:
+async def test_media_type_follows_accept(http: httpx2.AsyncClient, accept: str, media_type: str) -> None:
     response = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"accept": accept})
-    assert response.headers["content-type"] == f"{answered}; charset=utf-8"
+    assert response.headers["content-type"] == f"{media_type}; charset=utf-8"
     assert response.status_code == 200
 
 
-REFUSED_DOCUMENTS = {
+REJECTED_DOCUMENTS = {
     "{": "GRAPHQL_PARSE_FAILED",
     "{ nothing }": "GRAPHQL_VALIDATION_FAILED",
     "subscription { books }": "GRAPHQL_VALIDATION_FAILED",
@@ -118,7 +118,7 @@ REFUSED_DOCUMENTS = {
 }
 
 
-@pytest.mark.parametrize(("document", "code"), REFUSED_DOCUMENTS.items(), ids=range(len(REFUSED_DOCUMENTS)))
+@pytest.mark.parametrize(("document", "code"), REJECTED_DOCUMENTS.items(), ids=range(len(REJECTED_DOCUMENTS)))
 async def test_status_of_documents_not_executed(http: httpx2.AsyncClient, document: str, code: str) -> None:
     for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
         response = await http.post("/graphql", json={"query": document}, headers={"accept": accept})
@@ -143,9 +143,9 @@ async def test_every_response_has_a_request_id(http: httpx2.AsyncClient) -> None
         await http.get("/health"),
         await http.get("/nowhere"),
     ]
-    ids = [answer.headers["x-request-id"] for answer in responses]
+    ids = [response.headers["x-request-id"] for response in responses]
     assert len(set(ids)) == 4
-    assert all(answer.headers["x-content-type-options"] == "nosniff" for answer in responses)
+    assert all(response.headers["x-content-type-options"] == "nosniff" for response in responses)
 
 
 async def test_health_needs_no_database(http: httpx2.AsyncClient) -> None:

@@ -14,7 +14,7 @@ from server.settings import Settings
 from tests.support.http.apps import running_http_client
 from tests.support.http.client import ApiClient
 
-BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+BROWSER_HEADERS = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def http(client: ApiClient) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def test_browser_gets_page_and_assets(http: httpx2.AsyncClient) -> None:
-    page = await http.get("/graphql", headers=BROWSER)
+    page = await http.get("/graphql", headers=BROWSER_HEADERS)
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     files = re.findall(r'(?:src|href)="(/[^"]+)"', page.text)
@@ -34,14 +34,14 @@ async def test_browser_gets_page_and_assets(http: httpx2.AsyncClient) -> None:
 
 
 async def test_no_external_resources(http: httpx2.AsyncClient) -> None:
-    page = await http.get("/graphql", headers=BROWSER)
+    page = await http.get("/graphql", headers=BROWSER_HEADERS)
     assert re.findall(r'(?:src|href)="(?!/[^/]|data:,)', page.text) == []
 
 
 async def test_csp_nonce_of_the_response(
     http: httpx2.AsyncClient,
 ) -> None:
-    pages = [await http.get("/graphql", headers=BROWSER) for _ in range(2)]
+    pages = [await http.get("/graphql", headers=BROWSER_HEADERS) for _ in range(2)]
     nonces = []
     for page in pages:
         policy = dict(part.split(" ", 1) for part in page.headers["content-security-policy"].split("; "))
@@ -58,8 +58,8 @@ async def test_csp_nonce_of_the_response(
 async def test_api_clients_do_not_get_the_page(http: httpx2.AsyncClient) -> None:
     response = await http.get("/graphql", headers={"accept": "application/json"})
     assert response.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
-    asked = await http.get("/graphql", params={"query": "{ __typename }"}, headers=BROWSER)
-    assert asked.json() == {"data": {"__typename": "Query"}}
+    query_response = await http.get("/graphql", params={"query": "{ __typename }"}, headers=BROWSER_HEADERS)
+    assert query_response.json() == {"data": {"__typename": "Query"}}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ async def test_no_other_file_is_served(http: httpx2.AsyncClient, path: str) -> N
 
 async def test_disabled_graphiql(settings: Settings) -> None:
     async with running_http_client(settings, graphiql=False) as http:
-        page = await http.get("/graphql", headers=BROWSER)
+        page = await http.get("/graphql", headers=BROWSER_HEADERS)
         assert page.json()["errors"][0]["extensions"]["code"] == "BAD_REQUEST"
         assert (await http.get("/graphiql/graphiql.min.js")).status_code == 404
 
@@ -83,12 +83,12 @@ def test_tab_operations_are_valid_and_have_variables() -> None:
     for path in operations:
         document = parse(path.read_text("utf-8"))
         assert validate(schema._schema, document) == [], path.name
-        variables = path.with_suffix(".json")
-        given = set(json.loads(variables.read_text("utf-8"))) if variables.exists() else set()
-        asked = {
+        variables_path = path.with_suffix(".json")
+        variable_names = set(json.loads(variables_path.read_text("utf-8"))) if variables_path.exists() else set()
+        declared_names = {
             variable.variable.name.value
             for operation in document.definitions
             if isinstance(operation, OperationDefinitionNode)
             for variable in operation.variable_definitions or ()
         }
-        assert given == asked, path.name
+        assert variable_names == declared_names, path.name

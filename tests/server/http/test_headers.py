@@ -24,9 +24,9 @@ PREFLIGHT = {
 
 
 @asynccontextmanager
-async def running_server(settings: Settings, **changes: Any) -> AsyncIterator[httpx2.AsyncClient]:
+async def running_server(settings: Settings, **overrides: Any) -> AsyncIterator[httpx2.AsyncClient]:
     """Run an application that responds to exceptions as a server does."""
-    async with running_app(settings, **changes) as app:
+    async with running_app(settings, **overrides) as app:
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(base_url="http://shop", transport=transport) as http:
             yield http
@@ -50,17 +50,17 @@ async def test_every_response_has_security_headers(http: httpx2.AsyncClient, mon
         await http.get("/graphiql/nothing.js"),
     ]
 
-    async def broken(*_: object) -> None:
+    async def raise_error(*_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(execute, "_charge", broken)
+    monkeypatch.setattr(execute, "_charge", raise_error)
     responses.append(await http.post("/graphql", json={"query": "{ __typename }"}))
     assert responses[-1].status_code == 500
     assert responses[-1].json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     assert "secret" not in responses[-1].text
-    for answer in responses:
-        assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS, answer.request.url
-        assert "strict-transport-security" not in answer.headers
+    for response in responses:
+        assert {name: response.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS, response.request.url
+        assert "strict-transport-security" not in response.headers
 
 
 async def test_graphiql_keeps_its_own_csp(http: httpx2.AsyncClient) -> None:
@@ -77,9 +77,9 @@ async def test_hsts_behind_tls(settings: Settings, shop: Shop) -> None:
 
 async def test_no_cors_by_default(http: httpx2.AsyncClient) -> None:
     preflight = await http.options("/graphql", headers=PREFLIGHT)
-    answer = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": FRONTEND})
+    cors_response = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": FRONTEND})
     assert preflight.status_code == 405
-    for response in (preflight, answer):
+    for response in (preflight, cors_response):
         assert not [name for name in response.headers if name.startswith("access-control")]
 
 
@@ -89,10 +89,10 @@ async def test_configured_origins_are_allowed(settings: Settings, shop: Shop) ->
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-origin"] == FRONTEND
         assert preflight.headers["access-control-allow-credentials"] == "true"
-        answer = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": FRONTEND})
-        assert answer.headers["access-control-allow-origin"] == FRONTEND
-        assert "origin" in answer.headers["vary"].lower()
-        assert "retry-after" in answer.headers["access-control-expose-headers"]
+        cors_response = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": FRONTEND})
+        assert cors_response.headers["access-control-allow-origin"] == FRONTEND
+        assert "origin" in cors_response.headers["vary"].lower()
+        assert "retry-after" in cors_response.headers["access-control-expose-headers"]
 
 
 @pytest.mark.parametrize("origin", ["https://www.example.com.evil.org", "http://www.example.com", "null", "https://x"])
@@ -100,8 +100,8 @@ async def test_other_origins_are_not_allowed(settings: Settings, shop: Shop, ori
     async with running_server(settings, cors_origins=[FRONTEND]) as http:
         preflight = await http.options("/graphql", headers=PREFLIGHT | {"origin": origin})
         assert preflight.status_code == 400
-        answer = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": origin})
-        for response in (preflight, answer):
+        cors_response = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"origin": origin})
+        for response in (preflight, cors_response):
             assert "access-control-allow-origin" not in response.headers
 
 
@@ -117,8 +117,8 @@ def test_invalid_origin_is_rejected_at_startup(origin: str) -> None:
 async def test_form_requests_are_rejected(client: ApiClient) -> None:
     """Pages of any origin can send these without a preflight request."""
     async with client.http() as http:
-        for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "text/plain"):
+        for content_type in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "text/plain"):
             response = await http.post(
-                "/graphql", content=b'{"query": "{ __typename }"}', headers={"content-type": kind}
+                "/graphql", content=b'{"query": "{ __typename }"}', headers={"content-type": content_type}
             )
             assert response.status_code == 415

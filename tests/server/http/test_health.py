@@ -43,9 +43,9 @@ async def test_ready_with_database(http: httpx2.AsyncClient) -> None:
 
 async def test_not_ready_before_migration(http: httpx2.AsyncClient, postgres: asyncpg.Connection) -> None:
     revision = await postgres.fetchval("SELECT version_num FROM alembic_version")
-    earlier = min(name for name in Readiness(None)._older_revisions if name)  # type: ignore[arg-type]  # needs no shop
+    older_revision = min(name for name in Readiness(None)._older_revisions if name)  # type: ignore[arg-type]  # needs no shop
     try:
-        await postgres.execute("UPDATE alembic_version SET version_num = $1", earlier)
+        await postgres.execute("UPDATE alembic_version SET version_num = $1", older_revision)
         assert await get_readiness(http) == (503, SCHEMA_OUTDATED)
         await postgres.execute("UPDATE alembic_version SET version_num = 'of a later release'")
         assert await get_readiness(http) == (200, "")
@@ -59,20 +59,23 @@ async def test_not_ready_with_a_foreign_database(settings: Settings, server_url:
         assert await get_readiness(http) == (503, SCHEMA_OUTDATED)
 
 
-async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _never_respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()  # until the client disconnects
     writer.close()
 
 
 async def test_not_ready_without_database_and_hides_its_address(settings: Settings) -> None:
-    async with await asyncio.start_server(_say_nothing, "127.0.0.1", 0) as silent:
-        for port in (1, silent.sockets[0].getsockname()[1]):  # one refuses connections, one does not respond
+    async with await asyncio.start_server(_never_respond, "127.0.0.1", 0) as silent_server:
+        for port in (
+            1,
+            silent_server.sockets[0].getsockname()[1],
+        ):  # the first port refuses connections, the second never responds
             async with running_http_client(settings, database_url=f"postgresql://a:b@127.0.0.1:{port}/shop") as http:
                 assert await get_readiness(http) == (503, DATABASE_UNREACHABLE)
 
 
 async def wait_until_queried(client: ApiClient, postgres: asyncpg.Connection) -> None:
-    """/ready is positive while a connection waits for a lock."""
+    """Wait until a statement is blocked, and assert that /ready reports readiness."""
     await wait_for_blocked(postgres, 1)
     async with client.http() as http:
         assert (await http.get("/ready")).json() == {"status": "ready"}
@@ -85,41 +88,41 @@ async def test_full_pool_is_not_reported_as_unreachable_database(
     async with running_client(settings, pool_size=1, pool_max_overflow=0) as visitor:
         admin = visitor.with_token(token)
         async with hold_lock(database_url, LOCK_BOOKS, [book.id]):
-            writing = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
+            write = asyncio.create_task(admin.execute(INCREMENT_STOCK, id=book_id(book)))
             await wait_until_queried(visitor, postgres)
-        assert (await writing).errors == []
+        assert (await write).errors == []
         async with hold_lock(database_url, LOCK_GENRES):
-            reading = asyncio.create_task(visitor.execute(GENRES_QUERY))
+            read = asyncio.create_task(visitor.execute(GENRES_QUERY))
             await wait_until_queried(visitor, postgres)
-        assert (await reading).errors == []
+        assert (await read).errors == []
 
 
 async def test_readiness_is_cached(
     settings: Settings, shop: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "CACHE_TTL", 1000)
-    async with start_counting_proxy(database_url) as wire, running_client(settings, database_url=wire.url) as visitor:
+    async with start_counting_proxy(database_url) as proxy, running_client(settings, database_url=proxy.url) as visitor:
         async with visitor.http() as http:
             responses = [await http.get("/ready"), *await asyncio.gather(*(http.get("/ready") for _ in range(50)))]
-        assert {answer.status_code for answer in responses} == {200}
-        assert wire.statements < 20  # a probe takes four, and the start takes some
+        assert {response.status_code for response in responses} == {200}
+        assert proxy.statements < 20  # a probe takes four, and the start takes some
 
 
 def test_not_ready_after_sigterm_while_requests_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     received: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    previous_handler = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
         readiness = Readiness(None)  # type: ignore[arg-type]  # needs no shop
         with readiness.handle_signals():
             signal.raise_signal(signal.SIGTERM)
         assert (readiness.stopping_since is not None, received) == (True, [signal.SIGTERM])
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous_handler)
 
 
 async def test_drain_delays_shutdown_until_timeout_or_second_signal() -> None:
     received: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    previous_handler = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
         readiness = Readiness(None, drain_seconds=0.01)  # type: ignore[arg-type]  # needs no shop
         with readiness.handle_signals():
@@ -131,7 +134,7 @@ async def test_drain_delays_shutdown_until_timeout_or_second_signal() -> None:
                 while len(received) < 2:
                     await asyncio.sleep(0.01)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous_handler)
 
 
 async def test_health_reports_shutdown(settings: Settings, shop: Shop) -> None:

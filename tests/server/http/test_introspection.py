@@ -26,12 +26,12 @@ async def client_without_introspection(settings: Settings, shop: Shop) -> AsyncI
 
 
 def test_introspection_is_off_in_production_by_default() -> None:
-    shop = {
+    values = {
         "database_url": "postgresql://db/shop",
         "public_url": "https://api.example.com",
         "secret_key": "k9" * 8 + "Zq7#pLwX" * 4,
     }
-    production = Settings(_env_file=None, environment=Environment.PRODUCTION, **shop)  # type: ignore[arg-type]
+    production = Settings(_env_file=None, environment=Environment.PRODUCTION, **values)  # type: ignore[arg-type]
     assert not production.allows_introspection
     assert production.model_copy(update={"introspection": True}).allows_introspection
     development = Settings(_env_file=None, environment=Environment.DEVELOPMENT)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from server.http.negotiation import GRAPHQL_JSON, JSON, negotiate_media_type
 
-ACCEPTED = {
+MEDIA_TYPES = {
     "": JSON,
     "*/*": JSON,
     "application/*": JSON,
@@ -30,11 +30,11 @@ ACCEPTED = {
 }
 
 
-@pytest.mark.parametrize(("accepted", "chosen"), ACCEPTED.items(), ids=range(len(ACCEPTED)))
-def test_best_accepted_media_type(accepted: str, chosen: str | None) -> None:
-    assert negotiate_media_type(accepted) == chosen
+@pytest.mark.parametrize(("accept", "media_type"), MEDIA_TYPES.items(), ids=range(len(MEDIA_TYPES)))
+def test_best_accepted_media_type(accept: str, media_type: str | None) -> None:
+    assert negotiate_media_type(accept) == media_type
 
 
 @given(st.text(alphabet="aplictonjsgrhqe/*+-;,=. 0159Q\t", max_size=80))
-def test_arbitrary_accept_headers(accepted: str) -> None:
-    assert negotiate_media_type(accepted) in {JSON, GRAPHQL_JSON, None}
+def test_arbitrary_accept_headers(accept: str) -> None:
+    assert negotiate_media_type(accept) in {JSON, GRAPHQL_JSON, None}

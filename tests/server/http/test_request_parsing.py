@@ -1,4 +1,4 @@
-"""Invalid HTTP requests: BAD_REQUEST with the right status."""
+"""Invalid HTTP requests: BAD_REQUEST with the matching status."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from tests.support.shop.factories import add_book
 
 HELLO = b'{"query": "{ __typename }"}'
 AS_JSON = {"content-type": "application/json"}
-NO_REQUESTS = {
+INVALID_BODIES = {
     "nothing": b"",
     "null": b"null",
     "a number": b"0",
@@ -28,7 +28,7 @@ NO_REQUESTS = {
     "NaN": b'{"query": "{ __typename }", "variables": {"a": NaN}}',
     "no document": b'{"variables": {}}',
     "an empty document": b'{"query": ""}',
-    "a document that is no string": b'{"query": ["{ __typename }"]}',
+    "a document that is not a string": b'{"query": ["{ __typename }"]}',
     "variables that are a list": b'{"query": "{ __typename }", "variables": []}',
     "variables that are a string": b'{"query": "{ __typename }", "variables": "{}"}',
     "an operation name that is a number": b'{"query": "{ __typename }", "operationName": 1}',
@@ -52,7 +52,7 @@ def is_rejected(response: httpx2.Response, status: int) -> bool:
     )
 
 
-@pytest.mark.parametrize("body", NO_REQUESTS.values(), ids=NO_REQUESTS)
+@pytest.mark.parametrize("body", INVALID_BODIES.values(), ids=INVALID_BODIES)
 async def test_invalid_body_is_rejected(http: httpx2.AsyncClient, body: bytes) -> None:
     assert is_rejected(await http.post("/graphql", content=body, headers=AS_JSON), 400)
 
@@ -86,10 +86,10 @@ async def test_unsupported_media_type(http: httpx2.AsyncClient, content_type: st
     )
 
 
-@pytest.mark.parametrize("accepted", ["text/html", "image/*", "application/xml, text/plain"])
-async def test_not_acceptable(http: httpx2.AsyncClient, accepted: str) -> None:
+@pytest.mark.parametrize("accept", ["text/html", "image/*", "application/xml, text/plain"])
+async def test_not_acceptable(http: httpx2.AsyncClient, accept: str) -> None:
     assert is_rejected(
-        await http.post("/graphql", content=HELLO, headers=AS_JSON | {"accept": accepted}),
+        await http.post("/graphql", content=HELLO, headers=AS_JSON | {"accept": accept}),
         406,
     )
 

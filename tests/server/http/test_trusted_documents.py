@@ -1,4 +1,4 @@
-"""Trusted documents over HTTP, by id in both formats, and exclusively with TRUSTED_DOCUMENTS_ONLY."""
+"""Trusted documents over HTTP: IDs in both formats, and the restriction by TRUSTED_DOCUMENTS_ONLY."""
 
 import json
 from collections.abc import AsyncIterator
@@ -19,16 +19,16 @@ from tests.support.http.client import ApiClient
 from tests.support.shop.factories import add_book
 
 TITLES = "query Titles($first: Int) { books(first: $first) { nodes { title } } }"
-TWO = "query First { genres { id } } query Second { __typename }"
+TWO_OPERATIONS = "query First { genres { id } } query Second { __typename }"
 ADD_GENRE = 'mutation { createGenre(input: {name: "Fantasy"}) { __typename } }'
-UNKNOWN = "0" * 64
+UNKNOWN_ID = "0" * 64
 GRAPHQL_JSON = "application/graphql-response+json"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "trusted.json"
-    path.write_text(json.dumps({sha256(text): text for text in (TITLES, TWO, ADD_GENRE)}))
+    path.write_text(json.dumps({sha256(text): text for text in (TITLES, TWO_OPERATIONS, ADD_GENRE)}))
     return path
 
 
@@ -44,7 +44,7 @@ async def trusted_only_http(settings: Settings, shop: Shop, path: Path) -> Async
         yield http
 
 
-def apollo(hash_: object, version: object = 1) -> dict[str, object]:
+def apollo_extensions(hash_: object, version: object = 1) -> dict[str, object]:
     return {"extensions": {"persistedQuery": {"version": version, "sha256Hash": hash_}}}
 
 
@@ -56,7 +56,9 @@ def get_error_codes(response: httpx2.Response) -> set[str]:
 # ── Rejected requests ─────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("payload", [{"documentId": UNKNOWN}, {"documentId": f"sha256:{UNKNOWN}"}, apollo(UNKNOWN)])
+@pytest.mark.parametrize(
+    "payload", [{"documentId": UNKNOWN_ID}, {"documentId": f"sha256:{UNKNOWN_ID}"}, apollo_extensions(UNKNOWN_ID)]
+)
 async def test_unknown_document_id(
     http: httpx2.AsyncClient, trusted_only_http: httpx2.AsyncClient, client: ApiClient, payload: dict[str, Any]
 ) -> None:
@@ -73,12 +75,13 @@ async def test_unknown_document_id(
     "payload",
     [
         {"documentId": 1}, {"documentId": ""}, {"documentId": None}, {"documentId": ["a"]},
-        {"extensions": {"persistedQuery": UNKNOWN}}, apollo(None), apollo(1), apollo(""), apollo(UNKNOWN, 2),
-        {"documentId": sha256(TITLES)} | apollo(sha256(TWO)),
+        {"extensions": {"persistedQuery": UNKNOWN_ID}}, apollo_extensions(None), apollo_extensions(1),
+        apollo_extensions(""), apollo_extensions(UNKNOWN_ID, 2),
+        {"documentId": sha256(TITLES)} | apollo_extensions(sha256(TWO_OPERATIONS)),
         {"documentId": sha256(TITLES), "query": ""},
         {"documentId": sha256(TITLES), "query": TITLES + " "},
-        {"query": TITLES} | apollo(sha256(TWO)),
-        {"query": TITLES} | apollo(sha256(TITLES), "1"),
+        {"query": TITLES} | apollo_extensions(sha256(TWO_OPERATIONS)),
+        {"query": TITLES} | apollo_extensions(sha256(TITLES), "1"),
     ],
 )  # fmt: skip
 async def test_missing_or_ambiguous_document(http: httpx2.AsyncClient, payload: dict[str, Any]) -> None:
@@ -86,13 +89,15 @@ async def test_missing_or_ambiguous_document(http: httpx2.AsyncClient, payload: 
     assert (response.status_code, get_error_codes(response)) == (400, {"BAD_REQUEST"})
 
 
-@pytest.mark.parametrize("text", ["{ __typename }", TITLES + "\n", "{ this is no document", get_introspection_query()])
+@pytest.mark.parametrize(
+    "text", ["{ __typename }", TITLES + "\n", "{ this is not a document", get_introspection_query()]
+)
 async def test_trusted_only_rejects_other_documents(
     trusted_only_http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr(Documents, "_validate", lambda *_, **__: pytest.fail("it was read"))
+    monkeypatch.setattr(Documents, "_validate", lambda *_, **__: pytest.fail("the document was validated"))
     for accept, status in (("application/json", 200), (GRAPHQL_JSON, 400)):
-        for payload in ({"query": text}, {"query": text} | apollo(sha256(text))):
+        for payload in ({"query": text}, {"query": text} | apollo_extensions(sha256(text))):
             response = await trusted_only_http.post("/graphql", json=payload, headers={"accept": accept})
             assert (response.status_code, get_error_codes(response)) == (status, {"PERSISTED_QUERY_NOT_FOUND"})
             assert "bookstore schema documents" in response.json()["errors"][0]["message"]
@@ -110,15 +115,17 @@ async def test_trusted_mutation_by_get_is_rejected(trusted_only_http: httpx2.Asy
 
 
 async def test_trusted_documents_are_charged(settings: Settings, shop: Shop, path: Path) -> None:
-    dear = "query ($first: Int) { books(first: $first) { nodes { authors { books(first: 50) { nodes { id } } } } } }"
-    path.write_text(json.dumps({"dear": dear}))
+    expensive_query = (
+        "query ($first: Int) { books(first: $first) { nodes { authors { books(first: 50) { nodes { id } } } } } }"
+    )
+    path.write_text(json.dumps({"expensive": expensive_query}))
     async with running_http_client(
         settings, trusted_documents=path, rate_limit_burst=20_000, rate_limit_per_second=1
     ) as http:
-        payload = {"documentId": "dear", "variables": {"first": 100}}
+        payload = {"documentId": "expensive", "variables": {"first": 100}}
         assert get_error_codes(await http.post("/graphql", json=payload)) == {"QUERY_TOO_COMPLEX"}
-        refusals = [await http.post("/graphql", json={"documentId": UNKNOWN}) for _ in range(1_001)]
-    assert get_error_codes(refusals[-1]) == {"RATE_LIMITED"}
+        rejected_responses = [await http.post("/graphql", json={"documentId": UNKNOWN_ID}) for _ in range(1_001)]
+    assert get_error_codes(rejected_responses[-1]) == {"RATE_LIMITED"}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +137,7 @@ async def test_trusted_documents_are_charged(settings: Settings, shop: Shop, pat
         ('{"format": "apollo-persisted-query-manifest"}', "is not an object of documents"),
         ('{"format": "apollo-persisted-query-manifest", "operations": [{"id": "a"}]}', "is not an object of documents"),
         ("{}", "has no documents"),
-        (json.dumps({UNKNOWN: TITLES}), "is not the SHA-256 of its document"),
+        (json.dumps({UNKNOWN_ID: TITLES}), "is not the SHA-256 of its document"),
         (json.dumps({"a": "query {\n  boks { id } }"}), "document a: line 2:3: Cannot query field 'boks'"),
         (json.dumps({"a": "{ books {"}), "document a: line 1:10: Syntax Error"),
         (json.dumps({"a": "{ __schema { types { name } } }"}), "introspection has been disabled"),
@@ -139,10 +146,10 @@ async def test_trusted_documents_are_charged(settings: Settings, shop: Shop, pat
 )
 async def test_invalid_list_prevents_startup(settings: Settings, path: Path, content: str, message: str) -> None:
     path.write_text(content)
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(ConfigurationError) as error_info:
         create_app(settings.model_copy(update={"trusted_documents": path}))
-    assert str(caught.value).startswith(f"TRUSTED_DOCUMENTS: {path}")
-    assert message in str(caught.value)
+    assert str(error_info.value).startswith(f"TRUSTED_DOCUMENTS: {path}")
+    assert message in str(error_info.value)
 
 
 async def test_missing_list_prevents_startup(settings: Settings, tmp_path: Path) -> None:
@@ -158,9 +165,9 @@ async def test_missing_list_prevents_startup(settings: Settings, tmp_path: Path)
     [
         {"documentId": sha256(TITLES)},
         {"documentId": f"sha256:{sha256(TITLES)}"},
-        apollo(sha256(TITLES)),
-        {"documentId": sha256(TITLES)} | apollo(sha256(TITLES)),
-        {"query": TITLES} | apollo(sha256(TITLES)),
+        apollo_extensions(sha256(TITLES)),
+        {"documentId": sha256(TITLES)} | apollo_extensions(sha256(TITLES)),
+        {"query": TITLES} | apollo_extensions(sha256(TITLES)),
         {"query": TITLES},
     ],
 )
@@ -182,7 +189,7 @@ async def test_trusted_document_is_executed(
 
 
 async def test_operation_is_selected_by_name(trusted_only_http: httpx2.AsyncClient) -> None:
-    payload = {"documentId": sha256(TWO), "operationName": "Second"}
+    payload = {"documentId": sha256(TWO_OPERATIONS), "operationName": "Second"}
     assert (await trusted_only_http.post("/graphql", json=payload)).json() == {"data": {"__typename": "Query"}}
 
 
@@ -192,7 +199,7 @@ async def test_other_documents_are_allowed_by_default(client: ApiClient, http: h
         for http_client in (http, without_list):
             for payload in (
                 {"query": "{ __typename }"},
-                {"query": "{ __typename }"} | apollo(sha256("{ __typename }")),
+                {"query": "{ __typename }"} | apollo_extensions(sha256("{ __typename }")),
             ):
                 assert (await http_client.post("/graphql", json=payload)).json() == {"data": {"__typename": "Query"}}
 
@@ -208,27 +215,29 @@ async def test_manifest_formats_of_other_tools(settings: Settings, shop: Shop, p
         path.write_text(json.dumps(manifest))
         async with running_http_client(settings, trusted_documents=path, trusted_documents_only=True) as http:
             for id_ in ("titles", sha256(TITLES)):
-                answer = await http.post("/graphql", json={"documentId": id_})
-                assert answer.json() == {"data": {"books": {"nodes": []}}}
+                response = await http.post("/graphql", json={"documentId": id_})
+                assert response.json() == {"data": {"books": {"nodes": []}}}
 
 
 def test_documents_are_loaded_once_and_never_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = Documents(introspection=True)
-    trusted = documents.register_trusted(TITLES)
+    trusted_document = documents.register_trusted(TITLES)
     monkeypatch.setattr("graph.execution.documents.MAX_CACHED_CHARACTERS", 1_000)
-    validated = [documents.get(f"{{ it{number}: __typename }}") for number in range(100)]
-    assert documents.get("{ it0: __typename }") is not validated[0]
+    documents_before = [documents.get(f"{{ field{number}: __typename }}") for number in range(100)]
+    assert documents.get("{ field0: __typename }") is not documents_before[0]
     assert (
         documents.get(TITLES)
         is documents.find_trusted(sha256(TITLES))
         is documents.register_trusted(TITLES, "a")
-        is trusted
+        is trusted_document
     )
 
 
 def test_too_expensive_document_is_rejected() -> None:
-    dear = "query ($n: Int = %d) { books(first: $n) { nodes { authors { books(first: 100) { nodes { id } } } } } }"
+    expensive_query = (
+        "query ($n: Int = %d) { books(first: $n) { nodes { authors { books(first: 100) { nodes { id } } } } } }"
+    )
     documents = Documents(introspection=True)
     with pytest.raises(DocumentRejected):
-        documents.register_trusted(dear % 100)
-    assert documents.register_trusted(dear % 20)
+        documents.register_trusted(expensive_query % 100)
+    assert documents.register_trusted(expensive_query % 20)

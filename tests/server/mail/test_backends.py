@@ -74,11 +74,11 @@ def test_smtp_url(url: str, expected: SmtpServer) -> None:
     ],
 )  # fmt: skip
 def test_invalid_smtp_url(url: str) -> None:
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(ValidationError) as error_info:
         Settings(_env_file=None, smtp_url=url)
-    [problem] = caught.value.errors()
-    assert problem["loc"] == ("smtp_url",)
-    assert "cret" not in str(caught.value)
+    [error] = error_info.value.errors()
+    assert error["loc"] == ("smtp_url",)
+    assert "cret" not in str(error_info.value)
 
 
 def test_a_password_is_not_shown() -> None:
@@ -95,11 +95,11 @@ def test_a_password_is_not_shown() -> None:
     ],
 )  # fmt: skip
 def test_invalid_settings(setting: str, value: str) -> None:
-    given: dict[str, Any] = {setting: value}
-    with pytest.raises(ValidationError) as caught:
-        Settings(_env_file=None, **given)
-    [problem] = caught.value.errors()
-    assert problem["loc"] == (setting,)
+    values: dict[str, Any] = {setting: value}
+    with pytest.raises(ValidationError) as error_info:
+        Settings(_env_file=None, **values)
+    [error] = error_info.value.errors()
+    assert error["loc"] == (setting,)
 
 
 @pytest.mark.parametrize(
@@ -145,14 +145,16 @@ async def test_rejected_message_is_a_permanent_failure() -> None:
             await send_message(mailbox)
 
 
-@pytest.mark.parametrize("answer", ["421 4.3.2 Closing", "450 4.2.1 Busy", "451 4.3.0 Not now", "452 4.2.2 Full"])
-async def test_temporary_failures(answer: str) -> None:
+@pytest.mark.parametrize(
+    "smtp_response", ["421 4.3.2 Closing", "450 4.2.1 Busy", "451 4.3.0 Not now", "452 4.2.2 Full"]
+)
+async def test_temporary_failures(smtp_response: str) -> None:
     async with start_mail_server() as mailbox:
-        mailbox.recipient_responses["*"] = answer
+        mailbox.recipient_responses["*"] = smtp_response
         with pytest.raises(TemporaryFailure):
             await send_message(mailbox)
         mailbox.recipient_responses.clear()
-        mailbox.data_response = answer
+        mailbox.data_response = smtp_response
         with pytest.raises(TemporaryFailure):
             await send_message(mailbox)
 
@@ -171,9 +173,9 @@ async def test_unreachable_mail_server() -> None:
         await send_message(mailbox)
 
 
-@pytest.mark.parametrize("limit", ["STEP_TIMEOUT", "SEND_TIMEOUT"])
-async def test_timeouts(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    monkeypatch.setattr(smtp, limit, 0.2)
+@pytest.mark.parametrize("timeout_name", ["STEP_TIMEOUT", "SEND_TIMEOUT"])
+async def test_timeouts(monkeypatch: pytest.MonkeyPatch, timeout_name: str) -> None:
+    monkeypatch.setattr(smtp, timeout_name, 0.2)
     async with start_mail_server() as mailbox:
         mailbox.may_accept = asyncio.Event()
         with pytest.raises(TemporaryFailure):
@@ -203,9 +205,9 @@ async def test_authentication(tmp_path: Path) -> None:
 
 async def test_wrong_password_is_a_temporary_failure(tmp_path: Path) -> None:
     async with start_mail_server(tls=create_self_signed_context(tmp_path), password="another") as mailbox:
-        with pytest.raises(TemporaryFailure, match="535") as caught:
+        with pytest.raises(TemporaryFailure, match="535") as error_info:
             await send_message(mailbox, f"clerk:{PASSWORD}@")
-    assert "word" not in str(caught.value)
+    assert "word" not in str(error_info.value)
 
 
 async def test_password_is_never_sent_unencrypted(remote_mail_server: None) -> None:
@@ -215,43 +217,41 @@ async def test_password_is_never_sent_unencrypted(remote_mail_server: None) -> N
     assert (mailbox.usernames, mailbox.messages) == ([], [])
 
 
-@pytest.mark.parametrize("from_the_start", [True, False])
+@pytest.mark.parametrize("implicit_tls", [True, False])
 async def test_password_is_not_sent_to_an_unverified_server(
-    remote_mail_server: None, tmp_path: Path, from_the_start: bool
+    remote_mail_server: None, tmp_path: Path, implicit_tls: bool
 ) -> None:
     tls = create_self_signed_context(tmp_path)
-    async with start_mail_server(tls=tls, implicit_tls=from_the_start, password="p@ss/word") as mailbox:
+    async with start_mail_server(tls=tls, implicit_tls=implicit_tls, password="p@ss/word") as mailbox:
         with pytest.raises((TemporaryFailure, OSError), match=r"(?i)certificate"):
-            await send_message(mailbox, f"clerk:{PASSWORD}@", tls=from_the_start)
+            await send_message(mailbox, f"clerk:{PASSWORD}@", tls=implicit_tls)
     assert (mailbox.usernames, mailbox.messages) == ([], [])
 
 
 # ── Maildir ───────────────────────────────────────────────────────────────────────────────
 
 
-async def test_emails_go_to_a_maildir_without_a_mail_server(tmp_path: Path) -> None:
+async def test_maildir_without_a_mail_server(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there" / "mail"
     await asyncio.gather(
         *(MaildirBackend(folder).send(build_message(f"reader-{number}@example.com")) for number in range(5))
     )
-    delivered = mailbox.Maildir(folder).values()
-    assert sorted(str(message["To"]) for message in delivered) == [
-        f"reader-{number}@example.com" for number in range(5)
-    ]
+    messages = mailbox.Maildir(folder).values()
+    assert sorted(str(message["To"]) for message in messages) == [f"reader-{number}@example.com" for number in range(5)]
     assert all(b"\r" not in file.read_bytes() for file in (folder / "new").iterdir())
 
 
 async def test_unwritable_maildir_is_a_temporary_failure(tmp_path: Path) -> None:
-    (tmp_path / "mail").write_text("in the way")
+    (tmp_path / "mail").write_text("not a folder")
     with pytest.raises(OSError):
         await MaildirBackend(tmp_path / "mail").send(build_message())
 
 
 async def test_full_disk_leaves_no_partial_email(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def is_full(_: object) -> None:
+    def raise_disk_full(_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", is_full)
+    monkeypatch.setattr(os, "fsync", raise_disk_full)
     with pytest.raises(OSError, match="No space left"):
         await MaildirBackend(tmp_path / "mail").send(build_message())
     assert [file for file in (tmp_path / "mail").rglob("*") if file.is_file()] == []
@@ -269,8 +269,8 @@ def test_unused_maildir_is_not_checked(tmp_path: Path, other_settings: dict[str,
 
 def test_settings_select_the_backend(tmp_path: Path) -> None:
     folder = tmp_path / "mail"
-    built = build_mailer(Settings(_env_file=None, mail_folder=folder)).backend
-    assert (type(built), str(built)) == (MaildirBackend, str(folder))
-    built = build_mailer(Settings(_env_file=None, smtp_url="smtp://user:secret@mail")).backend
-    assert (type(built), str(built)) == (SmtpBackend, "mail:587")
+    backend = build_mailer(Settings(_env_file=None, mail_folder=folder)).backend
+    assert (type(backend), str(backend)) == (MaildirBackend, str(folder))
+    backend = build_mailer(Settings(_env_file=None, smtp_url="smtp://user:secret@mail")).backend
+    assert (type(backend), str(backend)) == (SmtpBackend, "mail:587")
     assert build_mailer(Settings(_env_file=None, smtp_url="smtp://mail", mail_suppress_send=True)).backend is None

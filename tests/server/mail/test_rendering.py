@@ -86,8 +86,8 @@ EXPECTED_TEXTS = {
 def test_both_parts_have_the_content(kind: EmailKind) -> None:
     text, html = get_text_and_html(render_email(kind))
     for part in (text, html.replace("&amp;", "&")):
-        flat = " ".join(part.split())
-        assert [words for words in ("Hello Zoë Müller,", *EXPECTED_TEXTS[kind]) if words not in flat] == []
+        single_line = " ".join(part.split())
+        assert [phrase for phrase in ("Hello Zoë Müller,", *EXPECTED_TEXTS[kind]) if phrase not in single_line] == []
 
 
 @pytest.mark.parametrize("kind", EmailKind)
@@ -204,11 +204,11 @@ def test_markup_in_address_and_tracking_url_is_escaped() -> None:
     assert "<script" not in html
 
 
-@pytest.mark.parametrize("breaks", ["\r\n", "\n", "\r", "\x0b", "\x85", "\u2028", "\0", "\r\n\r\n"])
-def test_line_breaks_do_not_inject_headers(breaks: str) -> None:
-    evil = f"Emma{breaks}Bcc: everyone@example.com"
+@pytest.mark.parametrize("line_break", ["\r\n", "\n", "\r", "\x0b", "\x85", "\u2028", "\0", "\r\n\r\n"])
+def test_line_breaks_do_not_inject_headers(line_break: str) -> None:
+    injection = f"Emma{line_break}Bcc: everyone@example.com"
     message = render_email(
-        EmailKind.BOOK_BACK, replace(BOOK_CONTEXT, title=evil), replace(RECIPIENT, display_name=evil)
+        EmailKind.BOOK_BACK, replace(BOOK_CONTEXT, title=injection), replace(RECIPIENT, display_name=injection)
     )
     received = _parse_message(message)
     assert "Bcc" not in received
@@ -265,21 +265,21 @@ def test_long_title_is_shortened_in_the_subject_only() -> None:
 
 
 def test_unverified_user_is_greeted_without_a_name() -> None:
-    """Otherwise anyone could make the shop send any text to any address."""
-    stranger = replace(RECIPIENT, email_verified_at=None, display_name="Win a prize at evil.example")
+    """Otherwise an attacker could make the shop send any text to any address."""
+    unverified_user = replace(RECIPIENT, email_verified_at=None, display_name="Win a prize at evil.example")
     for kind in EmailKind:
-        message = render_email(kind, user=stranger)
+        message = render_email(kind, user=unverified_user)
         assert "evil" not in message.as_string()
         assert str(message["To"]) == "zoe@example.com"
 
 
 @pytest.mark.parametrize(
-    ("email", "written"),
+    ("email", "expected"),
     [("zoe@bücher.example", "zoe@xn--bcher-kva.example"), ("dörte@bücher.example", "dörte@xn--bcher-kva.example")],
 )
-def test_non_ascii_addresses(email: str, written: str) -> None:
+def test_non_ascii_addresses(email: str, expected: str) -> None:
     message = render_email(EmailKind.VERIFY_EMAIL, user=replace(RECIPIENT, email=email))
-    assert message["To"].addresses[0].addr_spec == written
+    assert message["To"].addresses[0].addr_spec == expected
     message.as_bytes()
 
 

@@ -1,4 +1,4 @@
-"""ID tokens: only those signed by Google for this client and this sign-in are accepted."""
+"""Only ID tokens that Google signed for this client and this sign-in are accepted."""
 
 import hmac
 import json
@@ -19,57 +19,57 @@ from tests.support.http.browser import Browser
 Forgery = Callable[[FakeOpenIDProvider, dict[str, Any]], str]
 
 
-def _by_another_key(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
+def _sign_with_another_key(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     return jwt.encode({"alg": "RS256", "kid": google.key.kid}, claims, RSAKey.generate_key(2048))
 
 
-def _by_an_unknown_key(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
+def _sign_with_an_unknown_key(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     return jwt.encode({"alg": "RS256", "kid": "second"}, claims, RSAKey.generate_key(2048))
 
 
-def _by_the_client_secret(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
+def _sign_with_the_client_secret(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     return jwt.encode({"alg": "HS256", "kid": google.key.kid}, claims, OctKey.import_key(CLIENT_SECRET * 2), ["HS256"])
 
 
-def _by_the_public_key(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
-    """Forge a token by hand, because libraries refuse to."""
+def _sign_with_the_public_key(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
+    """Forge a token without a JWT library, because libraries reject the public key as a secret."""
     header = {"alg": "HS256", "kid": google.key.kid, "typ": "JWT"}
-    signed = ".".join(_segment(json.dumps(part).encode()) for part in (header, claims))
-    return f"{signed}.{_segment(hmac.digest(google.key.as_pem(private=False), signed.encode(), 'sha256'))}"
+    signing_input = ".".join(_encode_segment(json.dumps(part).encode()) for part in (header, claims))
+    return f"{signing_input}.{_encode_segment(hmac.digest(google.key.as_pem(private=False), signing_input.encode(), 'sha256'))}"
 
 
-def _segment(content: bytes) -> str:
+def _encode_segment(content: bytes) -> str:
     return urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
-def _without_bottom(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
+def _sign_deeply_nested_payload(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     header = {"alg": "RS256", "kid": google.key.kid}
     return jws.serialize_compact(header, "[" * 10_000, google.key)
 
 
-def _by_another_algorithm(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
+def _sign_with_another_algorithm(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     return jwt.encode({"alg": "RS512", "kid": google.key.kid}, claims, google.key, ["RS512"])
 
 
-def _sign_with_nothing(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
+def _leave_unsigned(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     return jwt.encode({"alg": "none"}, claims, google.key, ["none"])
 
 
-def _truncate(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
+def _remove_signature(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
     return google.sign_claims(claims).rpartition(".")[0] + "."
 
 
 @pytest.mark.parametrize(
-    "forged",
+    "forge",
     [
-        _by_another_key,
-        _by_an_unknown_key,
-        _by_the_client_secret,
-        _by_the_public_key,
-        _by_another_algorithm,
-        _sign_with_nothing,
-        _truncate,
-        _without_bottom,
+        _sign_with_another_key,
+        _sign_with_an_unknown_key,
+        _sign_with_the_client_secret,
+        _sign_with_the_public_key,
+        _sign_with_another_algorithm,
+        _leave_unsigned,
+        _remove_signature,
+        _sign_deeply_nested_payload,
         lambda *_: "",
         lambda *_: "x.y.z",
         lambda *_: "Ω" * 500,
@@ -77,9 +77,9 @@ def _truncate(google: FakeOpenIDProvider, claims: dict[str, Any]) -> str:
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")  # joserfc warns about the forgeries
 async def test_invalid_signature(
-    browser: Browser, google: FakeOpenIDProvider, postgres: asyncpg.Connection, forged: Forgery
+    browser: Browser, google: FakeOpenIDProvider, postgres: asyncpg.Connection, forge: Forgery
 ) -> None:
-    google.sign = lambda claims: forged(google, claims)
+    google.sign = lambda claims: forge(google, claims)
     assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_refused"
 
 

@@ -32,7 +32,7 @@ from tests.support.shop.factories import add_user
 
 MONA = {"email": "Mona@Example.com", "email_verified": True, "name": "Mona Lisa"}
 ACCOUNTS = [Account(sub="mona", claims=MONA)]
-LETTERS = "SELECT kind, email FROM letters JOIN users ON users.id = user_id"
+SELECT_EMAILS = "SELECT kind, email FROM letters JOIN users ON users.id = user_id"
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ async def browser(oauth_app: Starlette, github: FakeGitHub, shop: Shop) -> Async
 async def test_login_urls_use_the_public_url(browser: Browser) -> None:
     buttons = [("GOOGLE", f"{SHOP_URL}/auth/google"), ("GITHUB", f"{SHOP_URL}/auth/github")]
     assert [
-        (each["provider"], each["url"]) for each in (await browser.execute(OAUTH_LOGINS_QUERY))["oauthLogins"]
+        (login["provider"], login["url"]) for login in (await browser.execute(OAUTH_LOGINS_QUERY))["oauthLogins"]
     ] == buttons
 
 
@@ -132,7 +132,7 @@ async def test_new_google_user_gets_an_account(browser: Browser, postgres: async
         "hasPassword": False,
         "linkedProviders": ["GOOGLE"],
     }
-    assert await postgres.fetch(LETTERS) == []
+    assert await postgres.fetch(SELECT_EMAILS) == []
     assert await postgres.fetchval("SELECT count(*) FROM carts") == 1
 
 
@@ -163,21 +163,21 @@ async def test_second_provider_is_linked_and_user_is_notified(browser: Browser, 
     first = await complete_login(browser, await pick_google_account(browser, "mona"))
     second = await complete_login(browser, await browser.http.get("/auth/github"))
     assert second == first | {"linkedProviders": ["GITHUB", "GOOGLE"]}
-    assert [tuple(row) for row in await postgres.fetch(LETTERS)] == [("PROVIDER_LINKED", "mona@example.com")]
+    assert [tuple(row) for row in await postgres.fetch(SELECT_EMAILS)] == [("PROVIDER_LINKED", "mona@example.com")]
     await complete_login(browser, await pick_google_account(browser, "mona"))
-    assert len(await postgres.fetch(LETTERS)) == 1
+    assert len(await postgres.fetch(SELECT_EMAILS)) == 1
 
 
 async def test_linking_keeps_password_and_sessions_of_verified_account(
     browser: Browser, client: ApiClient, shop: Shop, postgres: asyncpg.Connection
 ) -> None:
-    member = await add_user(shop, "mona@example.com", email_verified_at=dt.datetime.now(dt.UTC))
+    existing_user = await add_user(shop, "mona@example.com", email_verified_at=dt.datetime.now(dt.UTC))
     user = await complete_login(browser, await pick_google_account(browser, "mona"))
-    assert (user["id"], user["hasPassword"]) == (member.global_id, True)
+    assert (user["id"], user["hasPassword"]) == (existing_user.global_id, True)
     assert user["linkedProviders"] == ["GOOGLE"]
-    assert await is_authenticated(client, member.token)
+    assert await is_authenticated(client, existing_user.token)
     assert (await try_login(client, "mona@example.com"))["__typename"] == "LoggedIn"
-    assert [row["kind"] for row in await postgres.fetch(LETTERS)] == ["PROVIDER_LINKED"]
+    assert [row["kind"] for row in await postgres.fetch(SELECT_EMAILS)] == ["PROVIDER_LINKED"]
 
 
 # ── The login code ────────────────────────────────────────────────────────────────────────
@@ -194,8 +194,8 @@ async def test_login_code_works_once(browser: Browser, client: ApiClient, postgr
 async def test_expired_or_unknown_login_code(browser: Browser, client: ApiClient, postgres: asyncpg.Connection) -> None:
     code = get_login_code(await browser.http.get("/auth/github"))
     await postgres.execute("UPDATE one_time_tokens SET expires_at = now() - interval '1 millisecond'")
-    for made_up in (code, code[:-1], "", "x" * 90_000, "\x00"):
-        assert (await login_with_oauth(client, made_up))["code"] == "AUTH_TOKEN_INVALID"
+    for invalid_code in (code, code[:-1], "", "x" * 90_000, "\x00"):
+        assert (await login_with_oauth(client, invalid_code))["code"] == "AUTH_TOKEN_INVALID"
     assert await postgres.fetchval("SELECT count(*) FROM sessions") == 0
 
 

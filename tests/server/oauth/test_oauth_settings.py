@@ -26,17 +26,19 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def _get_error(**values: Any) -> str:
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(ConfigurationError) as error_info:
         read_settings(**values)
-    return str(caught.value)
+    return str(error_info.value)
 
 
 @pytest.mark.parametrize("provider", list(Provider))
-@pytest.mark.parametrize("half", ["id", "secret"])
-@pytest.mark.parametrize("rest", [None, ""])
-def test_incomplete_provider_credentials_are_rejected(provider: Provider, half: str, rest: str | None) -> None:
+@pytest.mark.parametrize("present", ["id", "secret"])
+@pytest.mark.parametrize("missing_value", [None, ""])
+def test_incomplete_provider_credentials_are_rejected(
+    provider: Provider, present: str, missing_value: str | None
+) -> None:
     names = {"id": f"{provider}_CLIENT_ID", "secret": f"{provider}_CLIENT_SECRET"}
-    values = {name.lower(): "given" if key == half else rest for key, name in names.items()}
+    values = {name.lower(): "given" if key == present else missing_value for key, name in names.items()}
     assert _get_error(**values) == f"{names['id']} and {names['secret']} must be set together, or neither of them"
     assert "given" not in _get_error(**values)
 
@@ -57,9 +59,9 @@ def test_defaults() -> None:
     assert settings.policy.public_url == "http://localhost:8000"
 
 
-@pytest.mark.parametrize(("values", "is_on"), [({}, True), ({"refresh_token_cookie": False}, False)])
-def test_refresh_cookie_is_default_in_production(values: dict[str, Any], is_on: bool) -> None:
-    assert Settings(**PRODUCTION | values).uses_refresh_cookie is is_on
+@pytest.mark.parametrize(("values", "is_enabled"), [({}, True), ({"refresh_token_cookie": False}, False)])
+def test_refresh_cookie_is_default_in_production(values: dict[str, Any], is_enabled: bool) -> None:
+    assert Settings(**PRODUCTION | values).uses_refresh_cookie is is_enabled
     assert Settings(**values).uses_refresh_cookie is False
     assert Settings(refresh_token_cookie=True).uses_refresh_cookie is True
 

@@ -26,24 +26,24 @@ from tests.support.shop.factories import add_user
 CALLBACK = "/auth/github/callback"
 
 
-def _hangs() -> Response:
+def _respond_late() -> Response:
     time.sleep(2)  # longer than the timeout in this test
-    return PlainTextResponse("at last")
+    return PlainTextResponse("late")
 
 
-ANSWERS: dict[str, Callable[[], Response]] = {
+RESPONSES: dict[str, Callable[[], Response]] = {
     "an error": lambda: PlainTextResponse("Bad gateway", 502),
-    "no JSON": lambda: PlainTextResponse("<html>"),
-    "no text": lambda: Response(b"\xff\xfe\x00"),
-    "nothing": lambda: Response(b""),
+    "HTML": lambda: PlainTextResponse("<html>"),
+    "invalid UTF-8": lambda: Response(b"\xff\xfe\x00"),
+    "an empty body": lambda: Response(b""),
     "null": lambda: JSONResponse(None),
     "a list": lambda: JSONResponse([1]),
     "a number": lambda: JSONResponse(7),
     "an empty object": lambda: JSONResponse({}),
     "another object": lambda: JSONResponse({"id": [], "issuer": 1, "access_token": {}, "id_token": None, "keys": 1}),
-    "a bottomless list": lambda: Response("[" * 100_000),
+    "a deeply nested list": lambda: Response("[" * 100_000),
     "a redirect": lambda: RedirectResponse("https://attacker.test", 302),
-    "hanging": _hangs,
+    "hanging": _respond_late,
 }
 DISCOVERY_PATHS = ["/.well-known/openid-configuration", "/jwks"]
 LOGIN_PATHS = [
@@ -55,9 +55,14 @@ LOGIN_PATHS = [
 
 
 async def _assert_fails_then_recovers(
-    browser: Browser, provider: FakeOAuthProvider, name: str, path: str, answer: str, postgres: asyncpg.Connection
+    browser: Browser,
+    provider: FakeOAuthProvider,
+    name: str,
+    path: str,
+    response_name: str,
+    postgres: asyncpg.Connection,
 ) -> None:
-    provider.overrides[path] = ANSWERS[answer]
+    provider.overrides[path] = RESPONSES[response_name]
     assert await assert_login_rejected(postgres, await browser.http.get(f"/auth/{name}")) == "provider_unavailable"
     assert path in provider.requested_paths
     del provider.overrides[path]  # the failure is not cached
@@ -69,7 +74,7 @@ def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "REQUEST_TIMEOUT", 1)
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("response_name", RESPONSES)
 @pytest.mark.parametrize(("name", "path"), LOGIN_PATHS)
 async def test_failing_provider(
     browser: Browser,
@@ -79,13 +84,13 @@ async def test_failing_provider(
     short_timeout: None,
     name: str,
     path: str,
-    answer: str,
+    response_name: str,
 ) -> None:
     provider: FakeOAuthProvider = google if name == "google" else github
-    await _assert_fails_then_recovers(browser, provider, name, path, answer, postgres)
+    await _assert_fails_then_recovers(browser, provider, name, path, response_name, postgres)
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("response_name", RESPONSES)
 @pytest.mark.parametrize("path", DISCOVERY_PATHS)
 async def test_failing_discovery(
     settings: Settings,
@@ -94,10 +99,10 @@ async def test_failing_discovery(
     postgres: asyncpg.Connection,
     short_timeout: None,
     path: str,
-    answer: str,
+    response_name: str,
 ) -> None:
     async with app_with_providers(settings, google.url) as app, open_browser(app) as browser:
-        await _assert_fails_then_recovers(browser, google, "google", path, answer, postgres)
+        await _assert_fails_then_recovers(browser, google, "google", path, response_name, postgres)
 
 
 async def test_slow_provider(
@@ -105,19 +110,19 @@ async def test_slow_provider(
 ) -> None:
     """Each byte arrives in time, but the whole response takes too long."""
 
-    async def drops() -> AsyncIterator[bytes]:
+    async def stream_slowly() -> AsyncIterator[bytes]:
         for _ in range(25):
             yield b" "
             await asyncio.sleep(0.1)
         yield json.dumps(github.user).encode()
 
-    github.overrides["/user"] = lambda: StreamingResponse(drops())
+    github.overrides["/user"] = lambda: StreamingResponse(stream_slowly())
     assert await assert_login_rejected(postgres, await browser.http.get("/auth/github")) == "provider_unavailable"
 
 
 async def test_unreachable_provider(settings: Settings, shop: Shop, postgres: asyncpg.Connection) -> None:
-    nowhere = f"http://localhost:{find_free_port()}"
-    async with app_with_providers(settings, nowhere, nowhere) as app, open_browser(app) as browser:
+    unreachable_url = f"http://localhost:{find_free_port()}"
+    async with app_with_providers(settings, unreachable_url, unreachable_url) as app, open_browser(app) as browser:
         assert await assert_login_rejected(postgres, await browser.http.get("/auth/google")) == "provider_unavailable"
 
 
@@ -132,18 +137,23 @@ async def test_discovery_with_wrong_issuer(
 async def test_hanging_provider_holds_no_database_connection(
     settings: Settings, shop: Shop, github: FakeGitHub
 ) -> None:
-    """With a single database connection, others can log in while a provider hangs."""
+    """With a single database connection, other users can log in while a provider hangs."""
     await add_user(shop, "bob@example.com")
-    let_go = threading.Event()
-    github.overrides["/user"] = lambda: (let_go.wait(20) and JSONResponse(github.user)) or Response(status_code=500)
-    few: dict[str, Any] = {"pool_size": 1, "pool_max_overflow": 0}
-    async with app_with_providers(settings, github_url=github.url, **few) as app, open_browser(app) as browser:
-        coming = asyncio.create_task(browser.http.get("/auth/github"))
+    may_respond = threading.Event()
+    github.overrides["/user"] = lambda: (
+        (may_respond.wait(20) and JSONResponse(github.user)) or Response(status_code=500)
+    )
+    pool_settings: dict[str, Any] = {"pool_size": 1, "pool_max_overflow": 0}
+    async with (
+        app_with_providers(settings, github_url=github.url, **pool_settings) as app,
+        open_browser(app) as browser,
+    ):
+        callback = asyncio.create_task(browser.http.get("/auth/github"))
         while "/user" not in github.requested_paths:
             await asyncio.sleep(0.01)
         assert (await try_login(ApiClient(app), "bob@example.com"))["__typename"] == "LoggedIn"
-        let_go.set()
-        get_login_code(await coming)
+        may_respond.set()
+        get_login_code(await callback)
 
 
 # ── Without a frontend or a database ──────────────────────────────────────────────────────
@@ -157,7 +167,7 @@ async def test_errors_are_json_without_a_frontend(
         open_browser(app) as browser,
     ):
         github.emails = []
-        google.overrides["/token"] = ANSWERS["an error"]
+        google.overrides["/token"] = RESPONSES["an error"]
         expected = {
             "/auth/github": (403, "email_missing"),
             "/auth/google": (502, "provider_unavailable"),
@@ -166,9 +176,9 @@ async def test_errors_are_json_without_a_frontend(
         }
         for path, expected_error in expected.items():
             response = await browser.http.get(path)
-            answer = response.json()
-            assert (response.status_code, answer["error"]) == expected_error
-            assert sorted(answer) == ["error", "message"]
+            payload = response.json()
+            assert (response.status_code, payload["error"]) == expected_error
+            assert sorted(payload) == ["error", "message"]
             assert response.headers["cache-control"] == "no-store"
 
 

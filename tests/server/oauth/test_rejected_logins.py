@@ -48,7 +48,7 @@ async def test_other_provider_error(browser: Browser, postgres: asyncpg.Connecti
     assert await assert_login_rejected(postgres, response) == "provider_refused"
 
 
-async def _return_to_callback(browser: Browser) -> dict[str, str]:
+async def _get_callback_params(browser: Browser) -> dict[str, str]:
     """Return the parameters of GitHub's callback, without following it."""
     redirect = await browser.http.get("/auth/github", follow_redirects=False)
     callback = await browser.http.get(redirect.headers["location"], follow_redirects=False)
@@ -57,69 +57,69 @@ async def _return_to_callback(browser: Browser) -> dict[str, str]:
 
 @pytest.mark.parametrize("state", [None, "", "x", "Ω", "\x00", "x" * 5_000])
 async def test_wrong_state(browser: Browser, postgres: asyncpg.Connection, state: str | None) -> None:
-    answer = await _return_to_callback(browser)
-    del answer["state"]
-    response = await browser.http.get(CALLBACK, params=answer if state is None else answer | {"state": state})
+    params = await _get_callback_params(browser)
+    del params["state"]
+    response = await browser.http.get(CALLBACK, params=params if state is None else params | {"state": state})
     assert await assert_login_rejected(postgres, response) == "state_mismatch"
-    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=params)) == "state_mismatch"
 
 
 async def test_callback_in_another_browser(
     browser: Browser, oauth_app: Starlette, postgres: asyncpg.Connection
 ) -> None:
-    """A callback for the attacker does not sign in the victim's browser, with or without a sign-in of its own."""
-    answer = await _return_to_callback(browser)
+    """A callback for the attacker does not sign in the victim's browser, also during the victim's own sign-in."""
+    params = await _get_callback_params(browser)
     async with open_browser(oauth_app) as victim:
-        assert await assert_login_rejected(postgres, await victim.http.get(CALLBACK, params=answer)) == "state_mismatch"
-        await _return_to_callback(victim)
-        assert await assert_login_rejected(postgres, await victim.http.get(CALLBACK, params=answer)) == "state_mismatch"
+        assert await assert_login_rejected(postgres, await victim.http.get(CALLBACK, params=params)) == "state_mismatch"
+        await _get_callback_params(victim)
+        assert await assert_login_rejected(postgres, await victim.http.get(CALLBACK, params=params)) == "state_mismatch"
 
 
 async def test_callback_from_another_provider(browser: Browser, postgres: asyncpg.Connection) -> None:
-    answer = await _return_to_callback(browser)
-    response = await browser.http.get("/auth/google/callback", params=answer)
+    params = await _get_callback_params(browser)
+    response = await browser.http.get("/auth/google/callback", params=params)
     assert await assert_login_rejected(postgres, response) == "state_mismatch"
 
 
 async def test_tampered_cookie(browser: Browser, postgres: asyncpg.Connection) -> None:
-    answer = await _return_to_callback(browser)
+    params = await _get_callback_params(browser)
     [name] = browser.http.cookies
-    signed = browser.http.cookies[name]
+    cookie = browser.http.cookies[name]
     browser.http.cookies.clear()
-    browser.http.cookies.set(name, "e30=" + signed[signed.index(".") :], "shop.test", "/auth")
-    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
+    browser.http.cookies.set(name, "e30=" + cookie[cookie.index(".") :], "shop.test", "/auth")
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=params)) == "state_mismatch"
 
 
 async def test_expired_callback(
     browser: Browser, postgres: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = await _return_to_callback(browser)
+    params = await _get_callback_params(browser)
     monkeypatch.setattr(routes, "STATE_LIFETIME", -1)
-    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "state_mismatch"
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=params)) == "state_mismatch"
 
 
 async def test_repeated_callback(browser: Browser, postgres: asyncpg.Connection) -> None:
-    answer = await _return_to_callback(browser)
-    get_login_code(await browser.http.get(CALLBACK, params=answer))
-    assert get_frontend_params(await browser.http.get(CALLBACK, params=answer))["error"] == "state_mismatch"
+    params = await _get_callback_params(browser)
+    get_login_code(await browser.http.get(CALLBACK, params=params))
+    assert get_frontend_params(await browser.http.get(CALLBACK, params=params))["error"] == "state_mismatch"
     assert await postgres.fetchval("SELECT count(*) FROM one_time_tokens") == 1
 
 
 @pytest.mark.parametrize("code", ["", "made up", "\x00", "Ω", "x" * 5_000])
 async def test_unknown_authorization_code(browser: Browser, postgres: asyncpg.Connection, code: str) -> None:
-    answer = await _return_to_callback(browser) | {"code": code}
-    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=answer)) == "provider_refused"
+    params = await _get_callback_params(browser) | {"code": code}
+    assert await assert_login_rejected(postgres, await browser.http.get(CALLBACK, params=params)) == "provider_refused"
 
 
 async def test_intercepted_authorization_code(
     browser: Browser, oauth_app: Starlette, postgres: asyncpg.Connection
 ) -> None:
     """The code needs the verifier, which only the original browser has."""
-    caught = (await _return_to_callback(browser))["code"]
+    intercepted_code = (await _get_callback_params(browser))["code"]
     async with open_browser(oauth_app) as thief:
-        answer = await _return_to_callback(thief) | {"code": caught}
+        params = await _get_callback_params(thief) | {"code": intercepted_code}
         assert (
-            await assert_login_rejected(postgres, await thief.http.get(CALLBACK, params=answer)) == "provider_refused"
+            await assert_login_rejected(postgres, await thief.http.get(CALLBACK, params=params)) == "provider_refused"
         )
 
 
@@ -127,8 +127,8 @@ async def test_intercepted_authorization_code(
 async def test_wrong_issuer_parameter(browser: Browser, postgres: asyncpg.Connection, provider: str) -> None:
     redirect = await browser.http.get(f"/auth/{provider}", follow_redirects=False)
     callback = await browser.http.get(redirect.headers["location"], follow_redirects=False)
-    mixed_up = httpx2.URL(callback.headers["location"]).copy_merge_params({"iss": "https://attacker.test"})
-    assert await assert_login_rejected(postgres, await browser.http.get(mixed_up)) == "provider_refused"
+    callback_url = httpx2.URL(callback.headers["location"]).copy_merge_params({"iss": "https://attacker.test"})
+    assert await assert_login_rejected(postgres, await browser.http.get(callback_url)) == "provider_refused"
 
 
 async def test_missing_issuer_parameter(

@@ -16,9 +16,7 @@ CASES = RULES.with_name("rules.test.yml")
 DOCS = OBSERVABILITY_DIR.parent.parent / "docs" / "how-to" / "operate.md"
 PROMTOOL_TIMEOUT = 60  # seconds
 
-asked_of_promtool = pytest.mark.skipif(
-    not shutil.which("promtool"), reason="needs promtool: apt-get install prometheus"
-)
+needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool: apt-get install prometheus")
 
 
 def rules() -> Iterator[dict[str, Any]]:
@@ -35,28 +33,28 @@ async def run_promtool(*arguments: str) -> tuple[int | None, str]:
         "promtool", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     async with asyncio.timeout(PROMTOOL_TIMEOUT):
-        out, _ = await process.communicate()
-    return process.returncode, out.decode()
+        stdout, _ = await process.communicate()
+    return process.returncode, stdout.decode()
 
 
-@asked_of_promtool
+@needs_promtool
 async def test_rules_and_configuration_are_valid() -> None:
-    for what, path in (("rules", RULES), ("config", RULES.with_name("prometheus.yml"))):
-        code, output = await run_promtool("check", what, str(path))
+    for kind, path in (("rules", RULES), ("config", RULES.with_name("prometheus.yml"))):
+        code, output = await run_promtool("check", kind, str(path))
         assert code == 0, output
 
 
-@asked_of_promtool
+@needs_promtool
 async def test_alerts_fire_exactly_when_they_should() -> None:
     code, output = await run_promtool("test", "rules", str(CASES))
     assert code == 0, output
 
 
 def test_every_alert_has_test_cases() -> None:
-    ill, well, *_ = yaml.safe_load(CASES.read_text("utf-8"))["tests"]
-    cases = [(case["alertname"], bool(case.get("exp_alerts"))) for case in ill["alert_rule_test"]]
+    failing, healthy, *_ = yaml.safe_load(CASES.read_text("utf-8"))["tests"]
+    cases = [(case["alertname"], bool(case.get("exp_alerts"))) for case in failing["alert_rule_test"]]
     assert cases == [(name, fires) for name in alerts() for fires in (False, True)]
-    assert [(case["alertname"], bool(case.get("exp_alerts"))) for case in well["alert_rule_test"]] == [
+    assert [(case["alertname"], bool(case.get("exp_alerts"))) for case in healthy["alert_rule_test"]] == [
         (name, False) for name in alerts()
     ]
 

@@ -40,38 +40,42 @@ from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import add_book
 
 PASSWORD = "quite-a-secret-of-mine"
-CHANGE = """mutation ($old: String, $new: String!) {
+CHANGE_PASSWORD = """mutation ($old: String, $new: String!) {
     changePassword(input: {currentPassword: $old, newPassword: $new}) { __typename } }"""
 
 
 async def _exercise_account(client: ApiClient) -> list[str]:
-    """Run through an account's life, and return all secrets used."""
+    """Register, log in, refresh and log out, and return all secrets used."""
     email = "reader@example.com"
-    registered = (await client.execute(REGISTER, input={"email": email, "password": PASSWORD}))["register"]["tokens"]
-    logged_in = (await client.execute(LOGIN, email=email, password=PASSWORD))["login"]["tokens"]
+    first_tokens = (await client.execute(REGISTER, input={"email": email, "password": PASSWORD}))["register"]["tokens"]
+    second_tokens = (await client.execute(LOGIN, email=email, password=PASSWORD))["login"]["tokens"]
     await client.execute(LOGIN, email=email, password="wrong-" + PASSWORD)
-    fresh = (await client.execute(REFRESH, token=logged_in["refreshToken"]))["refreshSession"]["tokens"]
-    await client.execute(REFRESH, token=logged_in["refreshToken"])
-    me = client.with_token(registered["accessToken"])
-    await me.execute(CHANGE, old=PASSWORD, new="new-" + PASSWORD)
-    await client.with_token(fresh["accessToken"] + "x").execute("query Me { me { id } }")
-    await client.execute(LOGOUT, token=registered["refreshToken"])
-    literal = f'{{email: "{email}", password: "{PASSWORD}", nothing: 1}}'
+    refreshed_tokens = (await client.execute(REFRESH, token=second_tokens["refreshToken"]))["refreshSession"]["tokens"]
+    await client.execute(REFRESH, token=second_tokens["refreshToken"])
+    me = client.with_token(first_tokens["accessToken"])
+    await me.execute(CHANGE_PASSWORD, old=PASSWORD, new="new-" + PASSWORD)
+    await client.with_token(refreshed_tokens["accessToken"] + "x").execute("query Me { me { id } }")
+    await client.execute(LOGOUT, token=first_tokens["refreshToken"])
+    input_literal = f'{{email: "{email}", password: "{PASSWORD}", nothing: 1}}'
     async with client.http() as http:
         await http.post(
             "/graphql",
-            json={"query": f"mutation {{ login(input: {literal}) {{ __typename }} }}"},
+            json={"query": f"mutation {{ login(input: {input_literal}) {{ __typename }} }}"},
         )
-        await http.post("/graphql", content=f'{{"query": "{PASSWORD}'.encode(), headers=JSON)
+        await http.post("/graphql", content=f'{{"query": "{PASSWORD}'.encode(), headers=JSON_HEADERS)
         await http.get(
             "/graphql",
-            params={"query": f'{{ node(id: "{fresh["refreshToken"]}") {{ id }} }}'},
+            params={"query": f'{{ node(id: "{refreshed_tokens["refreshToken"]}") {{ id }} }}'},
         )
-    tokens = [held[kind] for held in (registered, logged_in, fresh) for kind in ("accessToken", "refreshToken")]
+    tokens = [
+        pair[kind]
+        for pair in (first_tokens, second_tokens, refreshed_tokens)
+        for kind in ("accessToken", "refreshToken")
+    ]
     return [PASSWORD, *tokens, *(token.split(".")[-1] for token in tokens)]
 
 
-JSON = {"content-type": "application/json"}
+JSON_HEADERS = {"content-type": "application/json"}
 
 
 @dataclass
@@ -84,7 +88,7 @@ class Account:
 def test_log_lines_are_ascii_json(capsys: pytest.CaptureFixture[str], text: str) -> None:
     configure_logs("info", as_json=True)
     create_request_logger("info", as_json=True)(path=text)
-    structlog.get_logger().info("seen", path=text)
+    structlog.get_logger().info("event", path=text)
     lines = capsys.readouterr().err.splitlines()
     assert [json.loads(line)["path"] for line in lines] == [text, text]
     assert all(line.isascii() for line in lines)
@@ -92,7 +96,7 @@ def test_log_lines_are_ascii_json(capsys: pytest.CaptureFixture[str], text: str)
 
 def test_hidden_dataclass_fields_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", as_json=True)
-    structlog.get_logger().info("seen", by=Account("Ann", secret=PASSWORD))
+    structlog.get_logger().info("event", by=Account("Ann", secret=PASSWORD))
     assert PASSWORD not in capsys.readouterr().err
 
 
@@ -120,14 +124,14 @@ def test_repr_hides_secrets(value: object) -> None:
 
 def test_repr_of_shop_and_settings_hides_secrets(settings: Settings, shop: Shop) -> None:
     address = f"postgresql://shop:{PASSWORD}@db.example.com/bookstore"
-    secretive = {
+    values = {
         **dict.fromkeys(("database_url", "database_read_url", "database_direct_url"), address),
         "secret_key": [PASSWORD],
         "smtp_url": f"smtps://shop:{PASSWORD}@mail.example.com",
         "google_client_secret": PASSWORD,
         "github_client_secret": PASSWORD,
     }
-    assert PASSWORD not in repr(settings.model_copy(update=secretive))
+    assert PASSWORD not in repr(settings.model_copy(update=values))
     assert find_leaked_keys(repr(Context(shop, "1", access_token=PASSWORD)), settings) == []
 
 
@@ -135,9 +139,9 @@ def find_leaked_keys(log: str, settings: Settings) -> list[str]:
     """Return the secrets and derived keys that appear in a log."""
     purposes = ("access-token", "refresh-token", "one-time-token", "throttles", "rate-limits", "sign-in-cookie")
     keys = [derive_key(secret, purpose) for secret in settings.secret_key for purpose in purposes]
-    encodings = [it for key in keys for it in (repr(key)[2:-1], key.hex())]
-    plain = log.replace("\\\\", "\\")  # as JSON has it
-    return [it for it in (*settings.secret_key, *encodings, PASSWORD) if it in plain]
+    encodings = [secret for key in keys for secret in (repr(key)[2:-1], key.hex())]
+    unescaped_log = log.replace("\\\\", "\\")  # JSON escapes backslashes
+    return [secret for secret in (*settings.secret_key, *encodings, PASSWORD) if secret in unescaped_log]
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -149,16 +153,16 @@ async def test_worker_logs_no_keys_or_addresses_during_an_outage(
     capsys: pytest.CaptureFixture[str],
     as_json: bool,
 ) -> None:
-    usual = structlog.get_config()
-    logged = ""
-    async with start_fault_proxy(database_url) as network, start_mail_server() as mailbox:
-        worker_settings = with_smtp_url(mailbox, settings).model_copy(update={"database_url": network.url})
+    configuration = structlog.get_config()
+    log = ""
+    async with start_fault_proxy(database_url) as proxy, start_mail_server() as mailbox:
+        worker_settings = with_smtp_url(mailbox, settings).model_copy(update={"database_url": proxy.url})
         async with running_client(worker_settings) as visitor:
             book = await add_book(shop, stock=3)
             customers = [await add_customer(visitor, shop, (book, 1)) for _ in range(3)]
-            recipient, postponed, sent = [customer.user.row.email for customer in customers]
-            mailbox.recipient_responses[recipient] = f"550 5.1.1 <{recipient}>: Nobody here by that name"
-            mailbox.recipient_responses[postponed] = f"451 4.3.0 <{postponed}>: Not now"
+            failed_recipient, delayed_recipient, sent_recipient = [customer.user.row.email for customer in customers]
+            mailbox.recipient_responses[failed_recipient] = f"550 5.1.1 <{failed_recipient}>: Nobody here by that name"
+            mailbox.recipient_responses[delayed_recipient] = f"451 4.3.0 <{delayed_recipient}>: Not now"
             mailbox.may_accept = asyncio.Event()
             configure_logs("debug", as_json=as_json)
             try:
@@ -167,25 +171,25 @@ async def test_worker_logs_no_keys_or_addresses_during_an_outage(
                         await customer.checkout()
                     await mailbox.wait_for(1, mailbox.submitted_recipients)
                     await mailbox.wait_for(2, mailbox.rejected_recipients)
-                    network.break_connections()
+                    proxy.break_connections()
                     mailbox.may_accept.set()
                     async with asyncio.timeout(40):
-                        while "stamina.retry_scheduled" not in logged:
-                            logged += capsys.readouterr().err
+                        while "stamina.retry_scheduled" not in log:
+                            log += capsys.readouterr().err
                             await asyncio.sleep(0.02)
                     mailbox.recipient_responses.clear()
-                    network.restore()
+                    proxy.restore()
                     assert sorted(status for _, status in await wait_until_queue_is_empty(postgres)) == [
                         "FAILED",
                         "SENT",
                         "SENT",
                     ]
             finally:
-                structlog.configure(**usual)
-    logged += capsys.readouterr().err
-    assert "Nobody here by that name" in logged
-    assert [it for it in (recipient, postponed, sent) if it in logged] == []
-    assert find_leaked_keys(logged, settings) == []
+                structlog.configure(**configuration)
+    log += capsys.readouterr().err
+    assert "Nobody here by that name" in log
+    assert [email for email in (failed_recipient, delayed_recipient, sent_recipient) if email in log] == []
+    assert find_leaked_keys(log, settings) == []
 
 
 @pytest.mark.parametrize("log_format", ["json", "pretty"])
@@ -207,26 +211,26 @@ async def test_retries_and_internal_errors_log_no_secrets(
     capsys: pytest.CaptureFixture[str],
     as_json: bool,
 ) -> None:
-    add_user, tries = accounts.add_user, iter((Conflict(), None))
+    add_user, outcomes = accounts.add_user, iter((Conflict(), None))
 
-    async def add_user_at_the_second_try(tx: Transaction, **details: Any) -> uuid.UUID | None:
-        if error := next(tries):
+    async def fail_first_add_user(tx: Transaction, **details: Any) -> uuid.UUID | None:
+        if error := next(outcomes):
             raise error
         return await add_user(tx, **details)
 
-    monkeypatch.setattr(accounts, "add_user", add_user_at_the_second_try)
-    usual = structlog.get_config()
+    monkeypatch.setattr(accounts, "add_user", fail_first_add_user)
+    configuration = structlog.get_config()
     configure_logs("debug", as_json=as_json)
     try:
         account = {"email": "once@example.com", "password": PASSWORD}
         assert (await client.execute(REGISTER, input=account))["register"]["__typename"] == "LoggedIn"
         monkeypatch.setattr(accounts, "add_user", add_user)
         await postgres.execute("ALTER TABLE users ADD CONSTRAINT broken CHECK (email <> 'broken@example.com')")
-        broken = await client.execute(REGISTER, input={"email": "broken@example.com", "password": PASSWORD})
+        response = await client.execute(REGISTER, input={"email": "broken@example.com", "password": PASSWORD})
     finally:
         await postgres.execute("ALTER TABLE users DROP CONSTRAINT IF EXISTS broken")
-        structlog.configure(**usual)
-    assert broken.codes == ["INTERNAL_SERVER_ERROR"]
+        structlog.configure(**configuration)
+    assert response.codes == ["INTERNAL_SERVER_ERROR"]
     log = capsys.readouterr().err
     assert "stamina.retry_scheduled" in log
     assert 'violates check constraint "broken"' in log.replace("\\", "")

@@ -38,15 +38,15 @@ from tests.support.shop.traffic import run_sample_traffic
 
 @asynccontextmanager
 async def running_app_with_metrics(settings: Settings, **overrides: Any) -> AsyncIterator[tuple[Starlette, int]]:
-    """Run the application in this process, and provide the port of its metrics."""
+    """Run the application in this process, and yield it with the port of its metrics."""
     port = find_free_port()
     async with running_app(settings, metrics_port=port, **overrides) as app:
         yield app, port
 
 
 @asynccontextmanager
-async def running_requests(app: Starlette) -> AsyncIterator[httpx2.AsyncClient]:
-    """Provide an HTTP client that sends each request only once."""
+async def open_http_client(app: Starlette) -> AsyncIterator[httpx2.AsyncClient]:
+    """Yield an HTTP client that sends each request only once."""
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://shop.test") as http:
         yield http
 
@@ -64,7 +64,7 @@ async def post_request(http: httpx2.AsyncClient, query: str, **overrides: Any) -
 
 
 async def test_requests_by_operation_field_and_outcome(settings: Settings, shop: Shop) -> None:
-    async with running_app_with_metrics(settings) as (app, port), running_requests(app) as http:
+    async with running_app_with_metrics(settings) as (app, port), open_http_client(app) as http:
         await post_request(http, "query Browse { books { nodes { title } } }")
         await post_request(http, "query Browse { books { nodes { title } } }")
         await post_request(http, "{ books { totalCount } }")
@@ -79,8 +79,8 @@ async def test_requests_by_operation_field_and_outcome(settings: Settings, shop:
         tuple(sorted(labels)): value for (name, labels), value in series.items() if name == "bookstore_requests_total"
     }
     assert requests == {
-        (("field", field), ("operation", operation), ("outcome", result)): count
-        for operation, field, result, count in (
+        (("field", field), ("operation", operation), ("outcome", outcome)): count
+        for operation, field, outcome, count in (
             ("Browse", "books", "OK", 2),
             ("none", "books", "OK", 1),
             ("none", "none", "OK", 1),
@@ -97,7 +97,7 @@ async def test_requests_by_operation_field_and_outcome(settings: Settings, shop:
 
 
 async def test_internal_errors_are_counted(settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running_app_with_metrics(settings) as (app, port), running_requests(app) as http:
+    async with running_app_with_metrics(settings) as (app, port), open_http_client(app) as http:
         monkeypatch.setattr("server.http.endpoint.parse_request", None)
         with pytest.raises(TypeError):
             await post_request(http, "{ books { totalCount } }")
@@ -106,7 +106,7 @@ async def test_internal_errors_are_counted(settings: Settings, shop: Shop, monke
 
 
 async def test_document_durations(settings: Settings, shop: Shop) -> None:
-    async with running_app_with_metrics(settings) as (app, port), running_requests(app) as http:
+    async with running_app_with_metrics(settings) as (app, port), open_http_client(app) as http:
         for _ in range(3):
             await post_request(http, "{ books(first: 7) { nodes { title } } }")
         await post_request(http, "{ __schema { queryType { name } } }")
@@ -118,19 +118,19 @@ async def test_document_durations(settings: Settings, shop: Shop) -> None:
 
 async def test_client_chosen_names_are_bounded(settings: Settings, shop: Shop) -> None:
     names = [f"Op{number}" for number in range(MAX_OPERATION_NAMES - 1)]
-    async with running_app_with_metrics(settings) as (app, port), running_requests(app) as http:
+    async with running_app_with_metrics(settings) as (app, port), open_http_client(app) as http:
         for name in (*names, "X" * (MAX_NAME_LENGTH + 1), "Last", "OneTooMany", "AndAnother"):
             await post_request(http, f"query {name} {{ __typename }}")
         series = await get_metrics(app, port)
-    counted = {dict(labels)["operation"] for name, labels in series if name == "bookstore_requests_total"}
-    assert counted == {*names, "Last", "other"}
+    operations = {dict(labels)["operation"] for name, labels in series if name == "bookstore_requests_total"}
+    assert operations == {*names, "Last", "other"}
     assert sum_series(series, "requests_total", operation="other") == 3
 
 
 async def test_only_trusted_operation_names_are_labels(settings: Settings, shop: Shop, tmp_path: Path) -> None:
     path = tmp_path / "trusted.json"
     path.write_text(json.dumps({"one": "query Titles { books { nodes { title } } }"}))
-    async with running_app_with_metrics(settings, trusted_documents=path) as (app, port), running_requests(app) as http:
+    async with running_app_with_metrics(settings, trusted_documents=path) as (app, port), open_http_client(app) as http:
         await http.post("/graphql", json={"documentId": "one"})
         await post_request(http, "query Mine { books { nodes { title } } }")
         series = await get_metrics(app, port)
@@ -177,11 +177,11 @@ async def test_email_metrics(settings: Settings, shop: Shop, tmp_path: Path, pos
 
 async def test_unreachable_database_keeps_other_metrics(settings: Settings, shop: Shop, database_url: str) -> None:
     async with (
-        start_fault_proxy(database_url) as network,
-        running_app_with_metrics(settings, database_url=network.url) as (app, port),
+        start_fault_proxy(database_url) as proxy,
+        running_app_with_metrics(settings, database_url=proxy.url) as (app, port),
     ):
-        network.break_connections()
-        async with running_requests(app) as http:
+        proxy.break_connections()
+        async with open_http_client(app) as http:
             await post_request(http, "{ books { nodes { title } } }")
         series = await get_metrics(app, port)
     assert sum_series(series, "database_up") == 0
@@ -194,7 +194,7 @@ async def test_pool_waiters_are_reported(settings: Settings, shop: Shop) -> None
         app,
         port,
     ):
-        async with app.state.shop.database.transaction(), running_requests(app) as http:
+        async with app.state.shop.database.transaction(), open_http_client(app) as http:
             series = await get_metrics(app, port)
             assert sum_series(series, "pool_connections", pool="write", state="in use") == 1
             await post_request(http, LOGIN, variables={"email": "a@example.com", "password": "wrong"})
@@ -213,8 +213,8 @@ async def test_disabled_observability_loads_nothing(app: Starlette, repository: 
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=repository, stdout=asyncio.subprocess.PIPE
     )
-    out, _ = await process.communicate()
-    assert out == b"set()\n"
+    stdout, _ = await process.communicate()
+    assert stdout == b"set()\n"
 
 
 # ── Several processes ─────────────────────────────────────────────────────────────────────
@@ -226,11 +226,11 @@ async def test_scrape_includes_all_processes_and_dead_ones(settings: Settings, s
         await wait_for_metrics(port, lambda series: sum_series(series, "processes") == 2)
         for _ in range(10):
             await server.client.execute("query Hello { __typename }")
-        for worker in _workers(server.process.pid):
+        for worker in _list_workers(server.process.pid):
             worker.kill()
             await asyncio.to_thread(worker.wait, 30)
         await wait_for_metrics(port, lambda series: sum_series(series, "processes") == 2)
-        assert len(_workers(server.process.pid)) == 2
+        assert len(_list_workers(server.process.pid)) == 2
         for _ in range(10):
             await server.client.execute("query Hello { __typename }")
         series = await scrape_metrics(port)
@@ -239,7 +239,7 @@ async def test_scrape_includes_all_processes_and_dead_ones(settings: Settings, s
     assert sum_series(series, "database_up") == 1
 
 
-def _workers(pid: int) -> list[psutil.Process]:
+def _list_workers(pid: int) -> list[psutil.Process]:
     return [child for child in psutil.Process(pid).children() if any("spawn_main" in part for part in child.cmdline())]
 
 
@@ -273,8 +273,11 @@ async def test_port_in_use_is_one_line(bookstore: RunCommand, command: str) -> N
 
 def test_several_processes_need_a_metrics_directory(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
-    several = settings.model_copy(update={"metrics_port": find_free_port()})
-    with pytest.raises(ConfigurationError, match="TMPDIR"), collect_process_metrics(several, is_multiprocess=True):
+    metrics_settings = settings.model_copy(update={"metrics_port": find_free_port()})
+    with (
+        pytest.raises(ConfigurationError, match="TMPDIR"),
+        collect_process_metrics(metrics_settings, is_multiprocess=True),
+    ):
         pass
 
 

@@ -1,4 +1,4 @@
-"""Debian's Prometheus scrapes a busy shop: each expression of the dashboard and of the rules has a result.
+"""Prometheus scrapes a shop under load: each expression of the dashboard and of the rules has a result.
 
 Needs `prometheus`. The metrics themselves are tested in `test_metrics.py` without it.
 """
@@ -37,47 +37,50 @@ pytestmark = pytest.mark.skipif(not shutil.which("prometheus"), reason="needs Pr
 
 
 async def test_every_expression_has_a_result(settings: Settings, shop: Shop, database_url: str, tmp_path: Path) -> None:
-    without_result, evaluated = dict([*list_dashboard_expressions(), *list_rule_quantities()]), list[dict[str, Any]]()
-    at_shop, at_worker = find_free_port(), find_free_port()
+    pending_expressions = dict([*list_dashboard_expressions(), *list_rule_quantities()])
+    evaluated_rules = list[dict[str, Any]]()
+    shop_port, worker_port = find_free_port(), find_free_port()
     async with AsyncExitStack() as stack:
         mailbox = await stack.enter_async_context(start_mail_server())
-        network = await stack.enter_async_context(start_fault_proxy(database_url))
+        proxy = await stack.enter_async_context(start_fault_proxy(database_url))
         environment = {
-            "METRICS_PORT": str(at_shop),
+            "METRICS_PORT": str(shop_port),
             "DATABASE_READ_URL": database_url,
-        }  # the database serves as its own replica
-        proxied_settings = settings.model_copy(update={"database_url": network.url})
+        }  # the database is its own replica
+        proxied_settings = settings.model_copy(update={"database_url": proxy.url})
         server = await stack.enter_async_context(
             start_server(proxied_settings, tmp_path, "--workers", "2", **environment)
         )
-        environment = {"DATABASE_URL": network.url, "SECRET_KEY": settings.secret_key[0], "SMTP_URL": mailbox.url}
-        environment |= {"METRICS_PORT": str(at_worker)}
+        environment = {"DATABASE_URL": proxy.url, "SECRET_KEY": settings.secret_key[0], "SMTP_URL": mailbox.url}
+        environment |= {"METRICS_PORT": str(worker_port)}
         await stack.enter_async_context(start_command("worker", directory=tmp_path, settings=environment))
-        client = await stack.enter_async_context(start_prometheus(tmp_path, at_shop, at_worker))
+        client = await stack.enter_async_context(start_prometheus(tmp_path, shop_port, worker_port))
         await run_sample_traffic(server.client, shop)
         await mailbox.wait_for(3)
-        await _assert_no_response(await add_customer(server.client, shop, (await add_book(shop), 1)), network)
+        await _assert_no_response(await add_customer(server.client, shop, (await add_book(shop), 1)), proxy)
         await client.wait_for_result("count(bookstore_letters_total) and count(bookstore_refusals_total)")
         await run_sample_traffic(server.client, shop)  # so that counters grow after the first scrape
-        until = asyncio.get_running_loop().time() + PROMETHEUS_TIMEOUT
-        while asyncio.get_running_loop().time() < until and (without_result or not _are_all_evaluated(evaluated)):
+        deadline = asyncio.get_running_loop().time() + PROMETHEUS_TIMEOUT
+        while asyncio.get_running_loop().time() < deadline and (
+            pending_expressions or not _are_all_evaluated(evaluated_rules)
+        ):
             await asyncio.sleep(0.5)
-            without_result = {
-                place: expression
-                for place, expression in without_result.items()
+            pending_expressions = {
+                name: expression
+                for name, expression in pending_expressions.items()
                 if not await client.has_result(expression)
             }
-            evaluated = await client.rules()
-    assert without_result == {}
-    assert [rule["name"] for rule in evaluated if rule["health"] != "ok"] == []
-    assert {rule["type"] for rule in evaluated} == {"alerting", "recording"}
-    assert [rule["name"] for rule in evaluated if rule.get("state") == "firing"] == []
+            evaluated_rules = await client.rules()
+    assert pending_expressions == {}
+    assert [rule["name"] for rule in evaluated_rules if rule["health"] != "ok"] == []
+    assert {rule["type"] for rule in evaluated_rules} == {"alerting", "recording"}
+    assert [rule["name"] for rule in evaluated_rules if rule.get("state") == "firing"] == []
 
 
-async def _assert_no_response(customer: Customer, network: FaultProxy) -> None:
-    network.break_connections()
+async def _assert_no_response(customer: Customer, proxy: FaultProxy) -> None:
+    proxy.break_connections()
     assert (await customer.try_checkout()).codes == ["SERVICE_UNAVAILABLE"]
-    network.restore()
+    proxy.restore()
 
 
 def _are_all_evaluated(rules: list[dict[str, Any]]) -> bool:
@@ -98,7 +101,7 @@ def list_rule_quantities() -> Iterator[tuple[str, str]]:
 
 
 def test_comparisons_are_removed() -> None:
-    assert [place for place, expression in list_rule_quantities() if re.search("[<>]|==|!= ", expression)] == []
+    assert [name for name, expression in list_rule_quantities() if re.search("[<>]|==|!= ", expression)] == []
 
 
 class Prometheus:
@@ -107,9 +110,9 @@ class Prometheus:
 
     async def has_result(self, expression: str) -> bool:
         """Return whether an expression has at least one value."""
-        answer = (await self._http.get("/api/v1/query", params={"query": expression})).json()
-        assert answer["status"] == "success", (expression, answer)
-        return any(not math.isnan(float(evaluated["value"][1])) for evaluated in answer["data"]["result"])
+        payload = (await self._http.get("/api/v1/query", params={"query": expression})).json()
+        assert payload["status"] == "success", (expression, payload)
+        return any(not math.isnan(float(sample["value"][1])) for sample in payload["data"]["result"])
 
     async def wait_for_result(self, expression: str) -> None:
         async with asyncio.timeout(PROMETHEUS_TIMEOUT):
@@ -122,14 +125,14 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def start_prometheus(folder: Path, at_shop: int, at_worker: int) -> AsyncIterator[Prometheus]:
+async def start_prometheus(folder: Path, shop_port: int, worker_port: int) -> AsyncIterator[Prometheus]:
     """Start Prometheus as in compose.yml, with short intervals."""
     port, config = find_free_port(), folder / "prometheus.yml"
     text = RULES.with_name("prometheus.yml").read_text("utf-8")
-    places = (("shop:9000", f"127.0.0.1:{at_shop}"), ("worker:9000", f"127.0.0.1:{at_worker}"))
-    for before, after in (*places, ("15s", "1s"), ("rules.yml", str(RULES))):
-        assert before in text
-        text = text.replace(before, after)
+    targets = (("shop:9000", f"127.0.0.1:{shop_port}"), ("worker:9000", f"127.0.0.1:{worker_port}"))
+    for old, new in (*targets, ("15s", "1s"), ("rules.yml", str(RULES))):
+        assert old in text
+        text = text.replace(old, new)
     config.write_text(text)
     with (folder / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -142,7 +145,7 @@ async def start_prometheus(folder: Path, at_shop: int, at_worker: int) -> AsyncI
         )
         try:
             async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
-                await _until_ready(http, process)
+                await _wait_until_ready(http, process)
                 yield Prometheus(http)
         finally:
             if process.returncode is None:
@@ -150,7 +153,7 @@ async def start_prometheus(folder: Path, at_shop: int, at_worker: int) -> AsyncI
             await process.wait()
 
 
-async def _until_ready(http: httpx2.AsyncClient, process: asyncio.subprocess.Process) -> None:
+async def _wait_until_ready(http: httpx2.AsyncClient, process: asyncio.subprocess.Process) -> None:
     async with asyncio.timeout(PROMETHEUS_TIMEOUT):
         while process.returncode is None:
             try:

@@ -25,8 +25,8 @@ from tests.support.observability.otlp_collector import OtlpCollector, run_otlp_c
 from tests.support.processes.servers import start_server
 from tests.support.shop.factories import add_book
 
-TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-SAMPLED_TRACEPARENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SAMPLED_TRACEPARENT = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
 PASSWORD = "a long and winding sentence"
 
 
@@ -59,7 +59,7 @@ async def test_request_span_has_the_callers_parent(settings: Settings, shop: Sho
         response = await post_request(app, query, SAMPLED_TRACEPARENT, words="title that nobody")
     assert response.json()["data"]["books"]["nodes"]
     [request] = collector.find_spans("POST")
-    assert (request.trace_id, request.parent_id) == (TRACE, PARENT)
+    assert (request.trace_id, request.parent_id) == (TRACE_ID, PARENT_ID)
     assert request.attributes["http.response.status_code"] == 200
     assert request.attributes["url.path"] == "/graphql"
     [operation] = collector.find_children(request)
@@ -69,7 +69,7 @@ async def test_request_span_has_the_callers_parent(settings: Settings, shop: Sho
     statements = collector.find_children(fields[0])
     assert {span.name for span in statements} == {"WITH"}
     assert all("FROM books" in span.attributes["db.query.text"] for span in statements)
-    assert {span.trace_id for span in collector.spans} == {TRACE}
+    assert {span.trace_id for span in collector.spans} == {TRACE_ID}
     assert not any(span.is_error for span in collector.spans)
     assert "nobody" not in repr(collector.spans).lower()
 
@@ -87,14 +87,14 @@ async def test_mutation_and_transaction_spans(settings: Settings, shop: Shop, co
 async def test_error_spans_contain_no_values(
     settings: Settings, shop: Shop, collector: OtlpCollector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fails(*_: Any) -> Any:
+    async def raise_error(*_: Any) -> Any:
         raise asyncpg.UniqueViolationError("ann@example.com is there")
 
     async with running_traced_app(settings, collector) as app:
         await post_request(app, "{ nothing }")
-        monkeypatch.setattr(ReadSession, "fetch", fails)
-        answer = await post_request(app, "{ genres { name } }")
-    assert answer.json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
+        monkeypatch.setattr(ReadSession, "fetch", raise_error)
+        response = await post_request(app, "{ genres { name } }")
+    assert response.json()["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     rejected, failed = (span for span in collector.spans if span.name.startswith("GraphQL"))
     assert (rejected.is_error, rejected.attributes["graphql.codes"].values[0].string_value) == (
         False,
@@ -120,10 +120,10 @@ async def test_email_span(
     ):
         await ApiClient(app).execute(REGISTER, input={"email": "ann@example.com", "password": PASSWORD})
         assert await wait_until_queue_is_empty(postgres) == [("VERIFY_EMAIL", "SENT")]
-    [sent] = collector.find_spans("send email")
-    assert sent.attributes["server"] == f"127.0.0.1:{mailbox.port}"
-    assert sent.attributes["message_id"] == mailbox.messages[0]["Message-ID"]
-    assert not sent.is_error
+    [span] = collector.find_spans("send email")
+    assert span.attributes["server"] == f"127.0.0.1:{mailbox.port}"
+    assert span.attributes["message_id"] == mailbox.messages[0]["Message-ID"]
+    assert not span.is_error
 
 
 @pytest.mark.parametrize("log_format", ["json", "pretty"])
@@ -134,7 +134,7 @@ async def test_log_lines_have_trace_ids(
     async with start_server(settings, tmp_path, **environment) as server, server.client.http() as http:
         await http.post("/graphql", json={"query": "{ genres { name } }"}, headers=SAMPLED_TRACEPARENT)
         line = await find_log_line(server.log)
-    assert TRACE in line
+    assert TRACE_ID in line
     if log_format == "json":
         assert json.loads(line).keys() >= {"trace_id", "span_id", "request_id"}
 
@@ -142,16 +142,18 @@ async def test_log_lines_have_trace_ids(
 async def find_log_line(log: Path) -> str:
     """Wait for the log line of the only request, which follows its response."""
     async with asyncio.timeout(20):
-        while not (lines := [it for it in log.read_text("utf-8").splitlines() if "/graphql" in it and "status" in it]):
+        while not (
+            lines := [line for line in log.read_text("utf-8").splitlines() if "/graphql" in line and "status" in line]
+        ):
             await asyncio.sleep(0.02)
     [line] = lines
     return line
 
 
 async def test_unreachable_collector_does_not_block(settings: Settings, shop: Shop) -> None:
-    with run_otlp_collector() as gone:
+    with run_otlp_collector() as stopped_collector:
         pass
-    async with running_traced_app(settings, gone) as app:
+    async with running_traced_app(settings, stopped_collector) as app:
         assert (await post_request(app, "{ genres { name } }")).status_code == 200
 
 

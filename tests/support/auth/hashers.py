@@ -1,4 +1,4 @@
-"""Password hashers that are fast, or that wait for the test."""
+"""Password hashers that are fast, or that block until a test releases them."""
 
 import threading
 from typing import Literal

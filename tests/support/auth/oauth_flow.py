@@ -21,13 +21,13 @@ OAUTH_LOGINS_QUERY = "{ oauthLogins { provider url } }"
 
 def provider_settings(google_url: str | None = None, github_url: str | None = None) -> dict[str, Any]:
     """Return settings with providers at these URLs."""
-    changes: dict[str, Any] = {"public_url": SHOP_URL, "frontend_url": FRONTEND_URL}
+    values: dict[str, Any] = {"public_url": SHOP_URL, "frontend_url": FRONTEND_URL}
     if google_url is not None:
-        changes |= {"google_client_id": CLIENT_ID, "google_client_secret": CLIENT_SECRET, "google_issuer": google_url}
+        values |= {"google_client_id": CLIENT_ID, "google_client_secret": CLIENT_SECRET, "google_issuer": google_url}
     if github_url is not None:
-        changes |= {"github_client_id": CLIENT_ID, "github_client_secret": CLIENT_SECRET}
-        changes |= {"github_url": github_url, "github_api_url": github_url}
-    return changes
+        values |= {"github_client_id": CLIENT_ID, "github_client_secret": CLIENT_SECRET}
+        values |= {"github_url": github_url, "github_api_url": github_url}
+    return values
 
 
 @asynccontextmanager
@@ -47,14 +47,14 @@ async def pick_google_account(browser: Browser, subject: str) -> httpx2.Response
 
 
 def get_frontend_params(response: httpx2.Response) -> Mapping[str, str]:
-    """Return the query parameters of the frontend's page at which the login has ended."""
+    """Return the query parameters of the frontend's page to which the login redirected."""
     assert response.url.host == "front.test", response.url
     assert (response.url.path, response.url.params["theme"]) == ("/welcome", "dark")
     return response.url.params
 
 
 def get_login_code(response: httpx2.Response) -> str:
-    """Return the login code of a successful login; the URL must contain nothing else."""
+    """Return the login code of a successful login; the URL must contain no other login parameter."""
     assert sorted(get_frontend_params(response)) == ["code", "theme"]
     return get_frontend_params(response)["code"]
 

@@ -1,4 +1,4 @@
-"""OAuth providers on the network: a GitHub and an OpenID provider that lie, fail and hang on demand."""
+"""OAuth providers on the network: a fake GitHub and a fake OpenID provider that lie, fail and hang on demand."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def serve_in_thread(app: Starlette) -> Iterator[str]:
 
 
 class FakeOAuthProvider:
-    """Grants every authorization at once.
+    """Grants every authorization immediately.
 
     `overrides` maps paths to functions that return other responses; with `is_denying` it denies access.
     """
@@ -56,7 +56,7 @@ class FakeOAuthProvider:
         self.reset()
 
     def reset(self) -> None:
-        """Forget overrides, requests and codes."""
+        """Delete overrides, requests and codes."""
         self.overrides: dict[str, ResponseFactory] = {}
         self.is_denying = False
         self.requested_paths: list[str] = []
@@ -87,12 +87,14 @@ class FakeOAuthProvider:
     def _authorize(self, params: dict[str, str]) -> Response:
         assert params["client_id"] == CLIENT_ID
         assert (params["response_type"], params["code_challenge_method"]) == ("code", "S256")
-        back = URL(params["redirect_uri"])
+        redirect_uri = URL(params["redirect_uri"])
         if self.is_denying:
-            return RedirectResponse(back.include_query_params(error="access_denied", state=params["state"]), 302)
+            return RedirectResponse(
+                redirect_uri.include_query_params(error="access_denied", state=params["state"]), 302
+            )
         code = secrets.token_hex(8)
         self._codes[code] = params
-        return RedirectResponse(back.include_query_params(code=code, state=params["state"]), 302)
+        return RedirectResponse(redirect_uri.include_query_params(code=code, state=params["state"]), 302)
 
     def _token(self, form: dict[str, str], request: Request) -> Response:
         """Exchange a code once, for a client with the verifier of its challenge."""
@@ -111,7 +113,7 @@ class FakeOAuthProvider:
         raise NotImplementedError
 
     def get_resource(self, path: str, request: Request) -> Response:
-        """Return what is at any other path."""
+        """Return the resource at any other path."""
         raise NotImplementedError
 
 
@@ -135,7 +137,7 @@ class FakeGitHub(FakeOAuthProvider):
 
 
 class FakeOpenIDProvider(FakeOAuthProvider):
-    """An OpenID provider. `claims` override those of its ID tokens, which `sign` signs; `metadata` its configuration."""
+    """An OpenID provider. `claims` override the claims of its ID tokens, which `sign` signs; `metadata` overrides its configuration."""
 
     authorize_path, token_path = "/authorize", "/token"
 
@@ -185,8 +187,8 @@ class FakeOpenIDProvider(FakeOAuthProvider):
 
 @contextmanager
 def run_provider(provider: FakeOAuthProvider) -> Iterator[None]:
-    """Serve the provider and assert at the end that it has not failed by itself."""
+    """Serve the provider and assert at the end that it raised no exception of its own."""
     with serve_in_thread(provider.app()) as url:
         provider.url = url
         yield
-    assert provider.failures == []  # a bug in the fake would look like a failure that a test wants
+    assert provider.failures == []  # a bug in the fake would look like a failure that a test expects

@@ -1,4 +1,4 @@
-"""Registering, logging in, refreshing and logging out, as a frontend does it."""
+"""Registering, logging in, refreshing and logging out, as a frontend does."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,7 @@ class TokenPair:
 
 
 async def try_login(client: ApiClient, email: str, password: str = PASSWORD) -> dict[str, Any]:
-    """Return the result of `login`, whichever member of its union."""
+    """Return the result of `login`, any member of its union."""
     result: dict[str, Any] = (await client.execute(LOGIN, email=email, password=password))["login"]
     return result
 
@@ -47,7 +47,7 @@ async def log_in(client: ApiClient, email: str, password: str = PASSWORD) -> Tok
 
 
 async def try_refresh(client: ApiClient, refresh_token: str) -> dict[str, Any]:
-    """Return the result of `refreshSession`, whichever member of its union."""
+    """Return the result of `refreshSession`, any member of its union."""
     result: dict[str, Any] = (await client.execute(REFRESH, token=refresh_token))["refreshSession"]
     return result
 

@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 
 @asynccontextmanager
 async def temporary_role(postgres: asyncpg.Connection, *privileges: str) -> AsyncIterator[str]:
-    """Create a role with these privileges on all tables and yield its name, which is its password, too."""
+    """Create a role with these privileges on all tables and yield its name, which is also its password."""
     role = f"guest_{uuid.uuid4().hex[:12]}"
     await postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
     for privilege in privileges:

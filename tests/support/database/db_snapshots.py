@@ -1,4 +1,4 @@
-"""Snapshots of tables, to assert that a rejected request changed nothing, and what stock and payments add up to."""
+"""Snapshots of tables, to assert that a rejected request changed nothing, and queries of stock and payments."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The process of the embedded PostgreSQL server, seen from outside."""
+"""The process of the embedded PostgreSQL server, found among the running processes."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 
 
 def find_postmaster(data_dir: Path) -> psutil.Process | None:
-    """Return the PostgreSQL process that runs on this directory, whatever its pid file says."""
+    """Return the PostgreSQL process that runs on this directory, regardless of its pid file."""
     pgdata = str(data_dir.resolve() / "postgres")
     for process in psutil.process_iter(["name", "cmdline"]):
         if process.info["name"] == "postgres" and pgdata in (process.info["cmdline"] or ()):
@@ -28,7 +28,7 @@ async def wait_until_stopped(data_dir: Path) -> None:
 
 @asynccontextmanager
 async def kill_leftover_server(data_dir: Path) -> AsyncIterator[Path]:
-    """Yield the directory, and kill the server that runs on it when the block is left."""
+    """Yield the directory, and kill the server that runs on it when the block ends."""
     try:
         yield data_dir
     finally:

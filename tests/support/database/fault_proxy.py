@@ -19,7 +19,7 @@ MESSAGE_HEADER_LENGTH = 5  # bytes: the type and the length
 
 @dataclass(slots=True)
 class FaultProxy:
-    """`url` is a second URL of the same database."""
+    """A proxy of a database; `url` is the database's URL through the proxy."""
 
     url: str
     commits: int = 0
@@ -30,17 +30,17 @@ class FaultProxy:
     _is_refusing: bool = False
 
     def hang(self) -> None:
-        """Forward nothing from now on, and keep the connections open."""
+        """Stop forwarding, and keep the connections open."""
         self._is_open.clear()
 
     def break_connections(self) -> None:
-        """Abort every connection, and each new one at once."""
+        """Abort every connection, and abort new connections immediately."""
         self._is_refusing = True
         for writer in self._writers:
             writer.transport.abort()
 
     def restore(self) -> None:
-        """Forward again."""
+        """Resume forwarding."""
         self._is_refusing = False
         self._is_open.set()
 
@@ -108,7 +108,7 @@ class _ProxiedConnection:
 
 @asynccontextmanager
 async def start_fault_proxy(url: str) -> AsyncIterator[FaultProxy]:
-    """Start a proxy of this database that forwards everything until told otherwise."""
+    """Start a proxy of this database that forwards everything until a test changes that."""
     tasks: set[asyncio.Task[None]] = set()
 
     def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,7 +130,7 @@ async def start_fault_proxy(url: str) -> AsyncIterator[FaultProxy]:
 
 @dataclass(slots=True)
 class SilentServer:
-    """Its port, and how many connections it has accepted."""
+    """The port of a silent server, and the number of connections that it has accepted."""
 
     port: int = 0
     connections: int = 0
@@ -138,7 +138,7 @@ class SilentServer:
 
 @asynccontextmanager
 async def start_silent_server() -> AsyncIterator[SilentServer]:
-    """Start a server that accepts every connection and never sends a byte, as a frozen one does."""
+    """Start a server that accepts every connection and never sends a byte, like a frozen server."""
     state = SilentServer()
 
     async def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Deterministic races: a third connection holds a lock until the others wait for it."""
+"""Deterministic races: an extra connection holds a lock until the others wait for it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ _COUNT_CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1::in
 
 @asynccontextmanager
 async def hold_lock(database_url: str, statement: str, *arguments: Any) -> AsyncIterator[asyncpg.Connection]:
-    """Hold what the statement locks, and yield the connection; leaving the block commits what was done with it."""
+    """Hold the locks that the statement takes, and yield the connection; leaving the block commits its changes."""
     connection = await asyncpg.connect(database_url)
     try:
         async with connection.transaction():
@@ -35,8 +35,8 @@ async def wait_for_blocked(postgres: asyncpg.Connection, count: int) -> list[int
         pids = [record["pid"] for record in await postgres.fetch(_BLOCKED_PIDS)]
         return pids if len(pids) >= count else []
 
-    blocked: list[int] = await wait_until(list_blocked, 20)
-    return blocked
+    pids: list[int] = await wait_until(list_blocked, 20)
+    return pids
 
 
 async def wait_until_disconnected(postgres: asyncpg.Connection, pids: list[int]) -> None:

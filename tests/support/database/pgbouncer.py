@@ -32,7 +32,7 @@ ignore_startup_parameters = {ignored}
 
 @asynccontextmanager
 async def start_pgbouncer(url: str, directory: Path, ignored_parameters: str = "") -> AsyncIterator[str]:
-    """Start PgBouncer and yield the database's URL through it; `ignored_parameters` are start-up parameters it drops."""
+    """Start PgBouncer and yield the database's URL through it; `ignored_parameters` are start-up parameters that it ignores."""
     assert PGBOUNCER is not None
     database_url = make_url(url)
     host = str(database_url.query.get("host") or database_url.host)
@@ -77,7 +77,7 @@ async def _is_listening(port: int) -> bool:
 
 
 def _get_unprivileged_uid(host: str) -> int | None:
-    """Return the user to run as: PgBouncer refuses root, and needs access to the database's socket."""
+    """Return the user for PgBouncer, which does not run as root and needs access to the database's socket."""
     if os.geteuid() != 0:
         return None
     return Path(host).stat().st_uid if host.startswith("/") else 65534

@@ -1,4 +1,4 @@
-"""Counts the SQL statements that a request costs, with a proxy between the server and PostgreSQL."""
+"""Counts the SQL statements of a request, with a proxy between the server and PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from tests.support.http.client import ApiClient
 
 @dataclass(slots=True)
 class CountingProxy:
-    """`url` is a second URL of the same database; `statements` counts what was sent to it."""
+    """A proxy of a database; `url` is the database's URL through it, and `statements` counts the statements sent."""
 
     url: str
     statements: int = 0
@@ -39,7 +39,7 @@ class QueryCounter:
     async def count(self, client: ApiClient, document: str, /, **variables: object) -> int:
         """Return the number of statements of a request.
 
-        The smallest of four counts: the first ones also open connections and prepare statements.
+        The result is the smallest of four counts, because the first requests also open connections and prepare statements.
         """
         return min([await self._count_once(client, document, variables) for _ in range(4)])
 
@@ -64,7 +64,7 @@ async def count_queries(settings: Settings) -> AsyncIterator[QueryCounter]:
 
 @asynccontextmanager
 async def start_counting_proxy(url: str) -> AsyncIterator[CountingProxy]:
-    """Start a proxy of this database that counts statements, whichever client sends them."""
+    """Start a proxy of this database that counts the statements of all clients."""
     upstream_url = make_url(url)
 
     async def handle_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -90,18 +90,18 @@ class ReplicatedPair:
         return f"postgresql://postgres@/bookstore?{hosts}&target_session_attrs={session_attrs}"
 
     async def pause_replay(self) -> None:
-        """Keep the replica from showing what is written from now on."""
+        """Pause replay, so that the replica does not show later writes."""
         await fetch_value(self.replica, "SELECT pg_wal_replay_pause()")
         await self._wait_for(self.replica, "SELECT pg_get_wal_replay_pause_state() = 'paused'")
 
     async def resume_replay(self) -> None:
-        """Resume, and wait until the replica shows everything that the primary has written."""
+        """Resume replay, and wait until the replica shows all writes of the primary."""
         await fetch_value(self.replica, "SELECT pg_wal_replay_resume()")
         primary_lsn = await fetch_value(self.primary, "SELECT pg_current_wal_lsn()::text")
         await self._wait_for(self.replica, f"SELECT pg_last_wal_replay_lsn() >= '{primary_lsn}'")
 
     async def enable_synchronous_replication(self) -> None:
-        """Make every COMMIT wait, from now on, until the replica has received it."""
+        """Make every later COMMIT wait until the replica has received it."""
         await fetch_value(self.primary, "ALTER SYSTEM SET synchronous_standby_names = '*'")
         await fetch_value(self.primary, "SELECT pg_reload_conf()")
         await self._wait_for(self.primary, "SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication")

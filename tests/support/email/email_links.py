@@ -38,7 +38,7 @@ async def list_link_tokens(shop: Shop, postgres: asyncpg.Connection, email: str,
 
 
 async def request_password_reset(client: ApiClient, email: str) -> dict[str, Any]:
-    """Return the result of `requestPasswordReset`, whichever member of its union."""
+    """Return the result of `requestPasswordReset`, any member of its union."""
     result: dict[str, Any] = (await client.execute(REQUEST_PASSWORD_RESET, email=email))["requestPasswordReset"]
     return result
 
@@ -50,18 +50,18 @@ async def request_reset_token(client: ApiClient, shop: Shop, postgres: asyncpg.C
 
 
 async def reset_password(client: ApiClient, token: str, password: str) -> dict[str, Any]:
-    """Return the result of `resetPassword`, whichever member of its union."""
+    """Return the result of `resetPassword`, any member of its union."""
     result: dict[str, Any] = (await client.execute(RESET_PASSWORD, token=token, password=password))["resetPassword"]
     return result
 
 
 async def verify_email(client: ApiClient, token: str) -> dict[str, Any]:
-    """Return the result of `verifyEmail`, whichever member of its union."""
+    """Return the result of `verifyEmail`, any member of its union."""
     result: dict[str, Any] = (await client.execute(VERIFY_EMAIL, token=token))["verifyEmail"]
     return result
 
 
 async def login_with_oauth(client: ApiClient, code: str) -> dict[str, Any]:
-    """Return the result of `loginWithOAuth`, whichever member of its union."""
+    """Return the result of `loginWithOAuth`, any member of its union."""
     result: dict[str, Any] = (await client.execute(LOGIN_WITH_OAUTH, code=code))["loginWithOAuth"]
     return result

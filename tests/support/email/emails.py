@@ -66,7 +66,7 @@ async def wait_until_queue_is_empty(postgres: asyncpg.Connection) -> list[tuple[
 
 
 async def expire_claims(postgres: asyncpg.Connection) -> None:
-    """Let the workers' claims of emails expire now."""
+    """Make the workers' claims of emails expire now."""
     await postgres.execute("UPDATE letters SET taken_until = clock_timestamp() WHERE taken_until IS NOT NULL")
 
 

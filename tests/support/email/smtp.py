@@ -26,7 +26,7 @@ from tests.support.waiting import wait_until
 
 @dataclass(slots=True)
 class FakeMailServer:
-    """What has arrived, and how the server responds to the next emails."""
+    """The emails that the server received, and its responses to the next emails."""
 
     port: int = 0
     messages: list[EmailMessage] = field(default_factory=list)
@@ -40,7 +40,7 @@ class FakeMailServer:
     submitted_recipients: list[str] = field(default_factory=list)
     """The recipients of all submitted emails, accepted or not."""
     may_accept: asyncio.Event | None = None
-    """Submitted emails wait until it is set."""
+    """The server accepts submitted emails only after this event is set."""
     silent_recipients: set[str] = field(default_factory=set)
     """Recipients whose RCPT gets no response."""
     withheld_response: str | None = None
@@ -52,7 +52,7 @@ class FakeMailServer:
     response_delay: float = 0
     """Seconds that each response takes on the event loop's clock."""
     sends_byte_by_byte: bool = False
-    crashes_at: Literal["in a letter", "after a letter"] | None = None
+    crashes_at: Literal["during data", "after data"] | None = None
     crash_count: int = 0
 
     @property
@@ -104,7 +104,7 @@ class _Handler:
         state.submitted_recipients.append(envelope.rcpt_tos[0])
         if state.may_accept:
             await state.may_accept.wait()
-        if state.crashes_at == "after a letter":
+        if state.crashes_at == "after data":
             await _crash(state, server)
         if state.data_response:
             state.rejected_recipients.append(envelope.rcpt_tos[0])
@@ -118,7 +118,7 @@ class _Handler:
 
 
 class _SmtpProtocol(SMTP):
-    """Sends the responses that the server's state demands."""
+    """Sends the responses that the server's state defines."""
 
     def __init__(self, state: FakeMailServer, **options: Any) -> None:
         super().__init__(_Handler(state), enable_SMTPUTF8=True, **options)
@@ -128,7 +128,7 @@ class _SmtpProtocol(SMTP):
         state, response = self._state, status if isinstance(status, str) else status.decode()
         if state.withheld_response and response.startswith(state.withheld_response):
             await state.hang(response)
-        if state.response_delay and response[3] == " ":  # its last line
+        if state.response_delay and response[3] == " ":  # the last line of the response
             advance_clock(state.response_delay)
             await asyncio.sleep(0.02)
         if state.endless_response and response.startswith(state.endless_response):
@@ -137,7 +137,7 @@ class _SmtpProtocol(SMTP):
             await self._send_byte_by_byte(response)
         else:
             await super().push(response)
-        if state.crashes_at == "in a letter" and response.startswith("354"):
+        if state.crashes_at == "during data" and response.startswith("354"):
             await self._reader.readline()
             await _crash(state, self)
 
@@ -175,8 +175,8 @@ def create_self_signed_context(directory: Path) -> ssl.SSLContext:
         .sign(key, hashes.SHA256())
     )
     file = directory / "certificate.pem"
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(certificate.public_bytes(Encoding.PEM) + secret)
+    private_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(certificate.public_bytes(Encoding.PEM) + private_key)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(file)
     return context
@@ -186,7 +186,7 @@ def create_self_signed_context(directory: Path) -> ssl.SSLContext:
 async def start_mail_server(
     *, tls: ssl.SSLContext | None = None, implicit_tls: bool = False, password: str | None = None, port: int = 0
 ) -> AsyncIterator[FakeMailServer]:
-    """Start a mail server; with `tls` it offers STARTTLS or, implicitly, speaks TLS from the start.
+    """Start a mail server; with `tls` it offers STARTTLS or, with `implicit_tls`, starts with TLS.
 
     With a password it requires authentication.
     """
@@ -196,9 +196,9 @@ async def start_mail_server(
         state.usernames.append(getattr(credentials, "login", b"").decode())
         return AuthResult(success=getattr(credentials, "password", b"").decode() == password, handled=False)
 
-    def protocol() -> SMTP:
+    def create_protocol() -> SMTP:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of passwords without TLS, which tests check themselves
+            warnings.simplefilter("ignore")  # a warning about passwords without TLS, which tests check themselves
             return _SmtpProtocol(
                 state,
                 tls_context=None if implicit_tls else tls,
@@ -208,7 +208,7 @@ async def start_mail_server(
             )
 
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(protocol, "127.0.0.1", port, ssl=tls if implicit_tls else None)
+    server = await loop.create_server(create_protocol, "127.0.0.1", port, ssl=tls if implicit_tls else None)
     state.port = server.sockets[0].getsockname()[1]
     try:
         yield state

@@ -25,7 +25,7 @@ MAX_BODY_SIZE = 90_000  # bytes; fits into a request
 
 @dataclass(frozen=True, slots=True)
 class RawJson:
-    """JSON text that no serializer would produce."""
+    """JSON text that serializers do not produce."""
 
     text: str
 
@@ -112,17 +112,19 @@ BAD_VALUES_BY_TYPE: dict[str, list[Any]] = {
 }
 
 
-def list_bad_values(input_type: GraphQLInputType, good: Any) -> list[Any]:
-    """Return bad values for an argument or input field of this type; `good` is a valid value."""
-    named = get_named_type(input_type)
+def list_bad_values(input_type: GraphQLInputType, good_value: Any) -> list[Any]:
+    """Return bad values for an argument or input field of this type; `good_value` is a valid value."""
+    named_type = get_named_type(input_type)
     values = [*WRONG_SHAPES, *EXTREME_NUMBERS]
     values += (
-        ["NONSENSE", "title_asc"] if isinstance(named, GraphQLEnumType) else BAD_VALUES_BY_TYPE.get(named.name, [])
+        ["NONSENSE", "title_asc"]
+        if isinstance(named_type, GraphQLEnumType)
+        else BAD_VALUES_BY_TYPE.get(named_type.name, [])
     )
     if isinstance(get_nullable_type(input_type), GraphQLList):
-        [item] = good
+        [item] = good_value
         max_items = min(5_000, MAX_BODY_SIZE // (len(dump_json(item)) + 2))
-        values += [[value] for value in BAD_VALUES_BY_TYPE.get(named.name, [])] + [
+        values += [[value] for value in BAD_VALUES_BY_TYPE.get(named_type.name, [])] + [
             [item] * max_items,
             [item] * 5_000,
         ]
@@ -143,7 +145,7 @@ PAGINATION_ARGUMENTS = ("first", "last", "after", "before", "offset")
 
 
 def build_good_arguments(field: GraphQLField, samples: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return sets of valid arguments: one, or several for input objects with `@oneOf`."""
+    """Return sets of valid arguments: one set, or several sets for input objects with `@oneOf`."""
     return _build_good_fields(
         {
             name: argument.type
@@ -156,10 +158,10 @@ def build_good_arguments(field: GraphQLField, samples: Mapping[str, Any]) -> lis
 
 def _build_good_fields(types: Mapping[str, GraphQLInputType], samples: Mapping[str, Any]) -> list[dict[str, Any]]:
     choices = {name: _list_good_values(name, type_, samples) for name, type_ in types.items()}
-    first = {name: values[0] for name, values in choices.items()}
+    first_values = {name: values[0] for name, values in choices.items()}
     return [
-        first,
-        *({**first, name: value} for name, values in choices.items() for value in values[1:]),
+        first_values,
+        *({**first_values, name: value} for name, values in choices.items() for value in values[1:]),
     ]
 
 
@@ -176,7 +178,7 @@ def _list_good_values(name: str, input_type: GraphQLInputType, samples: Mapping[
         return _build_good_fields(types, samples)
     if nullable_type.name in GOOD_VALUES:
         return [samples.get(name, GOOD_VALUES[nullable_type.name])]
-    return [samples[name]]  # fails by name where a new argument has no sample
+    return [samples[name]]  # raises KeyError with the name of an argument without a sample
 
 
 def iterate_positions(field: GraphQLField, good_values: Mapping[str, Any]) -> Iterator[InputPosition]:
@@ -187,11 +189,13 @@ def iterate_positions(field: GraphQLField, good_values: Mapping[str, Any]) -> It
 
 def _iterate_nested_positions(position: InputPosition) -> Iterator[InputPosition]:
     yield position
-    named, input_object = get_named_type(position.type), position.good_value
-    if isinstance(named, GraphQLInputObjectType):
+    named_type, input_object = get_named_type(position.type), position.good_value
+    if isinstance(named_type, GraphQLInputObjectType):
         input_object = input_object[0] if isinstance(input_object, list) else input_object
         for name, value in input_object.items():
-            yield from _iterate_nested_positions(InputPosition((*position.path, name), named.fields[name].type, value))
+            yield from _iterate_nested_positions(
+                InputPosition((*position.path, name), named_type.fields[name].type, value)
+            )
 
 
 def replace_at(value: Any, path: tuple[str, ...], replacement: Any) -> Any:

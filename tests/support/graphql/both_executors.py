@@ -25,7 +25,7 @@ from tests.support.shop.sample_catalog import AUTHORS, create_sample_catalog
 COMPILED = Documents(introspection=True)
 GRAPHQL_CORE = Documents(introspection=True, compiled=False)
 MAX_COST = 1_500
-"""The cost limit of a generated document, so that many can be executed."""
+"""The cost limit of a generated document, so that tests can execute many documents."""
 
 
 def is_executable(text: str) -> bool:
@@ -63,7 +63,7 @@ class FuzzData:
 
 
 async def prepare_fuzz_data(shop: Shop, postgres: asyncpg.Connection) -> FuzzData:
-    """Fill the shop with rows of every kind, most of which belong to the administrator and the customer."""
+    """Fill the shop with rows of every kind; most of them belong to the administrator and the customer."""
     admin, customer = await add_admin(shop), await add_user(shop)
     books = (await create_sample_catalog(shop, postgres, books=12)).books
     orders = [(customer, "CONFIRMED"), (customer, "SHIPPED"), (admin, "CONFIRMED"), (customer, "CANCELLED")]
@@ -84,7 +84,7 @@ async def prepare_fuzz_data(shop: Shop, postgres: asyncpg.Connection) -> FuzzDat
     }
     tokens = {"anonymous": None, "customer": customer.token, "administrator": admin.token}
     return FuzzData(
-        tokens, [member.session_id for member in users], _build_samples(ids) | await _fetch_cursors(shop, customer)
+        tokens, [user.session_id for user in users], _build_samples(ids) | await _fetch_cursors(shop, customer)
     )
 
 

@@ -1,4 +1,4 @@
-"""A schema with every kind of field, in which any field may fail; which ones fail is deterministic."""
+"""A schema with every kind of field, in which any field may fail deterministically."""
 
 import asyncio
 import datetime as dt
@@ -48,7 +48,7 @@ def _maybe_fail(info: strawberry.Info, value: Any, *key: Any) -> Any:
         case 4:
             return object  # not of any type in the schema
         case _:
-            raise GraphQLError(f"{key} is refused", extensions={"code": "REFUSED"})
+            raise GraphQLError(f"{key} is rejected", extensions={"code": "REJECTED"})
 
 
 @strawberry.enum
@@ -162,7 +162,7 @@ class WeightLoader:
 
 
 class LengthLoader:
-    """A batch loader whose value some rows hold themselves."""
+    """A batch loader whose value some rows have already."""
 
     requires = frozenset({"number"})
     preloaded: str | None = "preloaded_length"
@@ -182,7 +182,7 @@ class LengthLoader:
 
 
 class LabelLoader:
-    """A batch loader that must not be called if all rows hold their value."""
+    """A batch loader that must not be called if all rows have their value."""
 
     requires = frozenset({"number"})
     preloaded: str | None = "label"
@@ -190,7 +190,7 @@ class LabelLoader:
     async def load(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any]:
         await asyncio.sleep(0)
         if all(hasattr(row, "label") for row in parents):
-            raise RuntimeError("all rows hold their label")
+            raise RuntimeError("all rows have their label")
         return [row.number + 1 for row in parents]
 
     def get_cached(self, parents: Sequence[Row], context: ChaosContext) -> Sequence[Any] | None:
@@ -329,11 +329,11 @@ class Thing:
         await asyncio.sleep(0)
         return _maybe_fail(info, self.number + len(ids or ()), "later", self.number)  # type: ignore[no-any-return]
 
-    @strawberry.field(extensions=[DoublingExtension()])  # type: ignore[untyped-decorator]  # Strawberry leaves it untyped
+    @strawberry.field(extensions=[DoublingExtension()])  # type: ignore[untyped-decorator]  # Strawberry's decorator is untyped
     def doubled(self: Row) -> int | None:
         return self.number
 
-    @strawberry.field(extensions=[TriplingExtension()])  # type: ignore[untyped-decorator]  # the same
+    @strawberry.field(extensions=[TriplingExtension()])  # type: ignore[untyped-decorator]  # as above
     def tripled(root: Row, plus: int = 0) -> int:
         return root.number + plus
 
@@ -423,7 +423,7 @@ executor = Executor(schema)
 async def assert_equivalent(
     text: str, variables: dict[str, Any] | None = None, failures_per_thousand: int = 0
 ) -> ComparableResult:
-    """Assert that both executors return equivalent results, and return that of graphql-core."""
+    """Assert that both executors return equivalent results, and return the result of graphql-core."""
     execution, executions = await execute_with_both(
         executor, text, variables, lambda: ChaosContext(failures_per_thousand)
     )

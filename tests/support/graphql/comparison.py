@@ -16,7 +16,7 @@ TIMES = 3
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """Data and errors of one execution, and the context that it was given."""
+    """Data and errors of one execution, and its context."""
 
     data: Any
     errors: Sequence[GraphQLError]
@@ -62,11 +62,11 @@ class ComparableResult:
     def is_equivalent_to(self, other: "ComparableResult") -> bool:
         """Return whether data and errors are equal.
 
-        If several fields fail below one position that becomes null, either result may report any of them.
+        If several fields fail below a position that becomes null, each result may report any of them.
         """
-        ours, theirs = self._group_errors_by_nulled_path(), other._group_errors_by_nulled_path()
-        return (self.data, self.log, ours.keys()) == (other.data, other.log, theirs.keys()) and all(
-            _are_equivalent(errors, theirs[path], path) for path, errors in ours.items()
+        actual, expected = self._group_errors_by_nulled_path(), other._group_errors_by_nulled_path()
+        return (self.data, self.log, actual.keys()) == (other.data, other.log, expected.keys()) and all(
+            _are_equivalent(errors, expected[path], path) for path, errors in actual.items()
         )
 
     def _group_errors_by_nulled_path(self) -> dict[ResponsePath, list[dict[str, Any]]]:
@@ -85,8 +85,8 @@ def _find_nulled_path(data: Any, path: list[str | int]) -> ResponsePath:
     return tuple(path)
 
 
-def _are_equivalent(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], nulled_path: ResponsePath) -> bool:
-    if all(tuple(error.get("path", [])) == nulled_path for error in (*ours, *theirs)):
-        return ours == theirs
-    their_errors = {tuple(error.get("path", [])): error for error in theirs}
-    return all(error == their_errors.get(tuple(error.get("path", [])), error) for error in ours)
+def _are_equivalent(actual: list[dict[str, Any]], expected: list[dict[str, Any]], nulled_path: ResponsePath) -> bool:
+    if all(tuple(error.get("path", [])) == nulled_path for error in (*actual, *expected)):
+        return actual == expected
+    expected_errors = {tuple(error.get("path", [])): error for error in expected}
+    return all(error == expected_errors.get(tuple(error.get("path", [])), error) for error in actual)

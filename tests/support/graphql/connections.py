@@ -25,7 +25,7 @@ _PAGE_ARGUMENTS = ("first", "after", "last", "before", "offset")
 _PAGE = """{ totalCount edges { cursor node { id } } nodes { id }
     pageInfo { hasNextPage hasPreviousPage startCursor endCursor } }"""
 SORT_OF_SEARCHES = "RELEVANCE"
-"""Without a search the same as another sort."""
+"""This sort needs a search; without one it equals the default sort."""
 REVIEWED_SLUG = "a-book-with-reviews"
 LOOKUPS = {
     "Book": {"slug": REVIEWED_SLUG},
@@ -63,14 +63,14 @@ class ConnectionField:
 
 
 def _list_cases() -> dict[str, ConnectionField]:
-    """Return every connection of the schema; of those with the same enum for `sort`, one in each order of it."""
+    """Return every connection of the schema; the first connection with an enum for `sort` appears in each sort order."""
     cases: dict[str, ConnectionField] = {}
-    seen_enums: set[str] = set()
+    visited_enums: set[str] = set()
     for name in sorted(list_connections(), key=_get_priority):
         sort = find_field(name).args.get("sort")
         sort_enum = sort and get_named_type(sort.type)
-        if isinstance(sort_enum, GraphQLEnumType) and sort_enum.name not in seen_enums:
-            seen_enums.add(sort_enum.name)
+        if isinstance(sort_enum, GraphQLEnumType) and sort_enum.name not in visited_enums:
+            visited_enums.add(sort_enum.name)
             values = [value for value in sort_enum.values if value != SORT_OF_SEARCHES]
             cases |= {f"{name} by {value}": ConnectionField(name, {"sort": value}) for value in values}
         else:
@@ -134,7 +134,7 @@ async def _add_reviews_and_prebookings(shop: Shop, postgres: asyncpg.Connection,
     """Add reviews of one book by other users, and reviews, wishlist items and prebookings of all other books by the customer."""
     book = await add_book(shop, "A book with reviews")
     assert book.slug == REVIEWED_SLUG
-    others = [(await add_user(shop)).id for _ in range(23)]
+    reviewer_ids = [(await add_user(shop)).id for _ in range(23)]
     await postgres.execute(
         "UPDATE users SET created_at = date '2026-01-01' + right(email_number, 1)::int FROM ("
         "SELECT id AS user_id, substring(email from '[0-9]+') AS email_number FROM users) AS numbered WHERE id = user_id"
@@ -142,7 +142,7 @@ async def _add_reviews_and_prebookings(shop: Shop, postgres: asyncpg.Connection,
     await postgres.execute(
         f"{_INSERT_REVIEWS} SELECT gen_random_uuid(), $1, id, {_PSEUDO_RANDOM} + 1, {_DATE} FROM users WHERE id = ANY($2)",
         book.id,
-        others,
+        reviewer_ids,
     )
     for statement in (
         f"{_INSERT_REVIEWS} SELECT gen_random_uuid(), id, $1, {_PSEUDO_RANDOM} + 1, {_DATE} FROM books",
@@ -169,7 +169,7 @@ async def walk_pages(
     connection: ConnectionField, client: ApiClient, sizes: Iterable[int], *, forward: bool
 ) -> list[str]:
     """Return the IDs of the whole list, fetched in pages of these sizes, in the order of the list."""
-    seen: list[str] = []
+    ids: list[str] = []
     size_name, cursor_name = ("first", "after") if forward else ("last", "before")
     next_flag, previous_flag, next_cursor = ("hasNextPage", "hasPreviousPage", "endCursor") if forward else (
         "hasPreviousPage", "hasNextPage", "startCursor"
@@ -179,11 +179,11 @@ async def walk_pages(
         page = await connection.fetch_page(client, **{size_name: size, cursor_name: cursor})
         assert get_ids(page) == [edge["node"]["id"] for edge in page["edges"]]
         assert page["pageInfo"][previous_flag] is (cursor is not None)
-        seen = seen + get_ids(page) if forward else get_ids(page) + seen
-        assert len(set(seen)) == len(seen)
+        ids = ids + get_ids(page) if forward else get_ids(page) + ids
+        assert len(set(ids)) == len(ids)
         if not page["pageInfo"][next_flag]:
-            assert page["totalCount"] == len(seen)
-            return seen
+            assert page["totalCount"] == len(ids)
+            return ids
         assert len(page["nodes"]) == size
         cursor = page["pageInfo"][next_cursor]
         assert cursor == page["edges"][-1 if forward else 0]["cursor"]

@@ -1,6 +1,6 @@
 """Sends each query of the tests to the app, and executes it with graphql-core as well.
 
-The test fails if the responses differ, or if the executor leaves the document to graphql-core; introspection is allowed.
+The test fails if the responses differ, or if the executor falls back to graphql-core; only introspection may fall back.
 """
 
 import os
@@ -37,7 +37,7 @@ class DifferentialTransport(httpx2.ASGITransport):
         return response
 
     async def _compare_with_graphql_core(
-        self, endpoint: GraphQLEndpoint, request: httpx2.Request, ours: GraphQLResponse
+        self, endpoint: GraphQLEndpoint, request: httpx2.Request, actual: GraphQLResponse
     ) -> None:
         executor = endpoint.documents.executor
         assert executor is None or executor.fallbacks.keys() <= ALLOWED_FALLBACKS, executor.fallbacks
@@ -46,11 +46,13 @@ class DifferentialTransport(httpx2.ASGITransport):
             return
         documents = _get_graphql_core_documents(endpoint.documents.introspection)
         for _ in range(MAX_ATTEMPTS):
-            theirs = await execute_request(documents, Context(endpoint.shop, "", _get_token(request)), graphql_request)
-            if _are_equivalent(ours, theirs):
+            expected = await execute_request(
+                documents, Context(endpoint.shop, "", _get_token(request)), graphql_request
+            )
+            if _are_equivalent(actual, expected):
                 return
-            ours = await _read_response(await super().handle_async_request(request))
-        raise AssertionError(f"The executor and graphql-core differ for {graphql_request}: {ours} and {theirs}.")
+            actual = await _read_response(await super().handle_async_request(request))
+        raise AssertionError(f"The executor and graphql-core differ for {graphql_request}: {actual} and {expected}.")
 
 
 def _find_endpoint(app: Any) -> GraphQLEndpoint | None:
@@ -112,6 +114,6 @@ def _is_query(documents: Documents, graphql_request: GraphQLRequest) -> bool:
     return operation is not None and operation.operation is OperationType.QUERY
 
 
-def _are_equivalent(ours: GraphQLResponse, theirs: GraphQLResponse) -> bool:
+def _are_equivalent(actual: GraphQLResponse, expected: GraphQLResponse) -> bool:
     """Return whether the responses are equivalent. Internal errors and timeouts are temporary, so they are ignored."""
-    return bool((ours.error_codes | theirs.error_codes) & SERVER_ERROR_CODES) or are_equivalent(ours, theirs)
+    return bool((actual.error_codes | expected.error_codes) & SERVER_ERROR_CODES) or are_equivalent(actual, expected)

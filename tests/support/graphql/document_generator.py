@@ -124,9 +124,9 @@ class DocumentGenerator:
         return self.rng.choice([type_, *type_.interfaces])
 
     def _choose_fragment(self, type_: Any, depth: int) -> str:
-        existing = [name for name, (on, body) in self._fragments.items() if on == type_.name and body]
-        if existing and self.rng.random() < 0.5:
-            return self.rng.choice(existing)
+        fragment_names = [name for name, (on, body) in self._fragments.items() if on == type_.name and body]
+        if fragment_names and self.rng.random() < 0.5:
+            return self.rng.choice(fragment_names)
         name = f"F{len(self._fragments)}"
         self._fragments[name] = (type_.name, "")  # an empty body: must not be spread within itself
         self._fragments[name] = (type_.name, self._generate_selection_set(type_, depth - 1))
@@ -229,11 +229,11 @@ def generate_documents(
     operation_types: Sequence[str] = ("query", "query", "mutation"),
 ) -> Iterable[tuple[str, dict[str, Any]]]:
     """Yield `count` accepted documents with their variables; the operation types alternate."""
-    rng, generated = Random(seed), 0
-    while generated < count:
+    rng, document_count = Random(seed), 0
+    while document_count < count:
         text, variables = DocumentGenerator(schema, rng, samples).generate(
-            operation_types[generated % len(operation_types)]
+            operation_types[document_count % len(operation_types)]
         )
         if is_accepted(text):
-            generated += 1
+            document_count += 1
             yield text, variables

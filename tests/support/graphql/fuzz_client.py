@@ -33,7 +33,7 @@ LOOKUPS = {
 SNAPSHOT_SQL = " UNION ALL ".join(
     f"SELECT '{table.name}', count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table.name} t"
     for table in Base.metadata.sorted_tables
-    if table.name != "throttles"  # failed attempts are counted there
+    if table.name != "throttles"  # it counts failed attempts
 )
 PERSISTED_ERRORS = {"ORDER_PAYMENT_FAILED"}
 """User errors that are stored: an order with a declined payment remains."""
@@ -75,7 +75,7 @@ def _build_selection_set(field: GraphQLField) -> str:
 class FuzzClient:
     """A client that is signed in as an administrator with items in the cart, so every operation is permitted.
 
-    `failures` describes each response that is not as expected.
+    `failures` describes each unexpected response.
     """
 
     http: httpx2.AsyncClient
@@ -119,16 +119,16 @@ def _must_not_write(name: str, payload: dict[str, Any]) -> bool:
     results = list((payload.get("data") or {}).values())
     user_error_codes = {result["code"] for result in results if isinstance(result, dict) and "code" in result}
     is_query = not name.startswith("Mutation.")
-    is_below = any(
+    has_nested_error = any(
         len(error.get("path", ())) > 1 for error in payload.get("errors", ())
     )  # the mutation itself was executed
-    is_rejected = not is_below and all(result is None or "code" in result for result in results)
+    is_rejected = not has_nested_error and all(result is None or "code" in result for result in results)
     return is_query or (is_rejected and not user_error_codes & PERSISTED_ERRORS)
 
 
 async def create_samples(shop: Shop, user: SignedInUser) -> dict[str, Any]:
     """Fill the shop, and return valid values by argument name."""
-    genre, other = await add_genre(shop, "Fantasy"), await add_user(shop)
+    genre, other_user = await add_genre(shop, "Fantasy"), await add_user(shop)
     book = await add_book(
         shop,
         "The Hobbit",
@@ -138,21 +138,21 @@ async def create_samples(shop: Shop, user: SignedInUser) -> dict[str, Any]:
         genre_id=genre.id,
     )
     await fill_cart(shop, user, (book, 1))
-    sold_out = await add_book(shop, stock=0)
+    sold_out_book = await add_book(shop, stock=0)
     async with shop.database.transaction() as tx:
         review_id = await add_review(tx, user.id, book.id, 4, "Good.")
         await adjust_ratings(tx, {book.id: (0, 0, 0, 1, 0)})
-        prebooking_id = await add_prebooking(tx, user.id, sold_out.id)
+        prebooking_id = await add_prebooking(tx, user.id, sold_out_book.id)
     assert review_id is not None
     assert prebooking_id is not None
     return TEXT_SAMPLES | {
         "bookId": to_global_id("Book", book.id),
         "ids": to_global_id("Book", book.id),
         "genreId": to_global_id("Genre", genre.id),
-        "authorId": to_global_id("Author", other.id),
-        "userId": other.global_id,
-        "sessionId": to_global_id("Session", other.session_id),
-        "orderId": to_global_id("Order", other.id),
+        "authorId": to_global_id("Author", other_user.id),
+        "userId": other_user.global_id,
+        "sessionId": to_global_id("Session", other_user.session_id),
+        "orderId": to_global_id("Order", other_user.id),
         "reviewId": to_global_id("Review", review_id),
         "reviewIds": to_global_id("Review", review_id),
         "prebookingId": to_global_id("Prebooking", prebooking_id),

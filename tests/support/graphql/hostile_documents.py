@@ -1,10 +1,10 @@
 """Documents that are small to send and expensive to process."""
 
 
-def _chain(length: int, step: str, end: str) -> str:
-    """Build fragments f0 to f`length`; in `step`, NEXT is replaced with the name of the next fragment."""
+def _chain(length: int, step: str, last_selection: str) -> str:
+    """Build fragments f0 to f`length`; NEXT in `step` is replaced with the name of the next fragment."""
     links = " ".join(f"fragment f{n} on Query {{ {step.replace('NEXT', f'f{n + 1}')} }}" for n in range(length))
-    return f"{{ ...f0 }} {links} fragment f{length} on Query {{ {end} }}"
+    return f"{{ ...f0 }} {links} fragment f{length} on Query {{ {last_selection} }}"
 
 
 def _repeat(count: int, text: str) -> str:

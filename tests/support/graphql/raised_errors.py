@@ -1,7 +1,7 @@
-"""Finds the user errors that a function can raise, by reading its source and that of the functions it uses.
+"""Finds the user errors that a function can raise, from its source and the source of the functions it uses.
 
-Every function, method and class that the source names counts as called, every user error as raised. Annotations count, too:
-the result may hold too much, never too little.
+Every function, method and class that the source names counts as called, and every user error as raised. Annotations count,
+too: the result may contain too many errors, never too few.
 """
 
 import ast
@@ -20,14 +20,14 @@ Errors: TypeAlias = frozenset[type[UserError]]
 Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 NO_ERRORS: Errors = frozenset()
 UNKNOWN = object()
-"""What a parameter or local variable refers to."""
+"""The target of a parameter or local variable."""
 
 
 class RaisedErrors:
     """Finds user errors through the functions of some packages; others, such as `persistence`, raise none."""
 
     def __init__(self, *packages: str) -> None:
-        """Name the packages, whose modules must be imported already."""
+        """Search these packages, whose modules must be imported already."""
         self._packages = packages
         self._errors_by_function: dict[FunctionType, Errors] = {}
         self._methods: defaultdict[str, list[FunctionType]] = defaultdict(list)
@@ -74,9 +74,9 @@ class RaisedErrors:
         uncaught = self._union(body, node.body)
         errors = self._union(body, [*node.orelse, *node.finalbody])
         for handler in node.handlers:
-            caught = {error for error in uncaught if issubclass(error, body.resolve_exceptions(handler.type))}
-            uncaught -= caught
-            errors |= self._union(body, handler.body) | (caught if _reraises(handler) else NO_ERRORS)
+            caught_errors = {error for error in uncaught if issubclass(error, body.resolve_exceptions(handler.type))}
+            uncaught -= caught_errors
+            errors |= self._union(body, handler.body) | (caught_errors if _reraises(handler) else NO_ERRORS)
         return errors | uncaught
 
     def _list_functions(self, target: Any) -> list[FunctionType]:
@@ -92,7 +92,12 @@ class RaisedErrors:
             return [function for member in members if callable(member) for function in self._list_functions(member)]
         if inspect.isclass(target):
             methods = inspect.getmembers(target, inspect.isfunction)
-            return [function for name, it in methods if name.startswith("__") for function in self._list_functions(it)]
+            return [
+                function
+                for name, method in methods
+                if name.startswith("__")
+                for function in self._list_functions(method)
+            ]
         functions = []
         while isinstance(target, FunctionType):
             is_in_packages = (target.__module__ or "").split(".")[0] in self._packages
@@ -103,7 +108,7 @@ class RaisedErrors:
 
 
 class _FunctionBody:
-    """The source of a function, and what the names in it refer to."""
+    """The source of a function, and the targets of the names in it."""
 
     def __init__(self, function: FunctionType) -> None:
         definitions = _parse(function.__code__.co_filename)[function.__code__.co_firstlineno]
@@ -124,7 +129,7 @@ class _FunctionBody:
         return cls(function)
 
     def resolve(self, node: ast.AST) -> Any:
-        """Return what a name or attribute refers to at run time."""
+        """Return the target of a name or attribute at run time."""
         if isinstance(node, ast.Name) and node.id not in self._local_names:
             return self._globals.get(node.id, getattr(sys.modules["builtins"], node.id, UNKNOWN))
         if isinstance(node, ast.Attribute):

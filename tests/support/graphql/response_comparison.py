@@ -18,43 +18,43 @@ GENERATED_VALUE = re.compile(r"[\w.=-]{14,}")
 
 @dataclass(slots=True)
 class ResponseNormalizer:
-    """Removes expected differences between responses: timestamps, and values that two shops have generated.
+    """Removes allowed differences between responses: timestamps, and values that two shops have generated.
 
-    `generated_values` matches generated values; each must correspond to the same value of the other shop throughout.
+    `generated_values` matches generated values; each value must always correspond to the same value of the other shop.
     """
 
     generated_values: re.Pattern[str] | None = None
-    _ours_by_theirs: dict[str, str] = field(default_factory=dict)
-    _theirs_by_ours: dict[str, str] = field(default_factory=dict)
+    _actual_by_expected: dict[str, str] = field(default_factory=dict)
+    _expected_by_actual: dict[str, str] = field(default_factory=dict)
 
-    def normalize(self, theirs: Any, ours: Any) -> Any:
-        """Return their data, with our values where a difference is expected."""
-        if isinstance(theirs, dict) and isinstance(ours, dict):
-            return {key: self.normalize(value, ours.get(key)) for key, value in theirs.items()}
-        if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
-            return [self.normalize(value, our_value) for value, our_value in zip(theirs, ours, strict=True)]
-        if isinstance(theirs, str) and isinstance(ours, str) and theirs != ours:
-            if TIMESTAMP.fullmatch(theirs) and TIMESTAMP.fullmatch(ours) and _are_close(theirs, ours):
-                return ours
+    def normalize(self, expected: Any, actual: Any) -> Any:
+        """Return the expected data, with actual values at the positions of allowed differences."""
+        if isinstance(expected, dict) and isinstance(actual, dict):
+            return {key: self.normalize(value, actual.get(key)) for key, value in expected.items()}
+        if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+            return [self.normalize(value, actual_value) for value, actual_value in zip(expected, actual, strict=True)]
+        if isinstance(expected, str) and isinstance(actual, str) and expected != actual:
+            if TIMESTAMP.fullmatch(expected) and TIMESTAMP.fullmatch(actual) and _are_close(expected, actual):
+                return actual
             if (
                 self.generated_values
-                and self.generated_values.fullmatch(theirs)
-                and self.generated_values.fullmatch(ours)
-                and self._is_consistent(theirs, ours)
+                and self.generated_values.fullmatch(expected)
+                and self.generated_values.fullmatch(actual)
+                and self._is_consistent(expected, actual)
             ):
-                return ours
-        return theirs
+                return actual
+        return expected
 
-    def _is_consistent(self, theirs: str, ours: str) -> bool:
+    def _is_consistent(self, expected: str, actual: str) -> bool:
         """Return whether the two values have corresponded to each other so far."""
         return (
-            self._ours_by_theirs.setdefault(theirs, ours) == ours
-            and self._theirs_by_ours.setdefault(ours, theirs) == theirs
+            self._actual_by_expected.setdefault(expected, actual) == actual
+            and self._expected_by_actual.setdefault(actual, expected) == expected
         )
 
 
-def _are_close(theirs: str, ours: str) -> bool:
-    return abs(dt.datetime.fromisoformat(theirs) - dt.datetime.fromisoformat(ours)) < TIMESTAMP_TOLERANCE
+def _are_close(expected: str, actual: str) -> bool:
+    return abs(dt.datetime.fromisoformat(expected) - dt.datetime.fromisoformat(actual)) < TIMESTAMP_TOLERANCE
 
 
 def build_comparable(response: GraphQLResponse) -> ComparableResult:
@@ -63,10 +63,10 @@ def build_comparable(response: GraphQLResponse) -> ComparableResult:
 
 
 def are_equivalent(
-    ours: GraphQLResponse, theirs: GraphQLResponse, normalizer: ResponseNormalizer | None = None
+    actual: GraphQLResponse, expected: GraphQLResponse, normalizer: ResponseNormalizer | None = None
 ) -> bool:
-    """Return whether two responses are equal, except for expected differences."""
-    normalized = replace(theirs, data=(normalizer or ResponseNormalizer()).normalize(theirs.data, ours.data))
-    return ours.is_executed == theirs.is_executed and build_comparable(ours).is_equivalent_to(
+    """Return whether two responses are equal, except for allowed differences."""
+    normalized = replace(expected, data=(normalizer or ResponseNormalizer()).normalize(expected.data, actual.data))
+    return actual.is_executed == expected.is_executed and build_comparable(actual).is_equivalent_to(
         build_comparable(normalized)
     )

@@ -102,13 +102,13 @@ def find_path(type_name: str) -> tuple[str, ...]:
     Only the first field may need arguments.
 
     Raises:
-        LookupError: There is no such path.
+        LookupError: No such path exists.
     """
     assert SCHEMA.query_type is not None
     assert SCHEMA.mutation_type is not None
     if type_name in (SCHEMA.query_type.name, SCHEMA.mutation_type.name):
         return ()
-    paths, seen = deque[tuple[str, tuple[str, ...]]]([(SCHEMA.query_type.name, ())]), {SCHEMA.query_type.name}
+    paths, visited = deque[tuple[str, tuple[str, ...]]]([(SCHEMA.query_type.name, ())]), {SCHEMA.query_type.name}
     while paths:
         parent, path = paths.popleft()
         for name, field in get_fields(parent).items():
@@ -119,8 +119,8 @@ def find_path(type_name: str) -> tuple[str, ...]:
                 continue
             if result_type.name == type_name:
                 return (*path, name)
-            if result_type.name not in seen:
-                seen.add(result_type.name)
+            if result_type.name not in visited:
+                visited.add(result_type.name)
                 paths.append((result_type.name, (*path, name)))
     raise LookupError(f"No path leads from the root to one {type_name}.")
 
@@ -128,22 +128,22 @@ def find_path(type_name: str) -> tuple[str, ...]:
 def build_document(name: str, selection_set: str | None = None, arguments: Iterable[str] | None = None) -> str:
     """Build an operation on the field `Parent.field`.
 
-    It passes these arguments of the field, by default all, as variables of the same names; the variables of the path
-    to it are those of `build_path_variables`.
+    These arguments of the field, by default all, are variables of the same names; `build_path_variables` returns the
+    variables of the path to the field.
     """
     parent, _, key = name.partition(".")
     field, path = find_field(name), find_path(parent)
     names = list(field.args if arguments is None else arguments)
     definitions = [f"${argument}: {field.args[argument].type}" for argument in names]
-    passed = [f"{argument}: ${argument}" for argument in names]
+    argument_list = [f"{argument}: ${argument}" for argument in names]
     if selection_set is None:
         selection_set = "" if is_leaf_type(get_result_type(field)) else "{ __typename }"
-    document = f"{key}{_parenthesize(passed)} {selection_set}"
+    document = f"{key}{_parenthesize(argument_list)} {selection_set}"
     for depth, step in reversed(list(enumerate(path))):
         path_arguments = [] if depth else _list_path_arguments(path)
-        passed = [f"{argument}: ${_PATH_VARIABLE}{argument}" for argument, _ in path_arguments]
+        argument_list = [f"{argument}: ${_PATH_VARIABLE}{argument}" for argument, _ in path_arguments]
         definitions += [f"${_PATH_VARIABLE}{argument}: {type_}" for argument, type_ in path_arguments]
-        document = f"{step}{_parenthesize(passed)} {{ {document} }}"
+        document = f"{step}{_parenthesize(argument_list)} {{ {document} }}"
     operation = "mutation" if parent == "Mutation" else "query"
     return f"{operation} {_parenthesize(definitions)} {{ {document} }}"
 
@@ -194,7 +194,7 @@ def _list_path_arguments(path: tuple[str, ...]) -> list[tuple[str, Any]]:
     if not path:
         return []
     arguments = find_field(f"Query.{path[0]}").args.items()
-    return [(argument, it.type) for argument, it in arguments if is_required_argument(it)]
+    return [(argument, definition.type) for argument, definition in arguments if is_required_argument(definition)]
 
 
 def _parenthesize(parts: list[str]) -> str:

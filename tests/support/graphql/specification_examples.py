@@ -212,7 +212,7 @@ class Number:
 
 @dataclass(slots=True)
 class NumberContext:
-    """The context: one number that is changed asynchronously."""
+    """The context, with one number that mutations change asynchronously."""
 
     value: int = 0
 

@@ -28,14 +28,14 @@ async def running_app(
 async def running_client(
     settings: Settings, payments: PaymentProvider | None = None, /, **overrides: Any
 ) -> AsyncIterator[ApiClient]:
-    """Run such an application and yield an anonymous client of its API."""
+    """Run an application with these overrides and yield an anonymous client of its API."""
     async with running_app(settings, payments, **overrides) as app:
         yield ApiClient(app)
 
 
 @asynccontextmanager
 async def running_http_client(settings: Settings, **overrides: Any) -> AsyncIterator[httpx2.AsyncClient]:
-    """Run such an application and yield a plain HTTP client of it."""
+    """Run an application with these overrides and yield a plain HTTP client of it."""
     async with running_client(settings, **overrides) as client, client.http() as http:
         yield http
 

@@ -1,4 +1,4 @@
-"""A GraphQL client of the API, over HTTP, as a frontend has one."""
+"""A GraphQL client of the API over HTTP, like that of a frontend."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ def _parse(document: str) -> DocumentNode:
 
 
 def _transport_from_own_address(app: ASGIApp) -> DifferentialTransport:
-    """Return a transport with an address of its own, so that rate limits and throttles see another caller."""
+    """Return a transport with an address of its own, so that rate limits and throttles count a separate caller."""
     return DifferentialTransport(app, client=(str(IPv4Address("10.0.0.0") + next(_address_numbers)), 4711))
 
 

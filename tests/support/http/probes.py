@@ -1,4 +1,4 @@
-"""Requests with which tests of failures probe a server."""
+"""Requests that tests of failures send to probe a server."""
 
 import httpx2
 

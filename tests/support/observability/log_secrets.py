@@ -25,7 +25,7 @@ def find_secrets(log: str) -> list[str]:
 
 
 def register_secrets(payload: Any) -> None:
-    """Forbid to log the strings of the payload, at any depth, whose names are those of secrets."""
+    """Register the strings of the payload, at any depth, whose names are those of secrets."""
     _known_secrets.update(
         secret
         for secret in _extract_secrets(payload)
@@ -77,7 +77,7 @@ def pytest_runtest_setup() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if call.when == "call" and (leaked := find_secrets(report.capstdout + report.capstderr + report.caplog)):
+    if call.when == "call" and (leaked_secrets := find_secrets(report.capstdout + report.capstderr + report.caplog)):
         report.outcome = "failed"
-        report.longrepr = f"The log contains {', '.join(map(repr, leaked))}."
+        report.longrepr = f"The log contains {', '.join(map(repr, leaked_secrets))}."
     return report

@@ -24,7 +24,7 @@ class Span:
 
 @dataclass(slots=True)
 class OtlpCollector:
-    """The collector's URL and the spans that it has received; it keeps none unless it is recording."""
+    """The collector's URL and the spans that it has received; it stores spans only while it is recording."""
 
     url: str = ""
     spans: list[Span] = field(default_factory=list)
@@ -47,7 +47,7 @@ class OtlpCollector:
 
 @contextmanager
 def run_otlp_collector(*, is_recording: bool = True) -> Iterator[OtlpCollector]:
-    """Run a collector in a thread until the block is left."""
+    """Run a collector in a thread until the block ends."""
     collector = OtlpCollector(is_recording=is_recording)
 
     class Handler(BaseHTTPRequestHandler):

@@ -37,13 +37,13 @@ def sum_series(values: MetricValues, name: str, **labels: str) -> float:
 
 
 async def wait_for_metrics(port: int, condition: Callable[[MetricValues], bool]) -> MetricValues:
-    """Scrape until the condition holds, and return those metrics: some are published a second late."""
+    """Scrape until the condition holds, and return those metrics; the server publishes some of them a second late."""
 
     async def scrape_if_true() -> MetricValues | None:
         values = await scrape_metrics(port)
         try:
             return values if condition(values) else None
-        except AssertionError:  # a series that is not there yet
+        except AssertionError:  # a series does not exist yet
             return None
 
     values: MetricValues = await wait_until(scrape_if_true, 20)

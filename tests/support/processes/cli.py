@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from server.cli.main import app
 from tests.support.processes.servers import BOOKSTORE, get_inherited_environment
 
-COMMAND_TIMEOUT = 60  # seconds; generous, because the machine runs other tests
+COMMAND_TIMEOUT = 60  # seconds; long, because the machine runs other tests
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedCommand:
-    """How a command ended, and its output."""
+    """The exit code and the output of a command."""
 
     exit_code: int | None
     stdout: str
@@ -31,14 +31,14 @@ RunCommand = Callable[..., Coroutine[Any, Any, CompletedCommand]]
 async def run_command(*arguments: str, directory: Path, stdin_text: str = "", **settings: str) -> CompletedCommand:
     """Run a command to its end, in a directory without a `.env`.
 
-    `settings` are environment variables; `stdin_text` is what its standard input says.
+    `settings` are environment variables; `stdin_text` is its standard input.
     """
     async with (
         start_command(*arguments, directory=directory, settings=settings) as process,
         asyncio.timeout(COMMAND_TIMEOUT),
     ):
-        out, err = await process.communicate(stdin_text.encode())
-    return CompletedCommand(process.returncode, out.decode(), err.decode())
+        stdout, stderr = await process.communicate(stdin_text.encode())
+    return CompletedCommand(process.returncode, stdout.decode(), stderr.decode())
 
 
 async def run_in_process(*arguments: str, **settings: str) -> CompletedCommand:
@@ -49,12 +49,12 @@ async def run_in_process(*arguments: str, **settings: str) -> CompletedCommand:
 
 
 async def get_error_line(command: Coroutine[Any, Any, CompletedCommand]) -> str:
-    """Return the one line of standard error of a command that must fail."""
-    completed = await command
-    assert (completed.exit_code, completed.stdout) == (1, ""), completed
-    assert completed.stderr.startswith("bookstore: ")
-    assert completed.stderr.count("\n") == 1, completed.stderr
-    return completed.stderr.removeprefix("bookstore: ").strip()
+    """Return the only line of standard error of a command that must fail."""
+    result = await command
+    assert (result.exit_code, result.stdout) == (1, ""), result
+    assert result.stderr.startswith("bookstore: ")
+    assert result.stderr.count("\n") == 1, result.stderr
+    return result.stderr.removeprefix("bookstore: ").strip()
 
 
 @asynccontextmanager

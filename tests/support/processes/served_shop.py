@@ -16,7 +16,7 @@ READY_MARKER = b"Ctrl+C"
 
 @dataclass(frozen=True, slots=True)
 class ServedShop:
-    """A running server: its URL, its process, and what it printed before it was ready."""
+    """A running server: its URL, its process, and its output before it was ready."""
 
     url: str
     process: asyncio.subprocess.Process
@@ -27,11 +27,11 @@ class ServedShop:
         return ApiClient(self.url)
 
     async def stop(self, signal: int) -> CompletedCommand:
-        """Send the signal, wait for the end, and return the output since the start."""
+        """Send the signal, wait until the process ends, and return the output since the start."""
         self.process.send_signal(signal)
         async with asyncio.timeout(COMMAND_TIMEOUT):
-            out, err = await self.process.communicate()
-        return CompletedCommand(self.process.returncode, out.decode(), err.decode())
+            stdout, stderr = await self.process.communicate()
+        return CompletedCommand(self.process.returncode, stdout.decode(), stderr.decode())
 
 
 @asynccontextmanager

@@ -35,11 +35,11 @@ class Server:
 
     @property
     def descendants(self) -> list[psutil.Process]:
-        """Its child processes, and theirs."""
+        """The child processes of the server, and their child processes."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
     async def kill(self) -> None:
-        """Kill it and its descendants with SIGKILL, and wait for its end."""
+        """Kill the server and its descendants with SIGKILL, and wait until it has ended."""
         descendants = self.descendants
         self.process.kill()
         kill_processes(descendants)
@@ -47,7 +47,7 @@ class Server:
 
 
 def kill_processes(processes: list[psutil.Process]) -> None:
-    """Kill with SIGKILL those that still run."""
+    """Kill the processes that still run with SIGKILL."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -55,11 +55,11 @@ def kill_processes(processes: list[psutil.Process]) -> None:
 
 async def wait_until_refusing(url: str) -> None:
     """Wait until the server accepts no connections."""
-    address = urlsplit(url)
+    parts = urlsplit(url)
 
     async def is_refusing() -> bool:
         try:
-            _, writer = await asyncio.open_connection(address.hostname, address.port)
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
         except ConnectionRefusedError:
             return True
         writer.close()
@@ -69,7 +69,7 @@ async def wait_until_refusing(url: str) -> None:
 
 
 async def wait_until_ended(processes: list[psutil.Process]) -> None:
-    """Wait until none of them runs. A zombie has ended: its new parent reaps it later."""
+    """Wait until none of the processes runs. A zombie has ended: its new parent reaps it later."""
     await wait_until(lambda: not any(map(_is_alive, processes)))
 
 
@@ -84,7 +84,7 @@ def _is_alive(process: psutil.Process) -> bool:
 async def start_server(settings: Settings, directory: Path, *options: str, **overrides: str) -> AsyncIterator[Server]:
     """Start `bookstore serve` on the tests' database, and kill it at the end of the block.
 
-    It accepts the tests' tokens. `overrides` are environment variables. Its log must contain no secrets.
+    The server accepts the tests' tokens. `overrides` are environment variables. The log must contain no secrets.
     """
     port = find_free_port()
     environment = {
@@ -125,7 +125,7 @@ def get_inherited_environment() -> dict[str, str]:
 
 
 async def wait_until_healthy(url: str, process: asyncio.subprocess.Process) -> None:
-    """Wait until the server answers `/health`.
+    """Wait until the server responds to `/health`.
 
     Raises:
         RuntimeError: The process has ended.

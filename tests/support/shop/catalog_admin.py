@@ -1,4 +1,4 @@
-"""What the tests of the catalog's administration share: documents, sample books and snapshots."""
+"""Documents, sample books and snapshots for tests of the catalog's administration."""
 
 import datetime as dt
 from decimal import Decimal
@@ -31,7 +31,7 @@ SAMPLE_DETAILS: dict[str, Any] = {
     "page_count": 310,
     "language": "en-GB",
 }
-"""A value for each field of a book but its genre."""
+"""A value for each field of a book except its genre."""
 
 
 def _to_json(value: Any) -> Any:

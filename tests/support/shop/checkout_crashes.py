@@ -1,4 +1,4 @@
-"""Kills a server at defined points of a checkout, where a lock of another connection stops it."""
+"""Kills a server at defined points of a checkout, where it waits for a lock of another connection."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -36,7 +36,7 @@ async def kill_before_charge(
 async def kill_before_finalize(
     customer: Customer, server: Server, postgres: asyncpg.Connection, database_url: str, token: str
 ) -> None:
-    """Kill the server when the provider has decided and the order does not say so yet."""
+    """Kill the server when the provider has decided and the order is not finalized yet."""
     async with AsyncExitStack() as payments_lock:
         await payments_lock.enter_async_context(hold_lock(database_url, LOCK_PAYMENTS))
         checkout = asyncio.create_task(customer.checkout("once", token))
@@ -51,6 +51,6 @@ async def kill_before_finalize(
 
 
 async def has_no_response(checkout: "asyncio.Task[Any]") -> bool:
-    """Return whether the connection broke before a response, successful or not, arrived."""
+    """Return whether the connection broke before any response arrived."""
     await asyncio.wait({checkout})
     return isinstance(checkout.exception(), (httpx2.TransportError, TransportError))

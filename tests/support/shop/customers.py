@@ -98,7 +98,7 @@ class Customer:
         return await self.execute(CHECKOUT_MUTATION, input={"idempotencyKey": key, "paymentToken": token, **fields})
 
     async def checkout(self, key: str = "key", token: str | None = "mock-approve", **fields: Any) -> Any:
-        """Check out and return the result, whichever member of its union."""
+        """Check out and return the result, any member of its union."""
         return (await self.try_checkout(key, token, **fields))["checkout"]
 
     async def cancel_order(self, order_id: str) -> Any:

@@ -40,14 +40,14 @@ class SignedInUser:
 
 
 async def add_user(shop: Shop, email: str | None = None, *, role: str = "USER", **details: Any) -> SignedInUser:
-    """Add a user, with these columns of `users`, and a session of theirs; the password is `PASSWORD`."""
+    """Add a user, with these columns of `users`, and a session for them; the password is `PASSWORD`."""
     email = email or f"reader-{next(_sequence)}@example.com"
     values = {"display_name": "Reader", "password_hash": PASSWORD_HASH, "role": role} | details
     async with shop.database.transaction() as tx:
         user_id = await accounts.add_user(tx, email=email, **values)
         assert user_id is not None
-        expires = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
-        session_id = await accounts.add_session(tx, user_id, "tests", expires)
+        expires_at = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+        session_id = await accounts.add_session(tx, user_id, "tests", expires_at)
         user = await accounts.find_user(tx, user_id)
     assert user is not None
     token = shop.tokens.issue_access_token(user_id, role, session_id, dt.timedelta(minutes=15))
@@ -73,7 +73,7 @@ async def add_book(
 
 
 async def add_genre(shop: Shop, name: str | None = None) -> GenreRow:
-    """Add a genre; without a name, one with a unique name."""
+    """Add a genre; the default name is unique."""
     return await catalog.create_genre(shop, name or f"Genre {next(_sequence)}")
 
 

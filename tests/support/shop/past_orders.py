@@ -1,4 +1,4 @@
-"""Orders that were placed in the past, inserted with SQL because a checkout always places them now."""
+"""Orders placed in the past, inserted with SQL because a checkout uses the current time."""
 
 import datetime as dt
 import itertools
@@ -11,7 +11,7 @@ from tests.support.shop.factories import SignedInUser
 
 _numbers = itertools.count(1)
 _INSERT_ORDER = """
-WITH bought AS (
+WITH inserted AS (
   INSERT INTO orders (id, number, user_id, status, total, total_quantity, currency, idempotency_key, input_digest,
     placed_at, shipped_at, cancelled_at)
   SELECT gen_random_uuid(), $1::text, $2, $4::text, sum(price * copies), sum(copies), 'EUR', $1::text, '', $5::timestamptz,
@@ -19,8 +19,8 @@ WITH bought AS (
   FROM books JOIN jsonb_to_recordset($3::jsonb) AS lines (book_id uuid, copies int) ON books.id = book_id
   RETURNING id)
 INSERT INTO order_items (order_id, id, book_id, title, quantity, unit_price)
-SELECT bought.id, gen_random_uuid(), books.id, title, copies, price
-FROM bought, books JOIN jsonb_to_recordset($3::jsonb) AS lines (book_id uuid, copies int) ON books.id = book_id
+SELECT inserted.id, gen_random_uuid(), books.id, title, copies, price
+FROM inserted, books JOIN jsonb_to_recordset($3::jsonb) AS lines (book_id uuid, copies int) ON books.id = book_id
 RETURNING order_id
 """
 

@@ -1,4 +1,4 @@
-"""Payment providers that wait or fail as a test demands."""
+"""Payment providers that wait or fail on demand."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from domain.payments import Approved, PaymentOutcome
 
 @dataclass(slots=True)
 class SlowPayments:
-    """Accepts each charge at once and decides it when `may_continue` is set."""
+    """Accepts each charge immediately and decides it when `may_continue` is set."""
 
     outcome: PaymentOutcome = field(default_factory=Approved)
     charge_started: asyncio.Event = field(default_factory=asyncio.Event)

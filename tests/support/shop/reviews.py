@@ -81,7 +81,7 @@ async def add_buyer(client: ApiClient, shop: Shop, *books: BookRow) -> Customer:
 
 
 async def submit_review(buyer: Customer, book: BookRow, rating: int = 4, text: str | None = None) -> Any:
-    """Return the result of `createReview`, whichever member of its union."""
+    """Return the result of `createReview`, any member of its union."""
     fields = {"bookId": book_id(book), "rating": rating, "text": text}
     return (await buyer.execute(CREATE_REVIEW, input=fields))["createReview"]
 
@@ -97,12 +97,12 @@ async def submit_review_deletion(buyer: Customer, review_id: str) -> GraphQLResp
 
 
 async def submit_bulk_deletion(admin: Customer, review_ids: list[str]) -> Any:
-    """Return the result of `deleteReviews`, whichever member of its union."""
+    """Return the result of `deleteReviews`, any member of its union."""
     return (await admin.execute(DELETE_REVIEWS, ids=review_ids))["deleteReviews"]
 
 
 async def get_ratings(client: ApiClient, book: BookRow) -> tuple[float | None, int, list[int]]:
-    """Return the average, the number of reviews, and how many have five stars, four, … one."""
+    """Return the average, the number of reviews, and the counts of five stars, four stars, … one star."""
     rated_book = (await client.execute(RATINGS_QUERY, id=book_id(book)))["book"]
     assert [bucket["stars"] for bucket in rated_book["ratingHistogram"]] == [5, 4, 3, 2, 1]
     return (

@@ -1,4 +1,4 @@
-"""A catalog that is random, but the same for a seed, with ties, nulls, accents and capitals."""
+"""A catalog that is random but deterministic for a seed, with ties, nulls, accents and capitals."""
 
 import datetime as dt
 import random
@@ -64,7 +64,7 @@ async def create_sample_catalog(
         )
         for _ in range(books)
     ]
-    # Several books have the same day, and days are not in the order of ids.
+    # Several books share a day, and days do not follow the order of ids.
     await postgres.execute(
         "UPDATE books SET added_at = now() - (('x' || right(id::text, 2))::bit(8)::int % 9) * interval '1 day'"
     )
@@ -86,4 +86,4 @@ ORDER_BY_SQL = {
     "TOP_RATED": """(SELECT (5 * five + 2 * two)::numeric / nullif(five + two, 0) FROM book_ratings WHERE book_id = b.id)
         DESC NULLS LAST, b.id DESC""",
 }
-"""For each `BookSort` an ORDER BY clause that the tests wrote, not the product."""
+"""The expected ORDER BY clause of each `BookSort`, written independently of the product."""

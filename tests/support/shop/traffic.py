@@ -12,17 +12,20 @@ BROWSE = "query Browse { books(first: 5) { nodes { title price { amount } } } }"
 
 async def run_sample_traffic(client: ApiClient, shop: Shop) -> None:
     """Send requests with two orders, a registration, two failed logins, a rejected checkout and two invalid requests."""
-    book, rare = await add_book(shop, stock=50), await add_book(shop, stock=1)
+    book, scarce_book = await add_book(shop, stock=50), await add_book(shop, stock=1)
     for _ in range(3):
         assert not (await client.execute(BROWSE)).errors
     await client.execute(REGISTER, input={"email": "ann@example.com", "password": PASSWORD})
     for _ in range(2):
         assert (await try_login(client, "ann@example.com", "wrong"))["code"] == "AUTH_INVALID_CREDENTIALS"
-    first = await add_customer(client, shop, (book, 2))
-    assert (await first.checkout())["__typename"] == "OrderPlaced"
-    late, early = await add_customer(client, shop, (rare, 1)), await add_customer(client, shop, (rare, 1))
-    assert (await early.checkout())["__typename"] == "OrderPlaced"
-    assert (await late.checkout())["__typename"] == "InsufficientStock"
+    customer = await add_customer(client, shop, (book, 2))
+    assert (await customer.checkout())["__typename"] == "OrderPlaced"
+    second_buyer, first_buyer = (
+        await add_customer(client, shop, (scarce_book, 1)),
+        await add_customer(client, shop, (scarce_book, 1)),
+    )
+    assert (await first_buyer.checkout())["__typename"] == "OrderPlaced"
+    assert (await second_buyer.checkout())["__typename"] == "InsufficientStock"
     async with client.http() as http:
         await http.post("/graphql", json={"query": "{ nothing }"})
         await http.post("/graphql", content=b"{", headers={"content-type": "application/json"})

@@ -27,6 +27,14 @@ hypothesis.settings.register_profile("ci", derandomize=True)  # CI runs are repr
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
+TABLES = [*(table.name for table in reversed(Base.metadata.sorted_tables)), "pgqueuer", "pgqueuer_log"]
+"""All tables with rows of the shop, each after the tables that refer to it."""
+TRUNCATE = f"TRUNCATE {', '.join(TABLES)}"
+DELETE = ";".join(f"DELETE FROM {table}" for table in TABLES)
+"""Takes 2 ms where TRUNCATE takes 50 ms, and leaves dead rows."""
+IS_ANY_TABLE_LARGE = f"""SELECT max(pg_relation_size(table_name::regclass)) > 200000
+FROM unnest(ARRAY{TABLES}) AS table_name"""
+
 SECRET_KEY = "5f8e1c3a-tests-sign-with-this-9b7d2f60"
 
 
@@ -109,8 +117,7 @@ async def postgres(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def shop(open_shop: Shop, postgres: asyncpg.Connection) -> Shop:
     """Empty all tables and return the application's `Shop`."""
-    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
-    await postgres.execute(f"TRUNCATE {tables}, pgqueuer, pgqueuer_log")
+    await postgres.execute(TRUNCATE if await postgres.fetchval(IS_ANY_TABLE_LARGE) else DELETE)
     await postgres.execute("INSERT INTO sales_window (since) VALUES (now() - interval '90 days')")
     open_shop.count_cache.clear()
     return open_shop

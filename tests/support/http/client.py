@@ -10,7 +10,7 @@ import httpx2
 from gql import Client, GraphQLRequest
 from gql.transport.exceptions import TransportQueryError
 from gql.transport.httpx import HTTPXAsyncTransport
-from graphql import DocumentNode, parse
+from graphql import DocumentNode, parse, print_ast
 from starlette.types import ASGIApp
 
 from tests.support.graphql.differential_transport import DifferentialTransport
@@ -46,6 +46,23 @@ def _parse(document: str) -> DocumentNode:
     return parse(document)
 
 
+@cache
+def _print(document: str) -> str:
+    return print_ast(_parse(document))
+
+
+class _CachedRequest(GraphQLRequest):
+    """A request whose document is parsed and printed once, however often it is sent."""
+
+    def __init__(self, document: str, variables: dict[str, Any]) -> None:
+        super().__init__(_parse(document), variable_values=variables)
+        self._text = _print(document)
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        return {"query": self._text, "variables": self.variable_values}
+
+
 def _transport_from_own_address(app: ASGIApp) -> DifferentialTransport:
     """Return a transport with an address of its own, so that rate limits and throttles count a separate caller."""
     return DifferentialTransport(app, client=(str(IPv4Address("10.0.0.0") + next(_address_numbers)), 4711))
@@ -65,7 +82,7 @@ class ApiClient:
     async def execute(self, document: str, /, **variables: Any) -> GraphQLResponse:
         """Send the document's only operation with these variables."""
         async with Client(transport=self._transport(), execute_timeout=30) as session:
-            request = GraphQLRequest(_parse(document), variable_values=variables)
+            request = _CachedRequest(document, variables)
             try:
                 return GraphQLResponse(await session.execute(request))
             except TransportQueryError as error:

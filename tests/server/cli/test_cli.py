@@ -1,4 +1,4 @@
-"""The command `bookstore` as a process: errors are one line, and exit codes are correct."""
+"""The command `bookstore`: errors are one line, and exit codes are correct."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ UNREACHABLE_URL = "postgresql://nobody:s3same@127.0.0.1:1/none"
 @pytest.mark.parametrize(
     "command_line", [(), ("admin",), *(command[:2] if command[0] == "admin" else command[:1] for command in COMMANDS)]
 )
-async def test_every_command_has_help(bookstore: RunCommand, command_line: tuple[str, ...]) -> None:
-    result = await bookstore(*command_line, "--help")
+async def test_every_command_has_help(bookstore_in_process: RunCommand, command_line: tuple[str, ...]) -> None:
+    result = await bookstore_in_process(*command_line, "--help")
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert "Usage: " + " ".join(("bookstore", *command_line)) in result.stdout
@@ -36,9 +36,9 @@ async def test_every_command_has_help(bookstore: RunCommand, command_line: tuple
     ],
 )
 async def test_unknown_command_is_rejected_by_name(
-    bookstore: RunCommand, command_line: tuple[str, ...], error_message: str
+    bookstore_in_process: RunCommand, command_line: tuple[str, ...], error_message: str
 ) -> None:
-    result = await bookstore(*command_line)
+    result = await bookstore_in_process(*command_line)
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert error_message in result.stderr
@@ -46,8 +46,10 @@ async def test_unknown_command_is_rejected_by_name(
 
 
 @pytest.mark.parametrize("command_line", COMMANDS)
-async def test_unreachable_database_is_one_line(bookstore: RunCommand, command_line: tuple[str, ...]) -> None:
-    line = await get_error_line(bookstore(*command_line, DATABASE_URL=UNREACHABLE_URL))
+async def test_unreachable_database_is_one_line(
+    bookstore_in_process: RunCommand, command_line: tuple[str, ...]
+) -> None:
+    line = await get_error_line(bookstore_in_process(*command_line, DATABASE_URL=UNREACHABLE_URL))
 
     assert line.startswith("The database cannot be reached: ")
     assert line.endswith("Check DATABASE_URL.")
@@ -65,9 +67,9 @@ async def test_unreachable_database_is_one_line(bookstore: RunCommand, command_l
 )
 @pytest.mark.parametrize("command_line", [("migrate",), ("demo",)])
 async def test_invalid_url_is_one_line_without_its_password(
-    bookstore: RunCommand, url: str, command_line: tuple[str, ...]
+    bookstore_in_process: RunCommand, url: str, command_line: tuple[str, ...]
 ) -> None:
-    line = await get_error_line(bookstore(*command_line, DATABASE_URL=url))
+    line = await get_error_line(bookstore_in_process(*command_line, DATABASE_URL=url))
 
     assert "DATABASE_URL" in line
     assert "postgresql://" in line
@@ -101,11 +103,11 @@ async def test_unusable_data_directory_is_rejected(tmp_path: Path, command_line:
     ],
 )
 async def test_file_without_required_columns_is_rejected(
-    bookstore: RunCommand, postgres: asyncpg.Connection, tmp_path: Path, content: bytes, error_message: str
+    bookstore_in_process: RunCommand, postgres: asyncpg.Connection, tmp_path: Path, content: bytes, error_message: str
 ) -> None:
     (tmp_path / "odd.csv").write_bytes(content)
 
-    assert error_message in await get_error_line(bookstore("import", "odd.csv"))
+    assert error_message in await get_error_line(bookstore_in_process("import", "odd.csv"))
     assert await postgres.fetchval("SELECT count(*) FROM books") == 0
 
 
@@ -119,10 +121,12 @@ async def test_unwritable_report_is_one_line(bookstore: RunCommand, tmp_path: Pa
     )
 
 
-async def test_the_demo_is_loaded_once(bookstore: RunCommand, postgres: asyncpg.Connection) -> None:
+async def test_the_demo_is_loaded_once(
+    bookstore: RunCommand, bookstore_in_process: RunCommand, postgres: asyncpg.Connection
+) -> None:
     first_result = await bookstore("demo")
     rows = [await postgres.fetch(f"SELECT * FROM {table}") for table in ("books", "stock_movements", "authors")]
-    second_result = await bookstore("demo")
+    second_result = await bookstore_in_process("demo")
 
     assert first_result == CompletedCommand(0, f"{len(rows[0])} books added.\n", "")
     assert len(rows[0]) > 100
@@ -130,13 +134,15 @@ async def test_the_demo_is_loaded_once(bookstore: RunCommand, postgres: asyncpg.
     assert [await postgres.fetch(f"SELECT * FROM {table}") for table in ("books", "stock_movements", "authors")] == rows
 
 
-async def test_schema_is_exported_and_checked(bookstore: RunCommand, repository: Path, tmp_path: Path) -> None:
+async def test_schema_is_exported_and_checked(
+    bookstore: RunCommand, bookstore_in_process: RunCommand, repository: Path, tmp_path: Path
+) -> None:
     export = await bookstore("schema")
-    missing_error = await get_error_line(bookstore("schema", "--check"))
+    missing_error = await get_error_line(bookstore_in_process("schema", "--check"))
     (tmp_path / "schema.graphql").write_text(export.stdout)
-    check = await bookstore("schema", "--check")
+    check = await bookstore_in_process("schema", "--check")
     (tmp_path / "schema.graphql").write_text(export.stdout + "\ntype Late { id: ID! }\n")
-    outdated_error = await get_error_line(bookstore("schema", "--check"))
+    outdated_error = await get_error_line(bookstore_in_process("schema", "--check"))
 
     assert (export.exit_code, export.stdout) == (0, (repository / "schema.graphql").read_text())
     assert check == CompletedCommand(0, "schema.graphql is up to date.\n", "")

@@ -34,42 +34,48 @@ async def fail_email(shop: Shop, postgres: asyncpg.Connection) -> tuple[uuid.UUI
     return email_id, user.row.email
 
 
-async def test_no_failed_emails(bookstore: RunCommand) -> None:
-    assert await bookstore("emails") == CompletedCommand(0, "No email has failed.\n", "")
+async def test_no_failed_emails(bookstore: RunCommand, bookstore_in_process: RunCommand) -> None:
+    assert await bookstore_in_process("emails") == CompletedCommand(0, "No email has failed.\n", "")
     assert await bookstore("emails", "--requeue") == CompletedCommand(0, "0 requeued.\n", "")
 
 
-async def test_failed_emails_are_listed(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_failed_emails_are_listed(
+    bookstore_in_process: RunCommand, shop: Shop, postgres: asyncpg.Connection
+) -> None:
     email_id, email = await fail_email(shop, postgres)
-    result = await bookstore("emails")
+    result = await bookstore_in_process("emails")
     assert result.exit_code == 0
     [line] = [line for line in result.stdout.splitlines() if str(email_id) in line]
     for expected in ("ORDER_CONFIRMED", email, " 1 ", SMTP_ERROR):
         assert expected in line
 
 
-async def test_all_failed_emails_are_requeued(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_all_failed_emails_are_requeued(
+    bookstore_in_process: RunCommand, shop: Shop, postgres: asyncpg.Connection
+) -> None:
     for _ in range(2):
         await fail_email(shop, postgres)
     await postgres.execute("TRUNCATE pgqueuer")
-    assert await bookstore("emails", "--requeue") == CompletedCommand(0, "2 requeued.\n", "")
+    assert await bookstore_in_process("emails", "--requeue") == CompletedCommand(0, "2 requeued.\n", "")
     assert await list_email_statuses(postgres) == [("ORDER_CONFIRMED", "QUEUED")] * 2
     assert await postgres.fetchval("SELECT count(*) FROM pgqueuer") == 2
 
 
-async def test_named_emails_are_requeued(bookstore: RunCommand, shop: Shop, postgres: asyncpg.Connection) -> None:
+async def test_named_emails_are_requeued(
+    bookstore_in_process: RunCommand, shop: Shop, postgres: asyncpg.Connection
+) -> None:
     await fail_email(shop, postgres)
     second_id, _ = await fail_email(shop, postgres)
-    assert await bookstore("emails", str(second_id), "--requeue") == CompletedCommand(0, "1 requeued.\n", "")
+    assert await bookstore_in_process("emails", str(second_id), "--requeue") == CompletedCommand(0, "1 requeued.\n", "")
     assert await list_email_statuses(postgres) == [("ORDER_CONFIRMED", "FAILED"), ("ORDER_CONFIRMED", "QUEUED")]
-    assert await get_error_line(bookstore("emails", "--requeue", str(second_id))) == (
+    assert await get_error_line(bookstore_in_process("emails", "--requeue", str(second_id))) == (
         "0 of 1 requeued: the others are not among the failed emails."
     )
 
 
 @pytest.mark.parametrize("arguments", [("not-an-id", "--requeue"), (str(uuid.uuid4()),)])
-async def test_unknown_email_ids_are_reported(bookstore: RunCommand, arguments: tuple[str, ...]) -> None:
-    result = await bookstore("emails", *arguments)
+async def test_unknown_email_ids_are_reported(bookstore_in_process: RunCommand, arguments: tuple[str, ...]) -> None:
+    result = await bookstore_in_process("emails", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Traceback" not in result.stderr
 
@@ -154,6 +160,6 @@ async def test_server_without_worker(
     ],
 )
 async def test_invalid_settings_are_one_line(
-    bookstore: RunCommand, setting: str, value: str, error_message: str
+    bookstore_in_process: RunCommand, setting: str, value: str, error_message: str
 ) -> None:
-    assert await get_error_line(bookstore("worker", **{setting: value})) == error_message
+    assert await get_error_line(bookstore_in_process("worker", **{setting: value})) == error_message

@@ -17,6 +17,7 @@ from domain.shop import Shop
 from server.settings import Settings
 from tests.support.database.db_snapshots import is_stock_consistent, list_stock_movements
 from tests.support.database.locks import hold_lock, wait_for_blocked, wait_until_disconnected
+from tests.support.processes.cli import CompletedCommand, run_in_process
 from tests.support.processes.servers import BOOKSTORE
 from tests.support.shop.catalog_admin import take_catalog_snapshot
 from tests.support.shop.factories import add_book
@@ -35,11 +36,7 @@ INSERT_EXISTING_BOOK = (
 
 
 @dataclass(frozen=True, slots=True)
-class ImportResult:
-    exit_code: int | None
-    stdout: str
-    stderr: str
-
+class ImportResult(CompletedCommand):
     @property
     def counts(self) -> list[int]:
         """The counts of added, changed, unchanged and rejected rows in the printed table."""
@@ -73,9 +70,12 @@ class Importer:
     async def run(self, content: str | bytes, *flags: str) -> ImportResult:
         encoded = content.encode() if isinstance(content, str) else content
         (self.folder / "feed.csv").write_bytes(encoded)
-        process = await self.start("feed.csv", *flags)
-        out, err = await process.communicate()
-        return ImportResult(process.returncode, out.decode(), err.decode())
+        environment = {
+            "DATABASE_URL": str(self.settings.database_url),
+            "SECRET_KEY": ",".join(self.settings.secret_key),
+        }
+        result = await run_in_process("import", "feed.csv", *flags, COLUMNS="200", **environment)
+        return ImportResult(result.exit_code, result.stdout, result.stderr)
 
     def report(self, name: str = "feed-rejected.csv") -> list[list[str]]:
         with (self.folder / name).open(encoding="utf-8", newline="") as text:
@@ -83,7 +83,8 @@ class Importer:
 
 
 @pytest.fixture
-def importer(shop: Shop, settings: Settings, tmp_path: Path) -> Importer:
+def importer(shop: Shop, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Importer:
+    monkeypatch.chdir(tmp_path)
     return Importer(tmp_path, settings)
 
 

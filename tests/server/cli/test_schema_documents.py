@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from graph.execution.documents import sha256
-from tests.support.processes.cli import CompletedCommand, get_error_line, run_command
+from tests.support.processes.cli import CompletedCommand, get_error_line, run_command, run_in_process
 
 GENRES = "query Genres { genres { name } }\n"
 BOOKS = "query Books { books { nodes { ...BookFields } } }\r\nfragment BookFields on Book { title }"
@@ -27,7 +27,8 @@ INVALID_DOCUMENTS = {
 
 
 @pytest.fixture
-def documents_directory(tmp_path: Path) -> Path:
+def documents_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "src" / "deep").mkdir(parents=True)
     (tmp_path / "src" / "genres.graphql").write_text(GENRES)
     (tmp_path / "src" / "deep" / "books.gql").write_bytes(BOOKS.encode())
@@ -38,7 +39,7 @@ def documents_directory(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("content", "error_message"), INVALID_DOCUMENTS.items(), ids=range(len(INVALID_DOCUMENTS)))
 async def test_invalid_document_writes_nothing(documents_directory: Path, content: bytes, error_message: str) -> None:
     (documents_directory / "src" / "wrong.graphql").write_bytes(content)
-    result = await run_command("schema", "documents", "src", "--out", "list.json", directory=documents_directory)
+    result = await run_in_process("schema", "documents", "src", "--out", "list.json")
     *error_lines, summary = result.stderr.splitlines()
     assert (result.exit_code, result.stdout) == (1, "")
     assert any(line.startswith(f"src/wrong.graphql{error_message}") for line in error_lines)
@@ -48,17 +49,15 @@ async def test_invalid_document_writes_nothing(documents_directory: Path, conten
 
 async def test_directory_without_documents_is_rejected(documents_directory: Path) -> None:
     (documents_directory / "empty").mkdir()
-    assert await get_error_line(run_command("schema", "documents", "empty", directory=documents_directory)) == (
+    assert await get_error_line(run_in_process("schema", "documents", "empty")) == (
         "empty has no documents. Nothing was written."
     )
 
 
 async def test_missing_directory_and_unwritable_output_are_rejected(documents_directory: Path) -> None:
-    missing_directory = await run_command("schema", "documents", "nowhere", directory=documents_directory)
+    missing_directory = await run_in_process("schema", "documents", "nowhere")
     assert (missing_directory.exit_code, missing_directory.stdout) == (2, "")
-    error_line = get_error_line(
-        run_command("schema", "documents", "src", "--out", "nowhere/list.json", directory=documents_directory)
-    )
+    error_line = get_error_line(run_in_process("schema", "documents", "src", "--out", "nowhere/list.json"))
     assert await error_line == "nowhere/list.json cannot be written: No such file or directory."
 
 
@@ -66,14 +65,14 @@ async def test_list_contains_documents_verbatim(documents_directory: Path) -> No
     output = await run_command("schema", "documents", "src", directory=documents_directory)
     assert (output.exit_code, output.stderr) == (0, "")
     assert json.loads(output.stdout) == {sha256(text): text for text in (BOOKS, GENRES)}
-    result = await run_command("schema", "documents", "src", "--out", "list.json", directory=documents_directory)
+    result = await run_in_process("schema", "documents", "src", "--out", "list.json")
     assert result == CompletedCommand(0, "2 documents in list.json.\n", "")
     assert (documents_directory / "list.json").read_text() == output.stdout
 
 
 async def test_admin_only_documents_are_reported_and_listed(documents_directory: Path) -> None:
     (documents_directory / "src" / "expensive.graphql").write_text(EXPENSIVE_DOCUMENT)
-    result = await run_command("schema", "documents", "src", directory=documents_directory)
+    result = await run_in_process("schema", "documents", "src")
     assert result.stderr == "src/expensive.graphql: It costs more than 5,000: only administrators can execute it.\n"
     assert sha256(EXPENSIVE_DOCUMENT) in json.loads(result.stdout)
 

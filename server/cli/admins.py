@@ -5,7 +5,6 @@ import sys
 
 import typer
 
-from domain.errors import InvalidCredentials, InvalidInput
 from server.cli.context import DataOption, open_database, out, run_in_shop
 from server.runtime import ConfigurationError
 
@@ -20,6 +19,7 @@ def create(email: str, data: DataOption = None) -> None:
     password. A new password ends all sessions of the account.
     """
     from domain.accounts import grant_admin
+    from domain.errors import InvalidCredentials, InvalidInput
 
     password = os.environ.get("BOOKSTORE_ADMIN_PASSWORD") or None
     if password is None and sys.stdin.isatty():

@@ -4,17 +4,19 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from domain.shop import Shop
 from persistence.postgres.errors import Unavailable
 from server.mail.maildir import check_maildir
 from server.messages import KEY_MISMATCH
 from server.runtime import DEFAULT_DATA, ConfigurationError, Runtime, resolve_runtime
+
+if TYPE_CHECKING:
+    from domain.shop import Shop
 
 T = TypeVar("T")
 
@@ -45,14 +47,16 @@ def exit_with_error(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-async def warn_on_key_mismatch(shop: Shop) -> None:
+async def warn_on_key_mismatch(shop: "Shop") -> None:
     """Warn on standard error if other servers of the shop use another SECRET_KEY; this can be intended."""
     await shop.secret_key_check.check(shop.database)
     if shop.secret_key_check.is_mismatched:
         err.print(f"[bold yellow]bookstore:[/] {KEY_MISMATCH}", highlight=False, soft_wrap=True)
 
 
-def run_in_shop(runtime: Runtime, action: Callable[[Shop], Coroutine[Any, Any, T]], *, sends_email: bool = False) -> T:
+def run_in_shop(
+    runtime: Runtime, action: Callable[["Shop"], Coroutine[Any, Any, T]], *, sends_email: bool = False
+) -> T:
     """Check the configuration, open the shop, and return the result of `action`.
 
     With `sends_email` the way that emails take is checked, too.

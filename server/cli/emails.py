@@ -4,18 +4,20 @@ import asyncio
 import signal
 import uuid
 from contextlib import nullcontext
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from domain.shop import Shop
-from persistence.emails import EmailRow
 from server.cli.context import DataOption, exit_with_error, open_database, out, run_in_shop, warn_on_key_mismatch
 from server.observability.setup import check_metrics_address, create_metrics, create_tracing, expose_metrics
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from domain.shop import Shop
+    from persistence.emails import EmailRow
 
 PIPED_WIDTH = 1000  # characters, so that programs that read the list find one email per line
 
@@ -27,7 +29,7 @@ def run_worker(data: DataOption = None) -> None:
         run_in_shop(runtime, lambda shop: _run_until_signal(shop, runtime.settings), sends_email=True)
 
 
-async def _run_until_signal(shop: Shop, settings: Settings) -> None:
+async def _run_until_signal(shop: "Shop", settings: Settings) -> None:
     from server.app import email_worker
     from server.observability.logs import configure_logs
 
@@ -84,7 +86,7 @@ def manage_failed(
         out.print(f"{count} requeued.")
 
 
-def _print_failed(failed: list[EmailRow]) -> None:
+def _print_failed(failed: "list[EmailRow]") -> None:
     if not failed:
         out.print("No email has failed.")
         return

@@ -1,16 +1,18 @@
 """The command `bookstore serve`."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from domain.shop import Shop
 from server.cli.context import DataOption, open_database, out, run_in_shop, warn_on_key_mismatch
 from server.cli.emails import describe_delivery
 from server.observability.setup import check_metrics_address, collect_process_metrics
 from server.runtime import DEFAULT_DATA, ConfigurationError, Runtime, export_to_environment
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from domain.shop import Shop
 
 WORKER_START_TIMEOUT = 30  # seconds for one of several processes to start, on a busy machine
 
@@ -84,7 +86,7 @@ async def _check_listen_address(host: str, port: int) -> None:
         ) from error
 
 
-async def _prepare_shop(shop: Shop, *, with_demo: bool) -> int:
+async def _prepare_shop(shop: "Shop", *, with_demo: bool) -> int:
     """Load the demo books into an empty catalog if they are wanted, and return how many were loaded."""
     from persistence.catalog import is_empty
     from server.demo import load_demo

@@ -8,11 +8,11 @@ from socket import AF_INET, AF_INET6, create_server
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from domain.shop import Shop
 from server.runtime import ConfigurationError
 from server.settings import Settings
 
 if TYPE_CHECKING:
+    from domain.shop import Shop
     from graph.execution.documents import Documents
     from server.observability.metrics import Metrics
     from server.observability.tracing import Tracing
@@ -67,7 +67,7 @@ def collect_process_metrics(settings: Settings, *, is_multiprocess: bool) -> Ite
 
 
 def create_metrics(
-    settings: Settings, shop: Shop, documents: "Documents | None" = None, path: str = ""
+    settings: Settings, shop: "Shop", documents: "Documents | None" = None, path: str = ""
 ) -> "Metrics | None":
     """Return the metrics of this process and of requests to `path`, or `None` without METRICS_PORT."""
     if not settings.metrics_port:

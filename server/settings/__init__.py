@@ -5,12 +5,11 @@ The groups describe every setting. `just settings` writes `.env.example` and `do
 
 import datetime as dt
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from domain.shop import Policy
 from server.settings.accounts import AccountSettings
 from server.settings.database import DatabaseSettings
 from server.settings.email import EmailSettings
@@ -18,6 +17,9 @@ from server.settings.http import HttpSettings
 from server.settings.observability import ObservabilitySettings
 from server.settings.shop import ShopSettings
 from server.urls import is_secure_url
+
+if TYPE_CHECKING:
+    from domain.shop import Policy
 
 
 class Environment(StrEnum):
@@ -97,8 +99,10 @@ class Settings(  # pydantic collects the fields of the last base first
         return self.public_url or f"http://localhost:{self.port}"
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> "Policy":
         """The settings that business rules depend on."""
+        from domain.shop import Policy
+
         return Policy(
             currency=self.currency,
             low_stock_threshold=self.low_stock_threshold,

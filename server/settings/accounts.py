@@ -5,12 +5,14 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_settings import NoDecode
 
-from persistence.linked_accounts import Provider
+if TYPE_CHECKING:
+    from persistence.linked_accounts import Provider
+
 
 MIN_SECRET_BYTES = 32  # bytes
 MIN_DISTINCT_CHARACTERS = 8
@@ -81,8 +83,10 @@ class AccountSettings(BaseModel):
         return self
 
     @property
-    def providers(self) -> tuple[Provider, ...]:
+    def providers(self) -> "tuple[Provider, ...]":
         """The configured sign-in providers, in the order of their buttons."""
+        from persistence.linked_accounts import Provider
+
         configured = {Provider.GOOGLE: self.google_client_id, Provider.GITHUB: self.github_client_id}
         return tuple(provider for provider, client_id in configured.items() if client_id)
 

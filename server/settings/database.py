@@ -1,10 +1,11 @@
 """The settings of PostgreSQL and its connection pools."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from persistence.postgres.database import PoolSettings
+if TYPE_CHECKING:
+    from persistence.postgres.database import PoolSettings
 
 
 class DatabaseSettings(BaseModel):
@@ -73,8 +74,10 @@ class DatabaseSettings(BaseModel):
         return self
 
     @property
-    def pool(self) -> PoolSettings:
+    def pool(self) -> "PoolSettings":
         """The size and the timeouts of each connection pool."""
+        from persistence.postgres.database import PoolSettings
+
         return PoolSettings(
             self.pool_size, self.pool_max_overflow, self.pool_recycle_seconds, self.pool_timeout_seconds
         )

@@ -3,12 +3,14 @@
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from persistence.limits.rate_limits import Rate
+if TYPE_CHECKING:
+    from persistence.limits.rate_limits import Rate
+
 
 ORIGIN_PATTERN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?", re.ASCII)
 """An origin as browsers send it: lower case, without a path. `*` is not accepted: every site could use the cookie."""
@@ -139,6 +141,8 @@ class HttpSettings(BaseModel):
         return self
 
     @property
-    def rate_limit(self) -> Rate | None:
+    def rate_limit(self) -> "Rate | None":
         """The budget of each caller, or `None` if budgets are disabled."""
+        from persistence.limits.rate_limits import Rate
+
         return Rate(self.rate_limit_burst, self.rate_limit_per_second) if self.rate_limit_per_second else None

@@ -7,7 +7,7 @@ import gc
 import os
 
 import pytest
-from graphql import parse, validate
+from graphql import OverlappingFieldsCanBeMergedRule, parse, validate
 
 from tests.support.graphql.chaos_schema import assert_equivalent, schema
 from tests.support.graphql.document_generator import Samples, generate_documents
@@ -25,7 +25,11 @@ SAMPLES: Samples = {
 
 
 def _is_valid(text: str) -> bool:
-    return not validate(schema._schema, parse(text))
+    """Return whether a document is valid. Most invalid ones fail one rule, which is therefore checked first."""
+    document = parse(text)
+    return not (
+        validate(schema._schema, document, [OverlappingFieldsCanBeMergedRule]) or validate(schema._schema, document)
+    )
 
 
 @pytest.mark.timeout(60 + DOCUMENTS // 10)

@@ -69,10 +69,11 @@ async def remove_from_cart(shop: Shop, user_id: uuid.UUID, book_id: uuid.UUID) -
 
 
 @retry_on_conflict
-async def merge_cart(shop: Shop, user_id: uuid.UUID, items: Sequence[tuple[uuid.UUID, int]]) -> None:
-    """Merge lines, given as pairs of book and quantity, into the cart.
+async def merge_cart(shop: Shop, user_id: uuid.UUID, items: Sequence[tuple[uuid.UUID, int]]) -> list[Shortage]:
+    """Merge lines, given as pairs of book and quantity, into the cart, and return what could not be merged in full.
 
-    Of several quantities for one book the largest is set, at most the stock. Unknown and sold-out books are ignored.
+    Of several quantities for one book the largest is set, at most the stock. Sold-out books are not added, and unknown
+    books are ignored.
 
     Raises:
         InvalidInput: A quantity is invalid, or the cart would have more than `MAX_CART_LINES` lines.
@@ -90,18 +91,22 @@ async def merge_cart(shop: Shop, user_id: uuid.UUID, items: Sequence[tuple[uuid.
         merged_quantities: dict[uuid.UUID, int] = {}
         for book_id, quantity in items:
             merged_quantities[book_id] = max(quantity, merged_quantities.get(book_id, quantities.get(book_id, 0)))
-        books = {
-            book.id: book for book in await catalog.list_books_by_id(tx, merged_quantities) if book.stock_quantity > 0
-        }
-        if len(quantities.keys() | books.keys()) > MAX_CART_LINES:
+        books = {book.id: book for book in await catalog.list_books_by_id(tx, merged_quantities)}
+        available_ids = {book.id for book in books.values() if book.stock_quantity > 0}
+        if len(quantities.keys() | available_ids) > MAX_CART_LINES:
             raise invalid_input(
                 ("items",), Constraint.TOO_LONG, f"A cart holds at most {MAX_CART_LINES} different books."
             )
+        shortages = []
         for book_id in (book_id for book_id in merged_quantities if book_id in books):
-            if await locks.lock_book_for_key_share(tx, book_id):
-                await cart.upsert_cart_item(
-                    tx, user_id, book_id, min(merged_quantities[book_id], books[book_id].stock_quantity)
-                )
+            book = await locks.lock_book_for_key_share(tx, book_id)
+            if book is None:
+                continue
+            if merged_quantities[book_id] > book.stock_quantity:
+                shortages.append(Shortage(book, merged_quantities[book_id], book.stock_quantity))
+            if book.stock_quantity > 0:
+                await cart.upsert_cart_item(tx, user_id, book_id, min(merged_quantities[book_id], book.stock_quantity))
+        return shortages
 
 
 async def _set_quantity(tx: Transaction, user_id: uuid.UUID, book_id: uuid.UUID, quantity: int) -> None:

@@ -364,10 +364,13 @@ async def cancel_order(shop: Shop, viewer: UserRow, order_id: uuid.UUID) -> Orde
 async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) -> OrderRow:
     """Mark an order as shipped, and send its customer an email with the tracking URL.
 
+    For a shipped order a new tracking URL replaces the old one, and the customer gets another email. The same URL
+    changes nothing.
+
     Raises:
         InvalidInput: The tracking URL is invalid.
         NotFound: The order does not exist.
-        OrderNotShippable: The order is not confirmed.
+        OrderNotShippable: The order is neither confirmed, nor shipped and given a tracking URL.
     """
     with validating() as validator:
         url = None if tracking_url is None else validator.url(("trackingUrl",), tracking_url)
@@ -375,12 +378,22 @@ async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) 
         order = await locks.lock_order(tx, order_id)
         if order is None:
             raise NotFound("Order", order_id)
+        if order.status == OrderStatus.SHIPPED and url is not None:
+            return await _correct_tracking_url(tx, order, url)
         if order.status != OrderStatus.CONFIRMED:
             raise OrderNotShippable(order)
         now = dt.datetime.now(dt.UTC)
         order = await orders.update_order(tx, order_id, status=OrderStatus.SHIPPED, shipped_at=now, tracking_url=url)
         await emails.enqueue(tx, EmailKind.ORDER_SHIPPED, order_id, order.user_id)
         return order
+
+
+async def _correct_tracking_url(tx: Transaction, order: OrderRow, url: str) -> OrderRow:
+    if order.tracking_url == url:
+        return order
+    order = await orders.update_order(tx, order.id, tracking_url=url)
+    await emails.enqueue_again(tx, EmailKind.ORDER_SHIPPED, order.id, order.user_id)
+    return order
 
 
 async def _load_quantities(tx: Transaction, order: OrderRow) -> dict[uuid.UUID, int]:

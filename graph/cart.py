@@ -125,6 +125,10 @@ class CartUpdated:
     """The cart has changed."""
 
     cart: CartRow = attribute("The cart as it is now.", Cart)
+    shortages: list[Shortage] = attribute(
+        "What `mergeCart` could not put in whole: books with fewer copies than were picked. Empty otherwise.",
+        list[StockShortage],
+    )
 
 
 # ── Mutations ─────────────────────────────────────────────────────────────────────────────
@@ -141,7 +145,7 @@ async def add_to_cart(
     """Puts copies of a book in the cart, on top of those already there."""
     user_id = await _require_user_id(info)
     await carts.add_to_cart(info.context.shop, user_id, parse_key("Book", input.book_id), input.quantity)
-    return CartUpdated(cart=CartRow(user_id))
+    return CartUpdated(cart=CartRow(user_id), shortages=[])
 
 
 @mutation(signed_in, CartUpdated, errors=(InsufficientStock, NotFound, InvalidInput))
@@ -151,7 +155,7 @@ async def update_cart_item(
     """Sets the number of copies of a book that is in the cart."""
     user_id = await _require_user_id(info)
     await carts.update_cart_item(info.context.shop, user_id, parse_key("Book", input.book_id), input.quantity)
-    return CartUpdated(cart=CartRow(user_id))
+    return CartUpdated(cart=CartRow(user_id), shortages=[])
 
 
 @mutation(signed_in, CartUpdated)
@@ -159,16 +163,17 @@ async def remove_from_cart(info: Info, input: Annotated[RemoveFromCartInput, arg
     """Takes a book out of the cart. Does nothing if it is not in there."""
     user_id = await _require_user_id(info)
     await carts.remove_from_cart(info.context.shop, user_id, parse_key("Book", input.book_id))
-    return CartUpdated(cart=CartRow(user_id))
+    return CartUpdated(cart=CartRow(user_id), shortages=[])
 
 
 @mutation(signed_in, CartUpdated, errors=(InvalidInput,))
 async def merge_cart(info: Info, input: Annotated[MergeCartInput, argument("The cart to add.")]) -> CartUpdated:
     """Adds the cart that the frontend kept for an anonymous customer to the cart of the account they signed in to.
 
-    Where both contain a book, the larger quantity counts. Books that the catalog no longer has are left out.
+    Where both contain a book, the larger quantity counts, at most the copies in stock: `shortages` lists the books with
+    fewer. Books that the catalog no longer has are left out.
     """
     user_id = await _require_user_id(info)
     lines = [(parse_key("Book", item.book_id), item.quantity) for item in input.items]
-    await carts.merge_cart(info.context.shop, user_id, lines)
-    return CartUpdated(cart=CartRow(user_id))
+    shortages = await carts.merge_cart(info.context.shop, user_id, lines)
+    return CartUpdated(cart=CartRow(user_id), shortages=shortages)

@@ -321,6 +321,9 @@ async def cancel_order(info: Info, input: Annotated[CancelOrderInput, argument("
 async def ship_order(
     info: Info, input: Annotated[ShipOrderInput, argument("The order and its tracking link.")]
 ) -> OrderShipped:
-    """Marks an order as sent."""
+    """Marks an order as sent and emails the customer.
+
+    For an order that was sent before, a new tracking link replaces the old one, and the customer is told.
+    """
     order_id = parse_key("Order", input.order_id)
     return OrderShipped(order=await orders.ship_order(info.context.shop, order_id, input.tracking_url or None))

@@ -1,4 +1,4 @@
-"""Transactional e-mails as outbox rows: one for each kind, subject and recipient, with a job that sends it."""
+"""Transactional e-mails as outbox rows, each with a job that sends it: one per kind, subject and recipient, unless repeated."""
 
 import datetime as dt
 import uuid
@@ -7,7 +7,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Boolean, DateTime, Interval, String, Uuid, any_, bindparam, func, select, update
+from sqlalchemy import (
+    Boolean,
+    DateTime,
+    Integer,
+    Interval,
+    String,
+    Uuid,
+    any_,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -98,6 +111,27 @@ _ENQUEUE = Command(
     .on_conflict_do_nothing()
     .returning(_email.id)
 )
+_same_subject = (
+    _email.kind == bindparam("kind", type_=String()),
+    _email.subject_id == bindparam("subject", type_=Uuid()),
+    _email.user_id == bindparam("user", type_=Uuid()),
+)
+_LOCK_LATEST = Command(
+    select(_email.repeat, (_email.status == EmailStatus.QUEUED) & _email.taken_until.is_(None))
+    .where(*_same_subject)
+    .order_by(_email.repeat.desc())
+    .limit(1)
+    .with_for_update()
+)
+_ADD_REPEAT = Command(
+    insert(_email).values(
+        id=bindparam("id", type_=Uuid()),
+        kind=bindparam("kind", type_=String()),
+        subject_id=bindparam("subject", type_=Uuid()),
+        user_id=bindparam("user", type_=Uuid()),
+        repeat=bindparam("repeat", type_=Integer()),
+    )
+)
 _one_email = update(_email).where(_email.id == bindparam("email", type_=Uuid()))
 _queued = _one_email.where(_email.status == EmailStatus.QUEUED)
 _now = func.clock_timestamp()  # not now(): the statement may have waited for the row since the transaction began
@@ -136,6 +170,20 @@ async def enqueue_emails(
     """Enqueue an e-mail of this kind for each (subject id, user id) that has none yet."""
     email_ids = await tx.scalars(_ENQUEUE, **_build_values(kind, list(subjects_and_users)))
     await job_queue.enqueue(tx, ENTRYPOINT, [str(email_id).encode() for email_id in email_ids])
+
+
+async def enqueue_email_again(tx: Transaction, kind: EmailKind, subject_id: uuid.UUID, user_id: uuid.UUID) -> None:
+    """Enqueue an e-mail although there may be one, unless the latest waits unclaimed: it will have the new content.
+
+    The caller holds a lock that keeps other transactions from repeating the same e-mail.
+    """
+    key = {"kind": kind, "subject": subject_id, "user": user_id}
+    latest = await tx.fetch_records(_LOCK_LATEST, **key)
+    repeat, is_waiting = latest[0] if latest else (-1, False)
+    if not is_waiting:
+        email_id = tables.new_id()
+        await tx.execute(_ADD_REPEAT, id=email_id, repeat=repeat + 1, **key)
+        await job_queue.enqueue(tx, ENTRYPOINT, [str(email_id).encode()])
 
 
 async def enqueue_decoy_email(tx: Transaction, kind: EmailKind) -> None:

@@ -604,6 +604,7 @@ class Email(Base):
     kind: Mapped[str]
     subject_id: Mapped[uuid.UUID] = mapped_column(comment="The order, pre-booking, token or identity it tells of.")
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    repeat: Mapped[int] = mapped_column(server_default="0", comment="0 for the first email about it, then 1, 2, …")
     status: Mapped[str] = mapped_column(server_default="QUEUED")
     attempts: Mapped[int] = mapped_column(server_default="0")
     problem: Mapped[str | None] = mapped_column(comment="Why the last attempt failed.")
@@ -612,7 +613,7 @@ class Email(Base):
     taken_until: Mapped[dt.datetime | None] = mapped_column(comment="Until then one poster alone sends it.")
 
     __table_args__ = (
-        UniqueConstraint("kind", "subject_id", "user_id"),
+        UniqueConstraint("kind", "subject_id", "user_id", "repeat"),
         CheckConstraint("status IN ('QUEUED', 'SENT', 'SUPPRESSED', 'OBSOLETE', 'FAILED')", name="status"),
         CheckConstraint("(status = 'QUEUED') = (settled_at IS NULL)", name="settled"),
         Index("ix_letters_failed", "settled_at", "id", postgresql_where=text("status = 'FAILED'")),

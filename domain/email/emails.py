@@ -12,6 +12,14 @@ async def enqueue(tx: Transaction, kind: EmailKind, subject_id: uuid.UUID, user_
     await emails.enqueue_emails(tx, kind, [(subject_id, user_id)])
 
 
+async def enqueue_again(tx: Transaction, kind: EmailKind, subject_id: uuid.UUID, user_id: uuid.UUID) -> None:
+    """Enqueue an email about a subject that has changed since the last one, unless that one is still to be sent.
+
+    The caller holds a lock on the subject.
+    """
+    await emails.enqueue_email_again(tx, kind, subject_id, user_id)
+
+
 async def enqueue_or_decoy(tx: Transaction, kind: EmailKind, subject_id: uuid.UUID, user_id: uuid.UUID | None) -> None:
     """Like `enqueue`; without a user, run the same statements and enqueue a job that no email belongs to."""
     if user_id is None:

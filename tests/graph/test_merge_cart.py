@@ -1,14 +1,18 @@
 """Merging an anonymous customer's cart into the cart of their account."""
 
+import asyncio
+
 import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain import catalog
 from domain.shop import Shop
+from domain.stock import set_stock
 from tests.support.database.db_snapshots import take_snapshot
+from tests.support.database.locks import hold_lock, wait_for_blocked
 from tests.support.http.client import ApiClient
-from tests.support.shop.carts import MERGE_CART, get_cart_lines, merge_cart
+from tests.support.shop.carts import MERGE_CART, get_cart_lines, get_shortages, merge_cart
 from tests.support.shop.customers import add_customer
 from tests.support.shop.factories import add_book, book_id
 
@@ -35,10 +39,39 @@ async def test_invalid_merge_changes_nothing_and_reports_all_errors(
 
 async def test_unknown_and_sold_out_books_are_skipped(client: ApiClient, shop: Shop) -> None:
     customer = await add_customer(client, shop)
-    deleted, sold_out, available = await add_book(shop), await add_book(shop, stock=0), await add_book(shop, "There")
+    deleted, available = await add_book(shop), await add_book(shop, "There", stock=2)
+    sold_out = await add_book(shop, "Gone", stock=0)
     await catalog.delete_book(shop, deleted.id)
-    assert get_cart_lines(await merge_cart(customer, (deleted, 1), (sold_out, 1), (available, 2))) == [("There", 2)]
-    assert get_cart_lines(await merge_cart(customer)) == [("There", 2)]
+    result = await merge_cart(customer, (deleted, 1), (sold_out, 1), (available, 2))
+    assert (get_cart_lines(result), get_shortages(result)) == ([("There", 2)], [("Gone", 1, 0)])
+    result = await merge_cart(customer)
+    assert (get_cart_lines(result), get_shortages(result)) == ([("There", 2)], [])
+
+
+async def test_sold_out_book_stays_in_the_cart(client: ApiClient, shop: Shop) -> None:
+    book = await add_book(shop, "Emma", stock=3)
+    customer = await add_customer(client, shop, (book, 3))
+    await set_stock(shop, book.id, 0)
+    result = await merge_cart(customer, (book, 2))
+    assert (get_cart_lines(result), get_shortages(result)) == ([("Emma", 3)], [("Emma", 3, 0)])
+
+
+async def test_stock_sold_during_the_merge_is_reported(
+    client: ApiClient, shop: Shop, database_url: str, postgres: asyncpg.Connection
+) -> None:
+    book = await add_book(shop, "Emma", stock=5)
+    customer = await add_customer(client, shop)
+    async with hold_lock(database_url, "SELECT FROM books WHERE id = $1 FOR UPDATE", book.id) as holder:
+        merge = asyncio.create_task(merge_cart(customer, (book, 4)))
+        await wait_for_blocked(postgres, 1)
+        await holder.execute("UPDATE books SET stock_quantity = 1 WHERE id = $1", book.id)
+        await holder.execute(
+            "INSERT INTO stock_movements (id, book_id, title, change, reason)"
+            " VALUES (gen_random_uuid(), $1, 'Emma', -4, 'STOCKTAKE')",
+            book.id,
+        )
+    result = await merge
+    assert (get_cart_lines(result), get_shortages(result)) == ([("Emma", 1)], [("Emma", 4, 1)])
 
 
 @given(
@@ -63,3 +96,9 @@ async def test_the_larger_quantity_wins_up_to_the_stock(
     }
     assert dict(get_cart_lines(result)) == expected
     assert len(result["cart"]["items"]) == len(expected)
+    merged_indexes = dict.fromkeys(index for index, _ in merged_lines)
+    assert get_shortages(result) == [
+        (books[index].title, quantities[index], books[index].stock_quantity)
+        for index in merged_indexes
+        if quantities[index] > books[index].stock_quantity
+    ]

@@ -20,6 +20,14 @@ from tests.support.database.db_snapshots import (
     take_snapshot,
 )
 from tests.support.database.locks import LOCK_ORDERS, hold_lock, wait_for_blocked
+from tests.support.email.emails import (
+    get_text_and_html,
+    list_email_statuses,
+    run_worker,
+    wait_until_queue_is_empty,
+    with_smtp_url,
+)
+from tests.support.email.smtp import start_mail_server
 from tests.support.http.apps import running_client
 from tests.support.http.client import ApiClient
 from tests.support.shop.customers import CANCEL_ORDER, ORDER_FRAGMENT, SHIP_ORDER, Customer, add_customer
@@ -167,6 +175,82 @@ async def test_an_order_is_shipped_or_cancelled_but_not_both(
     else:
         assert typenames == ("OrderNotShippable", "OrderCancelled")
         assert await list_stock_movements(postgres, book) == [*sale_movements, return_movement]
+
+
+# ── Correcting the tracking link ──────────────────────────────────────────────────────────
+
+
+LINKS = [f"https://parcels.example.com/{number}" for number in range(3)]
+
+
+async def test_corrected_tracking_link_is_emailed_again(
+    customer: Customer, admin: Customer, shop: Shop, settings: Settings, postgres: asyncpg.Connection
+) -> None:
+    order_id = (await customer.checkout())["order"]["id"]
+    results = []
+    async with start_mail_server() as mailbox, run_worker(shop, with_smtp_url(mailbox, settings)):
+        for link in LINKS:
+            results.append(await admin.ship_order(order_id, link))
+            statuses = await wait_until_queue_is_empty(postgres)
+    assert [(result["__typename"], result["order"]["trackingUrl"]) for result in results] == [
+        ("OrderShipped", link) for link in LINKS
+    ]
+    assert len({result["order"]["shippedAt"] for result in results}) == 1
+    assert statuses == [("ORDER_CONFIRMED", "SENT"), *[("ORDER_SHIPPED", "SENT")] * 3]
+    messages = mailbox.find_messages(customer.user.row.email)
+    texts = [get_text_and_html(message)[0] for message in messages if "on its way" in message["Subject"]]
+    assert [[link in text for link in LINKS] for text in texts] == [
+        [True, False, False],
+        [False, True, False],
+        [False, False, True],
+    ]
+
+
+async def test_link_corrected_before_the_email_is_sent_is_emailed_once(
+    customer: Customer, admin: Customer, postgres: asyncpg.Connection
+) -> None:
+    order_id = (await customer.checkout())["order"]["id"]
+    for link in LINKS:
+        assert (await admin.ship_order(order_id, link))["order"]["trackingUrl"] == link
+    assert await list_email_statuses(postgres) == [("ORDER_CONFIRMED", "QUEUED"), ("ORDER_SHIPPED", "QUEUED")]
+
+
+async def test_link_corrected_while_the_email_is_being_sent_is_emailed_again(
+    customer: Customer, admin: Customer, postgres: asyncpg.Connection
+) -> None:
+    order_id = (await customer.checkout())["order"]["id"]
+    await admin.ship_order(order_id, LINKS[0])
+    await postgres.execute("UPDATE letters SET taken_until = clock_timestamp() + interval '3 minutes'")
+    for link in LINKS[1:]:
+        await admin.ship_order(order_id, link)
+    assert await list_email_statuses(postgres) == [("ORDER_CONFIRMED", "QUEUED"), *[("ORDER_SHIPPED", "QUEUED")] * 2]
+
+
+@pytest.mark.parametrize("link", [None, "", LINKS[0], "javascript:alert(1)"])
+async def test_missing_same_or_invalid_link_changes_nothing(
+    customer: Customer, admin: Customer, postgres: asyncpg.Connection, link: str | None
+) -> None:
+    order_id = (await customer.checkout())["order"]["id"]
+    await admin.ship_order(order_id, LINKS[0])
+    before = await take_snapshot(postgres)
+    expected = {LINKS[0]: "OrderShipped", "javascript:alert(1)": "InvalidInput"}.get(link or "", "OrderNotShippable")
+    assert (await admin.ship_order(order_id, link))["__typename"] == expected
+    assert await take_snapshot(postgres) == before
+
+
+@pytest.mark.parametrize("links", [LINKS[:2], [LINKS[0], LINKS[0]]])
+async def test_concurrent_corrections_leave_the_last_link(
+    customer: Customer, admin: Customer, postgres: asyncpg.Connection, database_url: str, links: list[str]
+) -> None:
+    order_id = (await customer.checkout())["order"]["id"]
+    await admin.ship_order(order_id, LINKS[2])
+    await postgres.execute("UPDATE letters SET status = 'SENT', settled_at = now()")
+    async with hold_lock(database_url, LOCK_ORDERS, customer.user.id):
+        corrections = [asyncio.create_task(admin.ship_order(order_id, link)) for link in links]
+        await wait_for_blocked(postgres, 2)
+    assert [(await correction)["__typename"] for correction in corrections] == ["OrderShipped"] * 2
+    assert (await list_email_statuses(postgres))[2:] == [("ORDER_SHIPPED", "QUEUED")]
+    assert await postgres.fetchval("SELECT tracking_url FROM orders") in links
 
 
 # ── Cancelling ────────────────────────────────────────────────────────────────────────────

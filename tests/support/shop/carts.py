@@ -21,7 +21,10 @@ fragment UserErrorFields on UserError {
 
 
 def _build_mutation(name: str, input_type: str) -> str:
-    selection = "__typename ...UserErrorFields ... on CartUpdated { cart { ...CartFields } }"
+    selection = (
+        "__typename ...UserErrorFields ... on CartUpdated {"
+        " cart { ...CartFields } shortages { requested available book { title } } }"
+    )
     return f"{_FRAGMENTS} mutation ($input: {input_type}!) {{ change: {name}(input: $input) {{ {selection} }} }}"
 
 
@@ -47,6 +50,11 @@ async def merge_cart(customer: Customer, *lines: tuple[BookRow, int]) -> Any:
     """Return the result of `mergeCart` with these books and quantities."""
     items = [{"bookId": book_id(book), "quantity": quantity} for book, quantity in lines]
     return (await customer.execute(MERGE_CART, input={"items": items}))["change"]
+
+
+def get_shortages(result: Any) -> list[tuple[str, int, int]]:
+    """Return the shortages of a result, as (title, requested, available)."""
+    return [(item["book"]["title"], item["requested"], item["available"]) for item in result["shortages"]]
 
 
 def get_cart_lines(result: Any) -> list[tuple[str, int]]:

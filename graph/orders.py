@@ -323,4 +323,4 @@ async def ship_order(
 ) -> OrderShipped:
     """Marks an order as sent."""
     order_id = parse_key("Order", input.order_id)
-    return OrderShipped(order=await orders.ship_order(info.context.shop, order_id, input.tracking_url or None))
+    return OrderShipped(order=await orders.ship_order(info.context.shop, order_id, none_if_unset(input.tracking_url)))

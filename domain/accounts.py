@@ -15,7 +15,7 @@ from persistence.accounts import OptionalUserColumns, UserRow, Viewer
 from persistence.one_time_tokens import invalidate_tokens
 from persistence.postgres.errors import Conflict, retry_on_conflict
 
-MIN_NAME_LENGTH, MAX_NAME_LENGTH = 2, 50
+MAX_NAME_LENGTH = 50
 DEFAULT_DISPLAY_NAME = "Reader"
 
 
@@ -96,7 +96,7 @@ async def change_password(shop: Shop, viewer: Viewer, current_password: str | No
 
 
 def _validate_display_name(validator: Validator, name: str) -> str:
-    return validator.text(("displayName",), name, MAX_NAME_LENGTH, min_length=MIN_NAME_LENGTH)
+    return validator.text(("displayName",), name, MAX_NAME_LENGTH)
 
 
 def is_owner_or_admin(viewer: UserRow, owner_id: uuid.UUID) -> bool:

@@ -52,13 +52,13 @@ def _validate_authors(validator: Validator, path: InputPath, names: Sequence[str
         return ()
     unique_names: dict[str, str] = {}
     for position, name in enumerate(names):
-        normalized_name = " ".join(validator.text((*path, str(position)), name, 200).split())
+        normalized_name = validator.text((*path, str(position)), name, 200, label=f"Author {position + 1}")
         unique_names.setdefault(normalized_name.lower(), normalized_name)
     return tuple(unique_names.values())
 
 
 def _text(max_length: int, *, multiline: bool = False) -> Validate:
-    return partial(Validator.optional_text, max_length=max_length, multiline=multiline)
+    return partial(Validator.text, max_length=max_length, multiline=multiline)
 
 
 def _number(minimum: int, maximum: int) -> Validate:
@@ -69,7 +69,7 @@ def _number(minimum: int, maximum: int) -> Validate:
 class BookDetails:
     """All fields of a book except its stock. A field without a default is required."""
 
-    title: Annotated[str, BookField(partial(Validator.text, max_length=500), csv=parse_line)]
+    title: Annotated[str, BookField(_text(500), csv=parse_line)]
     subtitle: Annotated[str | None, BookField(_text(500), csv=parse_line)] = None
     authors: Annotated[tuple[str, ...], BookField(_validate_authors, csv=parse_names, csv_column="author")]
     price: Annotated[Decimal, BookField(Validator.price, csv=parse_decimal)]
@@ -91,11 +91,17 @@ REQUIRED_FIELDS = tuple(field.name for field in fields(BookDetails) if field.def
 
 
 def validate_fields(validator: Validator, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of some or all fields, normalized. Errors are added to the validator."""
-    validated = dict(values)
+    """Return the values of some or all fields, normalized: `None` for a blank optional text.
+
+    Errors are added to the validator.
+    """
+    validated = {
+        name: None if isinstance(value, str) and not value.strip() and name not in REQUIRED_FIELDS else value
+        for name, value in values.items()
+    }
     for name, field in BOOK_FIELDS.items():
-        if field.validate is not None and values.get(name) is not None:
-            validated[name] = field.validate(validator, (_to_camel_case(name),), values[name])
+        if field.validate is not None and validated.get(name) is not None:
+            validated[name] = field.validate(validator, (_to_camel_case(name),), validated[name])
     return validated
 
 

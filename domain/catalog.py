@@ -212,5 +212,4 @@ async def delete_genre(shop: Shop, genre_id: uuid.UUID) -> None:
 
 def _validate_genre_name(name: str) -> str:
     with validating() as validator:
-        name = validator.text(("name",), name, MAX_GENRE_LENGTH)
-    return " ".join(name.split())
+        return validator.text(("name",), name, MAX_GENRE_LENGTH)

@@ -34,6 +34,7 @@ from domain.errors import (
 from domain.payments import Approved, PaymentOutcome
 from domain.shop import Shop
 from domain.stock import apply_stock_changes
+from domain.text import remove_separators
 from domain.validation import Validator, invalid_input, validating
 from persistence import cart, locks, orders, sales
 from persistence.accounts import UserRow
@@ -50,6 +51,8 @@ log = structlog.get_logger()
 MAX_KEY_LENGTH = 200
 MAX_TOKEN_LENGTH = 500
 MAX_ADDRESS_LENGTH = 200
+MAX_NUMBER_LENGTH = 100
+"""The most characters of a text that is read as an order number, with its separators."""
 MAX_TOTAL = Decimal("9999999999.99")
 CHARGE_TIMEOUT = 30  # seconds
 PAYMENT_WAIT_TIMEOUT = 8  # seconds; shorter than the timeout of a request
@@ -373,7 +376,7 @@ async def ship_order(shop: Shop, order_id: uuid.UUID, tracking_url: str | None) 
         OrderNotShippable: The order is neither confirmed, nor shipped and given a tracking URL.
     """
     with validating() as validator:
-        url = None if tracking_url is None else validator.url(("trackingUrl",), tracking_url)
+        url = validator.optional_url(("trackingUrl",), tracking_url)
     async with shop.database.transaction() as tx:
         order = await locks.lock_order(tx, order_id)
         if order is None:
@@ -427,9 +430,11 @@ def generate_order_number() -> str:
 def normalize_order_number(text: str) -> str | None:
     """Return the order number in stored form, or `None` when the text is not an order number.
 
-    Case, spaces and hyphens are ignored, and `O`, `I` and `L` are read as digits.
+    Case, spaces, dashes, format characters and a leading `#` are ignored, and `O`, `I` and `L` are read as digits.
     """
-    characters = text.strip().upper().replace("-", "").replace(" ", "").translate(str.maketrans("OIL", "011"))
+    if len(text) > MAX_NUMBER_LENGTH:
+        return None
+    characters = remove_separators(text).removeprefix("#").upper().translate(str.maketrans("OIL", "011"))
     if len(characters) != 12 or not set(characters) <= set(ORDER_NUMBER_ALPHABET):
         return None
     return "-".join((characters[:4], characters[4:8], characters[8:]))

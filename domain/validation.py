@@ -2,23 +2,30 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 from urllib.parse import urlsplit
 
 import langcodes
-import pycountry
+from babel import Locale
+from babel.core import get_global
 from email_validator import EmailNotValidError, validate_email
 from stdnum import isbn as isbn_numbers
 from stdnum.exceptions import ValidationError
 
 from domain.errors import Constraint, FieldError, InvalidInput
+from domain.text import has_invisible_characters, is_blank, normalize_line, normalize_lines, remove_separators
 
 MAX_EMAIL_LENGTH = 254
 MAX_PRICE = Decimal("99999999.99")
 MIN_PRICE = Decimal("0.01")
+MAX_ISBN_LENGTH = 100
+"""The most characters of a text that is read as an ISBN, with its label and separators."""
+PSEUDO_COUNTRIES = frozenset(("EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"))
+"""Codes of CLDR for unions, outlying places, tests and the unknown."""
 
 InputPath = tuple[str, ...]
 
@@ -37,19 +44,29 @@ class Validator:
         self.errors.append(FieldError(path, constraint, message))
 
     def text(
-        self, path: InputPath, value: str, max_length: int, *, min_length: int = 1, multiline: bool = False
+        self, path: InputPath, value: str, max_length: int, *, multiline: bool = False, label: str | None = None
     ) -> str:
-        """Return the text in NFC without surrounding whitespace; `multiline` allows newlines and tabs."""
-        text = unicodedata.normalize("NFC", value.replace("\r\n", "\n") if multiline else value).strip()
-        name = path[-1]
-        if not is_printable(text, multiline=multiline):
-            self.add_error(path, Constraint.MALFORMED, f"{name} contains control characters or invalid Unicode.")
+        """Return the text in NFC, without surrounding spaces and with single spaces inside.
+
+        Args:
+            path: The path of the field.
+            value: The text.
+            max_length: The maximum number of characters.
+            multiline: Whether to allow newlines and tabs, and to keep the indentation of lines.
+            label: The name of the field in messages. By default it is the last part of the path.
+        """
+        text = normalize_lines(value) if multiline else normalize_line(value)
+        label = label or path[-1]
+        if has_invisible_characters(text, multiline=multiline):
+            self.add_error(
+                path, Constraint.MALFORMED, f"{label} contains invisible or control characters. Enter it without them."
+            )
         elif not text:
-            self.add_error(path, Constraint.REQUIRED, f"{name} must not be blank.")
-        elif len(text) < min_length:
-            self.add_error(path, Constraint.TOO_SHORT, f"{name} must have at least {min_length} characters.")
+            self.add_error(path, Constraint.REQUIRED, f"{label} must not be blank.")
+        elif is_blank(text):
+            self.add_error(path, Constraint.REQUIRED, f"{label} must contain visible characters.")
         elif len(text) > max_length:
-            self.add_error(path, Constraint.TOO_LONG, f"{name} must have at most {max_length:,} characters.")
+            self.add_error(path, Constraint.TOO_LONG, f"{label} must have at most {max_length:,} characters.")
         return text
 
     def optional_text(
@@ -82,7 +99,7 @@ class Validator:
         return value
 
     def isbn(self, path: InputPath, value: str) -> str:
-        """Return the ISBN as 13 digits, also for an ISBN-10 or one with hyphens."""
+        """Return the ISBN as 13 digits, in whichever form `normalize_isbn` accepts."""
         normalized = normalize_isbn(value)
         if normalized is None:
             self.add_error(
@@ -109,12 +126,22 @@ class Validator:
 
     def url(self, path: InputPath, value: str) -> str:
         """Return the HTTP or HTTPS URL without surrounding whitespace."""
+        error_count = len(self.errors)
         text = self.text(path, value, 2000)
-        if not is_http_url(text):
+        if len(self.errors) > error_count:
+            return text
+        if " " in text:
+            message = f"{path[-1]} must not contain spaces. In a URL, write a space as %20."
+            self.add_error(path, Constraint.MALFORMED, message)
+        elif not is_http_url(text):
             self.add_error(
                 path, Constraint.MALFORMED, f"{path[-1]} must be a URL that starts with http:// or https://."
             )
         return text
+
+    def optional_url(self, path: InputPath, value: str | None) -> str | None:
+        """Like `url`, but return `None` for a blank value."""
+        return None if value is None or not value.strip() else self.url(path, value)
 
     def language(self, path: InputPath, value: str) -> str:
         """Return the BCP 47 tag in canonical form."""
@@ -124,10 +151,13 @@ class Validator:
         return langcodes.standardize_tag(value)
 
     def country(self, path: InputPath, value: str) -> str:
-        """Return the ISO 3166-1 alpha-2 code in upper case."""
+        """Return the code of a country or territory in upper case: ISO 3166-1 alpha-2, and others of CLDR such as XK."""
         code = value.strip().upper()
-        if not (value.isascii() and re.fullmatch("[A-Z]{2}", code)) or pycountry.countries.get(alpha_2=code) is None:
-            self.add_error(path, Constraint.MALFORMED, "The country must be a two-letter ISO 3166-1 code.")
+        if not (value.isascii() and code in list_countries()):  # the upper case of some letters is ASCII
+            message = "The country must be a two-letter ISO 3166-1 code."
+            if current_codes := list_current_codes(code):
+                message += f" Instead of {code}, use {' or '.join(current_codes)}."
+            self.add_error(path, Constraint.MALFORMED, message)
         return code
 
     def raise_if_invalid(self) -> None:
@@ -158,22 +188,49 @@ def invalid_input(path: InputPath, constraint: Constraint, message: str) -> Inva
 
 
 def is_printable(text: str, *, multiline: bool = False) -> bool:
-    """Return whether the text has no control characters and lone surrogates; `multiline` allows newlines and tabs."""
-    return not any(
+    """Return whether the text has no control characters and lone surrogates; `multiline` allows newlines and tabs.
+
+    It is for values that the server compares. Texts that it stores follow the stricter rules of `Validator.text`.
+    """
+    return text.isprintable() or not any(
         unicodedata.category(character) in ("Cc", "Cs") and not (multiline and character in "\n\t")
         for character in text
     )
 
 
+_ISBN_PATTERN = re.compile(
+    r"(?:(?:URN:)?E?ISBN(?:1[03])?[:#.]*)?\(?(?P<digits>[0-9]{9,13}|[0-9]{8,9}X)\)?[.,;:]*", re.IGNORECASE
+)
+
+
 def normalize_isbn(value: str) -> str | None:
-    """Return the ISBN as 13 digits, or `None` when it is not valid."""
-    if not re.fullmatch(r"[0-9Xx -]{1,40}", value.strip()):
+    """Return the ISBN as 13 digits, or `None` when it is not valid.
+
+    It may have a label, dashes, spaces and format characters of any kind, full-width digits and final punctuation.
+    """
+    if len(value) > MAX_ISBN_LENGTH:
+        return None
+    match = _ISBN_PATTERN.fullmatch(remove_separators(value))
+    if match is None:
         return None
     try:
-        number: str = isbn_numbers.to_isbn13(isbn_numbers.validate(value))
+        number: str = isbn_numbers.to_isbn13(isbn_numbers.validate(match["digits"]))
     except ValidationError:
         return None
     return str(isbn_numbers.compact(number))
+
+
+@cache
+def list_countries() -> frozenset[str]:
+    """Return the two-letter codes of all countries and territories in CLDR."""
+    codes = map(str, Locale("en").territories)
+    return frozenset(code for code in codes if len(code) == 2 and code.isalpha()) - PSEUDO_COUNTRIES
+
+
+def list_current_codes(code: str) -> list[str]:
+    """Return the codes to use instead of an obsolete, three-letter or colloquial code, such as GB for UK."""
+    aliases: Mapping[str, list[str]] = {**get_global("territory_aliases"), "EL": ["GR"]}
+    return [current_code for current_code in aliases.get(code, []) if current_code in list_countries()]
 
 
 def normalize_email(value: str) -> str | None:

@@ -176,7 +176,7 @@ async def me(info: Info) -> UserRow | None:
 class UpdateProfileInput:
     """Changes to a profile. A field left out stays as it is."""
 
-    display_name: str | None = optional("The name to show next to reviews, 2 to 50 characters.")
+    display_name: str | None = optional("The name to show next to reviews, 1 to 50 characters.")
 
 
 @input_type()

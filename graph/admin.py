@@ -84,7 +84,7 @@ class UserFilter:
     def to_query(self) -> UserQuery:
         """Return the query of the database."""
         role = none_if_unset(self.role)
-        return UserQuery(role.name if role else None, none_if_unset(self.is_active), parse_search(self.search) or None)
+        return UserQuery(role.name if role else None, none_if_unset(self.is_active), parse_search(self.search))
 
 
 @input_type()
@@ -103,7 +103,7 @@ class OrderFilter:
         Raises:
             BadUserInput: The times are in the wrong order, or `user_id` is not the ID of a user.
         """
-        statuses, search = none_if_unset(self.statuses), parse_search(self.search) or None
+        statuses, search = none_if_unset(self.statuses), parse_search(self.search)
         begin, end = none_if_unset(self.placed_from), none_if_unset(self.placed_before)
         if begin and end and begin > end:
             raise BadUserInput("`placedFrom` is after `placedBefore`.")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import strawberry
 from strawberry import UNSET
 
+from domain.text import remove_format_characters
 from domain.validation import is_printable, normalize_isbn
 from graph.context import Info
 from graph.kit.batch_fields import batch_field, require_row
@@ -318,18 +319,18 @@ def _parse_values(name: str, values: list[Any] | None) -> tuple[str, ...] | None
 
 
 def parse_search(text: str | None) -> str | None:
-    """Return the normalized `search` argument, `None` when it was left out. Raises as `normalize_text`."""
+    """Return the normalized `search` argument, `None` when it is blank or left out. Raises as `normalize_text`."""
     text = none_if_unset(text)
-    return None if text is None else normalize_text("search", text)
+    return normalize_text("search", text) or None if text else None
 
 
 def normalize_text(name: str, text: str) -> str:
-    """Strip the text of an argument or filter called `name`.
+    """Strip the text of an argument or filter called `name`, and remove format characters.
 
     Raises:
         BadUserInput: It is too long or contains control characters.
     """
-    text = text.strip()
+    text = remove_format_characters(text).strip()
     if len(text) > MAX_SEARCH_LENGTH:
         raise BadUserInput(f"`{name}` must have {MAX_SEARCH_LENGTH} characters at most.")
     if not is_printable(text):
@@ -346,8 +347,8 @@ async def books(
     search: Annotated[
         str | None,
         argument(
-            "Words from the title or the author's name, or a whole ISBN. Every word must match, and the start of a "
-            "word is enough: `tolk ring` finds Tolkien's rings."
+            "Words from the title or the author's name, or a whole ISBN in any form. Every word must match, and the "
+            "start of a word is enough: `tolk ring` finds Tolkien's rings. A blank text does not filter."
         ),
     ] = UNSET,
     filter: Annotated[BookFilter | None, argument("Filters the list.")] = UNSET,

@@ -326,4 +326,4 @@ async def ship_order(
     For an order that was sent before, a new tracking link replaces the old one, and the customer is told.
     """
     order_id = parse_key("Order", input.order_id)
-    return OrderShipped(order=await orders.ship_order(info.context.shop, order_id, input.tracking_url or None))
+    return OrderShipped(order=await orders.ship_order(info.context.shop, order_id, none_if_unset(input.tracking_url)))

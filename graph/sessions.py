@@ -54,7 +54,7 @@ class RegisterInput:
 
     email: str = attribute("The email address to sign in with; letter case does not matter.")
     password: str = attribute("The password, 8 to 128 characters.")
-    display_name: str | None = optional("The name to show next to reviews, 2 to 50 characters. `Reader` when left out.")
+    display_name: str | None = optional("The name to show next to reviews, 1 to 50 characters. `Reader` when left out.")
 
 
 @input_type()

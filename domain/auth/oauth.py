@@ -8,14 +8,15 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass
 
-from domain.accounts import DEFAULT_DISPLAY_NAME, MAX_NAME_LENGTH, MIN_NAME_LENGTH
+from domain.accounts import DEFAULT_DISPLAY_NAME, MAX_NAME_LENGTH
 from domain.auth import one_time_tokens
 from domain.auth.email_verification import mark_email_verified
 from domain.auth.sessions import NewSession, create_session
 from domain.email import emails
 from domain.errors import AccountDeactivated
 from domain.shop import Shop
-from domain.validation import Validator, normalize_email
+from domain.text import is_blank, normalize_line, remove_invisible_characters, shorten
+from domain.validation import normalize_email
 from persistence import accounts, linked_accounts, locks
 from persistence import one_time_tokens as token_rows
 from persistence.accounts import UserRow
@@ -149,6 +150,6 @@ async def _link_account(tx: Transaction, user: UserRow, profile: ProviderProfile
 
 
 def _sanitize_display_name(name: str | None) -> str:
-    validator = Validator()
-    display_name = validator.text(("displayName",), name or "", MAX_NAME_LENGTH, min_length=MIN_NAME_LENGTH)
-    return DEFAULT_DISPLAY_NAME if validator.errors else display_name
+    """Return the provider's name without invisible characters, shortened if necessary, or the default name."""
+    display_name = normalize_line(remove_invisible_characters(" ".join((name or "").split())))
+    return DEFAULT_DISPLAY_NAME if is_blank(display_name) else shorten(display_name, MAX_NAME_LENGTH)

@@ -117,7 +117,7 @@ def parse_page(
         BadUserInput: An argument is out of range, is not a cursor of the list, or does not go with another.
     """
     first, last, offset = none_if_unset(first), none_if_unset(last), none_if_unset(offset)
-    after, before = none_if_unset(after), none_if_unset(before)
+    after, before = none_if_unset(after) or None, none_if_unset(before) or None  # some clients send "" for no cursor
     for name, size in (("first", first), ("last", last)):
         if size is not None and not 0 <= size <= MAX_PAGE_SIZE:
             raise BadUserInput(f"`{name}` must be from 0 to {MAX_PAGE_SIZE}.")
@@ -126,7 +126,7 @@ def parse_page(
     if offset is not None:
         if not 0 <= offset <= MAX_OFFSET:
             raise BadUserInput(f"`offset` must be from 0 to {MAX_OFFSET:,}. To go deeper, follow cursors.")
-        if after or before or last is not None:
+        if after is not None or before is not None or last is not None:
             raise BadUserInput("`offset` goes with `first` alone, not with cursors or `last`.")
     size = first if last is None else last
     return PageRequest(

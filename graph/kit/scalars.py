@@ -10,15 +10,21 @@ import strawberry
 from graph.request_errors import BadUserInput
 
 _DECIMAL = re.compile(r"[+-]?\d{1,20}(\.\d{1,10})?")
+MAX_DECIMALS = 10
 
 
 def parse_decimal(value: Any) -> Decimal:
-    """Parse a string or a JSON number without an exponent.
+    """Parse a string without an exponent, or a JSON number, which is rounded to `MAX_DECIMALS`.
+
+    JavaScript adds 12.99, 7.50 and 5.49 to 25.980000000000004; rounding removes such errors.
 
     Raises:
         BadUserInput: It is not such a number. NaN and infinities are not.
     """
-    text = str(value) if isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool) else ""
+    if isinstance(value, float):
+        text = f"{value:.{MAX_DECIMALS}f}".rstrip("0").rstrip(".")
+    else:
+        text = str(value) if isinstance(value, (str, int, Decimal)) and not isinstance(value, bool) else ""
     if not _DECIMAL.fullmatch(text, 0) or not text.isascii():
         raise BadUserInput(f'{str(value)[:50]!r} is not a decimal number such as "12.90".')
     return Decimal(text)

@@ -137,7 +137,7 @@ def test_row_is_parsed_by_column() -> None:
         "subtitle": "There and Back Again",
         "authors": ("J. R. R. Tolkien", "Alan Lee"),
         "price": Decimal("12.50"),
-        "description": "In a hole\nin the  ground",
+        "description": "In a hole\nin the ground",
         "cover_url": "https://example.com/hobbit.jpg",
         "format": "BOX_SET",
         "publisher": "Allen & Unwin",

@@ -42,8 +42,11 @@ def test_order_number_is_normalized(characters: str, data: st.DataObject) -> Non
     misread_number = "".join(
         data.draw(st.sampled_from(CONFUSABLE_CHARACTERS.get(character, character))) for character in number
     )
-    separator = data.draw(st.sampled_from(["-", " ", "", " - "]))
-    assert normalize_order_number(f" {misread_number} ".replace("-", separator)) == number
+    separator = data.draw(
+        st.sampled_from(["-", " ", "", " - ", "\u2010", "\u2011", "\u2014", "\u2212", "\u00a0", "\u00ad", "\u200b"])
+    )
+    sign = data.draw(st.sampled_from(["", "#", "\uff03", " # ", "\ufeff#", "\u202a"]))
+    assert normalize_order_number(f" {sign}{misread_number} ".replace("-", separator)) == number
     assert normalize_order_number(misread_number.lower()) == number
 
 

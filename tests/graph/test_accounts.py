@@ -33,7 +33,20 @@ async def _count_live_sessions(postgres: asyncpg.Connection) -> int:
 # ── Profile and password ──────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("name", "rule"), [("", "REQUIRED"), ("A", "TOO_SHORT"), ("A" * 51, "TOO_LONG")])
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("", "REQUIRED"),
+        ("\u0308\u0327", "REQUIRED"),
+        ("A" * 51, "TOO_LONG"),
+        ("\u2063\u2063", "MALFORMED"),
+        ("\u1160\u115f", "MALFORMED"),
+        ("Ad\u200bmin", "MALFORMED"),
+        ("\u202enimdA", "MALFORMED"),
+        ("Ada\U000e0041", "MALFORMED"),
+        ("Ada\u200d", "MALFORMED"),
+    ],
+)
 async def test_invalid_name_changes_nothing(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, name: str, rule: str
 ) -> None:
@@ -44,7 +57,15 @@ async def test_invalid_name_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("changes", "name"), [({"displayName": " Anna "}, "Anna"), ({}, "Reader"), ({"displayName": None}, "Reader")]
+    ("changes", "name"),
+    [
+        ({"displayName": " Anna "}, "Anna"),
+        ({"displayName": "Anna \u00a0  Lena"}, "Anna Lena"),
+        ({"displayName": "\u738b"}, "\u738b"),
+        ({"displayName": "\U0001f469\u200d\U0001f680"}, "\U0001f469\u200d\U0001f680"),
+        ({}, "Reader"),
+        ({"displayName": None}, "Reader"),
+    ],
 )
 async def test_omitted_profile_fields_do_not_change(
     client: ApiClient, shop: Shop, postgres: asyncpg.Connection, changes: dict[str, str | None], name: str

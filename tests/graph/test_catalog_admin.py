@@ -64,17 +64,17 @@ async def test_create_book_with_required_fields_only(admin: Customer, postgres: 
 
 async def test_input_is_normalized(admin: Customer) -> None:
     book_input = {
-        "title": "  E\u0301lan ",
+        "title": "  E\u0301lan \u00a0 vital ",
         "subtitle": "   ",
         "authors": ["  Jane   Austen ", "JANE AUSTEN", "Émile Zola"],
         "price": "9.9",
-        "isbn": "0-261-10328-8",
-        "description": "one\r\ntwo\n",
+        "isbn": "ISBN-10: 0\u2013261\u201310328\u20138",
+        "description": "one\r\ntwo\u2028\n",
         "language": "PT-br",
     }
     book = (await admin.execute(CREATE_BOOK, input=book_input))["result"]["book"]
     assert to_input(book) == dict.fromkeys(FULL_INPUT) | {
-        "title": "Élan",
+        "title": "Élan vital",
         "authors": ["Jane Austen", "Émile Zola"],
         "price": "9.90",
         "isbn": HOBBIT,
@@ -147,6 +147,19 @@ async def test_omitted_fields_stay_and_null_clears(
     assert (book["slug"], book["stockQuantity"], book["genre"]) == ("the-hobbit", 3, {"slug": "fantasy"})
     assert await postgres.fetchval("SELECT updated_at FROM books") > hobbit.updated_at
     assert await list_stock_movements(postgres, hobbit) == [("NEW_BOOK", 3)]
+
+
+async def test_a_blank_text_clears_an_optional_field(admin: Customer, hobbit: BookRow) -> None:
+    names = [
+        name for name in CLEARABLE_FIELDS if isinstance(FULL_INPUT[name], str) and name not in ("format", "publishedOn")
+    ]
+    for name, blank in zip(names, ["", "  ", "\u3000"] * len(names), strict=False):
+        book = (await admin.execute(UPDATE_BOOK, input={"bookId": book_id(hobbit)} | FULL_INPUT | {name: blank}))[
+            "result"
+        ]["book"]
+        assert to_input(book) == FULL_INPUT | {name: None}
+        created = (await admin.execute(CREATE_BOOK, input=MINIMAL_INPUT | {name: blank}))["result"]["book"]
+        assert to_input(created) == dict.fromkeys(FULL_INPUT) | MINIMAL_INPUT
 
 
 async def test_update_sets_every_field(admin: Customer, shop: Shop) -> None:

@@ -31,10 +31,15 @@ INVALID_FIELDS: list[tuple[dict[str, Any], list[str], str]] = [
     ({"title": "x" * 501}, ["title"], "TOO_LONG"),
     ({"title": "a\nb"}, ["title"], "MALFORMED"),
     ({"title": "a\0b"}, ["title"], "MALFORMED"),
+    ({"title": "\u2060"}, ["title"], "MALFORMED"),
+    ({"title": "The \u202eHobbit"}, ["title"], "MALFORMED"),
+    ({"title": "\u0308"}, ["title"], "REQUIRED"),
+    ({"subtitle": "\uffa0"}, ["subtitle"], "MALFORMED"),
     ({"subtitle": "x" * 501}, ["subtitle"], "TOO_LONG"),
     ({"authors": ["Jane", " "]}, ["authors", "1"], "REQUIRED"),
     ({"authors": ["x" * 201]}, ["authors", "0"], "TOO_LONG"),
     ({"authors": ["a\nb"]}, ["authors", "0"], "MALFORMED"),
+    ({"authors": ["Jane", "Aus\u00adten"]}, ["authors", "1"], "MALFORMED"),
     ({"authors": [str(number) for number in range(51)]}, ["authors"], "TOO_LONG"),
     ({"price": "0"}, ["price"], "TOO_SMALL"),
     ({"price": "-1"}, ["price"], "TOO_SMALL"),
@@ -42,11 +47,14 @@ INVALID_FIELDS: list[tuple[dict[str, Any], list[str], str]] = [
     ({"price": "9.999"}, ["price"], "MALFORMED"),
     ({"isbn": "9780261103284"}, ["isbn"], "MALFORMED"),
     ({"isbn": "978026110328"}, ["isbn"], "MALFORMED"),
-    ({"isbn": ""}, ["isbn"], "MALFORMED"),
+    ({"isbn": "ISBN"}, ["isbn"], "MALFORMED"),
+    ({"isbn": "ISBN-13: 978\u20130\u2013261\u201310328\u20134"}, ["isbn"], "MALFORMED"),
     ({"description": "x" * 20_001}, ["description"], "TOO_LONG"),
     ({"description": "a\x1bb"}, ["description"], "MALFORMED"),
+    ({"description": "one\n\ufeff two"}, ["description"], "MALFORMED"),
     ({"coverUrl": "javascript:alert(1)"}, ["coverUrl"], "MALFORMED"),
     ({"coverUrl": "/cover.jpg"}, ["coverUrl"], "MALFORMED"),
+    ({"coverUrl": "https://example.com/a cover.jpg"}, ["coverUrl"], "MALFORMED"),
     ({"coverUrl": "https://example.com/" + "x" * 2000}, ["coverUrl"], "TOO_LONG"),
     ({"publisher": "x" * 201}, ["publisher"], "TOO_LONG"),
     ({"pageCount": 0}, ["pageCount"], "TOO_SMALL"),
@@ -103,6 +111,17 @@ async def test_invalid_update_is_rejected(
     assert await take_catalog_snapshot(postgres) == before
 
 
+async def test_messages_name_the_author(admin: Customer, postgres: asyncpg.Connection) -> None:
+    document = """mutation ($input: CreateBookInput!) { createBook(input: $input) {
+        ... on InvalidInput { issues { path message } } } }"""
+    response = await admin.execute(document, input=MINIMAL_INPUT | {"authors": ["", "Jane Austen", "x" * 201]})
+    assert response["createBook"]["issues"] == [
+        {"path": ["authors", "0"], "message": "Author 1 must not be blank."},
+        {"path": ["authors", "2"], "message": "Author 3 must have at most 200 characters."},
+    ]
+    assert await postgres.fetchval("SELECT count(*) FROM books") == 0
+
+
 @pytest.mark.parametrize("document", [CREATE_BOOK, UPDATE_BOOK])
 async def test_all_validation_errors_are_reported(
     admin: Customer, hobbit: BookRow, postgres: asyncpg.Connection, document: str
@@ -116,7 +135,10 @@ async def test_all_validation_errors_are_reported(
     assert await take_catalog_snapshot(postgres) == before
 
 
-@pytest.mark.parametrize("isbn", [HOBBIT, "978-0-261-10328-3", "0261103288", "0-261-10328-8"])
+@pytest.mark.parametrize(
+    "isbn",
+    [HOBBIT, "978-0-261-10328-3", "0261103288", "0-261-10328-8", "ISBN-13: 978\u20110\u2011261\u201110328\u20113."],
+)
 async def test_isbn_is_unique(
     admin: Customer, shop: Shop, hobbit: BookRow, postgres: asyncpg.Connection, isbn: str
 ) -> None:

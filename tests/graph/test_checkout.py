@@ -77,6 +77,9 @@ async def test_malformed_total_is_a_request_error(
         ("region", "a\x07", "MALFORMED"),
         ("postalCode", "x" * 201, "TOO_LONG"),
         ("phone", "1\n2", "MALFORMED"),
+        ("recipient", "\u2061\u2062", "MALFORMED"),
+        ("line2", "Flat\u007f", "MALFORMED"),
+        ("country", "EU", "MALFORMED"),
         ("country", "XX", "MALFORMED"),
         ("country", "GBR", "MALFORMED"),
         ("country", "", "MALFORMED"),
@@ -138,6 +141,40 @@ async def test_shipping_address_is_normalized(customer: Customer) -> None:
     result = await customer.checkout(shippingAddress=ADDRESS | {"city": "  London ", "country": "gb", "line2": " "})
     empty_fields = {"line2": None, "region": None, "postalCode": None, "phone": None}
     assert result["order"]["shippingAddress"] == ADDRESS | empty_fields
+
+
+async def test_parcels_go_to_kosovo(customer: Customer) -> None:
+    result = await customer.checkout(shippingAddress=ADDRESS | {"city": "Prizren", "country": "xk"})
+    assert result["order"]["shippingAddress"]["country"] == "XK"
+
+
+async def test_an_obsolete_country_code_is_rejected_with_the_current_one(
+    customer: Customer, postgres: asyncpg.Connection
+) -> None:
+    before = await take_snapshot(postgres)
+    result = await customer.checkout(shippingAddress=ADDRESS | {"country": "UK"})
+    [issue] = result["issues"]
+    assert issue["message"] == "The country must be a two-letter ISO 3166-1 code. Instead of UK, use GB."
+    assert await take_snapshot(postgres) == before
+
+
+async def test_expected_total_may_have_the_rounding_error_of_a_sum(client: ApiClient, shop: Shop) -> None:
+    books = [(await add_book(shop, price=price), 1) for price in ("1.10", "2.20")]
+    customer = await add_customer(client, shop, *books)
+    total = 1.1 + 2.2
+    assert str(total) == "3.3000000000000003"
+    result = await customer.checkout(expectedTotal=total)
+    assert (result["__typename"], result["order"]["total"]["amount"]) == ("OrderPlaced", "3.30")
+
+
+@pytest.mark.parametrize("total", [15.001, 15.0000001, "15.000000001"])
+async def test_expected_total_with_more_than_two_decimals_is_rejected(
+    customer: Customer, postgres: asyncpg.Connection, total: float | str
+) -> None:
+    before = await take_snapshot(postgres)
+    result = await customer.checkout(expectedTotal=total)
+    assert [(issue["path"], issue["rule"]) for issue in result["issues"]] == [(["expectedTotal"], "MALFORMED")]
+    assert await take_snapshot(postgres) == before
 
 
 async def test_declined_payment_restores_books_to_changed_cart(

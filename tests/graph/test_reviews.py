@@ -42,6 +42,8 @@ INVALID_FIELDS: list[tuple[dict[str, Any], str, str]] = [
     ({"text": "x" * 20_000}, "text", "TOO_LONG"),
     ({"text": "a\0b"}, "text", "MALFORMED"),
     ({"text": "\x1b[31m"}, "text", "MALFORMED"),
+    ({"text": "Great\n\u2067book"}, "text", "MALFORMED"),
+    ({"text": "\u0301"}, "text", "REQUIRED"),
 ]
 
 

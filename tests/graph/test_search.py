@@ -53,7 +53,7 @@ async def test_invalid_search_is_a_request_error(client: ApiClient, sample_books
     assert (await client.execute(SEARCH, search=search)).codes == ["BAD_USER_INPUT"]
 
 
-@pytest.mark.parametrize("search", ["", "   ", "\t", *OPERATORS, "& | ! : *", '""', "--", "...", "&&&&", "!!! ???"])
+@pytest.mark.parametrize("search", [*OPERATORS, "& | ! : *", '""', "--", "...", "&&&&", "!!! ???", "\u200b!\u00ad?"])
 @pytest.mark.parametrize("sort", [None, "RELEVANCE", "TITLE_ASC"])
 async def test_a_search_without_a_word_finds_nothing(
     client: ApiClient, sample_books: list[BookRow], search: str, sort: str | None
@@ -61,9 +61,24 @@ async def test_a_search_without_a_word_finds_nothing(
     assert await search_titles(client, search, sort=sort) == []
 
 
-async def test_null_search_is_ignored(client: ApiClient, sample_books: list[BookRow]) -> None:
-    page = (await client.execute(SEARCH, search=None))["books"]
-    assert page["totalCount"] == len(page["nodes"]) == len(SAMPLE_BOOKS)
+@pytest.mark.parametrize("search", [None, "", "   ", "\t\n", "\u00a0\u3000", "\u200b", " \ufeff\u202e "])
+async def test_a_blank_search_does_not_filter(
+    client: ApiClient, sample_books: list[BookRow], search: str | None
+) -> None:
+    all_books = (await client.execute(SEARCH))["books"]
+    assert all_books["totalCount"] == len(all_books["nodes"]) == len(SAMPLE_BOOKS)
+    for sort in (None, "RELEVANCE", "NEWEST"):
+        assert (await client.execute(SEARCH, search=search, sort=sort))["books"] == all_books
+    cheapest = (await client.execute(SEARCH, sort="PRICE_ASC"))["books"]
+    assert (await client.execute(SEARCH, search=search, sort="PRICE_ASC"))["books"] == cheapest
+    assert (await client.execute(SEARCH, search=search, filter={"author": search}))["books"] == all_books
+    page = (await client.execute(SEARCH, search=search, filter={"author": "tolkien"}))["books"]
+    assert [node["title"] for node in page["nodes"]] == ["The Two Towers", "The Fellowship of the Ring"]
+
+
+@pytest.mark.parametrize("search", ["tow\u00aders", "\u202dtwo towers\u202c", "\ufefftwo", "two\u200e tow\u2060ers"])
+async def test_format_characters_are_ignored(client: ApiClient, sample_books: list[BookRow], search: str) -> None:
+    assert await search_titles(client, search) == ["The Two Towers"]
 
 
 # ── Words ─────────────────────────────────────────────────────────────────────────────────
@@ -154,13 +169,26 @@ async def test_arbitrary_words_match_prefixes(
 
 
 @pytest.mark.parametrize(
-    "isbn", ["9780261103573", "978-0-261-10357-3", " 978 0 261 10357 3 ", "0261103571", "0-261-10357-1"]
+    "isbn",
+    [
+        "9780261103573",
+        "978-0-261-10357-3",
+        " 978 0 261 10357 3 ",
+        "0261103571",
+        "0-261-10357-1",
+        "ISBN: 978\u20140\u2014261\u201410357\u20143",
+        "isbn-10 0\u2009261\u200910357\u20091.",
+        "\u2067978\u00ad0261103573\u2069",
+        "\uff10\uff12\uff16\uff11\uff11\uff10\uff13\uff15\uff17\uff11",
+    ],
 )
 @pytest.mark.parametrize("sort", [None, "RELEVANCE", "PRICE_ASC"])
 async def test_an_isbn_finds_its_book(
     client: ApiClient, sample_books: list[BookRow], isbn: str, sort: str | None
 ) -> None:
     assert await search_titles(client, isbn, sort=sort) == ["The Fellowship of the Ring"]
+    document = "query ($isbn: String!) { book(by: {isbn: $isbn}) { title } }"
+    assert (await client.execute(document, isbn=isbn))["book"] == {"title": "The Fellowship of the Ring"}
 
 
 @pytest.mark.parametrize("isbn", ["9780261103574", "978026110357", "0-261-10357-2", "9780140449136", "978-0-261"])

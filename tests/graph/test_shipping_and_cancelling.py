@@ -139,7 +139,7 @@ async def test_pending_order_is_neither_shipped_nor_cancelled(
 
 
 @pytest.mark.parametrize(
-    ("url", "expected"), [("https://dhl.test/1?a=b", "https://dhl.test/1?a=b"), (None, None), ("", None)]
+    ("url", "expected"), [("https://dhl.test/1?a=b", "https://dhl.test/1?a=b"), (None, None), ("", None), (" ", None)]
 )
 async def test_shipped_order_has_time_and_tracking_url(
     customer: Customer, admin: Customer, postgres: asyncpg.Connection, url: str | None, expected: str | None

@@ -54,8 +54,7 @@ async def test_invalid_arguments_are_request_errors(customer: ApiClient) -> None
             {"first": 1, "last": 1},
             {"first": 0, "last": 0},
             {"first": 2**31 - 1},
-            {"after": ""},
-            {"before": ""},
+            {"after": " "},
             {"after": "null"},
             {"after": cursor[:-1]},
             {"before": cursor[1:]},
@@ -68,11 +67,24 @@ async def test_invalid_arguments_are_request_errors(customer: ApiClient) -> None
                 {"offset": -1},
                 {"offset": 10_001},
                 {"offset": 0, "after": cursor},
+                {"offset": 1, "last": 1, "after": ""},
                 {"offset": 1, "before": cursor},
                 {"offset": 1, "last": 1},
             ]
         for arguments in bad_arguments:
             assert (await connection.execute(customer, **arguments)).codes == ["BAD_USER_INPUT"], (name, arguments)
+
+
+async def test_an_empty_cursor_is_no_cursor(customer: ApiClient) -> None:
+    for name, connection in CONNECTIONS.items():
+        first_page = await connection.fetch_page(customer, first=1)
+        assert await connection.fetch_page(customer, first=1, after="") == first_page, name
+        assert await connection.fetch_page(customer, first=1, after="", before="") == first_page, name
+        last_page = await connection.fetch_page(customer, last=1)
+        assert await connection.fetch_page(customer, last=1, before="") == last_page, name
+        if connection.has_offset:
+            second_page = await connection.fetch_page(customer, first=1, offset=1)
+            assert await connection.fetch_page(customer, first=1, offset=1, after="") == second_page, name
 
 
 async def test_cursor_of_another_list_or_sort_is_a_request_error(customer: ApiClient) -> None:

@@ -143,10 +143,26 @@ async def test_new_github_user_gets_the_primary_email(browser: Browser, github: 
     assert user["linkedProviders"] == ["GITHUB"]
 
 
-@pytest.mark.parametrize("name", [None, "", "M", "Mo\nna", "M" * 51, "\x00\x00\x00"])
-async def test_invalid_provider_name_is_not_used(browser: Browser, github: FakeGitHub, name: str | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "display_name"),
+    [
+        (None, "Reader"),
+        ("", "Reader"),
+        ("\x00\x00\x00", "Reader"),
+        ("\u3164", "Reader"),
+        ("\u0301", "Reader"),
+        ("M", "M"),
+        ("Mo\nna", "Mo na"),
+        ("\u202eMona\u200b  Octo\u00adcat ", "Mona Octocat"),
+        ("M" * 67, "M" * 50),
+        ("Mona Octocat " * 6, "Mona Octocat Mona Octocat Mona Octocat Mona"),
+    ],
+)
+async def test_provider_name_becomes_a_display_name(
+    browser: Browser, github: FakeGitHub, name: str | None, display_name: str
+) -> None:
     github.user["name"] = name
-    assert (await complete_login(browser, await browser.http.get("/auth/github")))["displayName"] == "Reader"
+    assert (await complete_login(browser, await browser.http.get("/auth/github")))["displayName"] == display_name
 
 
 async def test_returning_user_is_recognized_after_email_change(

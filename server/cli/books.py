@@ -145,6 +145,6 @@ def _parse_price(option: str) -> str:
     if value is None:
         raise typer.BadParameter("it is missing.", param_hint="'--price'")
     price = validator.price(("price",), value)
-    for error in validator.errors:
-        raise typer.BadParameter(error.message, param_hint="'--price'")
+    if validator.errors:
+        raise typer.BadParameter(validator.errors[0].message, param_hint="'--price'")
     return str(price)

@@ -91,7 +91,7 @@ class CsvFile:
                     raise CsvStructureError(
                         f"{self.path} line {_describe_row_error(lines.row, first_line, self.separator)}"
                     ) from None
-                is_blank = len(values) < 2 and not "".join(values).strip()
+                is_blank = len(values) < 2 and not "".join(values).strip().strip("\x1a")  # Ctrl-Z ends files of DOS
                 if not is_blank and not (self.has_separator_line and first_line == 1):
                     yield first_line, values
 

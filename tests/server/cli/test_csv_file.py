@@ -167,6 +167,10 @@ def test_separator_is_detected(tmp_path: Path, header: str, separator: str) -> N
         assert list(file.read_rows()) == []
 
 
+def test_end_of_file_of_dos_is_no_row(tmp_path: Path) -> None:
+    assert read_content(tmp_path, "isbn,title,price\r\n1,A,5\r\n\x1a") == [(2, ["1", "A", "5"])]
+
+
 def test_line_of_the_separator_counts(tmp_path: Path) -> None:
     assert read_content(tmp_path, "sep=;\nisbn;title;price\n1;A;5\n") == [(3, ["1", "A", "5"])]
 

@@ -401,14 +401,14 @@ async def kill_during_batch(
 async def test_interrupted_import_says_how_many_rows_are_in(
     importer: Importer, postgres: asyncpg.Connection, database_url: str
 ) -> None:
-    (importer.folder / "feed.csv").write_text(build_csv(1200))
-    async with hold_lock(database_url, INSERT_EXISTING_BOOK, isbn(700)):
+    (importer.folder / "feed.csv").write_text(build_csv(600))
+    async with hold_lock(database_url, INSERT_EXISTING_BOOK, isbn(550)):
         process = await importer.start("feed.csv")
         await wait_for_blocked(postgres, 1)
         process.send_signal(signal.SIGINT)
         _, stderr = await process.communicate()
     assert process.returncode == 130
-    assert "Interrupted: 500 of 1,200 rows are imported. Run the command again" in stderr.decode()
+    assert "Interrupted: 500 of 600 rows are imported. Run the command again" in stderr.decode()
     assert "Traceback" not in stderr.decode()
     assert await postgres.fetchval("SELECT count(*) FROM books WHERE slug <> 'held'") == 500
 

@@ -15,6 +15,8 @@ from domain.csv_cells import (
     parse_decimal,
     parse_format,
     parse_integer,
+    parse_isbn,
+    parse_language,
     parse_line,
     parse_lines,
     parse_names,
@@ -73,7 +75,7 @@ class BookDetails:
     subtitle: Annotated[str | None, BookField(_text(500), csv=parse_line)] = None
     authors: Annotated[tuple[str, ...], BookField(_validate_authors, csv=parse_names, csv_column="author")]
     price: Annotated[Decimal, BookField(Validator.price, csv=parse_decimal)]
-    isbn: Annotated[str | None, BookField(Validator.isbn, csv=parse_code)] = None
+    isbn: Annotated[str | None, BookField(Validator.isbn, csv=parse_isbn)] = None
     genre_id: Annotated[uuid.UUID | None, BookField(None, csv=None)] = None  # the import finds it by the genre's name
     description: Annotated[str | None, BookField(_text(20_000, multiline=True), csv=parse_lines)] = None
     cover_url: Annotated[str | None, BookField(Validator.url, csv=parse_code)] = None
@@ -81,7 +83,7 @@ class BookDetails:
     publisher: Annotated[str | None, BookField(_text(200), csv=parse_line)] = None
     published_on: Annotated[dt.date | None, BookField(None, csv=parse_date)] = None
     page_count: Annotated[int | None, BookField(_number(1, 100_000), csv=parse_integer)] = None
-    language: Annotated[str | None, BookField(Validator.language, csv=parse_code)] = None
+    language: Annotated[str | None, BookField(Validator.language, csv=parse_language)] = None
 
 
 BOOK_FIELDS: dict[str, BookField] = {
@@ -90,10 +92,15 @@ BOOK_FIELDS: dict[str, BookField] = {
 REQUIRED_FIELDS = tuple(field.name for field in fields(BookDetails) if field.default is MISSING)
 
 
-def validate_fields(validator: Validator, values: Mapping[str, Any]) -> dict[str, Any]:
+def validate_fields(
+    validator: Validator, values: Mapping[str, Any], labels: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return the values of some or all fields, normalized: `None` for a blank optional text.
 
-    Errors are added to the validator.
+    Args:
+        validator: Receives the errors.
+        values: The values by field.
+        labels: How error messages call the fields. By default they use the names of the API.
     """
     validated = {
         name: None if isinstance(value, str) and not value.strip() and name not in REQUIRED_FIELDS else value
@@ -101,7 +108,8 @@ def validate_fields(validator: Validator, values: Mapping[str, Any]) -> dict[str
     }
     for name, field in BOOK_FIELDS.items():
         if field.validate is not None and validated.get(name) is not None:
-            validated[name] = field.validate(validator, (_to_camel_case(name),), validated[name])
+            label = labels.get(name, name) if labels is not None else _to_camel_case(name)
+            validated[name] = field.validate(validator, (label,), validated[name])
     return validated
 
 

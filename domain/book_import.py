@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, cast
 
 from domain.book_fields import BOOK_FIELDS, to_columns, validate_fields
 from domain.catalog import MAX_GENRE_LENGTH, get_or_create_authors, get_or_create_genre, unique_slugs
-from domain.csv_cells import CellParser, parse_integer, parse_line
-from domain.errors import Constraint
+from domain.csv_cells import CellParser, parse_decimal, parse_integer, parse_line
+from domain.errors import Constraint, FieldError
 from domain.shop import Shop
 from domain.stock import MAX_STOCK, apply_stock_changes
 from domain.validation import Validator
@@ -26,25 +27,37 @@ FIELD_COLUMNS: dict[str, tuple[str, CellParser]] = {
 """Per column that holds a book field: the name of the field and the parser of the cells."""
 REQUIRED_COLUMNS = ("isbn", "title", "price")
 OPTIONAL_COLUMNS = (*(column for column in FIELD_COLUMNS if column not in REQUIRED_COLUMNS), "genre", "stock")
+REJECTING_COLUMNS = (*REQUIRED_COLUMNS, "stock")
+"""A row with an invalid value in one of these is rejected. Another invalid value is left out, with a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that is not imported. The first row after the header has number 2, as in a spreadsheet."""
+    """A row that is not imported. `line_number` is the line of the file on which it begins; the first is 1."""
 
-    row_number: int
+    line_number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportWarning:
+    """A value that is left out of a row that is imported. `column` is the name of the column in the file."""
+
+    line_number: int
+    column: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRow:
-    """A valid row. `details` holds values of `BookDetails` for the columns that the file has."""
+    """A valid row. `details` holds values of `BookDetails` for the columns that the file has and that are valid."""
 
-    row_number: int
+    line_number: int
     isbn: str
     details: dict[str, Any]
     genre: str | None
     stock: int | None
+    warnings: tuple[ImportWarning, ...] = ()
 
 
 @dataclass(slots=True)
@@ -55,11 +68,17 @@ class ImportSummary:
     changed: int = 0
     unchanged: int = 0
     rejected_rows: list[RejectedRow] = field(default_factory=list)
+    warnings: list[ImportWarning] = field(default_factory=list)
+
+    @property
+    def imported(self) -> int:
+        """The number of rows that are in the catalog."""
+        return self.added + self.changed + self.unchanged
 
     @property
     def row_count(self) -> int:
         """The number of rows that were processed."""
-        return self.added + self.changed + self.unchanged + len(self.rejected_rows)
+        return self.imported + len(self.rejected_rows)
 
 
 class DryRunRollback(Exception):
@@ -67,54 +86,84 @@ class DryRunRollback(Exception):
 
 
 class RowParser:
-    """Parses the rows of one file. Of several rows with one ISBN only the first is valid."""
+    """Parses the rows of one file. Of several rows with one ISBN only the first is valid.
 
-    def __init__(self) -> None:
-        self._row_numbers_by_isbn: dict[str, int] = {}
+    Args:
+        has_decimal_comma: Whether prices can be written `12,50`.
+        labels: How the file calls the columns, where it uses other names.
+    """
 
-    def parse(self, row_number: int, cells: Mapping[str, str]) -> ImportRow | RejectedRow:
+    def __init__(self, *, has_decimal_comma: bool = False, labels: Mapping[str, str] | None = None) -> None:
+        self._line_numbers_by_isbn: dict[int, int] = {}
+        labels = labels or {}
+        columns = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
+        self._labels = {column: column for column in columns} | dict(labels)
+        self._columns = {column: column for column in columns} | {label: column for column, label in labels.items()}
+        self._field_labels = {name: self._labels[column] for column, (name, _) in FIELD_COLUMNS.items()}
+        parse_price = partial(parse_decimal, has_decimal_comma=has_decimal_comma)
+        self._field_columns = FIELD_COLUMNS | {"price": ("price", parse_price)}
+
+    def parse(self, line_number: int, cells: Mapping[str, str]) -> ImportRow | RejectedRow:
         """Return the row with the values of its cells, which are given by column, or with the reason to reject it."""
         validator = Validator()
         details = {
-            name: _parse_cell(validator, column, cells[column], parse)
-            for column, (name, parse) in FIELD_COLUMNS.items()
+            name: self._parse_cell(validator, column, cells[column], parse)
+            for column, (name, parse) in self._field_columns.items()
             if column in cells
         }
-        for name in REQUIRED_COLUMNS:
-            if not details.get(name):
-                validator.add_error((name,), Constraint.REQUIRED, f"{name} is missing.")
-        details = validate_fields(validator, details)
-        genre = _parse_genre(validator, cells.get("genre", ""))
-        stock_quantity = _parse_stock(validator, cells.get("stock", ""))
-        if validator.errors:
-            return RejectedRow(row_number, " ".join(error.message for error in validator.errors))
-        isbn = details.pop("isbn")
-        first_row_number = self._row_numbers_by_isbn.setdefault(isbn, row_number)
-        if first_row_number != row_number:
-            return RejectedRow(row_number, f"Row {first_row_number} already has this ISBN.")
+        malformed_columns = self._group_by_column(validator.errors)
+        for column in REQUIRED_COLUMNS:
+            if details.get(column) is None and column not in malformed_columns:
+                label = self._labels[column]
+                validator.add_error((label,), Constraint.REQUIRED, f"{label} is missing.")
+        details = validate_fields(validator, details, self._field_labels)
+        genre = self._parse_genre(validator, cells.get("genre", ""))
+        stock_quantity = self._parse_stock(validator, cells.get("stock", ""))
         if "genre" in cells:
             details["genre_id"] = None  # set when the batch is imported
-        return ImportRow(row_number, isbn, details, genre, stock_quantity)
+        warnings: tuple[ImportWarning, ...] = ()
+        if validator.errors:
+            errors = self._group_by_column(validator.errors)
+            if any(column in REJECTING_COLUMNS for column in errors):
+                return RejectedRow(line_number, " ".join(errors.values()))
+            for column in errors:
+                del details["genre_id" if column == "genre" else FIELD_COLUMNS[column][0]]
+                genre = None if column == "genre" else genre
+            warnings = tuple(
+                ImportWarning(line_number, self._labels[column], reason) for column, reason in errors.items()
+            )
+        isbn = details.pop("isbn")
+        first_line_number = self._line_numbers_by_isbn.setdefault(int(isbn), line_number)
+        if first_line_number != line_number:
+            return RejectedRow(line_number, f"Line {first_line_number} already has this ISBN.")
+        return ImportRow(line_number, isbn, details, genre, stock_quantity, warnings)
 
+    def _parse_cell(self, validator: Validator, column: str, cell: str, parse: CellParser) -> Any:
+        try:
+            return parse(cell)
+        except ValueError as error:
+            label = self._labels[column]
+            validator.add_error((label,), Constraint.MALFORMED, f"{label} {error}.")
+            return None
 
-def _parse_cell(validator: Validator, column: str, cell: str, parse: CellParser) -> Any:
-    try:
-        return parse(cell)
-    except ValueError as error:
-        validator.add_error((column,), Constraint.MALFORMED, f"{column} {error}.")
-        return None
+    def _parse_genre(self, validator: Validator, cell: str) -> str | None:
+        genre, label = parse_line(cell), self._labels["genre"]
+        if genre and len(genre) > MAX_GENRE_LENGTH:
+            validator.add_error(
+                (label,), Constraint.TOO_LONG, f"{label} must have at most {MAX_GENRE_LENGTH} characters."
+            )
+        return genre
 
+    def _parse_stock(self, validator: Validator, cell: str) -> int | None:
+        quantity: int | None = self._parse_cell(validator, "stock", cell, parse_integer)
+        return None if quantity is None else validator.number((self._labels["stock"],), quantity, 0, MAX_STOCK)
 
-def _parse_genre(validator: Validator, cell: str) -> str | None:
-    genre = parse_line(cell)
-    if genre and len(genre) > MAX_GENRE_LENGTH:
-        validator.add_error(("genre",), Constraint.TOO_LONG, f"genre must have at most {MAX_GENRE_LENGTH} characters.")
-    return genre
-
-
-def _parse_stock(validator: Validator, cell: str) -> int | None:
-    quantity: int | None = _parse_cell(validator, "stock", cell, parse_integer)
-    return None if quantity is None else validator.number(("stock",), quantity, 0, MAX_STOCK)
+    def _group_by_column(self, errors: list[FieldError]) -> dict[str, str]:
+        """Return the messages per column that has errors, joined."""
+        messages: dict[str, list[str]] = {}
+        for error in errors:
+            messages.setdefault(self._columns[error.path[0]], []).append(error.message)
+        return {column: " ".join(texts) for column, texts in messages.items()}
 
 
 def batched(items: Iterable[T], size: int = BATCH_SIZE) -> Iterator[list[T]]:
@@ -143,6 +192,7 @@ async def import_batch(
         summary.added += added
         summary.changed += changed
         summary.unchanged += len(books) - added - changed
+        summary.warnings += [warning for book in books for warning in book.warnings]
 
 
 @retry_on_conflict

@@ -148,3 +148,12 @@ async def test_empty_genre_cell_clears_genre_only_if_column_is_present(
     assert get_counts(await import_rows(shop, MINIMAL_ROW)) == (0, 0, 1, 0)
     assert get_counts(await import_rows(shop, MINIMAL_ROW | {"genre": ""})) == (0, 1, 0, 0)
     assert await postgres.fetchval("SELECT genre_id FROM books") is None
+
+
+async def test_invalid_optional_value_keeps_the_one_that_is_stored(shop: Shop, postgres: asyncpg.Connection) -> None:
+    genre = await add_genre(shop, "Fantasy")
+    await add_book(shop, "The Hobbit", isbn=HOBBIT, price="12.50", genre_id=genre.id, page_count=310)
+    before = await take_catalog_snapshot(postgres)
+    summary = await import_rows(shop, MINIMAL_ROW | {"page_count": "many", "genre": "x" * 101})
+    assert (get_counts(summary), len(summary.warnings)) == ((0, 0, 1, 0), 2)
+    assert await take_catalog_snapshot(postgres) == before

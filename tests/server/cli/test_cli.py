@@ -95,11 +95,14 @@ async def test_unusable_data_directory_is_rejected(tmp_path: Path, command_line:
 @pytest.mark.parametrize(
     ("content", "error_message"),
     [
-        (b"", "lacks the column isbn"),
-        (b"PK\x03\x04", "lacks the column isbn"),
-        (b"title,price\nEmma,5\n", "Its first line must name isbn, title, price."),
-        (b"isbn,title,price\n9780141439587,\xff,5\n", "is not in UTF-8"),
-        (b"isbn,title,price\n9780141439587," + b"x" * 200_000 + b",5\n", "is not a valid CSV file: field larger than"),
+        (b"", "odd.csv is empty. Its first line must name the columns."),
+        (b"PK\x03\x04", "odd.csv is a spreadsheet or a zip file. Open it, and save its table as CSV UTF-8."),
+        (b"title,price\nEmma,5\n", "Its first line must name isbn, title, price, separated by"),
+        (b"isbn,title,price\n9780141439587,\xff,5\n", "odd.csv line 2 is not in UTF-8; it looks like Windows-1252."),
+        (
+            b"isbn,title,price\n9780141439587," + b"x" * 2_000_000 + b",5\n",
+            "line 2 begins a row with more than 1,000,000",
+        ),
     ],
 )
 async def test_file_without_required_columns_is_rejected(

@@ -95,7 +95,7 @@ VIOLATIONS = (
     ("uq_genres_name", "UPDATE genres SET name = 'DRAMA' WHERE id = uuid(2)"),
     ("uq_genres_slug", "UPDATE genres SET slug = 'drama'"),
     ("uq_identities_provider_account", "UPDATE identities SET account = '1'"),
-    ("uq_letters_kind_subject_id_user_id", "UPDATE letters SET subject_id = uuid(1)"),
+    ("uq_letters_kind_subject_id_user_id_repeat", "UPDATE letters SET subject_id = uuid(1)"),
     ("uq_one_time_tokens_hash", "UPDATE one_time_tokens SET hash = sha256('1')"),
     ("uq_order_items_order_id_book_id", "UPDATE order_items SET book_id = uuid(1)"),
     ("uq_orders_number", "UPDATE orders SET number = 'A-1'"),
